@@ -1,0 +1,195 @@
+package token
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+)
+
+// MinKeySize is the least number of bytes of a key (RFC 7518, 3.2: at least as long as the hash).
+const MinKeySize = 32
+
+// ErrWeakKey says that a key has too few bytes, or an id that cannot stand in a header.
+var ErrWeakKey = errors.New("unusable signing key")
+
+// Key is one HS256 key. It hides its secret from logs and formatted text.
+type Key struct {
+	ID     string // kid: 1 to 64 of A-Z a-z 0-9 _ -
+	Secret []byte // at least MinKeySize random bytes
+}
+
+var keyID = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+
+// String is the id alone.
+func (k Key) String() string { return "key " + k.ID }
+
+// GoString is the id alone.
+func (k Key) GoString() string { return k.String() }
+
+// LogValue is the id alone.
+func (k Key) LogValue() slog.Value { return slog.StringValue(k.ID) }
+
+// header is the one header that the key writes and accepts, encoded.
+func (k Key) header() string {
+	return base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"HS256","typ":"JWT","kid":"` + k.ID + `"}`))
+}
+
+// KeySet signs with one key and accepts the tokens of several, so that keys can be changed without a rejected token.
+// It is immutable and safe for use by several goroutines.
+type KeySet struct {
+	signing  Key
+	header   string         // of signing
+	byHeader map[string]Key // encoded header -> key
+}
+
+// NewKeySet returns a set that signs with the first key and accepts the tokens of them all. ErrWeakKey names the first unusable one.
+func NewKeySet(signing Key, others ...Key) (*KeySet, error) {
+	s := &KeySet{signing: signing, header: signing.header(), byHeader: map[string]Key{}}
+	for _, k := range append([]Key{signing}, others...) {
+		if !keyID.MatchString(k.ID) {
+			return nil, fmt.Errorf("%w: its id must be 1 to 64 of A-Z a-z 0-9 _ -", ErrWeakKey)
+		}
+		if len(k.Secret) < MinKeySize {
+			return nil, fmt.Errorf("%w: %s has %d bytes, needs %d", ErrWeakKey, k.ID, len(k.Secret), MinKeySize)
+		}
+		if _, twice := s.byHeader[k.header()]; twice {
+			return nil, fmt.Errorf("%w: %s is there twice", ErrWeakKey, k.ID)
+		}
+		s.byHeader[k.header()] = k
+	}
+	return s, nil
+}
+
+// SigningKey is the id of the key that Sign uses.
+func (s *KeySet) SigningKey() string { return s.signing.ID }
+
+// Sign returns the token that says the claims. Equal claims give the equal token. ErrClaims says what is missing in them.
+func (s *KeySet) Sign(c Claims) (string, error) {
+	payload, err := encodeClaims(c)
+	if err != nil {
+		return "", err
+	}
+	text := s.header + "." + base64.RawURLEncoding.EncodeToString(payload)
+	mac, err := jwt.SigningMethodHS256.Sign(text, s.signing.Secret)
+	if err != nil {
+		return "", fmt.Errorf("sign: %w", err)
+	}
+	return text + "." + base64.RawURLEncoding.EncodeToString(mac), nil
+}
+
+// Parse returns the claims of a token that one of the keys signed and that is valid at now. The error is one of this package's
+// sentinels. Nothing of the payload is read before the signature is checked.
+func (s *KeySet) Parse(raw string, now time.Time) (Claims, error) {
+	if len(raw) > MaxSize {
+		return Claims{}, ErrTooLarge
+	}
+	parts, err := split(raw)
+	if err != nil {
+		return Claims{}, err
+	}
+	key, ok := s.byHeader[parts[0]]
+	if !ok {
+		return Claims{}, s.explainHeader(parts[0])
+	}
+	signature, err := decodeSegment(parts[2])
+	if err != nil {
+		return Claims{}, fmt.Errorf("%w: signature is not base64url", ErrMalformed)
+	}
+	if err := jwt.SigningMethodHS256.Verify(raw[:len(raw)-len(parts[2])-1], signature, key.Secret); err != nil {
+		return Claims{}, ErrSignature
+	}
+	payload, err := decodeSegment(parts[1])
+	if err != nil {
+		return Claims{}, fmt.Errorf("%w: payload is not base64url", ErrMalformed)
+	}
+	c, err := decodeClaims(payload)
+	if err != nil {
+		return Claims{}, err
+	}
+	return c, checkTimes(c, now)
+}
+
+func checkTimes(c Claims, now time.Time) error {
+	if c.IssuedAt.IsZero() {
+		return fmt.Errorf("%w: iat is missing", ErrClaims)
+	}
+	if c.ID == "" {
+		return fmt.Errorf("%w: jti is missing", ErrClaims)
+	}
+	if !now.Before(c.ExpiresAt) {
+		return ErrExpired
+	}
+	if c.IssuedAt.After(now.Add(Leeway)) {
+		return ErrNotYetValid
+	}
+	return nil
+}
+
+// explainHeader says why no key has this header.
+func (s *KeySet) explainHeader(encoded string) error {
+	h, err := decodeHeader(encoded)
+	if err != nil {
+		return err
+	}
+	for _, k := range s.byHeader {
+		if k.ID == h.KeyID && h.Algorithm == "HS256" {
+			return fmt.Errorf("%w: header is not in its canonical form", ErrMalformed)
+		}
+	}
+	if h.Algorithm != "HS256" {
+		return ErrAlgorithm
+	}
+	return ErrUnknownKey
+}
+
+// header is what Decode and error texts need of a header.
+type header struct {
+	Algorithm string          `json:"alg"`
+	Type      string          `json:"typ"`
+	KeyID     string          `json:"kid"`
+	Critical  json.RawMessage `json:"crit"`
+}
+
+func decodeHeader(encoded string) (header, error) {
+	var h header
+	raw, err := decodeSegment(encoded)
+	if err != nil {
+		return h, fmt.Errorf("%w: header is not base64url", ErrMalformed)
+	}
+	if err := uniqueMembers(raw); err != nil {
+		return h, fmt.Errorf("%w: header: %w", ErrMalformed, err)
+	}
+	if err := json.Unmarshal(raw, &h); err != nil {
+		return h, fmt.Errorf("%w: header: %s", ErrMalformed, jsonFault(err))
+	}
+	if h.Critical != nil {
+		return h, fmt.Errorf("%w: header has crit", ErrMalformed)
+	}
+	return h, nil
+}
+
+// split returns the header, the claims and the signature, all still encoded.
+func split(raw string) ([3]string, error) {
+	header, rest, ok := strings.Cut(raw, ".")
+	body, mac, ok2 := strings.Cut(rest, ".")
+	if !ok || !ok2 || strings.Contains(mac, ".") {
+		return [3]string{}, fmt.Errorf("%w: a JWT has three parts, separated by dots", ErrMalformed)
+	}
+	return [3]string{header, body, mac}, nil
+}
+
+// decodeSegment reads one part of a token: base64url without padding, no unused bits, and none of the line breaks that the standard
+// decoder skips, so that each value has exactly one text.
+func decodeSegment(s string) ([]byte, error) {
+	if strings.ContainsAny(s, "\r\n") {
+		return nil, base64.CorruptInputError(0)
+	}
+	return base64.RawURLEncoding.Strict().DecodeString(s)
+}
