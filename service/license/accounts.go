@@ -1,0 +1,119 @@
+package license
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// NewAccount is what an account starts with.
+type NewAccount struct {
+	Email      string
+	Tier       Tier
+	Features   []string
+	ValidUntil time.Time
+}
+
+// CreateAccount stores an active account and gives it a first API token, whose text is in the answer and nowhere else. Refusals: ErrInvalid
+// for each faulty particular, ErrConflict when an account has that email.
+func (s *Service) CreateAccount(ctx context.Context, n NewAccount) (Account, Secret, error) {
+	id, err := newID("user_", s.cfg.Rand)
+	if err != nil {
+		return Account{}, "", err
+	}
+	now := s.time()
+	a := Account{
+		ID: id, Email: normalEmail(n.Email), Tier: n.Tier, Features: withoutRepeats(n.Features),
+		ValidUntil: n.ValidUntil.UTC().Truncate(time.Millisecond), Status: Active, CreatedAt: now,
+	}
+	if err := CheckAccount(a); err != nil {
+		return Account{}, "", err
+	}
+	text, record, err := drawAPIToken(a.ID, "first", now, s.cfg.Rand)
+	if err != nil {
+		return Account{}, "", err
+	}
+	if err := s.store.CreateAccount(ctx, a, record); err != nil {
+		return Account{}, "", fmt.Errorf("account %s: %w", a.Email, err)
+	}
+	return a, text, nil
+}
+
+// Account returns one account. ErrNotFound.
+func (s *Service) Account(ctx context.Context, id string) (Account, error) {
+	return s.store.Account(ctx, id)
+}
+
+// Accounts returns up to limit accounts whose id comes after the given one, in the order of ids.
+func (s *Service) Accounts(ctx context.Context, after string, limit int) ([]Account, error) {
+	return s.store.Accounts(ctx, after, limit)
+}
+
+// AccountChange is what to change of an account; nil leaves a particular as it is.
+type AccountChange struct {
+	Email      *string
+	Tier       *Tier
+	Features   *[]string
+	ValidUntil *time.Time
+}
+
+// UpdateAccount changes particulars of an account; tokens that are refreshed from now on say the new ones. Refusals: ErrInvalid, ErrConflict, ErrNotFound,
+// ErrRevoked for a deleted account.
+func (s *Service) UpdateAccount(ctx context.Context, id string, ch AccountChange) (Account, error) {
+	return s.change(ctx, id, func(a *Account) error {
+		if ch.Email != nil {
+			a.Email = normalEmail(*ch.Email)
+		}
+		if ch.Tier != nil {
+			a.Tier = *ch.Tier
+		}
+		if ch.Features != nil {
+			a.Features = withoutRepeats(*ch.Features)
+		}
+		if ch.ValidUntil != nil {
+			a.ValidUntil = ch.ValidUntil.UTC().Truncate(time.Millisecond)
+		}
+		return CheckAccount(*a)
+	})
+}
+
+// SuspendAccount stops an account from getting tokens until it is restored.
+func (s *Service) SuspendAccount(ctx context.Context, id string) (Account, error) {
+	return s.change(ctx, id, func(a *Account) error { a.Status = Suspended; return nil })
+}
+
+// RestoreAccount undoes SuspendAccount.
+func (s *Service) RestoreAccount(ctx context.Context, id string) (Account, error) {
+	return s.change(ctx, id, func(a *Account) error { a.Status = Active; return nil })
+}
+
+// DeleteAccount ends an account for good: its address is erased, its API tokens end, its license tokens are refused.
+func (s *Service) DeleteAccount(ctx context.Context, id string) (Account, error) {
+	return s.change(ctx, id, func(a *Account) error { a.Status, a.Email = Deleted, ""; return nil })
+}
+
+func (s *Service) change(ctx context.Context, id string, change func(*Account) error) (Account, error) {
+	a, err := s.store.ChangeAccount(ctx, id, s.time(), func(a *Account) error {
+		if a.Status == Deleted {
+			return ErrRevoked
+		}
+		return change(a)
+	})
+	if err != nil {
+		return Account{}, fmt.Errorf("account %s: %w", id, err)
+	}
+	return a, nil
+}
+
+// withoutRepeats keeps the first of equal features, in their order; never nil.
+func withoutRepeats(features []string) []string {
+	out := make([]string, 0, len(features))
+	seen := map[string]bool{}
+	for _, f := range features {
+		if !seen[f] {
+			out = append(out, f)
+		}
+		seen[f] = true
+	}
+	return out
+}

@@ -1,0 +1,259 @@
+package license
+
+import (
+	"context"
+	"crypto/hkdf"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/pageflare/ci/service/token"
+)
+
+// Config is what a Service is made of. All fields must be set.
+type Config struct {
+	Store     Store
+	MasterKey MasterKey
+	Issuer    string        // the `iss` of tokens: the public URL of the service
+	TokenTTL  time.Duration // life of a token, capped by the end of the license
+	Now       func() time.Time
+	Rand      io.Reader // cryptographic randomness
+}
+
+// Service does what the rules allow. It is safe for use by several goroutines, and several Services can share one database.
+type Service struct {
+	cfg       Config
+	store     Store
+	keys      *keyring
+	deriveKey []byte // names refreshed tokens, see deriveTokenID
+}
+
+// New returns a Service on a store. On a store without a signing key it makes the first one. ErrWrongMasterKey: the keys in the store were
+// sealed by another master key.
+func New(ctx context.Context, cfg Config) (*Service, error) {
+	derive, err := hkdf.Key(sha256.New, cfg.MasterKey.bytes(), nil, "pageflare/ci refreshed token id", 32)
+	if err != nil {
+		return nil, fmt.Errorf("derive the key for token ids: %w", err)
+	}
+	s := &Service{cfg: cfg, store: cfg.Store, deriveKey: derive}
+	s.keys = &keyring{store: cfg.Store, master: cfg.MasterKey, now: s.time}
+	if _, err := s.keys.set(ctx); errors.Is(err, errNoKeys) {
+		if _, err := s.addKey(ctx, s.time()); err != nil {
+			return nil, err
+		}
+		s.keys.forget()
+	}
+	if _, err := s.keys.set(ctx); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// time is now in the resolution that is stored.
+func (s *Service) time() time.Time { return s.cfg.Now().UTC().Truncate(time.Millisecond) }
+
+// Caller is who showed a good credential: an account, by an API token or a license token.
+type Caller struct {
+	Account  Account
+	Token    token.Claims // of a license token; its ID is empty for an API token
+	APIToken string       // id of the API token; empty for a license token
+	revoked  bool
+}
+
+// Key names the credential, for limits and logs. It is no secret.
+func (c Caller) Key() string {
+	if c.APIToken != "" {
+		return c.APIToken
+	}
+	return c.Token.ID
+}
+
+// Authenticate tells who shows the bearer token. It knows who, not yet whether they may: a revoked token and a license that is over
+// pass here, so that the rules can say so. ErrUnauthenticated: no good credential; why stands in the error that wraps it.
+func (s *Service) Authenticate(ctx context.Context, bearer string) (Caller, error) {
+	if IsAPIToken(bearer) {
+		return s.authenticateAPIToken(ctx, bearer)
+	}
+	set, err := s.keys.set(ctx)
+	if err != nil {
+		return Caller{}, err
+	}
+	claims, err := set.Parse(bearer, s.time())
+	if err != nil {
+		return Caller{}, fmt.Errorf("%w: %w", ErrUnauthenticated, err)
+	}
+	id := TokenID(claims.ID)
+	account, revoked, err := s.store.Standing(ctx, claims.Subject, claims.ID, id.Family())
+	if errors.Is(err, ErrNotFound) {
+		return Caller{}, fmt.Errorf("%w: its account is unknown", ErrUnauthenticated)
+	}
+	return Caller{Account: account, Token: claims, revoked: revoked}, err
+}
+
+func (s *Service) authenticateAPIToken(ctx context.Context, text string) (Caller, error) {
+	t, account, err := s.store.APIToken(ctx, hashAPIToken(text))
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return Caller{}, fmt.Errorf("%w: unknown API token", ErrUnauthenticated)
+	case err != nil:
+		return Caller{}, err
+	case !t.RevokedAt.IsZero():
+		return Caller{}, fmt.Errorf("%w: API token %s was revoked", ErrUnauthenticated, t.ID)
+	}
+	return Caller{Account: account, APIToken: t.ID}, nil
+}
+
+// mayUse is the rule for a caller: its token must not be revoked and its account must be allowed to hold tokens.
+func (s *Service) mayUse(c Caller, now time.Time) error {
+	if err := MayHoldToken(c.Account, now); err != nil {
+		return err
+	}
+	if c.revoked {
+		return ErrTokenRevoked
+	}
+	return nil
+}
+
+// Issue makes a new token for the caller's license. A token that is issued on the word of a license token belongs to that token's family:
+// whoever revokes a leaked token with its family also ends what was made with it. Refusals: ErrExpired, ErrInactive, ErrRevoked, ErrTokenRevoked.
+func (s *Service) Issue(ctx context.Context, c Caller) (Issued, error) {
+	now := s.time()
+	if err := s.mayUse(c, now); err != nil {
+		return Issued{}, err
+	}
+	return s.issue(ctx, c.Account, TokenID(c.Token.ID), s.cfg.TokenTTL, now)
+}
+
+// IssueFor makes a new token for an account, with a life of its own choice (0: the usual one). It is for those who run the service.
+func (s *Service) IssueFor(ctx context.Context, account string, ttl time.Duration) (Issued, error) {
+	a, err := s.store.Account(ctx, account)
+	if err != nil {
+		return Issued{}, err
+	}
+	now := s.time()
+	if err := MayHoldToken(a, now); err != nil {
+		return Issued{}, err
+	}
+	if ttl == 0 {
+		ttl = s.cfg.TokenTTL
+	}
+	if ttl < time.Second {
+		return Issued{}, fmt.Errorf("%w: ttl %s is shorter than a second", ErrInvalid, ttl)
+	}
+	return s.issue(ctx, a, "", ttl, now)
+}
+
+func (s *Service) issue(ctx context.Context, a Account, parent TokenID, ttl time.Duration, now time.Time) (Issued, error) {
+	iat := now.Truncate(time.Second)
+	id, err := newTokenID(iat, parent.Family(), s.cfg.Rand)
+	if err != nil {
+		return Issued{}, err
+	}
+	claims, capped := s.claims(a, iat, ttl)
+	claims.ID = string(id)
+	return s.signAndRecord(ctx, claims, parent, capped, now)
+}
+
+// Refresh makes the token that follows the caller's license token, which stays valid to its own end. Within one Window the same token
+// in gives the same token out, on every replica: its content and its id are derived, nothing is looked up or locked. An account that
+// was changed in between gets a token that says the new. Refusals: as for Issue, and ErrUnauthenticated for an API token.
+func (s *Service) Refresh(ctx context.Context, c Caller) (Issued, error) {
+	if c.APIToken != "" {
+		return Issued{}, fmt.Errorf("%w: an API token cannot be refreshed", ErrUnauthenticated)
+	}
+	now := s.time()
+	if err := s.mayUse(c, now); err != nil {
+		return Issued{}, err
+	}
+	parent := TokenID(c.Token.ID)
+	window := Window(c.Token.Life(), s.cfg.TokenTTL)
+	iat := Bucket(c.Token.IssuedAt, now, window)
+	if before := iat.Add(-window); !before.Before(c.Token.IssuedAt) {
+		// the window counts from the first answer, not from the clock: one that was given just before the bucket turned still holds
+		claims, capped, err := s.refreshed(c, parent, before)
+		if err != nil {
+			return Issued{}, err
+		}
+		at, err := s.store.RecordedAt(ctx, TokenID(claims.ID))
+		if err == nil && now.Before(at.Add(window)) {
+			return s.sign(ctx, claims, capped)
+		}
+		if err != nil && !errors.Is(err, ErrNotFound) {
+			return Issued{}, err
+		}
+	}
+	claims, capped, err := s.refreshed(c, parent, iat)
+	if err != nil {
+		return Issued{}, err
+	}
+	return s.signAndRecord(ctx, claims, parent, capped, now)
+}
+
+// refreshed is what the caller's token is refreshed to when iat is the start of the window.
+func (s *Service) refreshed(c Caller, parent TokenID, iat time.Time) (token.Claims, bool, error) {
+	claims, capped := s.claims(c.Account, iat, s.cfg.TokenTTL)
+	content, err := json.Marshal(claims)
+	if err != nil {
+		return token.Claims{}, false, fmt.Errorf("derive a token id: %w", err)
+	}
+	claims.ID = string(deriveTokenID(iat, parent, content, s.deriveKey))
+	return claims, capped, nil
+}
+
+func (s *Service) claims(a Account, iat time.Time, ttl time.Duration) (token.Claims, bool) {
+	exp, capped := Expiry(iat, ttl.Truncate(time.Second), a.ValidUntil)
+	return token.Claims{
+		Subject: a.ID, Email: a.Email, Tier: string(a.Tier), Features: a.Features, ValidUntil: a.ValidUntil,
+		IssuedAt: iat, ExpiresAt: exp, Issuer: s.cfg.Issuer,
+	}, capped
+}
+
+// signAndRecord returns only when the record is durable.
+func (s *Service) signAndRecord(ctx context.Context, c token.Claims, parent TokenID, capped bool, now time.Time) (Issued, error) {
+	set, err := s.keys.set(ctx)
+	if err != nil {
+		return Issued{}, err
+	}
+	out, err := signWith(set, c, capped)
+	if err != nil {
+		return Issued{}, err
+	}
+	return out, s.store.RecordToken(ctx, TokenRecord{
+		ID: out.ID, AccountID: c.Subject, Parent: parent, KeyID: set.SigningKey(), IssuedAt: c.IssuedAt, ExpiresAt: c.ExpiresAt, Recorded: now,
+	})
+}
+
+func (s *Service) sign(ctx context.Context, c token.Claims, capped bool) (Issued, error) {
+	set, err := s.keys.set(ctx)
+	if err != nil {
+		return Issued{}, err
+	}
+	return signWith(set, c, capped)
+}
+
+func signWith(set *token.KeySet, c token.Claims, capped bool) (Issued, error) {
+	text, err := set.Sign(c)
+	if err != nil {
+		// the license ends within this very second: there is no whole second left for a token to live
+		if errors.Is(err, token.ErrClaims) && !c.ExpiresAt.After(c.IssuedAt) {
+			return Issued{}, ErrExpired
+		}
+		return Issued{}, err
+	}
+	return Issued{
+		Token: Secret(text), ID: TokenID(c.ID), ExpiresAt: c.ExpiresAt, RefreshAfter: RefreshAfter(c.IssuedAt, c.ExpiresAt), Capped: capped,
+	}, nil
+}
+
+// Ready tells whether the service can do its work: its store answers and its keys open.
+func (s *Service) Ready(ctx context.Context) error {
+	keys, err := s.store.Keys(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = s.keys.open(keys)
+	return err
+}

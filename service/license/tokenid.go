@@ -1,0 +1,70 @@
+package license
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base32"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"time"
+)
+
+// TokenID is the `jti` of a license token: 40 letters and digits that hold 8 of its issue time, 16 of its family and 16 of its own.
+//
+// The time comes first so that records are stored in the order they are made; the family is in the text so that a revoked family can
+// be recognised without looking the token up.
+type TokenID string
+
+const (
+	timeLetters   = 8
+	familyLetters = 16
+	idLetters     = 40
+)
+
+var idEncoding = base32.NewEncoding("0123456789abcdefghjkmnpqrstvwxyz").WithPadding(base32.NoPadding)
+
+// Family is what a token shares with all tokens that descend from the same first one; empty for a text that is no TokenID.
+func (id TokenID) Family() string {
+	if len(id) != idLetters {
+		return ""
+	}
+	return string(id[timeLetters : timeLetters+familyLetters])
+}
+
+// newTokenID names a token: a new family of its own when family is empty.
+func newTokenID(issued time.Time, family string, rand io.Reader) (TokenID, error) {
+	var random [20]byte
+	if _, err := io.ReadFull(rand, random[:]); err != nil {
+		return "", fmt.Errorf("draw a token id: %w", err)
+	}
+	if family == "" {
+		family = idEncoding.EncodeToString(random[:10])
+	}
+	return joinTokenID(issued, family, random[10:]), nil
+}
+
+// deriveTokenID names what a token is refreshed to. The same parent and the same content give the same name, on every replica, and
+// nobody without the key can foresee it.
+func deriveTokenID(issued time.Time, parent TokenID, content, key []byte) TokenID {
+	mac := hmac.New(sha256.New, key)
+	mac.Write([]byte(parent))
+	mac.Write([]byte{0})
+	mac.Write(content)
+	return joinTokenID(issued, parent.Family(), mac.Sum(nil)[:10])
+}
+
+func joinTokenID(issued time.Time, family string, own []byte) TokenID {
+	var seconds [8]byte
+	binary.BigEndian.PutUint64(seconds[:], uint64(issued.Unix()))
+	return TokenID(idEncoding.EncodeToString(seconds[3:]) + family + idEncoding.EncodeToString(own))
+}
+
+// newID is a random name with a prefix that says of what.
+func newID(prefix string, rand io.Reader) (string, error) {
+	var random [10]byte
+	if _, err := io.ReadFull(rand, random[:]); err != nil {
+		return "", fmt.Errorf("draw a name: %w", err)
+	}
+	return prefix + idEncoding.EncodeToString(random[:]), nil
+}

@@ -1,0 +1,116 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/pageflare/ci/service/license"
+)
+
+const accountColumns = `a.id, a.email, a.tier, a.features, a.valid_until, a.status, a.created_at`
+
+// accountRow reads accountColumns.
+type accountRow struct {
+	license.Account
+	email               sql.NullString
+	features            string
+	validUntil, created int64
+}
+
+func (r *accountRow) into() []any {
+	return []any{&r.ID, &r.email, &r.Tier, &r.features, &r.validUntil, &r.Status, &r.created}
+}
+
+func (r *accountRow) account() (license.Account, error) {
+	a := r.Account
+	a.Email, a.ValidUntil, a.CreatedAt = r.email.String, fromMillis(r.validUntil), fromMillis(r.created)
+	if err := json.Unmarshal([]byte(r.features), &a.Features); err != nil {
+		return a, fmt.Errorf("features of account %s: %w", a.ID, err)
+	}
+	return a, nil
+}
+
+// CreateAccount meets license.Store.
+func (s *Store) CreateAccount(ctx context.Context, a license.Account, t license.APIToken) error {
+	features, err := json.Marshal(a.Features)
+	if err != nil {
+		return err
+	}
+	return inTx(ctx, s.write, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx,
+			`INSERT INTO accounts (id, email, tier, features, valid_until, status, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
+			a.ID, a.Email, a.Tier, string(features), millis(a.ValidUntil), a.Status, millis(a.CreatedAt))
+		if err != nil {
+			return storeError(err)
+		}
+		return addAPIToken(ctx, tx, t)
+	})
+}
+
+// Account meets license.Store.
+func (s *Store) Account(ctx context.Context, id string) (license.Account, error) {
+	return account(ctx, s.read, id)
+}
+
+func account(ctx context.Context, q querier, id string) (license.Account, error) {
+	var r accountRow
+	err := q.QueryRowContext(ctx, `SELECT `+accountColumns+` FROM accounts a WHERE a.id = $1`, id).Scan(r.into()...)
+	if err != nil {
+		return license.Account{}, fmt.Errorf("account %s: %w", id, notFound(err))
+	}
+	return r.account()
+}
+
+// Accounts meets license.Store.
+func (s *Store) Accounts(ctx context.Context, after string, limit int) ([]license.Account, error) {
+	rows, err := s.read.QueryContext(ctx, `SELECT `+accountColumns+` FROM accounts a WHERE a.id > $1 ORDER BY a.id LIMIT $2`, after, limit)
+	if err != nil {
+		return nil, fmt.Errorf("list accounts: %w", err)
+	}
+	defer rows.Close()
+	var list []license.Account
+	for rows.Next() {
+		var r accountRow
+		if err := rows.Scan(r.into()...); err != nil {
+			return nil, fmt.Errorf("list accounts: %w", err)
+		}
+		a, err := r.account()
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, a)
+	}
+	return list, rows.Err()
+}
+
+// ChangeAccount meets license.Store.
+func (s *Store) ChangeAccount(ctx context.Context, id string, at time.Time, change func(*license.Account) error) (license.Account, error) {
+	var a license.Account
+	return a, inTx(ctx, s.write, func(tx *sql.Tx) error {
+		var err error
+		if a, err = account(ctx, tx, id); err != nil {
+			return err
+		}
+		if err := change(&a); err != nil {
+			return err
+		}
+		if err := updateAccount(ctx, tx, a); err != nil || a.Status != license.Deleted {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, `UPDATE api_tokens SET revoked_at = $2 WHERE account_id = $1 AND revoked_at IS NULL`, id, millis(at))
+		return err
+	})
+}
+
+func updateAccount(ctx context.Context, tx *sql.Tx, a license.Account) error {
+	features, err := json.Marshal(a.Features)
+	if err != nil {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, `UPDATE accounts SET email = $2, tier = $3, features = $4, valid_until = $5, status = $6 WHERE id = $1`,
+		a.ID, sql.NullString{String: a.Email, Valid: a.Email != ""}, a.Tier, string(features), millis(a.ValidUntil), a.Status)
+	return storeError(err)
+}

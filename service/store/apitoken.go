@@ -1,0 +1,82 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"time"
+
+	"github.com/pageflare/ci/service/license"
+)
+
+const apiTokenColumns = `t.id, t.account_id, t.name, t.hash, t.created_at, t.revoked_at`
+
+// apiTokenRow reads apiTokenColumns.
+type apiTokenRow struct {
+	license.APIToken
+	created int64
+	revoked sql.NullInt64
+}
+
+func (r *apiTokenRow) into() []any {
+	return []any{&r.ID, &r.AccountID, &r.Name, &r.Hash, &r.created, &r.revoked}
+}
+
+func (r *apiTokenRow) apiToken() license.APIToken {
+	t := r.APIToken
+	t.CreatedAt, t.RevokedAt = fromMillis(r.created), fromNullMillis(r.revoked)
+	return t
+}
+
+// AddAPIToken meets license.Store.
+func (s *Store) AddAPIToken(ctx context.Context, t license.APIToken) error {
+	return inTx(ctx, s.write, func(tx *sql.Tx) error { return addAPIToken(ctx, tx, t) })
+}
+
+func addAPIToken(ctx context.Context, tx *sql.Tx, t license.APIToken) error {
+	_, err := tx.ExecContext(ctx, `INSERT INTO api_tokens (id, account_id, name, hash, created_at, revoked_at) VALUES ($1, $2, $3, $4, $5, $6)`,
+		t.ID, t.AccountID, t.Name, t.Hash, millis(t.CreatedAt), nullMillis(t.RevokedAt))
+	return storeError(err)
+}
+
+// APIToken meets license.Store.
+func (s *Store) APIToken(ctx context.Context, hash string) (license.APIToken, license.Account, error) {
+	var t apiTokenRow
+	var a accountRow
+	err := s.read.QueryRowContext(ctx, `SELECT `+apiTokenColumns+`, `+accountColumns+`
+		FROM api_tokens t JOIN accounts a ON a.id = t.account_id WHERE t.hash = $1`, hash).Scan(append(t.into(), a.into()...)...)
+	if err != nil {
+		return license.APIToken{}, license.Account{}, fmt.Errorf("API token: %w", notFound(err))
+	}
+	owner, err := a.account()
+	return t.apiToken(), owner, err
+}
+
+// APITokens meets license.Store.
+func (s *Store) APITokens(ctx context.Context, account string) ([]license.APIToken, error) {
+	rows, err := s.read.QueryContext(ctx, `SELECT `+apiTokenColumns+` FROM api_tokens t WHERE t.account_id = $1 ORDER BY t.created_at, t.id`, account)
+	if err != nil {
+		return nil, fmt.Errorf("list API tokens: %w", err)
+	}
+	defer rows.Close()
+	var list []license.APIToken
+	for rows.Next() {
+		var r apiTokenRow
+		if err := rows.Scan(r.into()...); err != nil {
+			return nil, fmt.Errorf("list API tokens: %w", err)
+		}
+		list = append(list, r.apiToken())
+	}
+	return list, rows.Err()
+}
+
+// RevokeAPIToken meets license.Store.
+func (s *Store) RevokeAPIToken(ctx context.Context, id string, at time.Time) error {
+	return inTx(ctx, s.write, func(tx *sql.Tx) error {
+		err := changedOne(tx.ExecContext(ctx, `UPDATE api_tokens SET revoked_at = COALESCE(revoked_at, $2) WHERE id = $1`, id, millis(at)))
+		if err != nil {
+			return fmt.Errorf("API token %s: %w", id, err)
+		}
+		return nil
+	})
+}

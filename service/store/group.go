@@ -1,0 +1,118 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+)
+
+// maxGroup is how many writes share one transaction at most.
+const maxGroup = 256
+
+// errClosed says that the store was closed before the write began.
+var errClosed = errors.New("the database is closed")
+
+// group is group commit: writes that arrive while the disk is busy with the ones before share the next transaction, and each returns when
+// that one is durable. One goroutine owns the transactions; stop ends it.
+type group struct {
+	db      *sql.DB
+	writes  chan *groupWrite
+	closing chan struct{} // closed when no more writes are accepted
+	ended   chan struct{} // closed when all that were accepted are done
+}
+
+type groupWrite struct {
+	run    func(ctx context.Context, tx *sql.Tx) error
+	result chan error
+}
+
+func startGroup(db *sql.DB) *group {
+	g := &group{db: db, writes: make(chan *groupWrite, maxGroup), closing: make(chan struct{}), ended: make(chan struct{})}
+	go g.loop()
+	return g
+}
+
+// do runs a write and returns when it is durable. A caller that leaves early learns the context's error, and the write may yet be done.
+func (g *group) do(ctx context.Context, run func(ctx context.Context, tx *sql.Tx) error) error {
+	w := &groupWrite{run: run, result: make(chan error, 1)}
+	select {
+	case g.writes <- w:
+	case <-g.closing:
+		return errClosed
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case err := <-w.result:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-g.ended:
+	}
+	select {
+	case err := <-w.result:
+		return err
+	default:
+		return errClosed // it was queued in the moment after the last look
+	}
+}
+
+// stop waits for the writes that were accepted.
+func (g *group) stop() {
+	close(g.closing)
+	<-g.ended
+}
+
+func (g *group) loop() {
+	defer close(g.ended)
+	for {
+		select {
+		case first := <-g.writes:
+			g.commit(g.gather(first))
+		case <-g.closing:
+			for {
+				select {
+				case w := <-g.writes:
+					g.commit(g.gather(w))
+				default:
+					return
+				}
+			}
+		}
+	}
+}
+
+// gather adds what is waiting already; it never waits for more.
+func (g *group) gather(first *groupWrite) []*groupWrite {
+	batch := []*groupWrite{first}
+	for len(batch) < maxGroup {
+		select {
+		case w := <-g.writes:
+			batch = append(batch, w)
+		default:
+			return batch
+		}
+	}
+	return batch
+}
+
+// commit writes a batch. If one write of it fails they are all tried again, each alone, so that none suffers for another. It does not use
+// the callers' contexts: one who leaves must not undo what others wait for.
+func (g *group) commit(batch []*groupWrite) {
+	ctx := context.Background()
+	err := inTx(ctx, g.db, func(tx *sql.Tx) error {
+		for _, w := range batch {
+			if err := w.run(ctx, tx); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	for _, w := range batch {
+		if err != nil && len(batch) > 1 {
+			w.result <- inTx(ctx, g.db, func(tx *sql.Tx) error { return w.run(ctx, tx) })
+			continue
+		}
+		w.result <- err
+	}
+}

@@ -1,0 +1,82 @@
+package store
+
+import (
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"runtime"
+
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"github.com/pageflare/ci/service/license"
+)
+
+// The settings travel in the data source name so that every pooled connection has them. busy_timeout comes first, for the ones after it
+// may have to wait. synchronous=FULL: with WAL and less than that, a power cut could undo a revocation that was acknowledged.
+const (
+	pragmas      = "_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)"
+	writePragmas = pragmas + "&_txlock=immediate"
+	readPragmas  = pragmas + "&_pragma=query_only(1)"
+)
+
+func openSQLite(path string) (*Store, error) {
+	if err := checkFile(path); err != nil {
+		return nil, fmt.Errorf("database sqlite:%s: %w", path, err)
+	}
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return nil, fmt.Errorf("database sqlite:%s: %w", path, err)
+	}
+	name := (&url.URL{Scheme: "file", Path: abs}).String()
+	write, err := sql.Open("sqlite", name+"?"+writePragmas)
+	if err != nil {
+		return nil, fmt.Errorf("database sqlite:%s: %w", path, err)
+	}
+	read, err := sql.Open("sqlite", name+"?"+readPragmas)
+	if err != nil {
+		return nil, fmt.Errorf("database sqlite:%s: %w", path, err)
+	}
+	// SQLite has one writer at a time: waiting in our queue is fair and quick, waiting for its lock is neither
+	write.SetMaxOpenConns(1)
+	readers := max(4, runtime.GOMAXPROCS(0)*2)
+	read.SetMaxOpenConns(readers)
+	read.SetMaxIdleConns(readers)
+	return &Store{read: read, write: write}, nil
+}
+
+// checkFile makes the file, readable by its owner alone, or proves that it is there and can be written, so that the error names the file.
+func checkFile(path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	var fault *os.PathError
+	switch {
+	case errors.As(err, &fault):
+		return fmt.Errorf("cannot be opened for writing: %w: make its folder and give this user the right to write there, or set LICENSE_DATABASE_URL", fault.Err)
+	case err != nil:
+		return err
+	}
+	defer f.Close()
+	head := make([]byte, 16)
+	if n, _ := f.Read(head); n > 0 && string(head) != "SQLite format 3\x00" {
+		return errors.New("is not a SQLite database: name another file in LICENSE_DATABASE_URL")
+	}
+	return f.Close()
+}
+
+// storeError turns the constraint errors of the driver into those of the rules.
+func storeError(err error) error {
+	var e *sqlite.Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	switch e.Code() {
+	case sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY:
+		return license.ErrConflict
+	case sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY:
+		return license.ErrNotFound
+	}
+	return err
+}

@@ -1,0 +1,119 @@
+// Package store is all SQL of the License service: one text for SQLite and PostgreSQL.
+//
+// It decides how things are kept and that what it acknowledges is durable. What may be kept is decided in service/license, whose Store
+// interface this package meets; its errors are that package's.
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/pageflare/ci/service/license"
+)
+
+// Store is a database of the License service. It is safe for use by several goroutines, and several processes can share one database.
+type Store struct {
+	read  *sql.DB
+	write *sql.DB
+	group *group
+}
+
+var _ license.Store = (*Store)(nil)
+
+// ErrNewer says that the database was made by a newer version of the service.
+var ErrNewer = errors.New("the database is from a newer version of pageflare-license: run that version, or restore a backup of before")
+
+// Open opens the database that url names (sqlite:PATH), creates it if it is not there, and brings its tables up to date. The error says what
+// is wrong with the database in one line; ErrNewer is one of them.
+func Open(ctx context.Context, url string) (*Store, error) {
+	path, ok := strings.CutPrefix(url, "sqlite:")
+	if !ok || path == "" {
+		return nil, fmt.Errorf("database url %q is not sqlite:PATH", hidePassword(url))
+	}
+	s, err := openSQLite(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := migrate(ctx, s.write); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	s.group = startGroup(s.write)
+	return s, nil
+}
+
+// Close ends the store after what was begun has ended.
+func (s *Store) Close() error {
+	if s.group != nil {
+		s.group.stop()
+	}
+	return errors.Join(s.read.Close(), s.write.Close())
+}
+
+// hidePassword keeps what stands between "//" and "@" out of messages.
+func hidePassword(url string) string {
+	if scheme, rest, ok := strings.Cut(url, "://"); ok {
+		if _, host, ok := strings.Cut(rest, "@"); ok {
+			return scheme + "://[hidden]@" + host
+		}
+	}
+	return url
+}
+
+// inTx runs f in a transaction of its own, durable when it returns nil.
+func inTx(ctx context.Context, db *sql.DB, f func(*sql.Tx) error) error {
+	tx, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("begin: %w", err)
+	}
+	if err := f(tx); err != nil {
+		return errors.Join(err, tx.Rollback())
+	}
+	if err := tx.Commit(); err != nil {
+		return fmt.Errorf("commit: %w", err)
+	}
+	return nil
+}
+
+// querier is what both a database and a transaction can do.
+type querier interface {
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}
+
+// changedOne turns "no row was changed" into ErrNotFound.
+func changedOne(r sql.Result, err error) error {
+	if err != nil {
+		return err
+	}
+	n, err := r.RowsAffected()
+	if err == nil && n == 0 {
+		return license.ErrNotFound
+	}
+	return err
+}
+
+// notFound turns the driver's "no rows" into ErrNotFound.
+func notFound(err error) error {
+	if errors.Is(err, sql.ErrNoRows) {
+		return license.ErrNotFound
+	}
+	return err
+}
+
+func millis(t time.Time) int64 { return t.UnixMilli() }
+
+func fromMillis(ms int64) time.Time { return time.UnixMilli(ms).UTC() }
+
+func nullMillis(t time.Time) sql.NullInt64 {
+	return sql.NullInt64{Int64: t.UnixMilli(), Valid: !t.IsZero()}
+}
+
+func fromNullMillis(n sql.NullInt64) time.Time {
+	if !n.Valid {
+		return time.Time{}
+	}
+	return fromMillis(n.Int64)
+}

@@ -1,0 +1,156 @@
+package store_test
+
+import (
+	"database/sql"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/store"
+	"github.com/pageflare/ci/service/store/storetest"
+)
+
+func TestSQLiteKeepsThePromisesOfAStore(t *testing.T) {
+	t.Parallel()
+	storetest.Run(t, func(t *testing.T) license.Store { return open(t, "sqlite:"+filepath.Join(t.TempDir(), "license.db")) })
+}
+
+func open(t *testing.T, url string) *store.Store {
+	t.Helper()
+	s, err := store.Open(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+func TestOpenNamesWhatIsWrongWithTheDatabase(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	text := filepath.Join(dir, "notes.txt")
+	if err := os.WriteFile(text, []byte("some notes, no database at all"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct{ url, want string }{
+		"another scheme":       {"mysql://root:secret@db/x", `database url "mysql://[hidden]@db/x" is not sqlite:PATH`},
+		"no path":              {"sqlite:", "is not sqlite:PATH"},
+		"no such folder":       {"sqlite:" + dir + "/none/license.db", "cannot be opened for writing: no such file or directory: make its folder"},
+		"a folder":             {"sqlite:" + dir, "is a directory"},
+		"a file that is no db": {"sqlite:" + text, "is not a SQLite database: name another file"},
+	} {
+		_, err := store.Open(t.Context(), c.url)
+		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("Open(%s) = %v, want one line with %q", name, err, c.want)
+		}
+	}
+	if b, _ := os.ReadFile(text); !strings.HasPrefix(string(b), "some notes") {
+		t.Error("Open wrote into a file that is no database")
+	}
+}
+
+func TestDatabaseOfANewerVersionIsRefused(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "license.db")
+	open(t, "sqlite:"+file)
+	db, err := sql.Open("sqlite", "file:"+file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.Exec(`INSERT INTO goose_db_version (version_id, is_applied) VALUES (99999, 1)`); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := store.Open(t.Context(), "sqlite:"+file); !errors.Is(err, store.ErrNewer) {
+		t.Errorf("Open(newer database) = %v, want ErrNewer", err)
+	}
+}
+
+func TestSeveralProcessesStartOnOneNewDatabase(t *testing.T) {
+	t.Parallel()
+	url := "sqlite:" + filepath.Join(t.TempDir(), "license.db")
+	errs := make([]error, 8)
+	var wg sync.WaitGroup
+	for i := range errs {
+		wg.Go(func() {
+			s, err := store.Open(t.Context(), url)
+			if err == nil {
+				err = s.Close()
+			}
+			errs[i] = err
+		})
+	}
+	wg.Wait()
+	if err := errors.Join(errs...); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestPathsAreTakenLiterally(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "a b?mode=memory#%41.db")
+	open(t, "sqlite:"+file)
+	info, err := os.Stat(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info.Mode().Perm() != 0o600 || info.Size() == 0 {
+		t.Errorf("database file has mode %v and %d bytes, want -rw------- and some", info.Mode(), info.Size())
+	}
+}
+
+func TestEveryConnectionHasTheSettings(t *testing.T) {
+	t.Parallel()
+	s := open(t, "sqlite:"+filepath.Join(t.TempDir(), "license.db"))
+	for name, c := range map[string]struct {
+		pragma string
+		want   int
+	}{"durable": {"synchronous", 2}, "references": {"foreign_keys", 1}, "patience": {"busy_timeout", 10000}} {
+		for pool, got := range s.Pragma(t, c.pragma) {
+			if got != c.want {
+				t.Errorf("%s: PRAGMA %s of the %s pool = %d, want %d", name, c.pragma, pool, got, c.want)
+			}
+		}
+	}
+}
+
+// A second Store on the same file stands for the command line beside a running server.
+func TestWhatOneProcessWritesAnotherSees(t *testing.T) {
+	t.Parallel()
+	url := "sqlite:" + filepath.Join(t.TempDir(), "license.db")
+	server, command := open(t, url), open(t, url)
+	now := time.Now().UTC().Truncate(time.Millisecond)
+	a := license.Account{ID: "user_1", Email: "a@example.com", Tier: license.Pro, Features: []string{}, ValidUntil: now, Status: license.Active, CreatedAt: now}
+	if err := command.CreateAccount(t.Context(), a, license.APIToken{ID: "at_1", AccountID: a.ID, Hash: "h", CreatedAt: now}); err != nil {
+		t.Fatal(err)
+	}
+	if err := command.Revoke(t.Context(), license.Revocation{Subject: "x", AccountID: a.ID, At: now}); err != nil {
+		t.Fatal(err)
+	}
+	if _, revoked, err := server.Standing(t.Context(), a.ID, "x"); err != nil || !revoked {
+		t.Errorf("Standing = %t, %v right after the other process revoked, want true", revoked, err)
+	}
+}
+
+func TestWritesAfterCloseAreRefused(t *testing.T) {
+	t.Parallel()
+	s, err := store.Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "license.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.RecordToken(t.Context(), license.TokenRecord{}); err == nil {
+		t.Error("RecordToken after Close = nil, want an error")
+	}
+}

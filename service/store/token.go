@@ -1,0 +1,112 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/pageflare/ci/service/license"
+)
+
+// tokenColumns end with whether the token or its family (letters 9 to 24 of its id) was revoked.
+const tokenColumns = `t.id, t.account_id, t.parent_id, t.key_id, t.issued_at, t.expires_at, t.recorded_at,
+	EXISTS (SELECT 1 FROM revocations r WHERE r.subject = t.id OR r.subject = substr(t.id, 9, 16))`
+
+// tokenRow reads tokenColumns.
+type tokenRow struct {
+	license.TokenRecord
+	issued, expires, recorded int64
+}
+
+func (r *tokenRow) into() []any {
+	return []any{&r.ID, &r.AccountID, &r.Parent, &r.KeyID, &r.issued, &r.expires, &r.recorded, &r.Revoked}
+}
+
+func (r *tokenRow) record() license.TokenRecord {
+	t := r.TokenRecord
+	t.IssuedAt, t.ExpiresAt, t.Recorded = fromMillis(r.issued), fromMillis(r.expires), fromMillis(r.recorded)
+	return t
+}
+
+// Standing meets license.Store.
+func (s *Store) Standing(ctx context.Context, account string, subjects ...string) (license.Account, bool, error) {
+	args := []any{account}
+	marks := make([]string, 0, len(subjects))
+	for _, subject := range subjects {
+		args = append(args, subject)
+		marks = append(marks, fmt.Sprintf("$%d", len(args)))
+	}
+	var a accountRow
+	var revoked bool
+	err := s.read.QueryRowContext(ctx, `SELECT `+accountColumns+`, EXISTS (SELECT 1 FROM revocations WHERE subject IN (`+strings.Join(marks, ", ")+`))
+		FROM accounts a WHERE a.id = $1`, args...).Scan(append(a.into(), &revoked)...)
+	if err != nil {
+		return license.Account{}, false, fmt.Errorf("account %s: %w", account, notFound(err))
+	}
+	owner, err := a.account()
+	return owner, revoked, err
+}
+
+// RecordToken meets license.Store.
+func (s *Store) RecordToken(ctx context.Context, t license.TokenRecord) error {
+	return s.group.do(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, `INSERT INTO tokens (id, account_id, parent_id, key_id, issued_at, expires_at, recorded_at)
+			VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (id) DO NOTHING`,
+			t.ID, t.AccountID, t.Parent, t.KeyID, millis(t.IssuedAt), millis(t.ExpiresAt), millis(t.Recorded))
+		if err != nil {
+			return fmt.Errorf("record a token: %w", storeError(err))
+		}
+		return nil
+	})
+}
+
+// RecordedAt meets license.Store.
+func (s *Store) RecordedAt(ctx context.Context, id license.TokenID) (time.Time, error) {
+	var at int64
+	if err := s.read.QueryRowContext(ctx, `SELECT recorded_at FROM tokens WHERE id = $1`, id).Scan(&at); err != nil {
+		return time.Time{}, fmt.Errorf("token %s: %w", id, notFound(err))
+	}
+	return fromMillis(at), nil
+}
+
+// Token meets license.Store.
+func (s *Store) Token(ctx context.Context, id license.TokenID) (license.TokenRecord, error) {
+	var r tokenRow
+	if err := s.read.QueryRowContext(ctx, `SELECT `+tokenColumns+` FROM tokens t WHERE t.id = $1`, id).Scan(r.into()...); err != nil {
+		return license.TokenRecord{}, fmt.Errorf("token %s: %w", id, notFound(err))
+	}
+	return r.record(), nil
+}
+
+// Tokens meets license.Store.
+func (s *Store) Tokens(ctx context.Context, account string, before license.TokenID, limit int) ([]license.TokenRecord, error) {
+	rows, err := s.read.QueryContext(ctx, `SELECT `+tokenColumns+` FROM tokens t
+		WHERE t.account_id = $1 AND ($2 = '' OR t.id < $2) ORDER BY t.id DESC LIMIT $3`, account, string(before), limit)
+	if err != nil {
+		return nil, fmt.Errorf("list tokens: %w", err)
+	}
+	defer rows.Close()
+	var list []license.TokenRecord
+	for rows.Next() {
+		var r tokenRow
+		if err := rows.Scan(r.into()...); err != nil {
+			return nil, fmt.Errorf("list tokens: %w", err)
+		}
+		list = append(list, r.record())
+	}
+	return list, rows.Err()
+}
+
+// Revoke meets license.Store.
+func (s *Store) Revoke(ctx context.Context, r license.Revocation) error {
+	return inTx(ctx, s.write, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, `INSERT INTO revocations (subject, account_id, revoked_at) VALUES ($1, $2, $3) ON CONFLICT (subject) DO NOTHING`,
+			r.Subject, r.AccountID, millis(r.At))
+		if err != nil {
+			return fmt.Errorf("revoke %s: %w", r.Subject, storeError(err))
+		}
+		return nil
+	})
+}
