@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"sync"
 )
 
 // maxGroup is how many writes share one transaction at most.
@@ -19,6 +20,7 @@ type group struct {
 	writes  chan *groupWrite
 	closing chan struct{} // closed when no more writes are accepted
 	ended   chan struct{} // closed when all that were accepted are done
+	once    sync.Once
 }
 
 type groupWrite struct {
@@ -57,9 +59,9 @@ func (g *group) do(ctx context.Context, run func(ctx context.Context, tx *sql.Tx
 	}
 }
 
-// stop waits for the writes that were accepted.
+// stop waits for the writes that were accepted. Stopping twice is no error.
 func (g *group) stop() {
-	close(g.closing)
+	g.once.Do(func() { close(g.closing) })
 	<-g.ended
 }
 

@@ -1,0 +1,89 @@
+package main
+
+import (
+	"context"
+	"io"
+
+	"github.com/pageflare/ci/service/license"
+)
+
+type apiTokenCmd struct {
+	Create apiTokenCreate `cmd:"" help:"Make one more API token for an account; it is shown this once."`
+	List   apiTokenList   `cmd:"" help:"List the API tokens of an account, without their text."`
+	Revoke apiTokenRevoke `cmd:"" help:"End an API token."`
+}
+
+// apiTokenJSON is how an API token is printed.
+type apiTokenJSON struct {
+	ID        string  `json:"id"`
+	Account   string  `json:"account"`
+	Name      string  `json:"name"`
+	CreatedAt string  `json:"created_at"`
+	RevokedAt *string `json:"revoked_at"`
+	APIToken  string  `json:"api_token,omitempty"`
+}
+
+func toAPITokenJSON(t license.APIToken) apiTokenJSON {
+	return apiTokenJSON{t.ID, t.AccountID, t.Name, stamp(t.CreatedAt), optional(t.RevokedAt), ""}
+}
+
+type apiTokenCreate struct {
+	asJSON
+	Account string `required:"" help:"Id of the account." placeholder:"ID"`
+	Name    string `default:"" help:"What it is for."`
+}
+
+// Run makes the API token and prints its text alone, or all with --json.
+func (c apiTokenCreate) Run(ctx context.Context, a *app) error {
+	return a.with(ctx, func(l *license.Service) error {
+		text, record, err := l.CreateAPIToken(ctx, c.Account, c.Name)
+		if err != nil {
+			return refusal(err)
+		}
+		j := toAPITokenJSON(record)
+		j.APIToken = text.Reveal()
+		return c.print(a.stdout, j, func(w io.Writer) { row(w, j.APIToken) })
+	})
+}
+
+type apiTokenList struct {
+	asJSON
+	Account string `required:"" help:"Id of the account." placeholder:"ID"`
+}
+
+// Run lists the API tokens.
+func (c apiTokenList) Run(ctx context.Context, a *app) error {
+	return a.with(ctx, func(l *license.Service) error {
+		found, err := l.APITokens(ctx, c.Account)
+		if err != nil {
+			return refusal(err)
+		}
+		list := make([]apiTokenJSON, 0, len(found))
+		for _, t := range found {
+			list = append(list, toAPITokenJSON(t))
+		}
+		return c.print(a.stdout, list, func(w io.Writer) {
+			row(w, "ID", "NAME", "CREATED", "REVOKED")
+			for _, t := range list {
+				revoked := "-"
+				if t.RevokedAt != nil {
+					revoked = *t.RevokedAt
+				}
+				row(w, t.ID, t.Name, t.CreatedAt, revoked)
+			}
+		})
+	})
+}
+
+type apiTokenRevoke struct {
+	Token string `arg:"" help:"Id (at_…) or text (pf_at_…) of the API token; - reads it from standard input."`
+}
+
+// Run ends the API token.
+func (c apiTokenRevoke) Run(ctx context.Context, a *app) error {
+	text, err := a.argument(c.Token)
+	if err != nil {
+		return err
+	}
+	return a.with(ctx, func(l *license.Service) error { return refusal(l.RevokeAPIToken(ctx, text)) })
+}

@@ -1,0 +1,202 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"net/url"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/pageflare/ci/service/license"
+)
+
+// Settings are what can be set, as it was written. config turns them into a Config. docs/service.md lists them; a test keeps both in step.
+type Settings struct {
+	Listen         string `env:"LICENSE_LISTEN" default:"127.0.0.1:8080" help:"Address of the API; port 0 picks one."`
+	DatabaseURL    string `env:"LICENSE_DATABASE_URL" default:"sqlite:pageflare-license.db" help:"Database, sqlite:PATH."`
+	PublicURL      string `env:"LICENSE_PUBLIC_URL" placeholder:"URL" help:"What clients call, without path; the issuer of tokens. Default: http://LISTEN."`
+	TokenTTL       string `env:"LICENSE_TOKEN_TTL" default:"8760h" help:"Life of an issued or refreshed token, capped by the end of the license."`
+	KeyFile        string `env:"LICENSE_KEY_FILE" placeholder:"PATH" help:"Key-encryption key; made at the first start. Default: the SQLite file with .key added. LICENSE_KEY (base64, 32 bytes; environment only) holds the key itself."`
+	RateLimits     string `env:"LICENSE_RATE_LIMITS" default:"free=60,pro=600,team=3000" help:"Requests a minute per token, by tier; 0 is unlimited."`
+	TrustedProxies string `env:"LICENSE_TRUSTED_PROXIES" placeholder:"CIDR,…" help:"Networks whose X-Forwarded-For counts. Default: none."`
+	LogFormat      string `env:"LICENSE_LOG_FORMAT" default:"text" help:"text or json."`
+	LogLevel       string `env:"LICENSE_LOG_LEVEL" default:"info" help:"debug, info, warn or error."`
+}
+
+// Config is the settings, checked.
+type Config struct {
+	Listen         string
+	DatabaseURL    string
+	PublicURL      string // empty: http:// and the address that was chosen
+	TokenTTL       time.Duration
+	KeyFile        string
+	Key            license.Secret // LICENSE_KEY; wins over KeyFile
+	RateLimits     map[license.Tier]int
+	TrustedProxies []netip.Prefix
+	LogFormat      string
+	LogLevel       slog.Level
+}
+
+const minTokenTTL = time.Minute
+
+// config checks the settings. The error has a line for each fault.
+func (s Settings) config(getenv func(string) string) (Config, error) {
+	c := Config{
+		Listen: s.Listen, DatabaseURL: s.DatabaseURL, PublicURL: strings.TrimRight(s.PublicURL, "/"), KeyFile: s.KeyFile,
+		Key: license.Secret(getenv("LICENSE_KEY")), LogFormat: s.LogFormat,
+	}
+	var faults []error
+	check := func(name, value, want string, err error) {
+		if err != nil {
+			faults = append(faults, fmt.Errorf("%s: %q %w; give %s", name, value, err, want))
+		}
+	}
+	check("LICENSE_LISTEN", s.Listen, "an address such as 127.0.0.1:8080", checkListen(s.Listen))
+	check("LICENSE_DATABASE_URL", hideUserInfo(s.DatabaseURL), "sqlite:PATH", checkDatabaseURL(s.DatabaseURL))
+	check("LICENSE_PUBLIC_URL", hideUserInfo(s.PublicURL), "a URL such as https://license.example.com", checkPublicURL(c.PublicURL))
+	var err error
+	c.TokenTTL, err = parseTTL(s.TokenTTL)
+	check("LICENSE_TOKEN_TTL", s.TokenTTL, "a duration of at least 1m such as 8760h", err)
+	c.RateLimits, err = parseRateLimits(s.RateLimits)
+	check("LICENSE_RATE_LIMITS", s.RateLimits, "tiers and numbers such as free=60,pro=600,team=3000", err)
+	c.TrustedProxies, err = parseProxies(s.TrustedProxies)
+	check("LICENSE_TRUSTED_PROXIES", s.TrustedProxies, "networks such as 10.0.0.0/8,192.0.2.7/32", err)
+	if s.LogFormat != "text" && s.LogFormat != "json" {
+		check("LICENSE_LOG_FORMAT", s.LogFormat, "text or json", errors.New("is not a format"))
+	}
+	if c.LogLevel.UnmarshalText([]byte(s.LogLevel)) != nil {
+		check("LICENSE_LOG_LEVEL", s.LogLevel, "debug, info, warn or error", errors.New("is not a level"))
+	}
+	if c.KeyFile == "" {
+		if path, ok := strings.CutPrefix(s.DatabaseURL, "sqlite:"); ok {
+			c.KeyFile = path + ".key"
+		}
+	}
+	if c.Key != "" {
+		if _, err := license.ParseMasterKey(c.Key.Reveal()); err != nil {
+			faults = append(faults, fmt.Errorf("LICENSE_KEY: %w", err))
+		}
+	}
+	return c, errors.Join(faults...)
+}
+
+func checkListen(s string) error {
+	_, port, err := net.SplitHostPort(s)
+	if err != nil {
+		return errors.New("is not HOST:PORT")
+	}
+	if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
+		return errors.New("has no port from 0 to 65535")
+	}
+	return nil
+}
+
+func checkDatabaseURL(s string) error {
+	path, ok := strings.CutPrefix(s, "sqlite:")
+	if !ok {
+		return errors.New("is not a database this version knows")
+	}
+	if path == "" || filepath.Clean(path) == "." {
+		return errors.New("names no file")
+	}
+	return nil
+}
+
+func checkPublicURL(s string) error {
+	if s == "" {
+		return nil
+	}
+	u, err := url.Parse(s)
+	switch {
+	case err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "":
+		return errors.New("is not an http or https URL")
+	case u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.Path != "":
+		return errors.New("has more than scheme, host and port")
+	}
+	return nil
+}
+
+func parseTTL(s string) (time.Duration, error) {
+	d, err := time.ParseDuration(s)
+	if err != nil {
+		return 0, errors.New("is not a duration")
+	}
+	if d < minTokenTTL {
+		return 0, fmt.Errorf("is below %s", minTokenTTL)
+	}
+	return d, nil
+}
+
+func parseRateLimits(s string) (map[license.Tier]int, error) {
+	out := map[license.Tier]int{}
+	for item := range strings.SplitSeq(s, ",") {
+		name, number, _ := strings.Cut(strings.TrimSpace(item), "=")
+		tier := license.Tier(name)
+		if !slices.Contains([]license.Tier{license.Free, license.Pro, license.Team}, tier) {
+			return nil, fmt.Errorf("has %q, which is not a tier", name)
+		}
+		n, err := strconv.Atoi(number)
+		if err != nil || n < 0 || n > 1_000_000 {
+			return nil, fmt.Errorf("has no number from 0 to 1000000 for %s", tier)
+		}
+		if _, twice := out[tier]; twice {
+			return nil, fmt.Errorf("has %s twice", tier)
+		}
+		out[tier] = n
+	}
+	return out, nil
+}
+
+func parseProxies(s string) ([]netip.Prefix, error) {
+	if s == "" {
+		return nil, nil
+	}
+	var out []netip.Prefix
+	for item := range strings.SplitSeq(s, ",") {
+		p, err := netip.ParsePrefix(strings.TrimSpace(item))
+		if err != nil {
+			return nil, fmt.Errorf("has %q, which is not a network", item)
+		}
+		out = append(out, p.Masked())
+	}
+	return out, nil
+}
+
+// hideUserInfo keeps a password in a URL out of messages.
+func hideUserInfo(s string) string {
+	if scheme, rest, ok := strings.Cut(s, "://"); ok {
+		if i := strings.LastIndex(rest, "@"); i >= 0 {
+			return scheme + "://[hidden]@" + rest[i+1:]
+		}
+	}
+	return s
+}
+
+// logger writes to w what the settings ask for.
+func (c Config) logger(w io.Writer) *slog.Logger {
+	o := &slog.HandlerOptions{Level: c.LogLevel}
+	if c.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(w, o))
+	}
+	return slog.New(slog.NewTextHandler(w, o))
+}
+
+// unknownSettings are the LICENSE_ variables that mean nothing here: mistyped ones, most likely.
+func unknownSettings(environ []string, known []string) []string {
+	var out []string
+	for _, e := range environ {
+		name, _, _ := strings.Cut(e, "=")
+		if strings.HasPrefix(name, "LICENSE_") && !slices.Contains(known, name) {
+			out = append(out, name)
+		}
+	}
+	slices.Sort(out)
+	return out
+}

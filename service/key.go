@@ -1,0 +1,76 @@
+package main
+
+import (
+	"context"
+	"io"
+
+	"github.com/pageflare/ci/service/license"
+)
+
+type keyCmd struct {
+	List   keyList   `cmd:"" help:"List the signing keys and how many live tokens each has."`
+	Rotate keyRotate `cmd:"" help:"Add a signing key; it signs when every replica knows it. Older keys go on verifying."`
+	Retire keyRetire `cmd:"" help:"End a signing key; refused while live tokens depend on it."`
+}
+
+// keyJSON is how a signing key is printed.
+type keyJSON struct {
+	ID         string `json:"kid"`
+	State      string `json:"state"`
+	CreatedAt  string `json:"created_at"`
+	SignsFrom  string `json:"signs_from"`
+	LiveTokens int64  `json:"live_tokens"`
+}
+
+func toKeyJSON(k license.KeyInfo) keyJSON {
+	return keyJSON{k.ID, string(k.State), stamp(k.CreatedAt), stamp(k.SignsFrom), k.LiveTokens}
+}
+
+type keyList struct{ asJSON }
+
+// Run lists the keys.
+func (c keyList) Run(ctx context.Context, a *app) error {
+	return a.with(ctx, func(l *license.Service) error {
+		keys, err := l.Keys(ctx)
+		if err != nil {
+			return err
+		}
+		list := make([]keyJSON, 0, len(keys))
+		for _, k := range keys {
+			list = append(list, toKeyJSON(k))
+		}
+		return c.print(a.stdout, list, func(w io.Writer) {
+			row(w, "KID", "STATE", "CREATED", "SIGNS FROM", "LIVE TOKENS")
+			for _, k := range list {
+				row(w, k.ID, k.State, k.CreatedAt, k.SignsFrom, k.LiveTokens)
+			}
+		})
+	})
+}
+
+type keyRotate struct{ asJSON }
+
+// Run adds a key.
+func (c keyRotate) Run(ctx context.Context, a *app) error {
+	return a.with(ctx, func(l *license.Service) error {
+		k, err := l.RotateKey(ctx)
+		if err != nil {
+			return err
+		}
+		j := toKeyJSON(k)
+		return c.print(a.stdout, j, func(w io.Writer) {
+			row(w, "kid", j.ID)
+			row(w, "signs from", j.SignsFrom)
+		})
+	})
+}
+
+type keyRetire struct {
+	ID    string `arg:"" name:"kid" help:"Id of the key."`
+	Force bool   `help:"Also when live tokens depend on it: they are refused from then on."`
+}
+
+// Run ends the key.
+func (c keyRetire) Run(ctx context.Context, a *app) error {
+	return a.with(ctx, func(l *license.Service) error { return refusal(l.RetireKey(ctx, c.ID, c.Force)) })
+}

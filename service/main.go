@@ -1,0 +1,131 @@
+// Command pageflare-license is the License service: a self-hosted License API that issues, refreshes and revokes license tokens.
+//
+// This package is settings, commands and wiring. The rules are in service/license, the routes in service/server, all SQL in service/store.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+)
+
+// version and commit are set by the linker in releases.
+var (
+	version = "dev"
+	commit  = ""
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:], &app{getenv: os.Getenv, environ: os.Environ, stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr})
+	stop()
+	os.Exit(code)
+}
+
+// Exit statuses. What a person has to change before it can work is usage; what may work the next time is failure.
+const (
+	exitOK      = 0
+	exitFailure = 1
+	exitUsage   = 2
+)
+
+// app is what the commands share: the world outside.
+type app struct {
+	getenv  func(string) string
+	environ func() []string
+	stdin   io.Reader
+	stdout  io.Writer
+	stderr  io.Writer
+	cfg     Config
+}
+
+// usageError is a fault that a person has to mend: a setting, a file, an argument.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+// commands is the whole command line.
+type commands struct {
+	Settings `embed:""`
+
+	Version kong.VersionFlag `help:"Print version, commit and Go version." short:"v"`
+
+	Serve       serveCmd       `cmd:"" help:"Run the service. Needs no configuration: it makes its database and its key at the first start."`
+	Account     accountCmd     `cmd:"" help:"Accounts and their licenses."`
+	APIToken    apiTokenCmd    `cmd:"" name:"api-token" help:"API tokens, by which people and programs call the License API."`
+	Token       tokenCmd       `cmd:"" help:"License tokens."`
+	Key         keyCmd         `cmd:"" help:"Signing keys."`
+	Doctor      doctorCmd      `cmd:"" help:"Check settings, database, key and address, and say what is wrong and how to mend it."`
+	Healthcheck healthcheckCmd `cmd:"" help:"Ask the running service whether it is healthy; exit status 0 if so. For containers."`
+}
+
+func run(ctx context.Context, args []string, a *app) int {
+	var c commands
+	answered := false // --help or --version
+	parser, err := kong.New(&c,
+		kong.Name("pageflare-license"),
+		kong.Description("A self-hosted License API: it issues, refreshes and revokes Pageflare license tokens."),
+		kong.Vars{"version": versionText()},
+		kong.Writers(a.stdout, a.stderr),
+		kong.Exit(func(int) { answered = true }),
+		kong.UsageOnError(),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+		kong.BindTo(ctx, (*context.Context)(nil)),
+		kong.Bind(a),
+	)
+	if err != nil {
+		panic(err) // the command line above is wrong
+	}
+	k, err := parser.Parse(args)
+	if answered {
+		return exitOK
+	}
+	if err != nil {
+		return a.report(usagef("%w: see pageflare-license --help", err))
+	}
+	if a.cfg, err = c.config(a.getenv); err != nil {
+		return a.report(usageError{err})
+	}
+	return a.report(k.Run())
+}
+
+// report writes an error, a line for each fault, and returns the exit status.
+func (a *app) report(err error) int {
+	if err == nil {
+		return exitOK
+	}
+	for line := range strings.SplitSeq(err.Error(), "\n") {
+		fmt.Fprintf(a.stderr, "error: %s\n", line)
+	}
+	if errors.As(err, new(usageError)) {
+		return exitUsage
+	}
+	return exitFailure
+}
+
+// versionText is version, commit and Go version in one line.
+func versionText() string {
+	rev := commit
+	if info, ok := debug.ReadBuildInfo(); ok && rev == "" {
+		for _, s := range info.Settings {
+			if s.Key == "vcs.revision" {
+				rev = s.Value
+			}
+		}
+	}
+	if rev == "" {
+		rev = "unknown"
+	}
+	return fmt.Sprintf("pageflare-license %s (commit %s, %s)", version, rev, runtime.Version())
+}

@@ -1,0 +1,137 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"reflect"
+	"time"
+
+	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/store"
+)
+
+// open opens the database and its key and returns the service on it, with what ends it. Errors are usage errors: a person has to mend
+// the settings or the files.
+func (a *app) open(ctx context.Context, issuer string) (*license.Service, func() error, error) {
+	s, err := store.Open(ctx, a.cfg.DatabaseURL)
+	if err != nil {
+		return nil, nil, usageError{err}
+	}
+	l, err := a.license(ctx, s, issuer)
+	if err != nil {
+		return nil, nil, errors.Join(err, s.Close())
+	}
+	return l, s.Close, nil
+}
+
+func (a *app) license(ctx context.Context, s *store.Store, issuer string) (*license.Service, error) {
+	keys, err := s.Keys(ctx)
+	if err != nil {
+		return nil, usagef("database %s: %w", hideUserInfo(a.cfg.DatabaseURL), err)
+	}
+	master, err := a.masterKey(len(keys) > 0)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	l, err := license.New(ctx, license.Config{
+		Store: s, MasterKey: master, Issuer: issuer, TokenTTL: a.cfg.TokenTTL, Now: time.Now, Rand: rand.Reader,
+	})
+	if errors.Is(err, license.ErrWrongMasterKey) {
+		return nil, usagef("%s does not open the signing keys in %s: give the key that this database was made with",
+			a.keySource(), hideUserInfo(a.cfg.DatabaseURL))
+	}
+	return l, err
+}
+
+// keySource names where the key-encryption key comes from, for messages.
+func (a *app) keySource() string {
+	if a.cfg.Key != "" {
+		return "LICENSE_KEY"
+	}
+	return "key file " + a.cfg.KeyFile
+}
+
+// masterKey reads the key-encryption key. For a database that is in use it must be there; for a new one it is made.
+func (a *app) masterKey(inUse bool) (license.MasterKey, error) {
+	if a.cfg.Key != "" {
+		return license.ParseMasterKey(a.cfg.Key.Reveal())
+	}
+	file := a.cfg.KeyFile
+	text, err := os.ReadFile(file)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && inUse:
+		return license.MasterKey{}, fmt.Errorf("key file %s is missing, and %s was made with one: restore it, or give the key in LICENSE_KEY",
+			file, hideUserInfo(a.cfg.DatabaseURL))
+	case errors.Is(err, fs.ErrNotExist):
+		return makeKeyFile(file)
+	case err != nil:
+		return license.MasterKey{}, fmt.Errorf("key file: %w", err)
+	}
+	key, err := license.ParseMasterKey(string(text))
+	if err != nil {
+		return license.MasterKey{}, fmt.Errorf("key file %s: %w", file, err)
+	}
+	return key, nil
+}
+
+// makeKeyFile makes a key file that its owner alone can read. It appears whole or not at all, and of several processes that start at once
+// the first one makes it.
+func makeKeyFile(file string) (license.MasterKey, error) {
+	key, err := license.NewMasterKey(rand.Reader)
+	if err != nil {
+		return license.MasterKey{}, err
+	}
+	fault := func(err error) (license.MasterKey, error) {
+		return license.MasterKey{}, fmt.Errorf("make key file %s: %w: give its folder the right to write, or set LICENSE_KEY_FILE", file, err)
+	}
+	temp, err := os.CreateTemp(filepath.Dir(file), ".pageflare-license-*.key") // mode 0600
+	if err != nil {
+		return fault(err)
+	}
+	defer os.Remove(temp.Name())
+	if _, err := temp.WriteString(key.Text().Reveal() + "\n"); err != nil {
+		return fault(errors.Join(err, temp.Close()))
+	}
+	if err := errors.Join(temp.Sync(), temp.Close()); err != nil {
+		return fault(err)
+	}
+	if err := os.Link(temp.Name(), file); err != nil && !errors.Is(err, fs.ErrExist) {
+		return fault(err)
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return fault(err)
+	}
+	return license.ParseMasterKey(string(text))
+}
+
+// with runs f on the service, for the commands that work on the database directly.
+func (a *app) with(ctx context.Context, f func(*license.Service) error) error {
+	l, closeStore, err := a.open(ctx, a.publicURL(a.cfg.Listen))
+	if err != nil {
+		return err
+	}
+	return errors.Join(f(l), closeStore())
+}
+
+// publicURL is what clients call when the API listens on addr.
+func (a *app) publicURL(addr string) string {
+	if a.cfg.PublicURL != "" {
+		return a.cfg.PublicURL
+	}
+	return "http://" + addr
+}
+
+// knownSettings are the names of all variables that mean something.
+func knownSettings() []string {
+	names := []string{"LICENSE_KEY"}
+	for f := range reflect.TypeFor[Settings]().Fields() {
+		names = append(names, f.Tag.Get("env"))
+	}
+	return names
+}

@@ -1,0 +1,52 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+)
+
+// asJSON is the flag of every command that prints something.
+type asJSON struct {
+	JSON bool `help:"Print one JSON document."`
+}
+
+// print writes v as JSON when asked to, else what text writes, in aligned columns.
+func (j asJSON) print(w io.Writer, v any, text func(io.Writer)) error {
+	if j.JSON {
+		e := json.NewEncoder(w)
+		e.SetEscapeHTML(false)
+		e.SetIndent("", "  ")
+		return e.Encode(v)
+	}
+	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
+	text(t)
+	return t.Flush()
+}
+
+// stamp is a time as it is printed: RFC 3339 with milliseconds, as in the claims of a token.
+func stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z07:00") }
+
+// second is a time in whole seconds.
+func second(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+
+// optional is a time that may be missing.
+func optional(t time.Time) *string {
+	if t.IsZero() {
+		return nil
+	}
+	s := stamp(t)
+	return &s
+}
+
+// row writes cells separated by tabs.
+func row(w io.Writer, cells ...any) {
+	text := make([]string, len(cells))
+	for i, c := range cells {
+		text[i] = fmt.Sprint(c)
+	}
+	fmt.Fprintln(w, strings.Join(text, "\t"))
+}

@@ -1,0 +1,68 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/pageflare/ci/service/api"
+	"github.com/pageflare/ci/service/license"
+)
+
+var (
+	errNoRoute  = errors.New("there is no such route: see /openapi.yaml")
+	errNoMethod = errors.New("this route has another method: see the header Allow")
+	errTooLarge = fmt.Errorf("the request body is larger than %d bytes: send none", maxBody)
+	errNotReady = errors.New("the service cannot reach its database: try again later")
+)
+
+// refusals is how each error looks on the wire. What is not here is a 500, and its text stays in the log.
+var refusals = []struct {
+	err    error
+	status int
+	code   api.Code
+}{
+	{license.ErrExpired, http.StatusForbidden, api.CodeLicenseExpired},
+	{license.ErrInactive, http.StatusForbidden, api.CodeLicenseInactive},
+	{license.ErrRevoked, http.StatusForbidden, api.CodeLicenseRevoked},
+	{license.ErrTokenRevoked, http.StatusForbidden, api.CodeTokenRevoked},
+	{errNoRoute, http.StatusNotFound, api.CodeNotFound},
+	{errNoMethod, http.StatusMethodNotAllowed, api.CodeMethodNotAllowed},
+	{errTooLarge, http.StatusRequestEntityTooLarge, api.CodeRequestTooLarge},
+	{errNotReady, http.StatusServiceUnavailable, api.CodeUnavailable},
+}
+
+// fail answers with an error. It is the one place where errors become answers.
+func (s *Server) fail(c *gin.Context, err error) {
+	_ = c.Error(err) // for the access log
+	if errors.Is(err, license.ErrUnauthenticated) {
+		c.Header("WWW-Authenticate", "Bearer")
+		c.JSON(http.StatusUnauthorized, api.Unauthorized{Error: http.StatusText(http.StatusUnauthorized)})
+		return
+	}
+	var over *limited
+	if errors.As(err, &over) {
+		c.Header("Retry-After", strconv.Itoa(over.seconds()))
+		refuse(c, http.StatusTooManyRequests, api.CodeRateLimited, over.Error())
+		return
+	}
+	for _, r := range refusals {
+		if errors.Is(err, r.err) {
+			refuse(c, r.status, r.code, r.err.Error())
+			return
+		}
+	}
+	if c.Request.Context().Err() != nil {
+		refuse(c, http.StatusServiceUnavailable, api.CodeUnavailable, "the request was given up: try again")
+		return
+	}
+	s.log.Error("internal error", "request_id", requestID(c), "route", c.FullPath(), "err", err)
+	refuse(c, http.StatusInternalServerError, api.CodeInternal, "the service met a fault of its own: try again later, and report request "+requestID(c))
+}
+
+func refuse(c *gin.Context, status int, code api.Code, message string) {
+	c.JSON(status, api.Error{Error: http.StatusText(status), Code: code, Message: message})
+}

@@ -1,0 +1,87 @@
+package server
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"runtime/debug"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/pageflare/ci/service/license"
+)
+
+// maxBody is the most bytes of a request body that are read.
+const maxBody = 64 << 10
+
+const requestIDKey = "request_id"
+
+func requestID(c *gin.Context) string { return c.GetString(requestIDKey) }
+
+// end makes the last handler of a route from a function that answers or returns an error.
+func (s *Server) end(f func(*gin.Context) error) gin.HandlerFunc {
+	return func(c *gin.Context) {
+		if err := f(c); err != nil {
+			s.fail(c, err)
+		}
+	}
+}
+
+// access names the request and writes one line about it when it is over. The line holds no header, no query and no body: nothing in it
+// can be a secret.
+func (s *Server) access(c *gin.Context) {
+	begun := s.now()
+	c.Set(requestIDKey, rand.Text())
+	c.Header("X-Request-Id", requestID(c))
+	c.Header("Cache-Control", "no-store")
+	c.Next()
+	attrs := []any{
+		"request_id", requestID(c), "method", c.Request.Method, "route", c.FullPath(), "status", c.Writer.Status(),
+		"bytes", c.Writer.Size(), "ms", float64(s.now().Sub(begun).Microseconds()) / 1000, "remote", c.ClientIP(),
+	}
+	if who, ok := c.Get(callerKey); ok {
+		who := who.(license.Caller)
+		attrs = append(attrs, "account", who.Account.ID, "credential", who.Key())
+	}
+	if err := c.Errors.Last(); err != nil && c.Writer.Status() < http.StatusInternalServerError {
+		attrs = append(attrs, "reason", err.Err)
+	}
+	s.log.Info("request", attrs...)
+}
+
+// recover turns a panic into a 500. The stack goes to the log.
+func (s *Server) recover(c *gin.Context) {
+	defer func() {
+		p := recover()
+		if p == nil {
+			return
+		}
+		if p == http.ErrAbortHandler { //nolint:errorlint // net/http compares it so
+			panic(p)
+		}
+		s.log.Error("panic", "request_id", requestID(c), "stack", string(debug.Stack()))
+		s.fail(c, fmt.Errorf("panic: %v", p))
+		c.Abort()
+	}()
+	c.Next()
+}
+
+// limitBody refuses a body that is too large to be meant for us before a handler runs.
+func limitBody(c *gin.Context) {
+	c.Request.Body = http.MaxBytesReader(c.Writer, c.Request.Body, maxBody)
+}
+
+// ignoreBody reads a body that the route has no use for, so that one that is too large is refused like everywhere else.
+func ignoreBody(c *gin.Context) error {
+	_, err := io.Copy(io.Discard, c.Request.Body)
+	var large *http.MaxBytesError
+	if errors.As(err, &large) {
+		return errTooLarge
+	}
+	return err
+}
+
+func rfc3339(t time.Time) time.Time { return t.UTC().Truncate(time.Second) }

@@ -1,0 +1,100 @@
+// Package server is the HTTP face of the License service: routes and their guards, limits, the access log, and how an error looks on
+// the wire.
+//
+// It decides nothing about licenses: that is service/license. The shape of bodies is service/api.
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/pageflare/ci/service/license"
+)
+
+// Config is what a Server is made of. All fields but TrustedProxies and RateLimits must be set.
+type Config struct {
+	License        *license.Service
+	RateLimits     map[license.Tier]int // requests a minute for each token; 0 or missing: unlimited
+	TrustedProxies []netip.Prefix       // whose X-Forwarded-For counts
+	Now            func() time.Time
+	Log            *slog.Logger
+}
+
+// Server serves the License API. It is an http.Handler; Serve runs it on a listener with time limits.
+type Server struct {
+	license *license.Service
+	limits  limits
+	now     func() time.Time
+	log     *slog.Logger
+	engine  *gin.Engine
+}
+
+// New returns a Server. The error says what is wrong with the configuration.
+func New(cfg Config) (*Server, error) {
+	quietGin()
+	limits, err := newLimits(cfg.RateLimits, cfg.Now)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{license: cfg.License, limits: limits, now: cfg.Now, log: cfg.Log, engine: gin.New()}
+	s.engine.HandleMethodNotAllowed = true
+	s.engine.RedirectTrailingSlash = false
+	proxies := make([]string, 0, len(cfg.TrustedProxies))
+	for _, p := range cfg.TrustedProxies {
+		proxies = append(proxies, p.String())
+	}
+	if err := s.engine.SetTrustedProxies(proxies); err != nil {
+		return nil, fmt.Errorf("trusted proxies: %w", err)
+	}
+	s.route()
+	return s, nil
+}
+
+// quietGin stops gin from printing its routes and warnings.
+var quietGin = sync.OnceFunc(func() { gin.SetMode(gin.ReleaseMode) })
+
+// ServeHTTP serves one request.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.engine.ServeHTTP(w, r) }
+
+// The time limits of a connection. An answer takes milliseconds; what takes longer is a client that is slow on purpose or gone.
+const (
+	headerTimeout = 5 * time.Second
+	readTimeout   = 10 * time.Second
+	writeTimeout  = 15 * time.Second
+	idleTimeout   = 60 * time.Second
+	maxHeader     = 16 << 10
+	stopTimeout   = 20 * time.Second // for the requests in flight when the service stops
+)
+
+// Serve answers requests on a listener until ctx ends, then lets the requests in flight finish. It returns nil after a graceful stop.
+func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	srv := &http.Server{
+		Handler: s, ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
+		MaxHeaderBytes: maxHeader, ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- srv.Serve(l) }()
+	select {
+	case err := <-ended:
+		return fmt.Errorf("serve %s: %w", l.Addr(), err)
+	case <-ctx.Done():
+	}
+	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+	defer cancel()
+	if err := srv.Shutdown(stop); err != nil {
+		return errors.Join(fmt.Errorf("stop: requests were still running after %s: %w", stopTimeout, err), srv.Close())
+	}
+	if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}

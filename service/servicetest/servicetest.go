@@ -1,0 +1,102 @@
+// Package servicetest is a whole License service on a temporary database, for any test: real routes, real rules, a real SQLite file. Only the
+// clock can be the test's own.
+package servicetest
+
+import (
+	"context"
+	"crypto/rand"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/server"
+	"github.com/pageflare/ci/service/store"
+)
+
+// Options are what a test may choose. The zero value is a service as it starts without any configuration.
+type Options struct {
+	Now        func() time.Time     // time.Now when nil
+	TokenTTL   time.Duration        // a year when 0
+	RateLimits map[license.Tier]int // unlimited when nil
+	Log        io.Writer            // JSON lines; discarded when nil
+}
+
+// Service is a running License service.
+type Service struct {
+	*license.Service
+	Server *server.Server
+	Store  *store.Store
+	URL    string // base path of the API: http://127.0.0.1:PORT/_api
+	Origin string // http://127.0.0.1:PORT
+}
+
+// Start starts a service on loopback. It ends with the test.
+func Start(t testing.TB, o Options) *Service {
+	t.Helper()
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.TokenTTL == 0 {
+		o.TokenTTL = 8760 * time.Hour
+	}
+	if o.Log == nil {
+		o.Log = io.Discard
+	}
+	// the listener comes first: the address is in the tokens
+	var lc net.ListenConfig
+	l, err := lc.Listen(context.Background(), "tcp", "127.0.0.1:0")
+	must(t, err)
+	s := &Service{Origin: "http://" + l.Addr().String(), URL: "http://" + l.Addr().String() + "/_api"}
+	s.Store, err = store.Open(context.Background(), "sqlite:"+filepath.Join(t.TempDir(), "license.db"))
+	must(t, err)
+	master, err := license.NewMasterKey(rand.Reader)
+	must(t, err)
+	s.Service, err = license.New(context.Background(), license.Config{
+		Store: s.Store, MasterKey: master, Issuer: s.Origin, TokenTTL: o.TokenTTL, Now: o.Now, Rand: rand.Reader,
+	})
+	must(t, err)
+	s.Server, err = server.New(server.Config{
+		License: s.Service, RateLimits: o.RateLimits, Now: o.Now, Log: slog.New(slog.NewJSONHandler(o.Log, nil)),
+	})
+	must(t, err)
+	h := &httptest.Server{Listener: l, Config: &http.Server{Handler: s.Server}}
+	h.Start()
+	t.Cleanup(func() {
+		h.Close()
+		if err := s.Store.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+// Account makes an active account of tier pro that is valid for two years from now, and returns it with its API token.
+func (s *Service) Account(t testing.TB, email string) (license.Account, string) {
+	t.Helper()
+	a, key, err := s.CreateAccount(context.Background(), license.NewAccount{
+		Email: email, Tier: license.Pro, Features: []string{"spa_mode", "critical_css"}, ValidUntil: time.Now().AddDate(2, 0, 0),
+	})
+	must(t, err)
+	return a, key.Reveal()
+}
+
+// IssueToken issues a license token that lives for ttl (0: the usual life).
+func (s *Service) IssueToken(t testing.TB, account string, ttl time.Duration) string {
+	t.Helper()
+	issued, err := s.IssueFor(context.Background(), account, ttl)
+	must(t, err)
+	return issued.Token.Reveal()
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,172 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/pageflare/ci/service/license"
+)
+
+type tokenCmd struct {
+	Issue  tokenIssue  `cmd:"" help:"Issue a license token and print it."`
+	List   tokenList   `cmd:"" help:"List the tokens of an account, newest first."`
+	Show   tokenShow   `cmd:"" help:"Show what is known of a token."`
+	Revoke tokenRevoke `cmd:"" help:"End a token before its time."`
+}
+
+// tokenJSON is how the record of a license token is printed.
+type tokenJSON struct {
+	ID        string `json:"jti"`
+	Account   string `json:"account"`
+	Family    string `json:"family"`
+	Parent    string `json:"parent,omitempty"`
+	KeyID     string `json:"kid"`
+	IssuedAt  string `json:"issued_at"`
+	ExpiresAt string `json:"expires_at"`
+	Status    string `json:"status"`
+}
+
+func toTokenJSON(t license.TokenRecord, now time.Time) tokenJSON {
+	status := "live"
+	switch {
+	case t.Revoked:
+		status = "revoked"
+	case !now.Before(t.ExpiresAt):
+		status = "expired"
+	}
+	return tokenJSON{string(t.ID), t.AccountID, t.ID.Family(), string(t.Parent), t.KeyID, second(t.IssuedAt), second(t.ExpiresAt), status}
+}
+
+func (j tokenJSON) text(w io.Writer) {
+	row(w, "jti", j.ID)
+	row(w, "account", j.Account)
+	row(w, "family", j.Family)
+	row(w, "parent", j.Parent)
+	row(w, "kid", j.KeyID)
+	row(w, "issued", j.IssuedAt)
+	row(w, "expires", j.ExpiresAt)
+	row(w, "status", j.Status)
+}
+
+type tokenIssue struct {
+	asJSON
+	Account string        `required:"" help:"Id of the account." placeholder:"ID"`
+	TTL     time.Duration `name:"ttl" help:"Life of the token, such as 72h or 90s; capped by the end of the license. Default: LICENSE_TOKEN_TTL."`
+}
+
+// Run issues the token and prints it alone, or all with --json.
+func (c tokenIssue) Run(ctx context.Context, a *app) error {
+	if c.TTL < 0 {
+		return usagef("--ttl: %s is below a second", c.TTL)
+	}
+	return a.with(ctx, func(l *license.Service) error {
+		issued, err := l.IssueFor(ctx, c.Account, c.TTL)
+		if err != nil {
+			return refusal(err)
+		}
+		j := struct {
+			Token     string `json:"token"`
+			ID        string `json:"jti"`
+			ExpiresAt string `json:"expires_at"`
+			Capped    bool   `json:"capped"`
+		}{issued.Token.Reveal(), string(issued.ID), second(issued.ExpiresAt), issued.Capped}
+		return c.print(a.stdout, j, func(w io.Writer) { row(w, j.Token) })
+	})
+}
+
+type tokenList struct {
+	asJSON
+	Account string `required:"" help:"Id of the account." placeholder:"ID"`
+	Limit   int    `default:"100" help:"At most so many."`
+	Before  string `help:"Go on after this jti, to older ones." placeholder:"JTI"`
+}
+
+// Run lists the tokens.
+func (c tokenList) Run(ctx context.Context, a *app) error {
+	return a.with(ctx, func(l *license.Service) error {
+		found, err := l.Tokens(ctx, c.Account, license.TokenID(c.Before), c.Limit)
+		if err != nil {
+			return refusal(err)
+		}
+		now := time.Now()
+		list := make([]tokenJSON, 0, len(found))
+		for _, t := range found {
+			list = append(list, toTokenJSON(t, now))
+		}
+		return c.print(a.stdout, list, func(w io.Writer) {
+			row(w, "JTI", "ISSUED", "EXPIRES", "KID", "STATUS")
+			for _, t := range list {
+				row(w, t.ID, t.IssuedAt, t.ExpiresAt, t.KeyID, t.Status)
+			}
+		})
+	})
+}
+
+type tokenShow struct {
+	asJSON
+	Token string `arg:"" name:"token|jti" help:"The token or its jti; - reads it from standard input."`
+}
+
+// Run shows the record.
+func (c tokenShow) Run(ctx context.Context, a *app) error {
+	text, err := a.argument(c.Token)
+	if err != nil {
+		return err
+	}
+	return a.with(ctx, func(l *license.Service) error {
+		t, err := l.Token(ctx, text)
+		if err != nil {
+			return refusal(err)
+		}
+		j := toTokenJSON(t, time.Now())
+		return c.print(a.stdout, j, j.text)
+	})
+}
+
+type tokenRevoke struct {
+	asJSON
+	Token  string `arg:"" name:"token|jti" help:"The token or its jti; - reads it from standard input."`
+	Family bool   `help:"Also everything that descends from the same first token, past and future."`
+}
+
+// Run revokes the token. It holds in every running server with the next request.
+func (c tokenRevoke) Run(ctx context.Context, a *app) error {
+	text, err := a.argument(c.Token)
+	if err != nil {
+		return err
+	}
+	return a.with(ctx, func(l *license.Service) error {
+		t, err := l.RevokeToken(ctx, text, c.Family)
+		if err != nil {
+			return refusal(err)
+		}
+		j := toTokenJSON(t, time.Now())
+		return c.print(a.stdout, j, j.text)
+	})
+}
+
+// argument is an argument, or a line of standard input for "-", so that a secret need not stand on a command line.
+func (a *app) argument(s string) (string, error) {
+	if s != "-" {
+		return s, nil
+	}
+	b, err := io.ReadAll(io.LimitReader(a.stdin, 64<<10))
+	if err != nil {
+		return "", fmt.Errorf("read standard input: %w", err)
+	}
+	return strings.TrimSpace(string(b)), nil
+}
+
+// refusal makes a usage error of what a person has to give differently.
+func refusal(err error) error {
+	for _, e := range []error{license.ErrInvalid, license.ErrNotFound, license.ErrConflict} {
+		if errors.Is(err, e) {
+			return usageError{err}
+		}
+	}
+	return err
+}
