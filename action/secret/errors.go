@@ -1,0 +1,162 @@
+package secret
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/google/go-github/v60/github"
+)
+
+// An Error says which secret could not be written where, why, and what to do. It never holds a value or a token.
+type Error struct {
+	Act    string // "write" or "read"
+	Target string // "repository acme/site"
+	Name   string // of the secret
+	Status int    // GitHub's answer; 0 when there was none
+	Needed string // what GitHub says the call needs: "secrets=write"; from X-Accepted-GitHub-Permissions, may be empty
+
+	Message string    // what happened, in GitHub's words where it gave any
+	Remedy  string    // what to do about it; may be empty
+	RetryAt time.Time // when a rate limit ends; zero for all else
+	Err     error     // the cause when it was no answer of GitHub's: context.Canceled and the like
+}
+
+// Error gives one line:
+//
+//	write secret PAGEFLARE_TOKEN to repository acme/site: GitHub refused (401): Bad credentials; github-token is …
+func (e *Error) Error() string {
+	preposition := "to"
+	if e.Act == "read" {
+		preposition = "of"
+	}
+	text := fmt.Sprintf("%s secret %s %s %s: %s", e.Act, e.Name, preposition, e.Target, e.Message)
+	if e.Remedy != "" {
+		text += "; " + e.Remedy
+	}
+	return text
+}
+
+// Unwrap gives the cause when it was no answer of GitHub's.
+func (e *Error) Unwrap() error { return e.Err }
+
+// refuse says that the secret cannot be written at all, before any call.
+func (w *Writer) refuse(act string, target Target, name string, err error) *Error {
+	message := strings.ReplaceAll(err.Error(), "\n", "; ") // one line, also for two faults
+	return &Error{Act: act, Target: target.place(w.repo), Name: plain(name), Message: message, Err: err}
+}
+
+// explain turns what came back from a call into an Error.
+func (w *Writer) explain(act string, target Target, name string, err error) *Error {
+	e := &Error{Act: act, Target: target.place(w.repo), Name: name}
+	var limit *limitError
+	var answer *github.ErrorResponse
+	switch {
+	case errors.As(err, &limit):
+		e.limited(limit)
+	case errors.As(err, &answer):
+		e.answered(answer, target.permission(), w.repo)
+	default:
+		e.unanswered(err)
+	}
+	return e
+}
+
+func (e *Error) limited(limit *limitError) {
+	e.Status, e.RetryAt = limit.status, limit.until
+	e.Message = fmt.Sprintf("GitHub's rate limit is used up (%d): %s", limit.status, plain(limit.message))
+	e.Remedy = fmt.Sprintf("try again after %s, which is too late for this run", limit.until.UTC().Format(time.RFC3339))
+}
+
+func (e *Error) answered(answer *github.ErrorResponse, needs permission, repo Repo) {
+	e.Status = answer.Response.StatusCode
+	e.Message = fmt.Sprintf("GitHub refused (%d): %s", e.Status, words(answer))
+	switch {
+	case e.Status == http.StatusUnauthorized:
+		e.Remedy = "github-token is invalid or expired: make a new one and store it again"
+	case e.Status == http.StatusForbidden:
+		e.Needed = plain(answer.Response.Header.Get("X-Accepted-GitHub-Permissions"))
+		e.Remedy = e.forbidden(answer.Message, needs)
+	case e.Status == http.StatusNotFound:
+		e.Remedy = fmt.Sprintf("%s does not exist or the token cannot see it: let the fine-grained token reach this "+
+			`repository, or give a classic token the scope "repo"`, repo)
+	case e.Status >= http.StatusInternalServerError:
+		e.Message = fmt.Sprintf("GitHub has trouble (%d): %s", e.Status, words(answer))
+		e.Remedy = "try again later; https://www.githubstatus.com tells more"
+	}
+}
+
+// forbidden tells the job's own GITHUB_TOKEN, for which no setting helps, from a token that lacks a right.
+func (e *Error) forbidden(message string, needs permission) string {
+	switch {
+	case strings.HasPrefix(message, "Resource not accessible by integration"):
+		return "the job's own GITHUB_TOKEN can never write secrets: give github-token a fine-grained token with the " +
+			needs.title + ", or the token of a GitHub App that has it"
+	case strings.HasPrefix(message, "Resource not accessible"):
+		return fmt.Sprintf("the token needs %s: give the fine-grained token the %s", e.needed(needs), needs.title)
+	}
+	return "see that the token's owner may administer this repository, and that the organization allows the token"
+}
+
+// needed prefers GitHub's own words, but not those for reading the public key: the write that follows needs more.
+func (e *Error) needed(needs permission) string {
+	if e.Needed == "" || strings.HasPrefix(e.Needed, needs.key+"=") {
+		return needs.key + "=write"
+	}
+	return e.Needed
+}
+
+// unanswered is for no answer, and for one that made no sense.
+func (e *Error) unanswered(err error) {
+	var transport *url.Error
+	if errors.As(err, &transport) {
+		err = transport.Err // without the method and the address, which Target tells better
+	}
+	e.Err = err
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		e.Message = "stopped before GitHub had answered: " + plain(err.Error())
+		return
+	}
+	e.Message = "no usable answer from GitHub: " + plain(err.Error())
+	e.Remedy = "check the network, the proxy and the address of the GitHub API"
+}
+
+// statusOf gives the status of GitHub's refusal, 0 for any other error and for none.
+func statusOf(err error) int {
+	var answer *github.ErrorResponse
+	if errors.As(err, &answer) {
+		return answer.Response.StatusCode
+	}
+	return 0
+}
+
+// words gives GitHub's message with its details, and the name of the status when the answer had none (an HTML page, say).
+func words(answer *github.ErrorResponse) string {
+	text := answer.Message
+	for _, detail := range answer.Errors {
+		text = strings.TrimSpace(text + " " + detail.Message)
+	}
+	if text == "" {
+		text = http.StatusText(answer.Response.StatusCode)
+	}
+	return plain(text)
+}
+
+// plain makes foreign text fit for one line of a log: no control characters, at most 300 characters.
+func plain(text string) string {
+	runes := []rune(strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, text))
+	if len(runes) > 300 {
+		return string(runes[:300]) + "…"
+	}
+	return string(runes)
+}

@@ -1,0 +1,28 @@
+package secret
+
+import (
+	"fmt"
+	"regexp"
+)
+
+// Repo names a repository.
+type Repo struct {
+	Owner, Name string
+}
+
+// String gives "owner/name".
+func (r Repo) String() string { return r.Owner + "/" + r.Name }
+
+// ParseRepo reads "owner/name", the form of GITHUB_REPOSITORY. It takes only characters that mean nothing in a URL:
+// go-github puts both parts into paths as they are.
+func ParseRepo(s string) (Repo, error) {
+	m := repoPattern().FindStringSubmatch(s)
+	if m == nil || m[2] == "." || m[2] == ".." {
+		return Repo{}, fmt.Errorf("repository %q: want OWNER/NAME, such as acme/site", s)
+	}
+	return Repo{Owner: m[1], Name: m[2]}, nil
+}
+
+func repoPattern() *regexp.Regexp {
+	return regexp.MustCompile(`\A([A-Za-z0-9_-]{1,100})/([A-Za-z0-9._-]{1,100})\z`)
+}

@@ -1,0 +1,135 @@
+package secret_test
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/pageflare/ci/action/githubtest"
+	"github.com/pageflare/ci/action/secret"
+)
+
+// Texts that no error may hold.
+const (
+	goodToken = "token-that-may-write"
+	value     = "value-of-the-secret"
+	name      = "PAGEFLARE_TOKEN"
+)
+
+// world is a fake GitHub, a clock that only sleeping moves, and a writer for acme/site.
+type world struct {
+	github *githubtest.Server
+	clock  *clock
+	writer *secret.Writer
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	c := newClock()
+	w := &world{clock: c, github: githubtest.Start(t, githubConfig(c))}
+	w.writer = w.writerAs(t, goodToken)
+	return w
+}
+
+func githubConfig(c *clock) githubtest.Config {
+	return githubtest.Config{
+		Now:          c.Now,
+		Repositories: []githubtest.Repository{{ID: 7, Owner: "acme", Name: "site"}, {ID: 8, Owner: "acme", Name: "open", Public: true}},
+		Tokens: []githubtest.Token{
+			{Value: goodToken, Permissions: map[string]string{"secrets": "write"}},
+			{Value: "token-that-may-read", Permissions: map[string]string{"secrets": "read"}},
+			{Value: "token-that-may-nothing"},
+			{Value: "token-of-the-job", GitHubToken: true},
+			{Value: "token-of-others", Permissions: map[string]string{"secrets": "write"}, Repositories: []string{"other/site"}},
+		},
+	}
+}
+
+// writerAs makes a writer with another token.
+func (w *world) writerAs(t *testing.T, token secret.Token) *secret.Writer {
+	t.Helper()
+	return newWriter(t, w.config(t, token))
+}
+
+func (w *world) config(t *testing.T, token secret.Token) secret.Config {
+	t.Helper()
+	return secret.Config{
+		APIURL: w.github.URL(), Token: token, HTTP: newHTTP(t), UserAgent: "pageflare-test",
+		Now: w.clock.Now, Rand: zero{}, Sleep: w.clock.Sleep,
+	}
+}
+
+// newHTTP makes a client with connections of its own.
+func newHTTP(t *testing.T) *http.Client {
+	t.Helper()
+	transport := &http.Transport{}
+	t.Cleanup(transport.CloseIdleConnections)
+	return &http.Client{Transport: transport}
+}
+
+func newWriter(t *testing.T, cfg secret.Config) *secret.Writer {
+	t.Helper()
+	api, err := secret.NewClient(cfg)
+	if err != nil {
+		t.Fatalf("NewClient: %v", err)
+	}
+	return secret.NewWriter(api, secret.Repo{Owner: "acme", Name: "site"}, rand.Reader)
+}
+
+func (w *world) write(ctx context.Context) (secret.Outcome, error) {
+	return w.writer.Write(ctx, secret.RepositoryTarget{}, name, value)
+}
+
+// asked gives the requests that were answered, short: "GET public-key 200".
+func (w *world) asked() []string {
+	const store = "/repos/acme/site/actions/secrets/"
+	var out []string
+	for _, r := range w.github.Requests() {
+		path := r.Path
+		if len(path) > len(store) && path[:len(store)] == store {
+			path = path[len(store):]
+		}
+		out = append(out, fmt.Sprintf("%s %s %d", r.Method, path, r.Status))
+	}
+	return out
+}
+
+// clock stands still but for Sleep. It starts at the real time, in whole seconds, because deadlines of contexts are real.
+type clock struct {
+	mu    sync.Mutex
+	now   time.Time
+	slept []time.Duration
+
+	onSleep func() // optional
+}
+
+func newClock() *clock { return &clock{now: time.Now().Truncate(time.Second)} }
+
+func (c *clock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
+}
+
+func (c *clock) Sleep(ctx context.Context, d time.Duration) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = c.now.Add(d)
+	c.slept = append(c.slept, d)
+	if c.onSleep != nil {
+		c.onSleep()
+	}
+	return ctx.Err()
+}
+
+// zero is randomness that adds nothing to a wait.
+type zero struct{}
+
+func (zero) Read(p []byte) (int, error) {
+	clear(p)
+	return len(p), nil
+}

@@ -1,0 +1,240 @@
+// Package summary renders what a run did as GitHub-flavoured Markdown, for the job summary.
+//
+// It decides how a result reads. What the result is comes from action/run.go, ready to print; the machine-readable report is
+// action/report.go. Everything that is not our own text is escaped here: names of files come from anybody.
+package summary
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Result is a run, ready to be shown. It holds no token.
+type Result struct {
+	Problems []Problem // worst first
+	License  License
+	Secret   *Secret // nil when there was nothing to write
+	Site     *Site   // nil when the optimizer did not finish
+}
+
+// Problem is something that somebody should know or mend.
+type Problem struct {
+	Error bool // else a warning
+	Text  string
+}
+
+// License is the state of the license token.
+type License struct {
+	State      string // the output token-state
+	Tier       string // of the token; empty without one
+	Reason     string // what was decided and why
+	ExpiresAt  time.Time
+	ValidUntil time.Time
+	Now        time.Time
+}
+
+// Secret is where the new token was written.
+type Secret struct {
+	Name    string
+	Targets []Target
+}
+
+// Target is one place of a secret.
+type Target struct {
+	Name    string
+	Outcome string // created, updated; empty when it failed
+	Problem string
+}
+
+// Site is what the optimizer did.
+type Site struct {
+	Source, Output string
+	InPlace        bool
+	Tier           string // that the optimizer ran with
+	Before, After  Size
+	Types          []TypeSize // largest first
+	Top            []FileSize // largest change first
+	Broken         []BrokenRef
+	Warnings       []string
+	Duration       time.Duration
+}
+
+// Size is files and their bytes.
+type Size struct {
+	Files int
+	Bytes int64
+}
+
+// TypeSize is one type of files.
+type TypeSize struct {
+	Type          string
+	Before, After Size
+}
+
+// FileSize is one file; -1 where it is only on the other side.
+type FileSize struct {
+	Path          string
+	Before, After int64
+}
+
+// BrokenRef is an asset that a page names and the site lacks.
+type BrokenRef struct{ Source, Target string }
+
+const (
+	maxTop    = 10
+	maxBroken = 20
+)
+
+// Render returns the summary. Equal results give equal text.
+func Render(r Result) string {
+	var b strings.Builder
+	b.WriteString("## Pageflare\n\n")
+	for _, p := range r.Problems {
+		kind := "WARNING"
+		if p.Error {
+			kind = "CAUTION"
+		}
+		fmt.Fprintf(&b, "> [!%s]\n> %s\n\n", kind, Escape(p.Text))
+	}
+	renderLicense(&b, r.License, r.Secret)
+	if r.Site != nil {
+		renderSite(&b, *r.Site)
+	}
+	return b.String()
+}
+
+func renderLicense(b *strings.Builder, l License, s *Secret) {
+	b.WriteString("### License\n\n| | |\n| --- | --- |\n")
+	line := func(name, text string) { fmt.Fprintf(b, "| %s | %s |\n", name, text) }
+	line("Token", "**"+Escape(l.State)+"**")
+	if l.Tier != "" {
+		line("Tier", Escape(l.Tier))
+	}
+	if l.Reason != "" {
+		line("Decision", Escape(l.Reason))
+	}
+	if !l.ExpiresAt.IsZero() {
+		line("Token expires", when(l.ExpiresAt, l.Now))
+	}
+	if !l.ValidUntil.IsZero() {
+		line("License ends", when(l.ValidUntil, l.Now))
+	}
+	if s != nil {
+		for _, t := range s.Targets {
+			text := Escape(t.Outcome)
+			if t.Problem != "" {
+				text = "not written: " + Escape(t.Problem)
+			}
+			line("Secret "+code(s.Name)+", "+Escape(t.Name), text)
+		}
+	}
+	b.WriteString("\n")
+}
+
+func renderSite(b *strings.Builder, s Site) {
+	place := code(s.Source) + " in place"
+	if !s.InPlace {
+		place = code(s.Source) + " to " + code(s.Output)
+	}
+	fmt.Fprintf(b, "### Site\n\n%s: **%s to %s** (%s), %s files, in %s, tier %s.\n\n", place,
+		Bytes(s.Before.Bytes), Bytes(s.After.Bytes), change(s.Before.Bytes, s.After.Bytes), counts(s.Before.Files, s.After.Files),
+		s.Duration.Round(10*time.Millisecond), Escape(s.Tier))
+	b.WriteString("| Type | Files | Before | After | Change |\n| --- | ---: | ---: | ---: | ---: |\n")
+	for _, t := range s.Types {
+		fmt.Fprintf(b, "| %s | %s | %s | %s | %s |\n", Escape(t.Type), counts(t.Before.Files, t.After.Files),
+			Bytes(t.Before.Bytes), Bytes(t.After.Bytes), change(t.Before.Bytes, t.After.Bytes))
+	}
+	fmt.Fprintf(b, "| **all** | %s | %s | %s | %s |\n\n", counts(s.Before.Files, s.After.Files), Bytes(s.Before.Bytes), Bytes(s.After.Bytes),
+		change(s.Before.Bytes, s.After.Bytes))
+	renderTop(b, s.Top)
+	renderBroken(b, s.Broken)
+	for _, w := range s.Warnings {
+		fmt.Fprintf(b, "- %s\n", Escape(w))
+	}
+}
+
+func renderTop(b *strings.Builder, top []FileSize) {
+	if len(top) == 0 {
+		return
+	}
+	b.WriteString("<details><summary>Largest changes</summary>\n\n| File | Before | After |\n| --- | ---: | ---: |\n")
+	for _, f := range top[:min(len(top), maxTop)] {
+		fmt.Fprintf(b, "| %s | %s | %s |\n", code(f.Path), side(f.Before), side(f.After))
+	}
+	more(b, len(top)-maxTop)
+	b.WriteString("\n</details>\n\n")
+}
+
+func renderBroken(b *strings.Builder, broken []BrokenRef) {
+	if len(broken) == 0 {
+		return
+	}
+	fmt.Fprintf(b, "<details open><summary>Broken references: %d</summary>\n\n| Page | Missing |\n| --- | --- |\n", len(broken))
+	for _, r := range broken[:min(len(broken), maxBroken)] {
+		fmt.Fprintf(b, "| %s | %s |\n", code(r.Source), code(r.Target))
+	}
+	more(b, len(broken)-maxBroken)
+	b.WriteString("\n</details>\n\n")
+}
+
+// more says what a table leaves out.
+func more(b *strings.Builder, n int) {
+	if n > 0 {
+		fmt.Fprintf(b, "\n%d more: see the report.\n", n)
+	}
+}
+
+func side(n int64) string {
+	if n < 0 {
+		return "–"
+	}
+	return Bytes(n)
+}
+
+func counts(before, after int) string {
+	if before == after {
+		return fmt.Sprint(after)
+	}
+	return fmt.Sprintf("%d → %d", before, after)
+}
+
+// change is how much smaller or larger, in percent.
+func change(before, after int64) string {
+	if before == after {
+		return "±0 %"
+	}
+	if before == 0 {
+		return "new"
+	}
+	return fmt.Sprintf("%+.1f %%", float64(after-before)*100/float64(before))
+}
+
+// Bytes is a number of bytes for people: 1,024-based, one decimal.
+func Bytes(n int64) string {
+	const unit = 1024
+	if n < unit {
+		return fmt.Sprintf("%d B", n)
+	}
+	value, suffix := float64(n)/unit, "KiB"
+	for _, next := range []string{"MiB", "GiB", "TiB"} {
+		if value < unit {
+			break
+		}
+		value, suffix = value/unit, next
+	}
+	return fmt.Sprintf("%.1f %s", value, suffix)
+}
+
+// when is a date and how far away it is.
+func when(t, now time.Time) string {
+	text := t.UTC().Format("2006-01-02 15:04 UTC")
+	switch left := t.Sub(now); {
+	case left <= 0:
+		return text + " (over)"
+	case left < 48*time.Hour:
+		return fmt.Sprintf("%s (in %d h)", text, int(left.Hours()))
+	default:
+		return fmt.Sprintf("%s (in %d days)", text, int(left.Hours()/24))
+	}
+}

@@ -1,0 +1,131 @@
+package summary_test
+
+import (
+	"flag"
+	"html"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+	"unicode"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/pageflare/ci/action/summary"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+var now = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
+func site() *summary.Site {
+	return &summary.Site{
+		Source: "dist", Output: "dist", InPlace: true, Tier: "Free", Duration: 1234 * time.Millisecond,
+		Before: summary.Size{Files: 30, Bytes: 614400}, After: summary.Size{Files: 32, Bytes: 409600},
+		Types: []summary.TypeSize{
+			{Type: "image", Before: summary.Size{Files: 8, Bytes: 512000}, After: summary.Size{Files: 10, Bytes: 358400}},
+			{Type: "html", Before: summary.Size{Files: 22, Bytes: 102400}, After: summary.Size{Files: 22, Bytes: 51200}},
+		},
+		Top: []summary.FileSize{{Path: "img/hero.png", Before: 60000, After: 20000}, {Path: "img/hero.webp", Before: -1, After: 9000}},
+	}
+}
+
+func TestGolden(t *testing.T) {
+	t.Parallel()
+	license := summary.License{
+		State: "refreshed", Tier: "pro", Reason: "expires in 2 days, on 2026-03-03 12:00 UTC; refresh-before is 7d",
+		ExpiresAt: now.AddDate(1, 0, 0), ValidUntil: now.AddDate(2, 0, 0), Now: now,
+	}
+	hostile := site()
+	hostile.InPlace, hostile.Output = false, "out|<b>"
+	hostile.Top = []summary.FileSize{{Path: "a\n::set-output name=x::y|`<script>`@octocat [x](http://x) **b** ~~s~~ :smile: #1", Before: 1, After: 2}}
+	hostile.Broken = []summary.BrokenRef{{Source: "index.html", Target: "</code></td><img src=x onerror=alert(1)>"}}
+	hostile.Warnings = []string{"restored \"x\ny\""}
+	many := site()
+	for range 30 {
+		many.Broken = append(many.Broken, summary.BrokenRef{Source: "p.html", Target: "gone.png"})
+		many.Top = append(many.Top, summary.FileSize{Path: "f.css", Before: 10, After: 5})
+	}
+	for name, r := range map[string]summary.Result{
+		"refreshed": {
+			License: license, Site: site(),
+			Secret: &summary.Secret{Name: "PAGEFLARE_TOKEN", Targets: []summary.Target{{Name: "repository", Outcome: "updated"}}},
+		},
+		"write-failed": {
+			License: license, Site: site(),
+			Problems: []summary.Problem{{Text: "the new token could not be stored"}},
+			Secret:   &summary.Secret{Name: "PAGEFLARE_TOKEN", Targets: []summary.Target{{Name: "repository", Problem: "GitHub refused (403)"}}},
+		},
+		"expired": {
+			License:  summary.License{State: "expired", Tier: "pro", Reason: "expired 3 days ago", ExpiresAt: now.AddDate(0, 0, -3), ValidUntil: now.Add(30 * time.Hour), Now: now},
+			Problems: []summary.Problem{{Error: true, Text: "the license token has expired"}},
+		},
+		"missing": {License: summary.License{State: "missing", Now: now}, Site: site()},
+		"hostile": {License: license, Site: hostile},
+		"many":    {License: license, Site: many},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			file := filepath.Join("testdata", name+".md")
+			got := summary.Render(r)
+			if *update {
+				if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(string(want), got); diff != "" {
+				t.Errorf("%s (-want +got); run make update-golden and look at the change\n%s", file, diff)
+			}
+		})
+	}
+}
+
+func FuzzEscape(f *testing.F) {
+	for _, s := range []string{"plain", "a|b", "`x`", "<script>", "a\r\nb", "::error::x", "@me #1 [a](b)", "www.x.y WWW.x", ":smile: 1:2", "_a_ a_b __", "\x00\u202e", strings.Repeat("x", 1000)} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		got := summary.Escape(s)
+		if i := strings.IndexFunc(got, func(r rune) bool { return !unicode.IsPrint(r) }); i >= 0 {
+			t.Errorf("Escape(%q) = %q holds something that cannot be seen", s, got)
+		}
+		// what is left beside character references must not be markup
+		if rest := stripReferences(got); strings.ContainsAny(rest, "|<>&`*[]~@#\\!+{}$^") {
+			t.Errorf("Escape(%q) = %q holds markup", s, got)
+		}
+		if visible := html.UnescapeString(got); len([]rune(s)) < 400 && isPrintable(s) && visible != s {
+			t.Errorf("Escape(%q) shows as %q", s, visible)
+		}
+	})
+}
+
+func stripReferences(s string) string {
+	var b strings.Builder
+	for {
+		i := strings.Index(s, "&#")
+		if i < 0 {
+			return b.String() + s
+		}
+		b.WriteString(s[:i])
+		end := strings.IndexByte(s[i:], ';')
+		s = s[i+end+1:]
+	}
+}
+
+func isPrintable(s string) bool {
+	return strings.IndexFunc(s, func(r rune) bool { return !unicode.IsPrint(r) || r == '�' }) < 0
+}
+
+func TestBytesForPeople(t *testing.T) {
+	t.Parallel()
+	for n, want := range map[int64]string{0: "0 B", 1023: "1023 B", 1024: "1.0 KiB", 1536: "1.5 KiB", 5 << 20: "5.0 MiB", 3 << 40: "3.0 TiB"} {
+		if got := summary.Bytes(n); got != want {
+			t.Errorf("Bytes(%d) = %s, want %s", n, got, want)
+		}
+	}
+}
