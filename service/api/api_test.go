@@ -1,0 +1,329 @@
+package api_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"log/slog"
+	"path/filepath"
+	"slices"
+	"sort"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/pageflare/ci/service/api"
+)
+
+func load(t testing.TB) *openapi3.T {
+	t.Helper()
+	loader := openapi3.NewLoader()
+	loader.Context = t.Context()
+	doc, err := loader.LoadFromData(api.Document())
+	if err != nil {
+		t.Fatalf("load the document: %v", err)
+	}
+	return doc
+}
+
+func TestDocumentAndItsExamplesAreValid(t *testing.T) {
+	t.Parallel()
+	err := load(t).Validate(t.Context(),
+		openapi3.EnableExamplesValidation(), openapi3.EnableSchemaFormatValidation(), openapi3.EnableSchemaPatternValidation())
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+func TestDocumentBelongsToTheCaller(t *testing.T) {
+	t.Parallel()
+	clear(api.Document())
+	if got := api.Document(); !bytes.HasPrefix(got, []byte("openapi: 3.0.3\n")) {
+		t.Errorf("Document() after a caller cleared its copy starts with %.20q", got)
+	}
+}
+
+func TestDocumentNamesTheRoutes(t *testing.T) {
+	t.Parallel()
+	want := []string{
+		"GET /_api/health 200 500",
+		"GET /_api/license/refresh 200 401 403 429 500 503",
+		"GET /openapi.yaml 200 500",
+		"GET /readyz 200 500 503",
+		"POST /_api/license/issue 200 401 403 413 429 500 503",
+	}
+	var got []string
+	for _, o := range operations(load(t)) {
+		statuses := make([]string, 0, o.Responses.Len())
+		for status := range o.Responses.Map() {
+			statuses = append(statuses, status)
+		}
+		sort.Strings(statuses)
+		got = append(got, o.name+" "+strings.Join(statuses, " "))
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("routes (-want +got):\n%s", diff)
+	}
+}
+
+func TestLicenseRoutesWantABearerAndOthersDoNot(t *testing.T) {
+	t.Parallel()
+	for _, o := range operations(load(t)) {
+		got := o.Security != nil && len(*o.Security) == 1 && (*o.Security)[0]["bearer"] != nil
+		if want := strings.Contains(o.name, "/license/"); got != want {
+			t.Errorf("%s wants a bearer = %t, want %t", o.name, got, want)
+		}
+	}
+}
+
+// Each answer is shown by an example, has the headers that all have, and those that its status asks for.
+func TestAnswersHaveTheirHeadersAndExamples(t *testing.T) {
+	t.Parallel()
+	extra := map[string]string{"401": "WWW-Authenticate", "405": "Allow", "429": "Retry-After", "503": "Retry-After"}
+	for name, r := range answers(load(t)) {
+		want := []string{"X-Request-Id", "Cache-Control"}
+		if h := extra[r.status]; h != "" {
+			want = append(want, h)
+		}
+		for _, h := range want {
+			if r.Headers[h] == nil {
+				t.Errorf("%s has no header %s", name, h)
+			}
+		}
+		if len(r.Headers) != len(want) {
+			t.Errorf("%s has %d headers, want %v", name, len(r.Headers), want)
+		}
+		for h, header := range r.Headers {
+			for _, e := range headerExamples(header.Value) {
+				if err := header.Value.Schema.Value.VisitJSON(e); err != nil {
+					t.Errorf("%s: example %v of %s: %v", name, e, h, err)
+				}
+			}
+		}
+		for kind, media := range r.Content {
+			if media.Example == nil && len(media.Examples) == 0 {
+				t.Errorf("%s as %s has no example", name, kind)
+			}
+		}
+	}
+}
+
+func TestErrorsHaveTheOneShape(t *testing.T) {
+	t.Parallel()
+	for name, r := range answers(load(t)) {
+		want := "#/components/schemas/Error"
+		switch r.status {
+		case "200":
+			continue
+		case "401":
+			want = "#/components/schemas/Unauthorized"
+		}
+		media := r.Content["application/json"]
+		if media == nil || media.Schema.Ref != want {
+			t.Errorf("%s is not %s", name, want)
+		}
+	}
+}
+
+// Generated types read and write every example without losing a field: the document and the code are one wire.
+func TestExamplesPassThroughTheTypes(t *testing.T) {
+	t.Parallel()
+	types := map[string]func() any{
+		"IssuedToken": func() any { return new(api.IssuedToken) }, "Unauthorized": func() any { return new(api.Unauthorized) },
+		"Error": func() any { return new(api.Error) }, "Health": func() any { return new(api.Health) }, "Ready": func() any { return new(api.Ready) },
+	}
+	for name, r := range answers(load(t)) {
+		media := r.Content["application/json"]
+		if media == nil {
+			continue
+		}
+		newValue := types[filepath.Base(media.Schema.Ref)]
+		if newValue == nil {
+			t.Errorf("%s: no type for %s", name, media.Schema.Ref)
+			continue
+		}
+		for _, example := range examples(media) {
+			in, err := json.Marshal(example)
+			if err != nil {
+				t.Fatal(err)
+			}
+			v := newValue()
+			dec := json.NewDecoder(bytes.NewReader(in))
+			dec.DisallowUnknownFields()
+			if err := dec.Decode(v); err != nil {
+				t.Errorf("%s: %s: %v", name, in, err)
+				continue
+			}
+			out, err := json.Marshal(v)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var back any
+			if err := json.Unmarshal(out, &back); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(example, back); diff != "" {
+				t.Errorf("%s through %T (-example +type):\n%s", name, v, diff)
+			}
+		}
+	}
+}
+
+func TestUnauthorizedIsExactlyTheContract(t *testing.T) {
+	t.Parallel()
+	got, err := json.Marshal(api.Unauthorized{Error: "Unauthorized"})
+	if want := `{"error":"Unauthorized"}`; err != nil || string(got) != want {
+		t.Errorf("401 = %s, %v, want %s", got, err, want)
+	}
+}
+
+func TestIssuedTokenWithNothingElseIsOneField(t *testing.T) {
+	t.Parallel()
+	got, err := json.Marshal(api.IssuedToken{Token: "a.b.c"})
+	if want := `{"token":"a.b.c"}`; err != nil || string(got) != want {
+		t.Errorf("200 = %s, %v, want %s", got, err, want)
+	}
+}
+
+func TestCodesAndDocumentAgree(t *testing.T) {
+	t.Parallel()
+	doc := load(t)
+	constants := codeConstants(t)
+
+	var listed []string
+	for _, v := range doc.Components.Schemas["Code"].Value.Enum {
+		listed = append(listed, v.(string))
+	}
+	if diff := cmp.Diff(constants, slices.Sorted(slices.Values(listed))); diff != "" {
+		t.Errorf("codes (-errors.go +enum of the document):\n%s", diff)
+	}
+
+	shown := map[string]bool{}
+	for _, r := range answers(doc) {
+		if media := r.Content["application/json"]; media != nil {
+			for _, e := range examples(media) {
+				if code, ok := e.(map[string]any)["code"]; ok {
+					shown[code.(string)] = true
+				}
+			}
+		}
+	}
+	explained := doc.Components.Schemas["Code"].Value.Description
+	for _, c := range constants {
+		if !shown[c] {
+			t.Errorf("%s: no answer of the document shows it", c)
+		}
+		if !strings.Contains(explained, "| `"+c+"` |") {
+			t.Errorf("%s: the table of the document does not explain it", c)
+		}
+	}
+}
+
+func TestIssuedTokenHidesItsToken(t *testing.T) {
+	t.Parallel()
+	const secret = "aaa.bbb.ccc"
+	issued := api.IssuedToken{Token: secret, ExpiresAt: time.Unix(1e9, 0)}
+	var log bytes.Buffer
+	slog.New(slog.NewTextHandler(&log, nil)).Info("answer", "issued", issued)
+	slog.New(slog.NewJSONHandler(&log, nil)).Info("answer", "issued", issued)
+	for _, text := range []string{
+		fmt.Sprint(issued), fmt.Sprint(&issued), fmt.Sprintf("%+v", issued), fmt.Sprintf("%#v", issued),
+		fmt.Sprintf("%v", []api.IssuedToken{issued}), fmt.Sprintf("%q", issued), log.String(),
+	} {
+		if strings.Contains(text, secret) || strings.Contains(text, "bbb") {
+			t.Errorf("printed %s", text)
+		}
+	}
+	if !strings.Contains(log.String(), "2001-09-09") {
+		t.Errorf("log %s has no expiry", log.String())
+	}
+}
+
+type operation struct {
+	name string
+	*openapi3.Operation
+}
+
+// operations returns those of the document, sorted by name.
+func operations(doc *openapi3.T) []operation {
+	var all []operation
+	for path, item := range doc.Paths.Map() {
+		for method, op := range item.Operations() {
+			all = append(all, operation{method + " " + path, op})
+		}
+	}
+	slices.SortFunc(all, func(a, b operation) int { return strings.Compare(a.name, b.name) })
+	return all
+}
+
+type answer struct {
+	status string
+	*openapi3.Response
+}
+
+// answers returns every answer of every route, and the two that any path may give.
+func answers(doc *openapi3.T) map[string]answer {
+	all := map[string]answer{
+		"any other path":   {"404", doc.Components.Responses["NotFound"].Value},
+		"any other method": {"405", doc.Components.Responses["MethodNotAllowed"].Value},
+	}
+	for _, o := range operations(doc) {
+		for status, r := range o.Responses.Map() {
+			all[o.name+" "+status] = answer{status, r.Value}
+		}
+	}
+	return all
+}
+
+func examples(media *openapi3.MediaType) []any {
+	if media.Example != nil {
+		return []any{media.Example}
+	}
+	var all []any
+	for _, e := range media.Examples {
+		all = append(all, e.Value.Value)
+	}
+	return all
+}
+
+func headerExamples(header *openapi3.Header) []any {
+	return examples(&openapi3.MediaType{Example: header.Example, Examples: header.Examples})
+}
+
+// codeConstants reads the constants of type Code from errors.go, so that none can be forgotten here.
+func codeConstants(t testing.TB) []string {
+	t.Helper()
+	file, err := parser.ParseFile(token.NewFileSet(), "errors.go", nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []string
+	ast.Inspect(file, func(n ast.Node) bool {
+		spec, ok := n.(*ast.ValueSpec)
+		if !ok {
+			return true
+		}
+		if id, ok := spec.Type.(*ast.Ident); !ok || id.Name != "Code" || len(spec.Values) != 1 {
+			t.Errorf("%v in errors.go is not a Code with one value", spec.Names)
+			return false
+		}
+		value, err := strconv.Unquote(spec.Values[0].(*ast.BasicLit).Value)
+		if err != nil {
+			t.Error(err)
+		}
+		all = append(all, value)
+		return false
+	})
+	if len(all) == 0 {
+		t.Fatal("errors.go has no Code")
+	}
+	sort.Strings(all)
+	return all
+}

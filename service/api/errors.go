@@ -1,0 +1,47 @@
+package api
+
+// Code is the stable reason that an error of the API carries beside its status. A code never changes its meaning, so programs may
+// act on it; a code that a client does not know is read as its status alone. 401 has no code: its body is fixed.
+type Code string
+
+// No with a reason (403). Asking again with the same token changes nothing.
+const (
+	// CodeLicenseExpired says that the license ended on its valid_until. Final: the holder renews the subscription.
+	CodeLicenseExpired Code = "license_expired"
+
+	// CodeLicenseRevoked says that the license was ended for good. Final: the holder asks whoever runs the account for another.
+	CodeLicenseRevoked Code = "license_revoked"
+
+	// CodeLicenseInactive says that the account has no active license: none yet, or it is suspended. Final until somebody activates
+	// or restores it; the token at hand works again then.
+	CodeLicenseInactive Code = "license_inactive"
+
+	// CodeTokenRevoked says that this token, or the family it belongs to, was revoked, and says nothing about the license. Final for
+	// the token: the holder issues a new one and replaces every stored copy.
+	CodeTokenRevoked Code = "token_revoked"
+)
+
+// The request itself is wrong. Final: the same request gets the same answer.
+const (
+	// CodeNotFound (404) says that there is no such path: the caller checks the address.
+	CodeNotFound Code = "not_found"
+
+	// CodeMethodNotAllowed (405) says that the path has other methods: the caller uses one that the header Allow names.
+	CodeMethodNotAllowed Code = "method_not_allowed"
+
+	// CodeRequestTooLarge (413) says that the request body is above the limit: the caller sends none.
+	CodeRequestTooLarge Code = "request_too_large"
+)
+
+// Not now. Never a statement about the token or its license: the holder tries again.
+const (
+	// CodeRateLimited (429) says that the token, or the address of the caller, asked too often, and that nothing was done: the caller
+	// waits as many seconds as Retry-After says.
+	CodeRateLimited Code = "rate_limited"
+
+	// CodeInternal (500) says that the service met a fault of its own: the caller tries again, and reports the request id if it stays.
+	CodeInternal Code = "internal"
+
+	// CodeUnavailable (503) says that the service cannot answer now, and that no token was handed out: the caller tries again.
+	CodeUnavailable Code = "unavailable"
+)
