@@ -1,0 +1,130 @@
+package optimize
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os/exec"
+	"runtime"
+	"strings"
+	"syscall"
+	"time"
+)
+
+const (
+	maxStdout    = 64 << 20
+	keptStderr   = 64 << 10
+	defaultGrace = 2 * time.Second
+)
+
+var errTooMuch = errors.New("printed too much on its standard output")
+
+// outcome is how the CLI ended.
+type outcome struct {
+	code   int // 128 + n for signal n
+	signal syscall.Signal
+	stdout []byte
+	stderr string
+}
+
+// execute runs the CLI once, from Source into the folder staging. The error is about us (no start, cancelled, too much
+// output); what the CLI thinks of the site is in the outcome.
+func (p *Plan) execute(ctx context.Context, home, staging, token string) (outcome, error) {
+	run, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	stdout := &limited{max: p.maxStdout, full: func() { stop(errTooMuch) }}
+	stderr := &tail{max: keptStderr}
+
+	cmd := exec.CommandContext(run, p.cfg.Binary, p.words(staging)...)
+	cmd.Dir = home // some passes write into the working folder, which must not be the workspace
+	cmd.Env = p.environ(home, token)
+	cmd.Stdout, cmd.Stderr = stdout, io.MultiWriter(stderr, p.cfg.Log)
+	cmd.SysProcAttr = childAttr()
+	cmd.Cancel = func() error { return signalGroup(cmd.Process.Pid, syscall.SIGTERM) }
+	cmd.WaitDelay = p.cfg.Grace
+	if cmd.WaitDelay <= 0 {
+		cmd.WaitDelay = defaultGrace
+	}
+	err := startAndWait(cmd)
+	switch {
+	case ctx.Err() != nil:
+		return outcome{}, fmt.Errorf("optimizer stopped: %w", ctx.Err())
+	case errors.Is(context.Cause(run), errTooMuch):
+		return outcome{}, &ExitError{Code: 1, Message: fmt.Sprintf("printed more than %d bytes on its standard output", p.maxStdout)}
+	case cmd.ProcessState == nil:
+		return outcome{}, fmt.Errorf("start optimizer %q: %w; is it built for this machine (%s)?", p.cfg.Binary, reason(err), runtime.GOARCH)
+	}
+	out := outcome{code: cmd.ProcessState.ExitCode(), stdout: stdout.buf.Bytes(), stderr: stderr.String()}
+	if ws, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
+		out.signal = ws.Signal()
+		out.code = 128 + int(out.signal)
+	}
+	return out, nil
+}
+
+func (p *Plan) words(staging string) []string {
+	return append([]string{"optimize", p.Source, "--output", staging, "--json", "--no-browser"}, p.args...)
+}
+
+// startAndWait stays on one thread, since the kernel's promise to kill the child is bound to the thread that started it. What
+// the CLI started and left behind ends with it.
+func startAndWait(cmd *exec.Cmd) error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	err := cmd.Wait()
+	_ = signalGroup(cmd.Process.Pid, syscall.SIGKILL) // mostly there is nobody left
+	return err
+}
+
+// failure says what the CLI's end means when there is no result.
+func (o outcome) failure(token string) *ExitError {
+	message := Unfold(o.stderr)
+	switch {
+	case o.signal == syscall.SIGKILL:
+		message = "killed by SIGKILL, as the kernel does when memory runs out; give the job more memory or optimize fewer files at once"
+	case o.signal != 0:
+		message = strings.TrimSuffix(fmt.Sprintf("killed by signal %d (%s): %s", int(o.signal), o.signal, message), ": ")
+	case message == "":
+		message = "it said nothing on stderr"
+	}
+	if token != "" {
+		message = strings.ReplaceAll(message, token, "***")
+	}
+	return &ExitError{Code: max(o.code, 1), Message: message}
+}
+
+// limited keeps what is written up to max bytes, then calls full and drops the rest.
+type limited struct {
+	buf  bytes.Buffer
+	max  int
+	full func()
+}
+
+func (l *limited) Write(b []byte) (int, error) {
+	if l.buf.Len()+len(b) > l.max {
+		l.full()
+		return len(b), nil
+	}
+	return l.buf.Write(b)
+}
+
+// tail keeps the last max bytes.
+type tail struct {
+	buf []byte
+	max int
+}
+
+func (t *tail) Write(b []byte) (int, error) {
+	t.buf = append(t.buf, b...)
+	if over := len(t.buf) - t.max; over > 0 {
+		t.buf = append(t.buf[:0], t.buf[over:]...)
+	}
+	return len(b), nil
+}
+
+func (t *tail) String() string { return strings.ToValidUTF8(string(t.buf), "?") }

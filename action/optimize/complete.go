@@ -1,0 +1,201 @@
+package optimize
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"strings"
+	"syscall"
+)
+
+// carrier brings over from the source what the CLI leaves out. It never replaces what the CLI wrote. What it decides:
+//
+//   - names with a leading dot, at any depth, empty folders and links come as they are, unmentioned;
+//   - files that the CLI drops by their type (archives, feeds, search indexes, …) or folder (node_modules) come too, since
+//     pages link to them, and are listed as restored;
+//   - where wp_hide was at work (it is by default, once there is a wp-content), wp-content/ and wp-includes/ at the top of the
+//     site have lost their "wp-", in links and on disk: what the CLI dropped there follows to the new name. What it left out of
+//     wp-admin/ stays out and is listed as omitted;
+//   - modes are the source's.
+type carrier struct {
+	from, to *os.Root
+	hides    bool                   // wp_hide was at work
+	source   map[string]bool        // paths of the source
+	written  map[string]bool        // paths of the stage
+	perm     map[string]fs.FileMode // wanted, by path of the stage
+	report   *Report
+}
+
+// complete fills the stage with what the source has and the CLI did not bring, and gives it the source's modes and owner. It
+// answers with what lies there then.
+func (s *stage) complete(ctx context.Context, source tree, report *Report) (tree, error) {
+	from, err := os.OpenRoot(source.root)
+	if err != nil {
+		return tree{}, err
+	}
+	defer from.Close()
+	to, err := os.OpenRoot(s.path)
+	if err != nil {
+		return tree{}, err
+	}
+	defer to.Close()
+	c := &carrier{from: from, to: to, report: report}
+	if err := to.Remove(cliManifest); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return tree{}, err
+	}
+	if err := c.carryAll(ctx, source, s.path); err != nil {
+		return tree{}, err
+	}
+	return c.finish(source, s.path)
+}
+
+func (c *carrier) carryAll(ctx context.Context, source tree, staged string) error {
+	written, err := list(staged)
+	if err != nil {
+		return err
+	}
+	c.written = make(map[string]bool, len(written.nodes))
+	for _, n := range written.nodes {
+		c.written[n.path] = true
+	}
+	c.source = make(map[string]bool, len(source.nodes))
+	for _, n := range source.nodes {
+		c.source[n.path] = true
+	}
+	c.hides = c.seesWordPressHidden(source)
+	c.perm = make(map[string]fs.FileMode, len(source.nodes))
+	for _, n := range source.nodes {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := c.carry(n); err != nil {
+			return fmt.Errorf("bring over %q: %w", n.path, err)
+		}
+	}
+	return nil
+}
+
+// finish sets owner and modes, children first, since a folder may lose its write permission. As root, what was made belongs
+// to the owner of the source: later steps of the job run as that user.
+func (c *carrier) finish(source tree, staged string) (tree, error) {
+	t, err := list(staged)
+	if err != nil {
+		return tree{}, err
+	}
+	info, err := c.from.Stat(".")
+	if err != nil {
+		return tree{}, err
+	}
+	uid, gid, ok := ownerOf(info)
+	give := ok && os.Geteuid() == 0 && (uid != 0 || gid != 0)
+	t.nodes = append([]node{{path: ".", kind: fs.ModeDir, perm: t.perm}}, t.nodes...)
+	c.perm["."] = source.perm
+	for i := len(t.nodes) - 1; i >= 0; i-- {
+		n := &t.nodes[i]
+		if give {
+			err = c.to.Lchown(n.path, uid, gid)
+		}
+		if perm, ok := c.perm[n.path]; ok && perm != n.perm && n.kind != fs.ModeSymlink {
+			n.perm = perm
+			err = errors.Join(err, c.to.Chmod(n.path, perm))
+		}
+		if err != nil {
+			return tree{}, fmt.Errorf("set owner and mode of %q: %w", n.path, err)
+		}
+	}
+	t.nodes = t.nodes[1:]
+	return t, nil
+}
+
+func (c *carrier) carry(n node) error {
+	dest := c.destination(n)
+	c.perm[dest] = n.perm
+	if c.written[dest] {
+		return nil
+	}
+	if c.hides && strings.HasPrefix(n.path+"/", "wp-admin/") {
+		if n.kind != fs.ModeDir {
+			c.report.Omitted = append(c.report.Omitted, n.path)
+		}
+		return nil
+	}
+	if err := c.makeFolder(path.Dir(dest)); err != nil {
+		return err
+	}
+	switch n.kind {
+	case fs.ModeDir:
+		return c.makeFolder(dest)
+	case fs.ModeSymlink:
+		c.written[dest] = true
+		return c.to.Symlink(n.link, dest)
+	}
+	c.written[dest] = true
+	if !hasDot(n.path) {
+		c.report.Restored = append(c.report.Restored, dest)
+	}
+	return c.copyFile(n, dest)
+}
+
+// destination is where the CLI puts a path of the source. Two paths can fall together there; a file that the source has under
+// the new name already keeps its place, and the other one stays under its old name.
+func (c *carrier) destination(n node) string {
+	if !c.hides {
+		return n.path
+	}
+	to := unhide(n.path)
+	if n.kind != fs.ModeDir && c.source[to] {
+		return n.path
+	}
+	return to
+}
+
+// unhide is the name that wp_hide gives to a path.
+func unhide(name string) string {
+	if strings.HasPrefix(name+"/", "wp-content/") || strings.HasPrefix(name+"/", "wp-includes/") {
+		return strings.TrimPrefix(name, "wp-")
+	}
+	return name
+}
+
+// seesWordPressHidden goes by what the CLI did, since the manifest calls wp_hide active for every site.
+func (c *carrier) seesWordPressHidden(source tree) bool {
+	for _, n := range source.nodes {
+		if n.kind == 0 && unhide(n.path) != n.path && !c.written[n.path] && c.written[unhide(n.path)] {
+			return true
+		}
+	}
+	return false
+}
+
+func hasDot(name string) bool {
+	return strings.HasPrefix(name, ".") || strings.Contains(name, "/.")
+}
+
+func (c *carrier) makeFolder(name string) error {
+	if c.written[name] || name == "." {
+		return nil
+	}
+	c.written[name] = true
+	return c.to.MkdirAll(name, 0o755)
+}
+
+func (c *carrier) copyFile(n node, dest string) error {
+	in, err := c.from.OpenFile(n.path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // without waiting, should it have become a FIFO
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	if info, err := in.Stat(); err != nil || !info.Mode().IsRegular() {
+		return errors.Join(err, errors.New("is no longer a file; nothing may write to the source while it is optimized"))
+	}
+	out, err := c.to.OpenFile(dest, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(out, in)
+	return errors.Join(err, out.Close())
+}

@@ -1,0 +1,49 @@
+// Package optimize runs the pageflare CLI over a built site, so that the output is either the whole new site or what was there
+// before. It decides which folders and arguments are safe, what the CLI gets to see, and what of the site must come back that
+// the CLI drops. When a run is due, with which token, and what is said about it: packages action, refresh and summary.
+//
+// The CLI alone can lose files, follow links out of the site and empty its own source. Check therefore refuses what is
+// dangerous before anything is touched, and Run lets the CLI write into a staging folder beside the output, completes that
+// folder, and swaps the two by rename.
+package optimize
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+)
+
+// Config says what to optimize and what the CLI may see. A field without a remark must be set.
+type Config struct {
+	Binary    string           // absolute path of the pageflare CLI
+	Workspace string           // absolute; source and output must lie inside
+	Source    string           // folder of the built site, absolute or relative to Workspace
+	Output    string           // likewise; "" or the source itself: in place
+	Args      string           // more words for the CLI, quoted as in a shell; optional
+	APIURL    string           // base of the License API; "": the CLI's own default
+	License   Secret           // the user's PAGEFLARE_LICENSE; optional
+	Telemetry bool             // false: the CLI opens no connection of its own
+	Environ   []string         // of the Action; Run passes on the few variables named in environ.go
+	Log       io.Writer        // what the CLI says on stderr, and a line per act of ours
+	TempDir   string           // outside of Workspace, for the private HOME; "": the system's
+	Grace     time.Duration    // between SIGTERM and SIGKILL when cancelled; 0: two seconds
+	Now       func() time.Time // measures the run; nil: time.Now
+}
+
+// Secret is a value that does not show itself when printed or logged.
+type Secret string
+
+func (Secret) String() string       { return "***" }
+func (Secret) GoString() string     { return "***" }
+func (Secret) LogValue() slog.Value { return slog.StringValue("***") }
+
+// ExitError says that the CLI itself refused or broke. The output is then as it was before.
+type ExitError struct {
+	Code    int    // exit status of the CLI; 128 + n when signal n ended it
+	Message string // what it said on stderr, in one line
+}
+
+func (e *ExitError) Error() string {
+	return fmt.Sprintf("pageflare optimizer stopped with exit status %d: %s", e.Code, e.Message)
+}

@@ -1,0 +1,205 @@
+package optimize
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// Plan is a run that Check has found safe. Its paths are absolute and free of symlinks.
+type Plan struct {
+	Workspace string
+	Source    string
+	Output    string
+	InPlace   bool // Output is Source
+
+	cfg  Config
+	args []string
+	temp string
+	swap func(from, to string) error
+
+	maxStdout int // bytes that the CLI may print
+}
+
+// Check refuses everything that would go wrong or do harm, all faults joined, and touches nothing.
+//
+// Folders are compared by their real paths: an output that is a symlink is replaced at its target, and a symlink to the source
+// is "in place". The site is walked once, without following links.
+func Check(cfg Config) (*Plan, error) {
+	p := &Plan{cfg: cfg, swap: exchange, maxStdout: maxStdout}
+	var argErr error
+	p.args, argErr = splitArgs(cfg.Args, cfg.Workspace)
+	if err := errors.Join(checkBinary(cfg.Binary), argErr, p.checkFolders()); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+func checkBinary(path string) error {
+	info, err := os.Stat(path)
+	switch {
+	case !filepath.IsAbs(path):
+		return fmt.Errorf("optimizer %q: not an absolute path; name the pageflare binary from the root", path)
+	case err != nil:
+		return fmt.Errorf("optimizer %q: %w; install the pageflare CLI or set input optimizer-path", path, reason(err))
+	case !info.Mode().IsRegular():
+		return fmt.Errorf("optimizer %q: not a file; set input optimizer-path to the pageflare binary", path)
+	case !canRun(path):
+		return fmt.Errorf("optimizer %q: not executable; chmod +x it", path)
+	}
+	return nil
+}
+
+func (p *Plan) checkFolders() error {
+	workspace, err := filepath.EvalSymlinks(p.cfg.Workspace)
+	if err != nil || !filepath.IsAbs(workspace) {
+		return fmt.Errorf("workspace %q: not an existing absolute folder; run after actions/checkout", p.cfg.Workspace)
+	}
+	p.Workspace = workspace
+	tempErr := p.checkTemp(workspace)
+	var srcErr, outErr error
+	p.Source, srcErr = findSource(p.cfg.Source, workspace)
+	if srcErr != nil {
+		return errors.Join(tempErr, srcErr)
+	}
+	p.Output, outErr = findOutput(p.cfg.Output, workspace, p.Source)
+	p.InPlace = p.Output == p.Source
+	_, siteErr := scanSite(p.Source, p.cfg.Source, p.InPlace)
+	return errors.Join(tempErr, outErr, siteErr)
+}
+
+// checkTemp keeps the private HOME out of the workspace, where a later step could publish it.
+func (p *Plan) checkTemp(workspace string) error {
+	p.temp = p.cfg.TempDir
+	if p.temp == "" {
+		p.temp = os.TempDir()
+	}
+	real, err := filepath.EvalSymlinks(p.temp)
+	if err != nil {
+		return fmt.Errorf("temporary folder %q: %w; set TMPDIR to an existing folder", p.temp, reason(err))
+	}
+	if within(real, workspace) {
+		return fmt.Errorf("temporary folder %q lies inside the workspace; set TMPDIR to a folder outside", p.temp)
+	}
+	p.temp = real
+	return nil
+}
+
+func findSource(name, workspace string) (string, error) {
+	path := absolute(name, workspace)
+	real, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return "", fmt.Errorf("source %q: %w; %s", name, reason(err), remedyForMissing(path))
+	}
+	info, err := os.Stat(real)
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("source %q: %w", name, reason(err))
+	case name == "":
+		return "", errors.New("source is not set; set input source to the folder of the built site")
+	case real == workspace:
+		return "", fmt.Errorf("source %q is the workspace itself; build the site into a folder of its own and set input source to it", name)
+	case !within(real, workspace):
+		return "", fmt.Errorf("source %q lies outside the workspace (%s); build the site inside it", name, real)
+	case !info.IsDir():
+		return "", fmt.Errorf("source %q is not a folder; set input source to the folder of the built site", name)
+	}
+	return real, nil
+}
+
+// remedyForMissing knows the one way in which this package can leave a folder away: killed between the two renames of a file
+// system that cannot exchange.
+func remedyForMissing(path string) string {
+	siblings, _ := os.ReadDir(filepath.Dir(path))
+	for _, s := range siblings {
+		if strings.HasPrefix(s.Name(), stagePrefix(filepath.Base(path))) && strings.HasSuffix(s.Name(), asideSuffix) {
+			return fmt.Sprintf("an interrupted run left it as %q: rename that back", s.Name())
+		}
+	}
+	return "build the site first or set input source"
+}
+
+func findOutput(name, workspace, source string) (string, error) {
+	if name == "" {
+		return checkMount(source, "source")
+	}
+	real, err := resolve(absolute(name, workspace))
+	if err != nil {
+		return "", fmt.Errorf("output %q: %w", name, err)
+	}
+	switch {
+	case real == source:
+		return checkMount(source, "source")
+	case real == workspace:
+		return "", fmt.Errorf("output %q is the workspace itself; set input output to a folder of its own", name)
+	case !within(real, workspace):
+		return "", fmt.Errorf("output %q lies outside the workspace (%s); set input output to a folder inside it", name, real)
+	case within(real, source):
+		return "", fmt.Errorf("output %q lies inside the source, so the next run would optimize its own output; put it beside the source", name)
+	case within(source, real):
+		return "", fmt.Errorf("output %q holds the source, which it would replace; put it beside the source", name)
+	}
+	if info, err := os.Stat(real); err == nil && !info.IsDir() {
+		return "", fmt.Errorf("output %q is a file; remove it or set input output to a folder", name)
+	}
+	if _, err := os.Lstat(filepath.Join(real, ".git")); err == nil {
+		return "", fmt.Errorf("output %q holds a .git, which replacing it would lose; set input output to a folder inside it or another one", name)
+	}
+	return checkMount(real, "output")
+}
+
+// checkMount makes sure that the folder can be replaced by rename: its parent is writable and on the same file system.
+func checkMount(path, input string) (string, error) {
+	if isMount(path) {
+		return "", fmt.Errorf("%s %q is a mount point and cannot be replaced by rename; use a folder inside it", input, path)
+	}
+	parent := filepath.Dir(path)
+	for {
+		if _, err := os.Stat(parent); err == nil {
+			break
+		}
+		parent = filepath.Dir(parent)
+	}
+	if !canWrite(parent) {
+		return "", fmt.Errorf("%s %q: its parent folder is not writable; the result is made beside it and swapped in", input, path)
+	}
+	return path, nil
+}
+
+// resolve is EvalSymlinks for a path whose end may not exist yet.
+func resolve(path string) (string, error) {
+	real, err := filepath.EvalSymlinks(path)
+	if err == nil {
+		return real, nil
+	}
+	if info, lerr := os.Lstat(path); lerr == nil && info.Mode()&fs.ModeSymlink != 0 {
+		return "", errors.New("is a symlink to nothing; remove it or make its target")
+	}
+	if !errors.Is(err, fs.ErrNotExist) || path == filepath.Dir(path) {
+		return "", fmt.Errorf("%w; set input output to a folder", reason(err))
+	}
+	parent, err := resolve(filepath.Dir(path))
+	if err != nil {
+		return "", err
+	}
+	return filepath.Join(parent, filepath.Base(path)), nil
+}
+
+// within says whether path is dir or lies below it; both are clean and absolute.
+func within(path, dir string) bool {
+	return path == dir || strings.HasPrefix(path, strings.TrimSuffix(dir, "/")+"/")
+}
+
+// reason is the cause of a file error without operation and path, which the caller names in the user's words.
+func reason(err error) error {
+	if pe, ok := errors.AsType[*fs.PathError](err); ok {
+		err = pe.Err
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return errors.New("no such file or folder")
+	}
+	return err
+}

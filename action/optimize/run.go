@@ -1,0 +1,129 @@
+package optimize
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+)
+
+// Run optimizes the site. Until the very end the source and the output are as they were: a failure, a cancellation or a
+// crash leaves them whole. token is PAGEFLARE_TOKEN; "" runs unlicensed.
+//
+// Errors: *ExitError when the CLI failed; the context's error, wrapped, when cancelled before the swap. Broken references
+// under --fail-on-broken-refs are no error but Report.ExitCode 1, since the output is complete.
+func (p *Plan) Run(ctx context.Context, token string) (Report, error) {
+	if err := ctx.Err(); err != nil {
+		return Report{}, fmt.Errorf("optimizer not started: %w", err)
+	}
+	home, err := os.MkdirTemp(p.temp, "pageflare-home-")
+	if err != nil {
+		return Report{}, fmt.Errorf("make a private home: %w", err)
+	}
+	defer os.RemoveAll(home)
+	site, err := scanSite(p.Source, p.cfg.Source, p.InPlace) // again: a refresh of the token may have taken its time
+	if err != nil {
+		return Report{}, err
+	}
+	s, err := newStage(p.Output, p.swap)
+	if err != nil {
+		return Report{}, err
+	}
+	report, err := p.runInto(ctx, site, s, home, token)
+	if derr := s.discard(); derr != nil {
+		p.logf("left behind %s: %v", s.path, derr)
+	}
+	return report, err
+}
+
+func (p *Plan) runInto(ctx context.Context, site tree, s *stage, home, token string) (Report, error) {
+	began := p.now()
+	out, err := p.execute(ctx, home, s.path, token)
+	if err != nil {
+		return Report{}, err
+	}
+	p.logf("optimizer ended with exit status %d after %v", out.code, p.now().Sub(began).Round(time.Millisecond))
+	report, err := judge(out, token)
+	if err != nil {
+		return Report{}, err
+	}
+	after, err := s.complete(ctx, site, &report)
+	if err != nil {
+		return Report{}, fmt.Errorf("complete the optimized site: %w", err)
+	}
+	report.Before, report.After, report.Changes = measure(site), measure(after), compare(site, after)
+	p.remark(&report)
+	if err := ctx.Err(); err != nil {
+		return Report{}, fmt.Errorf("optimizer stopped before its result was put in place: %w", err)
+	}
+	if err := s.replace(); err != nil {
+		return Report{}, fmt.Errorf("put the result in place: %w", err)
+	}
+	report.Duration = p.now().Sub(began)
+	return report, nil
+}
+
+// judge tells a result from a failure. Exit status 1 means both "broken references, output complete" and "failed"; only the
+// manifest tells them apart.
+func judge(out outcome, token string) (Report, error) {
+	report, err := ParseManifest(out.stdout)
+	report.ExitCode = out.code
+	report.BrokenRefsFailed = err == nil && out.code == 1 && len(report.BrokenRefs) > 0
+	switch {
+	case out.code == 0 && err != nil:
+		return Report{}, &ExitError{Code: 1, Message: "it reported success, but printed " + err.Error()}
+	case out.code == 0 || report.BrokenRefsFailed:
+		return report, nil
+	}
+	return Report{}, out.failure(token)
+}
+
+// remark tells the user what the CLI left out: in the log as a matter of course, as a warning where pages may suffer.
+func (p *Plan) remark(r *Report) {
+	if len(r.Restored) > 0 {
+		p.logf("kept as they were, since the optimizer leaves them out: %s", some(r.Restored))
+	}
+	var pages, packed []string
+	for _, name := range r.Restored {
+		switch {
+		case TypeOf(name) == HTML || TypeOf(name) == CSS || TypeOf(name) == JS:
+			pages = append(pages, name)
+		case strings.HasSuffix(name, ".gz") || strings.HasSuffix(name, ".br"):
+			packed = append(packed, name)
+		}
+	}
+	warn := func(names []string, text string) {
+		if len(names) > 0 {
+			r.Warnings = append(r.Warnings, some(names)+": "+text)
+		}
+	}
+	warn(pages, "left out by the optimizer and published as they were")
+	warn(packed, "compressed before the optimizer ran, so they hold the files as they were; compress after this step")
+	warn(r.Omitted, `hidden by the optimizer's wp_hide; to keep them set "wp_hide_paths": false in pageflare.jsonc`)
+}
+
+// some names the first few of many.
+func some(names []string) string {
+	const shown = 5
+	quoted := make([]string, 0, shown)
+	for _, name := range names[:min(len(names), shown)] {
+		quoted = append(quoted, fmt.Sprintf("%q", name))
+	}
+	text := strings.Join(quoted, ", ")
+	if more := len(names) - shown; more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return text
+}
+
+func (p *Plan) now() time.Time {
+	if p.cfg.Now != nil {
+		return p.cfg.Now()
+	}
+	return time.Now()
+}
+
+func (p *Plan) logf(format string, args ...any) {
+	fmt.Fprintf(p.cfg.Log, format+"\n", args...)
+}

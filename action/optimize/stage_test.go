@@ -1,0 +1,245 @@
+package optimize_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
+	"github.com/pageflare/ci/action/optimize"
+)
+
+func TestSwapInPlaceKeepsEverythingElse(t *testing.T) {
+	t.Parallel()
+	for name, exchanges := range map[string]bool{"at once": true, "by two renames": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ws := site(t, map[string]string{"dist/index.html": page, "dist/a/.keep": "", "dist/a/z.zip": "z", "other/f": "f"})
+			p := check(t, faked(t, ws, done))
+			if !exchanges {
+				p.WithSwap(func(_, _ string) error { return optimize.ErrNoExchange })
+			}
+			if _, err := p.Run(t.Context(), ""); err != nil {
+				t.Fatal(err)
+			}
+			if got := read(t, ws, "dist/index.html"); got != "optimized\n" {
+				t.Errorf("dist/index.html = %q, want the new one", got)
+			}
+			if got := names(t, ws) + ": " + names(t, filepath.Join(ws, "dist/a")); got != "dist other: .keep z.zip" {
+				t.Errorf("workspace = %q, want nothing lost and nothing beside", got)
+			}
+		})
+	}
+}
+
+func TestSwapThatFailsLeavesTheOutput(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name string
+		set  func(p *optimize.Plan)
+	}{
+		{"at once", func(p *optimize.Plan) { p.WithSwap(func(_, _ string) error { return syscall.EBUSY }) }},
+		{"between two renames", func(p *optimize.Plan) {
+			p.WithSwap(func(staging, _ string) error {
+				return errors.Join(optimize.ErrNoExchange, os.RemoveAll(staging)) // so that the second rename fails
+			})
+		}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			ws := site(t, map[string]string{"dist/index.html": page})
+			before := snapshot(t, ws)
+			p := check(t, faked(t, ws, done))
+			tt.set(p)
+			if _, err := p.Run(t.Context(), ""); err == nil || !strings.Contains(err.Error(), "put the result in place") {
+				t.Errorf("Run = %v, want the swap's error", err)
+			}
+			if diff := cmp.Diff(before, snapshot(t, ws)); diff != "" {
+				t.Errorf("workspace (-before +after):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestOutputThatIsALinkIsReplacedAtItsTarget(t *testing.T) {
+	t.Parallel()
+	ws := site(t, map[string]string{"dist/index.html": page, "real/old.html": "", "out": "-> real"})
+	cfg := faked(t, ws, done)
+	cfg.Output = "out"
+	run(t, cfg)
+	if got := names(t, ws) + ": " + names(t, filepath.Join(ws, "real")); got != "dist out real: index.html" {
+		t.Errorf("workspace = %q, want the target replaced and the link kept", got)
+	}
+	if target, err := os.Readlink(filepath.Join(ws, "out")); target != "real" {
+		t.Errorf("out -> %q, %v, want real", target, err)
+	}
+}
+
+func TestOptimizerWritesAreNeverReplaced(t *testing.T) {
+	t.Parallel()
+	ws := site(t, map[string]string{"dist/index.html": page, "dist/.dot": "source", "dist/a.zip": "source", "dist/folder": "-> sub", "dist/sub/x.zip": ""})
+	run(t, faked(t, ws, `echo cli > "$out/.dot"; echo cli > "$out/a.zip"; echo cli > "$out/folder"; `+done))
+	for _, name := range []string{".dot", "a.zip", "folder", "index.html"} {
+		if got := read(t, ws, "dist", name); got != "cli\n" && got != "optimized\n" {
+			t.Errorf("dist/%s = %q, want what the optimizer wrote", name, got)
+		}
+	}
+}
+
+func TestSourceThatChangesUnderneathStopsTheRun(t *testing.T) {
+	t.Parallel()
+	for _, act := range []string{`ln -s /etc/passwd "$src/.dot"`, `mkfifo "$src/.dot"`, `mkdir "$src/.dot"`, `true`} {
+		ws := site(t, map[string]string{"dist/index.html": page, "dist/.dot": "x"})
+		cfg := faked(t, ws, `rm "$src/.dot"; `+act+`; `+done)
+		cfg.Output = "out"
+		if err := fails(t, t.Context(), cfg); !strings.Contains(err.Error(), `bring over ".dot"`) {
+			t.Errorf("Run after %s = %v, want a refusal", act, err)
+		}
+		if got := names(t, ws); got != "dist" {
+			t.Errorf("workspace after %s = %q, want no output", act, got)
+		}
+	}
+}
+
+// The Action runs as root in a container; the next step of the job runs as the owner of the workspace.
+func TestOutputBelongsToTheOwnerOfTheSource(t *testing.T) {
+	t.Parallel()
+	ws := site(t, map[string]string{"dist/index.html": page, "dist/.d/x": "", "dist/e/": "", "dist/l": "-> e", "other": ""})
+	uid, gid := os.Geteuid(), os.Getegid()
+	if uid == 0 {
+		uid, gid = 12345, 12346
+		if err := os.Chown(filepath.Join(ws, "dist"), uid, gid); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cfg := faked(t, ws, done)
+	cfg.Output = "out"
+	run(t, cfg)
+	for _, name := range []string{"", "index.html", ".d", ".d/x", "e", "l"} {
+		info, err := os.Lstat(filepath.Join(ws, "out", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if st := info.Sys().(*syscall.Stat_t); int(st.Uid) != uid || int(st.Gid) != gid {
+			t.Errorf("owner of out/%s = %d:%d, want %d:%d", name, st.Uid, st.Gid, uid, gid)
+		}
+	}
+	info, err := os.Lstat(filepath.Join(ws, "other"))
+	if st := info.Sys().(*syscall.Stat_t); err != nil || int(st.Uid) != os.Geteuid() {
+		t.Errorf("owner of other = %d (%v), want it left alone", st.Uid, err)
+	}
+}
+
+// A user other than root needs care with folders that it may not write to.
+func TestReadOnlyFoldersAreReplacedAndRemoved(t *testing.T) {
+	t.Parallel()
+	ws := site(t, map[string]string{"dist/index.html": page, "dist/ro/.a": "x", "dist/ro/b.zip": "y"})
+	modes := func(mode os.FileMode) {
+		_ = os.Chmod(filepath.Join(ws, "dist/ro"), mode)
+		_ = os.Chmod(filepath.Join(ws, "dist"), mode)
+	}
+	modes(0o555)
+	t.Cleanup(func() { modes(0o755) })
+	asUser(t)
+	cfg := faked(t, ws, done)
+	run(t, cfg)
+	if got := names(t, ws); got != "dist" {
+		t.Errorf("workspace = %q, want the old folder removed; log: %v", got, cfg.Log)
+	}
+	if info, err := os.Stat(filepath.Join(ws, "dist/ro")); err != nil || info.Mode().Perm() != 0o555 {
+		t.Errorf("mode of dist/ro = %v (%v), want it kept", info, err)
+	}
+}
+
+func TestSweepTakesOnlyWhatIsOursAndUnused(t *testing.T) {
+	t.Parallel()
+	ws := site(t, map[string]string{
+		"dist/index.html": page, ".dist.pageflare-1/index.html": "left over", ".dist.pageflare-2/index.html": "in use",
+		".dist.pageflare-3.old/index.html": "moved aside", ".dist.pageflare-x/f": "", ".dist.pageflare-/f": "", ".other.pageflare-4/f": "",
+		".dist.pageflare-5": "a file", ".dist.pageflare-6": "-> .other.pageflare-4", "dist.pageflare-7/f": "",
+	})
+	inUse, err := os.Open(filepath.Join(ws, ".dist.pageflare-2"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer inUse.Close()
+	if err := unix.Flock(int(inUse.Fd()), unix.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	run(t, faked(t, ws, done))
+	want := ".dist.pageflare- .dist.pageflare-2 .dist.pageflare-3.old .dist.pageflare-5 .dist.pageflare-6 .dist.pageflare-x .other.pageflare-4 dist dist.pageflare-7"
+	if got := names(t, ws); got != want {
+		t.Errorf("workspace = %q, want only the unused left-over gone: %q", got, want)
+	}
+	if got := names(t, filepath.Join(ws, ".other.pageflare-4")); got != "f" {
+		t.Errorf("behind the link = %q, want it untouched", got)
+	}
+}
+
+func TestParallelRunsDoNotDisturbEachOther(t *testing.T) {
+	t.Parallel()
+	ws := site(t, map[string]string{"dist/index.html": page, "dist/.nojekyll": ""})
+	ended := make(chan error)
+	const runs = 4
+	for i := range runs {
+		cfg := faked(t, ws, done)
+		cfg.Output = fmt.Sprintf("out%d", i/2) // pairs share an output
+		p := check(t, cfg)
+		go func() {
+			_, err := p.Run(t.Context(), "")
+			ended <- err
+		}()
+	}
+	for range runs {
+		if err := <-ended; err != nil {
+			t.Errorf("Run = %v, want a report", err)
+		}
+	}
+	if got := names(t, ws); got != "dist out0 out1" {
+		t.Errorf("workspace = %q, want both outputs and nothing beside", got)
+	}
+}
+
+// What the Action adds to the optimizer's own time: check, complete, measure and swap. Making a file costs far more than looking
+// at one, so what must be brought over is told apart.
+func BenchmarkStageMeasure(b *testing.B) {
+	for _, carried := range []int{0, 10, 100} {
+		b.Run(fmt.Sprintf("brought-over=%d", carried), func(b *testing.B) { benchmarkStage(b, 1000, carried) })
+	}
+}
+
+func benchmarkStage(b *testing.B, files, carried int) {
+	all := map[string]string{"dist/index.html": page}
+	for i := range files - carried - 1 {
+		all[fmt.Sprintf("dist/posts/%d/f%d.html", i%50, i)] = page
+	}
+	for i := range carried {
+		all[fmt.Sprintf("dist/.well-known/f%d", i)] = page
+	}
+	ws := site(b, all)
+	cfg := faked(b, ws, "")
+	cfg.Output = "out"
+	for b.Loop() {
+		_, err := check(b, cfg).Stage(b.Context(), func(staging string) {
+			b.StopTimer()
+			if err := os.CopyFS(staging, os.DirFS(filepath.Join(ws, "dist"))); err != nil {
+				b.Fatal(err)
+			}
+			if err := os.RemoveAll(filepath.Join(staging, ".well-known")); err != nil {
+				b.Fatal(err)
+			}
+			b.StartTimer()
+		})
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Microseconds())/1e3/float64(b.N)/(float64(files)/1000), "ms/1000files")
+}

@@ -1,0 +1,161 @@
+package optimize
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+)
+
+// cliManifest is a list of outputs that the CLI leaves in the site. It is never published, neither fresh nor stale.
+const cliManifest = ".pageflare-output-manifest.json"
+
+// maxFaults bounds what one walk reports, so that a hostile site cannot flood the log.
+const maxFaults = 20
+
+// tree is what lies below a folder, parents before children, without the folder itself.
+type tree struct {
+	root  string
+	perm  fs.FileMode // of the root
+	nodes []node
+}
+
+type node struct {
+	path string      // relative to the root, with slashes
+	kind fs.FileMode // type bits: 0, ModeDir or ModeSymlink
+	perm fs.FileMode // of a link to a file: its target's, since the CLI makes it a file
+	size int64       // of a regular file, else 0
+	link string      // of a symlink: the text that means the same in any copy of the tree
+}
+
+// scanSite walks the source and refuses what cannot be published safely. name is the source as the user wrote it.
+func scanSite(root, name string, inPlace bool) (tree, error) {
+	var faults []error
+	t, err := walk(root, func(n *node, abs string, err error) error {
+		if err == nil {
+			err = checkNode(n, abs, root, inPlace)
+		}
+		if err == nil || err == fs.SkipDir {
+			return err
+		}
+		faults = append(faults, fmt.Errorf("source %q: %q %w", name, n.path, err))
+		if len(faults) == maxFaults {
+			faults = append(faults, fmt.Errorf("source %q: only the first %d faults are shown", name, maxFaults))
+			return fs.SkipAll
+		}
+		return fs.SkipDir
+	})
+	switch {
+	case err != nil:
+		return tree{}, fmt.Errorf("source %q: %w", name, err)
+	case len(faults) > 0:
+		return tree{}, errors.Join(faults...)
+	case len(t.nodes) == 0:
+		return tree{}, fmt.Errorf("source %q is empty; build the site first or set input source", name)
+	}
+	return t, nil
+}
+
+// checkNode fills in what a link means. It answers SkipDir for what does not belong to the site.
+func checkNode(n *node, abs, root string, inPlace bool) error {
+	if path.Base(n.path) == ".git" {
+		if inPlace {
+			return errors.New("is a Git checkout, which replacing the folder would disturb; set input output to another folder")
+		}
+		return fs.SkipDir
+	}
+	if n.path == cliManifest || path.Base(n.path) == cliManifest || !inPlace && toolsOwn(n.path) {
+		return fs.SkipDir
+	}
+	switch n.kind {
+	case fs.ModeSymlink:
+		return checkLink(n, abs, root)
+	case fs.ModeDir:
+		return nil
+	case 0:
+		if !canRead(abs) {
+			return errors.New("cannot be read; give the build's files read permission")
+		}
+		return nil
+	}
+	return errors.New("is no file, folder or link (a FIFO, socket or device); remove it from the site")
+}
+
+// toolsOwn are the CLI's settings and work folder: of use in the source, out of place in an output of its own.
+func toolsOwn(path string) bool { return path == "pageflare.jsonc" || path == ".appz" }
+
+// checkLink refuses a link whose target lies outside of the site: the CLI would publish the target's content.
+func checkLink(n *node, abs, root string) error {
+	text, err := os.Readlink(abs)
+	if err != nil {
+		return fmt.Errorf("is an unreadable link: %w", reason(err))
+	}
+	dir := filepath.Dir(abs)
+	target, err := filepath.EvalSymlinks(abs)
+	if err != nil { // a broken link or a loop: harmless as long as its text stays inside
+		target = absolute(text, dir)
+	}
+	if target = filepath.Clean(target); !within(target, root) {
+		return fmt.Errorf("is a link to %q outside of the source, whose content would be published; replace it by a copy", text)
+	}
+	if info, err := os.Stat(abs); err == nil && info.Mode().IsRegular() {
+		if !canRead(abs) {
+			return fmt.Errorf("is a link to %q, which cannot be read; give the build's files read permission", text)
+		}
+		n.perm = info.Mode().Perm()
+	}
+	n.link = text
+	if filepath.IsAbs(text) || !filepath.IsLocal(path.Join(path.Dir(n.path), text)) {
+		n.link, err = filepath.Rel(dir, target)
+		return err
+	}
+	return nil
+}
+
+// walk lists a tree without following links. visit sees each node, or the error that hid it, and answers nil to list it,
+// SkipDir to leave it out with all below, SkipAll to end.
+func walk(root string, visit func(n *node, abs string, err error) error) (tree, error) {
+	t := tree{root: root}
+	err := filepath.WalkDir(root, func(abs string, d fs.DirEntry, err error) error {
+		var info fs.FileInfo
+		if err == nil {
+			info, err = d.Info()
+		}
+		if abs == root {
+			if err == nil {
+				t.perm = info.Mode().Perm()
+			}
+			return err
+		}
+		n := node{path: strings.TrimPrefix(abs[len(root):], "/")}
+		if err != nil {
+			return leave(visit(&n, abs, fmt.Errorf("cannot be read: %w", reason(err))), d)
+		}
+		n.kind, n.perm = info.Mode().Type(), info.Mode().Perm()
+		if n.kind == 0 {
+			n.size = info.Size()
+		}
+		if err := visit(&n, abs, nil); err != nil {
+			return leave(err, d)
+		}
+		t.nodes = append(t.nodes, n)
+		return nil
+	})
+	return t, err
+}
+
+// list is walk without exceptions.
+func list(root string) (tree, error) {
+	return walk(root, func(_ *node, _ string, err error) error { return err })
+}
+
+// leave keeps SkipDir to the node itself: for a file, WalkDir would skip the rest of its folder.
+func leave(err error, d fs.DirEntry) error {
+	if err == fs.SkipDir && !d.IsDir() {
+		return nil
+	}
+	return err
+}

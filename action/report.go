@@ -1,0 +1,213 @@
+package main
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/google/renameio/v2"
+
+	"github.com/pageflare/ci/action/optimize"
+	"github.com/pageflare/ci/action/summary"
+)
+
+// reportName is the JSON report in the workspace, the output report-path.
+const reportName = "pageflare-report.json"
+
+// report tells everybody what happened: annotations, outputs, the job summary and the JSON report. What cannot be written is a warning: a
+// report that fails must not break a build that worked.
+func (r *run) report() {
+	path := r.attempt("the JSON report", func() error { return r.writeReport() })
+	r.annotate()
+	r.attempt("the outputs", func() error { r.setOutputs(path); return nil })
+	if r.cfg.Summary {
+		r.attempt("the job summary", func() error { r.addSummary(); return nil })
+	}
+}
+
+// attempt runs f and turns its error, or the panic of the library, into a warning. It tells whether f worked.
+func (r *run) attempt(what string, f func() error) (ok bool) {
+	defer func() {
+		if p := recover(); p != nil {
+			r.gha.Warningf("%s could not be written: %v", what, p)
+			ok = false
+		}
+	}()
+	if err := f(); err != nil {
+		r.gha.Warningf("%s could not be written: %v", what, err)
+		return false
+	}
+	return true
+}
+
+// annotate shows the problems, one annotation each.
+func (r *run) annotate() {
+	for _, p := range r.problems {
+		if p.fails {
+			r.gha.Errorf("%s", p.text)
+		} else {
+			r.gha.Warningf("%s", p.text)
+		}
+	}
+	if r.site == nil {
+		return
+	}
+	for _, w := range r.site.Warnings {
+		r.gha.Infof("Note: %q", w)
+	}
+	b, a := r.site.Before, r.site.After
+	r.gha.Infof("Site: %s in %d files before, %s in %d files after (%s %% saved).", summary.Bytes(b.Bytes), b.Files, summary.Bytes(a.Bytes), a.Files, r.savedPercent())
+}
+
+// written says whether the secret was stored anywhere.
+func (r *run) written() bool {
+	return slices.ContainsFunc(r.writes, func(w write) bool { return w.err == nil })
+}
+
+func (r *run) tier() string { return orElse(r.claims.Tier, "free") }
+
+func (r *run) expiresAt() string {
+	if r.claims.ExpiresAt.IsZero() {
+		return ""
+	}
+	return r.claims.ExpiresAt.UTC().Format(time.RFC3339)
+}
+
+func (r *run) savedPercent() string {
+	if r.site == nil || r.site.Before.Bytes == 0 {
+		return "0.0"
+	}
+	return strconv.FormatFloat(float64(r.site.BytesSaved())*100/float64(r.site.Before.Bytes), 'f', 1, 64)
+}
+
+// setOutputs sets the outputs that action.yml names. None of them is a secret.
+func (r *run) setOutputs(reported bool) {
+	if r.getenv("GITHUB_OUTPUT") == "" {
+		return
+	}
+	set := func(name string, value any) { r.gha.SetOutput(name, fmt.Sprint(value)) }
+	set("token-state", r.state)
+	set("refreshed", r.state == StateRefreshed)
+	set("secret-updated", r.written())
+	set("expires-at", r.expiresAt())
+	set("tier", r.tier())
+	if reported {
+		set("report-path", reportName)
+	}
+	if r.site == nil {
+		return
+	}
+	set("files", r.site.After.Files)
+	set("bytes-before", r.site.Before.Bytes)
+	set("bytes-after", r.site.After.Bytes)
+	set("bytes-saved", r.site.BytesSaved())
+	set("saved-percent", r.savedPercent())
+}
+
+func (r *run) addSummary() {
+	if r.getenv("GITHUB_STEP_SUMMARY") == "" {
+		return
+	}
+	r.gha.AddStepSummary(summary.Render(r.summary()))
+}
+
+// summary is the run as it is shown.
+func (r *run) summary() summary.Result {
+	out := summary.Result{License: summary.License{
+		State: string(r.state), Tier: r.claims.Tier, Reason: r.reason, ExpiresAt: r.claims.ExpiresAt, ValidUntil: r.claims.ValidUntil, Now: r.now(),
+	}}
+	for _, p := range r.problems {
+		out.Problems = append(out.Problems, summary.Problem{Error: p.fails, Text: p.text})
+	}
+	slices.SortStableFunc(out.Problems, func(a, b summary.Problem) int {
+		return cmp.Compare(rank(a.Error), rank(b.Error))
+	})
+	if len(r.writes) > 0 {
+		out.Secret = &summary.Secret{Name: r.cfg.SecretName}
+		for _, w := range r.writes {
+			out.Secret.Targets = append(out.Secret.Targets, summary.Target{Name: w.target, Outcome: w.outcome, Problem: errText(w.err)})
+		}
+	}
+	if r.site != nil {
+		out.Site = r.siteSummary(*r.site)
+	}
+	return out
+}
+
+func rank(isError bool) int {
+	if isError {
+		return 0
+	}
+	return 1
+}
+
+func errText(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
+
+func (r *run) siteSummary(s optimize.Report) *summary.Site {
+	p := r.cfg.Plan
+	out := &summary.Site{
+		Source: r.relative(p.Source), Output: r.relative(p.Output), InPlace: p.InPlace, Tier: s.Tier, Duration: s.Duration, Warnings: s.Warnings,
+		Before: summary.Size{Files: s.Before.Files, Bytes: s.Before.Bytes}, After: summary.Size{Files: s.After.Files, Bytes: s.After.Bytes},
+	}
+	for _, t := range typeSizes(s) {
+		out.Types = append(out.Types, summary.TypeSize{Type: t.Type, Before: summary.Size(t.Before), After: summary.Size(t.After)})
+	}
+	for _, c := range largestChanges(s.Changes) {
+		out.Top = append(out.Top, summary.FileSize{Path: c.Path, Before: c.Before, After: c.After})
+	}
+	for _, b := range s.BrokenRefs {
+		out.Broken = append(out.Broken, summary.BrokenRef(b))
+	}
+	return out
+}
+
+func (r *run) relative(path string) string {
+	if rel, err := filepath.Rel(r.cfg.Workspace, path); err == nil {
+		return rel
+	}
+	return path
+}
+
+// largestChanges are the files whose size changed, largest change first.
+func largestChanges(all []optimize.Change) []optimize.Change {
+	changed := slices.DeleteFunc(slices.Clone(all), func(c optimize.Change) bool { return c.Before == c.After })
+	delta := func(c optimize.Change) int64 {
+		d := max(c.After, 0) - max(c.Before, 0)
+		return max(d, -d)
+	}
+	slices.SortFunc(changed, func(a, b optimize.Change) int {
+		return cmp.Or(cmp.Compare(delta(b), delta(a)), strings.Compare(a.Path, b.Path))
+	})
+	return changed
+}
+
+// writeReport writes the JSON report into the workspace, whole or not at all, for the owner of the workspace. A link of that name is replaced, not
+// followed.
+func (r *run) writeReport() error {
+	b, err := json.MarshalIndent(r.jsonReport(), "", "  ")
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(r.cfg.Workspace, reportName)
+	if err := renameio.WriteFile(path, append(b, '\n'), 0o644, renameio.WithTempDir(r.cfg.Workspace)); err != nil {
+		return err
+	}
+	info, err := os.Stat(r.cfg.Workspace)
+	if err != nil || os.Geteuid() != 0 {
+		return err
+	}
+	owner := info.Sys().(*syscall.Stat_t)
+	return os.Lchown(path, int(owner.Uid), int(owner.Gid))
+}

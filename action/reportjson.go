@@ -1,0 +1,175 @@
+package main
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/pageflare/ci/action/optimize"
+)
+
+// reportVersion changes when a member of the report changes its meaning or goes away. New members do not change it.
+const reportVersion = 1
+
+// jsonReport is the JSON report. docs/action.md describes it.
+type jsonReport struct {
+	Version  int           `json:"version"`
+	Action   string        `json:"action"`
+	Mode     Mode          `json:"mode"`
+	ExitCode int           `json:"exit_code"`
+	Problems []jsonProblem `json:"problems"`
+	Token    jsonToken     `json:"token"`
+	Secret   *jsonSecret   `json:"secret"`
+	Site     *jsonSite     `json:"site"`
+}
+
+type jsonProblem struct {
+	Level string `json:"level"` // error or warning
+	Text  string `json:"text"`
+}
+
+type jsonToken struct {
+	State      State      `json:"state"`
+	Reason     string     `json:"reason"`
+	Refreshed  bool       `json:"refreshed"`
+	Tier       string     `json:"tier"`
+	ExpiresAt  *time.Time `json:"expires_at"`
+	ValidUntil *time.Time `json:"valid_until"`
+}
+
+type jsonSecret struct {
+	Name    string       `json:"name"`
+	Targets []jsonTarget `json:"targets"`
+}
+
+type jsonTarget struct {
+	Target  string `json:"target"`
+	Outcome string `json:"outcome"` // created, updated or failed
+	Error   string `json:"error,omitempty"`
+}
+
+type jsonSite struct {
+	Source     string          `json:"source"`
+	Output     string          `json:"output"`
+	InPlace    bool            `json:"in_place"`
+	Tier       string          `json:"tier"`
+	DurationMS int64           `json:"duration_ms"`
+	Before     jsonSize        `json:"before"`
+	After      jsonSize        `json:"after"`
+	BytesSaved int64           `json:"bytes_saved"`
+	Types      []jsonType      `json:"types"`
+	Files      []jsonFile      `json:"files"`
+	BrokenRefs []jsonBrokenRef `json:"broken_refs"`
+	Warnings   []string        `json:"warnings"`
+}
+
+type jsonSize struct {
+	Files int   `json:"files"`
+	Bytes int64 `json:"bytes"`
+}
+
+type jsonType struct {
+	Type   string   `json:"type"`
+	Before jsonSize `json:"before"`
+	After  jsonSize `json:"after"`
+}
+
+type jsonFile struct {
+	Path   string `json:"path"`
+	Type   string `json:"type"`
+	Before *int64 `json:"bytes_before"` // null: it is new
+	After  *int64 `json:"bytes_after"`  // null: it is gone
+}
+
+type jsonBrokenRef struct {
+	Source string `json:"source"`
+	Target string `json:"target"`
+}
+
+// jsonReport is the run as programs read it.
+func (r *run) jsonReport() jsonReport {
+	out := jsonReport{
+		Version: reportVersion, Action: version, Mode: r.cfg.Mode, ExitCode: r.exit, Problems: []jsonProblem{},
+		Token: jsonToken{
+			State: r.state, Reason: r.reason, Refreshed: r.state == StateRefreshed, Tier: r.tier(),
+			ExpiresAt: orNull(r.claims.ExpiresAt), ValidUntil: orNull(r.claims.ValidUntil),
+		},
+	}
+	for _, p := range r.problems {
+		level := "warning"
+		if p.fails {
+			level = "error"
+		}
+		out.Problems = append(out.Problems, jsonProblem{level, p.text})
+	}
+	if len(r.writes) > 0 {
+		out.Secret = &jsonSecret{Name: r.cfg.SecretName}
+		for _, w := range r.writes {
+			out.Secret.Targets = append(out.Secret.Targets, jsonTarget{w.target, orElse(w.outcome, "failed"), errText(w.err)})
+		}
+	}
+	if r.site != nil {
+		out.Site = r.jsonSite(*r.site)
+	}
+	return out
+}
+
+func (r *run) jsonSite(s optimize.Report) *jsonSite {
+	p := r.cfg.Plan
+	out := &jsonSite{
+		Source: r.relative(p.Source), Output: r.relative(p.Output), InPlace: p.InPlace, Tier: s.Tier, DurationMS: s.Duration.Milliseconds(),
+		Before: jsonSize{s.Before.Files, s.Before.Bytes}, After: jsonSize{s.After.Files, s.After.Bytes}, BytesSaved: s.BytesSaved(),
+		Types: typeSizes(s), Files: []jsonFile{}, BrokenRefs: []jsonBrokenRef{}, Warnings: append([]string{}, s.Warnings...),
+	}
+	for _, c := range s.Changes {
+		out.Files = append(out.Files, jsonFile{c.Path, string(c.Type), orNone(c.Before), orNone(c.After)})
+	}
+	for _, b := range s.BrokenRefs {
+		out.BrokenRefs = append(out.BrokenRefs, jsonBrokenRef(b))
+	}
+	return out
+}
+
+// typeSizes are the sizes by type, largest first.
+func typeSizes(s optimize.Report) []jsonType {
+	byType := map[string]*jsonType{}
+	for _, c := range s.Changes {
+		t := byType[string(c.Type)]
+		if t == nil {
+			t = &jsonType{Type: string(c.Type)}
+			byType[t.Type] = t
+		}
+		t.Before.add(c.Before)
+		t.After.add(c.After)
+	}
+	out := []jsonType{}
+	for _, t := range byType {
+		out = append(out, *t)
+	}
+	slices.SortFunc(out, func(a, b jsonType) int {
+		return cmp.Or(cmp.Compare(b.Before.Bytes, a.Before.Bytes), cmp.Compare(b.After.Bytes, a.After.Bytes), strings.Compare(a.Type, b.Type))
+	})
+	return out
+}
+
+func (s *jsonSize) add(bytes int64) {
+	if bytes >= 0 {
+		s.Files++
+		s.Bytes += bytes
+	}
+}
+
+func orNull(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return new(t.UTC())
+}
+
+func orNone(n int64) *int64 {
+	if n < 0 {
+		return nil
+	}
+	return &n
+}

@@ -1,0 +1,272 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/sethvargo/go-githubactions"
+
+	"github.com/pageflare/ci/action/optimize"
+	"github.com/pageflare/ci/action/refresh"
+	"github.com/pageflare/ci/service/client"
+	"github.com/pageflare/ci/service/token"
+)
+
+// State is the output token-state.
+type State string
+
+// The states of the token that the optimizer ran with.
+const (
+	StateFresh     State = "fresh"     // kept, its expiry is far away
+	StateRefreshed State = "refreshed" // a new one
+	StateKept      State = "kept"      // close to its expiry, but no newer one could be had
+	StateExpired   State = "expired"   // it has expired, or the License API refuses it
+	StateMissing   State = "missing"   // there is none
+)
+
+// run is one run of the Action, in the order of do.
+type run struct {
+	world
+	gha *githubactions.Action
+	cfg Config
+
+	token    string       // what the optimizer gets; empty: unlicensed
+	claims   token.Claims // of the token in hand, usable or not
+	state    State
+	reason   string // what was decided and why
+	problems []problem
+	writes   []write
+	site     *optimize.Report
+	exit     int
+}
+
+// problem is something that somebody should know. There is one of a kind at most.
+type problem struct {
+	fails bool
+	text  string
+}
+
+func newRun(w world, gha *githubactions.Action) *run { return &run{world: w, gha: gha, exit: exitOK} }
+
+// grace is how long a refresh and a write that have begun may go on after a cancellation. The runner sends SIGINT, after 7.5 s SIGTERM, and
+// 2.5 s later it kills; a token that was issued is stored within this time.
+const grace = 5 * time.Second
+
+// do is the story of a run: inputs, decision, refresh, then the optimizer while the secret is written, then the report.
+func (r *run) do(ctx context.Context) int {
+	in := Inputs{Input: r.gha.GetInput, Getenv: r.getenv, Environ: r.environ, Self: r.self}
+	for _, s := range in.Secrets() {
+		r.mask(s)
+	}
+	var err error
+	if r.cfg, err = in.Config(r.stdout); err != nil {
+		r.gha.Errorf("%v", err)
+		return exitUsage
+	}
+	finish, cancel := withGrace(ctx, grace)
+	defer cancel()
+	if r.obtainToken(finish); r.exit == exitOK && ctx.Err() == nil {
+		r.use(ctx, finish)
+	} else {
+		r.writeSecret(finish)
+	}
+	r.cancelled(ctx)
+	r.report()
+	return r.exit
+}
+
+// withGrace returns a context that ends some time after its parent was cancelled.
+func withGrace(parent context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(parent))
+	stop := context.AfterFunc(parent, func() {
+		select {
+		case <-time.After(d):
+			cancel()
+		case <-ctx.Done():
+		}
+	})
+	return ctx, func() { stop(); cancel() }
+}
+
+// obtainToken decides about the token in hand and refreshes it when that is due.
+func (r *run) obtainToken(ctx context.Context) {
+	if r.cfg.Token == "" {
+		r.noToken()
+		return
+	}
+	r.token, r.claims = string(r.cfg.Token), r.cfg.Claims
+	d := refresh.Decide(r.claims, r.cfg.RefreshBefore, r.now())
+	r.reason = d.Reason
+	r.gha.Infof("License token: %s: %s", d.Action, d.Reason)
+	switch {
+	case d.Action == refresh.Keep:
+		r.state = StateFresh
+	case d.Action == refresh.Stop:
+		r.unusable("the license token has expired: " + d.Reason + ": issue a new one with `pageflare-action token issue` and store it in the secret " + r.cfg.SecretName)
+	case r.cfg.Mode == ModeCheck:
+		r.state = StateKept
+		r.gha.Infof("A run would refresh the token now.")
+	default:
+		r.refresh(ctx)
+	}
+}
+
+func (r *run) noToken() {
+	r.state, r.reason = StateMissing, "no license token"
+	if r.cfg.Guest != "" {
+		r.reason += ": " + r.cfg.Guest
+		r.gha.Noticef("%s; the optimizer runs unlicensed", r.reason)
+		return
+	}
+	text := "no license token: the optimizer runs unlicensed; store a token in the secret " + r.cfg.SecretName +
+		" and pass it as PAGEFLARE_TOKEN in env, or as input token"
+	if r.cfg.FailOn == FailAny {
+		r.fail(text)
+		return
+	}
+	r.gha.Noticef("%s", text)
+}
+
+// refresh asks the License API for the next token, and takes it only after a look at it: a bad answer never replaces a good token.
+func (r *run) refresh(ctx context.Context) {
+	issued, err := r.callRefresh(ctx)
+	switch {
+	case errors.Is(err, client.ErrRefused):
+		r.unusable(fmt.Sprintf("the License API refuses the token: %v", err))
+		return
+	case err != nil:
+		r.keep(fmt.Sprintf("the license token could not be refreshed: %v", err))
+		return
+	}
+	r.mask(issued)
+	fresh, err := token.Decode(issued)
+	if err == nil {
+		err = refresh.Verify(r.claims, fresh, r.now())
+	}
+	switch {
+	case err != nil:
+		r.keep(fmt.Sprintf("the answer of the License API at %s is not a token to replace the old one with: %v", r.cfg.APIURL, err))
+	case !fresh.ExpiresAt.After(r.claims.ExpiresAt):
+		r.keep("a refresh does not extend the license token: the license itself ends on " + day(r.claims.ExpiresAt) + ": renew the subscription")
+	default:
+		r.token, r.claims, r.state = issued, fresh, StateRefreshed
+		r.gha.Infof("The License API issued a new token, good until %s.", day(fresh.ExpiresAt))
+	}
+}
+
+func (r *run) callRefresh(ctx context.Context) (string, error) {
+	api, err := client.New(client.Config{BaseURL: r.cfg.APIURL, HTTP: r.http, UserAgent: userAgent(), Budget: refreshBudget, Now: r.now})
+	if err != nil {
+		return "", err
+	}
+	issued, err := api.Refresh(ctx, r.token)
+	return issued.Token, err
+}
+
+// refreshBudget is how long a refresh may take with all its tries: the site waits for it.
+const refreshBudget = 30 * time.Second
+
+// keep goes on with the old token while it lasts.
+func (r *run) keep(text string) {
+	if !r.now().Before(r.claims.ExpiresAt) {
+		r.unusable(text + "; and the old token has expired")
+		return
+	}
+	r.state = StateKept
+	if r.cfg.FailOn == FailAny {
+		r.fail(text)
+		return
+	}
+	r.warn(text + "; the old token is used, it is good until " + day(r.claims.ExpiresAt))
+}
+
+// unusable ends the run, or goes on without a license when the user wants that.
+func (r *run) unusable(text string) {
+	r.state, r.token = StateExpired, ""
+	if r.cfg.FailOn == FailNever {
+		r.warn(text + "; the optimizer runs unlicensed")
+		return
+	}
+	r.fail(text)
+}
+
+// use does what the mode asks for with the token.
+func (r *run) use(ctx, finish context.Context) {
+	switch r.cfg.Mode {
+	case ModeCheck:
+		r.check(finish)
+	case ModeRefreshOnly:
+		r.writeSecret(finish)
+	default:
+		written := make(chan struct{})
+		go func() { defer close(written); r.writeSecret(finish) }()
+		err := r.optimize(ctx)
+		<-written
+		r.judge(err)
+	}
+}
+
+// optimize runs the CLI. While it runs, nothing that it prints can be a command to the runner.
+func (r *run) optimize(ctx context.Context) error {
+	r.gha.Group("Pageflare optimizer")
+	word := r.stopCommands()
+	report, err := r.cfg.Plan.Run(ctx, r.token)
+	r.gha.IssueCommand(&githubactions.Command{Name: word})
+	r.gha.EndGroup()
+	if err == nil {
+		r.site = &report
+	}
+	return err
+}
+
+// judge makes the exit status of what the optimizer did.
+func (r *run) judge(err error) {
+	var exit *optimize.ExitError
+	switch {
+	case errors.As(err, &exit):
+		r.fail(fmt.Sprintf("the optimizer failed: %v: the site is as it was", err))
+		r.exit = exit.Code
+	case errors.Is(err, context.Canceled):
+		// cancelled says so
+	case err != nil:
+		r.fail(fmt.Sprintf("the site could not be optimized: %v: it is as it was", err))
+	case r.site.BrokenRefsFailed:
+		r.fail(fmt.Sprintf("the site has %d broken references, and optimizer-args asks to fail then; see the summary", len(r.site.BrokenRefs)))
+		r.exit = r.site.ExitCode
+	}
+}
+
+// cancelled sets the exit status of a run that a signal ended.
+func (r *run) cancelled(ctx context.Context) {
+	var s signalled
+	if errors.As(context.Cause(ctx), &s) {
+		r.problems = append(r.problems, problem{true, s.Error() + ": the site is as it was unless the optimizer had finished"})
+		r.exit = exitSignal + int(s.signal)
+	}
+}
+
+func (r *run) fail(text string) {
+	r.problems = append(r.problems, problem{true, text})
+	if r.exit == exitOK {
+		r.exit = exitFailure
+	}
+}
+
+func (r *run) warn(text string) { r.problems = append(r.problems, problem{false, text}) }
+
+// mask hides a secret in everything the runner prints from now on, line by line, and the signature of a JWT by itself.
+func (r *run) mask(s string) {
+	for line := range strings.SplitSeq(s, "\n") {
+		if line = strings.TrimSpace(line); line != "" {
+			r.gha.AddMask(line)
+		}
+	}
+	if parts := strings.Split(s, "."); len(parts) == 3 && parts[2] != "" {
+		r.gha.AddMask(parts[2])
+	}
+}
+
+func day(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }
