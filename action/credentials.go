@@ -37,7 +37,7 @@ func writeCredentials(file, token string) error {
 	if err != nil {
 		return err
 	}
-	if err := renameio.WriteFile(file, append(b, '\n'), 0o600, renameio.WithTempDir(filepath.Dir(file)), renameio.IgnoreUmask()); err != nil {
+	if err := renameio.WriteFile(file, append(b, '\n'), 0o600, renameio.WithTempDir(filepath.Dir(file)), renameio.WithStaticPermissions(0o600)); err != nil {
 		return fmt.Errorf("credentials: %w", err)
 	}
 	return nil

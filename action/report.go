@@ -201,7 +201,7 @@ func (r *run) writeReport() error {
 		return err
 	}
 	path := filepath.Join(r.cfg.Workspace, reportName)
-	if err := renameio.WriteFile(path, append(b, '\n'), 0o644, renameio.WithTempDir(r.cfg.Workspace)); err != nil {
+	if err := renameio.WriteFile(path, append(b, '\n'), 0o644, renameio.WithTempDir(r.cfg.Workspace), renameio.WithStaticPermissions(0o644)); err != nil {
 		return err
 	}
 	info, err := os.Stat(r.cfg.Workspace)

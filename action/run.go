@@ -68,6 +68,9 @@ func (r *run) do(ctx context.Context) int {
 	}
 	finish, cancel := withGrace(ctx, grace)
 	defer cancel()
+	defer context.AfterFunc(ctx, func() {
+		fmt.Fprintf(r.stdout, "%s: finishing what must not be lost, at most %s\n", titled(context.Cause(ctx).Error()), grace)
+	})()
 	if r.obtainToken(finish); r.exit == exitOK && ctx.Err() == nil {
 		r.use(ctx, finish)
 	} else {
@@ -268,5 +271,8 @@ func (r *run) mask(s string) {
 		r.gha.AddMask(parts[2])
 	}
 }
+
+// titled begins with a capital, as lines of a log do.
+func titled(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
 
 func day(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }

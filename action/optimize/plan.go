@@ -48,7 +48,7 @@ func checkBinary(path string) error {
 	case !info.Mode().IsRegular():
 		return fmt.Errorf("optimizer %q: not a file; set input optimizer-path to the pageflare binary", path)
 	case !canRun(path):
-		return fmt.Errorf("optimizer %q: not executable; chmod +x it", path)
+		return fmt.Errorf("optimizer %q: not executable; chmod +x it, or set input optimizer-path", path)
 	}
 	return nil
 }

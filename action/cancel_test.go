@@ -1,0 +1,125 @@
+package main
+
+import (
+	"bytes"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/pageflare/ci/action/githubtest"
+)
+
+func mkfifo(path string) error { return syscall.Mkfifo(path, 0o600) }
+
+// cancelAt starts the job, waits for the event, and sends SIGINT and then SIGTERM, as a runner does. cancelled is called when the job has
+// noticed.
+func (j *job) cancelAt(event, cancelled func()) result {
+	j.t.Helper()
+	cmd, log := j.command(j.t.Context())
+	noticed := &watcher{next: log, text: "Cancelled by interrupt: ", seen: cancelled}
+	cmd.Stdout, cmd.Stderr = noticed, noticed
+	must(j.t, cmd.Start())
+	event()
+	must(j.t, cmd.Process.Signal(os.Interrupt))
+	must(j.t, cmd.Process.Signal(syscall.SIGTERM))
+	_ = cmd.Wait() // the exit status is in the result
+	return j.result(cmd, log)
+}
+
+// watcher calls seen once, when the text was written.
+type watcher struct {
+	next *bytes.Buffer
+	text string
+	seen func()
+}
+
+func (w *watcher) Write(p []byte) (int, error) {
+	n, err := w.next.Write(p)
+	if w.seen != nil && strings.Contains(w.next.String(), w.text) {
+		w.seen()
+		w.seen = nil
+	}
+	return n, err
+}
+
+func TestCancelledDuringTheRefreshStoresTheTokenThatWasIssued(t *testing.T) {
+	t.Parallel()
+	j := newJob(t)
+	j.licensed(2 * dayLong)
+	asked, answer := make(chan struct{}), make(chan struct{})
+	j.api(func(w http.ResponseWriter, req *http.Request) {
+		close(asked)
+		<-answer
+		j.service.Server.ServeHTTP(w, req)
+	})
+	r := j.cancelAt(func() { <-asked }, func() { close(answer) })
+	r.wantExit(t, 128+int(syscall.SIGINT))
+	r.wantOutputs(t, map[string]string{"token-state": "refreshed", "secret-updated": "true"})
+	j.wantWhole(false)
+	if j.stored() == "" {
+		t.Error("the issued token is lost")
+	}
+}
+
+func TestCancelledDuringTheOptimizerLeavesTheSourceWhole(t *testing.T) {
+	t.Parallel()
+	j := newJob(t)
+	j.licensed(2 * dayLong)
+	before := tree(t, filepath.Join(j.ws, "dist"))
+	started := filepath.Join(j.dir, "started")
+	must(t, mkfifo(started))
+	// it writes half a site and then hangs
+	j.input("optimizer-path", j.write("fake-cli", "#!/bin/sh\nmkdir -p \"$4\"; echo half >\"$4/index.html\"\necho x >"+started+"\nexec sleep 600\n"))
+	r := j.cancelAt(func() {
+		if _, err := os.ReadFile(started); err != nil {
+			t.Error(err)
+		}
+	}, nil)
+	r.wantExit(t, 128+int(syscall.SIGINT))
+	r.wantOutputs(t, map[string]string{"secret-updated": "true"})
+	r.wantLog(t, "cancelled by interrupt")
+	j.wantWhole(false)
+	for name, text := range tree(t, filepath.Join(j.ws, "dist")) {
+		if before[name] != text {
+			t.Errorf("%s changed", name)
+		}
+	}
+}
+
+func TestCancelledDuringTheWriteFinishesIt(t *testing.T) {
+	t.Parallel()
+	j := newJob(t)
+	j.licensed(2 * dayLong)
+	arrived, hold := make(chan struct{}), make(chan struct{})
+	j.github.FailNext("PUT /PAGEFLARE_TOKEN", githubtest.Fault{OnArrive: func() { close(arrived) }, Hold: hold})
+	r := j.input("mode", "refresh-only").cancelAt(func() { <-arrived }, func() { close(hold) })
+	r.wantExit(t, 128+int(syscall.SIGINT))
+	r.wantOutputs(t, map[string]string{"token-state": "refreshed", "secret-updated": "true"})
+	if j.stored() == "" {
+		t.Error("the issued token is lost")
+	}
+}
+
+func TestCancelledBeforeAnythingWasDone(t *testing.T) {
+	t.Parallel()
+	j := newJob(t)
+	j.licensed(2 * dayLong)
+	gone := make(chan struct{})
+	asked := make(chan struct{})
+	j.api(func(_ http.ResponseWriter, req *http.Request) {
+		close(asked)
+		<-req.Context().Done() // an API that never answers: the grace ends the call
+		close(gone)
+	})
+	r := j.cancelAt(func() { <-asked }, nil)
+	<-gone
+	r.wantExit(t, 128+int(syscall.SIGINT))
+	r.wantOutputs(t, map[string]string{"refreshed": "false", "secret-updated": "false"})
+	if !strings.Contains(r.log, "cancelled by interrupt") {
+		t.Errorf("the log does not say why:\n%s", r.log)
+	}
+	j.wantWhole(false)
+}
