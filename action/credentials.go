@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-
-	"github.com/google/renameio/v2"
 )
 
 // credentials is the wire form of the credentials file: {"token":"…"}.
@@ -37,7 +35,7 @@ func writeCredentials(file, token string) error {
 	if err != nil {
 		return err
 	}
-	if err := renameio.WriteFile(file, append(b, '\n'), 0o600, renameio.WithTempDir(filepath.Dir(file)), renameio.WithStaticPermissions(0o600)); err != nil {
+	if err := replaceFile(file, append(b, '\n'), 0o600); err != nil {
 		return fmt.Errorf("credentials: %w", err)
 	}
 	return nil

@@ -12,8 +12,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/google/renameio/v2"
-
 	"github.com/pageflare/ci/action/optimize"
 	"github.com/pageflare/ci/action/summary"
 )
@@ -193,15 +191,14 @@ func largestChanges(all []optimize.Change) []optimize.Change {
 	return changed
 }
 
-// writeReport writes the JSON report into the workspace, whole or not at all, for the owner of the workspace. A link of that name is replaced, not
-// followed.
+// writeReport writes the JSON report into the workspace, whole or not at all, for the owner of the workspace.
 func (r *run) writeReport() error {
 	b, err := json.MarshalIndent(r.jsonReport(), "", "  ")
 	if err != nil {
 		return err
 	}
 	path := filepath.Join(r.cfg.Workspace, reportName)
-	if err := renameio.WriteFile(path, append(b, '\n'), 0o644, renameio.WithTempDir(r.cfg.Workspace), renameio.WithStaticPermissions(0o644)); err != nil {
+	if err := replaceFile(path, append(b, '\n'), 0o644); err != nil {
 		return err
 	}
 	info, err := os.Stat(r.cfg.Workspace)

@@ -1,0 +1,22 @@
+package main
+
+import (
+	"io/fs"
+	"path/filepath"
+
+	"github.com/google/renameio/v2"
+)
+
+// replaceFile puts data in the place of a file, whole or not at all. The mode is always the one given: that of an older file may be too
+// open. A link of that name is replaced, not followed.
+func replaceFile(path string, data []byte, mode fs.FileMode) error {
+	f, err := renameio.NewPendingFile(path, renameio.WithTempDir(filepath.Dir(path)), renameio.WithStaticPermissions(mode))
+	if err != nil {
+		return err
+	}
+	defer f.Cleanup()
+	if _, err := f.Write(data); err != nil {
+		return err
+	}
+	return f.CloseAtomicallyReplace()
+}
