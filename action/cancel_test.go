@@ -14,18 +14,28 @@ import (
 
 func mkfifo(path string) error { return syscall.Mkfifo(path, 0o600) }
 
-// cancelAt starts the job, waits for the event, and sends SIGINT and then SIGTERM, as a runner does. cancelled is called when the job has
-// noticed.
+// cancelAt starts the job, waits for the event, and sends SIGINT and then, when the job has noticed, SIGTERM, as a runner does. cancelled is
+// called between the two.
 func (j *job) cancelAt(event, cancelled func()) result {
 	j.t.Helper()
 	cmd, log := j.command(j.t.Context())
-	noticed := &watcher{next: log, text: "Cancelled by interrupt: ", seen: cancelled}
-	cmd.Stdout, cmd.Stderr = noticed, noticed
+	noticed := make(chan struct{})
+	w := &watcher{next: log, text: "Cancelled by interrupt: ", seen: func() { close(noticed) }}
+	cmd.Stdout, cmd.Stderr = w, w
 	must(j.t, cmd.Start())
 	event()
 	must(j.t, cmd.Process.Signal(os.Interrupt))
-	must(j.t, cmd.Process.Signal(syscall.SIGTERM))
-	_ = cmd.Wait() // the exit status is in the result
+	ended := make(chan struct{})
+	go func() { defer close(ended); _ = cmd.Wait() }() // the exit status is in the result
+	select {
+	case <-noticed:
+		if cancelled != nil {
+			cancelled()
+		}
+		_ = cmd.Process.Signal(syscall.SIGTERM) // it may be gone by now
+	case <-ended:
+	}
+	<-ended
 	return j.result(cmd, log)
 }
 
@@ -52,7 +62,10 @@ func TestCancelledDuringTheRefreshStoresTheTokenThatWasIssued(t *testing.T) {
 	asked, answer := make(chan struct{}), make(chan struct{})
 	j.api(func(w http.ResponseWriter, req *http.Request) {
 		close(asked)
-		<-answer
+		select {
+		case <-answer:
+		case <-req.Context().Done(): // the job gave up: the test fails, and does not hang
+		}
 		j.service.Server.ServeHTTP(w, req)
 	})
 	r := j.cancelAt(func() { <-asked }, func() { close(answer) })

@@ -14,7 +14,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/pageflare/ci/action/githubtest"
-	"github.com/pageflare/ci/service/license"
 )
 
 const dayLong = 24 * time.Hour
@@ -253,10 +252,7 @@ func TestARefusedTokenSaysWhichAndIsNotRetried(t *testing.T) {
 	for code, spoil := range map[string]func(j *job) error{
 		"license_inactive": func(j *job) error { _, err := j.service.SuspendAccount(t.Context(), j.account); return err },
 		"license_revoked":  func(j *job) error { _, err := j.service.DeleteAccount(t.Context(), j.account); return err },
-		"license_expired": func(j *job) error {
-			_, err := j.service.UpdateAccount(t.Context(), j.account, license.AccountChange{ValidUntil: new(time.Now())})
-			return err
-		},
+		"license_expired":  func(j *job) error { j.service.EndLicense(t, j.account); return nil },
 		"token_revoked": func(j *job) error {
 			_, err := j.service.RevokeToken(t.Context(), j.env["PAGEFLARE_TOKEN"], false)
 			return err

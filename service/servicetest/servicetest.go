@@ -94,6 +94,13 @@ func (s *Service) IssueToken(t testing.TB, account string, ttl time.Duration) st
 	return issued.Token.Reveal()
 }
 
+// EndLicense lets the license of an account be over since now.
+func (s *Service) EndLicense(t testing.TB, account string) {
+	t.Helper()
+	_, err := s.UpdateAccount(context.Background(), account, license.AccountChange{ValidUntil: new(time.Now())})
+	must(t, err)
+}
+
 func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
