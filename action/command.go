@@ -107,23 +107,24 @@ func (w world) credential(c *commands) (credential, error) {
 	return credential{token: stored, file: file}, err
 }
 
-func (w world) client(c *commands) (*client.Client, error) {
+// caller is what a call of the License API needs: whose token, and the client.
+func (w world) caller(c *commands) (credential, *client.Client, error) {
+	cred, err := w.credential(c)
+	if err != nil {
+		return credential{}, nil, err
+	}
 	api, err := client.New(client.Config{BaseURL: c.APIURL, HTTP: w.http, UserAgent: userAgent(), Now: w.now})
 	if err != nil {
-		return nil, usageError{err}
+		return credential{}, nil, usageError{err}
 	}
-	return api, nil
+	return cred, api, nil
 }
 
 type issueCmd struct{}
 
 // Run prints a new license token.
 func (issueCmd) Run(ctx context.Context, w world, c *commands) error {
-	cred, err := w.credential(c)
-	if err != nil {
-		return err
-	}
-	api, err := w.client(c)
+	cred, api, err := w.caller(c)
 	if err != nil {
 		return err
 	}
@@ -139,11 +140,7 @@ type refreshCmd struct{}
 
 // Run prints the next license token, and stores it when the old one was in the credentials file.
 func (refreshCmd) Run(ctx context.Context, w world, c *commands) error {
-	cred, err := w.credential(c)
-	if err != nil {
-		return err
-	}
-	api, err := w.client(c)
+	cred, api, err := w.caller(c)
 	if err != nil {
 		return err
 	}
