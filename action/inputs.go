@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -45,15 +46,20 @@ type Config struct {
 	SecretName    string
 	Targets       []secret.Target
 	GitHubToken   secret.Token
+	Audience      string // of the job's identity token
 	Mode          Mode
 	FailOn        FailOn
+	MaxSize       int64 // bytes; 0: no limit
 	Summary       bool
+	ExportToken   bool
+	HTTP          *http.Client   // trusts the extra certificate authorities
 	Plan          *optimize.Plan // nil unless Mode is optimize
 
 	Workspace string
 	GitHubAPI string
 	Repo      secret.Repo // zero outside of a workflow
 	Guest     string      // why the job has no secrets, if it runs for a guest; empty otherwise
+	Untrusted string      // why the job must not write secrets; empty otherwise
 }
 
 // Inputs is one reader of inputs and environment: nothing else in this program looks there.
@@ -61,13 +67,14 @@ type Inputs struct {
 	Input   func(name string) string // trimmed
 	Getenv  func(name string) string
 	Environ []string
+	HTTP    *http.Client
 	Self    string // path of this program; the optimizer is looked for beside it
 }
 
 // defaults are what an input is when it is missing or empty. action.yml says the same; a test holds the two equal.
 var defaults = map[string]string{
 	"api-url": "https://pageflare.dev/_api", "refresh-before": "7d", "secret-name": "PAGEFLARE_TOKEN", "secret-targets": "repository",
-	"mode": "optimize", "source": "dist", "fail-on": "expired", "summary": "true",
+	"mode": "optimize", "source": "dist", "fail-on": "expired", "summary": "true", "export-token": "false",
 }
 
 func (in Inputs) get(name string) string {
@@ -80,7 +87,7 @@ func (in Inputs) get(name string) string {
 // Secrets returns what must be masked before anything else is done.
 func (in Inputs) Secrets() []string {
 	var out []string
-	for _, s := range []string{in.token(), in.get("github-token"), in.Getenv("PAGEFLARE_LICENSE")} {
+	for _, s := range []string{in.token(), in.get("github-token"), in.Getenv("PAGEFLARE_LICENSE"), in.Getenv("ACTIONS_ID_TOKEN_REQUEST_TOKEN")} {
 		if s != "" {
 			out = append(out, s)
 		}
@@ -112,7 +119,7 @@ func (in Inputs) Config(log io.Writer) (Config, error) {
 	c := Config{
 		Token: optimize.Secret(in.token()), APIURL: in.get("api-url"), SecretName: in.get("secret-name"), GitHubToken: secret.Token(in.get("github-token")),
 		Mode: Mode(in.get("mode")), FailOn: FailOn(in.get("fail-on")), Workspace: in.Getenv("GITHUB_WORKSPACE"),
-		GitHubAPI: orElse(in.Getenv("GITHUB_API_URL"), "https://api.github.com"), Guest: guest(in.Getenv),
+		GitHubAPI: orElse(in.Getenv("GITHUB_API_URL"), "https://api.github.com"), Guest: guest(in.Getenv), Untrusted: untrusted(in.Getenv),
 	}
 	var err error
 	if c.Token != "" {
@@ -130,6 +137,11 @@ func (in Inputs) Config(log io.Writer) (Config, error) {
 	fault("fail-on", oneOf(c.FailOn, FailNever, FailExpired, FailAny))
 	fault("summary", oneOf(in.get("summary"), "true", "false"))
 	c.Summary = in.get("summary") == "true"
+	fault("export-token", oneOf(in.get("export-token"), "true", "false"))
+	c.ExportToken = in.get("export-token") == "true"
+	c.MaxSize, err = parseSize(in.get("max-size"))
+	fault("max-size", err)
+	c.Audience = orElse(in.get("oidc-audience"), audience(c.APIURL))
 	if repo := in.Getenv("GITHUB_REPOSITORY"); repo != "" {
 		c.Repo, err = secret.ParseRepo(repo)
 		fault("GITHUB_REPOSITORY", err)
@@ -141,6 +153,8 @@ func (in Inputs) Config(log io.Writer) (Config, error) {
 	if real, err := filepath.EvalSymlinks(c.Workspace); err == nil {
 		c.Workspace = real
 	}
+	c.HTTP, err = in.http(c.Workspace)
+	fault("ca-certificates", err)
 	if c.Mode == ModeOptimize {
 		// an unusable api-url has been named already; the folders are checked all the same
 		c.Plan, err = optimize.Check(in.optimizer(c, log))

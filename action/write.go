@@ -53,7 +53,7 @@ func (r *run) writer() (*secret.Writer, error) {
 		return nil, errors.New("GITHUB_REPOSITORY is not set: run this in a workflow")
 	}
 	api, err := secret.NewClient(secret.Config{
-		APIURL: r.cfg.GitHubAPI, Token: r.cfg.GitHubToken, HTTP: r.http, UserAgent: userAgent(), Now: r.now, Rand: rand.Reader,
+		APIURL: r.cfg.GitHubAPI, Token: r.cfg.GitHubToken, HTTP: r.cfg.HTTP, UserAgent: userAgent(), Now: r.now, Rand: rand.Reader,
 	})
 	if err != nil {
 		return nil, err
