@@ -24,11 +24,10 @@ func (j *job) keyless() *githubtest.Issuer {
 	}
 	var mu sync.Mutex
 	seen := map[string]bool{}
-	var origin string
 	j.api(func(w http.ResponseWriter, req *http.Request) {
 		raw := strings.TrimPrefix(req.Header.Get("Authorization"), "Bearer ")
 		t, err := jwt.Parse(raw, func(*jwt.Token) (any, error) { return issuer.PublicKey(), nil }, jwt.WithValidMethods([]string{"RS256"}),
-			jwt.WithIssuer(issuer.URL()), jwt.WithAudience(origin), jwt.WithExpirationRequired())
+			jwt.WithIssuer(issuer.URL()), jwt.WithAudience("http://"+req.Host), jwt.WithExpirationRequired())
 		if err != nil || req.Method != http.MethodPost || req.URL.Path != "/_api/license/issue" {
 			w.WriteHeader(http.StatusUnauthorized)
 			fmt.Fprint(w, `{"error":"Unauthorized"}`)
@@ -44,7 +43,6 @@ func (j *job) keyless() *githubtest.Issuer {
 		seen[id] = true
 		answerToken(w, foreignToken(j.t, j.account, time.Now().Add(time.Hour)))
 	})
-	origin = strings.TrimSuffix(j.env["INPUT_API-URL"], "/_api")
 	return issuer
 }
 

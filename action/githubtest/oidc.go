@@ -26,6 +26,7 @@ type IssuerConfig struct {
 type Issuer struct {
 	cfg    IssuerConfig
 	server *httptest.Server
+	url    string
 	key    *rsa.PrivateKey
 	bearer string
 
@@ -51,7 +52,9 @@ func NewIssuer(cfg IssuerConfig) (*Issuer, error) {
 	mux.HandleFunc("GET /_apis/token", i.mint)
 	mux.HandleFunc("GET /.well-known/openid-configuration", i.discovery)
 	mux.HandleFunc("GET /.well-known/jwks", i.keys)
-	i.server = httptest.NewServer(mux)
+	i.server = httptest.NewUnstartedServer(mux)
+	i.url = "http://" + i.server.Listener.Addr().String()
+	i.server.Start()
 	return i, nil
 }
 
@@ -59,17 +62,17 @@ func NewIssuer(cfg IssuerConfig) (*Issuer, error) {
 func (i *Issuer) Close() { i.server.Close() }
 
 // URL is the `iss` of the tokens.
-func (i *Issuer) URL() string { return i.server.URL }
+func (i *Issuer) URL() string { return i.url }
 
 // Environment is what a runner sets for a job with `id-token: write`.
 func (i *Issuer) Environment() map[string]string {
 	return map[string]string{
-		"ACTIONS_ID_TOKEN_REQUEST_URL":   i.server.URL + "/_apis/token?api-version=2.0",
+		"ACTIONS_ID_TOKEN_REQUEST_URL":   i.url + "/_apis/token?api-version=2.0",
 		"ACTIONS_ID_TOKEN_REQUEST_TOKEN": i.bearer,
 	}
 }
 
-// Minted is how many tokens were handed out, Requests how often somebody asked.
+// Minted is how many tokens were handed out.
 func (i *Issuer) Minted() int { i.mu.Lock(); defer i.mu.Unlock(); return i.minted }
 
 // Requests is how often somebody asked for a token.
