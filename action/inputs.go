@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/pageflare/ci/action/optimize"
@@ -46,7 +47,8 @@ type Config struct {
 	SecretName    string
 	Targets       []secret.Target
 	GitHubToken   secret.Token
-	Audience      string // of the job's identity token
+	Audience      string      // of the job's identity token
+	App           *secret.App // instead of GitHubToken; nil without
 	Mode          Mode
 	FailOn        FailOn
 	MaxSize       int64 // bytes; 0: no limit
@@ -58,6 +60,7 @@ type Config struct {
 	Workspace string
 	GitHubAPI string
 	Repo      secret.Repo // zero outside of a workflow
+	RepoID    int64       // 0 when the runner does not say it
 	Guest     string      // why the job has no secrets, if it runs for a guest; empty otherwise
 	Untrusted string      // why the job must not write secrets; empty otherwise
 }
@@ -87,7 +90,9 @@ func (in Inputs) get(name string) string {
 // Secrets returns what must be masked before anything else is done.
 func (in Inputs) Secrets() []string {
 	var out []string
-	for _, s := range []string{in.token(), in.get("github-token"), in.Getenv("PAGEFLARE_LICENSE"), in.Getenv("ACTIONS_ID_TOKEN_REQUEST_TOKEN")} {
+	for _, s := range []string{
+		in.token(), in.get("github-token"), in.get("app-private-key"), in.Getenv("PAGEFLARE_LICENSE"), in.Getenv("ACTIONS_ID_TOKEN_REQUEST_TOKEN"),
+	} {
 		if s != "" {
 			out = append(out, s)
 		}
@@ -133,6 +138,8 @@ func (in Inputs) Config(log io.Writer) (Config, error) {
 	fault("secret-name", secret.CheckName(c.SecretName))
 	c.Targets, err = secret.ParseTargets(in.get("secret-targets"))
 	fault("secret-targets", err)
+	c.App, err = in.app(c.GitHubToken, c.Guest)
+	named(err)
 	fault("mode", oneOf(c.Mode, ModeOptimize, ModeRefreshOnly, ModeCheck))
 	fault("fail-on", oneOf(c.FailOn, FailNever, FailExpired, FailAny))
 	fault("summary", oneOf(in.get("summary"), "true", "false"))
@@ -146,6 +153,7 @@ func (in Inputs) Config(log io.Writer) (Config, error) {
 		c.Repo, err = secret.ParseRepo(repo)
 		fault("GITHUB_REPOSITORY", err)
 	}
+	c.RepoID, _ = strconv.ParseInt(in.Getenv("GITHUB_REPOSITORY_ID"), 10, 64) // GitHub tells it too
 	if c.Workspace == "" {
 		c.Workspace, err = os.Getwd()
 		fault("GITHUB_WORKSPACE", err)
@@ -161,6 +169,19 @@ func (in Inputs) Config(log io.Writer) (Config, error) {
 		faults = append(faults, err)
 	}
 	return c, errors.Join(faults...)
+}
+
+// app is the GitHub App that writes the secret, if there is one. A job that runs for a guest gets its id, which is no secret, and
+// not its key.
+func (in Inputs) app(token secret.Token, guest string) (*secret.App, error) {
+	id, key := in.get("app-id"), in.get("app-private-key")
+	switch {
+	case id == "" && key == "", guest != "" && key == "":
+		return nil, nil
+	case token != "":
+		return nil, errors.New("github-token: a GitHub App is given as well: leave out either github-token, or app-id and app-private-key")
+	}
+	return secret.ParseApp(id, key)
 }
 
 // optimizer is the step of the optimizer; log is where it and the CLI write their lines.

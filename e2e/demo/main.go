@@ -206,7 +206,10 @@ func startGitHub(ctx context.Context, old string) (*githubtest.Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	api, err := secret.NewClient(secret.Config{APIURL: hub.URL(), Token: pat, HTTP: &http.Client{}, UserAgent: "demo", Now: time.Now, Rand: rand.Reader})
+	w, err := secret.NewWriter(secret.WriterConfig{
+		API:  secret.Config{APIURL: hub.URL(), Token: pat, HTTP: &http.Client{}, UserAgent: "demo", Now: time.Now, Rand: rand.Reader},
+		Repo: secret.Repo{Owner: owner, Name: name}, Rand: rand.Reader,
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -214,7 +217,7 @@ func startGitHub(ctx context.Context, old string) (*githubtest.Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := secret.NewWriter(api, secret.Repo{Owner: owner, Name: name}, rand.Reader).Write(ctx, targets[0], secretName, old); err != nil {
+	if _, err := w.Write(ctx, targets[0], secretName, old); err != nil {
 		return nil, err
 	}
 	fmt.Println("   it listens at", hub.URL())
