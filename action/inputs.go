@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/pageflare/ci/action/optimize"
 	"github.com/pageflare/ci/action/refresh"
@@ -57,6 +58,7 @@ type Config struct {
 	HTTP          *http.Client   // trusts the extra certificate authorities
 	Plan          *optimize.Plan // nil unless Mode is optimize
 
+	Started   time.Time // when the job was given its secrets
 	Workspace string
 	GitHubAPI string
 	Repo      secret.Repo // zero outside of a workflow
@@ -71,7 +73,8 @@ type Inputs struct {
 	Getenv  func(name string) string
 	Environ []string
 	HTTP    *http.Client
-	Self    string // path of this program; the optimizer is looked for beside it
+	Now     time.Time // when the program started
+	Self    string    // path of this program; the optimizer is looked for beside it
 }
 
 // defaults are what an input is when it is missing or empty. action.yml says the same; a test holds the two equal.
@@ -124,7 +127,7 @@ func (in Inputs) Config(log io.Writer) (Config, error) {
 	c := Config{
 		Token: optimize.Secret(in.token()), APIURL: in.get("api-url"), SecretName: in.get("secret-name"), GitHubToken: secret.Token(in.get("github-token")),
 		Mode: Mode(in.get("mode")), FailOn: FailOn(in.get("fail-on")), Workspace: in.Getenv("GITHUB_WORKSPACE"),
-		GitHubAPI: orElse(in.Getenv("GITHUB_API_URL"), "https://api.github.com"), Guest: guest(in.Getenv), Untrusted: untrusted(in.Getenv),
+		GitHubAPI: orElse(in.Getenv("GITHUB_API_URL"), "https://api.github.com"), Guest: guest(in.Getenv), Untrusted: untrusted(in.Getenv), Started: jobStart(in.Getenv, in.Now),
 	}
 	var err error
 	if c.Token != "" {

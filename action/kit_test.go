@@ -25,8 +25,9 @@ const asProgram = "PAGEFLARE_TEST_RUN_MAIN"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(asProgram) == "1" {
-		main()
-		return
+		w := newWorld()
+		w.spread = 0 // nobody to wait for
+		os.Exit(w.start())
 	}
 	os.Exit(m.Run())
 }

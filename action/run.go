@@ -58,7 +58,7 @@ const grace = 5 * time.Second
 
 // do is the story of a run: inputs, decision, refresh, then the optimizer while the secret is written, then the report.
 func (r *run) do(ctx context.Context) int {
-	in := Inputs{Input: r.gha.GetInput, Getenv: r.getenv, Environ: r.environ, HTTP: r.world.http, Self: r.self}
+	in := Inputs{Input: r.gha.GetInput, Getenv: r.getenv, Environ: r.environ, HTTP: r.http, Now: r.now(), Self: r.self}
 	for _, s := range in.Secrets() {
 		r.mask(s)
 	}
@@ -75,7 +75,7 @@ func (r *run) do(ctx context.Context) int {
 	if r.obtainToken(finish); r.exit == exitOK && ctx.Err() == nil {
 		r.use(ctx, finish)
 	} else {
-		r.writeSecret(finish)
+		r.writeSecret(ctx, finish)
 	}
 	r.cancelled(ctx)
 	r.report()
@@ -211,11 +211,11 @@ func (r *run) use(ctx, finish context.Context) {
 	case ModeCheck:
 		r.check(finish)
 	case ModeRefreshOnly:
-		r.writeSecret(finish)
+		r.writeSecret(ctx, finish)
 	default:
 		r.exportToken()
 		written := make(chan struct{})
-		go func() { defer close(written); r.writeSecret(finish) }()
+		go func() { defer close(written); r.writeSecret(ctx, finish) }()
 		err := r.optimize(ctx)
 		<-written
 		r.judge(err)

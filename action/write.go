@@ -15,13 +15,13 @@ import (
 // write is what became of the secret in one place.
 type write struct {
 	target  string
-	outcome string // created or updated; empty when it failed
+	outcome string // created, updated or outcomeElsewhere; empty when it failed
 	err     error
 }
 
 // writeSecret stores a refreshed token in every target. It says nothing while the optimizer may be running: problems are reported later. One target
-// that fails does not stop the others, and the old token stays valid whatever happens here.
-func (r *run) writeSecret(ctx context.Context) {
+// that fails does not stop the others, and the old token stays valid whatever happens here. finish ends some time after ctx.
+func (r *run) writeSecret(ctx, finish context.Context) {
 	if r.state != StateRefreshed {
 		return
 	}
@@ -30,10 +30,15 @@ func (r *run) writeSecret(ctx context.Context) {
 		r.writeFailed([]error{err})
 		return
 	}
-	defer r.closeWriter(ctx, w)
+	defer r.closeWriter(finish, w)
+	r.takeTurn(ctx, finish)
 	var failed []error
 	for _, t := range r.cfg.Targets {
-		outcome, err := w.Write(ctx, t, r.cfg.SecretName, r.token)
+		if r.writtenElsewhere(finish, w, t) {
+			r.writes = append(r.writes, write{target: t.String(), outcome: outcomeElsewhere})
+			continue
+		}
+		outcome, err := w.Write(finish, t, r.cfg.SecretName, r.token)
 		if err != nil {
 			failed = append(failed, err)
 			r.writes = append(r.writes, write{target: t.String(), err: err})
@@ -42,7 +47,7 @@ func (r *run) writeSecret(ctx context.Context) {
 		r.writes = append(r.writes, write{target: t.String(), outcome: outcome.String()})
 	}
 	r.writeFailed(failed)
-	r.warnOfShadows(w.Shadows(ctx, r.cfg.Targets, r.cfg.SecretName))
+	r.warnOfShadows(w.Shadows(finish, r.cfg.Targets, r.cfg.SecretName))
 }
 
 // closeWriter revokes what was made for a GitHub App. Those tokens are in memory only and are never printed; they are not masked,
