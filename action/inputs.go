@@ -59,6 +59,7 @@ type Config struct {
 	Plan          *optimize.Plan // nil unless Mode is optimize
 
 	Started   time.Time // when the job was given its secrets
+	Jobs      int       // in the matrix; 0: unknown
 	Workspace string
 	GitHubAPI string
 	Repo      secret.Repo // zero outside of a workflow
@@ -151,6 +152,8 @@ func (in Inputs) Config(log io.Writer) (Config, error) {
 	c.ExportToken = in.get("export-token") == "true"
 	c.MaxSize, err = parseSize(in.get("max-size"))
 	fault("max-size", err)
+	c.Jobs, err = parseJobs(in.get("job-total"))
+	fault("job-total", err)
 	c.Audience = orElse(in.get("oidc-audience"), audience(c.APIURL))
 	if repo := in.Getenv("GITHUB_REPOSITORY"); repo != "" {
 		c.Repo, err = secret.ParseRepo(repo)

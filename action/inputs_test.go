@@ -41,6 +41,7 @@ func TestFaultyInputsStopBeforeAnythingIsTouched(t *testing.T) {
 		"a summary that is not a choice":    {func(j *job) { j.input("summary", "yes") }, []string{`input summary: "yes" is not known; give true or false`}},
 		"an export-token that is no choice": {func(j *job) { j.input("export-token", "1") }, []string{`input export-token: "1" is not known; give true or false`}},
 		"a max-size that is no size":        {func(j *job) { j.input("max-size", "big") }, []string{`input max-size: "big" is not a size`, "500KB"}},
+		"a number of jobs that is none":     {func(j *job) { j.input("job-total", "many") }, []string{`input job-total: "many" is not a number of jobs`}},
 		"a max-size of nothing":             {func(j *job) { j.input("max-size", "0") }, []string{"input max-size"}},
 		"a max-size that is negative":       {func(j *job) { j.input("max-size", "-5MB") }, []string{"input max-size"}},
 		"certificates that are missing":     {func(j *job) { j.input("ca-certificates", "none.pem") }, []string{"input ca-certificates", "none.pem"}},
@@ -129,6 +130,12 @@ func TestActionYAMLSaysWhatTheProgramReads(t *testing.T) {
 	for name, input := range m.Inputs {
 		if !asked[name] {
 			t.Errorf("action.yml has input %s, which the program never reads", name)
+		}
+		if name == "job-total" {
+			if input.Default != "${{ strategy.job-total }}" {
+				t.Errorf("action.yml: input job-total has default %q, which the runner does not fill in", input.Default)
+			}
+			continue
 		}
 		if input.Default != defaults[name] || input.Description == "" || input.Required {
 			t.Errorf("action.yml: input %s has default %q, description %q, required %t; the program has default %q", name, input.Default, input.Description,

@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"os"
+	"strconv"
 	"time"
 
 	"github.com/pageflare/ci/action/secret"
@@ -27,11 +29,19 @@ func wait(spread time.Duration, u float64) time.Duration {
 	return time.Duration(float64(spread) / steepness * math.Log1p(u*math.Expm1(steepness)))
 }
 
-// takeTurn waits for this job's turn to write. A job that is being cancelled writes at once.
+// takeTurn waits for this job's turn to write: not at all when it is alone, and not long when nobody says how many there are. A job that is
+// being cancelled writes at once.
 func (r *run) takeTurn(ctx, finish context.Context) {
+	longest := r.spread
+	switch r.cfg.Jobs {
+	case 0:
+		longest /= 4
+	case 1:
+		return
+	}
 	stop := make(chan struct{})
 	defer context.AfterFunc(ctx, func() { close(stop) })()
-	timer := time.NewTimer(wait(r.spread, rand.Float64()))
+	timer := time.NewTimer(wait(longest, rand.Float64()))
 	defer timer.Stop()
 	select {
 	case <-timer.C:
@@ -44,6 +54,18 @@ func (r *run) takeTurn(ctx, finish context.Context) {
 func (r *run) writtenElsewhere(ctx context.Context, w *secret.Writer, t secret.Target) bool {
 	at, ok := w.UpdatedAt(ctx, t, r.cfg.SecretName)
 	return ok && at.After(r.cfg.Started)
+}
+
+// parseJobs reads the number of jobs in the matrix, which action.yml fills in; empty is unknown.
+func parseJobs(s string) (int, error) {
+	if s == "" {
+		return 0, nil
+	}
+	n, err := strconv.Atoi(s)
+	if err != nil || n < 1 {
+		return 0, fmt.Errorf("%q is not a number of jobs; leave this input out, the runner fills it in", s)
+	}
+	return n, nil
 }
 
 // jobStart is when this job was given its secrets: the runner writes the event right after it got the job. Without one, now. GitHub tells

@@ -41,7 +41,7 @@ func TestAMatrixOf256JobsWritesOneTokenAFewTimes(t *testing.T) {
 	j := newJob(t)
 	old := j.licensed(2 * dayLong)
 	delete(j.env, asProgram)
-	j.input("mode", "refresh-only")
+	j.input("mode", "refresh-only").input("job-total", "256")
 	event := j.write("event.json", "{}")
 	start := time.Now().Add(-2 * time.Second).Truncate(time.Second) // the runner wrote it when the jobs began
 	must(t, os.Chtimes(event, start, start))

@@ -243,7 +243,7 @@ func (d *demo) runAction(ctx context.Context, github, old string) (map[string]st
 		"GITHUB_REPOSITORY=" + repository, "GITHUB_REPOSITORY_ID=1296269", "GITHUB_EVENT_NAME=push", "GITHUB_ACTOR=octocat",
 		"GITHUB_API_URL=" + github, "GITHUB_OUTPUT=" + outputFile, "GITHUB_STEP_SUMMARY=" + summaryFile,
 		"PAGEFLARE_TOKEN=" + old, "INPUT_API-URL=" + d.api, "INPUT_GITHUB-TOKEN=" + pat, "INPUT_OPTIMIZER-PATH=" + d.optimizer,
-		"INPUT_REFRESH-BEFORE=7d", "INPUT_SECRET-NAME=" + secretName, "INPUT_SECRET-TARGETS=repository", "INPUT_SOURCE=dist", "INPUT_MODE=optimize",
+		"INPUT_REFRESH-BEFORE=7d", "INPUT_SECRET-NAME=" + secretName, "INPUT_SECRET-TARGETS=repository", "INPUT_SOURCE=dist", "INPUT_MODE=optimize", "INPUT_JOB-TOTAL=1",
 	}
 	var log bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &log, &log
