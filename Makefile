@@ -34,8 +34,9 @@ check: ## formatting, vet, linters, rules of this repository, generated files, k
 	.ci/vulnerabilities
 
 bench: build optimizer ## measure, as ratios within one run
-	@go run ./e2e/bench -service bin/pageflare-license
-	@go test -run '^$$' -bench . -benchtime 2s ./action/optimize ./service/token
+	@go run ./e2e/bench -service bin/pageflare-license -action bin/pageflare-action -optimizer $(optimizer) -site e2e/site
+	@go test -run '^$$' -bench . -benchtime 10x ./action/optimize
+	@go test -run '^$$' -bench . ./service/token
 
 e2e: ## build the images and try them as their users run them
 	e2e/container/run.sh

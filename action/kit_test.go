@@ -334,3 +334,14 @@ func foreignToken(t *testing.T, subject string, exp time.Time) string {
 }
 
 func countOf(s, sub string) int { return len(slices.Collect(strings.SplitSeq(s, sub))) - 1 }
+
+// hostileToken is a token whose claims try to break out of wherever they are written.
+func hostileToken(t *testing.T) string {
+	t.Helper()
+	raw, err := signer(t).Sign(token.Claims{
+		Subject: "user_x\n::error::x", Email: "x\n::error::x", Tier: "pro\n_GitHubActionsFileCommandDelimeter_\ninjected=1\nx<<y<script>",
+		ValidUntil: time.Now().AddDate(1, 0, 0), IssuedAt: time.Now().Add(-time.Hour), ExpiresAt: time.Now().AddDate(0, 6, 0), ID: "x",
+	})
+	must(t, err)
+	return raw
+}

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"time"
+	"unicode"
 
 	"github.com/pageflare/ci/action/optimize"
 	"github.com/pageflare/ci/action/summary"
@@ -90,7 +91,7 @@ func (r *run) setOutputs(reported bool) {
 	if r.getenv("GITHUB_OUTPUT") == "" {
 		return
 	}
-	set := func(name string, value any) { r.gha.SetOutput(name, fmt.Sprint(value)) }
+	set := func(name string, value any) { r.gha.SetOutput(name, oneLine(fmt.Sprint(value))) }
 	set("token-state", r.state)
 	set("refreshed", r.state == StateRefreshed)
 	set("secret-updated", r.written())
@@ -107,6 +108,16 @@ func (r *run) setOutputs(reported bool) {
 	set("bytes-after", r.site.After.Bytes)
 	set("bytes-saved", r.site.BytesSaved())
 	set("saved-percent", r.savedPercent())
+}
+
+// oneLine keeps a value from ending its output and beginning another: the word that ends it is always the same.
+func oneLine(s string) string {
+	return strings.Map(func(c rune) rune {
+		if unicode.IsControl(c) {
+			return ' '
+		}
+		return c
+	}, s)
 }
 
 func (r *run) addSummary() {

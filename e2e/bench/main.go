@@ -23,6 +23,10 @@ import (
 
 func main() {
 	service := flag.String("service", "", "the License service")
+	var around actionBench
+	flag.StringVar(&around.action, "action", "", "the Action")
+	flag.StringVar(&around.optimizer, "optimizer", "", "the pageflare CLI")
+	flag.StringVar(&around.site, "site", "", "the site to optimize")
 	connections := flag.Int("connections", 64, "connections at once")
 	length := flag.Duration("time", 3*time.Second, "how long each round takes")
 	rounds := flag.Int("rounds", 3, "rounds; the median counts")
@@ -33,7 +37,7 @@ func main() {
 	if *bare {
 		err = serveBare(ctx)
 	} else {
-		err = bench(ctx, *service, *connections, *length, *rounds)
+		err = bench(ctx, *service, around, *connections, *length, *rounds)
 	}
 	stop()
 	if err != nil {
@@ -48,7 +52,7 @@ type figures struct {
 	p99       time.Duration
 }
 
-func bench(ctx context.Context, service string, connections int, length time.Duration, rounds int) (err error) {
+func bench(ctx context.Context, service string, around actionBench, connections int, length time.Duration, rounds int) (err error) {
 	temp, err := os.MkdirTemp("", "pageflare-bench-")
 	if err != nil {
 		return err
@@ -68,7 +72,7 @@ func bench(ctx context.Context, service string, connections int, length time.Dur
 		return err
 	}
 	defer func() { err = errors.Join(err, licensed.stop()) }()
-	key, err := createAccount(ctx, temp, service)
+	account, key, err := createAccount(ctx, temp, service)
 	if err != nil {
 		return err
 	}
@@ -105,7 +109,7 @@ func bench(ctx context.Context, service string, connections int, length time.Dur
 		return err
 	}
 	fmt.Printf("\nmemory of the service after the load: %d MiB\n", memory>>20)
-	return nil
+	return around.start(ctx, temp, service, account, licensed.addr)
 }
 
 func median(f []figures) figures {
@@ -158,18 +162,38 @@ func (p *program) stop() error {
 	return p.cmd.Wait()
 }
 
-func createAccount(ctx context.Context, temp, service string) (apiToken string, err error) {
+func createAccount(ctx context.Context, temp, service string) (id, apiToken string, err error) {
 	cmd := exec.CommandContext(ctx, service, "account", "create", "--email", "bench@example.com", "--tier", "pro", "--valid-until", "2099-01-01", "--json")
 	cmd.Env = environment(temp)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
 	var a struct {
+		ID       string `json:"id"`
 		APIToken string `json:"api_token"`
 	}
-	return a.APIToken, errors.Join(json.Unmarshal(out, &a))
+	err = json.Unmarshal(out, &a)
+	return a.ID, a.APIToken, err
+}
+
+// start measures the Action, against the service that is running.
+func (b actionBench) start(ctx context.Context, temp, service, account, addr string) (err error) {
+	for _, p := range []*string{&b.action, &b.optimizer, &b.site} {
+		if *p, err = filepath.Abs(*p); err != nil {
+			return err
+		}
+	}
+	b.temp, b.api = temp, "http://"+addr+"/_api"
+	b.issue = func(ttl string) (string, error) {
+		cmd := exec.CommandContext(ctx, service, "token", "issue", "--account", account, "--ttl", ttl)
+		cmd.Env = environment(temp)
+		cmd.Stderr = os.Stderr
+		out, err := cmd.Output()
+		return strings.TrimSpace(string(out)), err
+	}
+	return b.run(ctx)
 }
 
 // residentMemory is the resident set of a process in bytes.

@@ -90,14 +90,15 @@ func (s *Service) APITokens(ctx context.Context, account string) ([]APIToken, er
 	return s.store.APITokens(ctx, account)
 }
 
-// RevokeAPIToken ends an API token, by its id or by its text. Ending it twice is no error. ErrNotFound: no such token.
-func (s *Service) RevokeAPIToken(ctx context.Context, idOrText string) error {
+// RevokeAPIToken ends an API token, by its id or by its text, and returns its id. Ending it twice is no error. ErrNotFound: no such token.
+// The license tokens that were issued by it stay good: see RevokeIssuedBy.
+func (s *Service) RevokeAPIToken(ctx context.Context, idOrText string) (id string, err error) {
 	if IsAPIToken(idOrText) {
 		t, _, err := s.store.APIToken(ctx, hashAPIToken(idOrText))
 		if err != nil {
-			return err
+			return "", err
 		}
 		idOrText = t.ID
 	}
-	return s.store.RevokeAPIToken(ctx, idOrText, s.time())
+	return idOrText, s.store.RevokeAPIToken(ctx, idOrText, s.time())
 }

@@ -2,6 +2,7 @@ package license
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/pageflare/ci/service/token"
@@ -25,9 +26,11 @@ func (s *Service) Token(ctx context.Context, tokenOrID string) (TokenRecord, err
 }
 
 // RevokeToken ends a token before its time, by the token itself or its id; with family, also the first token of its family and everything
-// that descends from it, past and future. It holds on every replica with the next request. ErrNotFound: no such token was issued.
+// that descends from it, past and future. It holds on every replica with the next request. A token that we signed can be revoked also when
+// its record is lost, as after an old backup was restored. ErrNotFound: no token of that id was issued. ErrInvalid: the text is neither an
+// id nor a live token of ours.
 func (s *Service) RevokeToken(ctx context.Context, tokenOrID string, family bool) (TokenRecord, error) {
-	t, err := s.Token(ctx, tokenOrID)
+	t, err := s.revocable(ctx, tokenOrID)
 	if err != nil {
 		return TokenRecord{}, err
 	}
@@ -37,6 +40,34 @@ func (s *Service) RevokeToken(ctx context.Context, tokenOrID string, family bool
 	}
 	t.Revoked = true
 	return t, s.store.Revoke(ctx, r)
+}
+
+// revocable finds what to revoke. A token is believed only when its signature is good: a forged one could name anybody's id.
+func (s *Service) revocable(ctx context.Context, tokenOrID string) (TokenRecord, error) {
+	if id := TokenID(tokenOrID); id.Family() != "" {
+		return s.store.Token(ctx, id)
+	}
+	set, err := s.keys.set(ctx)
+	if err != nil {
+		return TokenRecord{}, err
+	}
+	c, err := set.Parse(tokenOrID, s.time())
+	if errors.Is(err, token.ErrExpired) {
+		return TokenRecord{}, fmt.Errorf("%w: the token has expired already; to end its family, name its id", ErrInvalid)
+	}
+	if err != nil {
+		return TokenRecord{}, fmt.Errorf("%w: neither a live token of this service nor a token id (40 letters and digits): %w", ErrInvalid, err)
+	}
+	t, err := s.store.Token(ctx, TokenID(c.ID))
+	if errors.Is(err, ErrNotFound) {
+		return TokenRecord{ID: TokenID(c.ID), AccountID: c.Subject, IssuedAt: c.IssuedAt, ExpiresAt: c.ExpiresAt}, nil
+	}
+	return t, err
+}
+
+// RevokeIssuedBy ends every family that an API token began: what a thief of it made, and all that descends from that.
+func (s *Service) RevokeIssuedBy(ctx context.Context, apiToken string) (families int64, err error) {
+	return s.store.RevokeIssuedBy(ctx, apiToken, s.time())
 }
 
 // tokenID is the id in a token, or the text itself when it is an id.

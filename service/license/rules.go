@@ -28,6 +28,8 @@ var (
 	ErrConflict = errors.New("exists already")
 	// ErrInvalid says that what was asked for makes no sense; the error that wraps it says why.
 	ErrInvalid = errors.New("invalid request")
+	// ErrUnavailable says that the database cannot do it now: it is locked, full or out of reach. Nothing is said about the caller.
+	ErrUnavailable = errors.New("the database is not available: try again later")
 	// ErrKeyInUse says that a signing key cannot be retired yet.
 	ErrKeyInUse = errors.New("key in use")
 )

@@ -63,12 +63,21 @@ type Caller struct {
 	revoked  bool
 }
 
-// Key names the credential, for limits and logs. It is no secret.
+// Key names the credential, for logs. It is no secret.
 func (c Caller) Key() string {
 	if c.APIToken != "" {
 		return c.APIToken
 	}
 	return c.Token.ID
+}
+
+// LimitKey is what requests are counted by: the API token, or the family of a license token, for whoever holds a token can make more of its
+// family, and would otherwise never meet a limit.
+func (c Caller) LimitKey() string {
+	if c.APIToken != "" {
+		return c.APIToken
+	}
+	return TokenID(c.Token.ID).Family()
 }
 
 // Authenticate tells who shows the bearer token. It knows who, not yet whether they may: a revoked token and a license that is over
@@ -124,7 +133,7 @@ func (s *Service) Issue(ctx context.Context, c Caller) (Issued, error) {
 	if err := s.mayUse(c, now); err != nil {
 		return Issued{}, err
 	}
-	return s.issue(ctx, c.Account, TokenID(c.Token.ID), s.cfg.TokenTTL, now)
+	return s.issue(ctx, c.Account, TokenRecord{Parent: TokenID(c.Token.ID), IssuedBy: c.APIToken, Recorded: now}, s.cfg.TokenTTL)
 }
 
 // IssueFor makes a new token for an account, with a life of its own choice (0: the usual one). It is for those who run the service.
@@ -143,18 +152,22 @@ func (s *Service) IssueFor(ctx context.Context, account string, ttl time.Duratio
 	if ttl < time.Second {
 		return Issued{}, fmt.Errorf("%w: ttl %s is shorter than a second", ErrInvalid, ttl)
 	}
-	return s.issue(ctx, a, "", ttl, now)
+	return s.issue(ctx, a, TokenRecord{Recorded: now}, ttl)
 }
 
-func (s *Service) issue(ctx context.Context, a Account, parent TokenID, ttl time.Duration, now time.Time) (Issued, error) {
-	iat := now.Truncate(time.Second)
-	id, err := newTokenID(iat, parent.Family(), s.cfg.Rand)
+func (s *Service) issue(ctx context.Context, a Account, r TokenRecord, ttl time.Duration) (Issued, error) {
+	set, err := s.keys.set(ctx)
+	if err != nil {
+		return Issued{}, err
+	}
+	iat := r.Recorded.Truncate(time.Second)
+	id, err := newTokenID(iat, r.Parent.Family(), s.cfg.Rand)
 	if err != nil {
 		return Issued{}, err
 	}
 	claims, capped := s.claims(a, iat, ttl)
 	claims.ID = string(id)
-	return s.signAndRecord(ctx, claims, parent, capped, now)
+	return s.signAndRecord(ctx, set, claims, r, capped)
 }
 
 // Refresh makes the token that follows the caller's license token, which stays valid to its own end. Within one Window the same token
@@ -168,34 +181,39 @@ func (s *Service) Refresh(ctx context.Context, c Caller) (Issued, error) {
 	if err := s.mayUse(c, now); err != nil {
 		return Issued{}, err
 	}
+	set, err := s.keys.set(ctx)
+	if err != nil {
+		return Issued{}, err
+	}
 	parent := TokenID(c.Token.ID)
 	window := Window(c.Token.Life(), s.cfg.TokenTTL)
 	iat := Bucket(c.Token.IssuedAt, now, window)
 	if before := iat.Add(-window); !before.Before(c.Token.IssuedAt) {
 		// the window counts from the first answer, not from the clock: one that was given just before the bucket turned still holds
-		claims, capped, err := s.refreshed(c, parent, before)
+		claims, capped, err := s.refreshed(c, parent, before, set)
 		if err != nil {
 			return Issued{}, err
 		}
 		at, err := s.store.RecordedAt(ctx, TokenID(claims.ID))
 		if err == nil && now.Before(at.Add(window)) {
-			return s.sign(ctx, claims, capped)
+			return signWith(set, claims, capped)
 		}
 		if err != nil && !errors.Is(err, ErrNotFound) {
 			return Issued{}, err
 		}
 	}
-	claims, capped, err := s.refreshed(c, parent, iat)
+	claims, capped, err := s.refreshed(c, parent, iat, set)
 	if err != nil {
 		return Issued{}, err
 	}
-	return s.signAndRecord(ctx, claims, parent, capped, now)
+	return s.signAndRecord(ctx, set, claims, TokenRecord{Parent: parent, Recorded: now}, capped)
 }
 
-// refreshed is what the caller's token is refreshed to when iat is the start of the window.
-func (s *Service) refreshed(c Caller, parent TokenID, iat time.Time) (token.Claims, bool, error) {
+// refreshed is what the caller's token is refreshed to when iat is the start of the window. Its id depends on everything in the token, the
+// signing key included: two tokens with one id would be one record, which says who depends on which key.
+func (s *Service) refreshed(c Caller, parent TokenID, iat time.Time, set *token.KeySet) (token.Claims, bool, error) {
 	claims, capped := s.claims(c.Account, iat, s.cfg.TokenTTL)
-	content, err := json.Marshal(claims)
+	content, err := json.Marshal([]any{set.SigningKey(), claims})
 	if err != nil {
 		return token.Claims{}, false, fmt.Errorf("derive a token id: %w", err)
 	}
@@ -211,27 +229,14 @@ func (s *Service) claims(a Account, iat time.Time, ttl time.Duration) (token.Cla
 	}, capped
 }
 
-// signAndRecord returns only when the record is durable.
-func (s *Service) signAndRecord(ctx context.Context, c token.Claims, parent TokenID, capped bool, now time.Time) (Issued, error) {
-	set, err := s.keys.set(ctx)
-	if err != nil {
-		return Issued{}, err
-	}
+// signAndRecord completes the record with what the token says, and returns only when it is durable.
+func (s *Service) signAndRecord(ctx context.Context, set *token.KeySet, c token.Claims, r TokenRecord, capped bool) (Issued, error) {
 	out, err := signWith(set, c, capped)
 	if err != nil {
 		return Issued{}, err
 	}
-	return out, s.store.RecordToken(ctx, TokenRecord{
-		ID: out.ID, AccountID: c.Subject, Parent: parent, KeyID: set.SigningKey(), IssuedAt: c.IssuedAt, ExpiresAt: c.ExpiresAt, Recorded: now,
-	})
-}
-
-func (s *Service) sign(ctx context.Context, c token.Claims, capped bool) (Issued, error) {
-	set, err := s.keys.set(ctx)
-	if err != nil {
-		return Issued{}, err
-	}
-	return signWith(set, c, capped)
+	r.ID, r.AccountID, r.KeyID, r.IssuedAt, r.ExpiresAt = out.ID, c.Subject, set.SigningKey(), c.IssuedAt, c.ExpiresAt
+	return out, s.store.RecordToken(ctx, r)
 }
 
 func signWith(set *token.KeySet, c token.Claims, capped bool) (Issued, error) {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"database/sql"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -25,16 +26,17 @@ const year = 365 * 24 * time.Hour
 // bench is a service on a real database, with a clock that the test moves.
 type bench struct {
 	*license.Service
-	t     *testing.T
-	store *store.Store
-	cfg   license.Config
-	mu    sync.Mutex
-	now   time.Time
+	t    *testing.T
+	file string
+	cfg  license.Config
+	mu   sync.Mutex
+	now  time.Time
 }
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
-	s, err := store.Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "license.db"))
+	file := filepath.Join(t.TempDir(), "license.db")
+	s, err := store.Open(t.Context(), "sqlite:"+file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,7 +45,7 @@ func newBench(t *testing.T) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &bench{t: t, store: s, now: noon}
+	b := &bench{t: t, file: file, now: noon}
 	b.cfg = license.Config{Store: s, MasterKey: master, Issuer: "http://127.0.0.1:8080", TokenTTL: year, Now: b.clock, Rand: rand.Reader}
 	b.Service = b.replica()
 	return b
@@ -119,6 +121,18 @@ func (b *bench) mustRefuse(text license.Secret, want error) {
 	if !errors.Is(err, want) {
 		b.t.Errorf("Refresh = %v, want %v", err, want)
 	}
+}
+
+// forget removes the record of a token.
+func forget(t *testing.T, file string, id license.TokenID) error {
+	t.Helper()
+	db, err := sql.Open("sqlite", "file:"+file+"?_pragma=busy_timeout(5000)")
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	_, err = db.ExecContext(t.Context(), "DELETE FROM tokens WHERE id = $1", string(id))
+	return err
 }
 
 func decode(t *testing.T, s license.Secret) token.Claims {
@@ -359,7 +373,7 @@ func TestAPITokensWorkUntilTheyAreRevoked(t *testing.T) {
 	if !license.IsAPIToken(first.Reveal()) || !license.IsAPIToken(second.Reveal()) || license.IsAPIToken(mistype(second.Reveal())) {
 		t.Error("IsAPIToken does not tell a good API token from a mistyped one")
 	}
-	if err := b.RevokeAPIToken(t.Context(), first.Reveal()); err != nil {
+	if _, err := b.RevokeAPIToken(t.Context(), first.Reveal()); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := b.Authenticate(t.Context(), first.Reveal()); !errors.Is(err, license.ErrUnauthenticated) {
@@ -445,6 +459,82 @@ func TestKeysRotateWithoutARejectedToken(t *testing.T) {
 		t.Errorf("Authenticate(token of a retired key) = %v, want ErrUnauthenticated", err)
 	}
 	b.refresh(other, fresh.Token)
+}
+
+// One jti is one token: a record that names another key than the one that signed would let a key be retired under a live token.
+func TestARefreshAcrossAKeyRotationIsAnotherToken(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	_, old := b.issue(0)
+	before := b.refresh(b.Service, old.Token)
+	rotated, err := b.RotateKey(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, later := range map[string]time.Duration{"in the same bucket": 10 * time.Second, "in the next bucket": 10 * time.Minute} {
+		b.advance(later)
+		after := b.refresh(b.Service, old.Token)
+		record, err := b.Token(t.Context(), string(after.ID))
+		if err != nil || after.ID == before.ID || record.KeyID != rotated.ID {
+			t.Errorf("%s: id %s (before: %s), record %+v, %v; want another id, recorded with key %s", name, after.ID, before.ID, record, err, rotated.ID)
+		}
+	}
+}
+
+func TestATokenWithoutARecordCanBeRevoked(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	a, first := b.account()
+	c := b.caller(b.Service, first)
+	lost, err := b.Issue(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := forget(t, b.file, lost.ID); err != nil { // as when an old backup was restored
+		t.Fatal(err)
+	}
+	forged := lost.Token.Reveal()[:len(lost.Token.Reveal())-4] + "AAAA"
+	if _, err := b.RevokeToken(t.Context(), forged, true); !errors.Is(err, license.ErrInvalid) || strings.Contains(err.Error(), forged) {
+		t.Errorf("RevokeToken(forged) = %v, want ErrInvalid", err)
+	}
+	b.refresh(b.Service, lost.Token)
+	record, err := b.RevokeToken(t.Context(), lost.Token.Reveal(), true)
+	if err != nil || record.AccountID != a.ID {
+		t.Fatalf("RevokeToken(unrecorded) = %+v, %v", record, err)
+	}
+	b.mustRefuse(lost.Token, license.ErrTokenRevoked)
+}
+
+func TestWhatALeakedAPITokenMadeCanBeEnded(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	a, leaked := b.account()
+	other, _, err := b.CreateAPIToken(t.Context(), a.ID, "other")
+	if err != nil {
+		t.Fatal(err)
+	}
+	made, err := b.Issue(t.Context(), b.caller(b.Service, leaked))
+	if err != nil {
+		t.Fatal(err)
+	}
+	descended := b.refresh(b.Service, made.Token)
+	good, err := b.Issue(t.Context(), b.caller(b.Service, other))
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, err := b.RevokeAPIToken(t.Context(), leaked.Reveal())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, err := b.RevokeIssuedBy(t.Context(), id); n != 1 || err != nil {
+		t.Errorf("RevokeIssuedBy = %d, %v, want 1 family", n, err)
+	}
+	b.mustRefuse(made.Token, license.ErrTokenRevoked)
+	b.mustRefuse(descended.Token, license.ErrTokenRevoked)
+	b.refresh(b.Service, good.Token)
+	if n, err := b.RevokeIssuedBy(t.Context(), id); n != 0 || err != nil {
+		t.Errorf("RevokeIssuedBy again = %d, %v, want nothing to do", n, err)
+	}
 }
 
 func TestAnotherMasterKeyIsNoticedAtTheStart(t *testing.T) {

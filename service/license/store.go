@@ -40,6 +40,9 @@ type Store interface {
 	// Revoke stores a revocation; one that exists keeps its first time.
 	Revoke(ctx context.Context, r Revocation) error
 
+	// RevokeIssuedBy revokes every family that an API token began, and returns how many were not revoked before.
+	RevokeIssuedBy(ctx context.Context, apiToken string, at time.Time) (families int64, err error)
+
 	// Keys returns all signing keys that are not retired, oldest first.
 	Keys(ctx context.Context) ([]SealedKey, error)
 	// AddKey stores a new signing key.

@@ -32,6 +32,7 @@ var refusals = []struct {
 	{errNoRoute, http.StatusNotFound, api.CodeNotFound},
 	{errNoMethod, http.StatusMethodNotAllowed, api.CodeMethodNotAllowed},
 	{errTooLarge, http.StatusRequestEntityTooLarge, api.CodeRequestTooLarge},
+	{license.ErrUnavailable, http.StatusServiceUnavailable, api.CodeUnavailable},
 	{errNotReady, http.StatusServiceUnavailable, api.CodeUnavailable},
 }
 

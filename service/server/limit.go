@@ -43,7 +43,7 @@ func (l limits) take(ctx context.Context, c license.Caller) error {
 	if limiter == nil {
 		return nil
 	}
-	over, result, err := limiter.RateLimitCtx(ctx, c.Key(), 1)
+	over, result, err := limiter.RateLimitCtx(ctx, c.LimitKey(), 1)
 	if err != nil {
 		return fmt.Errorf("count a request: %w", err)
 	}

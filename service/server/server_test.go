@@ -366,7 +366,9 @@ func TestLimitIsPerTokenWithAnExactRetryAfter(t *testing.T) {
 	a, _ := s.Account(t, "a@example.com")
 	first, second := s.IssueToken(t, a.ID, 0), s.IssueToken(t, a.ID, 0)
 	get := func(token string) answer { return call(t, s, "GET", "/_api/license/refresh", "", bearer(token)...) }
-	for range 6 {
+	refreshed := get(first).token(t)
+	issued := call(t, s, "POST", "/_api/license/issue", "", bearer(first)...).token(t)
+	for range 4 {
 		get(first).token(t)
 	}
 	for _, step := range []struct {
@@ -380,7 +382,10 @@ func TestLimitIsPerTokenWithAnExactRetryAfter(t *testing.T) {
 			t.Errorf("Retry-After = %q, want %s", after, step.want)
 		}
 	}
-	get(second).token(t) // another token has a limit of its own
+	get(second).token(t)                               // another token has a limit of its own
+	for _, made := range []string{refreshed, issued} { // those that the first one made have not
+		get(made).wantCode(t, 429, api.CodeRateLimited)
+	}
 	advance(100 * time.Millisecond)
 	get(first).token(t)
 }

@@ -4,11 +4,18 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"slices"
 	"sync"
+	"time"
+
+	"github.com/pageflare/ci/service/license"
 )
 
 // maxGroup is how many writes share one transaction at most.
 const maxGroup = 256
+
+// groupPatience is how long a write may take, waiting included: shorter than a client or a server waits for an answer.
+const groupPatience = 8 * time.Second
 
 // errClosed says that the store was closed before the write began.
 var errClosed = errors.New("the database is closed")
@@ -24,6 +31,7 @@ type group struct {
 }
 
 type groupWrite struct {
+	ctx    context.Context // of the caller
 	run    func(ctx context.Context, tx *sql.Tx) error
 	result chan error
 }
@@ -36,19 +44,21 @@ func startGroup(db *sql.DB) *group {
 
 // do runs a write and returns when it is durable. A caller that leaves early learns the context's error, and the write may yet be done.
 func (g *group) do(ctx context.Context, run func(ctx context.Context, tx *sql.Tx) error) error {
-	w := &groupWrite{run: run, result: make(chan error, 1)}
+	ctx, cancel := context.WithTimeoutCause(ctx, groupPatience, license.ErrUnavailable)
+	defer cancel()
+	w := &groupWrite{ctx: ctx, run: run, result: make(chan error, 1)}
 	select {
 	case g.writes <- w:
 	case <-g.closing:
 		return errClosed
 	case <-ctx.Done():
-		return ctx.Err()
+		return context.Cause(ctx)
 	}
 	select {
 	case err := <-w.result:
 		return err
 	case <-ctx.Done():
-		return ctx.Err()
+		return context.Cause(ctx)
 	case <-g.ended:
 	}
 	select {
@@ -98,20 +108,27 @@ func (g *group) gather(first *groupWrite) []*groupWrite {
 	return batch
 }
 
-// commit writes a batch. If one write of it fails they are all tried again, each alone, so that none suffers for another. It does not use
-// the callers' contexts: one who leaves must not undo what others wait for.
+// commit writes a batch. If one write of it fails they are all tried again, each alone, so that none suffers for another; if the database
+// itself fails, all learn that at once. It does not use the callers' contexts for the transaction: one who leaves must not undo what others
+// wait for. But nothing is begun for those who have left already.
 func (g *group) commit(batch []*groupWrite) {
+	batch = slices.DeleteFunc(batch, func(w *groupWrite) bool { return w.ctx.Err() != nil })
+	if len(batch) == 0 {
+		return
+	}
 	ctx := context.Background()
+	ofOne := false // a write failed, not the transaction
 	err := inTx(ctx, g.db, func(tx *sql.Tx) error {
 		for _, w := range batch {
 			if err := w.run(ctx, tx); err != nil {
+				ofOne = !errors.Is(err, license.ErrUnavailable)
 				return err
 			}
 		}
 		return nil
 	})
 	for _, w := range batch {
-		if err != nil && len(batch) > 1 {
+		if ofOne && len(batch) > 1 {
 			w.result <- inTx(ctx, g.db, func(tx *sql.Tx) error { return w.run(ctx, tx) })
 			continue
 		}

@@ -18,7 +18,7 @@ import (
 // The settings travel in the data source name so that every pooled connection has them. busy_timeout comes first, for the ones after it
 // may have to wait. synchronous=FULL: with WAL and less than that, a power cut could undo a revocation that was acknowledged.
 const (
-	pragmas      = "_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)"
+	pragmas      = "_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)"
 	writePragmas = pragmas + "&_txlock=immediate"
 	readPragmas  = pragmas + "&_pragma=query_only(1)"
 )
@@ -77,6 +77,10 @@ func storeError(err error) error {
 		return license.ErrConflict
 	case sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY:
 		return license.ErrNotFound
+	}
+	switch e.Code() & 0xff { // the primary code
+	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY:
+		return fmt.Errorf("%w: %w", license.ErrUnavailable, err)
 	}
 	return err
 }

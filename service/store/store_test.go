@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"context"
 	"database/sql"
 	"errors"
 	"os"
@@ -114,7 +115,7 @@ func TestEveryConnectionHasTheSettings(t *testing.T) {
 	for name, c := range map[string]struct {
 		pragma string
 		want   int
-	}{"durable": {"synchronous", 2}, "references": {"foreign_keys", 1}, "patience": {"busy_timeout", 10000}} {
+	}{"durable": {"synchronous", 2}, "references": {"foreign_keys", 1}, "patience": {"busy_timeout", 5000}} {
 		for pool, got := range s.Pragma(t, c.pragma) {
 			if got != c.want {
 				t.Errorf("%s: PRAGMA %s of the %s pool = %d, want %d", name, c.pragma, pool, got, c.want)
@@ -152,5 +153,40 @@ func TestWritesAfterCloseAreRefused(t *testing.T) {
 	}
 	if err := s.RecordToken(t.Context(), license.TokenRecord{}); err == nil {
 		t.Error("RecordToken after Close = nil, want an error")
+	}
+}
+
+// A database that is locked by somebody is no reason to keep callers waiting in a row: all learn it together.
+func TestALockedDatabaseIsUnavailableForAllAtOnce(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "license.db")
+	s := open(t, "sqlite:"+file)
+	other, err := sql.Open("sqlite", "file:"+file+"?_txlock=immediate")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	lock, err := other.Begin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	errs := make([]error, 8)
+	var wg sync.WaitGroup
+	for i := range errs {
+		wg.Go(func() {
+			errs[i] = s.RecordToken(context.Background(), license.TokenRecord{ID: "x", AccountID: "user_none"})
+		})
+	}
+	wg.Wait()
+	for _, err := range errs {
+		if !errors.Is(err, license.ErrUnavailable) {
+			t.Errorf("RecordToken on a locked database = %v, want ErrUnavailable", err)
+		}
+	}
+	if err := lock.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.RecordToken(t.Context(), license.TokenRecord{ID: "x", AccountID: "user_none"}); !errors.Is(err, license.ErrNotFound) {
+		t.Errorf("RecordToken after the lock = %v, want ErrNotFound: it works again", err)
 	}
 }

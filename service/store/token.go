@@ -11,7 +11,7 @@ import (
 )
 
 // tokenColumns end with whether the token or its family (letters 9 to 24 of its id) was revoked.
-const tokenColumns = `t.id, t.account_id, t.parent_id, t.key_id, t.issued_at, t.expires_at, t.recorded_at,
+const tokenColumns = `t.id, t.account_id, t.parent_id, t.issued_by, t.key_id, t.issued_at, t.expires_at, t.recorded_at,
 	EXISTS (SELECT 1 FROM revocations r WHERE r.subject = t.id OR r.subject = substr(t.id, 9, 16))`
 
 // tokenRow reads tokenColumns.
@@ -21,7 +21,7 @@ type tokenRow struct {
 }
 
 func (r *tokenRow) into() []any {
-	return []any{&r.ID, &r.AccountID, &r.Parent, &r.KeyID, &r.issued, &r.expires, &r.recorded, &r.Revoked}
+	return []any{&r.ID, &r.AccountID, &r.Parent, &r.IssuedBy, &r.KeyID, &r.issued, &r.expires, &r.recorded, &r.Revoked}
 }
 
 func (r *tokenRow) record() license.TokenRecord {
@@ -52,9 +52,9 @@ func (s *Store) Standing(ctx context.Context, account string, subjects ...string
 // RecordToken meets license.Store.
 func (s *Store) RecordToken(ctx context.Context, t license.TokenRecord) error {
 	return s.group.do(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, `INSERT INTO tokens (id, account_id, parent_id, key_id, issued_at, expires_at, recorded_at)
-			VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (id) DO NOTHING`,
-			t.ID, t.AccountID, t.Parent, t.KeyID, millis(t.IssuedAt), millis(t.ExpiresAt), millis(t.Recorded))
+		_, err := tx.ExecContext(ctx, `INSERT INTO tokens (id, account_id, parent_id, issued_by, key_id, issued_at, expires_at, recorded_at)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (id) DO NOTHING`,
+			t.ID, t.AccountID, t.Parent, t.IssuedBy, t.KeyID, millis(t.IssuedAt), millis(t.ExpiresAt), millis(t.Recorded))
 		if err != nil {
 			return fmt.Errorf("record a token: %w", storeError(err))
 		}
@@ -108,5 +108,18 @@ func (s *Store) Revoke(ctx context.Context, r license.Revocation) error {
 			return fmt.Errorf("revoke %s: %w", r.Subject, storeError(err))
 		}
 		return nil
+	})
+}
+
+// RevokeIssuedBy meets license.Store.
+func (s *Store) RevokeIssuedBy(ctx context.Context, apiToken string, at time.Time) (families int64, err error) {
+	return families, inTx(ctx, s.write, func(tx *sql.Tx) error {
+		done, err := tx.ExecContext(ctx, `INSERT INTO revocations (subject, account_id, revoked_at)
+			SELECT DISTINCT substr(id, 9, 16), account_id, $2 FROM tokens WHERE issued_by = $1 ON CONFLICT (subject) DO NOTHING`, apiToken, millis(at))
+		if err != nil {
+			return fmt.Errorf("revoke what API token %s issued: %w", apiToken, storeError(err))
+		}
+		families, err = done.RowsAffected()
+		return err
 	})
 }

@@ -20,6 +20,7 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // MaxSize is the longest token, in bytes, that a KeySet accepts. What Sign makes stays far below it.
@@ -115,6 +116,9 @@ func decodeClaims(payload []byte) (Claims, error) {
 	if w.ExpiresAt == nil {
 		return Claims{}, fmt.Errorf("%w: exp is missing", ErrClaims)
 	}
+	if err := w.printable(); err != nil {
+		return Claims{}, err
+	}
 	c := Claims{Subject: w.Subject, Email: w.Email, Tier: w.Tier, Features: w.Features, ID: w.ID, Issuer: w.Issuer}
 	if c.Features == nil {
 		c.Features = []string{}
@@ -137,9 +141,25 @@ func decodeClaims(payload []byte) (Claims, error) {
 		if err != nil {
 			return Claims{}, fmt.Errorf("%w: valid_until is not an RFC 3339 time", ErrClaims)
 		}
+		if at.Unix() <= 0 || at.Unix() > maxUnix {
+			return Claims{}, fmt.Errorf("%w: valid_until is not a time", ErrClaims)
+		}
 		c.ValidUntil = at.UTC()
 	}
 	return c, nil
+}
+
+// printable refuses claims that could break out of where they are shown: a terminal, a log, a file of lines.
+func (w wire) printable() error {
+	claims := map[string][]string{"sub": {w.Subject}, "email": {w.Email}, "tier": {w.Tier}, "jti": {w.ID}, "iss": {w.Issuer}, "features": w.Features}
+	for _, name := range []string{"sub", "email", "tier", "jti", "iss", "features"} {
+		for _, s := range claims[name] {
+			if strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
+				return fmt.Errorf("%w: %s holds a character that is not for text", ErrClaims, name)
+			}
+		}
+	}
+	return nil
 }
 
 // maxUnix is 9999-12-31T23:59:59Z, the last second that RFC 3339 can write.

@@ -113,6 +113,10 @@ func makeVectors(t testing.TB) []vector {
 		{"no jti", sign(goodHeader, with(`"jti":"01J",`, "")), claims, ok},
 		{"features that is text", sign(goodHeader, with(`["spa_mode"]`, `"spa_mode"`)), claims, claims},
 		{"features that is null", sign(goodHeader, with(`["spa_mode"]`, `null`)), ok, ok},
+		{"a line break in tier", sign(goodHeader, with(`"pro"`, `"pro\nx=1"`)), claims, claims},
+		{"an escape sequence in email", sign(goodHeader, with(`user@example.com`, `\u001b[2J`)), claims, claims},
+		{"a text direction mark in a feature", sign(goodHeader, with(`spa_mode`, `\u202e`)), claims, claims},
+		{"valid_until beyond all calendars", sign(goodHeader, with(`2027-03-12T00:00:00.000Z`, `9999-12-31T23:59:59-12:00`)), claims, claims},
 		{"valid_until that is no time", sign(goodHeader, with(`2027-03-12T00:00:00.000Z`, `soon`)), claims, claims},
 
 		{"expired a second ago", sign(goodHeader, with(`1772539200`, `1772366399`)), expired, ok},

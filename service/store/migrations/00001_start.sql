@@ -26,6 +26,7 @@ CREATE TABLE tokens (
     id          TEXT   NOT NULL PRIMARY KEY,
     account_id  TEXT   NOT NULL REFERENCES accounts (id),
     parent_id   TEXT   NOT NULL,            -- empty for the first of a family
+    issued_by   TEXT   NOT NULL,            -- id of the API token that asked for it; empty otherwise
     key_id      TEXT   NOT NULL,
     issued_at   BIGINT NOT NULL,
     expires_at  BIGINT NOT NULL,

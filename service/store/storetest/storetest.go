@@ -34,6 +34,7 @@ func Run(t *testing.T, open func(t *testing.T) license.Store) {
 		"a token for no account is refused, others still go in": tokenWithoutAccount,
 		"a revoked token is revoked":                            revokedToken,
 		"a revoked family is revoked":                           revokedFamily,
+		"what an API token began is revoked":                    revokedIssuedBy,
 		"signing keys are listed until they are retired":        keys,
 		"live tokens of a key are counted":                      liveTokens,
 		"many writers at once all find what they wrote":         manyWriters,
@@ -306,6 +307,27 @@ func revokedFamily(t *testing.T, s license.Store) {
 	_, gone, err := s.Standing(t.Context(), a.ID, string(tokenID(9, 1, 9)), tokenID(9, 1, 9).Family())
 	must(t, err)
 	same(t, true, gone)
+}
+
+func revokedIssuedBy(t *testing.T, s license.Store) {
+	a := create(t, s, 1)
+	for n, by := range []string{"at_001", "at_001", "at_002", ""} {
+		r := newToken(a.ID, tokenID(n, n/2*2+n%2, n))
+		r.IssuedBy = by
+		must(t, s.RecordToken(t.Context(), r))
+	}
+	child := newToken(a.ID, tokenID(9, 0, 9)) // of the first family, made by a refresh
+	must(t, s.RecordToken(t.Context(), child))
+	n, err := s.RevokeIssuedBy(t.Context(), "at_001", at)
+	must(t, err)
+	same(t, int64(2), n)
+	list, err := s.Tokens(t.Context(), a.ID, "", 10)
+	must(t, err)
+	revoked := map[string]bool{}
+	for _, r := range list {
+		revoked[string(r.ID[:8])] = r.Revoked
+	}
+	same(t, map[string]bool{"00000000": true, "00000001": true, "00000002": false, "00000003": false, "00000009": true}, revoked)
 }
 
 func keys(t *testing.T, s license.Store) {

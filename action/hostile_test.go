@@ -1,0 +1,87 @@
+package main
+
+import (
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// A repository is anybody's: what it holds must harm neither the log, nor the summary, nor the runner.
+func TestAHostileRepositoryHarmsNobody(t *testing.T) {
+	t.Parallel()
+	j := newJob(t)
+	j.licensed(2 * dayLong)
+	page := []byte(`<!doctype html><title>x</title><img src="gone.png"><img src="::error::gone.png">`)
+	for _, name := range []string{
+		"a\n::set-output name=x::y.html", "::add-mask::dist.html", "b\r\n::stop-commands::pwned.html", "<img src=x onerror=alert(1)>.html", "pipe|`code`.css",
+		"<details><h1>big.html", "[x](https:&#47;&#47;evil.example).html", "@octocat.html", "\u202etxt.exe.html", "_GitHubActionsFileCommandDelimeter_.html",
+		"%0A::error::z.html", strings.Repeat("n", 240) + ".html",
+	} {
+		must(t, os.WriteFile(filepath.Join(j.ws, "dist", name), page, 0o644))
+	}
+	must(t, os.Symlink("loop", filepath.Join(j.ws, "dist", "loop")))
+	must(t, os.Symlink(".", filepath.Join(j.ws, "dist", "self")))
+	r := j.run()
+	r.wantExit(t, 0)
+	j.wantWhole(true)
+	stop := strings.Index(r.log, "::stop-commands::")
+	word, _, _ := strings.Cut(r.log[stop+len("::stop-commands::"):], "\n")
+	quiet := stop + strings.Index(r.log[stop:], "\n::"+word+"::\n")
+	for i, line := range strings.Split(r.log[:stop]+r.log[quiet+1:], "\n") {
+		name, _, isCommand := strings.Cut(strings.TrimPrefix(line, "::"), "::")
+		if strings.HasPrefix(line, "::") && isCommand {
+			switch strings.Fields(name)[0] {
+			case "add-mask", "group", "endgroup", "stop-commands", "notice", "warning", word:
+			default:
+				t.Errorf("line %d of the log is a command that is not ours: %q", i, line)
+			}
+		}
+		if strings.HasPrefix(line, "::add-mask::dist") {
+			t.Errorf("a file name became a mask: %q", line)
+		}
+	}
+	for _, bad := range []string{"<img", "<h1>", "<details><h1", "@octocat", "](http", "\u202e", "\n::"} {
+		if strings.Contains(r.summary, bad) {
+			t.Errorf("the summary holds %q:\n%s", bad, r.summary)
+		}
+	}
+	for name := range r.outputs {
+		if _, known := readMetadata(t).Outputs[name]; !known {
+			t.Errorf("output %q was injected", name)
+		}
+	}
+}
+
+// What the License API answers is not ours either: claims end up in outputs and in the summary.
+func TestHostileClaimsHarmNobody(t *testing.T) {
+	t.Parallel()
+	j := newJob(t)
+	j.env["PAGEFLARE_TOKEN"] = hostileToken(t)
+	r := j.run()
+	r.wantExit(t, 2)
+	r.wantLog(t, "input token: wrong claims: sub holds a character that is not for text")
+	if j.read("output") != "" || r.summary != "" {
+		t.Errorf("claims reached outputs or summary:\n%s\n%s", j.read("output"), r.summary)
+	}
+
+	j = newJob(t) // the same as an answer: the old token goes on being used
+	j.licensed(2 * dayLong)
+	j.api(func(w http.ResponseWriter, _ *http.Request) { answerToken(w, hostileToken(t)) })
+	r = j.run()
+	r.wantExit(t, 0)
+	r.wantOutputs(t, map[string]string{"token-state": "kept", "tier": "pro"})
+	for name := range r.outputs {
+		if _, known := readMetadata(t).Outputs[name]; !known {
+			t.Errorf("output %q was injected", name)
+		}
+	}
+}
+
+func TestOutputsStayOnOneLine(t *testing.T) {
+	t.Parallel()
+	if got := oneLine("pro\n_GitHubActionsFileCommandDelimeter_\r\nx=1\u2028"); strings.ContainsAny(got, "\r\n") {
+		t.Errorf("oneLine = %q", got)
+	}
+}
