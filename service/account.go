@@ -87,14 +87,14 @@ func (c accountCreate) Run(ctx context.Context, a *app) error {
 
 type accountList struct {
 	asJSON
-	Limit int    `default:"100" help:"At most so many."`
+	Limit limit  `default:"100" help:"At most so many."`
 	After string `help:"Go on after this id." placeholder:"ID"`
 }
 
 // Run lists the accounts.
 func (c accountList) Run(ctx context.Context, a *app) error {
 	return a.with(ctx, func(l *license.Service) error {
-		found, err := l.Accounts(ctx, c.After, c.Limit)
+		found, err := l.Accounts(ctx, c.After, int(c.Limit))
 		if err != nil {
 			return err
 		}
@@ -155,6 +155,9 @@ func (c accountUpdate) Run(ctx context.Context, a *app) error {
 	}
 	if c.ValidUntil != nil {
 		change.ValidUntil = &c.ValidUntil.Time
+	}
+	if change == (license.AccountChange{}) {
+		return usagef("nothing to change: give --email, --tier, --feature, --no-features or --valid-until")
 	}
 	return c.run(ctx, a, func(l *license.Service) (license.Account, error) { return l.UpdateAccount(ctx, c.ID, change) })
 }

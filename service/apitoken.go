@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"io"
+	"strings"
 
 	"github.com/pageflare/ci/service/license"
 )
@@ -76,7 +77,9 @@ func (c apiTokenList) Run(ctx context.Context, a *app) error {
 }
 
 type apiTokenRevoke struct {
-	Token string `arg:"" help:"Id (at_…) or text (pf_at_…) of the API token; - reads it from standard input."`
+	asJSON
+	Token      string `arg:"" help:"Id (at_…) or text (pf_at_…) of the API token; - reads it from standard input."`
+	WithTokens bool   `help:"Also every license token that was issued by it, and all that descends from those: for an API token that leaked."`
 }
 
 // Run ends the API token.
@@ -85,5 +88,30 @@ func (c apiTokenRevoke) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	return a.with(ctx, func(l *license.Service) error { return refusal(l.RevokeAPIToken(ctx, text)) })
+	if !strings.HasPrefix(text, "at_") && !license.IsAPIToken(text) {
+		return usagef("neither an API token (pf_at_…, 42 characters) nor the id of one (at_…): copy it again") // not quoted: all but a letter of it may be right
+	}
+	return a.with(ctx, func(l *license.Service) error {
+		id, err := l.RevokeAPIToken(ctx, text)
+		if err != nil {
+			return refusal(err)
+		}
+		j := struct {
+			ID       string `json:"id"`
+			Status   string `json:"status"`
+			Families int64  `json:"families_revoked"`
+		}{ID: id, Status: "revoked"}
+		if c.WithTokens {
+			if j.Families, err = l.RevokeIssuedBy(ctx, id); err != nil {
+				return err
+			}
+		}
+		return c.print(a.stdout, j, func(w io.Writer) {
+			row(w, "id", j.ID)
+			row(w, "status", j.Status)
+			if c.WithTokens {
+				row(w, "families revoked", j.Families)
+			}
+		})
+	})
 }

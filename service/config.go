@@ -24,7 +24,7 @@ type Settings struct {
 	PublicURL      string `env:"LICENSE_PUBLIC_URL" placeholder:"URL" help:"What clients call, without path; the issuer of tokens. Default: http://LISTEN."`
 	TokenTTL       string `env:"LICENSE_TOKEN_TTL" default:"8760h" help:"Life of an issued or refreshed token, capped by the end of the license."`
 	KeyFile        string `env:"LICENSE_KEY_FILE" placeholder:"PATH" help:"Key-encryption key; made at the first start. Default: the SQLite file with .key added. LICENSE_KEY (base64, 32 bytes; environment only) holds the key itself."`
-	RateLimits     string `env:"LICENSE_RATE_LIMITS" default:"free=60,pro=600,team=3000" help:"Requests a minute per token, by tier; 0 is unlimited."`
+	RateLimits     string `env:"LICENSE_RATE_LIMITS" default:"free=60,pro=600,team=3000" help:"Requests a minute per token, by tier; 0 is unlimited, a tier that is left out keeps its default."`
 	TrustedProxies string `env:"LICENSE_TRUSTED_PROXIES" placeholder:"CIDR,…" help:"Networks whose X-Forwarded-For counts. Default: none."`
 	LogFormat      string `env:"LICENSE_LOG_FORMAT" default:"text" help:"text or json."`
 	LogLevel       string `env:"LICENSE_LOG_LEVEL" default:"info" help:"debug, info, warn or error."`
@@ -134,8 +134,10 @@ func parseTTL(s string) (time.Duration, error) {
 	return d, nil
 }
 
+// parseRateLimits reads TIER=NUMBER,… A tier that is not named keeps its default: only a 0 that somebody wrote is unlimited.
 func parseRateLimits(s string) (map[license.Tier]int, error) {
-	out := map[license.Tier]int{}
+	out := map[license.Tier]int{license.Free: 60, license.Pro: 600, license.Team: 3000}
+	named := map[license.Tier]bool{}
 	for item := range strings.SplitSeq(s, ",") {
 		name, number, _ := strings.Cut(strings.TrimSpace(item), "=")
 		tier := license.Tier(name)
@@ -146,10 +148,10 @@ func parseRateLimits(s string) (map[license.Tier]int, error) {
 		if err != nil || n < 0 || n > 1_000_000 {
 			return nil, fmt.Errorf("has no number from 0 to 1000000 for %s", tier)
 		}
-		if _, twice := out[tier]; twice {
+		if named[tier] {
 			return nil, fmt.Errorf("has %s twice", tier)
 		}
-		out[tier] = n
+		out[tier], named[tier] = n, true
 	}
 	return out, nil
 }
@@ -169,14 +171,23 @@ func parseProxies(s string) ([]netip.Prefix, error) {
 	return out, nil
 }
 
-// hideUserInfo keeps a password in a URL out of messages.
+// hideUserInfo keeps passwords out of messages: in a URL what stands before the host and after the path, in other texts than sqlite:PATH
+// whatever looks like `password=…` or `user:password@host`.
 func hideUserInfo(s string) string {
-	if scheme, rest, ok := strings.Cut(s, "://"); ok {
-		if i := strings.LastIndex(rest, "@"); i >= 0 {
-			return scheme + "://[hidden]@" + rest[i+1:]
+	scheme, rest, isURL := strings.Cut(s, "://")
+	if !isURL {
+		if !strings.HasPrefix(s, "sqlite:") && strings.ContainsAny(s, "=@") {
+			return "[hidden]"
 		}
+		return s
 	}
-	return s
+	if i := strings.LastIndex(rest, "@"); i >= 0 {
+		rest = "[hidden]@" + rest[i+1:]
+	}
+	if i := strings.IndexAny(rest, "?#"); i >= 0 {
+		rest = rest[:i] + "?[hidden]"
+	}
+	return scheme + "://" + rest
 }
 
 // logger writes to w what the settings ask for.

@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"net/http"
@@ -15,7 +17,7 @@ import (
 	"github.com/pageflare/ci/service/license"
 )
 
-type doctorCmd struct{}
+type doctorCmd struct{ asJSON }
 
 // finding is one line of the doctor.
 type finding struct {
@@ -25,20 +27,40 @@ type finding struct {
 }
 
 // Run checks what serve needs and says of each thing whether it is well. It changes nothing but what a first start would make.
-func (doctorCmd) Run(ctx context.Context, a *app) error {
-	findings := []finding{{true, "settings", "all values are understood"}}
+func (c doctorCmd) Run(ctx context.Context, a *app) error {
+	var findings []finding
 	for _, name := range unknownSettings(a.environ(), knownSettings()) {
 		findings = append(findings, finding{false, "settings", name + " means nothing to this version: check its spelling"})
+	}
+	if len(findings) == 0 {
+		findings = append(findings, finding{true, "settings", "all are understood"})
 	}
 	findings = append(findings, a.checkDatabase(ctx)...)
 	findings = append(findings, a.checkKeyFile(), a.checkAddress(ctx))
 	bad := 0
+	type line struct {
+		OK   bool   `json:"ok"`
+		What string `json:"what"`
+		Text string `json:"text"`
+	}
+	lines := make([]line, 0, len(findings))
 	for _, f := range findings {
-		mark := "ok   "
+		lines = append(lines, line{f.ok, f.what, f.text})
 		if !f.ok {
-			mark, bad = "WRONG", bad+1
+			bad++
 		}
-		fmt.Fprintf(a.stdout, "%s  %-8s  %s\n", mark, f.what, f.text)
+	}
+	err := c.print(a.stdout, lines, func(w io.Writer) {
+		for _, f := range lines {
+			mark := "ok"
+			if !f.OK {
+				mark = "WRONG"
+			}
+			row(w, mark, f.What, f.Text)
+		}
+	})
+	if err != nil {
+		return err
 	}
 	if bad > 0 {
 		return fmt.Errorf("%d of %d checks found something wrong", bad, len(findings))
@@ -64,6 +86,8 @@ func (a *app) checkKeyFile() finding {
 		return finding{false, "key", "key file " + a.cfg.KeyFile + " is missing: see the database"}
 	case err != nil:
 		return finding{false, "key", err.Error()}
+	case !info.Mode().IsRegular():
+		return finding{false, "key", a.cfg.KeyFile + " is not a file: set LICENSE_KEY_FILE"}
 	case info.Mode().Perm()&0o077 != 0:
 		return finding{false, "key", fmt.Sprintf("key file %s can be read by others (mode %04o): run chmod 600 on it", a.cfg.KeyFile, info.Mode().Perm())}
 	}
@@ -92,10 +116,20 @@ func (f finding) closing(l net.Listener) finding {
 	return f
 }
 
-type healthcheckCmd struct{}
+type healthcheckCmd struct{ asJSON }
 
 // Run asks the running service.
-func (healthcheckCmd) Run(ctx context.Context, a *app) error { return askHealth(ctx, a.cfg.Listen) }
+func (c healthcheckCmd) Run(ctx context.Context, a *app) error {
+	if err := askHealth(ctx, a.cfg.Listen); err != nil {
+		return err
+	}
+	if !c.JSON {
+		return nil // a container asks every few seconds: silence is health
+	}
+	return c.print(a.stdout, struct {
+		Status string `json:"status"`
+	}{"ok"}, nil)
+}
 
 const healthTimeout = 3 * time.Second
 
@@ -123,6 +157,10 @@ func askHealth(ctx context.Context, addr string) error {
 	defer res.Body.Close()
 	if res.StatusCode != http.StatusOK {
 		return fmt.Errorf("%s answered %s", url, res.Status)
+	}
+	var answer struct{ Status string }
+	if err := json.NewDecoder(io.LimitReader(res.Body, 1<<10)).Decode(&answer); err != nil || answer.Status != "ok" {
+		return fmt.Errorf("%s answered, but not as a License service", url)
 	}
 	return nil
 }

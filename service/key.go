@@ -66,11 +66,24 @@ func (c keyRotate) Run(ctx context.Context, a *app) error {
 }
 
 type keyRetire struct {
+	asJSON
 	ID    string `arg:"" name:"kid" help:"Id of the key."`
 	Force bool   `help:"Also when live tokens depend on it: they are refused from then on."`
 }
 
 // Run ends the key.
 func (c keyRetire) Run(ctx context.Context, a *app) error {
-	return a.with(ctx, func(l *license.Service) error { return refusal(l.RetireKey(ctx, c.ID, c.Force)) })
+	return a.with(ctx, func(l *license.Service) error {
+		if err := l.RetireKey(ctx, c.ID, c.Force); err != nil {
+			return refusal(err)
+		}
+		j := struct {
+			ID    string `json:"kid"`
+			State string `json:"state"`
+		}{c.ID, "retired"}
+		return c.print(a.stdout, j, func(w io.Writer) {
+			row(w, "kid", j.ID)
+			row(w, "state", j.State)
+		})
+	})
 }

@@ -18,6 +18,9 @@ import (
 // open opens the database and its key and returns the service on it, with what ends it. Errors are usage errors: a person has to mend
 // the settings or the files.
 func (a *app) open(ctx context.Context, issuer string) (*license.Service, func() error, error) {
+	if err := a.inspect(); err != nil {
+		return nil, nil, err
+	}
 	s, err := store.Open(ctx, a.cfg.DatabaseURL)
 	if err != nil {
 		return nil, nil, usageError{err}
@@ -61,20 +64,30 @@ func (a *app) masterKey(inUse bool) (license.MasterKey, error) {
 	if a.cfg.Key != "" {
 		return license.ParseMasterKey(a.cfg.Key.Reveal())
 	}
-	file := a.cfg.KeyFile
-	text, err := os.ReadFile(file)
+	key, err := readKeyFile(a.cfg.KeyFile)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && inUse:
 		return license.MasterKey{}, fmt.Errorf("key file %s is missing, and %s was made with one: restore it, or give the key in LICENSE_KEY",
-			file, hideUserInfo(a.cfg.DatabaseURL))
+			a.cfg.KeyFile, hideUserInfo(a.cfg.DatabaseURL))
 	case errors.Is(err, fs.ErrNotExist):
-		return makeKeyFile(file)
-	case err != nil:
-		return license.MasterKey{}, fmt.Errorf("key file: %w", err)
+		return makeKeyFile(a.cfg.KeyFile)
+	}
+	return key, err
+}
+
+// readKeyFile reads a key file. fs.ErrNotExist: there is none. The error never quotes what is in it.
+func readKeyFile(file string) (license.MasterKey, error) {
+	text, err := os.ReadFile(file)
+	var fault *fs.PathError
+	if errors.As(err, &fault) {
+		return license.MasterKey{}, fmt.Errorf("key file %s cannot be read: %w: give this user the right to read it, or set LICENSE_KEY_FILE", file, fault.Err)
+	}
+	if err != nil {
+		return license.MasterKey{}, err
 	}
 	key, err := license.ParseMasterKey(string(text))
 	if err != nil {
-		return license.MasterKey{}, fmt.Errorf("key file %s: %w", file, err)
+		return license.MasterKey{}, fmt.Errorf("key file %s holds no key (base64 of %d bytes): restore it, or set LICENSE_KEY_FILE", file, license.MasterKeySize)
 	}
 	return key, nil
 }

@@ -50,3 +50,14 @@ func row(w io.Writer, cells ...any) {
 	}
 	fmt.Fprintln(w, strings.Join(text, "\t"))
 }
+
+// limit is how many rows a list may have.
+type limit int
+
+// Validate refuses what would list nothing, or everything.
+func (l limit) Validate() error {
+	if l < 1 {
+		return fmt.Errorf("%d is below 1", int(l))
+	}
+	return nil
+}

@@ -21,7 +21,7 @@ func (serveCmd) Run(ctx context.Context, a *app) error {
 	}
 	l, err := listen(ctx, a.cfg.Listen)
 	if err != nil {
-		return err
+		return errors.Join(err, a.inspect())
 	}
 	defer l.Close()
 	url := a.publicURL(l.Addr().String())
@@ -37,7 +37,7 @@ func (serveCmd) Run(ctx context.Context, a *app) error {
 	}
 	log.Info("listening", "addr", l.Addr().String(), "url", url, "database", hideUserInfo(a.cfg.DatabaseURL), "version", version)
 	err = errors.Join(srv.Serve(ctx, l), closeStore())
-	log.Info("stopped", "err", err)
+	log.Info("stopped")
 	return err
 }
 

@@ -54,17 +54,21 @@ func (j tokenJSON) text(w io.Writer) {
 
 type tokenIssue struct {
 	asJSON
-	Account string        `required:"" help:"Id of the account." placeholder:"ID"`
-	TTL     time.Duration `name:"ttl" help:"Life of the token, such as 72h or 90s; capped by the end of the license. Default: LICENSE_TOKEN_TTL."`
+	Account string         `required:"" help:"Id of the account." placeholder:"ID"`
+	TTL     *time.Duration `name:"ttl" help:"Life of the token, such as 72h or 90s; capped by the end of the license. Default: LICENSE_TOKEN_TTL."`
 }
 
 // Run issues the token and prints it alone, or all with --json.
 func (c tokenIssue) Run(ctx context.Context, a *app) error {
-	if c.TTL < 0 {
-		return usagef("--ttl: %s is below a second", c.TTL)
+	var ttl time.Duration // the usual one
+	if c.TTL != nil {
+		ttl = *c.TTL
+		if ttl < time.Second {
+			return usagef("--ttl: %s is below a second: give a duration such as 72h or 90s", ttl)
+		}
 	}
 	return a.with(ctx, func(l *license.Service) error {
-		issued, err := l.IssueFor(ctx, c.Account, c.TTL)
+		issued, err := l.IssueFor(ctx, c.Account, ttl)
 		if err != nil {
 			return refusal(err)
 		}
@@ -81,14 +85,14 @@ func (c tokenIssue) Run(ctx context.Context, a *app) error {
 type tokenList struct {
 	asJSON
 	Account string `required:"" help:"Id of the account." placeholder:"ID"`
-	Limit   int    `default:"100" help:"At most so many."`
+	Limit   limit  `default:"100" help:"At most so many."`
 	Before  string `help:"Go on after this jti, to older ones." placeholder:"JTI"`
 }
 
 // Run lists the tokens.
 func (c tokenList) Run(ctx context.Context, a *app) error {
 	return a.with(ctx, func(l *license.Service) error {
-		found, err := l.Tokens(ctx, c.Account, license.TokenID(c.Before), c.Limit)
+		found, err := l.Tokens(ctx, c.Account, license.TokenID(c.Before), int(c.Limit))
 		if err != nil {
 			return refusal(err)
 		}

@@ -1,0 +1,204 @@
+package main
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/alecthomas/kong"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/pageflare/ci/service/license"
+)
+
+// model is the command line as kong understands it.
+func model(t *testing.T) *kong.Application {
+	t.Helper()
+	p, err := kong.New(&commands{}, kong.Name(program), kong.Vars{"version": ""})
+	must(t, err)
+	return p.Model
+}
+
+func TestEverySettingIsAFlagAndAVariableOfOneName(t *testing.T) {
+	t.Parallel()
+	var flags []string
+	for _, f := range model(t).Flags {
+		if f.Name == "help" || f.Name == "version" {
+			continue
+		}
+		flags = append(flags, f.Name)
+		want := "LICENSE_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
+		if len(f.Envs) != 1 || f.Envs[0] != want {
+			t.Errorf("variables of --%s = %q, want %s", f.Name, f.Envs, want)
+		}
+		if f.Help == "" {
+			t.Errorf("--%s has no help", f.Name)
+		}
+	}
+	if n := reflect.TypeFor[Settings]().NumField(); len(flags) != n {
+		t.Errorf("flags %q are %d, settings are %d", flags, len(flags), n)
+	}
+}
+
+func TestOnlySettingsReadVariables(t *testing.T) {
+	t.Parallel()
+	for _, leaf := range model(t).Leaves(false) {
+		for _, f := range leaf.Flags {
+			if len(f.Envs) > 0 {
+				t.Errorf("--%s of %s reads %q", f.Name, leaf.Path(), f.Envs)
+			}
+		}
+	}
+}
+
+func TestAFaultySettingStopsTheStart(t *testing.T) {
+	t.Parallel()
+	const secret = "s3cr3t-p4ssw0rd"
+	tests := []struct {
+		name, variable, value string
+		want                  string // after the variable's name
+	}{
+		{"an address without a port", "LISTEN", "127.0.0.1", `"127.0.0.1" is not HOST:PORT; give an address such as`},
+		{"a port alone", "LISTEN", "8080", `"8080" is not HOST:PORT`},
+		{"an empty address", "LISTEN", "", `"" is not HOST:PORT`},
+		{"a URL as address", "LISTEN", "http://127.0.0.1:8080", `"http://127.0.0.1:8080" is not HOST:PORT`},
+		{"a port that is too high", "LISTEN", "127.0.0.1:65536", `"127.0.0.1:65536" has no port from 0 to 65535`},
+		{"a negative port", "LISTEN", "127.0.0.1:-1", `"127.0.0.1:-1" has no port`},
+		{"a port by name", "LISTEN", "127.0.0.1:http", `"127.0.0.1:http" has no port`},
+		{"an address of six groups without brackets", "LISTEN", "::1:8080", `"::1:8080" is not HOST:PORT`},
+
+		{"a database path without its kind", "DATABASE_URL", "license.db", `"license.db" is not a database this version knows; give sqlite:PATH`},
+		{"an empty database", "DATABASE_URL", "", `"" is not a database`},
+		{"a database without a path", "DATABASE_URL", "sqlite:", `"sqlite:" names no file`},
+		{"the folder itself as database", "DATABASE_URL", "sqlite:.", `"sqlite:." names no file`},
+		{"another database", "DATABASE_URL", "postgres://me:" + secret + "@db/license", `"postgres://[hidden]@db/license" is not a database`},
+		{"another database with its password behind", "DATABASE_URL", "postgres://db/license?password=" + secret, `"postgres://db/license?[hidden]" is not a database`},
+		{"another database in words", "DATABASE_URL", "host=db password=" + secret, `"[hidden]" is not a database`},
+
+		{"a host as public URL", "PUBLIC_URL", "license.example.com", `"license.example.com" is not an http or https URL`},
+		{"another scheme", "PUBLIC_URL", "ftp://license.example.com", `"ftp://license.example.com" is not an http or https URL`},
+		{"a public URL without host", "PUBLIC_URL", "https://", `"https://" is not an http or https URL`},
+		{"a public URL with the path of the API", "PUBLIC_URL", "https://license.example.com/_api", `"https://license.example.com/_api" has more than scheme, host and port`},
+		{"a public URL with a password", "PUBLIC_URL", "https://me:" + secret + "@example.com", `"https://[hidden]@example.com" has more than`},
+		{"a public URL with a query", "PUBLIC_URL", "https://example.com?key=" + secret, `"https://example.com?[hidden]" has more than`},
+
+		{"a life without unit", "TOKEN_TTL", "3600", `"3600" is not a duration; give a duration of at least 1m such as 8760h`},
+		{"a life in days", "TOKEN_TTL", "365d", `"365d" is not a duration`},
+		{"an empty life", "TOKEN_TTL", "", `"" is not a duration`},
+		{"a life that is too short", "TOKEN_TTL", "59s", `"59s" is below 1m`},
+		{"no life", "TOKEN_TTL", "0", `"0" is below 1m`},
+		{"a negative life", "TOKEN_TTL", "-1h", `"-1h" is below 1m`},
+
+		{"a limit for an unknown tier", "RATE_LIMITS", "gold=5", `"gold=5" has "gold", which is not a tier`},
+		{"a limit that is no number", "RATE_LIMITS", "pro=many", `"pro=many" has no number from 0 to 1000000 for pro`},
+		{"a limit without number", "RATE_LIMITS", "pro", `"pro" has no number`},
+		{"a negative limit", "RATE_LIMITS", "pro=-1", `"pro=-1" has no number`},
+		{"a tier twice", "RATE_LIMITS", "pro=1,pro=2", `"pro=1,pro=2" has pro twice`},
+		{"no limits", "RATE_LIMITS", "", `"" has "", which is not a tier`},
+		{"one number for all", "RATE_LIMITS", "600", `"600" has "600", which is not a tier`},
+
+		{"a proxy that is no network", "TRUSTED_PROXIES", "10.0.0.1", `"10.0.0.1" has "10.0.0.1", which is not a network`},
+		{"a proxy by name", "TRUSTED_PROXIES", "10.0.0.0/8,proxy.example.com", `"10.0.0.0/8,proxy.example.com" has "proxy.example.com", which is not a network`},
+		{"a comma too many", "TRUSTED_PROXIES", "10.0.0.0/8,", `"10.0.0.0/8," has "", which is not a network`},
+
+		{"a log format that is not there", "LOG_FORMAT", "xml", `"xml" is not a format; give text or json`},
+		{"a log format in capitals", "LOG_FORMAT", "JSON", `"JSON" is not a format`},
+		{"a log level that is not there", "LOG_LEVEL", "loud", `"loud" is not a level; give debug, info, warn or error`},
+
+		{"a key that is not base64", "KEY", secret, "not base64: make one with"},
+		{"a key that is too short", "KEY", "c2hvcnQ=", "5 bytes, needs 32: make one with"},
+		{"a key in hexadecimal", "KEY", strings.Repeat("00", 32), "48 bytes, needs 32"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			_, err := configOf(t, tt.variable, tt.value)
+			if want := "LICENSE_" + tt.variable + ": " + tt.want; err == nil || !strings.HasPrefix(err.Error(), want) || strings.Contains(err.Error(), "\n") {
+				t.Errorf("config = %v, want %s…", err, want)
+			}
+			if err != nil && strings.Contains(err.Error(), secret) {
+				t.Errorf("the secret is in: %v", err)
+			}
+		})
+	}
+}
+
+func TestAllFaultySettingsAreReportedAtOnce(t *testing.T) {
+	t.Parallel()
+	values := map[string]string{
+		"listen": "x", "database-url": "x", "public-url": "x", "token-ttl": "x", "rate-limits": "x", "trusted-proxies": "x", "log-format": "x", "log-level": "x",
+	}
+	variables, flags := newBox(t), newBox(t)
+	variables.env["LICENSE_KEY"], flags.env["LICENSE_KEY"] = "x", "x"
+	args := []string{"serve"}
+	for name, v := range values {
+		variables.env["LICENSE_"+strings.ToUpper(strings.ReplaceAll(name, "-", "_"))] = v
+		args = append(args, "--"+name+"="+v)
+	}
+	r := variables.run("serve")
+	r.wantFaults(t, "LICENSE_LISTEN: ", "LICENSE_DATABASE_URL: ", "LICENSE_PUBLIC_URL: ", "LICENSE_TOKEN_TTL: ", "LICENSE_RATE_LIMITS: ",
+		"LICENSE_TRUSTED_PROXIES: ", "LICENSE_LOG_FORMAT: ", "LICENSE_LOG_LEVEL: ", "LICENSE_KEY: ")
+	if diff := cmp.Diff(r, flags.run(args...), cmp.AllowUnexported(result{})); diff != "" {
+		t.Errorf("the same by flags (-variables +flags):\n%s", diff)
+	}
+	variables.wantFiles()
+	flags.wantFiles()
+}
+
+func TestAFlagWinsOverItsVariable(t *testing.T) {
+	t.Parallel()
+	b := newBox(t)
+	b.env["LICENSE_DATABASE_URL"] = "sqlite:variable.db"
+	b.ok("account", "list", "--database-url", "sqlite:flag.db")
+	b.wantFiles("flag.db", "flag.db.key")
+}
+
+func TestATierThatIsLeftOutKeepsItsDefaultLimit(t *testing.T) {
+	t.Parallel()
+	def, ok := reflect.TypeFor[Settings]().FieldByName("RateLimits")
+	if !ok {
+		t.Fatal("Settings has no RateLimits")
+	}
+	want, err := parseRateLimits(def.Tag.Get("default"))
+	must(t, err)
+	if diff := cmp.Diff(want, map[license.Tier]int{license.Free: 60, license.Pro: 600, license.Team: 3000}); diff != "" {
+		t.Errorf("default limits: %s", diff)
+	}
+	want[license.Pro] = 0
+	got, err := parseRateLimits("pro=0")
+	must(t, err)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("limits of pro=0 (-want +got):\n%s", diff)
+	}
+}
+
+func TestSettingsThatAreRight(t *testing.T) {
+	t.Parallel()
+	for _, set := range []string{
+		"LISTEN=:8080", "LISTEN=[::1]:8080", "LISTEN=localhost:0", "PUBLIC_URL=https://license.example.com", "PUBLIC_URL=https://license.example.com/",
+		"PUBLIC_URL=http://[::1]:8080", "TOKEN_TTL=1m", "TOKEN_TTL=1h30m", "RATE_LIMITS=free=0, pro=1", "TRUSTED_PROXIES=10.0.0.0/8, fd00::/8",
+		"TRUSTED_PROXIES=", "PUBLIC_URL=", "KEY=", "KEY=" + zeroKey, "KEY_FILE=", "LOG_FORMAT=json", "LOG_LEVEL=DEBUG", "DATABASE_URL=sqlite:/var/lib/a b/x.db",
+	} {
+		name, value, _ := strings.Cut(set, "=")
+		if _, err := configOf(t, name, value); err != nil {
+			t.Errorf("config(%s) = %v, want no fault", set, err)
+		}
+	}
+}
+
+// configOf is the configuration when one setting differs from its default.
+func configOf(t *testing.T, variable, value string) (Config, error) {
+	t.Helper()
+	var c commands
+	p, err := kong.New(&c, kong.Name(program), kong.Vars{"version": ""})
+	must(t, err)
+	args, key := []string{"serve"}, ""
+	if variable == "KEY" {
+		key = value
+	} else {
+		args = append(args, "--"+strings.ToLower(strings.ReplaceAll(variable, "_", "-"))+"="+value)
+	}
+	_, err = p.Parse(args)
+	must(t, err)
+	return c.config(func(string) string { return key })
+}
