@@ -32,6 +32,7 @@ func (r *run) writeSecret(ctx context.Context) {
 	}
 	defer r.closeWriter(ctx, w)
 	var failed []error
+	var written []secret.Target
 	for _, t := range r.cfg.Targets {
 		outcome, err := w.Write(ctx, t, r.cfg.SecretName, r.token)
 		if err != nil {
@@ -39,10 +40,11 @@ func (r *run) writeSecret(ctx context.Context) {
 			r.writes = append(r.writes, write{target: t.String(), err: err})
 			continue
 		}
+		written = append(written, t)
 		r.writes = append(r.writes, write{target: t.String(), outcome: outcome.String()})
 	}
 	r.writeFailed(failed)
-	r.warnOfShadows(w.Shadows(ctx, r.cfg.Targets, r.cfg.SecretName))
+	r.warnOfShadows(w.Shadows(ctx, written, r.cfg.SecretName))
 }
 
 // closeWriter revokes what was made for a GitHub App. Those tokens are in memory only and are never printed; they are not masked,
@@ -114,8 +116,7 @@ func (r *run) check(ctx context.Context) {
 		}
 		r.gha.Infof("Secret %s, %s: %s.", r.cfg.SecretName, f.Target, finding(f))
 	}
-	r.warnOfShadows(w.Shadows(ctx, r.cfg.Targets, r.cfg.SecretName))
-	r.warnOfShadows(w.EnvironmentShadows(ctx, r.cfg.Targets, r.cfg.SecretName))
+	r.warnOfShadows(w.CheckShadows(ctx, r.cfg.Targets, r.cfg.SecretName))
 }
 
 // finding says in words what a check found out about a target.

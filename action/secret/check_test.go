@@ -188,10 +188,18 @@ func TestEnvironmentsAreLookedIntoOnRequest(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got := told(w.writerAs(t, "token-for-every-kind").EnvironmentShadows(t.Context(), targets, name))
+		got := told(w.writerAs(t, "token-for-every-kind").CheckShadows(t.Context(), targets, name))
 		if diff := cmp.Diff(want, got); diff != "" {
-			t.Errorf("EnvironmentShadows(%s) (-want +got):\n%s", spelled, diff)
+			t.Errorf("CheckShadows(%s) (-want +got):\n%s", spelled, diff)
 		}
+	}
+}
+
+func TestACheckOfAnAppMakesNoTokenToLookForShadows(t *testing.T) {
+	t.Parallel()
+	w := newAppWorld(t, nil)
+	if got := w.appWriter(t).CheckShadows(t.Context(), []secret.Target{target(t, "organization:acme")}, name); got != nil || len(w.asked()) > 0 {
+		t.Errorf("CheckShadows = %v after %q, want nothing asked", got, w.asked())
 	}
 }
 
