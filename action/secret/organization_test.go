@@ -65,6 +65,21 @@ func TestWhoMayReadAnOrganizationsSecretStaysAsItIs(t *testing.T) {
 	}
 }
 
+func TestAListIsReadInAsFewPagesAsItTakes(t *testing.T) {
+	t.Parallel()
+	w, ids := crowd(t, 250)
+	w.github.SetSecret("orgs/acme/actions", name, "old", githubtest.Access{Visibility: "selected", Selected: ids})
+	if _, err := w.writer.Write(t.Context(), target(t, "organization:acme"), name, value); err != nil {
+		t.Fatalf("Write = %v", err)
+	}
+	want := []string{
+		"GET public-key", "GET PAGEFLARE_TOKEN", "GET repositories", "GET repositories", "GET repositories", "PUT PAGEFLARE_TOKEN",
+	}
+	if diff := cmp.Diff(want, w.lastParts()); diff != "" {
+		t.Errorf("requests (-want +got):\n%s", diff)
+	}
+}
+
 func TestAListThatIsNotSeenWholeStopsTheWrite(t *testing.T) {
 	t.Parallel()
 	for _, k := range organizations() {
