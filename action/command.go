@@ -11,6 +11,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"github.com/pageflare/ci/action/refresh"
 	"github.com/pageflare/ci/service/client"
 	"github.com/pageflare/ci/service/token"
 )
@@ -148,6 +149,9 @@ func (refreshCmd) Run(ctx context.Context, w world, c *commands) error {
 	if err != nil {
 		return err
 	}
+	if err := w.mayReplace(cred.token, issued.Token); err != nil {
+		return fmt.Errorf("the answer of the License API at %s: %w", c.APIURL, err)
+	}
 	if _, err := fmt.Fprintln(w.stdout, issued.Token); err != nil {
 		return err
 	}
@@ -155,6 +159,19 @@ func (refreshCmd) Run(ctx context.Context, w world, c *commands) error {
 		return nil
 	}
 	return writeCredentials(cred.file, issued.Token)
+}
+
+// mayReplace looks at an answer before it replaces anything.
+func (w world) mayReplace(old, issued string) error {
+	was, err := token.Decode(old)
+	if err != nil {
+		return fmt.Errorf("the token in hand: %w", err)
+	}
+	is, err := token.Decode(issued)
+	if err != nil {
+		return err
+	}
+	return refresh.Verify(was, is, w.now())
 }
 
 type showCmd struct{}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"net/http"
 	"os"
 	"strings"
 	"testing"
@@ -110,6 +111,30 @@ func TestCommandsSayWhatIsWrong(t *testing.T) {
 			code, out := j.cli(strings.Fields(c.args)...)
 			if code != c.exit || !strings.Contains(out, c.want) || strings.Contains(out, "secretish") {
 				t.Errorf("pageflare-action %s = %d, want %d with %q and no secret:\n%s", c.args, code, c.exit, c.want, out)
+			}
+		})
+	}
+}
+
+func TestABadAnswerDoesNotReplaceTheCredentials(t *testing.T) {
+	t.Parallel()
+	for name, answer := range map[string]string{
+		"no token":                   "abc",
+		"a token of another account": foreignToken(t, "user_somebody_else", time.Now().AddDate(1, 0, 0)),
+		"a token that has expired":   foreignToken(t, "user_me", time.Now().Add(-time.Hour)),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			j := newJob(t)
+			good := `{"token":"` + foreignToken(t, "user_me", time.Now().Add(time.Hour)) + `"}`
+			file := j.credentialsFile(good)
+			j.api(func(w http.ResponseWriter, _ *http.Request) { answerToken(w, answer) })
+			api := j.env["INPUT_API-URL"]
+			code, out := j.cli("token", "refresh", "--api-url", api)
+			b, err := os.ReadFile(file)
+			must(t, err)
+			if code != 1 || string(b) != good || strings.Contains(out, answer) {
+				t.Errorf("token refresh = %d, the file is as it was: %t:\n%s", code, string(b) == good, out)
 			}
 		})
 	}

@@ -2,7 +2,9 @@ package main
 
 import (
 	"encoding/json"
+	"io"
 	"os"
+	"syscall"
 )
 
 // event is what we need of the event that triggered the workflow.
@@ -27,11 +29,20 @@ type event struct {
 
 func readEvent(getenv func(string) string) event {
 	var e event
-	if b, err := os.ReadFile(getenv("GITHUB_EVENT_PATH")); err == nil {
-		_ = json.Unmarshal(b, &e) // an event we cannot read is none we have to explain
+	f, err := os.OpenFile(getenv("GITHUB_EVENT_PATH"), os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe would hold us
+	if err != nil {
+		return e
 	}
+	defer f.Close()
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		return e
+	}
+	_ = json.NewDecoder(io.LimitReader(f, maxEvent)).Decode(&e) // an event we cannot read is none we have to explain
 	return e
 }
+
+// maxEvent is more than the largest event that GitHub sends (25 MB).
+const maxEvent = 32 << 20
 
 const dependabot = "dependabot[bot]"
 

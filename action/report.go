@@ -62,7 +62,11 @@ func (r *run) annotate() {
 		r.gha.Infof("Note: %q", w)
 	}
 	b, a := r.site.Before, r.site.After
-	r.gha.Infof("Site: %s in %d files before, %s in %d files after (%s %% saved).", summary.Bytes(b.Bytes), b.Files, summary.Bytes(a.Bytes), a.Files, r.savedPercent())
+	change := r.savedPercent() + " % saved"
+	if a.Bytes > b.Bytes {
+		change = strings.TrimPrefix(r.savedPercent(), "-") + " % larger"
+	}
+	r.gha.Infof("Site: %s in %d files before, %s in %d files after (%s).", summary.Bytes(b.Bytes), b.Files, summary.Bytes(a.Bytes), a.Files, change)
 }
 
 // written says whether this run stored the secret in every target.
@@ -70,7 +74,13 @@ func (r *run) written() bool {
 	return len(r.writes) > 0 && !slices.ContainsFunc(r.writes, func(w write) bool { return w.err != nil || w.outcome == outcomeElsewhere })
 }
 
-func (r *run) tier() string { return orElse(r.claims.Tier, "free") }
+// tier is that of the token that was used.
+func (r *run) tier() string {
+	if r.token == "" {
+		return "free"
+	}
+	return orElse(r.claims.Tier, "free")
+}
 
 func (r *run) expiresAt() string {
 	if r.claims.ExpiresAt.IsZero() {

@@ -114,7 +114,7 @@ func (r *run) obtainToken(ctx context.Context) {
 	case d.Action == refresh.Keep:
 		r.state = StateFresh
 	case d.Action == refresh.Stop:
-		r.unusable("the license token has expired: " + d.Reason + ": issue a new one with `pageflare-action token issue` and store it in the secret " + r.cfg.SecretName)
+		r.unusable("the license token has expired: " + d.Reason + ": store a new one, from `pageflare-action token issue`, in the secret " + r.cfg.SecretName)
 	case r.cfg.Untrusted != "":
 		r.state = StateKept
 		r.gha.Noticef("The token is not refreshed: %s, and such a run must not write secrets.", r.cfg.Untrusted)
@@ -130,12 +130,13 @@ func (r *run) noToken() {
 	r.state, r.reason = StateMissing, "no license token"
 	if r.cfg.Guest != "" {
 		r.reason += ": " + r.cfg.Guest
-		r.gha.Noticef("%s; the optimizer runs unlicensed", r.reason)
+		r.gha.Noticef("%s%s", r.reason, r.unlicensed())
 		return
 	}
-	text := "no license token: the optimizer runs unlicensed; store a token in the secret " + r.cfg.SecretName +
+	text := "no license token" + r.unlicensed() + ": store one in the secret " + r.cfg.SecretName +
 		" and pass it as PAGEFLARE_TOKEN in env, or as input token"
-	if r.cfg.FailOn == FailAny {
+	// a job that is there for the token alone must not stay green without one, for ever
+	if r.cfg.FailOn == FailAny || (r.cfg.Mode == ModeRefreshOnly && r.cfg.FailOn != FailNever) {
 		r.fail(text)
 		return
 	}
@@ -161,6 +162,9 @@ func (r *run) refresh(ctx context.Context) {
 	switch {
 	case err != nil:
 		r.keep(fmt.Sprintf("the answer of the License API at %s is not a token to replace the old one with: %v", r.cfg.APIURL, err))
+	case !fresh.ExpiresAt.After(r.claims.ExpiresAt) && !refresh.EndsWithLicense(r.claims):
+		r.state = StateKept
+		r.gha.Infof("The token in hand is as new as it gets: the License API gives one that ends at the same time.")
 	case !fresh.ExpiresAt.After(r.claims.ExpiresAt):
 		r.keep("a refresh does not extend the license token: the license itself ends on " + day(r.claims.ExpiresAt) + ": renew the subscription")
 	default:
@@ -192,17 +196,25 @@ func (r *run) keep(text string) {
 		r.fail(text)
 		return
 	}
-	r.warn(text + "; the old token is used, it is good until " + day(r.claims.ExpiresAt))
+	r.warn(text + "; the old token, which expires on " + day(r.claims.ExpiresAt) + ", is used")
 }
 
 // unusable ends the run, or goes on without a license when the user wants that.
 func (r *run) unusable(text string) {
 	r.state, r.token = StateExpired, ""
 	if r.cfg.FailOn == FailNever {
-		r.warn(text + "; the optimizer runs unlicensed")
+		r.warn(text + r.unlicensed())
 		return
 	}
 	r.fail(text)
+}
+
+// unlicensed is what a run without a license does, for the end of a sentence.
+func (r *run) unlicensed() string {
+	if r.cfg.Mode == ModeOptimize {
+		return "; the optimizer runs unlicensed"
+	}
+	return ""
 }
 
 // use does what the mode asks for with the token.
@@ -284,10 +296,13 @@ func (r *run) fail(text string) {
 
 func (r *run) warn(text string) { r.problems = append(r.problems, problem{false, text}) }
 
+// minMask is the shortest line that is masked by itself: a shorter one is no secret, and hiding it everywhere would spoil the log.
+const minMask = 4
+
 // mask hides a secret in everything the runner prints from now on, line by line, and the signature of a JWT by itself.
 func (r *run) mask(s string) {
 	for line := range strings.SplitSeq(s, "\n") {
-		if line = strings.TrimSpace(line); line != "" {
+		if line = strings.TrimSpace(line); len(line) >= minMask {
 			r.gha.AddMask(line)
 		}
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/rand"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -14,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/pageflare/ci/action/githubtest"
+	"github.com/pageflare/ci/service/token"
 )
 
 const dayLong = 24 * time.Hour
@@ -126,9 +128,6 @@ func TestARefreshThatFailsGoesOnWithTheOldToken(t *testing.T) {
 		"a token that has expired": {func(j *job, w http.ResponseWriter) {
 			answerToken(w, foreignToken(j.t, j.account, time.Now().Add(-time.Hour)))
 		}, "has expired already"},
-		"a token that ends with the old one": {func(j *job, w http.ResponseWriter) {
-			answerToken(w, foreignToken(j.t, j.account, j.oldExpiry()))
-		}, "renew the subscription"},
 		"something that is no token": {func(_ *job, w http.ResponseWriter) { answerToken(w, "not.a.token") }, "not a license token"},
 		"401": {func(_ *job, w http.ResponseWriter) {
 			w.WriteHeader(http.StatusUnauthorized)
@@ -156,11 +155,61 @@ func TestARefreshThatFailsGoesOnWithTheOldToken(t *testing.T) {
 	}
 }
 
-// oldExpiry is when the job's token expires.
-func (j *job) oldExpiry() time.Time {
-	list, err := j.service.Tokens(j.t.Context(), j.account, "", 1)
-	must(j.t, err)
-	return list[0].ExpiresAt
+func TestARefreshThatGainsNothing(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		ends bool // the license ends with the token
+		want string
+	}{
+		"the license itself ends then":         {true, "::warning::a refresh does not extend the license token: the license itself ends on"},
+		"the token was issued just before now": {false, "as new as it gets"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			j := newJob(t)
+			exp := time.Now().Add(2 * dayLong).Truncate(time.Second)
+			make := func() string {
+				until := exp
+				if !c.ends {
+					until = exp.AddDate(1, 0, 0)
+				}
+				raw, err := signer(t).Sign(token.Claims{Subject: "user_x", Email: "x@example.com", Tier: "pro", ValidUntil: until,
+					IssuedAt: exp.AddDate(-1, 0, 0), ExpiresAt: exp, ID: rand.Text()})
+				must(t, err)
+				return raw
+			}
+			j.env["PAGEFLARE_TOKEN"] = make()
+			j.api(func(w http.ResponseWriter, _ *http.Request) { answerToken(w, make()) })
+			r := j.run()
+			r.wantExit(t, 0)
+			r.wantOutputs(t, map[string]string{"token-state": "kept", "secret-updated": "false"})
+			r.wantLog(t, c.want)
+			if warned := strings.Contains(r.log, "::warning::"); warned != c.ends || len(j.github.Requests()) != 0 {
+				t.Errorf("warned = %t with %d calls to GitHub, want %t and none:\n%s", warned, len(j.github.Requests()), c.ends, r.log)
+			}
+		})
+	}
+}
+
+func TestAGitHubThatAsksToWaitForAnHourDoesNotHoldTheJob(t *testing.T) {
+	t.Parallel()
+	j := newJob(t)
+	j.licensed(2 * dayLong)
+	j.github.FailNext("PUT /PAGEFLARE_TOKEN", githubtest.Fault{Status: 429, Header: map[string]string{"Retry-After": "4000"}})
+	r := j.run() // the test has a time limit that is shorter than an hour
+	r.wantExit(t, 0)
+	r.wantOutputs(t, map[string]string{"token-state": "refreshed", "secret-updated": "false"})
+	r.wantLog(t, "::warning::the new token was not stored")
+}
+
+func TestRefreshOnlyNeedsAToken(t *testing.T) {
+	t.Parallel()
+	for failOn, exit := range map[string]int{"": 1, "any": 1, "never": 0} {
+		j := newJob(t)
+		r := j.input("mode", "refresh-only").input("fail-on", failOn).run()
+		r.wantExit(t, exit)
+		r.wantLog(t, "no license token: store one in the secret PAGEFLARE_TOKEN")
+	}
 }
 
 // api puts another License API in the place of the service.
@@ -280,10 +329,10 @@ func TestARefusedTokenSaysWhichAndIsNotRetried(t *testing.T) {
 func TestNoTokenRunsUnlicensedWithANotice(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ event, actor, want string }{
-		"a push":                  {`{}`, "octocat", "store a token in the secret PAGEFLARE_TOKEN"},
+		"a push":                  {`{}`, "octocat", "store one in the secret PAGEFLARE_TOKEN"},
 		"a fork's pull request":   {`{"pull_request":{"head":{"repo":{"full_name":"mallory/site"}},"user":{"login":"mallory"}}}`, "mallory", "from the fork mallory/site"},
 		"Dependabot":              {`{"pull_request":{"head":{"repo":{"full_name":"acme/site"}},"user":{"login":"dependabot[bot]"}}}`, "octocat", "Dependabot"},
-		"an event we cannot read": {`no json`, "octocat", "store a token"},
+		"an event we cannot read": {`no json`, "octocat", "store one"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

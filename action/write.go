@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/sethvargo/go-githubactions"
 
@@ -30,9 +31,12 @@ func (r *run) writeSecret(ctx, finish context.Context) {
 		r.writeFailed([]error{err})
 		return
 	}
+	finish, cancel := context.WithTimeout(finish, writeBudget)
+	defer cancel()
 	defer r.closeWriter(finish, w)
 	r.takeTurn(ctx, finish)
 	var failed []error
+	var written []secret.Target
 	for _, t := range r.cfg.Targets {
 		if r.writtenElsewhere(finish, w, t) {
 			r.writes = append(r.writes, write{target: t.String(), outcome: outcomeElsewhere})
@@ -44,11 +48,16 @@ func (r *run) writeSecret(ctx, finish context.Context) {
 			r.writes = append(r.writes, write{target: t.String(), err: err})
 			continue
 		}
+		written = append(written, t)
 		r.writes = append(r.writes, write{target: t.String(), outcome: outcome.String()})
 	}
 	r.writeFailed(failed)
-	r.warnOfShadows(w.Shadows(finish, r.cfg.Targets, r.cfg.SecretName))
+	r.warnOfShadows(w.Shadows(finish, written, r.cfg.SecretName))
 }
+
+// writeBudget is how long writing to all targets may take. GitHub may ask to wait for an hour: that is longer than a job should be held for a
+// token that the next run can store as well.
+const writeBudget = 60 * time.Second
 
 // closeWriter revokes what was made for a GitHub App. Those tokens are in memory only and are never printed; they are not masked,
 // since a mask is a line in the log, and while the optimizer runs the runner takes no commands from there and would print it.
@@ -111,6 +120,8 @@ func (r *run) check(ctx context.Context) {
 		r.warn("a refreshed token could not be stored: " + err.Error())
 		return
 	}
+	ctx, cancel := context.WithTimeout(ctx, writeBudget)
+	defer cancel()
 	defer r.closeWriter(ctx, w)
 	for _, f := range w.Check(ctx, r.cfg.Targets, r.cfg.SecretName) {
 		if f.Err != nil {
@@ -119,8 +130,7 @@ func (r *run) check(ctx context.Context) {
 		}
 		r.gha.Infof("Secret %s, %s: %s.", r.cfg.SecretName, f.Target, finding(f))
 	}
-	r.warnOfShadows(w.Shadows(ctx, r.cfg.Targets, r.cfg.SecretName))
-	r.warnOfShadows(w.EnvironmentShadows(ctx, r.cfg.Targets, r.cfg.SecretName))
+	r.warnOfShadows(w.CheckShadows(ctx, r.cfg.Targets, r.cfg.SecretName))
 }
 
 // finding says in words what a check found out about a target.

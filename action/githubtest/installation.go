@@ -2,7 +2,6 @@ package githubtest
 
 import (
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -21,10 +20,15 @@ type Installation struct {
 	Suspended    bool
 }
 
-// GitHub's words for tokens that would have more than their installation.
+// refusal is an error in GitHub's words.
+type refusal string
+
+func (r refusal) Error() string { return string(r) }
+
+// For tokens that would have more than their installation.
 const (
-	notGranted = "The permissions requested are not granted to this installation."
-	notReached = "There is at least one repository that does not exist or is not accessible to the parent installation."
+	notGranted refusal = "The permissions requested are not granted to this installation."
+	notReached refusal = "There is at least one repository that does not exist or is not accessible to the parent installation."
 )
 
 // minted is an installation token.
@@ -122,7 +126,7 @@ func (s *Server) narrow(i Installation, body []byte) (Token, error) {
 	}
 	for name, level := range ask.Permissions {
 		if !reachesLevel(i.Permissions[name], level) {
-			return Token{}, errors.New(notGranted)
+			return Token{}, notGranted
 		}
 	}
 	if ask.Permissions != nil {
@@ -135,7 +139,7 @@ func (s *Server) narrow(i Installation, body []byte) (Token, error) {
 	for _, name := range ask.Repositories {
 		repo, ok := s.find(i.Account + "/" + name)
 		if !ok || i.Repositories != nil && !slices.ContainsFunc(i.Repositories, repo.is) {
-			return Token{}, errors.New(notReached)
+			return Token{}, notReached
 		}
 		token.Repositories = append(token.Repositories, repo.fullName())
 	}

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -100,6 +101,8 @@ func findSource(name, workspace string) (string, error) {
 		return "", fmt.Errorf("source %q: %w", name, reason(err))
 	case name == "":
 		return "", errors.New("source is not set; set input source to the folder of the built site")
+	case inGit(real, workspace):
+		return "", fmt.Errorf("source %q lies in a .git folder; set input source to the folder of the built site", name)
 	case real == workspace:
 		return "", fmt.Errorf("source %q is the workspace itself; build the site into a folder of its own and set input source to it", name)
 	case !within(real, workspace):
@@ -137,6 +140,8 @@ func findOutput(name, workspace, source string) (string, error) {
 		return "", fmt.Errorf("output %q is the workspace itself; set input output to a folder of its own", name)
 	case !within(real, workspace):
 		return "", fmt.Errorf("output %q lies outside the workspace (%s); set input output to a folder inside it", name, real)
+	case inGit(real, workspace):
+		return "", fmt.Errorf("output %q lies in a .git folder, which it would destroy; set input output to a folder of its own", name)
 	case within(real, source):
 		return "", fmt.Errorf("output %q lies inside the source, so the next run would optimize its own output; put it beside the source", name)
 	case within(source, real):
@@ -145,10 +150,28 @@ func findOutput(name, workspace, source string) (string, error) {
 	if info, err := os.Stat(real); err == nil && !info.IsDir() {
 		return "", fmt.Errorf("output %q is a file; remove it or set input output to a folder", name)
 	}
-	if _, err := os.Lstat(filepath.Join(real, ".git")); err == nil {
-		return "", fmt.Errorf("output %q holds a .git, which replacing it would lose; set input output to a folder inside it or another one", name)
+	if git := findGit(real); git != "" {
+		return "", fmt.Errorf("output %q holds the checkout %q, which replacing it would lose; set input output to a folder inside it or another one", name, git)
 	}
 	return checkMount(real, "output")
+}
+
+// inGit says whether the path leads through a .git within the workspace.
+func inGit(path, workspace string) bool {
+	rel, err := filepath.Rel(workspace, path)
+	return err == nil && slices.Contains(strings.Split(rel, string(filepath.Separator)), ".git")
+}
+
+// findGit returns a .git in the folder or below it, relative to it; empty without one.
+func findGit(dir string) (found string) {
+	_ = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.Name() == ".git" {
+			found, _ = filepath.Rel(dir, path)
+			return fs.SkipAll
+		}
+		return nil // what cannot be read is found out when the folder is replaced
+	})
+	return found
 }
 
 // checkMount makes sure that the folder can be replaced by rename: its parent is writable and on the same file system.

@@ -53,7 +53,11 @@ func TestCheckRefuses(t *testing.T) {
 		{"an output outside through a link", map[string]string{"l": "-> /tmp"}, func(c *optimize.Config, ws string) { c.Output = "l/out" }, []string{"outside the workspace"}},
 		{"a file as output", map[string]string{"f": ""}, func(c *optimize.Config, ws string) { c.Output = "f" }, []string{`output "f" is a file`}},
 		{"an output below a file", map[string]string{"f": ""}, func(c *optimize.Config, ws string) { c.Output = "f/out" }, []string{`output "f/out"`, "not a directory"}},
-		{"an output that is a checkout", map[string]string{"o/.git": "gitdir: x"}, func(c *optimize.Config, ws string) { c.Output = "o" }, []string{`output "o" holds a .git`}},
+		{"an output that is a checkout", map[string]string{"o/.git": "gitdir: x"}, func(c *optimize.Config, ws string) { c.Output = "o" }, []string{`output "o" holds the checkout ".git"`}},
+		{"an output with a checkout in it", map[string]string{"o/pkgs/a/.git/HEAD": "ref"}, func(c *optimize.Config, ws string) { c.Output = "o" }, []string{`output "o" holds the checkout "pkgs/a/.git"`}},
+		{"the repository itself as output", map[string]string{".git/HEAD": "ref"}, func(c *optimize.Config, ws string) { c.Output = ".git" }, []string{`output ".git" lies in a .git folder`}},
+		{"a part of the repository as output", map[string]string{".git/hooks/x": ""}, func(c *optimize.Config, ws string) { c.Output = ".git/hooks" }, []string{`output ".git/hooks" lies in a .git folder`}},
+		{"the repository itself as source", map[string]string{".git/HEAD": "ref"}, func(c *optimize.Config, ws string) { c.Source = ".git" }, []string{`source ".git" lies in a .git folder`}},
 		{"a dangling link as output", map[string]string{"l": "-> none"}, func(c *optimize.Config, ws string) { c.Output = "l" }, []string{"symlink to nothing"}},
 
 		{"faults of binary, arguments and folders at once", nil, func(c *optimize.Config, ws string) { c.Binary, c.Source, c.Args = "/none", "nope", "--json" }, []string{"/none", "nope", "--json"}},

@@ -104,7 +104,7 @@ type Shadow struct {
 
 // Shadows looks for secrets that are nearer than a target and are no target themselves: a secret of the repository is nearer
 // than one of an organization. That takes one call for each target that is an organization, and none for others: which
-// environment a job runs in is not known, so secrets of environments are left to EnvironmentShadows. What cannot be read is
+// environment a job runs in is not known, so secrets of environments are left to CheckShadows. What cannot be read is
 // taken for not there.
 func (w *Writer) Shadows(ctx context.Context, targets []Target, name string) []Shadow {
 	var out []Shadow
@@ -120,18 +120,21 @@ func (w *Writer) Shadows(ctx context.Context, targets []Target, name string) []S
 	return out
 }
 
-// environmentsLooked bounds how many environments EnvironmentShadows looks into.
+// environmentsLooked bounds how many environments CheckShadows looks into.
 const environmentsLooked = 20
 
-// EnvironmentShadows looks for secrets of environments that are nearer than the repository's or an organization's Actions
-// secret. It takes a call for each environment, of at most 20, and a token that may list and read them; with a GitHub App
-// nothing is looked for, since that would take a token.
-func (w *Writer) EnvironmentShadows(ctx context.Context, targets []Target, name string) []Shadow {
-	i := slices.IndexFunc(targets, func(t Target) bool { return t.kind == "repository" || t.kind == "organization" })
-	if i < 0 || w.byApp {
+// CheckShadows looks further than Shadows, as a check may: also for secrets of environments that are nearer than the Actions
+// secret of the repository or of an organization. It takes a call for each environment, of at most 20, and a token that may
+// list and read them. It reads alone, like Check: so with a GitHub App, which would have to make tokens, it looks for nothing.
+func (w *Writer) CheckShadows(ctx context.Context, targets []Target, name string) []Shadow {
+	if w.byApp {
 		return nil
 	}
-	var out []Shadow
+	out := w.Shadows(ctx, targets, name)
+	i := slices.IndexFunc(targets, func(t Target) bool { return t.kind == "repository" || t.kind == "organization" })
+	if i < 0 {
+		return out
+	}
 	for _, nearer := range w.environments(ctx, targets[i]) {
 		if !slices.ContainsFunc(targets, nearer.is) && w.holds(ctx, nearer, name) {
 			out = append(out, Shadow{targets[i], nearer.place(w.repo)})

@@ -35,7 +35,7 @@ type installed struct {
 
 	skew  time.Duration // GitHub's clock minus ours, once we know it is wrong
 	found map[string]installation
-	made  []*github.Client
+	made  map[string]*github.Client // by target and level
 }
 
 // installation is an App installed in an account, in GitHub's words.
@@ -46,6 +46,10 @@ type installation struct {
 }
 
 func (i *installed) client(ctx context.Context, t Target, level string) (*github.Client, error) {
+	use := t.String() + " " + level
+	if api := i.made[use]; api != nil {
+		return api, nil
+	}
 	at, err := i.find(ctx, t)
 	if err != nil {
 		return nil, err
@@ -59,7 +63,10 @@ func (i *installed) client(ctx context.Context, t Target, level string) (*github
 	}
 	api, err := i.clientWith(token)
 	if err == nil {
-		i.made = append(i.made, api)
+		if i.made == nil {
+			i.made = map[string]*github.Client{}
+		}
+		i.made[use] = api
 	}
 	return api, err
 }

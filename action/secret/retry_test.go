@@ -118,7 +118,7 @@ func TestWhatIsFinalAtOnce(t *testing.T) {
 		"200 that is not JSON":       {githubtest.Fault{Status: 200, Body: "<html>login"}, "no usable answer from GitHub: invalid character"},
 		"200 without a key":          {githubtest.Fault{Status: 200, Body: "{}"}, "the answer has no public key"},
 		"200 with a key of 31 bytes": {githubtest.Fault{Status: 200, Body: `{"key_id":"1","key":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=="}`}, "31 bytes, want 32"},
-		"200 beyond all size":        {githubtest.Fault{Status: 200, Body: `{"key_id":"` + strings.Repeat("1", 1<<20) + `"}`}, "the answer is larger than 1048576 bytes"},
+		"200 beyond all size":        {githubtest.Fault{Status: 200, Body: `{"key_id":"` + strings.Repeat("1", 4<<20) + `"}`}, "the answer is larger than 4194304 bytes"},
 	} {
 		t.Run(about, func(t *testing.T) {
 			t.Parallel()

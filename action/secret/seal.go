@@ -1,5 +1,6 @@
 // Package secret puts a value into a GitHub secret: it seals the value for the public key of the place that keeps it, and
-// writes it there with retries that know GitHub's limits. Where a secret goes is decided in target.go.
+// writes it there with retries that know GitHub's limits. Which places there are is decided in kind.go, how people name them in
+// target.go, who may read an organization's secret in organization.go, and how a GitHub App comes by a token in installation.go.
 //
 // Whether a token is worth writing at all is decided elsewhere: action/refresh says when, action/run.go says what follows.
 package secret

@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// maxAnswer is far above any answer that this client asks for.
-const maxAnswer = 1 << 20
+// maxAnswer is far above any answer that this client asks for: a page of 100 repositories has up to 1 MB.
+const maxAnswer = 4 << 20
 
 var (
 	errForeign  = errors.New("refused to send the token to another host")

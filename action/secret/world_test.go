@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -37,15 +38,62 @@ func newWorld(t *testing.T) *world {
 
 func githubConfig(c *clock) githubtest.Config {
 	return githubtest.Config{
-		Now:          c.Now,
-		Repositories: []githubtest.Repository{{ID: 7, Owner: "acme", Name: "site"}, {ID: 8, Owner: "acme", Name: "open", Public: true}},
+		Now: c.Now,
+		Repositories: []githubtest.Repository{
+			{ID: 7, Owner: "acme", Name: "site", Environments: hostileNames()},
+			{ID: 8, Owner: "acme", Name: "open", Public: true},
+		},
+		Organizations: []string{"acme", "other"},
 		Tokens: []githubtest.Token{
 			{Value: goodToken, Permissions: map[string]string{"secrets": "write"}},
+			{Value: "token-for-every-kind", Permissions: every("write")},
 			{Value: "token-that-may-read", Permissions: map[string]string{"secrets": "read"}},
+			{Value: "token-that-may-read-all", Permissions: every("read")},
 			{Value: "token-that-may-nothing"},
 			{Value: "token-of-the-job", GitHubToken: true},
-			{Value: "token-of-others", Permissions: map[string]string{"secrets": "write"}, Repositories: []string{"other/site"}},
+			{Value: "token-of-others", Permissions: every("write"), Repositories: []string{"other/site"}},
+			{Value: "classic-token", Scopes: []string{"repo", "admin:org"}},
+			{Value: "classic-token-without-scopes", Scopes: []string{}},
 		},
+	}
+}
+
+// every gives all permissions at one level.
+func every(level string) map[string]string {
+	out := map[string]string{"actions": "read"}
+	for _, k := range kinds() {
+		out[k.permission] = level
+	}
+	return out
+}
+
+// kind is what the tests know of a kind of target: where the secret lies and what is needed to put it there.
+type kind struct {
+	target, place, permission, title string
+}
+
+func kinds() []kind {
+	return []kind{
+		{"repository", "repos/acme/site/actions", "secrets", `repository permission "Secrets: read and write"`},
+		{"environment:prod", "repos/acme/site/environments/prod", "environments", `repository permission "Environments: read and write"`},
+		{"organization:acme", "orgs/acme/actions", "organization_secrets", `organization permission "Secrets: read and write"`},
+		{"dependabot/repository", "repos/acme/site/dependabot", "dependabot_secrets",
+			`repository permission "Dependabot secrets: read and write"`},
+		{"dependabot/organization:acme", "orgs/acme/dependabot", "organization_dependabot_secrets",
+			`organization permission "Organization dependabot secrets: read and write"`},
+		{"codespaces/repository", "repos/acme/site/codespaces", "codespaces_secrets",
+			`repository permission "Codespaces secrets: read and write"`},
+		{"codespaces/organization:acme", "orgs/acme/codespaces", "organization_codespaces_secrets",
+			`organization permission "Organization codespaces secrets: read and write"`},
+	}
+}
+
+func (k kind) ofOrganization() bool { return strings.HasPrefix(k.place, "orgs/") }
+
+// hostileNames are environments whose names mean something in a URL.
+func hostileNames() []string {
+	return []string{
+		"prod", "prod/eu", "a?b=c", "a#b", "50%", "%2F", "two words", "a  b", "a+b&c;d:e", "../site", "a\\b", "ümlaut/日本", "a/./b", "//", `"'<>`, "public-key",
 	}
 }
 
