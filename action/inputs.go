@@ -4,10 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/pageflare/ci/action/optimize"
 	"github.com/pageflare/ci/action/refresh"
@@ -45,15 +48,24 @@ type Config struct {
 	SecretName    string
 	Targets       []secret.Target
 	GitHubToken   secret.Token
+	Audience      string      // of the job's identity token
+	App           *secret.App // instead of GitHubToken; nil without
 	Mode          Mode
 	FailOn        FailOn
+	MaxSize       int64 // bytes; 0: no limit
 	Summary       bool
+	ExportToken   bool
+	HTTP          *http.Client   // trusts the extra certificate authorities
 	Plan          *optimize.Plan // nil unless Mode is optimize
 
+	Started   time.Time // when the job was given its secrets
+	Jobs      int       // in the matrix; 0: unknown
 	Workspace string
 	GitHubAPI string
 	Repo      secret.Repo // zero outside of a workflow
+	RepoID    int64       // 0 when the runner does not say it
 	Guest     string      // why the job has no secrets, if it runs for a guest; empty otherwise
+	Untrusted string      // why the job must not write secrets; empty otherwise
 }
 
 // Inputs is one reader of inputs and environment: nothing else in this program looks there.
@@ -61,13 +73,15 @@ type Inputs struct {
 	Input   func(name string) string // trimmed
 	Getenv  func(name string) string
 	Environ []string
-	Self    string // path of this program; the optimizer is looked for beside it
+	HTTP    *http.Client
+	Now     time.Time // when the program started
+	Self    string    // path of this program; the optimizer is looked for beside it
 }
 
 // defaults are what an input is when it is missing or empty. action.yml says the same; a test holds the two equal.
 var defaults = map[string]string{
 	"api-url": "https://pageflare.dev/_api", "refresh-before": "7d", "secret-name": "PAGEFLARE_TOKEN", "secret-targets": "repository",
-	"mode": "optimize", "source": "dist", "fail-on": "expired", "summary": "true",
+	"mode": "optimize", "source": "dist", "fail-on": "expired", "summary": "true", "export-token": "false",
 }
 
 func (in Inputs) get(name string) string {
@@ -80,7 +94,9 @@ func (in Inputs) get(name string) string {
 // Secrets returns what must be masked before anything else is done.
 func (in Inputs) Secrets() []string {
 	var out []string
-	for _, s := range []string{in.token(), in.get("github-token"), in.Getenv("PAGEFLARE_LICENSE")} {
+	for _, s := range []string{
+		in.token(), in.get("github-token"), in.get("app-private-key"), in.Getenv("PAGEFLARE_LICENSE"), in.Getenv("ACTIONS_ID_TOKEN_REQUEST_TOKEN"),
+	} {
 		if s != "" {
 			out = append(out, s)
 		}
@@ -112,7 +128,7 @@ func (in Inputs) Config(log io.Writer) (Config, error) {
 	c := Config{
 		Token: optimize.Secret(in.token()), APIURL: in.get("api-url"), SecretName: in.get("secret-name"), GitHubToken: secret.Token(in.get("github-token")),
 		Mode: Mode(in.get("mode")), FailOn: FailOn(in.get("fail-on")), Workspace: in.Getenv("GITHUB_WORKSPACE"),
-		GitHubAPI: orElse(in.Getenv("GITHUB_API_URL"), "https://api.github.com"), Guest: guest(in.Getenv),
+		GitHubAPI: orElse(in.Getenv("GITHUB_API_URL"), "https://api.github.com"), Guest: guest(in.Getenv), Untrusted: untrusted(in.Getenv), Started: jobStart(in.Getenv, in.Now),
 	}
 	var err error
 	if c.Token != "" {
@@ -126,14 +142,24 @@ func (in Inputs) Config(log io.Writer) (Config, error) {
 	fault("secret-name", secret.CheckName(c.SecretName))
 	c.Targets, err = secret.ParseTargets(in.get("secret-targets"))
 	fault("secret-targets", err)
+	c.App, err = in.app(c.GitHubToken, c.Guest)
+	named(err)
 	fault("mode", oneOf(c.Mode, ModeOptimize, ModeRefreshOnly, ModeCheck))
 	fault("fail-on", oneOf(c.FailOn, FailNever, FailExpired, FailAny))
 	fault("summary", oneOf(in.get("summary"), "true", "false"))
 	c.Summary = in.get("summary") == "true"
+	fault("export-token", oneOf(in.get("export-token"), "true", "false"))
+	c.ExportToken = in.get("export-token") == "true"
+	c.MaxSize, err = parseSize(in.get("max-size"))
+	fault("max-size", err)
+	c.Jobs, err = parseJobs(in.get("job-total"))
+	fault("job-total", err)
+	c.Audience = orElse(in.get("oidc-audience"), audience(c.APIURL))
 	if repo := in.Getenv("GITHUB_REPOSITORY"); repo != "" {
 		c.Repo, err = secret.ParseRepo(repo)
 		fault("GITHUB_REPOSITORY", err)
 	}
+	c.RepoID, _ = strconv.ParseInt(in.Getenv("GITHUB_REPOSITORY_ID"), 10, 64) // GitHub tells it too
 	if c.Workspace == "" {
 		c.Workspace, err = os.Getwd()
 		fault("GITHUB_WORKSPACE", err)
@@ -141,12 +167,27 @@ func (in Inputs) Config(log io.Writer) (Config, error) {
 	if real, err := filepath.EvalSymlinks(c.Workspace); err == nil {
 		c.Workspace = real
 	}
+	c.HTTP, err = in.http(c.Workspace)
+	fault("ca-certificates", err)
 	if c.Mode == ModeOptimize {
 		// an unusable api-url has been named already; the folders are checked all the same
 		c.Plan, err = optimize.Check(in.optimizer(c, log))
 		faults = append(faults, err)
 	}
 	return c, errors.Join(faults...)
+}
+
+// app is the GitHub App that writes the secret, if there is one. A job that runs for a guest gets its id, which is no secret, and
+// not its key.
+func (in Inputs) app(token secret.Token, guest string) (*secret.App, error) {
+	id, key := in.get("app-id"), in.get("app-private-key")
+	switch {
+	case id == "" && key == "", guest != "" && key == "":
+		return nil, nil
+	case token != "":
+		return nil, errors.New("github-token: a GitHub App is given as well: leave out either github-token, or app-id and app-private-key")
+	}
+	return secret.ParseApp(id, key)
 }
 
 // optimizer is the step of the optimizer; log is where it and the CLI write their lines.

@@ -25,8 +25,9 @@ const asProgram = "PAGEFLARE_TEST_RUN_MAIN"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(asProgram) == "1" {
-		main()
-		return
+		w := newWorld()
+		w.spread = 0 // nobody to wait for
+		os.Exit(w.start())
 	}
 	os.Exit(m.Run())
 }
@@ -210,9 +211,11 @@ func (j *job) noSecretIn(r result) {
 		if len(s) < 12 {
 			continue
 		}
-		for where, text := range map[string]string{
-			"log": masked(r.log), "outputs": j.read("output"), "summary": r.summary, "environment file": j.read("env"), "report": string(report),
-		} {
+		places := map[string]string{"log": masked(r.log), "outputs": j.read("output"), "summary": r.summary, "report": string(report)}
+		if j.env["INPUT_EXPORT-TOKEN"] != "true" { // there it belongs, and its tests look
+			places["environment file"] = j.read("env")
+		}
+		for where, text := range places {
 			if strings.Contains(text, s) || strings.Contains(text, s[len(s)-12:]) {
 				j.t.Errorf("a secret is in the %s:\n%s", where, text)
 			}

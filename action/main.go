@@ -28,7 +28,10 @@ var (
 	commit  = ""
 )
 
-func main() {
+func main() { os.Exit(newWorld().start()) }
+
+// start runs the program until it ends or a signal ends it.
+func (w world) start() int {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
@@ -36,12 +39,16 @@ func main() {
 		// the first signal ends the run in good order within seconds; the runner sends more of them, which change nothing
 		cancel(signalled{(<-signals).(syscall.Signal)})
 	}()
+	return w.main(ctx, os.Args[1:])
+}
+
+// newWorld is the real one.
+func newWorld() world {
 	self, _ := os.Executable() // "" is as good as a folder without an optimizer
-	w := world{
+	return world{
 		getenv: os.Getenv, environ: os.Environ(), self: self, stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr,
-		http: &http.Client{}, now: time.Now, rand: rand.Reader,
+		http: &http.Client{}, now: time.Now, rand: rand.Reader, spread: spread,
 	}
-	os.Exit(w.main(ctx, os.Args[1:]))
 }
 
 // world is all that a run needs of the outside.
@@ -55,6 +62,7 @@ type world struct {
 	http    *http.Client
 	now     func() time.Time
 	rand    io.Reader
+	spread  time.Duration // the longest random wait before a write
 }
 
 // Exit statuses. The optimizer's own status is passed on as it is.

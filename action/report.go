@@ -64,9 +64,9 @@ func (r *run) annotate() {
 	r.gha.Infof("Site: %s in %d files before, %s in %d files after (%s %% saved).", summary.Bytes(b.Bytes), b.Files, summary.Bytes(a.Bytes), a.Files, r.savedPercent())
 }
 
-// written says whether the secret was stored anywhere.
+// written says whether this run stored the secret in every target.
 func (r *run) written() bool {
-	return slices.ContainsFunc(r.writes, func(w write) bool { return w.err == nil })
+	return len(r.writes) > 0 && !slices.ContainsFunc(r.writes, func(w write) bool { return w.err != nil || w.outcome == outcomeElsewhere })
 }
 
 func (r *run) tier() string { return orElse(r.claims.Tier, "free") }

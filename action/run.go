@@ -24,6 +24,7 @@ const (
 	StateRefreshed State = "refreshed" // a new one
 	StateKept      State = "kept"      // close to its expiry, but no newer one could be had
 	StateExpired   State = "expired"   // it has expired, or the License API refuses it
+	StateExchanged State = "exchanged" // a short-lived one, for the identity of the job
 	StateMissing   State = "missing"   // there is none
 )
 
@@ -57,7 +58,7 @@ const grace = 5 * time.Second
 
 // do is the story of a run: inputs, decision, refresh, then the optimizer while the secret is written, then the report.
 func (r *run) do(ctx context.Context) int {
-	in := Inputs{Input: r.gha.GetInput, Getenv: r.getenv, Environ: r.environ, Self: r.self}
+	in := Inputs{Input: r.gha.GetInput, Getenv: r.getenv, Environ: r.environ, HTTP: r.http, Now: r.now(), Self: r.self}
 	for _, s := range in.Secrets() {
 		r.mask(s)
 	}
@@ -74,7 +75,7 @@ func (r *run) do(ctx context.Context) int {
 	if r.obtainToken(finish); r.exit == exitOK && ctx.Err() == nil {
 		r.use(ctx, finish)
 	} else {
-		r.writeSecret(finish)
+		r.writeSecret(ctx, finish)
 	}
 	r.cancelled(ctx)
 	r.report()
@@ -96,7 +97,12 @@ func withGrace(parent context.Context, d time.Duration) (context.Context, contex
 
 // obtainToken decides about the token in hand and refreshes it when that is due.
 func (r *run) obtainToken(ctx context.Context) {
-	if r.cfg.Token == "" {
+	switch {
+	case r.cfg.Token != "":
+	case r.keyless() && r.cfg.Mode == ModeOptimize:
+		r.exchange(ctx)
+		return
+	default:
 		r.noToken()
 		return
 	}
@@ -109,6 +115,9 @@ func (r *run) obtainToken(ctx context.Context) {
 		r.state = StateFresh
 	case d.Action == refresh.Stop:
 		r.unusable("the license token has expired: " + d.Reason + ": issue a new one with `pageflare-action token issue` and store it in the secret " + r.cfg.SecretName)
+	case r.cfg.Untrusted != "":
+		r.state = StateKept
+		r.gha.Noticef("The token is not refreshed: %s, and such a run must not write secrets.", r.cfg.Untrusted)
 	case r.cfg.Mode == ModeCheck:
 		r.state = StateKept
 		r.gha.Infof("A run would refresh the token now.")
@@ -161,7 +170,7 @@ func (r *run) refresh(ctx context.Context) {
 }
 
 func (r *run) callRefresh(ctx context.Context) (string, error) {
-	api, err := client.New(client.Config{BaseURL: r.cfg.APIURL, HTTP: r.http, UserAgent: userAgent(), Budget: refreshBudget, Now: r.now})
+	api, err := client.New(client.Config{BaseURL: r.cfg.APIURL, HTTP: r.cfg.HTTP, UserAgent: userAgent(), Budget: refreshBudget, Now: r.now})
 	if err != nil {
 		return "", err
 	}
@@ -202,10 +211,11 @@ func (r *run) use(ctx, finish context.Context) {
 	case ModeCheck:
 		r.check(finish)
 	case ModeRefreshOnly:
-		r.writeSecret(finish)
+		r.writeSecret(ctx, finish)
 	default:
+		r.exportToken()
 		written := make(chan struct{})
-		go func() { defer close(written); r.writeSecret(finish) }()
+		go func() { defer close(written); r.writeSecret(ctx, finish) }()
 		err := r.optimize(ctx)
 		<-written
 		r.judge(err)
@@ -236,9 +246,23 @@ func (r *run) judge(err error) {
 		// cancelled says so
 	case err != nil:
 		r.fail(fmt.Sprintf("the site could not be optimized: %v: it is as it was", err))
+	case r.cfg.MaxSize > 0 && r.site.After.Bytes > r.cfg.MaxSize:
+		r.fail(fmt.Sprintf("the optimized site has %d bytes, %d more than max-size allows (%d): see the summary for the largest files",
+			r.site.After.Bytes, r.site.After.Bytes-r.cfg.MaxSize, r.cfg.MaxSize))
 	case r.site.BrokenRefsFailed:
 		r.fail(fmt.Sprintf("the site has %d broken references, and optimizer-args asks to fail then; see the summary", len(r.site.BrokenRefs)))
 		r.exit = r.site.ExitCode
+	}
+}
+
+// exportToken gives the token to the steps that follow, when the user asks for it: masked, and never to a run that others can steer.
+func (r *run) exportToken() {
+	switch {
+	case !r.cfg.ExportToken || r.token == "":
+	case r.cfg.Untrusted != "":
+		r.warn("the token is not exported: " + r.cfg.Untrusted + ", and its later steps may run code of others")
+	default:
+		r.attempt("the environment", func() error { r.gha.SetEnv("PAGEFLARE_TOKEN", r.token); return nil })
 	}
 }
 

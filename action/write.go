@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/sethvargo/go-githubactions"
 
@@ -14,24 +15,30 @@ import (
 // write is what became of the secret in one place.
 type write struct {
 	target  string
-	outcome string // created or updated; empty when it failed
+	outcome string // created, updated or outcomeElsewhere; empty when it failed
 	err     error
 }
 
 // writeSecret stores a refreshed token in every target. It says nothing while the optimizer may be running: problems are reported later. One target
-// that fails does not stop the others, and the old token stays valid whatever happens here.
-func (r *run) writeSecret(ctx context.Context) {
+// that fails does not stop the others, and the old token stays valid whatever happens here. finish ends some time after ctx.
+func (r *run) writeSecret(ctx, finish context.Context) {
 	if r.state != StateRefreshed {
 		return
 	}
 	w, err := r.writer()
 	if err != nil {
-		r.writeFailed(err)
+		r.writeFailed([]error{err})
 		return
 	}
+	defer r.closeWriter(finish, w)
+	r.takeTurn(ctx, finish)
 	var failed []error
 	for _, t := range r.cfg.Targets {
-		outcome, err := w.Write(ctx, t, r.cfg.SecretName, r.token)
+		if r.writtenElsewhere(finish, w, t) {
+			r.writes = append(r.writes, write{target: t.String(), outcome: outcomeElsewhere})
+			continue
+		}
+		outcome, err := w.Write(finish, t, r.cfg.SecretName, r.token)
 		if err != nil {
 			failed = append(failed, err)
 			r.writes = append(r.writes, write{target: t.String(), err: err})
@@ -39,33 +46,57 @@ func (r *run) writeSecret(ctx context.Context) {
 		}
 		r.writes = append(r.writes, write{target: t.String(), outcome: outcome.String()})
 	}
-	r.writeFailed(errors.Join(failed...))
+	r.writeFailed(failed)
+	r.warnOfShadows(w.Shadows(finish, r.cfg.Targets, r.cfg.SecretName))
 }
 
-var errNoGitHubToken = errors.New("there is no github-token: give a fine-grained personal access token with the repository permission " +
-	`"Secrets: read and write" (the job's own GITHUB_TOKEN can never write secrets)`)
+// closeWriter revokes what was made for a GitHub App. Those tokens are in memory only and are never printed; they are not masked,
+// since a mask is a line in the log, and while the optimizer runs the runner takes no commands from there and would print it.
+func (r *run) closeWriter(ctx context.Context, w *secret.Writer) {
+	if err := w.Close(ctx); err != nil {
+		r.warn(err.Error())
+	}
+}
+
+func (r *run) warnOfShadows(shadows []secret.Shadow) {
+	for _, s := range shadows {
+		r.warn(fmt.Sprintf("the secret %s of %s is not what jobs of this repository see: the one of %s is nearer; remove that, or name it in secret-targets",
+			r.cfg.SecretName, s.Target, s.By))
+	}
+}
+
+var errNoCredential = errors.New("there is no github-token: give a fine-grained personal access token with the repository permission " +
+	`"Secrets: read and write", or app-id and app-private-key of a GitHub App that has it (the job's own GITHUB_TOKEN can never write secrets)`)
 
 func (r *run) writer() (*secret.Writer, error) {
-	if r.cfg.GitHubToken == "" {
-		return nil, errNoGitHubToken
+	if r.cfg.GitHubToken == "" && r.cfg.App == nil {
+		return nil, errNoCredential
 	}
 	if r.cfg.Repo == (secret.Repo{}) {
 		return nil, errors.New("GITHUB_REPOSITORY is not set: run this in a workflow")
 	}
-	api, err := secret.NewClient(secret.Config{
-		APIURL: r.cfg.GitHubAPI, Token: r.cfg.GitHubToken, HTTP: r.http, UserAgent: userAgent(), Now: r.now, Rand: rand.Reader,
+	return secret.NewWriter(secret.WriterConfig{
+		API: secret.Config{
+			APIURL: r.cfg.GitHubAPI, Token: r.cfg.GitHubToken, HTTP: r.cfg.HTTP, UserAgent: userAgent(), Now: r.now, Rand: rand.Reader,
+		},
+		App: r.cfg.App, Repo: r.cfg.Repo, RepoID: r.cfg.RepoID, Rand: r.rand,
 	})
-	if err != nil {
-		return nil, err
-	}
-	return secret.NewWriter(api, r.cfg.Repo, r.rand), nil
 }
 
-func (r *run) writeFailed(err error) {
-	if err == nil {
+func (r *run) writeFailed(failed []error) {
+	if len(failed) == 0 {
 		return
 	}
-	text := fmt.Sprintf("the new token was not stored: %v; this run uses it, and the old one in the secret stays valid until it expires", err)
+	where := ""
+	if len(failed) < len(r.writes) {
+		where = " everywhere"
+	}
+	reasons := make([]string, len(failed))
+	for i, err := range failed {
+		reasons[i] = err.Error()
+	}
+	text := fmt.Sprintf("the new token was not stored%s: %s; this run uses it, and the old one in the secret stays valid until it expires",
+		where, strings.Join(reasons, "; and "))
 	if r.cfg.FailOn == FailAny {
 		r.fail(text)
 		return
@@ -80,17 +111,33 @@ func (r *run) check(ctx context.Context) {
 		r.warn("a refreshed token could not be stored: " + err.Error())
 		return
 	}
-	for _, t := range r.cfg.Targets {
-		updated, found, err := w.UpdatedAt(ctx, t, r.cfg.SecretName)
-		switch {
-		case err != nil:
-			r.warn(fmt.Sprintf("a refreshed token could not be stored: %v", err))
-		case found:
-			r.gha.Infof("Secret %s, %s: was last written on %s.", r.cfg.SecretName, t, day(updated))
-		default:
-			r.gha.Infof("Secret %s, %s: is not there, or github-token cannot see it.", r.cfg.SecretName, t)
+	defer r.closeWriter(ctx, w)
+	for _, f := range w.Check(ctx, r.cfg.Targets, r.cfg.SecretName) {
+		if f.Err != nil {
+			r.warn(fmt.Sprintf("a refreshed token could not be stored: %v", f.Err))
+			continue
 		}
+		r.gha.Infof("Secret %s, %s: %s.", r.cfg.SecretName, f.Target, finding(f))
 	}
+	r.warnOfShadows(w.Shadows(ctx, r.cfg.Targets, r.cfg.SecretName))
+	r.warnOfShadows(w.EnvironmentShadows(ctx, r.cfg.Targets, r.cfg.SecretName))
+}
+
+// finding says in words what a check found out about a target.
+func finding(f secret.Finding) string {
+	text := "may be written"
+	if !f.Proven {
+		text = "may be read; whether it may be written shows only when it is"
+	}
+	switch {
+	case f.Exists && f.Access != "":
+		text += fmt.Sprintf("; was last written on %s; who may read it: %s", day(f.UpdatedAt), f.Access)
+	case f.Exists:
+		text += "; was last written on " + day(f.UpdatedAt)
+	case f.Known:
+		text += "; is not there yet"
+	}
+	return text
 }
 
 // stopCommands makes the runner take nothing for a command until the word it returns.

@@ -1,41 +1,49 @@
 package githubtest
 
-import (
-	"net/http"
-	"strings"
-)
+import "net/http"
 
-// repository answers
+// repository answers with its description.
+func (s *Server) repository(req *request) answer {
+	return answerJSON(http.StatusOK, describe(req.place.repo))
+}
+
+// described is
 //
 //	{"id":1,"name":"site","full_name":"acme/site","private":true,"owner":{"login":"acme"}}
-func (s *Server) repository(repo Repository, _ *request) answer {
-	type owner struct {
-		Login string `json:"login"`
+type described struct {
+	ID       int64  `json:"id"`
+	Name     string `json:"name"`
+	FullName string `json:"full_name"`
+	Private  bool   `json:"private"`
+	Owner    owner  `json:"owner"`
+}
+
+type owner struct {
+	Login string `json:"login"`
+}
+
+func describe(repo Repository) described {
+	return described{repo.ID, repo.Name, repo.fullName(), !repo.Public, owner{repo.Owner}}
+}
+
+// listEnvironments answers
+//
+//	{"total_count":1,"environments":[{"name":"prod"}]}
+func (s *Server) listEnvironments(req *request) answer {
+	type environment struct {
+		Name string `json:"name"`
 	}
-	return answerJSON(http.StatusOK, struct {
-		ID       int64  `json:"id"`
-		Name     string `json:"name"`
-		FullName string `json:"full_name"`
-		Private  bool   `json:"private"`
-		Owner    owner  `json:"owner"`
-	}{repo.ID, repo.Name, repo.fullName(), !repo.Public, owner{repo.Owner}})
-}
-
-// visible finds a repository; one that the token may not see is as good as none.
-func (s *Server) visible(token Token, owner, name string) (Repository, bool) {
-	repo, ok := s.find(owner + "/" + name)
-	return repo, ok && token.sees(repo)
-}
-
-func (s *Server) find(fullName string) (Repository, bool) {
-	for _, repo := range s.cfg.Repositories {
-		if repo.is(fullName) {
-			return repo, true
-		}
+	all := make([]environment, 0, len(req.place.repo.Environments))
+	for _, name := range req.place.repo.Environments {
+		all = append(all, environment{name})
 	}
-	return Repository{}, false
+	shown, header, err := s.page(req, len(all))
+	if err != nil {
+		return invalid(err.Error())
+	}
+	a := answerJSON(http.StatusOK, struct {
+		TotalCount   int           `json:"total_count"`
+		Environments []environment `json:"environments"`
+	}{len(all), all[shown.from:shown.to]})
+	return a.with(header)
 }
-
-func (r Repository) fullName() string { return r.Owner + "/" + r.Name }
-
-func (r Repository) is(fullName string) bool { return strings.EqualFold(r.fullName(), fullName) }

@@ -3,25 +3,60 @@ package githubtest
 import (
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 )
 
-// route is one thing that can be asked: how, where, and what right a token needs for it.
+// route is one thing that can be asked: how, where, who may ask, and what right a token needs for it.
 type route struct {
 	method     string
 	path       string
-	permission string // "" for any token that sees the repository
+	who        caller
+	permission string // "" for any token that sees the place
 	level      string
-	handle     func(*Server, Repository, *request) answer
+	paged      bool // takes page and per_page; no other route takes a query
+	handle     func(*Server, *request) answer
 }
+
+// caller is the kind of credential that a route takes.
+type caller int
+
+const (
+	byToken        caller = iota // any token
+	byApp                        // the JWT that an App signs
+	byInstallation               // the token of an installation
+)
 
 // routes lists every route with its guard; the first that fits counts.
 func routes() []route {
+	all := []route{
+		{"GET", "/repos/{owner}/{repo}", byToken, "", "", false, (*Server).repository},
+		{"GET", "/repos/{owner}/{repo}/environments", byToken, "actions", "read", true, (*Server).listEnvironments},
+
+		{"GET", "/repos/{owner}/{repo}/installation", byApp, "", "", false, (*Server).repositoryInstallation},
+		{"GET", "/orgs/{org}/installation", byApp, "", "", false, (*Server).organizationInstallation},
+		{"POST", "/app/installations/{installation}/access_tokens", byApp, "", "", false, (*Server).mintToken},
+		{"DELETE", "/installation/token", byInstallation, "", "", false, (*Server).revokeToken},
+	}
+	return slices.Concat(all,
+		secretsAt("/repos/{owner}/{repo}/actions/secrets", "secrets", "read"),
+		secretsAt("/repos/{owner}/{repo}/environments/{environment}/secrets", "environments", "read"),
+		secretsAt("/repositories/{id}/environments/{environment}/secrets", "environments", "read"),
+		secretsAt("/repos/{owner}/{repo}/dependabot/secrets", "dependabot_secrets", "read"),
+		secretsAt("/repos/{owner}/{repo}/codespaces/secrets", "codespaces_secrets", "write"),
+		secretsAt("/orgs/{org}/actions/secrets", "organization_secrets", "read"),
+		secretsAt("/orgs/{org}/dependabot/secrets", "organization_dependabot_secrets", "read"),
+		secretsAt("/orgs/{org}/codespaces/secrets", "organization_codespaces_secrets", "write"),
+	)
+}
+
+// secretsAt lists the routes of one kind of store; toRead is the level that reading needs.
+func secretsAt(path, permission, toRead string) []route {
 	return []route{
-		{"GET", "/repos/{owner}/{repo}", "", "", (*Server).repository},
-		{"GET", "/repos/{owner}/{repo}/actions/secrets/public-key", "secrets", "read", (*Server).publicKey},
-		{"GET", "/repos/{owner}/{repo}/actions/secrets/{name}", "secrets", "read", (*Server).getSecret},
-		{"PUT", "/repos/{owner}/{repo}/actions/secrets/{name}", "secrets", "write", (*Server).putSecret},
+		{"GET", path + "/public-key", byToken, permission, toRead, false, (*Server).publicKey},
+		{"GET", path + "/{name}", byToken, permission, toRead, false, (*Server).getSecret},
+		{"PUT", path + "/{name}", byToken, permission, "write", false, (*Server).putSecret},
+		{"GET", path + "/{name}/repositories", byToken, permission, toRead, true, (*Server).selectedRepositories},
 	}
 }
 
@@ -31,21 +66,18 @@ func (s *Server) answer(req *request) answer {
 	if a, ok := malformed(req); !ok {
 		return a
 	}
-	token, ok := s.identify(req)
-	if !ok {
-		return refuse(http.StatusUnauthorized, "Bad credentials")
+	found, known := findRoute(req)
+	if a, ok := s.identify(req, found.who); !ok {
+		return a
 	}
-	req.token = token
-	found, ok := findRoute(req)
-	if !ok {
+	if !known {
 		s.fault("unknown route: %s %s", req.Method, req.URL.RequestURI())
 		return notFound()
 	}
-	repo, ok := s.visible(token, req.values["owner"], req.values["repo"])
-	if !ok {
+	if !s.locate(req, found.path) {
 		return notFound()
 	}
-	return s.guarded(found, repo, req)
+	return s.guarded(found, req)
 }
 
 // malformed checks what every request to the API must have, whatever it asks for.
@@ -63,19 +95,33 @@ func malformed(req *request) (answer, bool) {
 	return answer{}, true
 }
 
-// findRoute matches segment by segment on the escaped path, so that only a client that escapes can name odd things. None of
-// the routes takes a query: one can only come from an unescaped "?".
+// findRoute matches segment by segment on the escaped path, so that only a client that escapes can name odd things. A query
+// where none is taken can only come from an unescaped "?".
 func findRoute(req *request) (route, bool) {
-	if !req.inBase || req.URL.RawQuery != "" || req.URL.ForceQuery {
+	if !req.inBase {
 		return route{}, false
 	}
 	for _, r := range routes() {
-		if values, ok := match(r.path, req.path); ok && r.method == req.Method {
-			req.values = values
-			return r, true
+		values, ok := match(r.path, req.path)
+		if !ok || r.method != req.Method || !r.takesQuery(req.URL) {
+			continue
 		}
+		req.values = values
+		return r, true
 	}
 	return route{}, false
+}
+
+func (r route) takesQuery(u *url.URL) bool {
+	if !r.paged {
+		return u.RawQuery == "" && !u.ForceQuery
+	}
+	for name := range u.Query() {
+		if name != "page" && name != "per_page" {
+			return false
+		}
+	}
+	return true
 }
 
 func match(pattern, path string) (map[string]string, bool) {
@@ -101,14 +147,21 @@ func match(pattern, path string) (map[string]string, bool) {
 	return values, true
 }
 
-func (s *Server) guarded(r route, repo Repository, req *request) answer {
-	if r.permission == "" {
-		return r.handle(s, repo, req)
+func (s *Server) guarded(r route, req *request) answer {
+	var a answer
+	switch {
+	case r.permission == "":
+		a = r.handle(s, req)
+	case req.token.may(r.permission, r.level):
+		a = r.handle(s, req)
+	default:
+		a = req.token.forbidden()
 	}
-	a := req.token.forbidden()
-	if req.token.may(r.permission, r.level) {
-		a = r.handle(s, repo, req)
+	if r.permission != "" {
+		a.header.Set("X-Accepted-GitHub-Permissions", r.permission+"="+r.level)
 	}
-	a.header.Set("X-Accepted-GitHub-Permissions", r.permission+"="+r.level)
+	if req.token.Scopes != nil {
+		a.header.Set("X-OAuth-Scopes", strings.Join(req.token.Scopes, ", "))
+	}
 	return a
 }

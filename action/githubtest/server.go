@@ -1,8 +1,9 @@
 // Package githubtest is a strict fake of the GitHub REST API on loopback, for tests and for the demo. It refuses what GitHub
 // refuses, and some of what GitHub is patient with, so that a careless client is found here and not by a user.
 //
-// server.go carries a request from the wire to its answer, routes.go lists what can be asked and who may ask, secrets.go
-// keeps secrets, fault.go breaks answers on demand. What a client makes of the answers is decided in action/secret.
+// server.go carries a request from the wire to its answer, routes.go lists what can be asked and who may ask, place.go finds
+// what a path names, secrets.go and access.go keep secrets, app.go and installation.go are for GitHub Apps, fault.go breaks
+// answers on demand. What a client makes of the answers is decided in action/secret.
 package githubtest
 
 import (
@@ -21,11 +22,18 @@ const maxBody = 1 << 20
 
 // Config says what the fake GitHub holds at its start.
 type Config struct {
-	Repositories []Repository
-	Tokens       []Token
-	BasePath     string           // optional; "/api/v3" makes it look like GitHub Enterprise Server
-	Now          func() time.Time // optional; the system's clock
-	Rand         io.Reader        // optional; makes the key pairs; the system's randomness
+	Repositories  []Repository
+	Organizations []string // logins
+	Tokens        []Token
+	Apps          []App
+
+	// Which forms of the path to the secrets of environments are missing: GitHub Enterprise Server before 3.8 has only the
+	// old one (/repositories/{id}/…), and the new one (/repos/{owner}/{repo}/…) may be all that is left some day.
+	NoOldEnvironmentPaths, NoNewEnvironmentPaths bool
+
+	BasePath string           // optional; "/api/v3" makes it look like GitHub Enterprise Server
+	Now      func() time.Time // optional; the system's clock
+	Rand     io.Reader        // optional; makes the key pairs; the system's randomness
 }
 
 // A Repository is one that the fake GitHub knows. Names match in any case.
@@ -33,6 +41,8 @@ type Repository struct {
 	ID          int64
 	Owner, Name string
 	Public      bool
+
+	Environments []string // names; they match in any case
 }
 
 // A Request is one that was answered. Bodies, headers and tokens are not kept.
@@ -51,6 +61,7 @@ type Server struct {
 
 	mu       sync.Mutex
 	stores   map[string]*store // by the path that owns them: "repos/acme/site/actions"
+	minted   []*minted         // installation tokens
 	requests []Request
 	faults   []string
 	planned  []*plan
@@ -115,6 +126,8 @@ type request struct {
 	body   []byte
 	values map[string]string // of the route's {parts}
 	token  Token
+	app    *App // set when the request was signed by an App instead of having a token
+	place  place
 }
 
 // serve reads the request in full before anything else: only then does net/http notice a client that leaves.

@@ -16,7 +16,7 @@ import (
 // Config is what a client of the GitHub API needs.
 type Config struct {
 	APIURL    string           // required; GITHUB_API_URL: https://api.github.com or https://ghe.example/api/v3
-	Token     Token            // required
+	Token     Token            // required, but for a Writer with an App
 	HTTP      *http.Client     // required; only its Transport is used
 	UserAgent string           // required; GitHub refuses requests without one
 	Now       func() time.Time // required
@@ -28,10 +28,10 @@ type Config struct {
 	Timeout time.Duration
 }
 
-// NewClient makes a client of the GitHub API that sends its token to the host of APIURL only, whatever redirects say, reads
+// newClient makes a client of the GitHub API that sends its token to the host of APIURL only, whatever redirects say, reads
 // answers of a bounded size, and retries what is worth it (see retrier). A wait never goes past the deadline of the call's
 // context, and may be an hour long when it has none.
-func NewClient(cfg Config) (*github.Client, error) {
+func newClient(cfg Config) (*github.Client, error) {
 	base, urlErr := parseAPIURL(cfg.APIURL)
 	if err := errors.Join(urlErr, cfg.Token.check(), cfg.check()); err != nil {
 		return nil, err
@@ -50,6 +50,12 @@ func NewClient(cfg Config) (*github.Client, error) {
 	client.BaseURL = base
 	client.UserAgent = cfg.UserAgent
 	return client, nil
+}
+
+// withoutToken checks all but the token.
+func (cfg Config) withoutToken() error {
+	_, err := parseAPIURL(cfg.APIURL)
+	return errors.Join(err, cfg.check())
 }
 
 // check says which required field was forgotten; a mistake of the program, not of its user.

@@ -26,7 +26,7 @@ func TestTheAPIAddressWorksWithAndWithoutTrailingSlashes(t *testing.T) {
 				client := w.config(t, goodToken)
 				client.APIURL += tail
 				w.writer = newWriter(t, client)
-				if got, err := w.write(t.Context()); err != nil || got != secret.Created {
+				if got, err := w.write(t); err != nil || got != secret.Created {
 					t.Errorf("Write(%s) = %v, %v, want created", client.APIURL, got, err)
 				}
 			})
@@ -41,8 +41,8 @@ func TestAClientThatCannotWorkIsNotMade(t *testing.T) {
 			APIURL: "https://api.github.com", Token: goodToken, HTTP: newHTTP(t), UserAgent: "x", Now: newClock().Now, Rand: zero{},
 		}
 	}
-	if _, err := secret.NewClient(good()); err != nil {
-		t.Fatalf("NewClient(good) = %v", err)
+	if _, err := secret.NewWriter(writerConfig(good())); err != nil {
+		t.Fatalf("NewWriter(good) = %v", err)
 	}
 	for about, tc := range map[string]struct {
 		spoil func(*secret.Config)
@@ -64,19 +64,19 @@ func TestAClientThatCannotWorkIsNotMade(t *testing.T) {
 			t.Parallel()
 			cfg := good()
 			tc.spoil(&cfg)
-			_, err := secret.NewClient(cfg)
+			_, err := secret.NewWriter(writerConfig(cfg))
 			if err == nil || !strings.Contains(err.Error(), tc.want) {
-				t.Fatalf("NewClient(%s) = %v, want an error with %q", about, err, tc.want)
+				t.Fatalf("NewWriter(%s) = %v, want an error with %q", about, err, tc.want)
 			}
 			if strings.Contains(err.Error(), goodToken) || strings.Contains(err.Error(), "pass-word") {
-				t.Errorf("NewClient(%s) = %v, which tells a secret", about, err)
+				t.Errorf("NewWriter(%s) = %v, which tells a secret", about, err)
 			}
 		})
 	}
-	_, err := secret.NewClient(secret.Config{})
+	_, err := secret.NewWriter(writerConfig(secret.Config{}))
 	for _, want := range []string{"api url", "github-token", "must be set"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("NewClient(nothing) = %v, want every fault, also %q", err, want)
+			t.Errorf("NewWriter(nothing) = %v, want every fault, also %q", err, want)
 		}
 	}
 }
@@ -89,7 +89,7 @@ func TestARenamedRepositoryIsFollowedOnTheSameHost(t *testing.T) {
 		Header: map[string]string{"Location": w.github.URL() + "/repos/acme/open/actions/secrets/" + name},
 	})
 	w.github.FailNext("PUT /repos/acme/open/actions/secrets/"+name, githubtest.Fault{Status: http.StatusCreated, Body: "{}"})
-	if got, err := w.write(t.Context()); err != nil || got != secret.Created {
+	if got, err := w.write(t); err != nil || got != secret.Created {
 		t.Errorf("Write(redirected) = %v, %v, want created", got, err)
 	}
 	want := []string{"GET public-key 200", "PUT PAGEFLARE_TOKEN 307", "PUT /repos/acme/open/actions/secrets/PAGEFLARE_TOKEN 201"}
@@ -111,7 +111,7 @@ func TestTheTokenGoesToNoOtherHost(t *testing.T) {
 		"another scheme": "https://" + host + "/x",
 	} {
 		w.github.FailNext("GET /public-key", githubtest.Fault{Status: http.StatusFound, Header: map[string]string{"Location": to}})
-		_, err := w.write(t.Context())
+		_, err := w.write(t)
 		if err == nil || !strings.Contains(err.Error(), "refused to send the token to another host") {
 			t.Errorf("Write(redirect to %s) = %v, want it refused", about, err)
 		}
@@ -131,7 +131,7 @@ func TestAnEndlessRedirectEnds(t *testing.T) {
 		Status: http.StatusFound, Times: -1,
 		Header: map[string]string{"Location": w.github.URL() + "/repos/acme/site/actions/secrets/public-key"},
 	})
-	if _, err := w.write(t.Context()); err == nil || !strings.Contains(err.Error(), "stopped after 10 redirects") {
+	if _, err := w.write(t); err == nil || !strings.Contains(err.Error(), "stopped after 10 redirects") {
 		t.Errorf("Write(endless redirect) = %v, want an error", err)
 	}
 }

@@ -56,11 +56,16 @@ func (w *Writer) explain(act string, target Target, name string, err error) *Err
 	e := &Error{Act: act, Target: target.place(w.repo), Name: name}
 	var limit *limitError
 	var answer *github.ErrorResponse
+	var app *appError
 	switch {
+	case errors.As(err, &app):
+		e.Status, e.Needed, e.Message, e.Remedy = app.status, app.needed, app.message, app.remedy
 	case errors.As(err, &limit):
 		e.limited(limit)
 	case errors.As(err, &answer):
-		e.answered(answer, target.permission(), w.repo)
+		e.answered(answer, target, w)
+	case errors.Is(err, errNewElsewhere):
+		e.Message, e.Err = err.Error(), err
 	default:
 		e.unanswered(err)
 	}
@@ -73,34 +78,41 @@ func (e *Error) limited(limit *limitError) {
 	e.Remedy = fmt.Sprintf("try again after %s, which is too late for this run", limit.until.UTC().Format(time.RFC3339))
 }
 
-func (e *Error) answered(answer *github.ErrorResponse, needs permission, repo Repo) {
+func (e *Error) answered(answer *github.ErrorResponse, target Target, w *Writer) {
 	e.Status = answer.Response.StatusCode
 	e.Message = fmt.Sprintf("GitHub refused (%d): %s", e.Status, words(answer))
 	switch {
+	case e.Status == http.StatusUnauthorized && w.byApp:
+		e.Remedy = "the token that was made for the GitHub App is no longer good: run the job again"
 	case e.Status == http.StatusUnauthorized:
 		e.Remedy = "github-token is invalid or expired: make a new one and store it again"
 	case e.Status == http.StatusForbidden:
 		e.Needed = plain(answer.Response.Header.Get("X-Accepted-GitHub-Permissions"))
-		e.Remedy = e.forbidden(answer.Message, needs)
+		e.Remedy = e.forbidden(answer.Message, target, w)
 	case e.Status == http.StatusNotFound:
-		e.Remedy = fmt.Sprintf("%s does not exist or the token cannot see it: let the fine-grained token reach this "+
-			`repository, or give a classic token the scope "repo"`, repo)
+		e.Remedy = target.unseen(w.repo, w.byApp)
 	case e.Status >= http.StatusInternalServerError:
 		e.Message = fmt.Sprintf("GitHub has trouble (%d): %s", e.Status, words(answer))
 		e.Remedy = "try again later; https://www.githubstatus.com tells more"
 	}
 }
 
-// forbidden tells the job's own GITHUB_TOKEN, for which no setting helps, from a token that lacks a right.
-func (e *Error) forbidden(message string, needs permission) string {
+// forbidden tells the job's own GITHUB_TOKEN, for which no setting helps, from a token that lacks a right. GitHub speaks of an
+// integration for the tokens of Apps alike, and nothing else tells the two apart.
+func (e *Error) forbidden(message string, target Target, w *Writer) string {
+	k := target.of()
+	integration := strings.HasPrefix(message, "Resource not accessible by integration")
 	switch {
-	case strings.HasPrefix(message, "Resource not accessible by integration"):
-		return "the job's own GITHUB_TOKEN can never write secrets: give github-token a fine-grained token with the " +
-			needs.title + ", or the token of a GitHub App that has it"
+	case integration && w.byApp:
+		return fmt.Sprintf("the GitHub App needs %s: give it the %s, and accept the change in its installation", e.needed(k.permission), k.title())
+	case integration:
+		return fmt.Sprintf("the job's own GITHUB_TOKEN can never write secrets, and the token of a GitHub App needs %s: give github-token a "+
+			"fine-grained token with the %s, or set app-id and app-private-key of a GitHub App that has it", e.needed(k.permission), k.title())
 	case strings.HasPrefix(message, "Resource not accessible"):
-		return fmt.Sprintf("the token needs %s: give the fine-grained token the %s", e.needed(needs), needs.title)
+		return fmt.Sprintf("the token needs %s: give the fine-grained token the %s", e.needed(k.permission), k.title())
 	}
-	return "see that the token's owner may administer this repository, and that the organization allows the token"
+	return fmt.Sprintf("see that the token's owner may administer the %s, that a classic token has the scope %q, and that the organization "+
+		"allows the token", k.scope, k.classic())
 }
 
 // needed prefers GitHub's own words, but not those for reading the public key: the write that follows needs more.

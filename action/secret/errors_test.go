@@ -39,8 +39,9 @@ func TestRefusalsSayWhatToDo(t *testing.T) {
 		},
 		"the job's own token": {
 			"token-of-the-job", 403, "secrets=read",
-			"GitHub refused (403): Resource not accessible by integration; the job's own GITHUB_TOKEN can never write secrets: " +
-				"give github-token a fine-grained token with the " + repoPermission + ", or the token of a GitHub App that has it",
+			"GitHub refused (403): Resource not accessible by integration; the job's own GITHUB_TOKEN can never write secrets, " +
+				"and the token of a GitHub App needs secrets=write: give github-token a fine-grained token with the " + repoPermission +
+				", or set app-id and app-private-key of a GitHub App that has it",
 		},
 		"a token that cannot see the repository": {
 			"token-of-others", 404, "",
@@ -52,7 +53,7 @@ func TestRefusalsSayWhatToDo(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
 			w.writer = w.writerAs(t, tc.token)
-			_, err := w.write(t.Context())
+			_, err := w.write(t)
 			var got *secret.Error
 			if !errors.As(err, &got) {
 				t.Fatalf("Write = %v, want an *Error", err)
@@ -73,7 +74,7 @@ func TestAPermissionThatWeDidNotExpectIsNamedAsGitHubNamesIt(t *testing.T) {
 	w.github.FailNext("PUT /"+name, githubtest.Fault{
 		Status: 403, Header: header("X-Accepted-GitHub-Permissions", "organization_secrets=write"),
 	})
-	_, err := w.write(t.Context())
+	_, err := w.write(t)
 	if err == nil || !strings.Contains(err.Error(), "the token needs organization_secrets=write") {
 		t.Errorf("Write = %v, want GitHub's own name of the permission", err)
 	}
@@ -99,7 +100,7 @@ func TestNoErrorTellsTheTokenOrTheValue(t *testing.T) {
 				t.Parallel()
 				w := newWorld(t)
 				w.github.FailNext(request, fault)
-				_, err := w.write(t.Context())
+				_, err := w.write(t)
 				if err == nil {
 					t.Fatal("Write = nil, want an error")
 				}

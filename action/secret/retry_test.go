@@ -59,7 +59,7 @@ func TestWhatIsWorthAnotherTry(t *testing.T) {
 				t.Parallel()
 				w := newWorld(t)
 				w.github.FailNext(request, tc.fault(w.clock.Now()))
-				if got, err := w.write(t.Context()); err != nil || got == 0 {
+				if got, err := w.write(t); err != nil || got == 0 {
 					t.Fatalf("Write = %v, %v, want it to pass in the end", got, err)
 				}
 				if diff := cmp.Diff(tc.waits, w.clock.slept); diff != "" {
@@ -124,7 +124,7 @@ func TestWhatIsFinalAtOnce(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
 			w.github.FailNext("GET /public-key", tc.Fault)
-			if got, err := w.write(t.Context()); err == nil || !strings.Contains(err.Error(), tc.want) {
+			if got, err := w.write(t); err == nil || !strings.Contains(err.Error(), tc.want) {
 				t.Errorf("Write(%s) = %v, %v, want an error with %q", about, got, err, tc.want)
 			}
 			if got := w.asked(); len(got) != 1 || len(w.clock.slept) > 0 {
@@ -138,7 +138,7 @@ func TestServerErrorsEndAfterFiveTries(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.github.FailNext("GET /public-key", githubtest.Fault{Status: 500, Times: -1})
-	_, err := w.write(t.Context())
+	_, err := w.write(t)
 	if err == nil || !strings.Contains(err.Error(), "GitHub has trouble (500): Internal Server Error; try again later") {
 		t.Errorf("Write = %v, want GitHub's trouble", err)
 	}
@@ -159,7 +159,7 @@ func TestALimitThatOutlastsTheDeadlineIsReportedAtOnce(t *testing.T) {
 	})
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Minute)
 	defer cancel()
-	_, err := w.write(ctx)
+	_, err := w.writeIn(t, ctx)
 	var failed *secret.Error
 	if !errors.As(err, &failed) || failed.Status != 403 || !failed.RetryAt.Equal(until) {
 		t.Fatalf("Write = %#v, want an *Error that says %v", err, until)
@@ -173,7 +173,7 @@ func TestALimitThatOutlastsTheDeadlineIsReportedAtOnce(t *testing.T) {
 	}
 
 	// The limit was one answer's, and the client asks again when it is told to: go-github alone would refuse by itself.
-	if got, err := w.write(t.Context()); err != nil || got != secret.Created {
+	if got, err := w.write(t); err != nil || got != secret.Created {
 		t.Errorf("the next Write = %v, %v, want created", got, err)
 	}
 }
@@ -185,7 +185,7 @@ func TestACallThatSpendsTheLimitDoesNotStopTheNext(t *testing.T) {
 	w.github.FailNext("GET /public-key", githubtest.Fault{
 		Header: map[string]string{"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": reset, "X-RateLimit-Limit": "1000"},
 	})
-	if got, err := w.write(t.Context()); err != nil || got != secret.Created {
+	if got, err := w.write(t); err != nil || got != secret.Created {
 		t.Errorf("Write = %v, %v, want GitHub to decide on the next call", got, err)
 	}
 }
@@ -205,7 +205,7 @@ func TestALimitBeyondAllReasonIsReportedAtOnce(t *testing.T) {
 			w.github.FailNext("GET /public-key", githubtest.Fault{Status: 429, Header: limit})
 			ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 			defer cancel()
-			_, err := w.write(ctx)
+			_, err := w.writeIn(t, ctx)
 			var failed *secret.Error
 			if !errors.As(err, &failed) || failed.RetryAt.Before(w.clock.Now().Add(time.Hour)) || len(w.clock.slept) > 0 {
 				t.Errorf("Write = %v after waits %v, want the limit at once", err, w.clock.slept)
@@ -220,7 +220,7 @@ func TestATroubleThatOutlastsTheDeadlineIsReportedAtOnce(t *testing.T) {
 	w.github.FailNext("GET /public-key", githubtest.Fault{Status: 503, Header: header("Retry-After", "3600")})
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Minute)
 	defer cancel()
-	_, err := w.write(ctx)
+	_, err := w.writeIn(t, ctx)
 	if err == nil || !strings.Contains(err.Error(), "GitHub has trouble (503)") || len(w.clock.slept) > 0 {
 		t.Errorf("Write = %v after waits %v, want GitHub's trouble at once", err, w.clock.slept)
 	}
@@ -233,11 +233,11 @@ func TestAnAnswerThatNeverComesIsGivenUpAndAskedForAgain(t *testing.T) {
 	cfg.Timeout = 100 * time.Millisecond
 	w.writer = newWriter(t, cfg)
 	w.github.FailNext("GET /public-key", githubtest.Fault{Hold: make(chan struct{})})
-	if got, err := w.write(t.Context()); err != nil || got != secret.Created {
+	if got, err := w.write(t); err != nil || got != secret.Created {
 		t.Errorf("Write(first answer never comes) = %v, %v, want created", got, err)
 	}
 	w.github.FailNext("GET /public-key", githubtest.Fault{Hold: make(chan struct{}), Times: -1})
-	if _, err := w.write(t.Context()); err == nil || !strings.Contains(err.Error(), "no answer in time (100ms)") {
+	if _, err := w.write(t); err == nil || !strings.Contains(err.Error(), "no answer in time (100ms)") {
 		t.Errorf("Write(no answer ever comes) = %v, want it given up", err)
 	}
 }
@@ -259,7 +259,7 @@ func TestACancelledWriteEndsAtOnce(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			plan(w, cancel)
-			_, err := w.write(ctx)
+			_, err := w.writeIn(t, ctx)
 			if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "stopped before GitHub had answered") {
 				t.Errorf("Write(cancelled) = %v, want it stopped", err)
 			}
@@ -277,14 +277,14 @@ func TestTheSystemsTimerWaitsAndHearsTheContext(t *testing.T) {
 	cfg.Sleep = nil
 	w.writer = newWriter(t, cfg)
 	w.github.FailNext("GET /public-key", githubtest.Fault{Status: 503, Header: header("Retry-After", "1")})
-	if got, err := w.write(t.Context()); err != nil || got != secret.Created {
+	if got, err := w.write(t); err != nil || got != secret.Created {
 		t.Errorf("Write = %v, %v, want created", got, err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cfg.Rand = readerFunc(func(p []byte) (int, error) { cancel(); return len(p), nil }) // asked when a wait is about to begin
 	w.writer = newWriter(t, cfg)
 	w.github.FailNext("GET /public-key", githubtest.Fault{Status: 503, Header: header("Retry-After", "3600")})
-	if _, err := w.write(ctx); !errors.Is(err, context.Canceled) {
+	if _, err := w.writeIn(t, ctx); !errors.Is(err, context.Canceled) {
 		t.Errorf("Write(cancelled while it waits) = %v, want context.Canceled", err)
 	}
 }
@@ -300,7 +300,7 @@ func TestWaitsAreSpreadButNeverShortened(t *testing.T) {
 	cfg.Rand = ones{}
 	w.writer = newWriter(t, cfg)
 	w.github.FailNext("GET /public-key", githubtest.Fault{Status: 429, Header: header("Retry-After", "64")})
-	if _, err := w.write(t.Context()); err != nil {
+	if _, err := w.write(t); err != nil {
 		t.Fatalf("Write: %v", err)
 	}
 	if got := w.clock.slept[0]; got <= 64*time.Second || got > 80*time.Second {
@@ -328,7 +328,7 @@ func TestACertificateThatIsNotTrustedIsNotTriedAgain(t *testing.T) {
 	cfg := w.config(t, goodToken)
 	cfg.APIURL = server.URL
 	w.writer = newWriter(t, cfg)
-	_, err := w.write(t.Context())
+	_, err := w.write(t)
 	if err == nil || !strings.Contains(err.Error(), "certificate") || len(w.clock.slept) > 0 {
 		t.Errorf("Write(unknown certificate) = %v after waits %v, want it refused at once", err, w.clock.slept)
 	}
@@ -351,7 +351,7 @@ func TestAHostThatIsNotKnownIsNotTriedAgain(t *testing.T) {
 				APIURL: "https://ghe.example/api/v3", Token: goodToken, UserAgent: "x", Now: c.Now, Rand: zero{}, Sleep: c.Sleep,
 				HTTP: &http.Client{Transport: tripper(func() error { return lookup })},
 			})
-			_, err := writer.Write(t.Context(), secret.RepositoryTarget{}, name, value)
+			_, err := writer.Write(t.Context(), target(t, "repository"), name, value)
 			want := "no usable answer from GitHub: lookup ghe.example: lookup; check the network, the proxy and the address"
 			if !errors.Is(err, lookup) || !strings.Contains(err.Error(), want) || len(c.slept) != tc.waits {
 				t.Errorf("Write = %v after waits %v, want %d waits", err, c.slept, tc.waits)

@@ -1,54 +1,48 @@
 package secret
 
 import (
-	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
-
-	"github.com/google/go-github/v60/github"
+	"unicode/utf8"
 )
 
-// A Target is one kind of place that keeps secrets; ParseTargets makes them. Each kind is a small type that knows its API
-// calls, what a token needs for them, and how people call it.
-type Target interface {
-	// String gives the target as the input secret-targets spells it.
-	String() string
-
-	// place names the target for messages: "repository acme/site".
-	place(Repo) string
-	// permission is what a token needs to write here.
-	permission() permission
-	publicKey(context.Context, *github.Client, Repo) (*github.PublicKey, *github.Response, error)
-	read(ctx context.Context, api *github.Client, repo Repo, name string) (*github.Secret, *github.Response, error)
-	put(context.Context, *github.Client, Repo, *github.EncryptedSecret) (*github.Response, error)
+// A Target is a place that keeps secrets; ParseTargets makes it. Which kinds there are, and what a token needs for each: kind.go.
+type Target struct {
+	kind string // of kinds: "repository", "dependabot/organization"
+	name string // of the environment or the organization; empty for a repository
 }
 
-// permission names one right of a fine-grained token, or of a GitHub App, in the API's words and in those of the web page.
-type permission struct {
-	key   string // "secrets", as in X-Accepted-GitHub-Permissions
-	title string // "repository permission \"Secrets: read and write\""
+// String gives the target as the input secret-targets spells it.
+func (t Target) String() string {
+	if t.name == "" {
+		return t.kind
+	}
+	return t.kind + ":" + t.name
 }
 
-// accepted lists the spellings of today's targets, for messages.
-const accepted = `"repository"`
+// accepted lists the spellings, for messages.
+const accepted = `"repository", "environment:NAME" and "organization:NAME", the first and the last also with "dependabot/" or ` +
+	`"codespaces/" before them`
 
 // ParseTargets reads a list of targets that are separated by commas or line breaks. Blank entries are skipped, so a list may
 // end with a comma. The faults of all entries come back together; a target named twice is a fault, because one of the two
-// is most likely a slip.
+// is most likely a slip. Names of environments and organizations match in any case.
 func ParseTargets(list string) ([]Target, error) {
 	var targets []Target
 	var faults []error
-	seen := make(map[Target]bool)
+	seen := make(map[string]bool)
 	for _, entry := range entries(list) {
 		target, err := parseTarget(entry)
+		key := strings.ToLower(target.String())
 		switch {
 		case err != nil:
 			faults = append(faults, err)
-		case seen[target]:
+		case seen[key]:
 			faults = append(faults, fmt.Errorf("target %q is listed twice: remove one", entry))
 		default:
-			seen[target] = true
+			seen[key] = true
 			targets = append(targets, target)
 		}
 	}
@@ -72,40 +66,44 @@ func entries(list string) []string {
 }
 
 func parseTarget(entry string) (Target, error) {
-	if entry == (RepositoryTarget{}).String() {
-		return RepositoryTarget{}, nil
+	spelled, name, named := strings.Cut(entry, ":")
+	t := Target{strings.TrimSpace(spelled), strings.TrimSpace(name)}
+	if strings.HasSuffix(t.kind, "/environment") {
+		return Target{}, fmt.Errorf("target %q: environments keep Actions secrets only; write environment:NAME without a prefix", entry)
 	}
-	return nil, fmt.Errorf("target %q is not known: accepted: %s", entry, accepted)
+	if !slices.ContainsFunc(kinds(), func(k kind) bool { return k.spelled == t.kind }) {
+		return Target{}, fmt.Errorf("target %q is not known: accepted: %s", entry, accepted)
+	}
+	switch of := t.of(); {
+	case of.scope == ofRepository && named:
+		return Target{}, fmt.Errorf("target %q: a repository has no name here; write %s, which is the repository of the workflow", entry, t.kind)
+	case of.scope != ofRepository && t.name == "":
+		return Target{}, fmt.Errorf("target %q: name the %s, as in %s:%s", entry, of.scope, t.kind, of.scope.example())
+	case of.scope == ofEnvironment:
+		return t, checkEnvironment(t.name)
+	case of.scope == ofOrganization:
+		return t, checkOrganization(t.name)
+	}
+	return t, nil
 }
 
-// RepositoryTarget is the Actions store of the repository itself.
-type RepositoryTarget struct{}
-
-var _ Target = RepositoryTarget{}
-
-// String gives "repository".
-func (RepositoryTarget) String() string { return "repository" }
-
-func (RepositoryTarget) place(repo Repo) string { return "repository " + repo.String() }
-
-func (RepositoryTarget) permission() permission {
-	return permission{key: "secrets", title: `repository permission "Secrets: read and write"`}
+// checkEnvironment takes any name that GitHub takes, but for what the list cannot spell and what bends a path even when it is
+// escaped.
+func checkEnvironment(name string) error {
+	switch {
+	case utf8.RuneCountInString(name) > 255:
+		return fmt.Errorf("environment %.20q…: %d characters: GitHub takes at most 255", name, utf8.RuneCountInString(name))
+	case name == "." || name == "..":
+		return fmt.Errorf("environment %q: no URL can name it; choose another name", name)
+	case plain(name) != name:
+		return fmt.Errorf("environment %q has a character that cannot be printed: remove it", plain(name))
+	}
+	return nil
 }
 
-func (RepositoryTarget) publicKey(ctx context.Context, api *github.Client, repo Repo) (
-	*github.PublicKey, *github.Response, error,
-) {
-	return api.Actions.GetRepoPublicKey(ctx, repo.Owner, repo.Name)
-}
-
-func (RepositoryTarget) read(ctx context.Context, api *github.Client, repo Repo, name string) (
-	*github.Secret, *github.Response, error,
-) {
-	return api.Actions.GetRepoSecret(ctx, repo.Owner, repo.Name, name)
-}
-
-func (RepositoryTarget) put(ctx context.Context, api *github.Client, repo Repo, sealed *github.EncryptedSecret) (
-	*github.Response, error,
-) {
-	return api.Actions.CreateOrUpdateRepoSecret(ctx, repo.Owner, repo.Name, sealed)
+func checkOrganization(name string) error {
+	if _, err := ParseRepo(name + "/x"); err != nil {
+		return fmt.Errorf("organization %q: want its login, such as acme", name)
+	}
+	return nil
 }

@@ -73,15 +73,32 @@ func newHTTP(t *testing.T) *http.Client {
 
 func newWriter(t *testing.T, cfg secret.Config) *secret.Writer {
 	t.Helper()
-	api, err := secret.NewClient(cfg)
+	w, err := secret.NewWriter(writerConfig(cfg))
 	if err != nil {
-		t.Fatalf("NewClient: %v", err)
+		t.Fatalf("NewWriter: %v", err)
 	}
-	return secret.NewWriter(api, secret.Repo{Owner: "acme", Name: "site"}, rand.Reader)
+	return w
 }
 
-func (w *world) write(ctx context.Context) (secret.Outcome, error) {
-	return w.writer.Write(ctx, secret.RepositoryTarget{}, name, value)
+func writerConfig(cfg secret.Config) secret.WriterConfig {
+	return secret.WriterConfig{API: cfg, Repo: secret.Repo{Owner: "acme", Name: "site"}, Rand: rand.Reader}
+}
+
+// target makes the target of a spelling.
+func target(t *testing.T, spelled string) secret.Target {
+	t.Helper()
+	targets, err := secret.ParseTargets(spelled)
+	if err != nil || len(targets) != 1 {
+		t.Fatalf("ParseTargets(%q) = %v, %v, want one", spelled, targets, err)
+	}
+	return targets[0]
+}
+
+func (w *world) write(t *testing.T) (secret.Outcome, error) { return w.writeIn(t, t.Context()) }
+
+func (w *world) writeIn(t *testing.T, ctx context.Context) (secret.Outcome, error) {
+	t.Helper()
+	return w.writer.Write(ctx, target(t, "repository"), name, value)
 }
 
 // asked gives the requests that were answered, short: "GET public-key 200".

@@ -6,22 +6,58 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"time"
 
 	"github.com/google/go-github/v60/github"
 )
 
-// A Writer puts secrets into the places of one repository.
+// A Writer puts secrets into the places of one repository and of organizations. It is for one goroutine at a time.
 type Writer struct {
-	api  *github.Client
-	repo Repo
-	rand io.Reader
+	credential credential
+	byApp      bool
+	repo       Repo
+	repoID     int64
+	rand       io.Reader
 }
 
-// NewWriter makes a writer for the targets of repo. api comes from NewClient; rand seals the values and must be
-// cryptographically strong.
-func NewWriter(api *github.Client, repo Repo, rand io.Reader) *Writer {
-	return &Writer{api: api, repo: repo, rand: rand}
+// WriterConfig is what a Writer needs.
+type WriterConfig struct {
+	API    Config    // required; its Token writes the secrets, and must be empty with an App
+	App    *App      // optional
+	Repo   Repo      // required
+	RepoID int64     // optional; GITHUB_REPOSITORY_ID: saves a call now and then
+	Rand   io.Reader // required; seals the values and must be cryptographically strong
+}
+
+// NewWriter makes a writer for the targets of a repository. Close it.
+func NewWriter(cfg WriterConfig) (*Writer, error) {
+	w := &Writer{byApp: cfg.App != nil, repo: cfg.Repo, repoID: cfg.RepoID, rand: cfg.Rand}
+	if cfg.Repo == (Repo{}) || cfg.Rand == nil {
+		return nil, errors.New("secret writer: Repo and Rand must be set")
+	}
+	if cfg.App == nil {
+		api, err := newClient(cfg.API)
+		w.credential = &given{api}
+		return w, err
+	}
+	if cfg.API.Token != "" {
+		return nil, errors.New("secret writer: give a token or an App, not both")
+	}
+	w.credential = &installed{cfg: &cfg.API, app: cfg.App, repo: cfg.Repo, found: make(map[string]installation)}
+	return w, cfg.API.withoutToken()
+}
+
+// Close revokes the tokens that were made for a GitHub App, also when ctx has ended; it takes two seconds at most. A token that
+// was given is left as it is.
+func (w *Writer) Close(ctx context.Context) error { return w.credential.revoke(ctx) }
+
+// open gives the API of a target, for reading or writing.
+func (w *Writer) open(ctx context.Context, t Target, level string) (store, *session, error) {
+	api, err := w.credential.client(ctx, t, level)
+	if err != nil {
+		return nil, nil, err
+	}
+	s := &session{api: api, repo: w.repo, id: w.repoID}
+	return t.of().open(s, t), s, nil
 }
 
 // Outcome says what a write did.
@@ -45,60 +81,75 @@ func (o Outcome) String() string {
 }
 
 // Write seals value for target and stores it under name. Name and value are checked before the first call. Every error is
-// an *Error; what the secret held before is then still there, unless the answer to the last request was lost.
+// an *Error; what the secret held before is then still there, unless the answer to the last request was lost. Who may read the
+// secret of an organization stays as it is.
 func (w *Writer) Write(ctx context.Context, target Target, name, value string) (Outcome, error) {
 	if err := errors.Join(CheckName(name), CheckValue(value)); err != nil {
 		return 0, w.refuse("write", target, name, err)
 	}
-	key, err := w.publicKey(ctx, target)
-	if err != nil {
-		return 0, w.explain("write", target, name, err)
-	}
-	outcome, err := w.put(ctx, target, name, value, key)
-	if statusOf(err) == http.StatusUnprocessableEntity {
-		outcome, err = w.putRotated(ctx, target, name, value, key, err)
-	}
+	outcome, err := w.write(ctx, target, name, value)
 	if err != nil {
 		return 0, w.explain("write", target, name, err)
 	}
 	return outcome, nil
 }
 
+func (w *Writer) write(ctx context.Context, target Target, name, value string) (Outcome, error) {
+	st, s, err := w.open(ctx, target, "write")
+	if err != nil {
+		return 0, err
+	}
+	key, _, err := publicKey(ctx, st)
+	if err != nil {
+		return 0, err
+	}
+	sealed := &github.EncryptedSecret{Name: name}
+	if o, ok := st.(organization); ok {
+		who, err := accessFor(ctx, o, s, target, name)
+		if err != nil {
+			return 0, err
+		}
+		sealed.Visibility, sealed.SelectedRepositoryIDs = who.visibility, who.repositories
+	}
+	outcome, err := w.put(ctx, st, sealed, value, key)
+	if statusOf(err) == http.StatusUnprocessableEntity {
+		return w.putRotated(ctx, st, sealed, value, key, err)
+	}
+	return outcome, err
+}
+
 // putRotated tries once more when the key that was refused is no longer the current one; else the refusal stands.
-func (w *Writer) putRotated(ctx context.Context, target Target, name, value string, old *github.PublicKey, refusal error) (
+func (w *Writer) putRotated(ctx context.Context, st store, sealed *github.EncryptedSecret, value string, old *github.PublicKey, refusal error) (
 	Outcome, error,
 ) {
-	key, err := w.publicKey(ctx, target)
+	key, _, err := publicKey(ctx, st)
 	if err != nil {
 		return 0, err
 	}
 	if key.GetKeyID() == old.GetKeyID() {
 		return 0, refusal
 	}
-	return w.put(ctx, target, name, value, key)
+	return w.put(ctx, st, sealed, value, key)
 }
 
-func (w *Writer) publicKey(ctx context.Context, target Target) (*github.PublicKey, error) {
-	key, _, err := target.publicKey(ctx, w.api, w.repo)
+func publicKey(ctx context.Context, st store) (*github.PublicKey, *github.Response, error) {
+	key, resp, err := st.publicKey(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if key.GetKey() == "" || key.GetKeyID() == "" {
-		return nil, errors.New("the answer has no public key")
+		return nil, nil, errors.New("the answer has no public key")
 	}
-	return key, nil
+	return key, resp, nil
 }
 
-func (w *Writer) put(ctx context.Context, target Target, name, value string, key *github.PublicKey) (Outcome, error) {
-	sealed, err := Seal(key.GetKey(), value, w.rand)
-	if err != nil {
+func (w *Writer) put(ctx context.Context, st store, sealed *github.EncryptedSecret, value string, key *github.PublicKey) (Outcome, error) {
+	var err error
+	if sealed.EncryptedValue, err = Seal(key.GetKey(), value, w.rand); err != nil {
 		return 0, err
 	}
-	resp, err := target.put(ctx, w.api, w.repo, &github.EncryptedSecret{
-		Name:           name,
-		KeyID:          key.GetKeyID(),
-		EncryptedValue: sealed,
-	})
+	sealed.KeyID = key.GetKeyID()
+	resp, err := st.put(ctx, sealed)
 	if err != nil {
 		return 0, err
 	}
@@ -109,20 +160,4 @@ func (w *Writer) put(ctx context.Context, target Target, name, value string, key
 		return Updated, nil
 	}
 	return 0, fmt.Errorf("the answer %s says neither created (201) nor updated (204)", resp.Status)
-}
-
-// UpdatedAt says when the secret was last written, and false when there is none, or when the token cannot
-// see the repository: GitHub answers both alike.
-func (w *Writer) UpdatedAt(ctx context.Context, target Target, name string) (time.Time, bool, error) {
-	if err := CheckName(name); err != nil {
-		return time.Time{}, false, w.refuse("read", target, name, err)
-	}
-	found, _, err := target.read(ctx, w.api, w.repo, name)
-	if statusOf(err) == http.StatusNotFound {
-		return time.Time{}, false, nil
-	}
-	if err != nil {
-		return time.Time{}, false, w.explain("read", target, name, err)
-	}
-	return found.UpdatedAt.Time, true, nil
 }

@@ -206,7 +206,10 @@ func startGitHub(ctx context.Context, old string) (*githubtest.Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	api, err := secret.NewClient(secret.Config{APIURL: hub.URL(), Token: pat, HTTP: &http.Client{}, UserAgent: "demo", Now: time.Now, Rand: rand.Reader})
+	w, err := secret.NewWriter(secret.WriterConfig{
+		API:  secret.Config{APIURL: hub.URL(), Token: pat, HTTP: &http.Client{}, UserAgent: "demo", Now: time.Now, Rand: rand.Reader},
+		Repo: secret.Repo{Owner: owner, Name: name}, Rand: rand.Reader,
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -214,7 +217,7 @@ func startGitHub(ctx context.Context, old string) (*githubtest.Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := secret.NewWriter(api, secret.Repo{Owner: owner, Name: name}, rand.Reader).Write(ctx, targets[0], secretName, old); err != nil {
+	if _, err := w.Write(ctx, targets[0], secretName, old); err != nil {
 		return nil, err
 	}
 	fmt.Println("   it listens at", hub.URL())
@@ -240,7 +243,7 @@ func (d *demo) runAction(ctx context.Context, github, old string) (map[string]st
 		"GITHUB_REPOSITORY=" + repository, "GITHUB_REPOSITORY_ID=1296269", "GITHUB_EVENT_NAME=push", "GITHUB_ACTOR=octocat",
 		"GITHUB_API_URL=" + github, "GITHUB_OUTPUT=" + outputFile, "GITHUB_STEP_SUMMARY=" + summaryFile,
 		"PAGEFLARE_TOKEN=" + old, "INPUT_API-URL=" + d.api, "INPUT_GITHUB-TOKEN=" + pat, "INPUT_OPTIMIZER-PATH=" + d.optimizer,
-		"INPUT_REFRESH-BEFORE=7d", "INPUT_SECRET-NAME=" + secretName, "INPUT_SECRET-TARGETS=repository", "INPUT_SOURCE=dist", "INPUT_MODE=optimize",
+		"INPUT_REFRESH-BEFORE=7d", "INPUT_SECRET-NAME=" + secretName, "INPUT_SECRET-TARGETS=repository", "INPUT_SOURCE=dist", "INPUT_MODE=optimize", "INPUT_JOB-TOTAL=1",
 	}
 	var log bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &log, &log

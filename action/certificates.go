@@ -1,0 +1,42 @@
+package main
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// http returns the client for all calls. With input ca-certificates, which is PEM text or a file of it, it trusts those authorities beside the
+// system's.
+func (in Inputs) http(workspace string) (*http.Client, error) {
+	pem := in.get("ca-certificates")
+	if pem == "" {
+		return in.HTTP, nil
+	}
+	if !strings.Contains(pem, "-----BEGIN") {
+		file := pem
+		if !filepath.IsAbs(file) {
+			file = filepath.Join(workspace, file)
+		}
+		b, err := os.ReadFile(file)
+		if err != nil {
+			return nil, fmt.Errorf("%w; give PEM text, or a file of it in the workspace", err)
+		}
+		pem = string(b)
+	}
+	roots, err := x509.SystemCertPool()
+	if err != nil {
+		roots = x509.NewCertPool()
+	}
+	if !roots.AppendCertsFromPEM([]byte(pem)) {
+		return nil, errors.New("it holds no certificate; give PEM text (-----BEGIN CERTIFICATE-----), or a file of it in the workspace")
+	}
+	transport := http.DefaultTransport.(*http.Transport).Clone() // keeps the proxies of the environment
+	transport.TLSClientConfig = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
+	return &http.Client{Transport: transport}, nil
+}

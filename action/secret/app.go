@@ -1,0 +1,92 @@
+package secret
+
+import (
+	"bytes"
+	"crypto/rsa"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"log/slog"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+)
+
+// An App is a GitHub App that may write secrets; ParseApp makes it. It hides its key. How it comes by a token: installation.go.
+type App struct {
+	id  string // app id or client id
+	key *rsa.PrivateKey
+}
+
+// ParseApp reads the id of an App, or its client id, and its private key: PEM as GitHub gives it, PEM with \n for line breaks,
+// or base64 of either. The error has a line for each fault and never quotes the key.
+func ParseApp(id, key string) (*App, error) {
+	var faults []error
+	if !regexp.MustCompile(`\A[A-Za-z0-9._-]{1,100}\z`).MatchString(id) {
+		faults = append(faults, errors.New("app-id: want the app id, such as 12345, or the client id, such as Iv1.0123456789abcdef: "+
+			"both are on the page of the GitHub App's settings"))
+	}
+	parsed, err := parseKey(key)
+	if err != nil {
+		faults = append(faults, err)
+	}
+	if len(faults) > 0 {
+		return nil, errors.Join(faults...)
+	}
+	return &App{id, parsed}, nil
+}
+
+var errKey = errors.New("app-private-key: not a private key of a GitHub App: give the whole .pem file that GitHub made, from " +
+	"-----BEGIN to the last -----, as it is, with \\n for line breaks, or in base64")
+
+func parseKey(text string) (*rsa.PrivateKey, error) {
+	if strings.TrimSpace(text) == "" {
+		return nil, errors.New("app-private-key: empty: give the private key of the GitHub App; a secret that does not exist, or that " +
+			"this job may not read, also arrives empty")
+	}
+	text = strings.ReplaceAll(text, `\n`, "\n")
+	if !strings.Contains(text, "-----BEGIN") {
+		decoded, err := base64.StdEncoding.DecodeString(strings.Join(strings.Fields(text), ""))
+		if err != nil {
+			return nil, errKey
+		}
+		text = strings.ReplaceAll(string(bytes.TrimSpace(decoded)), `\n`, "\n")
+	}
+	key, err := jwt.ParseRSAPrivateKeyFromPEM([]byte(text))
+	if err != nil {
+		return nil, errKey // the cause could quote the key
+	}
+	return key, nil
+}
+
+// sign makes the token that an App shows to speak for itself:
+//
+//	RS256 {"iss":"12345","iat":now - 60 s,"exp":now + 9 min}
+//
+// GitHub takes ten minutes at most, and no time in the future by its own clock.
+// https://docs.github.com/en/apps/creating-github-apps/authenticating-with-a-github-app/generating-a-json-web-token-jwt-for-a-github-app
+func (a *App) sign(now time.Time) (Token, error) {
+	signed, err := jwt.NewWithClaims(jwt.SigningMethodRS256, jwt.MapClaims{
+		"iss": a.id,
+		"iat": now.Add(-time.Minute).Unix(),
+		"exp": now.Add(9 * time.Minute).Unix(),
+	}).SignedString(a.key)
+	if err != nil {
+		return "", errors.New("app-private-key cannot sign: " + err.Error())
+	}
+	return Token(signed), nil
+}
+
+// String gives "GitHub App 12345".
+func (a *App) String() string { return "GitHub App " + a.id }
+
+// Format writes the same for every verb.
+func (a *App) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(a.String())) }
+
+// LogValue gives the same to slog.
+func (a *App) LogValue() slog.Value { return slog.StringValue(a.String()) }
+
+// MarshalText gives the same to JSON and other encoders.
+func (a *App) MarshalText() ([]byte, error) { return []byte(a.String()), nil }

@@ -1,0 +1,59 @@
+package secret
+
+import (
+	"context"
+
+	"github.com/google/go-github/v60/github"
+)
+
+// repositoryCodespaces is /repos/{owner}/{repo}/codespaces/secrets.
+type repositoryCodespaces struct {
+	api  *github.CodespacesService
+	repo Repo
+}
+
+func codespacesOfRepository(s *session, _ Target) store {
+	return repositoryCodespaces{s.api.Codespaces, s.repo}
+}
+
+func (r repositoryCodespaces) publicKey(ctx context.Context) (*github.PublicKey, *github.Response, error) {
+	return r.api.GetRepoPublicKey(ctx, r.repo.Owner, r.repo.Name)
+}
+
+func (r repositoryCodespaces) read(ctx context.Context, name string) (*github.Secret, *github.Response, error) {
+	return r.api.GetRepoSecret(ctx, r.repo.Owner, r.repo.Name, name)
+}
+
+func (r repositoryCodespaces) put(ctx context.Context, sealed *github.EncryptedSecret) (*github.Response, error) {
+	return r.api.CreateOrUpdateRepoSecret(ctx, r.repo.Owner, r.repo.Name, sealed)
+}
+
+// organizationCodespaces is /orgs/{org}/codespaces/secrets.
+type organizationCodespaces struct {
+	api *github.CodespacesService
+	org string
+}
+
+var _ organization = organizationCodespaces{}
+
+func codespacesOfOrganization(s *session, t Target) store {
+	return organizationCodespaces{s.api.Codespaces, t.name}
+}
+
+func (o organizationCodespaces) publicKey(ctx context.Context) (*github.PublicKey, *github.Response, error) {
+	return o.api.GetOrgPublicKey(ctx, o.org)
+}
+
+func (o organizationCodespaces) read(ctx context.Context, name string) (*github.Secret, *github.Response, error) {
+	return o.api.GetOrgSecret(ctx, o.org, name)
+}
+
+func (o organizationCodespaces) put(ctx context.Context, sealed *github.EncryptedSecret) (*github.Response, error) {
+	return o.api.CreateOrUpdateOrgSecret(ctx, o.org, sealed)
+}
+
+func (o organizationCodespaces) selected(ctx context.Context, name string, page *github.ListOptions) (
+	*github.SelectedReposList, *github.Response, error,
+) {
+	return o.api.ListSelectedReposForOrgSecret(ctx, o.org, name, page)
+}
