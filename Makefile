@@ -27,7 +27,9 @@ check: ## formatting, vet, linters, rules of this repository, generated files, k
 	@bad=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$bad" ] || { echo "error: gofmt would change: $$bad; run gofmt -w on them"; exit 1; }
 	go vet $(packages)
 	go tool staticcheck $(packages)
+	go vet -tags e2e ./e2e/...
 	go tool actionlint
+	go tool actionlint docs/workflows/*.yml
 	go run ./.ci/checks
 	go mod tidy -diff
 	.ci/generated

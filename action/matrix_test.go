@@ -108,6 +108,9 @@ func TestASecretThatAnotherJobWroteIsLeftAlone(t *testing.T) {
 	if r.report.Secret.Targets[0].Outcome != outcomeElsewhere {
 		t.Errorf("report = %+v", r.report.Secret)
 	}
+	must(t, os.Chtimes(event, time.Unix(0, 0), time.Unix(0, 0))) // a copy without a time
+	must(t, os.Truncate(filepath.Join(j.dir, "output"), 0))
+	j.run().wantOutputs(t, map[string]string{"secret-updated": "true"})
 	future := time.Now().Add(time.Hour)
 	must(t, os.Chtimes(event, future, future))
 	must(t, os.Truncate(filepath.Join(j.dir, "output"), 0))

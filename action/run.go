@@ -114,7 +114,7 @@ func (r *run) obtainToken(ctx context.Context) {
 	case d.Action == refresh.Keep:
 		r.state = StateFresh
 	case d.Action == refresh.Stop:
-		r.unusable("the license token has expired: " + d.Reason + ": store a new one, from `pageflare-action token issue`, in the secret " + r.cfg.SecretName)
+		r.unusable("the license token has expired: " + d.Reason + " with `pageflare-action token issue` and store it in the secret " + r.cfg.SecretName)
 	case r.cfg.Untrusted != "":
 		r.state = StateKept
 		r.gha.Noticef("The token is not refreshed: %s, and such a run must not write secrets.", r.cfg.Untrusted)

@@ -57,7 +57,7 @@ run_tests() {
   cd "$root" || return
   timeout --kill-after=10 600 go test -tags e2e -count=1 -timeout 9m -v "$@" ./e2e/container 2>&1 | grep -v '^=== ' | tee "$tmp/tests.log"
   status=${PIPESTATUS[0]}
-  echo "$(grep -c -- '--- PASS' "$tmp/tests.log") passed, $(grep -c -- '--- FAIL' "$tmp/tests.log") failed, $(grep -c -- '--- SKIP' "$tmp/tests.log") not made here"
+  echo "$(grep -c -- '--- PASS' "$tmp/tests.log") passed, $(grep -c -- '--- FAIL' "$tmp/tests.log") failed, $(grep -c -- '--- SKIP' "$tmp/tests.log") skipped"
   return "$status"
 }
 

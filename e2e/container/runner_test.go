@@ -103,7 +103,7 @@ func (s *step) variables() map[string]string {
 	}
 	must(s.t, yaml.Unmarshal([]byte(read(s.t, filepath.Join(repositoryRoot(s.t), "action.yml"))), &manifest))
 	for name, input := range manifest.Inputs {
-		all[inputVariable(name)] = input.Default
+		all[inputVariable(name)] = strings.ReplaceAll(input.Default, "${{ strategy.job-total }}", "1")
 	}
 	for name, value := range s.inputs {
 		if _, declared := manifest.Inputs[name]; !declared {

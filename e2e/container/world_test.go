@@ -4,8 +4,12 @@ package container_test
 
 import (
 	"bufio"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
+	"encoding/pem"
 	"net/url"
 	"os/exec"
 	"strings"
@@ -18,9 +22,12 @@ import (
 )
 
 const (
-	repository = "acme/site"
-	secretName = "PAGEFLARE_TOKEN"
-	license    = "/usr/local/bin/pageflare-license" // in its image
+	repository        = "acme/site"
+	repositoryID      = 1296269
+	repositoryStore   = "repos/" + repository + "/actions"
+	organizationStore = "orgs/acme/actions"
+	secretName        = "PAGEFLARE_TOKEN"
+	license           = "/usr/local/bin/pageflare-license" // in its image
 
 	writerToken = "github_pat_that_writes_secrets"
 	readerToken = "github_pat_that_only_reads_them"
@@ -32,6 +39,7 @@ type world struct {
 	api     string // base path of the License API
 	account string
 	github  *githubtest.Server
+	appKey  string // private key of a GitHub App that may write secrets
 
 	log     *lockedText // of the service
 	secrets []string    // what nobody may see, beside what the secret in GitHub holds
@@ -39,15 +47,31 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	permissions := func(level string) map[string]string { return map[string]string{"secrets": level, "metadata": "read"} }
 	w := &world{service: containerName(t), log: &lockedText{}, secrets: []string{writerToken, readerToken}}
+	app, key := newApp(t, allSecrets("write"))
+	w.appKey, w.secrets = key, append(w.secrets, strings.Split(key, "\n")[1])
 	w.github = githubtest.Start(t, githubtest.Config{
-		Repositories: []githubtest.Repository{{ID: 1296269, Owner: "acme", Name: "site"}},
-		Tokens:       []githubtest.Token{{Value: writerToken, Permissions: permissions("write")}, {Value: readerToken, Permissions: permissions("read")}},
+		Repositories:  []githubtest.Repository{{ID: repositoryID, Owner: "acme", Name: "site"}},
+		Organizations: []string{"acme"},
+		Tokens:        []githubtest.Token{{Value: writerToken, Permissions: allSecrets("write")}, {Value: readerToken, Permissions: allSecrets("read")}},
+		Apps:          []githubtest.App{app},
 	})
 	w.startService(t)
 	w.createAccount(t)
 	return w
+}
+
+func allSecrets(level string) map[string]string {
+	return map[string]string{"metadata": "read", "secrets": level, "dependabot_secrets": level, "organization_secrets": level}
+}
+
+// newApp makes a GitHub App that is installed at acme, and its private key.
+func newApp(t *testing.T, permissions map[string]string) (githubtest.App, string) {
+	t.Helper()
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	must(t, err)
+	text := pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})
+	return githubtest.App{ID: 4711, Key: &key.PublicKey, Installations: []githubtest.Installation{{ID: 1, Account: "acme", Permissions: permissions}}}, string(text)
 }
 
 // startService starts the service as its image says, but on a port that is free, and reads from its log which one that is.
@@ -144,21 +168,28 @@ func claims(t *testing.T, raw string) token.Claims {
 }
 
 // stored opens the secret in GitHub; empty: there is none.
-func (w *world) stored() string {
-	value, _, _ := w.github.Secret(repository, secretName)
+func (w *world) stored() string { return w.storedIn(repositoryStore) }
+
+func (w *world) storedIn(store string) string {
+	value, _, _ := w.github.SecretAt(store, secretName)
 	return value
 }
 
 // wantSuccessorStored fails unless the secret holds a live token that the service made from the old one.
 func (w *world) wantSuccessorStored(t *testing.T, old string) {
 	t.Helper()
-	stored := w.stored()
+	w.wantSuccessorIn(t, repositoryStore, old)
+}
+
+func (w *world) wantSuccessorIn(t *testing.T, store, old string) {
+	t.Helper()
+	stored := w.storedIn(store)
 	if stored == "" {
-		t.Fatal("the secret holds nothing, want the new token")
+		t.Fatalf("the secret in %s holds nothing, want the new token", store)
 	}
 	got, was := w.record(t, stored), claims(t, old)
 	if got.Parent != was.ID || got.Status != "live" || !claims(t, stored).ExpiresAt.After(was.ExpiresAt) {
-		t.Errorf("the secret holds %+v, want a live token made from %s", got, was.ID)
+		t.Errorf("the secret in %s holds %+v, want a live token made from %s", store, got, was.ID)
 	}
 }
 
@@ -176,7 +207,7 @@ func (w *world) licensed(t *testing.T, raw string) *step {
 func (w *world) wantNoSecretIn(t *testing.T, seen map[string]string) {
 	t.Helper()
 	seen["log of the service"] = w.log.text()
-	for _, s := range append([]string{w.stored()}, w.secrets...) {
+	for _, s := range append([]string{w.stored(), w.storedIn(organizationStore)}, w.secrets...) {
 		if s == "" {
 			continue
 		}
