@@ -46,13 +46,16 @@ func (r *run) attempt(what string, f func() error) (ok bool) {
 	return true
 }
 
+// maxAnnotation is the most letters of an annotation; GitHub cuts at 4,096 without a sign.
+const maxAnnotation = 4000
+
 // annotate shows the problems, one annotation each.
 func (r *run) annotate() {
 	for _, p := range r.problems {
 		if p.fails {
-			r.gha.Errorf("%s", p.text)
+			r.gha.Errorf("%s", clip(p.text, maxAnnotation))
 		} else {
-			r.gha.Warningf("%s", p.text)
+			r.gha.Warningf("%s", clip(p.text, maxAnnotation))
 		}
 	}
 	if r.site == nil {
@@ -181,8 +184,12 @@ func (r *run) siteSummary(s optimize.Report) *summary.Site {
 		Before: summary.Size{Files: s.Before.Files, Bytes: s.Before.Bytes}, After: summary.Size{Files: s.After.Files, Bytes: s.After.Bytes},
 	}
 	for _, t := range typeSizes(s) {
-		out.Types = append(out.Types, summary.TypeSize{Type: t.Type, Before: summary.Size(t.Before), After: summary.Size(t.After)})
+		out.Types = append(out.Types, summary.TypeSize{
+			Type: t.Type, Before: t.Before.size(), After: t.After.size(), PackedBefore: t.Before.packed(), PackedAfter: t.After.packed(),
+		})
 	}
+	before, after := sumOf(s.Before), sumOf(s.After)
+	out.All = summary.TypeSize{Before: out.Before, After: out.After, PackedBefore: before.packed(), PackedAfter: after.packed()}
 	for _, c := range largestChanges(s.Changes) {
 		out.Top = append(out.Top, summary.FileSize{Path: c.Path, Before: c.Before, After: c.After})
 	}
@@ -202,14 +209,17 @@ func (r *run) relative(path string) string {
 // largestChanges are the files whose size changed, largest change first.
 func largestChanges(all []optimize.Change) []optimize.Change {
 	changed := slices.DeleteFunc(slices.Clone(all), func(c optimize.Change) bool { return c.Before == c.After })
+	slices.SortFunc(changed, byChange)
+	return changed
+}
+
+// byChange puts the largest change first.
+func byChange(a, b optimize.Change) int {
 	delta := func(c optimize.Change) int64 {
 		d := max(c.After, 0) - max(c.Before, 0)
 		return max(d, -d)
 	}
-	slices.SortFunc(changed, func(a, b optimize.Change) int {
-		return cmp.Or(cmp.Compare(delta(b), delta(a)), strings.Compare(a.Path, b.Path))
-	})
-	return changed
+	return cmp.Or(cmp.Compare(delta(b), delta(a)), strings.Compare(a.Path, b.Path))
 }
 
 // writeReport writes the JSON report into the workspace, whole or not at all, for the owner of the workspace.

@@ -7,10 +7,14 @@ import (
 	"time"
 
 	"github.com/pageflare/ci/action/optimize"
+	"github.com/pageflare/ci/action/summary"
 )
 
 // reportVersion changes when a member of the report changes its meaning or goes away. New members do not change it.
 const reportVersion = 1
+
+// maxListed is the most files that the report lists: those whose size changed most.
+const maxListed = 10000
 
 // jsonReport is the JSON report. docs/action.md describes it.
 type jsonReport struct {
@@ -50,23 +54,27 @@ type jsonTarget struct {
 }
 
 type jsonSite struct {
-	Source     string          `json:"source"`
-	Output     string          `json:"output"`
-	InPlace    bool            `json:"in_place"`
-	Tier       string          `json:"tier"`
-	DurationMS int64           `json:"duration_ms"`
-	Before     jsonSize        `json:"before"`
-	After      jsonSize        `json:"after"`
-	BytesSaved int64           `json:"bytes_saved"`
-	Types      []jsonType      `json:"types"`
-	Files      []jsonFile      `json:"files"`
-	BrokenRefs []jsonBrokenRef `json:"broken_refs"`
-	Warnings   []string        `json:"warnings"`
+	Source       string          `json:"source"`
+	Output       string          `json:"output"`
+	InPlace      bool            `json:"in_place"`
+	Tier         string          `json:"tier"`
+	DurationMS   int64           `json:"duration_ms"`
+	Before       jsonSize        `json:"before"`
+	After        jsonSize        `json:"after"`
+	BytesSaved   int64           `json:"bytes_saved"`
+	Types        []jsonType      `json:"types"`
+	Files        []jsonFile      `json:"files"`
+	FilesOmitted int             `json:"files_omitted"`
+	BrokenRefs   []jsonBrokenRef `json:"broken_refs"`
+	Warnings     []string        `json:"warnings"`
 }
 
 type jsonSize struct {
-	Files int   `json:"files"`
-	Bytes int64 `json:"bytes"`
+	Files     int    `json:"files"`
+	Bytes     int64  `json:"bytes"`
+	Gzip      *int64 `json:"gzip"`   // bytes that a server sends; null: not measured
+	Brotli    *int64 `json:"brotli"` // likewise
+	Estimated bool   `json:"estimated,omitempty"`
 }
 
 type jsonType struct {
@@ -119,10 +127,15 @@ func (r *run) jsonSite(s optimize.Report) *jsonSite {
 	p := r.cfg.Plan
 	out := &jsonSite{
 		Source: r.relative(p.Source), Output: r.relative(p.Output), InPlace: p.InPlace, Tier: s.Tier, DurationMS: s.Duration.Milliseconds(),
-		Before: jsonSize{s.Before.Files, s.Before.Bytes}, After: jsonSize{s.After.Files, s.After.Bytes}, BytesSaved: s.BytesSaved(),
+		Before: sumOf(s.Before), After: sumOf(s.After), BytesSaved: s.BytesSaved(),
 		Types: typeSizes(s), Files: []jsonFile{}, BrokenRefs: []jsonBrokenRef{}, Warnings: append([]string{}, s.Warnings...),
 	}
-	for _, c := range s.Changes {
+	listed := s.Changes
+	if len(listed) > maxListed {
+		listed = slices.SortedStableFunc(slices.Values(listed), byChange)[:maxListed]
+		out.FilesOmitted = len(s.Changes) - maxListed
+	}
+	for _, c := range listed {
 		out.Files = append(out.Files, jsonFile{c.Path, string(c.Type), orNone(c.Before), orNone(c.After)})
 	}
 	for _, b := range s.BrokenRefs {
@@ -144,7 +157,9 @@ func typeSizes(s optimize.Report) []jsonType {
 		t.After.add(c.After)
 	}
 	out := []jsonType{}
-	for _, t := range byType {
+	for name, t := range byType {
+		t.Before.pack(s.Before.Packed, optimize.Type(name))
+		t.After.pack(s.After.Packed, optimize.Type(name))
 		out = append(out, *t)
 	}
 	slices.SortFunc(out, func(a, b jsonType) int {
@@ -158,6 +173,32 @@ func (s *jsonSize) add(bytes int64) {
 		s.Files++
 		s.Bytes += bytes
 	}
+}
+
+// pack fills in what a type weighs when it is sent; a type without files weighs nothing.
+func (s *jsonSize) pack(packed map[optimize.Type]optimize.Packed, kind optimize.Type) {
+	if packed != nil {
+		p := packed[kind]
+		s.Gzip, s.Brotli, s.Estimated = &p.Gzip, &p.Brotli, p.Estimated
+	}
+}
+
+// sumOf is one side of the site.
+func sumOf(t optimize.Total) jsonSize {
+	s := jsonSize{Files: t.Files, Bytes: t.Bytes}
+	if sum, ok := t.PackedSum(); ok {
+		s.Gzip, s.Brotli, s.Estimated = &sum.Gzip, &sum.Brotli, sum.Estimated
+	}
+	return s
+}
+
+func (s jsonSize) size() summary.Size { return summary.Size{Files: s.Files, Bytes: s.Bytes} }
+
+func (s jsonSize) packed() *summary.Packed {
+	if s.Gzip == nil {
+		return nil
+	}
+	return &summary.Packed{Gzip: *s.Gzip, Brotli: *s.Brotli, Estimated: s.Estimated}
 }
 
 func orNull(t time.Time) *time.Time {

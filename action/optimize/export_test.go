@@ -3,6 +3,9 @@ package optimize
 import (
 	"context"
 	"errors"
+	"runtime"
+	"strconv"
+	"strings"
 )
 
 var (
@@ -26,9 +29,53 @@ func (p *Plan) Stage(ctx context.Context, cli func(staging string)) (Report, err
 	if err != nil {
 		return Report{}, err
 	}
+	before := startPacking(ctx, p.Source, site, 1)
 	cli(s.path)
+	<-before.done
 	var r Report
 	after, err := s.complete(ctx, site, &r)
+	packed := startPacking(ctx, s.path, after, runtime.GOMAXPROCS(0))
 	r.Before, r.After, r.Changes = measure(site), measure(after), compare(site, after)
-	return r, errors.Join(err, s.replace(), s.discard())
+	err = errors.Join(err, s.replace())
+	p.takePacked(&r, before, packed)
+	return r, errors.Join(err, s.discard())
+}
+
+// Pack measures a folder.
+func Pack(ctx context.Context, dir string, workers int) (map[Type]Packed, error) {
+	t, err := list(dir)
+	if err != nil {
+		return nil, err
+	}
+	return startPacking(ctx, dir, t, workers).wait()
+}
+
+// PackAfter does something to the folder between the listing and the measurement.
+func PackAfter(ctx context.Context, dir string, do func() error) (map[Type]Packed, error) {
+	t, err := list(dir)
+	if err := errors.Join(err, do()); err != nil {
+		return nil, err
+	}
+	return startPacking(ctx, dir, t, 1).wait()
+}
+
+// Sampled says how many bytes are compressed of files of these sizes that are all of one type.
+func Sampled(sizes []int64) (bytes int64) {
+	g := &group{}
+	for i, size := range sizes {
+		g.add(node{path: strconv.Itoa(i), size: size})
+	}
+	share(map[Type]*group{HTML: g}, packBudget)
+	for _, s := range g.samples {
+		bytes += s.limit
+	}
+	return bytes
+}
+
+// Take has a run take the measurements of a folder, which works, and of a missing one, which does not.
+func Take(ctx context.Context, r *Report, dir string) (log string) {
+	var b strings.Builder
+	p := &Plan{cfg: Config{Log: &b}}
+	p.takePacked(r, startPacking(ctx, dir, tree{}, 1), startPacking(ctx, dir+"/missing", tree{}, 1))
+	return b.String()
 }

@@ -48,6 +48,15 @@ func (s Size) plus(bytes int64) Size { return Size{Files: s.Files + 1, Bytes: s.
 type Total struct {
 	Size
 	ByType map[Type]Size
+	Packed map[Type]Packed // nil when it was not measured
+}
+
+// PackedSum is what all files weigh when they are sent; false when that was not measured.
+func (t Total) PackedSum() (sum Packed, ok bool) {
+	for _, p := range t.Packed {
+		sum = sum.plus(p)
+	}
+	return sum, t.Packed != nil
 }
 
 // Change is one file before and after. A file that is only on one side has -1 on the other.

@@ -2,8 +2,10 @@ package optimize
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"strings"
 	"time"
 )
@@ -39,6 +41,8 @@ func (p *Plan) Run(ctx context.Context, token string) (Report, error) {
 
 func (p *Plan) runInto(ctx context.Context, site tree, s *stage, home, token string) (Report, error) {
 	began := p.now()
+	before := startPacking(ctx, p.Source, site, 1) // one core: the CLI is at work
+	defer before.cancel()
 	out, err := p.execute(ctx, home, s.path, token)
 	if err != nil {
 		return Report{}, err
@@ -52,6 +56,8 @@ func (p *Plan) runInto(ctx context.Context, site tree, s *stage, home, token str
 	if err != nil {
 		return Report{}, fmt.Errorf("complete the optimized site: %w", err)
 	}
+	packed := startPacking(ctx, s.path, after, runtime.GOMAXPROCS(0))
+	defer packed.cancel()
 	report.Before, report.After, report.Changes = measure(site), measure(after), compare(site, after)
 	p.remark(&report)
 	if err := ctx.Err(); err != nil {
@@ -60,8 +66,20 @@ func (p *Plan) runInto(ctx context.Context, site tree, s *stage, home, token str
 	if err := s.replace(); err != nil {
 		return Report{}, fmt.Errorf("put the result in place: %w", err)
 	}
+	p.takePacked(&report, before, packed)
 	report.Duration = p.now().Sub(began)
 	return report, nil
+}
+
+// takePacked never fails: the site is in place, and these are figures for people.
+func (p *Plan) takePacked(r *Report, before, after *packing) {
+	var berr, aerr error
+	r.Before.Packed, berr = before.wait()
+	r.After.Packed, aerr = after.wait()
+	if err := errors.Join(berr, aerr); err != nil {
+		p.logf("compressed sizes were not measured: %v", err)
+		r.Before.Packed, r.After.Packed = nil, nil
+	}
 }
 
 // judge tells a result from a failure. Exit status 1 means both "broken references, output complete" and "failed"; only the

@@ -3,6 +3,7 @@ package optimize_test
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -207,7 +208,7 @@ func TestParallelRunsDoNotDisturbEachOther(t *testing.T) {
 	}
 }
 
-// What the Action adds to the optimizer's own time: check, complete, measure and swap. Making a file costs far more than looking
+// What the Action adds to the optimizer's own time: check, complete, measure (also compressed) and swap. Making a file costs far more than looking
 // at one, so what must be brought over is told apart.
 func BenchmarkStageMeasure(b *testing.B) {
 	for _, carried := range []int{0, 10, 100} {
@@ -215,10 +216,21 @@ func BenchmarkStageMeasure(b *testing.B) {
 	}
 }
 
+// post is a page of some 5 KB with text of its own.
+func post(n int) string {
+	random := rand.New(rand.NewPCG(uint64(n), 0))
+	var b strings.Builder
+	b.WriteString(page)
+	for b.Len() < 5000 {
+		fmt.Fprintf(&b, "<p class=\"lead\">Paragraph %d of post %d says %x.</p>\n", random.IntN(1000), n, random.Uint64())
+	}
+	return b.String()
+}
+
 func benchmarkStage(b *testing.B, files, carried int) {
 	all := map[string]string{"dist/index.html": page}
 	for i := range files - carried - 1 {
-		all[fmt.Sprintf("dist/posts/%d/f%d.html", i%50, i)] = page
+		all[fmt.Sprintf("dist/posts/%d/f%d.html", i%50, i)] = post(i)
 	}
 	for i := range carried {
 		all[fmt.Sprintf("dist/.well-known/f%d", i)] = page

@@ -381,6 +381,10 @@ func TestReportMeasuresTheDisk(t *testing.T) {
 			optimize.HTML: {Files: 1, Bytes: int64(len(page))}, optimize.CSS: {Files: 1, Bytes: 17}, optimize.Other: {Files: 2, Bytes: 3},
 		},
 	}
+	if p := r.Before.Packed[optimize.HTML]; p.Brotli == 0 || p.Brotli >= p.Gzip || p.Gzip >= int64(len(page)) {
+		t.Errorf("html before = %+v packed, want brotli < gzip < %d", p, len(page))
+	}
+	r.Before.Packed = nil // the rest of it: pack_test.go
 	if diff := cmp.Diff(want, r.Before); diff != "" {
 		t.Errorf("Before (-want +got):\n%s", diff)
 	}

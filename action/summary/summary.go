@@ -53,6 +53,7 @@ type Site struct {
 	InPlace        bool
 	Tier           string // that the optimizer ran with
 	Before, After  Size
+	All            TypeSize   // the sum of Types
 	Types          []TypeSize // largest first
 	Top            []FileSize // largest change first
 	Broken         []BrokenRef
@@ -66,10 +67,17 @@ type Size struct {
 	Bytes int64
 }
 
+// Packed is what files weigh when a server sends them compressed.
+type Packed struct {
+	Gzip, Brotli int64
+	Estimated    bool // from a sample of them
+}
+
 // TypeSize is one type of files.
 type TypeSize struct {
-	Type          string
-	Before, After Size
+	Type                      string
+	Before, After             Size
+	PackedBefore, PackedAfter *Packed // nil when it was not measured
 }
 
 // FileSize is one file; -1 where it is only on the other side.
@@ -81,22 +89,32 @@ type FileSize struct {
 // BrokenRef is an asset that a page names and the site lacks.
 type BrokenRef struct{ Source, Target string }
 
+// What is shown at most of each kind; a line says how much more there is. With the bound on foreign texts (escape.go) no summary comes near
+// the 1 MiB above which GitHub shows none.
+// https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands#step-isolation-and-limits
 const (
-	maxTop    = 10
-	maxBroken = 20
+	maxProblems = 20
+	maxTargets  = 40
+	maxTop      = 10
+	maxBroken   = 20
+	maxWarnings = 20
 )
+
+// MaxSize is a bound on the bytes of every summary.
+const MaxSize = 900 << 10
 
 // Render returns the summary. Equal results give equal text.
 func Render(r Result) string {
 	var b strings.Builder
 	b.WriteString("## Pageflare\n\n")
-	for _, p := range r.Problems {
+	for _, p := range r.Problems[:min(len(r.Problems), maxProblems)] {
 		kind := "WARNING"
 		if p.Error {
 			kind = "CAUTION"
 		}
 		fmt.Fprintf(&b, "> [!%s]\n> %s\n\n", kind, Escape(p.Text))
 	}
+	more(&b, len(r.Problems)-maxProblems)
 	renderLicense(&b, r.License, r.Secret)
 	if r.Site != nil {
 		renderSite(&b, *r.Site)
@@ -121,12 +139,15 @@ func renderLicense(b *strings.Builder, l License, s *Secret) {
 		line("License ends", when(l.ValidUntil, l.Now))
 	}
 	if s != nil {
-		for _, t := range s.Targets {
+		for _, t := range s.Targets[:min(len(s.Targets), maxTargets)] {
 			text := Escape(t.Outcome)
 			if t.Problem != "" {
 				text = "not written: " + Escape(t.Problem)
 			}
 			line("Secret "+code(s.Name)+", "+Escape(t.Name), text)
+		}
+		if n := len(s.Targets) - maxTargets; n > 0 {
+			line("", fmt.Sprintf("%d more targets: see the report", n))
 		}
 	}
 	b.WriteString("\n")
@@ -140,18 +161,51 @@ func renderSite(b *strings.Builder, s Site) {
 	fmt.Fprintf(b, "### Site\n\n%s: **%s to %s** (%s), %s files, in %s, tier %s.\n\n", place,
 		Bytes(s.Before.Bytes), Bytes(s.After.Bytes), change(s.Before.Bytes, s.After.Bytes), counts(s.Before.Files, s.After.Files),
 		s.Duration.Round(10*time.Millisecond), Escape(s.Tier))
-	b.WriteString("| Type | Files | Before | After | Change |\n| --- | ---: | ---: | ---: | ---: |\n")
+	b.WriteString("| Type | Files | Before | After | Change | After, of before | gzip | brotli |\n| --- | ---: | ---: | ---: | ---: | :--- | ---: | ---: |\n")
 	for _, t := range s.Types {
-		fmt.Fprintf(b, "| %s | %s | %s | %s | %s |\n", Escape(t.Type), counts(t.Before.Files, t.After.Files),
-			Bytes(t.Before.Bytes), Bytes(t.After.Bytes), change(t.Before.Bytes, t.After.Bytes))
+		typeRow(b, Escape(t.Type), t)
 	}
-	fmt.Fprintf(b, "| **all** | %s | %s | %s | %s |\n\n", counts(s.Before.Files, s.After.Files), Bytes(s.Before.Bytes), Bytes(s.After.Bytes),
-		change(s.Before.Bytes, s.After.Bytes))
+	typeRow(b, "**all**", s.All)
+	if s.All.PackedBefore != nil && (s.All.PackedBefore.Estimated || s.All.PackedAfter.Estimated) {
+		b.WriteString("\n≈: estimated from a sample of the files.\n")
+	}
+	b.WriteString("\n")
 	renderTop(b, s.Top)
 	renderBroken(b, s.Broken)
-	for _, w := range s.Warnings {
+	for _, w := range s.Warnings[:min(len(s.Warnings), maxWarnings)] {
 		fmt.Fprintf(b, "- %s\n", Escape(w))
 	}
+	more(b, len(s.Warnings)-maxWarnings)
+}
+
+func typeRow(b *strings.Builder, name string, t TypeSize) {
+	gzip, brotli := "–", "–"
+	if t.PackedBefore != nil && t.PackedAfter != nil {
+		about := ""
+		if t.PackedBefore.Estimated || t.PackedAfter.Estimated {
+			about = "≈ "
+		}
+		gzip = about + Bytes(t.PackedBefore.Gzip) + " → " + Bytes(t.PackedAfter.Gzip)
+		brotli = about + Bytes(t.PackedBefore.Brotli) + " → " + Bytes(t.PackedAfter.Brotli)
+	}
+	fmt.Fprintf(b, "| %s | %s | %s | %s | %s | %s | %s | %s |\n", name, counts(t.Before.Files, t.After.Files),
+		Bytes(t.Before.Bytes), Bytes(t.After.Bytes), change(t.Before.Bytes, t.After.Bytes), bar(t.Before.Bytes, t.After.Bytes), gzip, brotli)
+}
+
+// bar is a picture of what is left, ten cells for what was there before; ▸ for more than that. The number stands beside it, for those who
+// do not see it.
+func bar(before, after int64) string {
+	const cells = 10
+	if before <= 0 {
+		return ""
+	}
+	share := float64(after) / float64(before)
+	full := min(cells, int(share*cells+0.5))
+	text := strings.Repeat("█", full) + strings.Repeat("░", cells-full)
+	if after > before {
+		text += "▸"
+	}
+	return fmt.Sprintf("%s %.0f %%", text, share*100)
 }
 
 func renderTop(b *strings.Builder, top []FileSize) {

@@ -11,6 +11,7 @@ import (
 	"unicode"
 
 	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
 
 	"github.com/pageflare/ci/action/summary"
 )
@@ -23,9 +24,18 @@ func site() *summary.Site {
 	return &summary.Site{
 		Source: "dist", Output: "dist", InPlace: true, Tier: "Free", Duration: 1234 * time.Millisecond,
 		Before: summary.Size{Files: 30, Bytes: 614400}, After: summary.Size{Files: 32, Bytes: 409600},
+		All: summary.TypeSize{
+			Before: summary.Size{Files: 30, Bytes: 614400}, After: summary.Size{Files: 32, Bytes: 409600},
+			PackedBefore: &summary.Packed{Gzip: 530000, Brotli: 525000}, PackedAfter: &summary.Packed{Gzip: 370000, Brotli: 366000, Estimated: true},
+		},
 		Types: []summary.TypeSize{
 			{Type: "image", Before: summary.Size{Files: 8, Bytes: 512000}, After: summary.Size{Files: 10, Bytes: 358400}},
-			{Type: "html", Before: summary.Size{Files: 22, Bytes: 102400}, After: summary.Size{Files: 22, Bytes: 51200}},
+			{
+				Type: "html", Before: summary.Size{Files: 22, Bytes: 102400}, After: summary.Size{Files: 22, Bytes: 51200},
+				PackedBefore: &summary.Packed{Gzip: 20000, Brotli: 18000}, PackedAfter: &summary.Packed{Gzip: 12000, Brotli: 10000},
+			},
+			{Type: "json", After: summary.Size{Files: 1, Bytes: 10}},
+			{Type: "css", Before: summary.Size{Files: 1, Bytes: 10}, After: summary.Size{Files: 1, Bytes: 25}},
 		},
 		Top: []summary.FileSize{{Path: "img/hero.png", Before: 60000, After: 20000}, {Path: "img/hero.webp", Before: -1, After: 9000}},
 	}
@@ -83,6 +93,38 @@ func TestGolden(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestNoSummaryIsTooLargeForGitHub(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		long := strings.Repeat(rapid.StringN(0, 20, -1).Draw(t, "text"), 200)
+		n := rapid.SampledFrom([]int{0, 1, 19, 20, 21, 3000}).Draw(t, "n")
+		s := site()
+		r := summary.Result{Site: s, Secret: &summary.Secret{Name: long}, License: summary.License{State: long, Tier: long, Reason: long}}
+		for range n {
+			r.Problems = append(r.Problems, summary.Problem{Text: long})
+			r.Secret.Targets = append(r.Secret.Targets, summary.Target{Name: long, Problem: long})
+			s.Top = append(s.Top, summary.FileSize{Path: long})
+			s.Broken = append(s.Broken, summary.BrokenRef{Source: long, Target: long})
+			s.Warnings = append(s.Warnings, long)
+		}
+		got := summary.Render(r)
+		if len(got) > summary.MaxSize {
+			t.Fatalf("%d bytes", len(got))
+		}
+		if strings.Count(got, "<details") != strings.Count(got, "</details>") {
+			t.Fatal("a <details> stays open")
+		}
+		for line := range strings.SplitSeq(got, "\n") {
+			if strings.HasPrefix(line, "::") {
+				t.Fatalf("a line is a command: %q", line)
+			}
+		}
+		if n == 3000 && strings.Count(got, " more") < 4 {
+			t.Fatal("it does not say what was cut")
+		}
+	})
 }
 
 func FuzzEscape(f *testing.F) {
