@@ -84,7 +84,7 @@ func TestAStartThatCannotWorkSaysWhyAndLeavesNothing(t *testing.T) {
 				b.used()
 				b.alter("INSERT INTO goose_db_version (version_id, is_applied) VALUES (99999, 1)")
 			},
-			[]string{"the database is from a newer version of pageflare-license: run that version, or restore a backup"}, []string{database, keyFile}},
+			[]string{"database sqlite:pageflare-license.db: the database is from a newer version of pageflare-license: run that version, or restore a backup"}, []string{database, keyFile}},
 		{"the key file is of another database",
 			func(b *box) { b.used(); b.write(keyFile, zeroKey+"\n") },
 			[]string{"key file pageflare-license.db.key does not open the signing keys in sqlite:pageflare-license.db: give the key"}, []string{database, keyFile}},

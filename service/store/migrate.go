@@ -4,8 +4,10 @@ import (
 	"context"
 	"database/sql"
 	"embed"
+	"errors"
 	"fmt"
 	"io/fs"
+	"time"
 
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/database"
@@ -25,10 +27,16 @@ func migrate(ctx context.Context, db *sql.DB) error {
 	if err != nil {
 		return fmt.Errorf("read the migrations: %w", err)
 	}
-	const tries = 5
+	// SQLite does not wait for its lock while it changes to WAL, so we do: pauses of 10 ms to 640 ms, about five seconds in all
+	const tries = 14
 	for try := 1; ; try++ {
 		err := up(ctx, p)
-		if err == nil || try == tries || ctx.Err() != nil || err == ErrNewer {
+		if err == nil || try == tries || errors.Is(err, ErrNewer) || damaged(err) != err {
+			return err
+		}
+		select {
+		case <-time.After(10 * time.Millisecond << min(try-1, 6)):
+		case <-ctx.Done():
 			return err
 		}
 	}

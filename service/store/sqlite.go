@@ -66,6 +66,15 @@ func checkFile(path string) error {
 	return f.Close()
 }
 
+// damaged adds the remedy to what SQLite says of a file that is not whole.
+func damaged(err error) error {
+	var e *sqlite.Error
+	if errors.As(err, &e) && (e.Code()&0xff == sqlite3.SQLITE_CORRUPT || e.Code()&0xff == sqlite3.SQLITE_NOTADB) {
+		return fmt.Errorf("the file is damaged: restore a backup: %w", err)
+	}
+	return err
+}
+
 // storeError turns the constraint errors of the driver into those of the rules.
 func storeError(err error) error {
 	var e *sqlite.Error

@@ -39,7 +39,7 @@ func Open(ctx context.Context, url string) (*Store, error) {
 		return nil, err
 	}
 	if err := migrate(ctx, s.write); err != nil {
-		return nil, errors.Join(err, s.Close())
+		return nil, errors.Join(fmt.Errorf("database %s: %w", url, damaged(err)), s.Close())
 	}
 	s.group = startGroup(s.write)
 	return s, nil

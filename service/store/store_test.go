@@ -54,6 +54,17 @@ func TestOpenNamesWhatIsWrongWithTheDatabase(t *testing.T) {
 			t.Errorf("Open(%s) = %v, want one line with %q", name, err, c.want)
 		}
 	}
+	cut := filepath.Join(dir, "cut.db")
+	whole, err := store.Open(t.Context(), "sqlite:"+cut)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(whole.Close(), os.Truncate(cut, 20000)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := store.Open(t.Context(), "sqlite:"+cut); err == nil || !strings.Contains(err.Error(), "database sqlite:"+cut+": the file is damaged: restore a backup") {
+		t.Errorf("Open(a file cut short) = %v, want the file, the reason and the remedy", err)
+	}
 	if b, _ := os.ReadFile(text); !strings.HasPrefix(string(b), "some notes") {
 		t.Error("Open wrote into a file that is no database")
 	}
