@@ -74,7 +74,7 @@ type accountCreate struct {
 
 // Run makes the account.
 func (c accountCreate) Run(ctx context.Context, a *app) error {
-	return a.with(ctx, func(l *license.Service) error {
+	return a.with(ctx, func(ctx context.Context, l *license.Service) error {
 		made, key, err := l.CreateAccount(ctx, license.NewAccount{Email: c.Email, Tier: c.Tier, Features: c.Feature, ValidUntil: c.ValidUntil.Time})
 		if err != nil {
 			return refusal(err)
@@ -93,7 +93,7 @@ type accountList struct {
 
 // Run lists the accounts.
 func (c accountList) Run(ctx context.Context, a *app) error {
-	return a.with(ctx, func(l *license.Service) error {
+	return a.with(ctx, func(ctx context.Context, l *license.Service) error {
 		found, err := l.Accounts(ctx, c.After, int(c.Limit))
 		if err != nil {
 			return err
@@ -117,9 +117,9 @@ type oneAccount struct {
 	ID string `arg:"" help:"Id of the account."`
 }
 
-func (c oneAccount) run(ctx context.Context, a *app, act func(*license.Service) (license.Account, error)) error {
-	return a.with(ctx, func(l *license.Service) error {
-		got, err := act(l)
+func (c oneAccount) run(ctx context.Context, a *app, act func(context.Context, *license.Service) (license.Account, error)) error {
+	return a.with(ctx, func(ctx context.Context, l *license.Service) error {
+		got, err := act(ctx, l)
 		if err != nil {
 			return refusal(err)
 		}
@@ -132,7 +132,7 @@ type accountShow struct{ oneAccount }
 
 // Run shows the account.
 func (c accountShow) Run(ctx context.Context, a *app) error {
-	return c.run(ctx, a, func(l *license.Service) (license.Account, error) { return l.Account(ctx, c.ID) })
+	return c.run(ctx, a, func(ctx context.Context, l *license.Service) (license.Account, error) { return l.Account(ctx, c.ID) })
 }
 
 type accountUpdate struct {
@@ -159,26 +159,34 @@ func (c accountUpdate) Run(ctx context.Context, a *app) error {
 	if change == (license.AccountChange{}) {
 		return usagef("nothing to change: give --email, --tier, --feature, --no-features or --valid-until")
 	}
-	return c.run(ctx, a, func(l *license.Service) (license.Account, error) { return l.UpdateAccount(ctx, c.ID, change) })
+	return c.run(ctx, a, func(ctx context.Context, l *license.Service) (license.Account, error) {
+		return l.UpdateAccount(ctx, c.ID, change)
+	})
 }
 
 type accountSuspend struct{ oneAccount }
 
 // Run suspends the account.
 func (c accountSuspend) Run(ctx context.Context, a *app) error {
-	return c.run(ctx, a, func(l *license.Service) (license.Account, error) { return l.SuspendAccount(ctx, c.ID) })
+	return c.run(ctx, a, func(ctx context.Context, l *license.Service) (license.Account, error) {
+		return l.SuspendAccount(ctx, c.ID)
+	})
 }
 
 type accountRestore struct{ oneAccount }
 
 // Run restores the account.
 func (c accountRestore) Run(ctx context.Context, a *app) error {
-	return c.run(ctx, a, func(l *license.Service) (license.Account, error) { return l.RestoreAccount(ctx, c.ID) })
+	return c.run(ctx, a, func(ctx context.Context, l *license.Service) (license.Account, error) {
+		return l.RestoreAccount(ctx, c.ID)
+	})
 }
 
 type accountDelete struct{ oneAccount }
 
 // Run deletes the account.
 func (c accountDelete) Run(ctx context.Context, a *app) error {
-	return c.run(ctx, a, func(l *license.Service) (license.Account, error) { return l.DeleteAccount(ctx, c.ID) })
+	return c.run(ctx, a, func(ctx context.Context, l *license.Service) (license.Account, error) {
+		return l.DeleteAccount(ctx, c.ID)
+	})
 }

@@ -36,7 +36,7 @@ type apiTokenCreate struct {
 
 // Run makes the API token and prints its text alone, or all with --json.
 func (c apiTokenCreate) Run(ctx context.Context, a *app) error {
-	return a.with(ctx, func(l *license.Service) error {
+	return a.with(ctx, func(ctx context.Context, l *license.Service) error {
 		text, record, err := l.CreateAPIToken(ctx, c.Account, c.Name)
 		if err != nil {
 			return refusal(err)
@@ -54,7 +54,7 @@ type apiTokenList struct {
 
 // Run lists the API tokens.
 func (c apiTokenList) Run(ctx context.Context, a *app) error {
-	return a.with(ctx, func(l *license.Service) error {
+	return a.with(ctx, func(ctx context.Context, l *license.Service) error {
 		found, err := l.APITokens(ctx, c.Account)
 		if err != nil {
 			return refusal(err)
@@ -66,11 +66,7 @@ func (c apiTokenList) Run(ctx context.Context, a *app) error {
 		return c.print(a.stdout, list, func(w io.Writer) {
 			row(w, "ID", "NAME", "CREATED", "REVOKED")
 			for _, t := range list {
-				revoked := "-"
-				if t.RevokedAt != nil {
-					revoked = *t.RevokedAt
-				}
-				row(w, t.ID, t.Name, t.CreatedAt, revoked)
+				row(w, t.ID, t.Name, t.CreatedAt, orDash(t.RevokedAt))
 			}
 		})
 	})
@@ -91,7 +87,7 @@ func (c apiTokenRevoke) Run(ctx context.Context, a *app) error {
 	if !strings.HasPrefix(text, "at_") && !license.IsAPIToken(text) {
 		return usagef("neither an API token (pf_at_…, 42 characters) nor the id of one (at_…): copy it again") // not quoted: all but a letter of it may be right
 	}
-	return a.with(ctx, func(l *license.Service) error {
+	return a.with(ctx, func(ctx context.Context, l *license.Service) error {
 		id, err := l.RevokeAPIToken(ctx, text)
 		if err != nil {
 			return refusal(err)

@@ -126,6 +126,7 @@ func (b *box) exampleVariables(i int) {
 	b.env["ACCOUNT"], b.env["API_TOKEN"] = mustMember(b.t, made, "id"), mustMember(b.t, made, "api_token")
 	issued := b.ok("token", "issue", "--account", b.env["ACCOUNT"], "--json")
 	b.env["TOKEN"], b.env["JTI"] = mustMember(b.t, issued, "token"), mustMember(b.t, issued, "jti")
+	b.env["ADMIN_TOKEN"] = strings.TrimSpace(b.ok("admin-token", "create", "--scope", "audit:read"))
 	b.env["KID"] = mustMember(b.t, b.ok("key", "list", "--json"), "0.kid")
 }
 

@@ -69,7 +69,7 @@ func (c doctorCmd) Run(ctx context.Context, a *app) error {
 }
 
 func (a *app) checkDatabase(ctx context.Context) []finding {
-	err := a.with(ctx, func(l *license.Service) error { return l.Ready(ctx) })
+	err := a.with(ctx, func(ctx context.Context, l *license.Service) error { return l.Ready(ctx) })
 	if err != nil {
 		return []finding{{false, "database", strings.ReplaceAll(err.Error(), "\n", "; ")}}
 	}

@@ -30,7 +30,7 @@ type keyList struct{ asJSON }
 
 // Run lists the keys.
 func (c keyList) Run(ctx context.Context, a *app) error {
-	return a.with(ctx, func(l *license.Service) error {
+	return a.with(ctx, func(ctx context.Context, l *license.Service) error {
 		keys, err := l.Keys(ctx)
 		if err != nil {
 			return err
@@ -52,7 +52,7 @@ type keyRotate struct{ asJSON }
 
 // Run adds a key.
 func (c keyRotate) Run(ctx context.Context, a *app) error {
-	return a.with(ctx, func(l *license.Service) error {
+	return a.with(ctx, func(ctx context.Context, l *license.Service) error {
 		k, err := l.RotateKey(ctx)
 		if err != nil {
 			return err
@@ -73,7 +73,7 @@ type keyRetire struct {
 
 // Run ends the key.
 func (c keyRetire) Run(ctx context.Context, a *app) error {
-	return a.with(ctx, func(l *license.Service) error {
+	return a.with(ctx, func(ctx context.Context, l *license.Service) error {
 		if err := l.RetireKey(ctx, c.ID, c.Force); err != nil {
 			return refusal(err)
 		}

@@ -123,13 +123,14 @@ func makeKeyFile(file string) (license.MasterKey, error) {
 	return license.ParseMasterKey(string(text))
 }
 
-// with runs f on the service, for the commands that work on the database directly.
-func (a *app) with(ctx context.Context, f func(*license.Service) error) error {
+// with runs f on the service, for the commands that work on the database directly. In the audit log the user of the operating system did it.
+func (a *app) with(ctx context.Context, f func(context.Context, *license.Service) error) error {
+	ctx = license.WithActor(ctx, commandLine())
 	l, closeStore, err := a.open(ctx, a.publicURL(a.cfg.Listen))
 	if err != nil {
 		return err
 	}
-	return errors.Join(f(l), closeStore())
+	return errors.Join(f(ctx, l), closeStore())
 }
 
 // publicURL is what clients call when the API listens on addr.

@@ -42,6 +42,22 @@ func optional(t time.Time) *string {
 	return &s
 }
 
+// orDash is a time that may be missing, in a table.
+func orDash(s *string) string {
+	if s == nil {
+		return "-"
+	}
+	return *s
+}
+
+// dash is a text that may be empty, in a table.
+func dash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
+
 // row writes cells separated by tabs.
 func row(w io.Writer, cells ...any) {
 	text := make([]string, len(cells))

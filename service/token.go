@@ -67,7 +67,7 @@ func (c tokenIssue) Run(ctx context.Context, a *app) error {
 			return usagef("--ttl: %s is below a second: give a duration such as 72h or 90s", ttl)
 		}
 	}
-	return a.with(ctx, func(l *license.Service) error {
+	return a.with(ctx, func(ctx context.Context, l *license.Service) error {
 		issued, err := l.IssueFor(ctx, c.Account, ttl)
 		if err != nil {
 			return refusal(err)
@@ -91,7 +91,7 @@ type tokenList struct {
 
 // Run lists the tokens.
 func (c tokenList) Run(ctx context.Context, a *app) error {
-	return a.with(ctx, func(l *license.Service) error {
+	return a.with(ctx, func(ctx context.Context, l *license.Service) error {
 		found, err := l.Tokens(ctx, c.Account, license.TokenID(c.Before), int(c.Limit))
 		if err != nil {
 			return refusal(err)
@@ -121,7 +121,7 @@ func (c tokenShow) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	return a.with(ctx, func(l *license.Service) error {
+	return a.with(ctx, func(ctx context.Context, l *license.Service) error {
 		t, err := l.Token(ctx, text)
 		if err != nil {
 			return refusal(err)
@@ -143,7 +143,7 @@ func (c tokenRevoke) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	return a.with(ctx, func(l *license.Service) error {
+	return a.with(ctx, func(ctx context.Context, l *license.Service) error {
 		t, err := l.RevokeToken(ctx, text, c.Family)
 		if err != nil {
 			return refusal(err)

@@ -33,7 +33,8 @@ func (s *Service) CreateAccount(ctx context.Context, n NewAccount) (Account, Sec
 	if err != nil {
 		return Account{}, "", err
 	}
-	if err := s.store.CreateAccount(ctx, a, record); err != nil {
+	if err := s.store.CreateAccount(ctx, a, record,
+		s.act(ctx, AccountCreated, a.ID, a.ID, terms(a)), s.act(ctx, APITokenCreated, a.ID, record.ID, nil)); err != nil {
 		return Account{}, "", fmt.Errorf("account %s: %w", a.Email, err)
 	}
 	return a, text, nil
@@ -60,7 +61,7 @@ type AccountChange struct {
 // UpdateAccount changes particulars of an account; tokens that are refreshed from now on say the new ones. Refusals: ErrInvalid, ErrConflict, ErrNotFound,
 // ErrRevoked for a deleted account.
 func (s *Service) UpdateAccount(ctx context.Context, id string, ch AccountChange) (Account, error) {
-	return s.change(ctx, id, func(a *Account) error {
+	return s.change(ctx, id, AccountUpdated, ch.details(), func(a *Account) error {
 		if ch.Email != nil {
 			a.Email = normalEmail(*ch.Email)
 		}
@@ -79,30 +80,53 @@ func (s *Service) UpdateAccount(ctx context.Context, id string, ch AccountChange
 
 // SuspendAccount stops an account from getting tokens until it is restored.
 func (s *Service) SuspendAccount(ctx context.Context, id string) (Account, error) {
-	return s.change(ctx, id, func(a *Account) error { a.Status = Suspended; return nil })
+	return s.change(ctx, id, AccountSuspended, nil, func(a *Account) error { a.Status = Suspended; return nil })
 }
 
 // RestoreAccount undoes SuspendAccount.
 func (s *Service) RestoreAccount(ctx context.Context, id string) (Account, error) {
-	return s.change(ctx, id, func(a *Account) error { a.Status = Active; return nil })
+	return s.change(ctx, id, AccountRestored, nil, func(a *Account) error { a.Status = Active; return nil })
 }
 
 // DeleteAccount ends an account for good: its address is erased, its API tokens end, its license tokens are refused.
 func (s *Service) DeleteAccount(ctx context.Context, id string) (Account, error) {
-	return s.change(ctx, id, func(a *Account) error { a.Status, a.Email = Deleted, ""; return nil })
+	return s.change(ctx, id, AccountDeleted, nil, func(a *Account) error { a.Status, a.Email = Deleted, ""; return nil })
 }
 
-func (s *Service) change(ctx context.Context, id string, change func(*Account) error) (Account, error) {
-	a, err := s.store.ChangeAccount(ctx, id, s.time(), func(a *Account) error {
+func (s *Service) change(ctx context.Context, id string, did Action, details Details, change func(*Account) error) (Account, error) {
+	a, err := s.store.ChangeAccount(ctx, id, func(a *Account) error {
 		if a.Status == Deleted {
 			return ErrRevoked
 		}
 		return change(a)
-	})
+	}, s.act(ctx, did, id, id, details))
 	if err != nil {
 		return Account{}, fmt.Errorf("account %s: %w", id, err)
 	}
 	return a, nil
+}
+
+// terms are what an account may use, for the audit log: everything of it but the address.
+func terms(a Account) Details {
+	return Details{"tier": a.Tier, "features": a.Features, "valid_until": a.ValidUntil}
+}
+
+// details are what is changed, for the audit log: of the address only that it was.
+func (ch AccountChange) details() Details {
+	d := Details{}
+	if ch.Email != nil {
+		d["email"] = "changed"
+	}
+	if ch.Tier != nil {
+		d["tier"] = *ch.Tier
+	}
+	if ch.Features != nil {
+		d["features"] = *ch.Features
+	}
+	if ch.ValidUntil != nil {
+		d["valid_until"] = *ch.ValidUntil
+	}
+	return d
 }
 
 // withoutRepeats keeps the first of equal features, in their order; never nil.

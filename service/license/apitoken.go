@@ -2,65 +2,27 @@ package license
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
-	"hash/crc32"
 	"io"
-	"strings"
 	"time"
 )
 
-// The wire form of an API token: "pf_at_", 30 random letters or digits, and 6 that are the CRC-32 of those 30. The prefix is for
-// people and secret scanners, the checksum tells a mistyped token from a revoked one without a look at the database.
-const (
-	apiTokenPrefix = "pf_at_"
-	randomLetters  = 30
-	sumLetters     = 6
-	base62         = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-)
+const apiTokenPrefix = "pf_at_"
 
 // IsAPIToken tells an API token, good or revoked, from any other text.
-func IsAPIToken(s string) bool {
-	body, ok := strings.CutPrefix(s, apiTokenPrefix)
-	if !ok || len(body) != randomLetters+sumLetters {
-		return false
-	}
-	return body[randomLetters:] == checksum(body[:randomLetters])
-}
-
-func checksum(s string) string {
-	n := crc32.ChecksumIEEE([]byte(s))
-	var out [sumLetters]byte
-	for i := sumLetters - 1; i >= 0; i-- {
-		out[i], n = base62[n%62], n/62
-	}
-	return string(out[:])
-}
-
-func hashAPIToken(text string) string {
-	sum := sha256.Sum256([]byte(text))
-	return hex.EncodeToString(sum[:])
-}
+func IsAPIToken(s string) bool { return isOpaque(apiTokenPrefix, s) }
 
 // drawAPIToken makes a new API token: its text, which only the caller sees, and its record.
 func drawAPIToken(account, name string, now time.Time, rand io.Reader) (Secret, APIToken, error) {
-	letters := make([]byte, 0, randomLetters)
-	for len(letters) < randomLetters {
-		var b [1]byte
-		if _, err := io.ReadFull(rand, b[:]); err != nil {
-			return "", APIToken{}, fmt.Errorf("draw an API token: %w", err)
-		}
-		if b[0] < 248 { // 4 * 62: without the rest, which would favour the first letters
-			letters = append(letters, base62[b[0]%62])
-		}
+	text, err := drawOpaque(apiTokenPrefix, rand)
+	if err != nil {
+		return "", APIToken{}, err
 	}
 	id, err := newID("at_", rand)
 	if err != nil {
 		return "", APIToken{}, err
 	}
-	text := apiTokenPrefix + string(letters) + checksum(string(letters))
-	return Secret(text), APIToken{ID: id, AccountID: account, Name: name, Hash: hashAPIToken(text), CreatedAt: now}, nil
+	return text, APIToken{ID: id, AccountID: account, Name: name, Hash: hashOpaque(text.Reveal()), CreatedAt: now}, nil
 }
 
 // CreateAPIToken gives an account one more API token. Its text is in the answer and nowhere else. Refusals: ErrNotFound, ErrRevoked.
@@ -79,7 +41,7 @@ func (s *Service) CreateAPIToken(ctx context.Context, account, name string) (Sec
 	if err != nil {
 		return "", APIToken{}, err
 	}
-	return text, record, s.store.AddAPIToken(ctx, record)
+	return text, record, s.store.AddAPIToken(ctx, record, s.act(ctx, APITokenCreated, account, record.ID, nil))
 }
 
 // APITokens lists the API tokens of an account, revoked ones too, oldest first. ErrNotFound: no such account.
@@ -94,11 +56,11 @@ func (s *Service) APITokens(ctx context.Context, account string) ([]APIToken, er
 // The license tokens that were issued by it stay good: see RevokeIssuedBy.
 func (s *Service) RevokeAPIToken(ctx context.Context, idOrText string) (id string, err error) {
 	if IsAPIToken(idOrText) {
-		t, _, err := s.store.APIToken(ctx, hashAPIToken(idOrText))
+		t, _, err := s.store.APIToken(ctx, hashOpaque(idOrText))
 		if err != nil {
 			return "", err
 		}
 		idOrText = t.ID
 	}
-	return idOrText, s.store.RevokeAPIToken(ctx, idOrText, s.time())
+	return idOrText, s.store.RevokeAPIToken(ctx, idOrText, s.act(ctx, APITokenRevoked, "", idOrText, nil))
 }

@@ -136,7 +136,7 @@ func (s *Service) addKey(ctx context.Context, signsFrom time.Time) (SealedKey, e
 		return SealedKey{}, err
 	}
 	k := SealedKey{ID: id, Sealed: sealed, CreatedAt: s.time(), SignsFrom: signsFrom}
-	return k, s.store.AddKey(ctx, k)
+	return k, s.store.AddKey(ctx, k, s.act(ctx, KeyAdded, "", id, Details{"signs_from": signsFrom.Unix()}))
 }
 
 // RotateKey adds a signing key. It starts to sign a few seconds later, when every replica knows it; tokens of the older keys stay good.
@@ -195,7 +195,7 @@ func (s *Service) RetireKey(ctx context.Context, id string, force bool) error {
 		case k.LiveTokens > 0 && !force:
 			return fmt.Errorf("%w: %d live tokens depend on %s: wait until they have been refreshed, or end them with --force", ErrKeyInUse, k.LiveTokens, id)
 		default:
-			return s.store.RetireKey(ctx, id, s.time())
+			return s.store.RetireKey(ctx, id, s.act(ctx, KeyRetired, "", id, Details{"live_tokens": k.LiveTokens}))
 		}
 	}
 	return fmt.Errorf("signing key %s: %w", id, ErrNotFound)

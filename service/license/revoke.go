@@ -38,8 +38,12 @@ func (s *Service) RevokeToken(ctx context.Context, tokenOrID string, family bool
 	if family {
 		r.Subject = t.ID.Family()
 	}
+	act := s.act(ctx, TokenRevoked, t.AccountID, string(t.ID), nil)
+	if family {
+		act = s.act(ctx, FamilyRevoked, t.AccountID, t.ID.Family(), Details{"by_token": t.ID})
+	}
 	t.Revoked = true
-	return t, s.store.Revoke(ctx, r)
+	return t, s.store.Revoke(ctx, r, act)
 }
 
 // revocable finds what to revoke. A token is believed only when its signature is good: a forged one could name anybody's id.
@@ -67,7 +71,7 @@ func (s *Service) revocable(ctx context.Context, tokenOrID string) (TokenRecord,
 
 // RevokeIssuedBy ends every family that an API token began: what a thief of it made, and all that descends from that.
 func (s *Service) RevokeIssuedBy(ctx context.Context, apiToken string) (families int64, err error) {
-	return s.store.RevokeIssuedBy(ctx, apiToken, s.time())
+	return s.store.RevokeIssuedBy(ctx, apiToken, s.act(ctx, IssuesRevoked, "", apiToken, nil))
 }
 
 // tokenID is the id in a token, or the text itself when it is an id.

@@ -22,6 +22,8 @@ var (
 	ErrRevoked = errors.New("the license has been revoked: ask the people who run this License service for a new one")
 	// ErrTokenRevoked says that this token, or the family it descends from, was revoked.
 	ErrTokenRevoked = errors.New("this token has been revoked: issue a new one and replace every stored copy")
+	// ErrScope says that an admin token may not do this; the error that wraps it says what it lacks.
+	ErrScope = errors.New("insufficient scope")
 	// ErrNotFound says that there is nothing by that name.
 	ErrNotFound = errors.New("not found")
 	// ErrConflict says that something by that name exists already.

@@ -29,6 +29,7 @@ type Service struct {
 	store     Store
 	keys      *keyring
 	deriveKey []byte // names refreshed tokens, see deriveTokenID
+	auditKey  []byte // chains the audit log, see Act.Link
 }
 
 // New returns a Service on a store. On a store without a signing key it makes the first one. ErrWrongMasterKey: the keys in the store were
@@ -38,10 +39,14 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 	if err != nil {
 		return nil, fmt.Errorf("derive the key for token ids: %w", err)
 	}
-	s := &Service{cfg: cfg, store: cfg.Store, deriveKey: derive}
+	audit, err := hkdf.Key(sha256.New, cfg.MasterKey.bytes(), nil, "pageflare/ci audit log", 32)
+	if err != nil {
+		return nil, fmt.Errorf("derive the key of the audit log: %w", err)
+	}
+	s := &Service{cfg: cfg, store: cfg.Store, deriveKey: derive, auditKey: audit}
 	s.keys = &keyring{store: cfg.Store, master: cfg.MasterKey, now: s.time}
 	if _, err := s.keys.set(ctx); errors.Is(err, errNoKeys) {
-		if _, err := s.addKey(ctx, s.time()); err != nil {
+		if _, err := s.addKey(WithActor(ctx, Actor{Kind: ActorService}), s.time()); err != nil {
 			return nil, err
 		}
 		s.keys.forget()
@@ -55,36 +60,51 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 // time is now in the resolution that is stored.
 func (s *Service) time() time.Time { return s.cfg.Now().UTC().Truncate(time.Millisecond) }
 
-// Caller is who showed a good credential: an account, by an API token or a license token.
+// Caller is who showed a good credential: an account, by an API token or a license token; or those who run the service, by an admin token.
 type Caller struct {
-	Account  Account
-	Token    token.Claims // of a license token; its ID is empty for an API token
-	APIToken string       // id of the API token; empty for a license token
+	Account  Account      // empty for an admin token
+	Token    token.Claims // of a license token; else its ID is empty
+	APIToken string       // id of the API token; else empty
+	Admin    *AdminToken  // the admin token; else nil
 	revoked  bool
+}
+
+// Actor is the caller in the audit log.
+func (c Caller) Actor() Actor {
+	if c.Admin != nil {
+		return Actor{Kind: ActorAdmin, ID: c.Admin.ID}
+	}
+	return Actor{Kind: ActorAccount, ID: c.Key()}
 }
 
 // Key names the credential, for logs. It is no secret.
 func (c Caller) Key() string {
-	if c.APIToken != "" {
+	switch {
+	case c.Admin != nil:
+		return c.Admin.ID
+	case c.APIToken != "":
 		return c.APIToken
 	}
 	return c.Token.ID
 }
 
-// LimitKey is what requests are counted by: the API token, or the family of a license token, for whoever holds a token can make more of its
+// LimitKey is what requests are counted by: the API token or admin token, or the family of a license token, for whoever holds a token can make more of its
 // family, and would otherwise never meet a limit.
 func (c Caller) LimitKey() string {
-	if c.APIToken != "" {
-		return c.APIToken
+	if c.Token.ID != "" {
+		return TokenID(c.Token.ID).Family()
 	}
-	return TokenID(c.Token.ID).Family()
+	return c.Key()
 }
 
 // Authenticate tells who shows the bearer token. It knows who, not yet whether they may: a revoked token and a license that is over
 // pass here, so that the rules can say so. ErrUnauthenticated: no good credential; why stands in the error that wraps it.
 func (s *Service) Authenticate(ctx context.Context, bearer string) (Caller, error) {
-	if IsAPIToken(bearer) {
+	switch {
+	case IsAPIToken(bearer):
 		return s.authenticateAPIToken(ctx, bearer)
+	case IsAdminToken(bearer):
+		return s.authenticateAdmin(ctx, bearer)
 	}
 	set, err := s.keys.set(ctx)
 	if err != nil {
@@ -103,7 +123,7 @@ func (s *Service) Authenticate(ctx context.Context, bearer string) (Caller, erro
 }
 
 func (s *Service) authenticateAPIToken(ctx context.Context, text string) (Caller, error) {
-	t, account, err := s.store.APIToken(ctx, hashAPIToken(text))
+	t, account, err := s.store.APIToken(ctx, hashOpaque(text))
 	switch {
 	case errors.Is(err, ErrNotFound):
 		return Caller{}, fmt.Errorf("%w: unknown API token", ErrUnauthenticated)
@@ -167,7 +187,7 @@ func (s *Service) issue(ctx context.Context, a Account, r TokenRecord, ttl time.
 	}
 	claims, capped := s.claims(a, iat, ttl)
 	claims.ID = string(id)
-	return s.signAndRecord(ctx, set, claims, r, capped)
+	return s.signAndRecord(ctx, set, claims, r, capped, TokenIssued)
 }
 
 // Refresh makes the token that follows the caller's license token, which stays valid to its own end. Within one Window the same token
@@ -206,7 +226,7 @@ func (s *Service) Refresh(ctx context.Context, c Caller) (Issued, error) {
 	if err != nil {
 		return Issued{}, err
 	}
-	return s.signAndRecord(ctx, set, claims, TokenRecord{Parent: parent, Recorded: now}, capped)
+	return s.signAndRecord(ctx, set, claims, TokenRecord{Parent: parent, Recorded: now}, capped, TokenRefreshed)
 }
 
 // refreshed is what the caller's token is refreshed to when iat is the start of the window. Its id depends on everything in the token, the
@@ -230,13 +250,17 @@ func (s *Service) claims(a Account, iat time.Time, ttl time.Duration) (token.Cla
 }
 
 // signAndRecord completes the record with what the token says, and returns only when it is durable.
-func (s *Service) signAndRecord(ctx context.Context, set *token.KeySet, c token.Claims, r TokenRecord, capped bool) (Issued, error) {
+func (s *Service) signAndRecord(ctx context.Context, set *token.KeySet, c token.Claims, r TokenRecord, capped bool, did Action) (Issued, error) {
 	out, err := signWith(set, c, capped)
 	if err != nil {
 		return Issued{}, err
 	}
 	r.ID, r.AccountID, r.KeyID, r.IssuedAt, r.ExpiresAt = out.ID, c.Subject, set.SigningKey(), c.IssuedAt, c.ExpiresAt
-	return out, s.store.RecordToken(ctx, r)
+	details := Details{"token_sha256": hashOpaque(out.Token.Reveal()), "kid": r.KeyID, "expires_at": r.ExpiresAt.Unix()}
+	if r.Parent != "" {
+		details["parent"] = r.Parent
+	}
+	return out, s.store.RecordToken(ctx, r, s.act(ctx, did, r.AccountID, string(r.ID), details))
 }
 
 func signWith(set *token.KeySet, c token.Claims, capped bool) (Issued, error) {

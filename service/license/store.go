@@ -6,31 +6,32 @@ import (
 )
 
 // Store is what the rules need of a database. Every method that changes something has made it durable when it returns nil. Reads see all
-// changes that were acknowledged before, by this process or another. Each method is one transaction.
+// changes that were acknowledged before, by this process or another. Each method is one transaction; the acts that a method takes are lines that
+// it adds to the audit log in that same transaction, unless nothing was changed.
 type Store interface {
 	// CreateAccount stores a new account and its first API token. ErrConflict: an account has that email.
-	CreateAccount(ctx context.Context, a Account, t APIToken) error
+	CreateAccount(ctx context.Context, a Account, t APIToken, acts ...Act) error
 	// Account returns one account. ErrNotFound.
 	Account(ctx context.Context, id string) (Account, error)
 	// Accounts returns up to limit accounts whose id comes after the given one, in the order of ids.
 	Accounts(ctx context.Context, after string, limit int) ([]Account, error)
 	// ChangeAccount loads an account, lets change alter it, and stores it. An error of change is returned and nothing is stored.
-	// An account that becomes Deleted loses its API tokens. ErrNotFound, ErrConflict as above.
-	ChangeAccount(ctx context.Context, id string, at time.Time, change func(*Account) error) (Account, error)
+	// An account that becomes Deleted loses its API tokens at the time of the act. ErrNotFound, ErrConflict as above.
+	ChangeAccount(ctx context.Context, id string, change func(*Account) error, act Act) (Account, error)
 
 	// AddAPIToken stores a new API token. ErrNotFound: no such account.
-	AddAPIToken(ctx context.Context, t APIToken) error
+	AddAPIToken(ctx context.Context, t APIToken, act Act) error
 	// APIToken returns the token with that hash, revoked or not, and its account. ErrNotFound.
 	APIToken(ctx context.Context, hash string) (APIToken, Account, error)
 	// APITokens returns the tokens of an account, oldest first.
 	APITokens(ctx context.Context, account string) ([]APIToken, error)
-	// RevokeAPIToken ends a token; one that has ended keeps its first time. ErrNotFound.
-	RevokeAPIToken(ctx context.Context, id string, at time.Time) error
+	// RevokeAPIToken ends a token at the time of the act; one that has ended keeps its first time. ErrNotFound.
+	RevokeAPIToken(ctx context.Context, id string, act Act) error
 
 	// Standing returns the account, and whether one of the subjects (token ids, families) was revoked. ErrNotFound: no such account.
 	Standing(ctx context.Context, account string, subjects ...string) (a Account, revoked bool, err error)
 	// RecordToken stores an issued token. Recording the same id again changes nothing.
-	RecordToken(ctx context.Context, t TokenRecord) error
+	RecordToken(ctx context.Context, t TokenRecord, act Act) error
 	// RecordedAt returns when a token was first recorded. ErrNotFound: it never was.
 	RecordedAt(ctx context.Context, id TokenID) (time.Time, error)
 	// Token returns one record. ErrNotFound.
@@ -38,17 +39,32 @@ type Store interface {
 	// Tokens returns up to limit records of an account whose id comes before the given one ("" for the newest), newest first.
 	Tokens(ctx context.Context, account string, before TokenID, limit int) ([]TokenRecord, error)
 	// Revoke stores a revocation; one that exists keeps its first time.
-	Revoke(ctx context.Context, r Revocation) error
-
-	// RevokeIssuedBy revokes every family that an API token began, and returns how many were not revoked before.
-	RevokeIssuedBy(ctx context.Context, apiToken string, at time.Time) (families int64, err error)
+	Revoke(ctx context.Context, r Revocation, act Act) error
+	// RevokeIssuedBy revokes every family that an API token began at the time of the act, and returns how many were not revoked before.
+	RevokeIssuedBy(ctx context.Context, apiToken string, act Act) (families int64, err error)
 
 	// Keys returns all signing keys that are not retired, oldest first.
 	Keys(ctx context.Context) ([]SealedKey, error)
 	// AddKey stores a new signing key.
-	AddKey(ctx context.Context, k SealedKey) error
-	// RetireKey removes a signing key for good. ErrNotFound.
-	RetireKey(ctx context.Context, id string, at time.Time) error
+	AddKey(ctx context.Context, k SealedKey, act Act) error
+	// RetireKey removes a signing key for good at the time of the act. ErrNotFound.
+	RetireKey(ctx context.Context, id string, act Act) error
 	// LiveTokens counts the recorded tokens of a key that expire after now.
 	LiveTokens(ctx context.Context, key string, now time.Time) (int64, error)
+
+	// AddAdminToken stores a new admin token.
+	AddAdminToken(ctx context.Context, t AdminToken, act Act) error
+	// AdminToken returns the admin token with that hash, ended or not. ErrNotFound.
+	AdminToken(ctx context.Context, hash string) (AdminToken, error)
+	// AdminTokens returns all admin tokens, oldest first.
+	AdminTokens(ctx context.Context) ([]AdminToken, error)
+	// RevokeAdminToken ends an admin token at the time of the act; one that has ended keeps its first time. ErrNotFound.
+	RevokeAdminToken(ctx context.Context, id string, act Act) error
+
+	// AuditHead returns where the audit log ends.
+	AuditHead(ctx context.Context) (AuditHead, error)
+	// AuditAfter returns up to limit lines of the audit log that come after the given number, oldest first.
+	AuditAfter(ctx context.Context, seq int64, limit int) ([]AuditLine, error)
+	// AuditLines returns the lines that a query asks for, newest first.
+	AuditLines(ctx context.Context, q AuditQuery) ([]AuditLine, error)
 }

@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"encoding/json"
 	"fmt"
-	"time"
 
 	"github.com/pageflare/ci/service/license"
 )
@@ -34,19 +33,20 @@ func (r *accountRow) account() (license.Account, error) {
 }
 
 // CreateAccount meets license.Store.
-func (s *Store) CreateAccount(ctx context.Context, a license.Account, t license.APIToken) error {
+func (s *Store) CreateAccount(ctx context.Context, a license.Account, first license.APIToken, acts ...license.Act) error {
 	features, err := json.Marshal(a.Features)
 	if err != nil {
 		return err
 	}
-	return inTx(ctx, s.write, func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx,
+	return inTx(ctx, s.write, func(t *tx) error {
+		_, err := t.ExecContext(ctx,
 			`INSERT INTO accounts (id, email, tier, features, valid_until, status, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
 			a.ID, a.Email, a.Tier, string(features), millis(a.ValidUntil), a.Status, millis(a.CreatedAt))
 		if err != nil {
 			return storeError(err)
 		}
-		return addAPIToken(ctx, tx, t)
+		t.log(acts...)
+		return addAPIToken(ctx, t, first)
 	})
 }
 
@@ -87,30 +87,31 @@ func (s *Store) Accounts(ctx context.Context, after string, limit int) ([]licens
 }
 
 // ChangeAccount meets license.Store.
-func (s *Store) ChangeAccount(ctx context.Context, id string, at time.Time, change func(*license.Account) error) (license.Account, error) {
+func (s *Store) ChangeAccount(ctx context.Context, id string, change func(*license.Account) error, act license.Act) (license.Account, error) {
 	var a license.Account
-	return a, inTx(ctx, s.write, func(tx *sql.Tx) error {
-		var err error
-		if a, err = account(ctx, tx, id); err != nil {
+	err := inTx(ctx, s.write, func(t *tx) (err error) {
+		if a, err = account(ctx, t, id); err != nil {
 			return err
 		}
 		if err := change(&a); err != nil {
 			return err
 		}
-		if err := updateAccount(ctx, tx, a); err != nil || a.Status != license.Deleted {
+		t.log(act)
+		if err := updateAccount(ctx, t, a); err != nil || a.Status != license.Deleted {
 			return err
 		}
-		_, err = tx.ExecContext(ctx, `UPDATE api_tokens SET revoked_at = $2 WHERE account_id = $1 AND revoked_at IS NULL`, id, millis(at))
+		_, err = t.ExecContext(ctx, `UPDATE api_tokens SET revoked_at = $2 WHERE account_id = $1 AND revoked_at IS NULL`, id, millis(act.At))
 		return err
 	})
+	return a, err
 }
 
-func updateAccount(ctx context.Context, tx *sql.Tx, a license.Account) error {
+func updateAccount(ctx context.Context, t *tx, a license.Account) error {
 	features, err := json.Marshal(a.Features)
 	if err != nil {
 		return err
 	}
-	_, err = tx.ExecContext(ctx, `UPDATE accounts SET email = $2, tier = $3, features = $4, valid_until = $5, status = $6 WHERE id = $1`,
+	_, err = t.ExecContext(ctx, `UPDATE accounts SET email = $2, tier = $3, features = $4, valid_until = $5, status = $6 WHERE id = $1`,
 		a.ID, sql.NullString{String: a.Email, Valid: a.Email != ""}, a.Tier, string(features), millis(a.ValidUntil), a.Status)
 	return storeError(err)
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"time"
 
 	"github.com/pageflare/ci/service/license"
 )
@@ -29,13 +28,16 @@ func (r *apiTokenRow) apiToken() license.APIToken {
 }
 
 // AddAPIToken meets license.Store.
-func (s *Store) AddAPIToken(ctx context.Context, t license.APIToken) error {
-	return inTx(ctx, s.write, func(tx *sql.Tx) error { return addAPIToken(ctx, tx, t) })
+func (s *Store) AddAPIToken(ctx context.Context, a license.APIToken, act license.Act) error {
+	return inTx(ctx, s.write, func(t *tx) error {
+		t.log(act)
+		return addAPIToken(ctx, t, a)
+	})
 }
 
-func addAPIToken(ctx context.Context, tx *sql.Tx, t license.APIToken) error {
-	_, err := tx.ExecContext(ctx, `INSERT INTO api_tokens (id, account_id, name, hash, created_at, revoked_at) VALUES ($1, $2, $3, $4, $5, $6)`,
-		t.ID, t.AccountID, t.Name, t.Hash, millis(t.CreatedAt), nullMillis(t.RevokedAt))
+func addAPIToken(ctx context.Context, t *tx, a license.APIToken) error {
+	_, err := t.ExecContext(ctx, `INSERT INTO api_tokens (id, account_id, name, hash, created_at, revoked_at) VALUES ($1, $2, $3, $4, $5, $6)`,
+		a.ID, a.AccountID, a.Name, a.Hash, millis(a.CreatedAt), nullMillis(a.RevokedAt))
 	return storeError(err)
 }
 
@@ -71,12 +73,6 @@ func (s *Store) APITokens(ctx context.Context, account string) ([]license.APITok
 }
 
 // RevokeAPIToken meets license.Store.
-func (s *Store) RevokeAPIToken(ctx context.Context, id string, at time.Time) error {
-	return inTx(ctx, s.write, func(tx *sql.Tx) error {
-		err := changedOne(tx.ExecContext(ctx, `UPDATE api_tokens SET revoked_at = COALESCE(revoked_at, $2) WHERE id = $1`, id, millis(at)))
-		if err != nil {
-			return fmt.Errorf("API token %s: %w", id, err)
-		}
-		return nil
-	})
+func (s *Store) RevokeAPIToken(ctx context.Context, id string, act license.Act) error {
+	return inTx(ctx, s.write, func(t *tx) error { return t.end(ctx, "API token", "api_tokens", id, act) })
 }

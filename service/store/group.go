@@ -32,7 +32,7 @@ type group struct {
 
 type groupWrite struct {
 	ctx    context.Context // of the caller
-	run    func(ctx context.Context, tx *sql.Tx) error
+	run    func(ctx context.Context, t *tx) error
 	result chan error
 }
 
@@ -43,7 +43,7 @@ func startGroup(db *sql.DB) *group {
 }
 
 // do runs a write and returns when it is durable. A caller that leaves early learns the context's error, and the write may yet be done.
-func (g *group) do(ctx context.Context, run func(ctx context.Context, tx *sql.Tx) error) error {
+func (g *group) do(ctx context.Context, run func(ctx context.Context, t *tx) error) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, groupPatience, license.ErrUnavailable)
 	defer cancel()
 	w := &groupWrite{ctx: ctx, run: run, result: make(chan error, 1)}
@@ -118,9 +118,9 @@ func (g *group) commit(batch []*groupWrite) {
 	}
 	ctx := context.Background()
 	ofOne := false // a write failed, not the transaction
-	err := inTx(ctx, g.db, func(tx *sql.Tx) error {
+	err := inTx(ctx, g.db, func(t *tx) error {
 		for _, w := range batch {
-			if err := w.run(ctx, tx); err != nil {
+			if err := w.run(ctx, t); err != nil {
 				ofOne = !errors.Is(err, license.ErrUnavailable)
 				return err
 			}
@@ -129,7 +129,7 @@ func (g *group) commit(batch []*groupWrite) {
 	})
 	for _, w := range batch {
 		if ofOne && len(batch) > 1 {
-			w.result <- inTx(ctx, g.db, func(tx *sql.Tx) error { return w.run(ctx, tx) })
+			w.result <- inTx(ctx, g.db, func(t *tx) error { return w.run(ctx, t) })
 			continue
 		}
 		w.result <- err

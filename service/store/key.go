@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"encoding/base64"
 	"fmt"
 	"time"
@@ -35,9 +34,10 @@ func (s *Store) Keys(ctx context.Context) ([]license.SealedKey, error) {
 }
 
 // AddKey meets license.Store.
-func (s *Store) AddKey(ctx context.Context, k license.SealedKey) error {
-	return inTx(ctx, s.write, func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, `INSERT INTO signing_keys (id, sealed, created_at, signs_from) VALUES ($1, $2, $3, $4)`,
+func (s *Store) AddKey(ctx context.Context, k license.SealedKey, act license.Act) error {
+	return inTx(ctx, s.write, func(t *tx) error {
+		t.log(act)
+		_, err := t.ExecContext(ctx, `INSERT INTO signing_keys (id, sealed, created_at, signs_from) VALUES ($1, $2, $3, $4)`,
 			k.ID, base64.StdEncoding.EncodeToString(k.Sealed), millis(k.CreatedAt), millis(k.SignsFrom))
 		if err != nil {
 			return fmt.Errorf("add signing key %s: %w", k.ID, storeError(err))
@@ -47,9 +47,10 @@ func (s *Store) AddKey(ctx context.Context, k license.SealedKey) error {
 }
 
 // RetireKey meets license.Store.
-func (s *Store) RetireKey(ctx context.Context, id string, at time.Time) error {
-	return inTx(ctx, s.write, func(tx *sql.Tx) error {
-		err := changedOne(tx.ExecContext(ctx, `UPDATE signing_keys SET retired_at = $2, sealed = '' WHERE id = $1 AND retired_at IS NULL`, id, millis(at)))
+func (s *Store) RetireKey(ctx context.Context, id string, act license.Act) error {
+	return inTx(ctx, s.write, func(t *tx) error {
+		t.log(act)
+		err := changedOne(t.ExecContext(ctx, `UPDATE signing_keys SET retired_at = $2, sealed = '' WHERE id = $1 AND retired_at IS NULL`, id, millis(act.At)))
 		if err != nil {
 			return fmt.Errorf("signing key %s: %w", id, err)
 		}

@@ -63,16 +63,20 @@ func hidePassword(url string) string {
 	return url
 }
 
-// inTx runs f in a transaction of its own, durable when it returns nil.
-func inTx(ctx context.Context, db *sql.DB, f func(*sql.Tx) error) error {
-	tx, err := db.BeginTx(ctx, nil)
+// inTx runs f in a transaction of its own, durable when it returns nil, and adds the acts that it noted to the audit log.
+func inTx(ctx context.Context, db *sql.DB, f func(*tx) error) error {
+	begun, err := db.BeginTx(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("begin: %w", storeError(err))
 	}
-	if err := f(tx); err != nil {
-		return errors.Join(err, tx.Rollback())
+	t := &tx{Tx: begun}
+	if err := f(t); err != nil {
+		return errors.Join(err, t.Rollback())
 	}
-	if err := tx.Commit(); err != nil {
+	if err := t.appendActs(ctx); err != nil {
+		return errors.Join(err, t.Rollback())
+	}
+	if err := t.Commit(); err != nil {
 		return fmt.Errorf("commit: %w", storeError(err))
 	}
 	return nil

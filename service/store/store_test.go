@@ -145,7 +145,7 @@ func TestWhatOneProcessWritesAnotherSees(t *testing.T) {
 	if err := command.CreateAccount(t.Context(), a, license.APIToken{ID: "at_1", AccountID: a.ID, Hash: "h", CreatedAt: now}); err != nil {
 		t.Fatal(err)
 	}
-	if err := command.Revoke(t.Context(), license.Revocation{Subject: "x", AccountID: a.ID, At: now}); err != nil {
+	if err := command.Revoke(t.Context(), license.Revocation{Subject: "x", AccountID: a.ID, At: now}, license.Act{}); err != nil {
 		t.Fatal(err)
 	}
 	if _, revoked, err := server.Standing(t.Context(), a.ID, "x"); err != nil || !revoked {
@@ -162,7 +162,7 @@ func TestWritesAfterCloseAreRefused(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.RecordToken(t.Context(), license.TokenRecord{}); err == nil {
+	if err := s.RecordToken(t.Context(), license.TokenRecord{}, license.Act{}); err == nil {
 		t.Error("RecordToken after Close = nil, want an error")
 	}
 }
@@ -185,7 +185,7 @@ func TestALockedDatabaseIsUnavailableForAllAtOnce(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range errs {
 		wg.Go(func() {
-			errs[i] = s.RecordToken(context.Background(), license.TokenRecord{ID: "x", AccountID: "user_none"})
+			errs[i] = s.RecordToken(context.Background(), license.TokenRecord{ID: "x", AccountID: "user_none"}, license.Act{})
 		})
 	}
 	wg.Wait()
@@ -197,7 +197,7 @@ func TestALockedDatabaseIsUnavailableForAllAtOnce(t *testing.T) {
 	if err := lock.Rollback(); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.RecordToken(t.Context(), license.TokenRecord{ID: "x", AccountID: "user_none"}); !errors.Is(err, license.ErrNotFound) {
+	if err := s.RecordToken(t.Context(), license.TokenRecord{ID: "x", AccountID: "user_none"}, license.Act{}); !errors.Is(err, license.ErrNotFound) {
 		t.Errorf("RecordToken after the lock = %v, want ErrNotFound: it works again", err)
 	}
 }

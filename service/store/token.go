@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"strings"
 	"time"
@@ -50,15 +49,15 @@ func (s *Store) Standing(ctx context.Context, account string, subjects ...string
 }
 
 // RecordToken meets license.Store.
-func (s *Store) RecordToken(ctx context.Context, t license.TokenRecord) error {
-	return s.group.do(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, `INSERT INTO tokens (id, account_id, parent_id, issued_by, key_id, issued_at, expires_at, recorded_at)
+func (s *Store) RecordToken(ctx context.Context, r license.TokenRecord, act license.Act) error {
+	return s.group.do(ctx, func(ctx context.Context, t *tx) error {
+		done, err := t.ExecContext(ctx, `INSERT INTO tokens (id, account_id, parent_id, issued_by, key_id, issued_at, expires_at, recorded_at)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (id) DO NOTHING`,
-			t.ID, t.AccountID, t.Parent, t.IssuedBy, t.KeyID, millis(t.IssuedAt), millis(t.ExpiresAt), millis(t.Recorded))
+			r.ID, r.AccountID, r.Parent, r.IssuedBy, r.KeyID, millis(r.IssuedAt), millis(r.ExpiresAt), millis(r.Recorded))
 		if err != nil {
 			return fmt.Errorf("record a token: %w", storeError(err))
 		}
-		return nil
+		return t.logIf(done, act)
 	})
 }
 
@@ -100,26 +99,29 @@ func (s *Store) Tokens(ctx context.Context, account string, before license.Token
 }
 
 // Revoke meets license.Store.
-func (s *Store) Revoke(ctx context.Context, r license.Revocation) error {
-	return inTx(ctx, s.write, func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, `INSERT INTO revocations (subject, account_id, revoked_at) VALUES ($1, $2, $3) ON CONFLICT (subject) DO NOTHING`,
+func (s *Store) Revoke(ctx context.Context, r license.Revocation, act license.Act) error {
+	return inTx(ctx, s.write, func(t *tx) error {
+		done, err := t.ExecContext(ctx, `INSERT INTO revocations (subject, account_id, revoked_at) VALUES ($1, $2, $3) ON CONFLICT (subject) DO NOTHING`,
 			r.Subject, r.AccountID, millis(r.At))
 		if err != nil {
 			return fmt.Errorf("revoke %s: %w", r.Subject, storeError(err))
 		}
-		return nil
+		return t.logIf(done, act)
 	})
 }
 
 // RevokeIssuedBy meets license.Store.
-func (s *Store) RevokeIssuedBy(ctx context.Context, apiToken string, at time.Time) (families int64, err error) {
-	return families, inTx(ctx, s.write, func(tx *sql.Tx) error {
-		done, err := tx.ExecContext(ctx, `INSERT INTO revocations (subject, account_id, revoked_at)
-			SELECT DISTINCT substr(id, 9, 16), account_id, $2 FROM tokens WHERE issued_by = $1 ON CONFLICT (subject) DO NOTHING`, apiToken, millis(at))
+func (s *Store) RevokeIssuedBy(ctx context.Context, apiToken string, act license.Act) (families int64, err error) {
+	err = inTx(ctx, s.write, func(t *tx) error {
+		done, err := t.ExecContext(ctx, `INSERT INTO revocations (subject, account_id, revoked_at)
+			SELECT DISTINCT substr(id, 9, 16), account_id, $2 FROM tokens WHERE issued_by = $1 ON CONFLICT (subject) DO NOTHING`, apiToken, millis(act.At))
 		if err != nil {
 			return fmt.Errorf("revoke what API token %s issued: %w", apiToken, storeError(err))
 		}
-		families, err = done.RowsAffected()
-		return err
+		if families, err = done.RowsAffected(); err != nil {
+			return err
+		}
+		return t.logIf(done, act)
 	})
+	return families, err
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/pageflare/ci/service/license"
 )
@@ -38,12 +39,20 @@ func Run(t *testing.T, open func(t *testing.T) license.Store) {
 		"signing keys are listed until they are retired":        keys,
 		"live tokens of a key are counted":                      liveTokens,
 		"many writers at once all find what they wrote":         manyWriters,
+		"an admin token is found by its hash until it ends":     adminTokens,
+		"acts stand in the log, chained, when they did change":  acts,
+		"writers at once make one chain":                        oneChain,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			test(t, open(t))
 		})
 	}
+}
+
+// did is an act of no importance.
+func did(at time.Time) license.Act {
+	return license.Act{At: at, Actor: license.Actor{Kind: license.ActorCommand, ID: "test"}, Action: "test.act", Details: "{}"}
 }
 
 func newAccount(n int) license.Account {
@@ -135,17 +144,17 @@ func accountPages(t *testing.T, s license.Store) {
 
 func refusedChange(t *testing.T, s license.Store) {
 	want := create(t, s, 1)
-	_, err := s.ChangeAccount(t.Context(), want.ID, at, func(a *license.Account) error {
+	_, err := s.ChangeAccount(t.Context(), want.ID, func(a *license.Account) error {
 		a.Tier = license.Team
 		return license.ErrInvalid
-	})
+	}, did(at))
 	wantErr(t, "ChangeAccount(refused)", err, license.ErrInvalid)
 	got, err := s.Account(t.Context(), want.ID)
 	must(t, err)
 	same(t, want, got)
 
 	want.Tier, want.Features, want.Status = license.Team, []string{}, license.Suspended
-	_, err = s.ChangeAccount(t.Context(), want.ID, at, func(a *license.Account) error { *a = want; return nil })
+	_, err = s.ChangeAccount(t.Context(), want.ID, func(a *license.Account) error { *a = want; return nil }, did(at))
 	must(t, err)
 	got, err = s.Account(t.Context(), want.ID)
 	must(t, err)
@@ -155,7 +164,7 @@ func refusedChange(t *testing.T, s license.Store) {
 func deletedAccount(t *testing.T, s license.Store) {
 	a := create(t, s, 1)
 	later := at.Add(time.Minute)
-	_, err := s.ChangeAccount(t.Context(), a.ID, later, func(a *license.Account) error { a.Status, a.Email = license.Deleted, ""; return nil })
+	_, err := s.ChangeAccount(t.Context(), a.ID, func(a *license.Account) error { a.Status, a.Email = license.Deleted, ""; return nil }, did(later))
 	must(t, err)
 	token, owner, err := s.APIToken(t.Context(), newAPIToken(1).Hash)
 	must(t, err)
@@ -168,7 +177,7 @@ func freedEmail(t *testing.T, s license.Store) {
 		a := newAccount(n)
 		a.Email = "same@example.com"
 		must(t, s.CreateAccount(t.Context(), a, newAPIToken(n)))
-		_, err := s.ChangeAccount(t.Context(), a.ID, at, func(a *license.Account) error { a.Status, a.Email = license.Deleted, ""; return nil })
+		_, err := s.ChangeAccount(t.Context(), a.ID, func(a *license.Account) error { a.Status, a.Email = license.Deleted, ""; return nil }, did(at))
 		must(t, err)
 	}
 }
@@ -181,7 +190,7 @@ func apiTokenByHash(t *testing.T, s license.Store) {
 	same(t, want, owner)
 
 	second := license.APIToken{ID: "at_second", AccountID: want.ID, Name: "ci", Hash: "hash2", CreatedAt: at.Add(time.Second)}
-	must(t, s.AddAPIToken(t.Context(), second))
+	must(t, s.AddAPIToken(t.Context(), second, did(at)))
 	list, err := s.APITokens(t.Context(), want.ID)
 	must(t, err)
 	same(t, []license.APIToken{newAPIToken(1), second}, list)
@@ -189,8 +198,8 @@ func apiTokenByHash(t *testing.T, s license.Store) {
 
 func apiTokenRevoked(t *testing.T, s license.Store) {
 	create(t, s, 1)
-	must(t, s.RevokeAPIToken(t.Context(), "at_001", at))
-	must(t, s.RevokeAPIToken(t.Context(), "at_001", at.Add(time.Hour)))
+	must(t, s.RevokeAPIToken(t.Context(), "at_001", did(at)))
+	must(t, s.RevokeAPIToken(t.Context(), "at_001", did(at.Add(time.Hour))))
 	token, _, err := s.APIToken(t.Context(), "hash1")
 	must(t, err)
 	same(t, at, token.RevokedAt)
@@ -200,29 +209,29 @@ func missing(t *testing.T, s license.Store) {
 	ctx := t.Context()
 	_, err := s.Account(ctx, "user_none")
 	wantErr(t, "Account", err, license.ErrNotFound)
-	_, err = s.ChangeAccount(ctx, "user_none", at, func(*license.Account) error { return nil })
+	_, err = s.ChangeAccount(ctx, "user_none", func(*license.Account) error { return nil }, did(at))
 	wantErr(t, "ChangeAccount", err, license.ErrNotFound)
 	_, _, err = s.APIToken(ctx, "none")
 	wantErr(t, "APIToken", err, license.ErrNotFound)
-	wantErr(t, "AddAPIToken", s.AddAPIToken(ctx, newAPIToken(9)), license.ErrNotFound)
-	wantErr(t, "RevokeAPIToken", s.RevokeAPIToken(ctx, "at_none", at), license.ErrNotFound)
+	wantErr(t, "AddAPIToken", s.AddAPIToken(ctx, newAPIToken(9), did(at)), license.ErrNotFound)
+	wantErr(t, "RevokeAPIToken", s.RevokeAPIToken(ctx, "at_none", did(at)), license.ErrNotFound)
 	_, _, err = s.Standing(ctx, "user_none", "x")
 	wantErr(t, "Standing", err, license.ErrNotFound)
 	_, err = s.Token(ctx, tokenID(1, 1, 1))
 	wantErr(t, "Token", err, license.ErrNotFound)
 	_, err = s.RecordedAt(ctx, tokenID(1, 1, 1))
 	wantErr(t, "RecordedAt", err, license.ErrNotFound)
-	wantErr(t, "RetireKey", s.RetireKey(ctx, "k_none", at), license.ErrNotFound)
+	wantErr(t, "RetireKey", s.RetireKey(ctx, "k_none", did(at)), license.ErrNotFound)
 }
 
 func tokenOnce(t *testing.T, s license.Store) {
 	a := create(t, s, 1)
 	want := newToken(a.ID, tokenID(1, 1, 1))
 	want.Parent = tokenID(0, 1, 0)
-	must(t, s.RecordToken(t.Context(), want))
+	must(t, s.RecordToken(t.Context(), want, did(at)))
 	again := want
 	again.Recorded = at.Add(time.Hour)
-	must(t, s.RecordToken(t.Context(), again))
+	must(t, s.RecordToken(t.Context(), again, did(at)))
 	got, err := s.Token(t.Context(), want.ID)
 	must(t, err)
 	same(t, want, got)
@@ -234,8 +243,8 @@ func tokenOnce(t *testing.T, s license.Store) {
 func tokenPages(t *testing.T, s license.Store) {
 	a, other := create(t, s, 1), create(t, s, 2)
 	for n := 1; n <= 3; n++ {
-		must(t, s.RecordToken(t.Context(), newToken(a.ID, tokenID(n, 1, n))))
-		must(t, s.RecordToken(t.Context(), newToken(other.ID, tokenID(n, 2, n))))
+		must(t, s.RecordToken(t.Context(), newToken(a.ID, tokenID(n, 1, n)), did(at)))
+		must(t, s.RecordToken(t.Context(), newToken(other.ID, tokenID(n, 2, n)), did(at)))
 	}
 	first, err := s.Tokens(t.Context(), a.ID, "", 2)
 	must(t, err)
@@ -255,7 +264,9 @@ func tokenWithoutAccount(t *testing.T, s license.Store) {
 		if i == 7 {
 			owner = "user_none"
 		}
-		wg.Go(func() { errs[i] = s.RecordToken(context.WithoutCancel(t.Context()), newToken(owner, tokenID(i, 1, i))) })
+		wg.Go(func() {
+			errs[i] = s.RecordToken(context.WithoutCancel(t.Context()), newToken(owner, tokenID(i, 1, i)), did(at))
+		})
 	}
 	wg.Wait()
 	for i, err := range errs {
@@ -273,10 +284,10 @@ func tokenWithoutAccount(t *testing.T, s license.Store) {
 func revokedToken(t *testing.T, s license.Store) {
 	a := create(t, s, 1)
 	bad, sibling := newToken(a.ID, tokenID(1, 1, 1)), newToken(a.ID, tokenID(2, 1, 2))
-	must(t, s.RecordToken(t.Context(), bad))
-	must(t, s.RecordToken(t.Context(), sibling))
-	must(t, s.Revoke(t.Context(), license.Revocation{Subject: string(bad.ID), AccountID: a.ID, At: at}))
-	must(t, s.Revoke(t.Context(), license.Revocation{Subject: string(bad.ID), AccountID: a.ID, At: at.Add(time.Hour)}))
+	must(t, s.RecordToken(t.Context(), bad, did(at)))
+	must(t, s.RecordToken(t.Context(), sibling, did(at)))
+	must(t, s.Revoke(t.Context(), license.Revocation{Subject: string(bad.ID), AccountID: a.ID, At: at}, did(at)))
+	must(t, s.Revoke(t.Context(), license.Revocation{Subject: string(bad.ID), AccountID: a.ID, At: at.Add(time.Hour)}, did(at)))
 	for _, want := range []struct {
 		token   license.TokenRecord
 		revoked bool
@@ -294,9 +305,9 @@ func revokedToken(t *testing.T, s license.Store) {
 func revokedFamily(t *testing.T, s license.Store) {
 	a := create(t, s, 1)
 	member, stranger := newToken(a.ID, tokenID(1, 1, 1)), newToken(a.ID, tokenID(1, 2, 1))
-	must(t, s.RecordToken(t.Context(), member))
-	must(t, s.RecordToken(t.Context(), stranger))
-	must(t, s.Revoke(t.Context(), license.Revocation{Subject: member.ID.Family(), AccountID: a.ID, At: at}))
+	must(t, s.RecordToken(t.Context(), member, did(at)))
+	must(t, s.RecordToken(t.Context(), stranger, did(at)))
+	must(t, s.Revoke(t.Context(), license.Revocation{Subject: member.ID.Family(), AccountID: a.ID, At: at}, did(at)))
 	list, err := s.Tokens(t.Context(), a.ID, "", 10)
 	must(t, err)
 	revoked := map[license.TokenID]bool{}
@@ -314,11 +325,11 @@ func revokedIssuedBy(t *testing.T, s license.Store) {
 	for n, by := range []string{"at_001", "at_001", "at_002", ""} {
 		r := newToken(a.ID, tokenID(n, n/2*2+n%2, n))
 		r.IssuedBy = by
-		must(t, s.RecordToken(t.Context(), r))
+		must(t, s.RecordToken(t.Context(), r, did(at)))
 	}
 	child := newToken(a.ID, tokenID(9, 0, 9)) // of the first family, made by a refresh
-	must(t, s.RecordToken(t.Context(), child))
-	n, err := s.RevokeIssuedBy(t.Context(), "at_001", at)
+	must(t, s.RecordToken(t.Context(), child, did(at)))
+	n, err := s.RevokeIssuedBy(t.Context(), "at_001", did(at))
 	must(t, err)
 	same(t, int64(2), n)
 	list, err := s.Tokens(t.Context(), a.ID, "", 10)
@@ -333,13 +344,13 @@ func revokedIssuedBy(t *testing.T, s license.Store) {
 func keys(t *testing.T, s license.Store) {
 	first := license.SealedKey{ID: "k_1", Sealed: []byte{0, 1, 255}, CreatedAt: at, SignsFrom: at}
 	second := license.SealedKey{ID: "k_0", Sealed: []byte{2}, CreatedAt: at, SignsFrom: at.Add(time.Second)}
-	must(t, s.AddKey(t.Context(), second))
-	must(t, s.AddKey(t.Context(), first))
+	must(t, s.AddKey(t.Context(), second, did(at)))
+	must(t, s.AddKey(t.Context(), first, did(at)))
 	list, err := s.Keys(t.Context())
 	must(t, err)
 	same(t, []license.SealedKey{first, second}, list)
-	must(t, s.RetireKey(t.Context(), "k_1", at))
-	wantErr(t, "RetireKey(again)", s.RetireKey(t.Context(), "k_1", at), license.ErrNotFound)
+	must(t, s.RetireKey(t.Context(), "k_1", did(at)))
+	wantErr(t, "RetireKey(again)", s.RetireKey(t.Context(), "k_1", did(at)), license.ErrNotFound)
 	list, err = s.Keys(t.Context())
 	must(t, err)
 	same(t, []license.SealedKey{second}, list)
@@ -348,7 +359,7 @@ func keys(t *testing.T, s license.Store) {
 func liveTokens(t *testing.T, s license.Store) {
 	a := create(t, s, 1)
 	r := newToken(a.ID, tokenID(1, 1, 1))
-	must(t, s.RecordToken(t.Context(), r))
+	must(t, s.RecordToken(t.Context(), r, did(at)))
 	for when, want := range map[time.Time]int64{r.ExpiresAt.Add(-time.Millisecond): 1, r.ExpiresAt: 0} {
 		n, err := s.LiveTokens(t.Context(), "k_1", when)
 		must(t, err)
@@ -368,7 +379,7 @@ func manyWriters(t *testing.T, s license.Store) {
 		wg.Go(func() {
 			for i := range each {
 				id := tokenID(i, w, i)
-				if err := s.RecordToken(context.WithoutCancel(t.Context()), newToken(a.ID, id)); err != nil {
+				if err := s.RecordToken(context.WithoutCancel(t.Context()), newToken(a.ID, id), did(at)); err != nil {
 					errs[w] = err
 					return
 				}
@@ -384,4 +395,113 @@ func manyWriters(t *testing.T, s license.Store) {
 	list, err := s.Tokens(t.Context(), a.ID, "", writers*each+1)
 	must(t, err)
 	same(t, writers*each, len(list))
+}
+
+func adminTokens(t *testing.T, s license.Store) {
+	first := license.AdminToken{ID: "adm_1", Name: "console", Hash: "h1", Scopes: []license.Scope{license.ScopeAuditRead}, CreatedAt: at, ExpiresAt: at.Add(time.Hour)}
+	second := license.AdminToken{ID: "adm_2", Hash: "h2", Scopes: []license.Scope{}, CreatedAt: at.Add(time.Second)}
+	must(t, s.AddAdminToken(t.Context(), first, did(at)))
+	must(t, s.AddAdminToken(t.Context(), second, did(at)))
+	wantErr(t, "AddAdminToken(again)", s.AddAdminToken(t.Context(), first, did(at)), license.ErrConflict)
+	got, err := s.AdminToken(t.Context(), "h1")
+	must(t, err)
+	same(t, first, got)
+	must(t, s.RevokeAdminToken(t.Context(), "adm_1", did(at)))
+	must(t, s.RevokeAdminToken(t.Context(), "adm_1", did(at.Add(time.Hour))))
+	first.RevokedAt = at
+	list, err := s.AdminTokens(t.Context())
+	must(t, err)
+	same(t, []license.AdminToken{first, second}, list)
+	_, err = s.AdminToken(t.Context(), "none")
+	wantErr(t, "AdminToken(none)", err, license.ErrNotFound)
+	wantErr(t, "RevokeAdminToken(none)", s.RevokeAdminToken(t.Context(), "adm_none", did(at)), license.ErrNotFound)
+}
+
+// acts makes some changes and some that change nothing, and reads the log.
+func acts(t *testing.T, s license.Store) {
+	act := func(action license.Action, account string) license.Act {
+		a := did(at)
+		a.Action, a.Account, a.Object, a.Details = action, account, "x", `{"n":1}`
+		a.Actor.Address, a.Actor.RequestID = "192.0.2.7", "r1"
+		return a
+	}
+	a := newAccount(1)
+	must(t, s.CreateAccount(t.Context(), a, newAPIToken(1), act("one", a.ID), act("two", a.ID)))
+	wantErr(t, "CreateAccount(again)", s.CreateAccount(t.Context(), a, newAPIToken(1), act("refused", a.ID)), license.ErrConflict)
+	r := newToken(a.ID, tokenID(1, 1, 1))
+	must(t, s.RecordToken(t.Context(), r, act("three", a.ID)))
+	must(t, s.RecordToken(t.Context(), r, act("nothing new", a.ID)))
+	must(t, s.RevokeAPIToken(t.Context(), "at_001", act("four", "")))
+	must(t, s.RevokeAPIToken(t.Context(), "at_001", act("ended before", "")))
+	must(t, s.Revoke(t.Context(), license.Revocation{Subject: "y", AccountID: a.ID, At: at}, act("five", a.ID)))
+	must(t, s.Revoke(t.Context(), license.Revocation{Subject: "y", AccountID: a.ID, At: at}, act("revoked before", a.ID)))
+
+	lines, err := s.AuditAfter(t.Context(), 0, 100)
+	must(t, err)
+	var want []license.AuditLine
+	previous := ""
+	for i, action := range []license.Action{"one", "two", "three", "four", "five"} {
+		owner := a.ID
+		if action == "four" {
+			owner = ""
+		}
+		l := license.AuditLine{Seq: int64(i + 1), Act: act(action, owner)}
+		l.Hash = l.Link(l.Seq, previous)
+		want, previous = append(want, l), l.Hash
+	}
+	if diff := cmp.Diff(want, lines, cmpopts.IgnoreUnexported(license.Act{})); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+	head, err := s.AuditHead(t.Context())
+	must(t, err)
+	same(t, license.AuditHead{Seq: 5, Hash: previous}, head)
+
+	numbers := func(q license.AuditQuery) (out []int64) {
+		lines, err := s.AuditLines(t.Context(), q)
+		must(t, err)
+		for _, l := range lines {
+			out = append(out, l.Seq)
+		}
+		return out
+	}
+	same(t, []int64{5, 4, 3}, numbers(license.AuditQuery{Limit: 3}))
+	same(t, []int64{2, 1}, numbers(license.AuditQuery{Before: 3, Limit: 3}))
+	same(t, []int64{5, 3, 2, 1}, numbers(license.AuditQuery{Account: a.ID, Limit: 9}))
+	same(t, []int64{3}, numbers(license.AuditQuery{Action: "three", Limit: 9}))
+}
+
+func oneChain(t *testing.T, s license.Store) {
+	a := create(t, s, 1)
+	const writers, each = 8, 30
+	errs := make([]error, writers)
+	var wg sync.WaitGroup
+	for w := range writers {
+		wg.Go(func() {
+			for i := range each {
+				id := tokenID(i, w, i)
+				act := did(at)
+				act.Object = string(id)
+				err := s.RecordToken(context.WithoutCancel(t.Context()), newToken(a.ID, id), act)
+				if i%10 == 0 {
+					err = errors.Join(err, s.Revoke(context.WithoutCancel(t.Context()), license.Revocation{Subject: string(id), AccountID: a.ID, At: at}, act))
+				}
+				if err != nil {
+					errs[w] = err
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	must(t, errors.Join(errs...))
+	lines, err := s.AuditAfter(t.Context(), 0, 1000)
+	must(t, err)
+	same(t, writers*each+writers*each/10, len(lines))
+	previous := ""
+	for i, l := range lines {
+		if l.Seq != int64(i+1) || l.Hash != l.Link(l.Seq, previous) {
+			t.Fatalf("line %d has number %d and does not follow the one before", i+1, l.Seq)
+		}
+		previous = l.Hash
+	}
 }

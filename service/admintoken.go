@@ -1,0 +1,125 @@
+package main
+
+import (
+	"context"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/pageflare/ci/service/license"
+)
+
+type adminTokenCmd struct {
+	Create adminTokenCreate `cmd:"" help:"Make an admin token, by which the Admin API is called; it is shown this once."`
+	List   adminTokenList   `cmd:"" help:"List the admin tokens, without their text."`
+	Revoke adminTokenRevoke `cmd:"" help:"End an admin token."`
+}
+
+// adminTokenJSON is how an admin token is printed.
+type adminTokenJSON struct {
+	ID         string          `json:"id"`
+	Name       string          `json:"name"`
+	Scopes     []license.Scope `json:"scopes"`
+	CreatedAt  string          `json:"created_at"`
+	ExpiresAt  *string         `json:"expires_at"`
+	RevokedAt  *string         `json:"revoked_at"`
+	AdminToken string          `json:"admin_token,omitempty"`
+}
+
+func toAdminTokenJSON(t license.AdminToken) adminTokenJSON {
+	return adminTokenJSON{t.ID, t.Name, t.Scopes, stamp(t.CreatedAt), optional(t.ExpiresAt), optional(t.RevokedAt), ""}
+}
+
+type adminTokenCreate struct {
+	asJSON
+	Scope []string       `required:"" help:"What it may do, such as accounts:read; can be given several times. \"all\" is every scope there is now." placeholder:"SCOPE"`
+	Name  string         `default:"" help:"What it is for."`
+	TTL   *time.Duration `name:"ttl" help:"Its life, such as 2160h. Default: until it is revoked." placeholder:"DURATION"`
+}
+
+// Run makes the admin token and prints its text alone, or all with --json.
+func (c adminTokenCreate) Run(ctx context.Context, a *app) error {
+	n := license.NewAdminToken{Name: c.Name}
+	for _, s := range c.Scope {
+		if s == "all" {
+			n.Scopes = append(n.Scopes, license.Scopes...)
+			continue
+		}
+		n.Scopes = append(n.Scopes, license.Scope(s))
+	}
+	if c.TTL != nil {
+		if *c.TTL < time.Minute {
+			return usagef("--ttl: %s is below a minute: give a duration such as 2160h", c.TTL)
+		}
+		n.Life = *c.TTL
+	}
+	return a.with(ctx, func(ctx context.Context, l *license.Service) error {
+		text, record, err := l.CreateAdminToken(ctx, n, nil)
+		if err != nil {
+			return refusal(err)
+		}
+		j := toAdminTokenJSON(record)
+		j.AdminToken = text.Reveal()
+		return c.print(a.stdout, j, func(w io.Writer) { row(w, j.AdminToken) })
+	})
+}
+
+type adminTokenList struct{ asJSON }
+
+// Run lists the admin tokens.
+func (c adminTokenList) Run(ctx context.Context, a *app) error {
+	return a.with(ctx, func(ctx context.Context, l *license.Service) error {
+		found, err := l.AdminTokens(ctx)
+		if err != nil {
+			return err
+		}
+		list := make([]adminTokenJSON, 0, len(found))
+		for _, t := range found {
+			list = append(list, toAdminTokenJSON(t))
+		}
+		return c.print(a.stdout, list, func(w io.Writer) {
+			row(w, "ID", "NAME", "CREATED", "EXPIRES", "REVOKED", "SCOPES")
+			for _, t := range list {
+				row(w, t.ID, t.Name, t.CreatedAt, orDash(t.ExpiresAt), orDash(t.RevokedAt), joinScopes(t.Scopes))
+			}
+		})
+	})
+}
+
+func joinScopes(scopes []license.Scope) string {
+	names := make([]string, 0, len(scopes))
+	for _, s := range scopes {
+		names = append(names, string(s))
+	}
+	return strings.Join(names, ",")
+}
+
+type adminTokenRevoke struct {
+	asJSON
+	Token string `arg:"" help:"Id (adm_…) or text (pf_adm_…) of the admin token; - reads it from standard input."`
+}
+
+// Run ends the admin token.
+func (c adminTokenRevoke) Run(ctx context.Context, a *app) error {
+	text, err := a.argument(c.Token)
+	if err != nil {
+		return err
+	}
+	if !strings.HasPrefix(text, "adm_") && !license.IsAdminToken(text) {
+		return usagef("neither an admin token (pf_adm_…, 43 characters) nor the id of one (adm_…): copy it again") // not quoted: all but a letter of it may be right
+	}
+	return a.with(ctx, func(ctx context.Context, l *license.Service) error {
+		id, err := l.RevokeAdminToken(ctx, text)
+		if err != nil {
+			return refusal(err)
+		}
+		j := struct {
+			ID     string `json:"id"`
+			Status string `json:"status"`
+		}{id, "revoked"}
+		return c.print(a.stdout, j, func(w io.Writer) {
+			row(w, "id", j.ID)
+			row(w, "status", j.Status)
+		})
+	})
+}

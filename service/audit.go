@@ -1,0 +1,127 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os/user"
+	"strconv"
+	"strings"
+
+	"github.com/pageflare/ci/service/license"
+)
+
+type auditCmd struct {
+	List   auditList   `cmd:"" help:"List what was done, newest first."`
+	Verify auditVerify `cmd:"" help:"Read the whole audit log and prove that no line was changed or taken away; prints its end, to be noted elsewhere."`
+}
+
+// auditJSON is how a line of the audit log is printed.
+type auditJSON struct {
+	Seq       int64           `json:"seq"`
+	At        string          `json:"at"`
+	Action    license.Action  `json:"action"`
+	Actor     auditActorJSON  `json:"actor"`
+	Account   string          `json:"account,omitempty"`
+	Object    string          `json:"object"`
+	Details   json.RawMessage `json:"details"`
+	Address   string          `json:"address,omitempty"`
+	RequestID string          `json:"request_id,omitempty"`
+	Hash      string          `json:"hash"`
+}
+
+type auditActorJSON struct {
+	Kind license.ActorKind `json:"kind"`
+	ID   string            `json:"id,omitempty"`
+}
+
+func toAuditJSON(l license.AuditLine) auditJSON {
+	return auditJSON{
+		l.Seq, stamp(l.At), l.Action, auditActorJSON{l.Actor.Kind, l.Actor.ID}, l.Account, l.Object, json.RawMessage(l.Details), l.Actor.Address,
+		l.Actor.RequestID, l.Hash,
+	}
+}
+
+type auditList struct {
+	asJSON
+	Limit   limit  `default:"100" help:"At most so many."`
+	Before  int64  `help:"Go on before this number, to older ones." placeholder:"NUMBER"`
+	Account string `help:"Only what was done to this account." placeholder:"ID"`
+	Action  string `help:"Only this action, such as token.revoke." placeholder:"ACTION"`
+}
+
+// Run lists the lines.
+func (c auditList) Run(ctx context.Context, a *app) error {
+	return a.with(ctx, func(ctx context.Context, l *license.Service) error {
+		found, err := l.Audit(ctx, license.AuditQuery{Before: c.Before, Limit: int(c.Limit), Account: c.Account, Action: license.Action(c.Action)})
+		if err != nil {
+			return err
+		}
+		list := make([]auditJSON, 0, len(found))
+		for _, x := range found {
+			list = append(list, toAuditJSON(x))
+		}
+		return c.print(a.stdout, list, func(w io.Writer) {
+			row(w, "NUMBER", "AT", "ACTION", "BY", "FROM", "OBJECT", "DETAILS")
+			for _, x := range list {
+				row(w, x.Seq, x.At, x.Action, strings.TrimSpace(string(x.Actor.Kind)+" "+x.Actor.ID), dash(x.Address), x.Object, string(x.Details))
+			}
+		})
+	})
+}
+
+type auditVerify struct {
+	asJSON
+	Noted string `help:"An end that was printed before, as NUMBER:HASH: the log must still contain it." placeholder:"END"`
+}
+
+// Run verifies the log. Exit status 1: it was changed.
+func (c auditVerify) Run(ctx context.Context, a *app) error {
+	noted, err := parseHead(c.Noted)
+	if err != nil {
+		return err
+	}
+	return a.with(ctx, func(ctx context.Context, l *license.Service) error {
+		head, err := l.VerifyAudit(ctx, noted)
+		if errors.Is(err, license.ErrTampered) {
+			return fmt.Errorf("%w: compare with a backup, and find out who can write to the database", err)
+		}
+		if err != nil {
+			return err
+		}
+		j := struct {
+			Status string `json:"status"`
+			Lines  int64  `json:"lines"`
+			End    string `json:"end"`
+		}{"whole", head.Seq, fmt.Sprintf("%d:%s", head.Seq, head.Hash)}
+		return c.print(a.stdout, j, func(w io.Writer) {
+			row(w, "status", j.Status)
+			row(w, "lines", j.Lines)
+			row(w, "end", j.End)
+		})
+	})
+}
+
+// parseHead reads NUMBER:HASH; empty is the start of the log.
+func parseHead(s string) (license.AuditHead, error) {
+	if s == "" {
+		return license.AuditHead{}, nil
+	}
+	number, hash, _ := strings.Cut(s, ":")
+	n, err := strconv.ParseInt(number, 10, 64)
+	if err != nil || n < 1 || len(hash) != 64 {
+		return license.AuditHead{}, usagef("--noted: %q is not an end of the audit log such as 12:5f0c… (NUMBER:HASH, as audit verify prints it)", s)
+	}
+	return license.AuditHead{Seq: n, Hash: hash}, nil
+}
+
+// commandLine is who acts on the command line: the user of the operating system.
+func commandLine() license.Actor {
+	who := license.Actor{Kind: license.ActorCommand}
+	if u, err := user.Current(); err == nil {
+		who.ID = u.Username
+	}
+	return who
+}

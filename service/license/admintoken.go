@@ -1,0 +1,177 @@
+package license
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Scope is a part of the Admin API that an admin token may use.
+type Scope string
+
+// The scopes. A scope that writes does not include the one that reads.
+const (
+	ScopeAccountsRead  Scope = "accounts:read"
+	ScopeAccountsWrite Scope = "accounts:write"
+	ScopeTokensRead    Scope = "tokens:read"  // records of API tokens and license tokens; introspection
+	ScopeTokensWrite   Scope = "tokens:write" // issue and revoke API tokens and license tokens, of any account
+	ScopePoliciesRead  Scope = "policies:read"
+	ScopePoliciesWrite Scope = "policies:write"
+	ScopeKeysRead      Scope = "keys:read"
+	ScopeKeysWrite     Scope = "keys:write"
+	ScopeAuditRead     Scope = "audit:read"
+	ScopeAdminRead     Scope = "admin-tokens:read"
+	ScopeAdminWrite    Scope = "admin-tokens:write"
+)
+
+// Scopes are all scopes there are.
+var Scopes = []Scope{
+	ScopeAccountsRead, ScopeAccountsWrite, ScopeTokensRead, ScopeTokensWrite, ScopePoliciesRead, ScopePoliciesWrite, ScopeKeysRead, ScopeKeysWrite,
+	ScopeAuditRead, ScopeAdminRead, ScopeAdminWrite,
+}
+
+// AdminToken is the record of an admin token: what those who run the service call the Admin API with. Its text is not kept.
+type AdminToken struct {
+	ID        string // "adm_" and 16 letters or digits
+	Name      string
+	Hash      string // SHA-256 of the text, hexadecimal
+	Scopes    []Scope
+	CreatedAt time.Time
+	ExpiresAt time.Time // zero when it lasts until it is revoked
+	RevokedAt time.Time // zero while it is good
+}
+
+// May says whether the token has a scope.
+func (t AdminToken) May(s Scope) bool { return slices.Contains(t.Scopes, s) }
+
+const adminTokenPrefix = "pf_adm_"
+
+// IsAdminToken tells an admin token, good or not, from any other text.
+func IsAdminToken(s string) bool { return isOpaque(adminTokenPrefix, s) }
+
+// NewAdminToken is what an admin token starts with.
+type NewAdminToken struct {
+	Name   string
+	Scopes []Scope
+	Life   time.Duration // 0: until it is revoked
+}
+
+// CreateAdminToken makes an admin token. Its text is in the answer and nowhere else. by is the admin token that asks for it, nil on the
+// command line: it cannot give away scopes that it lacks, nor a longer life than its own. Refusals: ErrInvalid, ErrScope.
+func (s *Service) CreateAdminToken(ctx context.Context, n NewAdminToken, by *AdminToken) (Secret, AdminToken, error) {
+	now := s.time()
+	t := AdminToken{Name: n.Name, Scopes: sortedScopes(n.Scopes), CreatedAt: now}
+	if n.Life > 0 {
+		t.ExpiresAt = now.Add(n.Life).Truncate(time.Second)
+	}
+	if err := checkAdminToken(n, t); err != nil {
+		return "", AdminToken{}, err
+	}
+	if err := mayGrant(by, t); err != nil {
+		return "", AdminToken{}, err
+	}
+	text, err := drawOpaque(adminTokenPrefix, s.cfg.Rand)
+	if err != nil {
+		return "", AdminToken{}, err
+	}
+	if t.ID, err = newID("adm_", s.cfg.Rand); err != nil {
+		return "", AdminToken{}, err
+	}
+	t.Hash = hashOpaque(text.Reveal())
+	return text, t, s.store.AddAdminToken(ctx, t, s.act(ctx, AdminTokenCreated, "", t.ID, Details{"scopes": t.Scopes, "expires_at": optionalUnix(t.ExpiresAt)}))
+}
+
+func checkAdminToken(n NewAdminToken, t AdminToken) error {
+	var faults []error
+	fault := func(format string, args ...any) {
+		faults = append(faults, fmt.Errorf("%w: "+format, append([]any{ErrInvalid}, args...)...))
+	}
+	if len(t.Scopes) == 0 {
+		fault("no scope: give one of %s", scopeNames())
+	}
+	for _, scope := range t.Scopes {
+		if !slices.Contains(Scopes, scope) {
+			fault("scope %q is none of %s", scope, scopeNames())
+		}
+	}
+	if len(n.Name) > 100 {
+		fault("name is longer than 100 bytes")
+	}
+	if n.Life < 0 || n.Life > 0 && n.Life < time.Minute {
+		fault("life %s is shorter than a minute", n.Life)
+	}
+	return errors.Join(faults...)
+}
+
+// mayGrant is the rule that nobody gives away more than they have.
+func mayGrant(by *AdminToken, t AdminToken) error {
+	if by == nil {
+		return nil
+	}
+	for _, scope := range t.Scopes {
+		if !by.May(scope) {
+			return fmt.Errorf("%w: your admin token lacks the scope %s itself", ErrScope, scope)
+		}
+	}
+	if !by.ExpiresAt.IsZero() && (t.ExpiresAt.IsZero() || t.ExpiresAt.After(by.ExpiresAt)) {
+		return fmt.Errorf("%w: the new admin token would outlive yours, which ends at %s", ErrScope, by.ExpiresAt.Format(time.RFC3339))
+	}
+	return nil
+}
+
+func scopeNames() string {
+	names := make([]string, 0, len(Scopes))
+	for _, s := range Scopes {
+		names = append(names, string(s))
+	}
+	return strings.Join(names, ", ")
+}
+
+// sortedScopes is a list without repeats, in the order of Scopes, unknown ones last.
+func sortedScopes(in []Scope) []Scope {
+	out := slices.Clone(in)
+	slices.SortFunc(out, func(a, b Scope) int { return slices.Index(Scopes, a) - slices.Index(Scopes, b) })
+	return slices.Compact(out)
+}
+
+func optionalUnix(t time.Time) any {
+	if t.IsZero() {
+		return nil
+	}
+	return t.Unix()
+}
+
+// AdminTokens lists the admin tokens, ended ones too, oldest first.
+func (s *Service) AdminTokens(ctx context.Context) ([]AdminToken, error) {
+	return s.store.AdminTokens(ctx)
+}
+
+// RevokeAdminToken ends an admin token, by its id or by its text, and returns its id. Ending it twice is no error. ErrNotFound.
+func (s *Service) RevokeAdminToken(ctx context.Context, idOrText string) (string, error) {
+	if IsAdminToken(idOrText) {
+		t, err := s.store.AdminToken(ctx, hashOpaque(idOrText))
+		if err != nil {
+			return "", err
+		}
+		idOrText = t.ID
+	}
+	return idOrText, s.store.RevokeAdminToken(ctx, idOrText, s.act(ctx, AdminTokenRevoked, "", idOrText, nil))
+}
+
+func (s *Service) authenticateAdmin(ctx context.Context, text string) (Caller, error) {
+	t, err := s.store.AdminToken(ctx, hashOpaque(text))
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return Caller{}, fmt.Errorf("%w: unknown admin token", ErrUnauthenticated)
+	case err != nil:
+		return Caller{}, err
+	case !t.RevokedAt.IsZero():
+		return Caller{}, fmt.Errorf("%w: admin token %s was revoked", ErrUnauthenticated, t.ID)
+	case !t.ExpiresAt.IsZero() && !s.time().Before(t.ExpiresAt):
+		return Caller{}, fmt.Errorf("%w: admin token %s has expired", ErrUnauthenticated, t.ID)
+	}
+	return Caller{Admin: &t}, nil
+}

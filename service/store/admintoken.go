@@ -1,0 +1,86 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+
+	"github.com/pageflare/ci/service/license"
+)
+
+const adminTokenColumns = `id, name, hash, scopes, created_at, expires_at, revoked_at`
+
+func scanAdminToken(scan func(...any) error) (license.AdminToken, error) {
+	var t license.AdminToken
+	var scopes string
+	var created int64
+	var expires, revoked sql.NullInt64
+	if err := scan(&t.ID, &t.Name, &t.Hash, &scopes, &created, &expires, &revoked); err != nil {
+		return license.AdminToken{}, notFound(err)
+	}
+	t.CreatedAt, t.ExpiresAt, t.RevokedAt = fromMillis(created), fromNullMillis(expires), fromNullMillis(revoked)
+	if err := json.Unmarshal([]byte(scopes), &t.Scopes); err != nil {
+		return t, fmt.Errorf("scopes of %s: %w", t.ID, err)
+	}
+	return t, nil
+}
+
+// AddAdminToken meets license.Store.
+func (s *Store) AddAdminToken(ctx context.Context, a license.AdminToken, act license.Act) error {
+	scopes, err := json.Marshal(a.Scopes)
+	if err != nil {
+		return err
+	}
+	return inTx(ctx, s.write, func(t *tx) error {
+		t.log(act)
+		_, err := t.ExecContext(ctx, `INSERT INTO admin_tokens (`+adminTokenColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
+			a.ID, a.Name, a.Hash, string(scopes), millis(a.CreatedAt), nullMillis(a.ExpiresAt), nullMillis(a.RevokedAt))
+		return storeError(err)
+	})
+}
+
+// AdminToken meets license.Store.
+func (s *Store) AdminToken(ctx context.Context, hash string) (license.AdminToken, error) {
+	t, err := scanAdminToken(s.read.QueryRowContext(ctx, `SELECT `+adminTokenColumns+` FROM admin_tokens WHERE hash = $1`, hash).Scan)
+	if err != nil {
+		return t, fmt.Errorf("admin token: %w", err)
+	}
+	return t, nil
+}
+
+// AdminTokens meets license.Store.
+func (s *Store) AdminTokens(ctx context.Context) ([]license.AdminToken, error) {
+	rows, err := s.read.QueryContext(ctx, `SELECT `+adminTokenColumns+` FROM admin_tokens ORDER BY created_at, id`)
+	if err != nil {
+		return nil, fmt.Errorf("list admin tokens: %w", err)
+	}
+	defer rows.Close()
+	var list []license.AdminToken
+	for rows.Next() {
+		t, err := scanAdminToken(rows.Scan)
+		if err != nil {
+			return nil, fmt.Errorf("list admin tokens: %w", err)
+		}
+		list = append(list, t)
+	}
+	return list, rows.Err()
+}
+
+// RevokeAdminToken meets license.Store.
+func (s *Store) RevokeAdminToken(ctx context.Context, id string, act license.Act) error {
+	return inTx(ctx, s.write, func(t *tx) error { return t.end(ctx, "admin token", "admin_tokens", id, act) })
+}
+
+// end sets the end of a row that has not ended yet, and notes that it did.
+func (t *tx) end(ctx context.Context, what, table, id string, act license.Act) error {
+	var there bool
+	if err := t.QueryRowContext(ctx, `SELECT TRUE FROM `+table+` WHERE id = $1`, id).Scan(&there); err != nil {
+		return fmt.Errorf("%s %s: %w", what, id, notFound(err))
+	}
+	done, err := t.ExecContext(ctx, `UPDATE `+table+` SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL`, id, millis(act.At))
+	if err != nil {
+		return fmt.Errorf("%s %s: %w", what, id, storeError(err))
+	}
+	return t.logIf(done, act)
+}
