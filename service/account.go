@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"strings"
 	"time"
@@ -55,13 +54,9 @@ type day struct{ time.Time }
 
 // UnmarshalText reads 2027-03-12, which is the start of that day in UTC, or 2027-03-12T12:00:00Z.
 func (d *day) UnmarshalText(text []byte) error {
-	for _, layout := range []string{time.DateOnly, time.RFC3339} {
-		if t, err := time.Parse(layout, string(text)); err == nil {
-			d.Time = t.UTC()
-			return nil
-		}
-	}
-	return fmt.Errorf("%q is not a date such as 2027-03-12 or a time such as 2027-03-12T12:00:00Z", text)
+	t, err := license.ParseDay(string(text))
+	d.Time = t
+	return err
 }
 
 type accountCreate struct {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os/user"
-	"strconv"
 	"strings"
 
 	"github.com/pageflare/ci/service/license"
@@ -79,9 +78,9 @@ type auditVerify struct {
 
 // Run verifies the log. Exit status 1: it was changed.
 func (c auditVerify) Run(ctx context.Context, a *app) error {
-	noted, err := parseHead(c.Noted)
+	noted, err := license.ParseAuditHead(c.Noted)
 	if err != nil {
-		return err
+		return usagef("--noted: %w", err)
 	}
 	return a.with(ctx, func(ctx context.Context, l *license.Service) error {
 		head, err := l.VerifyAudit(ctx, noted)
@@ -95,26 +94,13 @@ func (c auditVerify) Run(ctx context.Context, a *app) error {
 			Status string `json:"status"`
 			Lines  int64  `json:"lines"`
 			End    string `json:"end"`
-		}{"whole", head.Seq, fmt.Sprintf("%d:%s", head.Seq, head.Hash)}
+		}{"whole", head.Seq, head.String()}
 		return c.print(a.stdout, j, func(w io.Writer) {
 			row(w, "status", j.Status)
 			row(w, "lines", j.Lines)
 			row(w, "end", j.End)
 		})
 	})
-}
-
-// parseHead reads NUMBER:HASH; empty is the start of the log.
-func parseHead(s string) (license.AuditHead, error) {
-	if s == "" {
-		return license.AuditHead{}, nil
-	}
-	number, hash, _ := strings.Cut(s, ":")
-	n, err := strconv.ParseInt(number, 10, 64)
-	if err != nil || n < 1 || len(hash) != 64 {
-		return license.AuditHead{}, usagef("--noted: %q is not an end of the audit log such as 12:5f0c… (NUMBER:HASH, as audit verify prints it)", s)
-	}
-	return license.AuditHead{Seq: n, Hash: hash}, nil
 }
 
 // commandLine is who acts on the command line: the user of the operating system.

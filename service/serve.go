@@ -30,7 +30,8 @@ func (serveCmd) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	srv, err := server.New(server.Config{
-		License: svc, RateLimits: a.cfg.RateLimits, TrustedProxies: a.cfg.TrustedProxies, Now: time.Now, Log: log,
+		License: svc, RateLimits: a.cfg.RateLimits, BadCredentials: server.DefaultBadCredentials,
+		TrustedProxies: a.cfg.TrustedProxies, Now: time.Now, Log: log,
 	})
 	if err != nil {
 		return errors.Join(err, closeStore())

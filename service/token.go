@@ -31,14 +31,7 @@ type tokenJSON struct {
 }
 
 func toTokenJSON(t license.TokenRecord, now time.Time) tokenJSON {
-	status := "live"
-	switch {
-	case t.Revoked:
-		status = "revoked"
-	case !now.Before(t.ExpiresAt):
-		status = "expired"
-	}
-	return tokenJSON{string(t.ID), t.AccountID, t.ID.Family(), string(t.Parent), t.KeyID, second(t.IssuedAt), second(t.ExpiresAt), status}
+	return tokenJSON{string(t.ID), t.AccountID, t.ID.Family(), string(t.Parent), t.KeyID, second(t.IssuedAt), second(t.ExpiresAt), t.Status(now)}
 }
 
 func (j tokenJSON) text(w io.Writer) {

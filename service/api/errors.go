@@ -29,6 +29,18 @@ const (
 	// CodeMethodNotAllowed (405) says that the path has other methods: the caller uses one that the header Allow names.
 	CodeMethodNotAllowed Code = "method_not_allowed"
 
+	// CodeInvalidRequest (400) says that the request cannot be read or makes no sense; the message names the part. The caller mends it.
+	CodeInvalidRequest Code = "invalid_request"
+
+	// CodeInsufficientScope (403) says that the token is good and may not do this. The caller takes one that may.
+	CodeInsufficientScope Code = "insufficient_scope"
+
+	// CodeConflict (409) says that the request contradicts what is there; the message says what. The caller looks again.
+	CodeConflict Code = "conflict"
+
+	// CodeUnsupportedMediaType (415) says that the body is of another kind than the route reads. The caller sends what the message names.
+	CodeUnsupportedMediaType Code = "unsupported_media_type"
+
 	// CodeRequestTooLarge (413) says that the request body is above the limit: the caller sends none.
 	CodeRequestTooLarge Code = "request_too_large"
 )

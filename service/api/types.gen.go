@@ -4,6 +4,7 @@
 package api
 
 import (
+	"encoding/json"
 	"time"
 )
 
@@ -22,6 +23,121 @@ func (e CappedBy) Valid() bool {
 	}
 }
 
+// APIToken An API token without its text.
+type APIToken struct {
+	Account string `json:"account"`
+
+	// APIToken Its text; only in the answer that makes it.
+	APIToken  string  `json:"api_token,omitempty,omitzero"`
+	CreatedAt string  `json:"created_at"`
+	ID        string  `json:"id"`
+	Name      string  `json:"name"`
+	RevokedAt *string `json:"revoked_at"`
+}
+
+// APITokenPage defines model for APITokenPage.
+type APITokenPage struct {
+	Items []APIToken `json:"items"`
+
+	// NextCursor Give it as cursor for the next page; missing on the last one.
+	NextCursor string `json:"next_cursor,omitempty,omitzero"`
+}
+
+// Account A customer with the license that it holds.
+type Account struct {
+	// APIToken The first API token; only in the answer that makes the account.
+	APIToken  string `json:"api_token,omitempty,omitzero"`
+	CreatedAt string `json:"created_at"`
+
+	// Email Empty once the account is deleted.
+	Email      string   `json:"email"`
+	Features   []string `json:"features"`
+	ID         string   `json:"id"`
+	Status     string   `json:"status"`
+	Tier       string   `json:"tier"`
+	ValidUntil string   `json:"valid_until"`
+}
+
+// AccountChange What to change; what is missing stays.
+type AccountChange struct {
+	Email    *string   `json:"email,omitempty"`
+	Features *[]string `json:"features,omitempty"`
+	Tier     *string   `json:"tier,omitempty"`
+
+	// ValidUntil A date or an RFC 3339 time.
+	ValidUntil *string `json:"valid_until,omitempty"`
+}
+
+// AccountPage defines model for AccountPage.
+type AccountPage struct {
+	Items []Account `json:"items"`
+
+	// NextCursor Give it as cursor for the next page; missing on the last one.
+	NextCursor string `json:"next_cursor,omitempty,omitzero"`
+}
+
+// AdminToken An admin token without its text.
+type AdminToken struct {
+	// AdminToken Its text; only in the answer that makes it.
+	AdminToken string   `json:"admin_token,omitempty,omitzero"`
+	CreatedAt  string   `json:"created_at"`
+	ExpiresAt  *string  `json:"expires_at"`
+	ID         string   `json:"id"`
+	Name       string   `json:"name"`
+	RevokedAt  *string  `json:"revoked_at"`
+	Scopes     []string `json:"scopes"`
+}
+
+// AdminTokenPage defines model for AdminTokenPage.
+type AdminTokenPage struct {
+	Items []AdminToken `json:"items"`
+
+	// NextCursor Give it as cursor for the next page; missing on the last one.
+	NextCursor string `json:"next_cursor,omitempty,omitzero"`
+}
+
+// AuditActor defines model for AuditActor.
+type AuditActor struct {
+	// ID Id of the credential.
+	ID string `json:"id,omitempty,omitzero"`
+
+	// Kind account, admin, command-line, service or another.
+	Kind string `json:"kind"`
+}
+
+// AuditLine Who did what, on what, from where.
+type AuditLine struct {
+	Account   string          `json:"account,omitempty,omitzero"`
+	Action    string          `json:"action"`
+	Actor     AuditActor      `json:"actor"`
+	Address   string          `json:"address,omitempty,omitzero"`
+	At        string          `json:"at"`
+	Details   json.RawMessage `json:"details"`
+	Hash      string          `json:"hash"`
+	Object    string          `json:"object"`
+	RequestID string          `json:"request_id,omitempty,omitzero"`
+	Seq       int64           `json:"seq"`
+}
+
+// AuditPage defines model for AuditPage.
+type AuditPage struct {
+	Items []AuditLine `json:"items"`
+
+	// NextCursor Give it as cursor for the next page; missing on the last one.
+	NextCursor string `json:"next_cursor,omitempty,omitzero"`
+}
+
+// AuditVerdict defines model for AuditVerdict.
+type AuditVerdict struct {
+	// End The last of them, as NUMBER:HASH; note it down in another place.
+	End   string `json:"end"`
+	Fault string `json:"fault,omitempty,omitzero"`
+
+	// Lines So many lines are as they were written.
+	Lines int64 `json:"lines"`
+	Whole bool  `json:"whole"`
+}
+
 // CappedBy Why the token lives shorter than the service would have let it: `valid_until`, its license ends. Missing when nothing cut
 // it short.
 type CappedBy string
@@ -36,7 +152,11 @@ type Error struct {
 	// | `license_revoked` | 403 | the license was ended for good | final; ask whoever runs the account |
 	// | `license_inactive` | 403 | the account has no active license: none yet, or suspended | final until it is activated or restored |
 	// | `token_revoked` | 403 | this token, or the family it belongs to, was revoked | final; issue a new token |
-	// | `not_found` | 404 | no such path | final; check the address |
+	// | `invalid_request` | 400 | the request cannot be read or makes no sense | final; mend what the message names |
+	// | `insufficient_scope` | 403 | the token is good and may not do this | final; take one that may |
+	// | `conflict` | 409 | the request contradicts what is there | look again at what is there |
+	// | `unsupported_media_type` | 415 | the body is of another kind | final; send the kind that the message names |
+	// | `not_found` | 404 | no such path, or nothing by that name | final; check the address |
 	// | `method_not_allowed` | 405 | the path has other methods | final; see `Allow` |
 	// | `request_too_large` | 413 | the request body is above 64 KiB | final; send no body |
 	// | `rate_limited` | 429 | too many requests | wait `Retry-After` seconds |
@@ -56,6 +176,25 @@ type Health struct {
 	Status string `json:"status"`
 }
 
+// Introspection What is known of a token. `active` false comes alone.
+type Introspection struct {
+	Active   bool     `json:"active"`
+	Exp      int64    `json:"exp,omitempty,omitzero"`
+	Features []string `json:"features,omitempty,omitzero"`
+	Iat      int64    `json:"iat,omitempty,omitzero"`
+	Iss      string   `json:"iss,omitempty,omitzero"`
+
+	// Jti Id of the token.
+	Jti string `json:"jti,omitempty,omitzero"`
+
+	// Sub Id of the account.
+	Sub  string `json:"sub,omitempty,omitzero"`
+	Tier string `json:"tier,omitempty,omitzero"`
+
+	// TokenType license_token or api_token.
+	TokenType string `json:"token_type,omitempty,omitzero"`
+}
+
 // IssuedToken The answer of issue and refresh. It is a secret. Only token is sure to be there: another License API may send nothing else.
 type IssuedToken struct {
 	// CappedBy Why the token lives shorter than the service would have let it: `valid_until`, its license ends. Missing when nothing cut
@@ -72,9 +211,116 @@ type IssuedToken struct {
 	Token string `json:"token"`
 }
 
+// KeyPage defines model for KeyPage.
+type KeyPage struct {
+	Items []SigningKey `json:"items"`
+
+	// NextCursor Give it as cursor for the next page; missing on the last one.
+	NextCursor string `json:"next_cursor,omitempty,omitzero"`
+}
+
+// NewAPIToken defines model for NewAPIToken.
+type NewAPIToken struct {
+	// Name What it is for.
+	Name string `json:"name,omitempty,omitzero"`
+}
+
+// NewAccount What an account starts with.
+type NewAccount struct {
+	Email    string   `json:"email"`
+	Features []string `json:"features,omitempty,omitzero"`
+	Tier     string   `json:"tier,omitempty,omitzero"`
+
+	// ValidUntil End of the license; a date or an RFC 3339 time.
+	ValidUntil string `json:"valid_until"`
+}
+
+// NewAdminToken defines model for NewAdminToken.
+type NewAdminToken struct {
+	Name   string   `json:"name,omitempty,omitzero"`
+	Scopes []string `json:"scopes"`
+
+	// TTL Its life, such as 2160h; missing: until it is revoked.
+	TTL string `json:"ttl,omitempty,omitzero"`
+}
+
+// NewToken defines model for NewToken.
+type NewToken struct {
+	// TTL Its life, such as 72h; missing: the usual one.
+	TTL string `json:"ttl,omitempty,omitzero"`
+}
+
 // Ready The answer of readyz when requests are served.
 type Ready struct {
 	Status string `json:"status"`
+}
+
+// RetiredKey defines model for RetiredKey.
+type RetiredKey struct {
+	Kid   string `json:"kid"`
+	State string `json:"state"`
+}
+
+// Revoked Empty.
+type Revoked = map[string]interface{}
+
+// RevokedAPIToken defines model for RevokedAPIToken.
+type RevokedAPIToken struct {
+	FamiliesRevoked int64  `json:"families_revoked"`
+	ID              string `json:"id"`
+	Status          string `json:"status"`
+}
+
+// RevokedAdminToken defines model for RevokedAdminToken.
+type RevokedAdminToken struct {
+	ID     string `json:"id"`
+	Status string `json:"status"`
+}
+
+// SigningKey A signing key without its secret.
+type SigningKey struct {
+	CreatedAt  string `json:"created_at"`
+	Kid        string `json:"kid"`
+	LiveTokens int64  `json:"live_tokens"`
+	SignsFrom  string `json:"signs_from"`
+	State      string `json:"state"`
+}
+
+// TokenForm A token to introspect or to revoke (RFC 7662, 2.1; RFC 7009, 2.1).
+type TokenForm struct {
+	Token string `json:"token"`
+
+	// TokenTypeHint Ignored; all kinds are looked through.
+	TokenTypeHint string `json:"token_type_hint,omitempty,omitzero"`
+}
+
+// TokenPage defines model for TokenPage.
+type TokenPage struct {
+	Items []TokenRecord `json:"items"`
+
+	// NextCursor Give it as cursor for the next page; missing on the last one.
+	NextCursor string `json:"next_cursor,omitempty,omitzero"`
+}
+
+// TokenRecord The record of a license token, without its text.
+type TokenRecord struct {
+	Account   string `json:"account"`
+	ExpiresAt string `json:"expires_at"`
+	Family    string `json:"family"`
+	IssuedAt  string `json:"issued_at"`
+	Jti       string `json:"jti"`
+	Kid       string `json:"kid"`
+
+	// Parent The token it was made from.
+	Parent string `json:"parent,omitempty,omitzero"`
+	Status string `json:"status"`
+}
+
+// TokenToRevoke One of token and jti.
+type TokenToRevoke struct {
+	Family bool   `json:"family,omitempty,omitzero"`
+	Jti    string `json:"jti,omitempty,omitzero"`
+	Token  string `json:"token,omitempty,omitzero"`
 }
 
 // Unauthorized The one body of 401.
@@ -82,11 +328,56 @@ type Unauthorized struct {
 	Error string `json:"error"`
 }
 
+// Cursor defines model for cursor.
+type Cursor = string
+
+// Force defines model for force.
+type Force = bool
+
+// ID defines model for id.
+type ID = string
+
+// Jti defines model for jti.
+type Jti = string
+
+// Kid defines model for kid.
+type Kid = string
+
+// Limit defines model for limit.
+type Limit = int
+
+// Noted defines model for noted.
+type Noted = string
+
+// OfAccount defines model for of_account.
+type OfAccount = string
+
+// OfAction defines model for of_action.
+type OfAction = string
+
+// WithTokens defines model for with_tokens.
+type WithTokens = bool
+
+// BadRequest The body of every error but 401.
+type BadRequest = Error
+
+// BodyTooLarge The body of every error but 401.
+type BodyTooLarge = Error
+
+// Conflict The body of every error but 401.
+type Conflict = Error
+
+// Forbidden The body of every error but 401.
+type Forbidden = Error
+
 // Internal The body of every error but 401.
 type Internal = Error
 
 // Issued The answer of issue and refresh. It is a secret. Only token is sure to be there: another License API may send nothing else.
 type Issued = IssuedToken
+
+// NotThere The body of every error but 401.
+type NotThere = Error
 
 // RateLimited The body of every error but 401.
 type RateLimited = Error
@@ -96,3 +387,81 @@ type RequestTooLarge = Error
 
 // Unavailable The body of every error but 401.
 type Unavailable = Error
+
+// UnsupportedMediaType The body of every error but 401.
+type UnsupportedMediaType = Error
+
+// ListAccountsParams defines parameters for ListAccounts.
+type ListAccountsParams struct {
+	// Limit At most so many.
+	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
+
+	// Cursor The next_cursor of the page before.
+	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
+}
+
+// ListTokensParams defines parameters for ListTokens.
+type ListTokensParams struct {
+	// Limit At most so many.
+	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
+
+	// Cursor The next_cursor of the page before.
+	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
+}
+
+// RevokeAPITokenParams defines parameters for RevokeAPIToken.
+type RevokeAPITokenParams struct {
+	// WithTokens Also what was issued by it.
+	WithTokens WithTokens `form:"with_tokens,omitempty" json:"with_tokens,omitempty,omitzero"`
+}
+
+// ListAuditParams defines parameters for ListAudit.
+type ListAuditParams struct {
+	// Limit At most so many.
+	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
+
+	// Cursor The next_cursor of the page before.
+	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
+
+	// Account Only what was done to this account.
+	Account OfAccount `form:"account,omitempty" json:"account,omitempty,omitzero"`
+
+	// Action Only this action, such as token.revoke.
+	Action OfAction `form:"action,omitempty" json:"action,omitempty,omitzero"`
+}
+
+// VerifyAuditParams defines parameters for VerifyAudit.
+type VerifyAuditParams struct {
+	// Noted An end that was answered before, as NUMBER:HASH; the log must still contain it.
+	Noted Noted `form:"noted,omitempty" json:"noted,omitempty,omitzero"`
+}
+
+// RetireKeyParams defines parameters for RetireKey.
+type RetireKeyParams struct {
+	// Force Also when live tokens depend on it.
+	Force Force `form:"force,omitempty" json:"force,omitempty,omitzero"`
+}
+
+// CreateAccountJSONRequestBody defines body for CreateAccount for application/json ContentType.
+type CreateAccountJSONRequestBody = NewAccount
+
+// UpdateAccountJSONRequestBody defines body for UpdateAccount for application/json ContentType.
+type UpdateAccountJSONRequestBody = AccountChange
+
+// CreateAPITokenJSONRequestBody defines body for CreateAPIToken for application/json ContentType.
+type CreateAPITokenJSONRequestBody = NewAPIToken
+
+// IssueTokenJSONRequestBody defines body for IssueToken for application/json ContentType.
+type IssueTokenJSONRequestBody = NewToken
+
+// CreateAdminTokenJSONRequestBody defines body for CreateAdminToken for application/json ContentType.
+type CreateAdminTokenJSONRequestBody = NewAdminToken
+
+// RevokeTokenJSONRequestBody defines body for RevokeToken for application/json ContentType.
+type RevokeTokenJSONRequestBody = TokenToRevoke
+
+// IntrospectFormdataRequestBody defines body for Introspect for application/x-www-form-urlencoded ContentType.
+type IntrospectFormdataRequestBody = TokenForm
+
+// RevokeFormdataRequestBody defines body for Revoke for application/x-www-form-urlencoded ContentType.
+type RevokeFormdataRequestBody = TokenForm

@@ -14,6 +14,16 @@ type NewAccount struct {
 	ValidUntil time.Time
 }
 
+// ParseDay reads the end of a license: 2027-03-12, which is the start of that day in UTC, or an RFC 3339 time. ErrInvalid.
+func ParseDay(text string) (time.Time, error) {
+	for _, layout := range []string{time.DateOnly, time.RFC3339} {
+		if t, err := time.Parse(layout, text); err == nil {
+			return t.UTC(), nil
+		}
+	}
+	return time.Time{}, unreadable(fmt.Sprintf("%q is not a date such as 2027-03-12 or a time such as 2027-03-12T12:00:00Z", text))
+}
+
 // CreateAccount stores an active account and gives it a first API token, whose text is in the answer and nowhere else. Refusals: ErrInvalid
 // for each faulty particular, ErrConflict when an account has that email.
 func (s *Service) CreateAccount(ctx context.Context, n NewAccount) (Account, Secret, error) {

@@ -8,6 +8,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -128,6 +130,22 @@ type AuditLine struct {
 type AuditHead struct {
 	Seq  int64
 	Hash string // empty while the log is empty
+}
+
+// String is NUMBER:HASH, the form in which people note it down.
+func (h AuditHead) String() string { return fmt.Sprintf("%d:%s", h.Seq, h.Hash) }
+
+// ParseAuditHead reads NUMBER:HASH; an empty text is the start of the log. ErrInvalid.
+func ParseAuditHead(text string) (AuditHead, error) {
+	if text == "" {
+		return AuditHead{}, nil
+	}
+	number, hash, _ := strings.Cut(text, ":")
+	n, err := strconv.ParseInt(number, 10, 64)
+	if err != nil || n < 1 || len(hash) != hex.EncodedLen(sha256.Size) {
+		return AuditHead{}, unreadable(fmt.Sprintf("%q is not an end of the audit log such as 12:5f0c… (NUMBER:HASH, as its verification tells it)", text))
+	}
+	return AuditHead{n, hash}, nil
 }
 
 // AuditQuery chooses lines of the audit log. What is empty does not matter.

@@ -63,6 +63,17 @@ type TokenRecord struct {
 	Revoked   bool      // itself or its family; only read, see Store.Revoke
 }
 
+// Status is what the token is worth at now: live, expired or revoked.
+func (t TokenRecord) Status(now time.Time) string {
+	switch {
+	case t.Revoked:
+		return "revoked"
+	case !now.Before(t.ExpiresAt):
+		return "expired"
+	}
+	return "live"
+}
+
 // Revocation ends a token or a whole family before its time.
 type Revocation struct {
 	Subject   string // a TokenID or a family

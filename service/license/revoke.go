@@ -30,7 +30,7 @@ func (s *Service) Token(ctx context.Context, tokenOrID string) (TokenRecord, err
 // its record is lost, as after an old backup was restored. ErrNotFound: no token of that id was issued. ErrInvalid: the text is neither an
 // id nor a live token of ours.
 func (s *Service) RevokeToken(ctx context.Context, tokenOrID string, family bool) (TokenRecord, error) {
-	t, err := s.revocable(ctx, tokenOrID)
+	t, err := s.revocable(ctx, tokenOrID, family)
 	if err != nil {
 		return TokenRecord{}, err
 	}
@@ -47,7 +47,7 @@ func (s *Service) RevokeToken(ctx context.Context, tokenOrID string, family bool
 }
 
 // revocable finds what to revoke. A token is believed only when its signature is good: a forged one could name anybody's id.
-func (s *Service) revocable(ctx context.Context, tokenOrID string) (TokenRecord, error) {
+func (s *Service) revocable(ctx context.Context, tokenOrID string, family bool) (TokenRecord, error) {
 	if id := TokenID(tokenOrID); id.Family() != "" {
 		return s.store.Token(ctx, id)
 	}
@@ -56,10 +56,11 @@ func (s *Service) revocable(ctx context.Context, tokenOrID string) (TokenRecord,
 		return TokenRecord{}, err
 	}
 	c, err := set.Parse(tokenOrID, s.time())
-	if errors.Is(err, token.ErrExpired) {
-		return TokenRecord{}, fmt.Errorf("%w: the token has expired already; to end its family, name its id", ErrInvalid)
+	expired := errors.Is(err, token.ErrExpired) // it ended by itself, and what was made of it may live
+	if expired && !family {
+		return TokenRecord{}, fmt.Errorf("%w: the token has expired already; its family can still be ended", ErrInvalid)
 	}
-	if err != nil {
+	if err != nil && !expired {
 		return TokenRecord{}, fmt.Errorf("%w: neither a live token of this service nor a token id (40 letters and digits): %w", ErrInvalid, err)
 	}
 	t, err := s.store.Token(ctx, TokenID(c.ID))

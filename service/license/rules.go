@@ -36,6 +36,13 @@ var (
 	ErrKeyInUse = errors.New("key in use")
 )
 
+// unreadable is a text that means nothing here. It is an ErrInvalid whose own text is enough.
+type unreadable string
+
+func (u unreadable) Error() string { return string(u) }
+
+func (unreadable) Is(target error) bool { return target == ErrInvalid }
+
 // MayHoldToken says whether an account may get, keep and refresh license tokens at now: nil, ErrRevoked, ErrInactive or ErrExpired.
 func MayHoldToken(a Account, now time.Time) error {
 	switch {

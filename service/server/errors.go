@@ -19,12 +19,15 @@ var (
 	errNotReady = errors.New("the service cannot reach its database: try again later")
 )
 
-// refusals is how each error looks on the wire. What is not here is a 500, and its text stays in the log.
-var refusals = []struct {
+// refusal is how an error looks on the wire.
+type refusal struct {
 	err    error
 	status int
 	code   api.Code
-}{
+}
+
+// refusals is how each error looks on the wire. What is neither here nor in personals is a 500, and its text stays in the log.
+var refusals = []refusal{
 	{license.ErrExpired, http.StatusForbidden, api.CodeLicenseExpired},
 	{license.ErrInactive, http.StatusForbidden, api.CodeLicenseInactive},
 	{license.ErrRevoked, http.StatusForbidden, api.CodeLicenseRevoked},
@@ -34,6 +37,24 @@ var refusals = []struct {
 	{errTooLarge, http.StatusRequestEntityTooLarge, api.CodeRequestTooLarge},
 	{license.ErrUnavailable, http.StatusServiceUnavailable, api.CodeUnavailable},
 	{errNotReady, http.StatusServiceUnavailable, api.CodeUnavailable},
+}
+
+// personals are refusals whose whole text is for the caller: it says what exactly is wrong with what was asked for.
+var personals = []refusal{
+	{license.ErrInvalid, http.StatusBadRequest, api.CodeInvalidRequest},
+	{license.ErrNotFound, http.StatusNotFound, api.CodeNotFound},
+	{license.ErrConflict, http.StatusConflict, api.CodeConflict},
+	{license.ErrKeyInUse, http.StatusConflict, api.CodeConflict},
+	{license.ErrScope, http.StatusForbidden, api.CodeInsufficientScope},
+}
+
+func personal(err error) *refusal {
+	for i := range personals {
+		if errors.Is(err, personals[i].err) {
+			return &personals[i]
+		}
+	}
+	return nil
 }
 
 // fail answers with an error. It is the one place where errors become answers.
@@ -48,6 +69,20 @@ func (s *Server) fail(c *gin.Context, err error) {
 	if errors.As(err, &over) {
 		c.Header("Retry-After", strconv.Itoa(over.seconds()))
 		refuse(c, http.StatusTooManyRequests, api.CodeRateLimited, over.Error())
+		return
+	}
+	var bad *unfitError
+	if errors.As(err, &bad) {
+		refuse(c, http.StatusBadRequest, api.CodeInvalidRequest, bad.Error())
+		return
+	}
+	var kind *errType
+	if errors.As(err, &kind) {
+		refuse(c, http.StatusUnsupportedMediaType, api.CodeUnsupportedMediaType, kind.Error())
+		return
+	}
+	if p := personal(err); p != nil {
+		refuse(c, p.status, p.code, err.Error())
 		return
 	}
 	for _, r := range refusals {

@@ -1,7 +1,10 @@
 package server
 
 import (
+	"errors"
+	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/gin-gonic/gin"
@@ -10,26 +13,73 @@ import (
 )
 
 // Guard is who may call a route.
-type Guard string
+type Guard struct {
+	who         string // for people
+	credentials []credential
+	scope       license.Scope // of an admin token
+}
+
+// String is who may call, as the documents say it.
+func (g Guard) String() string { return g.who }
+
+// Open tells a route that anyone may call.
+func (g Guard) Open() bool { return len(g.credentials) == 0 }
+
+// credential is a kind of token.
+type credential int
 
 const (
-	// Open lets anyone in.
-	Open Guard = "anyone"
-	// AnyToken asks for an API token or a license token.
-	AnyToken Guard = "API token or license token"
-	// LicenseToken asks for a license token.
-	LicenseToken Guard = "license token"
+	apiToken credential = iota
+	licenseToken
+	adminToken
 )
+
+// credentialOf tells what kind of token a text is, good or not.
+func credentialOf(token string) credential {
+	switch {
+	case license.IsAPIToken(token):
+		return apiToken
+	case license.IsAdminToken(token):
+		return adminToken
+	}
+	return licenseToken
+}
+
+var (
+	// Open lets anyone in.
+	Open = Guard{who: "anyone"}
+	// AnyToken asks for an API token or a license token.
+	AnyToken = Guard{who: "API token or license token", credentials: []credential{apiToken, licenseToken}}
+	// LicenseToken asks for a license token.
+	LicenseToken = Guard{who: "license token", credentials: []credential{licenseToken}}
+)
+
+// Admin asks for an admin token with a scope.
+func Admin(s license.Scope) Guard {
+	return Guard{who: "admin token with " + string(s), credentials: []credential{adminToken}, scope: s}
+}
+
+// OwnerOrAdmin asks for an API token, which reaches what belongs to its account, or for an admin token with a scope.
+func OwnerOrAdmin(s license.Scope) Guard {
+	return Guard{who: "API token, or admin token with " + string(s), credentials: []credential{apiToken, adminToken}, scope: s}
+}
 
 const callerKey = "caller"
 
-// guard authenticates the caller and counts the request against the caller's limit. It answers for itself when it lets nobody in.
+// guard authenticates the caller and counts the request against the caller's limit, or, without a good credential, against that of the
+// address. It answers for itself when it lets nobody in.
 func (s *Server) guard(g Guard) gin.HandlerFunc {
-	if g == Open {
+	if g.Open() {
 		return func(*gin.Context) {}
 	}
 	return func(c *gin.Context) {
-		if err := s.admit(c, g); err != nil {
+		err := s.admit(c, g)
+		if errors.Is(err, license.ErrUnauthenticated) {
+			if over := s.limits.takeAddress(c.Request.Context(), c.ClientIP()); over != nil {
+				err = over
+			}
+		}
+		if err != nil {
 			s.fail(c, err)
 			c.Abort()
 		}
@@ -38,7 +88,7 @@ func (s *Server) guard(g Guard) gin.HandlerFunc {
 
 func (s *Server) admit(c *gin.Context, g Guard) error {
 	token, ok := bearer(c.Request.Header.Values("Authorization"))
-	if !ok || (g == LicenseToken && license.IsAPIToken(token)) {
+	if !ok || !slices.Contains(g.credentials, credentialOf(token)) {
 		return license.ErrUnauthenticated
 	}
 	caller, err := s.license.Authenticate(c.Request.Context(), token)
@@ -46,7 +96,16 @@ func (s *Server) admit(c *gin.Context, g Guard) error {
 		return err
 	}
 	c.Set(callerKey, caller)
-	return s.limits.take(c.Request.Context(), caller)
+	who := caller.Actor()
+	who.Address, who.RequestID = c.ClientIP(), requestID(c)
+	c.Request = c.Request.WithContext(license.WithActor(c.Request.Context(), who))
+	if err := s.limits.take(c.Request.Context(), caller); err != nil {
+		return err
+	}
+	if caller.Admin != nil && !caller.Admin.May(g.scope) {
+		return fmt.Errorf("%w: this admin token lacks the scope %s: make one that has it", license.ErrScope, g.scope)
+	}
+	return nil
 }
 
 // caller is who the guard let in.

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"time"
 
 	"github.com/throttled/throttled/v2"
@@ -11,56 +12,102 @@ import (
 	"github.com/pageflare/ci/service/license"
 )
 
-// maxLimitKeys is how many tokens are counted at once; beyond it the longest unseen ones are forgotten, so memory stays bounded.
+// maxLimitKeys is how many tokens of a tier, or addresses, are counted at once; beyond it the longest unseen ones are forgotten, so memory stays bounded.
 const maxLimitKeys = 65536
 
-// limits counts the requests of each token by GCRA: at most so many at once, and as many again spread over the next minute.
-type limits map[license.Tier]*throttled.GCRARateLimiterCtx
+// DefaultBadCredentials is how many requests without a good credential an address may make in a minute before they are answered 429 instead of
+// 401. Good credentials from the same address are never held up by it.
+const DefaultBadCredentials = 60
 
-func newLimits(perMinute map[license.Tier]int, now func() time.Time) (limits, error) {
-	out := limits{}
+// limits counts requests by GCRA: at most so many at once, and as many again spread over the next minute.
+type limits struct {
+	tiers     map[license.Tier]*throttled.GCRARateLimiterCtx // by token
+	addresses *throttled.GCRARateLimiterCtx                  // of bad credentials
+}
+
+func newLimits(perMinute map[license.Tier]int, bad int, now func() time.Time) (limits, error) {
+	out := limits{tiers: map[license.Tier]*throttled.GCRARateLimiterCtx{}}
+	var err error
 	for tier, n := range perMinute {
-		if n <= 0 {
-			continue
+		if out.tiers[tier], err = newLimiter(n, now); err != nil {
+			return limits{}, fmt.Errorf("rate limit of tier %s: %w", tier, err)
 		}
-		store, err := memstore.NewCtx(maxLimitKeys)
-		if err != nil {
-			return nil, fmt.Errorf("rate limit of tier %s: %w", tier, err)
-		}
-		limiter, err := throttled.NewGCRARateLimiterCtx(clockStore{store, now}, throttled.RateQuota{MaxRate: throttled.PerMin(n), MaxBurst: n - 1})
-		if err != nil {
-			return nil, fmt.Errorf("rate limit of tier %s: %w", tier, err)
-		}
-		limiter.SetMaxCASAttemptsLimit(1000) // jobs of one matrix meet on one key
-		out[tier] = limiter
+	}
+	if out.addresses, err = newLimiter(bad, now); err != nil {
+		return limits{}, fmt.Errorf("rate limit of addresses: %w", err)
 	}
 	return out, nil
 }
 
-// take counts one request. The error is a *limited when it was one too many.
+// newLimiter is nil for no limit.
+func newLimiter(perMinute int, now func() time.Time) (*throttled.GCRARateLimiterCtx, error) {
+	if perMinute <= 0 {
+		return nil, nil
+	}
+	store, err := memstore.NewCtx(maxLimitKeys)
+	if err != nil {
+		return nil, err
+	}
+	limiter, err := throttled.NewGCRARateLimiterCtx(clockStore{store, now}, throttled.RateQuota{MaxRate: throttled.PerMin(perMinute), MaxBurst: perMinute - 1})
+	if err != nil {
+		return nil, err
+	}
+	limiter.SetMaxCASAttemptsLimit(1000) // jobs of one matrix meet on one key
+	return limiter, nil
+}
+
+// take counts one request. The error is a *limited when it was one too many. Admin tokens have the limit of the highest tier.
 func (l limits) take(ctx context.Context, c license.Caller) error {
-	limiter := l[c.Account.Tier]
+	tier := c.Account.Tier
+	if c.Admin != nil {
+		tier = license.Team
+	}
+	return count(ctx, l.tiers[tier], c.LimitKey(), "with this token")
+}
+
+// takeAddress counts one request without a good credential.
+func (l limits) takeAddress(ctx context.Context, ip string) error {
+	return count(ctx, l.addresses, network(ip), "without a good token from this address")
+}
+
+// network is what an address is counted by: itself, or for IPv6 its /64, of which one customer has all.
+func network(ip string) string {
+	addr, err := netip.ParseAddr(ip)
+	if err != nil || addr.Unmap().Is4() {
+		return ip
+	}
+	p, err := addr.WithZone("").Prefix(64)
+	if err != nil {
+		return ip
+	}
+	return p.String()
+}
+
+func count(ctx context.Context, limiter *throttled.GCRARateLimiterCtx, key, what string) error {
 	if limiter == nil {
 		return nil
 	}
-	over, result, err := limiter.RateLimitCtx(ctx, c.LimitKey(), 1)
+	over, result, err := limiter.RateLimitCtx(ctx, key, 1)
 	if err != nil {
 		return fmt.Errorf("count a request: %w", err)
 	}
 	if !over {
 		return nil
 	}
-	return &limited{after: result.RetryAfter}
+	return &limited{after: result.RetryAfter, what: what}
 }
 
 // limited says when the next request will be let in.
-type limited struct{ after time.Duration }
+type limited struct {
+	after time.Duration
+	what  string
+}
 
 // seconds is the whole number of seconds for Retry-After (RFC 9110, 10.2.3): rounded up, at least one.
 func (l *limited) seconds() int { return max(1, int((l.after+time.Second-1)/time.Second)) }
 
 func (l *limited) Error() string {
-	return fmt.Sprintf("too many requests with this token: try again in %d s", l.seconds())
+	return fmt.Sprintf("too many requests %s: try again in %d s", l.what, l.seconds())
 }
 
 // clockStore is a store that tells the time by our clock.

@@ -4,6 +4,8 @@ import (
 	"net/http"
 
 	"github.com/gin-gonic/gin"
+
+	"github.com/pageflare/ci/service/license"
 )
 
 // Route is one line of the API: who may call what.
@@ -20,6 +22,30 @@ func (s *Server) Routes() []Route {
 		{http.MethodGet, "/_api/health", Open, s.health},
 		{http.MethodPost, "/_api/license/issue", AnyToken, s.issue},
 		{http.MethodGet, "/_api/license/refresh", LicenseToken, s.refresh},
+		{http.MethodPost, "/_api/oauth/introspect", OwnerOrAdmin(license.ScopeTokensRead), s.introspect},
+		{http.MethodPost, "/_api/oauth/revoke", OwnerOrAdmin(license.ScopeTokensWrite), s.revoke},
+		{http.MethodGet, "/_api/admin/accounts", Admin(license.ScopeAccountsRead), s.listAccounts},
+		{http.MethodPost, "/_api/admin/accounts", Admin(license.ScopeAccountsWrite), s.createAccount},
+		{http.MethodGet, "/_api/admin/accounts/:id", Admin(license.ScopeAccountsRead), s.getAccount},
+		{http.MethodPatch, "/_api/admin/accounts/:id", Admin(license.ScopeAccountsWrite), s.updateAccount},
+		{http.MethodDelete, "/_api/admin/accounts/:id", Admin(license.ScopeAccountsWrite), s.deleteAccount},
+		{http.MethodPost, "/_api/admin/accounts/:id/suspend", Admin(license.ScopeAccountsWrite), s.suspendAccount},
+		{http.MethodPost, "/_api/admin/accounts/:id/restore", Admin(license.ScopeAccountsWrite), s.restoreAccount},
+		{http.MethodGet, "/_api/admin/accounts/:id/api-tokens", Admin(license.ScopeTokensRead), s.listAPITokens},
+		{http.MethodPost, "/_api/admin/accounts/:id/api-tokens", Admin(license.ScopeTokensWrite), s.createAPIToken},
+		{http.MethodDelete, "/_api/admin/api-tokens/:id", Admin(license.ScopeTokensWrite), s.revokeAPIToken},
+		{http.MethodGet, "/_api/admin/accounts/:id/tokens", Admin(license.ScopeTokensRead), s.listTokens},
+		{http.MethodPost, "/_api/admin/accounts/:id/tokens", Admin(license.ScopeTokensWrite), s.issueToken},
+		{http.MethodGet, "/_api/admin/tokens/:jti", Admin(license.ScopeTokensRead), s.getToken},
+		{http.MethodPost, "/_api/admin/tokens/revoke", Admin(license.ScopeTokensWrite), s.revokeToken},
+		{http.MethodGet, "/_api/admin/keys", Admin(license.ScopeKeysRead), s.listKeys},
+		{http.MethodPost, "/_api/admin/keys", Admin(license.ScopeKeysWrite), s.rotateKey},
+		{http.MethodDelete, "/_api/admin/keys/:kid", Admin(license.ScopeKeysWrite), s.retireKey},
+		{http.MethodGet, "/_api/admin/admin-tokens", Admin(license.ScopeAdminRead), s.listAdminTokens},
+		{http.MethodPost, "/_api/admin/admin-tokens", Admin(license.ScopeAdminWrite), s.createAdminToken},
+		{http.MethodDelete, "/_api/admin/admin-tokens/:id", Admin(license.ScopeAdminWrite), s.revokeAdminToken},
+		{http.MethodGet, "/_api/admin/audit", Admin(license.ScopeAuditRead), s.listAudit},
+		{http.MethodGet, "/_api/admin/audit/verify", Admin(license.ScopeAuditRead), s.verifyAudit},
 		{http.MethodGet, "/readyz", Open, s.ready},
 		{http.MethodGet, "/openapi.yaml", Open, s.document},
 	}

@@ -20,10 +20,11 @@ import (
 	"github.com/pageflare/ci/service/license"
 )
 
-// Config is what a Server is made of. All fields but TrustedProxies and RateLimits must be set.
+// Config is what a Server is made of. License, Now and Log must be set.
 type Config struct {
 	License        *license.Service
 	RateLimits     map[license.Tier]int // requests a minute for each token; 0 or missing: unlimited
+	BadCredentials int                  // requests a minute without a good credential, for each address; 0: unlimited
 	TrustedProxies []netip.Prefix       // whose X-Forwarded-For counts
 	Now            func() time.Time
 	Log            *slog.Logger
@@ -41,7 +42,7 @@ type Server struct {
 // New returns a Server. The error says what is wrong with the configuration.
 func New(cfg Config) (*Server, error) {
 	quietGin()
-	limits, err := newLimits(cfg.RateLimits, cfg.Now)
+	limits, err := newLimits(cfg.RateLimits, cfg.BadCredentials, cfg.Now)
 	if err != nil {
 		return nil, err
 	}

@@ -21,10 +21,11 @@ import (
 
 // Options are what a test may choose. The zero value is a service as it starts without any configuration.
 type Options struct {
-	Now        func() time.Time     // time.Now when nil
-	TokenTTL   time.Duration        // a year when 0
-	RateLimits map[license.Tier]int // unlimited when nil
-	Log        io.Writer            // JSON lines; discarded when nil
+	Now            func() time.Time     // time.Now when nil
+	TokenTTL       time.Duration        // a year when 0
+	RateLimits     map[license.Tier]int // unlimited when nil
+	BadCredentials int                  // a minute, by address; unlimited when 0
+	Log            io.Writer            // JSON lines; discarded when nil
 }
 
 // Service is a running License service.
@@ -62,7 +63,7 @@ func Start(t testing.TB, o Options) *Service {
 	})
 	must(t, err)
 	s.Server, err = server.New(server.Config{
-		License: s.Service, RateLimits: o.RateLimits, Now: o.Now, Log: slog.New(slog.NewJSONHandler(o.Log, nil)),
+		License: s.Service, RateLimits: o.RateLimits, BadCredentials: o.BadCredentials, Now: o.Now, Log: slog.New(slog.NewJSONHandler(o.Log, nil)),
 	})
 	must(t, err)
 	h := &httptest.Server{Listener: l, Config: &http.Server{Handler: s.Server}}
@@ -84,6 +85,14 @@ func (s *Service) Account(t testing.TB, email string) (license.Account, string) 
 	})
 	must(t, err)
 	return a, key.Reveal()
+}
+
+// AdminToken makes an admin token with the scopes and returns its text.
+func (s *Service) AdminToken(t testing.TB, scopes ...license.Scope) string {
+	t.Helper()
+	text, _, err := s.CreateAdminToken(context.Background(), license.NewAdminToken{Scopes: scopes}, nil)
+	must(t, err)
+	return text.Reveal()
 }
 
 // IssueToken issues a license token that lives for ttl (0: the usual life).

@@ -1,0 +1,91 @@
+package server
+
+import (
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/gin-gonic/gin"
+)
+
+// The Admin API does over HTTP what the commands do on the database: the same acts of service/license, one handler each.
+
+// answer writes what an act gave, or hands on its error.
+func answer[T, U any](c *gin.Context, show func(T) U, got T, err error) error {
+	if err != nil {
+		return err
+	}
+	c.JSON(http.StatusOK, show(got))
+	return nil
+}
+
+// shown is every item of a list as it is shown; never null.
+func shown[T, U any](list []T, show func(T) U) []U {
+	out := make([]U, 0, len(list))
+	for _, x := range list {
+		out = append(out, show(x))
+	}
+	return out
+}
+
+// cut takes the first limit of a list that was asked for one longer, and tells by the last one's id where the next page begins: "" when this
+// is the last page.
+func cut[T any](list []T, limit int, id func(T) string) ([]T, string) {
+	if len(list) <= limit {
+		return list, ""
+	}
+	list = list[:limit]
+	return list, id(list[limit-1])
+}
+
+// stamp is a time as it is shown: RFC 3339 with milliseconds, as in the claims of a token.
+func stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z07:00") }
+
+// optional is a time that may be missing.
+func optional(t time.Time) *string {
+	if t.IsZero() {
+		return nil
+	}
+	return new(stamp(t))
+}
+
+// life reads a duration such as 72h; "" is 0.
+func life(text string) (time.Duration, error) {
+	if text == "" {
+		return 0, nil
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil || d <= 0 {
+		return 0, unfit("ttl is not a duration such as 72h")
+	}
+	return d, nil
+}
+
+// flag reads the one parameter that a route has, true or false.
+func flag(c *gin.Context, name string) (bool, error) {
+	text, err := parameter(c, name)
+	if err != nil {
+		return false, err
+	}
+	switch text {
+	case "true":
+		return true, nil
+	case "", "false":
+		return false, nil
+	}
+	return false, unfit("%s is neither true nor false", name)
+}
+
+// parameter reads the one parameter that a route has; "" when it is missing.
+func parameter(c *gin.Context, name string) (string, error) {
+	query, err := url.ParseQuery(c.Request.URL.RawQuery)
+	if err != nil {
+		return "", unfit("the query cannot be read")
+	}
+	for other, values := range query {
+		if other != name || len(values) > 1 {
+			return "", unfit("the query has more than one %s", name)
+		}
+	}
+	return query.Get(name), nil
+}

@@ -1,0 +1,54 @@
+package server
+
+import (
+	"net/http"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/pageflare/ci/service/api"
+	"github.com/pageflare/ci/service/license"
+)
+
+func showAdminToken(t license.AdminToken) api.AdminToken {
+	return api.AdminToken{
+		ID: t.ID, Name: t.Name, Scopes: shown(t.Scopes, func(s license.Scope) string { return string(s) }),
+		CreatedAt: stamp(t.CreatedAt), ExpiresAt: optional(t.ExpiresAt), RevokedAt: optional(t.RevokedAt),
+	}
+}
+
+// listAdminTokens answers GET /_api/admin/admin-tokens.
+func (s *Server) listAdminTokens(c *gin.Context) error {
+	found, err := s.license.AdminTokens(c.Request.Context())
+	return answer(c, func(list []license.AdminToken) api.AdminTokenPage {
+		return api.AdminTokenPage{Items: shown(list, showAdminToken)}
+	}, found, err)
+}
+
+// createAdminToken answers POST /_api/admin/admin-tokens.
+func (s *Server) createAdminToken(c *gin.Context) error {
+	var in api.NewAdminToken
+	if err := bindJSON(c, &in); err != nil {
+		return err
+	}
+	ttl, err := life(in.TTL)
+	if err != nil {
+		return err
+	}
+	text, made, err := s.license.CreateAdminToken(c.Request.Context(), license.NewAdminToken{
+		Name: in.Name, Scopes: shown(in.Scopes, func(s string) license.Scope { return license.Scope(s) }), Life: ttl,
+	}, caller(c).Admin)
+	return answer(c, func(t license.AdminToken) api.AdminToken {
+		out := showAdminToken(t)
+		out.AdminToken = text.Reveal()
+		return out
+	}, made, err)
+}
+
+// revokeAdminToken answers DELETE /_api/admin/admin-tokens/{id}.
+func (s *Server) revokeAdminToken(c *gin.Context) error {
+	if _, err := s.license.RevokeAdminToken(c.Request.Context(), c.Param("id")); err != nil {
+		return err
+	}
+	c.JSON(http.StatusOK, api.RevokedAdminToken{ID: c.Param("id"), Status: "revoked"})
+	return nil
+}

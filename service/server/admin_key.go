@@ -1,0 +1,39 @@
+package server
+
+import (
+	"net/http"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/pageflare/ci/service/api"
+	"github.com/pageflare/ci/service/license"
+)
+
+func showKey(k license.KeyInfo) api.SigningKey {
+	return api.SigningKey{Kid: k.ID, State: string(k.State), CreatedAt: stamp(k.CreatedAt), SignsFrom: stamp(k.SignsFrom), LiveTokens: k.LiveTokens}
+}
+
+// listKeys answers GET /_api/admin/keys.
+func (s *Server) listKeys(c *gin.Context) error {
+	found, err := s.license.Keys(c.Request.Context())
+	return answer(c, func(list []license.KeyInfo) api.KeyPage { return api.KeyPage{Items: shown(list, showKey)} }, found, err)
+}
+
+// rotateKey answers POST /_api/admin/keys.
+func (s *Server) rotateKey(c *gin.Context) error {
+	k, err := s.license.RotateKey(c.Request.Context())
+	return answer(c, showKey, k, err)
+}
+
+// retireKey answers DELETE /_api/admin/keys/{kid}.
+func (s *Server) retireKey(c *gin.Context) error {
+	force, err := flag(c, "force")
+	if err != nil {
+		return err
+	}
+	if err := s.license.RetireKey(c.Request.Context(), c.Param("kid"), force); err != nil {
+		return err
+	}
+	c.JSON(http.StatusOK, api.RetiredKey{Kid: c.Param("kid"), State: "retired"})
+	return nil
+}

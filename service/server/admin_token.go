@@ -1,0 +1,112 @@
+package server
+
+import (
+	"net/http"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/pageflare/ci/service/api"
+	"github.com/pageflare/ci/service/license"
+)
+
+func showAPIToken(t license.APIToken) api.APIToken {
+	return api.APIToken{ID: t.ID, Account: t.AccountID, Name: t.Name, CreatedAt: stamp(t.CreatedAt), RevokedAt: optional(t.RevokedAt)}
+}
+
+// listAPITokens answers GET /_api/admin/accounts/{id}/api-tokens.
+func (s *Server) listAPITokens(c *gin.Context) error {
+	found, err := s.license.APITokens(c.Request.Context(), c.Param("id"))
+	return answer(c, func(list []license.APIToken) api.APITokenPage {
+		return api.APITokenPage{Items: shown(list, showAPIToken)}
+	}, found, err)
+}
+
+// createAPIToken answers POST /_api/admin/accounts/{id}/api-tokens.
+func (s *Server) createAPIToken(c *gin.Context) error {
+	var in api.NewAPIToken
+	if err := bindJSON(c, &in); err != nil {
+		return err
+	}
+	text, made, err := s.license.CreateAPIToken(c.Request.Context(), c.Param("id"), in.Name)
+	return answer(c, func(t license.APIToken) api.APIToken {
+		out := showAPIToken(t)
+		out.APIToken = text.Reveal()
+		return out
+	}, made, err)
+}
+
+// revokeAPIToken answers DELETE /_api/admin/api-tokens/{id}.
+func (s *Server) revokeAPIToken(c *gin.Context) error {
+	withTokens, err := flag(c, "with_tokens")
+	if err != nil {
+		return err
+	}
+	out := api.RevokedAPIToken{ID: c.Param("id"), Status: "revoked"}
+	if _, err := s.license.RevokeAPIToken(c.Request.Context(), out.ID); err != nil {
+		return err
+	}
+	if withTokens {
+		if out.FamiliesRevoked, err = s.license.RevokeIssuedBy(c.Request.Context(), out.ID); err != nil {
+			return err
+		}
+	}
+	c.JSON(http.StatusOK, out)
+	return nil
+}
+
+func (s *Server) showToken(t license.TokenRecord) api.TokenRecord {
+	return api.TokenRecord{
+		Jti: string(t.ID), Account: t.AccountID, Family: t.ID.Family(), Parent: string(t.Parent), Kid: t.KeyID,
+		IssuedAt: stamp(t.IssuedAt), ExpiresAt: stamp(t.ExpiresAt), Status: t.Status(s.now()),
+	}
+}
+
+// listTokens answers GET /_api/admin/accounts/{id}/tokens.
+func (s *Server) listTokens(c *gin.Context) error {
+	cursor, limit, err := page(c)
+	if err != nil {
+		return err
+	}
+	found, err := s.license.Tokens(c.Request.Context(), c.Param("id"), license.TokenID(cursor), limit+1)
+	return answer(c, func(list []license.TokenRecord) api.TokenPage {
+		list, next := cut(list, limit, func(t license.TokenRecord) string { return string(t.ID) })
+		return api.TokenPage{Items: shown(list, s.showToken), NextCursor: next}
+	}, found, err)
+}
+
+// issueToken answers POST /_api/admin/accounts/{id}/tokens.
+func (s *Server) issueToken(c *gin.Context) error {
+	var in api.NewToken
+	if err := bindJSON(c, &in); err != nil {
+		return err
+	}
+	ttl, err := life(in.TTL)
+	if err != nil {
+		return err
+	}
+	issued, err := s.license.IssueFor(c.Request.Context(), c.Param("id"), ttl)
+	return answer(c, issuedToken, issued, err)
+}
+
+// getToken answers GET /_api/admin/tokens/{jti}. It takes no token: one that stands in a path reaches logs.
+func (s *Server) getToken(c *gin.Context) error {
+	id := license.TokenID(c.Param("jti"))
+	if id.Family() == "" {
+		return unfit("that is no id of a token (40 letters and digits)")
+	}
+	t, err := s.license.Token(c.Request.Context(), string(id))
+	return answer(c, s.showToken, t, err)
+}
+
+// revokeToken answers POST /_api/admin/tokens/revoke.
+func (s *Server) revokeToken(c *gin.Context) error {
+	var in api.TokenToRevoke
+	if err := bindJSON(c, &in); err != nil {
+		return err
+	}
+	if (in.Token == "") == (in.Jti == "") {
+		return unfit("give one of token and jti")
+	}
+	t, err := s.license.RevokeToken(c.Request.Context(), in.Token+in.Jti, in.Family)
+	return answer(c, s.showToken, t, err)
+}
