@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"path/filepath"
 	"testing"
 	"time"
@@ -25,7 +26,8 @@ type Options struct {
 	TokenTTL       time.Duration        // a year when 0
 	RateLimits     map[license.Tier]int // unlimited when nil
 	BadCredentials int                  // a minute, by address; unlimited when 0
-	Log            io.Writer            // JSON lines; discarded when nil
+	TrustedProxies []netip.Prefix
+	Log            io.Writer // JSON lines; discarded when nil
 }
 
 // Service is a running License service.
@@ -63,7 +65,7 @@ func Start(t testing.TB, o Options) *Service {
 	})
 	must(t, err)
 	s.Server, err = server.New(server.Config{
-		License: s.Service, RateLimits: o.RateLimits, BadCredentials: o.BadCredentials, Now: o.Now, Log: slog.New(slog.NewJSONHandler(o.Log, nil)),
+		License: s.Service, RateLimits: o.RateLimits, BadCredentials: o.BadCredentials, TrustedProxies: o.TrustedProxies, Now: o.Now, Log: slog.New(slog.NewJSONHandler(o.Log, nil)),
 	})
 	must(t, err)
 	h := &httptest.Server{Listener: l, Config: &http.Server{Handler: s.Server}}

@@ -1,0 +1,295 @@
+package server_test
+
+import (
+	"encoding/json"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pageflare/ci/service/api"
+	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/servicetest"
+)
+
+// into reads the body of a good answer.
+func into[T any](t *testing.T, a answer) T {
+	t.Helper()
+	var v T
+	if a.status != http.StatusOK {
+		t.Fatalf("answer = %d %s, want 200", a.status, a.body)
+	}
+	if err := json.Unmarshal([]byte(a.body), &v); err != nil {
+		t.Fatalf("answer %s: %v", a.body, err)
+	}
+	return v
+}
+
+// admin is a service with an admin token that may do everything.
+type admin struct {
+	t *testing.T
+	*servicetest.Service
+	token string
+}
+
+func newAdmin(t *testing.T) *admin {
+	t.Helper()
+	s := servicetest.Start(t, servicetest.Options{})
+	return &admin{t, s, s.AdminToken(t, license.Scopes...)}
+}
+
+// do calls a route of the Admin API with a JSON body, or none.
+func (a *admin) do(method, path, body string) answer {
+	a.t.Helper()
+	headers := bearer(a.token)
+	if body != "" {
+		headers = append(headers, "Content-Type", "application/json")
+	}
+	return call(a.t, a.Service, method, "/_api/admin/"+path, body, headers...)
+}
+
+func TestAnAccountLivesThroughTheAdminAPI(t *testing.T) {
+	t.Parallel()
+	a := newAdmin(t)
+	made := into[api.Account](t, a.do("POST", "accounts", `{"email":"Dev@example.com","features":["b","a","b"],"valid_until":"2099-03-12"}`))
+	if made.Email != "dev@example.com" || made.Tier != "pro" || made.ValidUntil != "2099-03-12T00:00:00.000Z" || made.Status != "active" || !license.IsAPIToken(made.APIToken) {
+		t.Errorf("made %+v", made)
+	}
+	call(t, a.Service, "POST", "/_api/license/issue", "", bearer(made.APIToken)...).token(t)
+	path := "accounts/" + made.ID
+	changed := into[api.Account](t, a.do("PATCH", path, `{"tier":"team","features":[],"valid_until":"2098-01-02T03:04:05Z"}`))
+	if changed.Tier != "team" || len(changed.Features) != 0 || changed.ValidUntil != "2098-01-02T03:04:05.000Z" || changed.APIToken != "" {
+		t.Errorf("changed to %+v", changed)
+	}
+	for act, want := range map[string]string{"suspend": "suspended", "restore": "active"} {
+		if got := into[api.Account](t, a.do("POST", path+"/"+act, "")); got.Status != want {
+			t.Errorf("%s = %s, want %s", act, got.Status, want)
+		}
+	}
+	if got := into[api.Account](t, a.do("DELETE", path, "")); got.Status != "deleted" || got.Email != "" {
+		t.Errorf("deleted = %+v", got)
+	}
+	call(t, a.Service, "POST", "/_api/license/issue", "", bearer(made.APIToken)...).wantUnauthorized(t)
+	a.do("POST", path+"/restore", "").wantCode(t, http.StatusForbidden, api.CodeLicenseRevoked)
+}
+
+func TestListsComeInPages(t *testing.T) {
+	t.Parallel()
+	a := newAdmin(t)
+	want := map[string]bool{}
+	for _, name := range []string{"a", "b", "c", "d", "e"} {
+		owner, _ := a.Account(t, name+"@example.com")
+		want[owner.ID] = true
+	}
+	var got []string
+	pages := 0
+	for cursor := ""; ; pages++ {
+		page := into[api.AccountPage](t, a.do("GET", "accounts?limit=2&cursor="+cursor, ""))
+		for _, x := range page.Items {
+			got = append(got, x.ID)
+		}
+		if cursor = page.NextCursor; cursor == "" {
+			break
+		}
+	}
+	if len(got) != 5 || pages != 2 || !slices.IsSorted(got) {
+		t.Errorf("got %q in %d pages and one", got, pages)
+	}
+	owner := got[0]
+	for range 3 {
+		a.IssueToken(t, owner, 0)
+	}
+	first := into[api.TokenPage](t, a.do("GET", "accounts/"+owner+"/tokens?limit=2", ""))
+	rest := into[api.TokenPage](t, a.do("GET", "accounts/"+owner+"/tokens?limit=2&cursor="+first.NextCursor, ""))
+	if len(first.Items) != 2 || len(rest.Items) != 1 || rest.NextCursor != "" || rest.Items[0].Jti == first.Items[1].Jti {
+		t.Errorf("tokens = %+v, then %+v", first, rest)
+	}
+	lines := into[api.AuditPage](t, a.do("GET", "audit?limit=3&action=account.create", ""))
+	more := into[api.AuditPage](t, a.do("GET", "audit?limit=3&action=account.create&cursor="+lines.NextCursor, ""))
+	if len(lines.Items) != 3 || len(more.Items) != 2 || more.Items[0].Seq >= lines.Items[2].Seq || more.NextCursor != "" {
+		t.Errorf("audit = %+v, then %+v", lines, more)
+	}
+}
+
+func TestTokensAndKeysThroughTheAdminAPI(t *testing.T) {
+	t.Parallel()
+	a := newAdmin(t)
+	owner, _ := a.Account(t, "a@example.com")
+	key := into[api.APIToken](t, a.do("POST", "accounts/"+owner.ID+"/api-tokens", `{"name":"ci"}`))
+	issued := call(t, a.Service, "POST", "/_api/license/issue", "", bearer(key.APIToken)...).token(t)
+	refreshed := call(t, a.Service, "GET", "/_api/license/refresh", "", bearer(issued)...).token(t)
+	if got := into[api.RevokedAPIToken](t, a.do("DELETE", "api-tokens/"+key.ID+"?with_tokens=true", "")); got.FamiliesRevoked != 1 {
+		t.Errorf("revoked = %+v", got)
+	}
+	call(t, a.Service, "GET", "/_api/license/refresh", "", bearer(refreshed)...).wantCode(t, http.StatusForbidden, api.CodeTokenRevoked)
+
+	short := into[api.IssuedToken](t, a.do("POST", "accounts/"+owner.ID+"/tokens", `{"ttl":"90s"}`))
+	if left := time.Until(short.ExpiresAt); left > 90*time.Second || left < time.Minute {
+		t.Errorf("the token lives for %s", left)
+	}
+	record := into[api.TokenRecord](t, a.do("POST", "tokens/revoke", `{"token":"`+short.Token+`"}`))
+	if record.Status != "revoked" || record.Account != owner.ID {
+		t.Errorf("record = %+v", record)
+	}
+	if got := into[api.TokenRecord](t, a.do("GET", "tokens/"+record.Jti, "")); got != record {
+		t.Errorf("record = %+v, then %+v", record, got)
+	}
+
+	fresh := into[api.SigningKey](t, a.do("POST", "keys", ""))
+	keys := into[api.KeyPage](t, a.do("GET", "keys", "")).Items
+	if len(keys) != 2 || keys[0].State != "signing" || keys[1].Kid != fresh.Kid || keys[1].State != "waiting" {
+		t.Errorf("keys = %+v", keys)
+	}
+	a.do("DELETE", "keys/"+keys[0].Kid, "").wantCode(t, http.StatusConflict, api.CodeConflict)
+	a.do("DELETE", "keys/"+keys[0].Kid+"?force=true", "").wantCode(t, http.StatusConflict, api.CodeConflict) // it signs
+	a.do("DELETE", "keys/k_none", "").wantCode(t, http.StatusNotFound, api.CodeNotFound)
+}
+
+func TestAnAdminTokenDoesWhatItsScopesSay(t *testing.T) {
+	t.Parallel()
+	a := newAdmin(t)
+	all := a.token
+	a.token = a.AdminToken(t, license.ScopeAdminWrite, license.ScopeAccountsRead)
+	a.do("GET", "accounts", "").want(t, 200, `{"items":[]}`)
+	a.do("POST", "accounts", `{"email":"a@example.com","valid_until":"2099-01-01"}`).wantCode(t, http.StatusForbidden, api.CodeInsufficientScope)
+	a.do("GET", "audit", "").wantCode(t, http.StatusForbidden, api.CodeInsufficientScope)
+
+	// nobody gives away more than they have
+	a.do("POST", "admin-tokens", `{"scopes":["accounts:write"]}`).wantCode(t, http.StatusForbidden, api.CodeInsufficientScope)
+	short := into[api.AdminToken](t, a.do("POST", "admin-tokens", `{"scopes":["accounts:read","admin-tokens:write"],"ttl":"2m"}`))
+	long := a.token
+	a.token = short.AdminToken
+	a.do("POST", "admin-tokens", `{"scopes":["accounts:read"]}`).wantCode(t, http.StatusForbidden, api.CodeInsufficientScope)
+	a.do("POST", "admin-tokens", `{"scopes":["accounts:read"],"ttl":"1h"}`).wantCode(t, http.StatusForbidden, api.CodeInsufficientScope)
+
+	a.token = long
+	into[api.RevokedAdminToken](t, a.do("DELETE", "admin-tokens/"+short.ID, ""))
+	a.token = short.AdminToken
+	a.do("GET", "accounts", "").wantUnauthorized(t)
+
+	// an admin token is nobody's license
+	call(t, a.Service, "POST", "/_api/license/issue", "", bearer(all)...).wantUnauthorized(t)
+	call(t, a.Service, "GET", "/_api/license/refresh", "", bearer(all)...).wantUnauthorized(t)
+}
+
+func TestAnAdminTokenEndsByItself(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	s := servicetest.Start(t, servicetest.Options{Now: func() time.Time { return now }})
+	text, _, err := s.CreateAdminToken(t.Context(), license.NewAdminToken{Scopes: license.Scopes, Life: time.Hour}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	call(t, s, "GET", "/_api/admin/accounts", "", bearer(text.Reveal())...).want(t, 200, `{"items":[]}`)
+	now = now.Add(time.Hour)
+	call(t, s, "GET", "/_api/admin/accounts", "", bearer(text.Reveal())...).wantUnauthorized(t)
+}
+
+func TestTheAuditLogSaysWhoAndFromWhere(t *testing.T) {
+	t.Parallel()
+	a := newAdmin(t)
+	got := a.do("POST", "accounts", `{"email":"a@example.com","valid_until":"2099-01-01"}`)
+	made := into[api.Account](t, got)
+	line := into[api.AuditPage](t, a.do("GET", "audit?limit=1&account="+made.ID, "")).Items[0]
+	if line.Actor.Kind != "admin" || !strings.HasPrefix(line.Actor.ID, "adm_") || line.Address != "127.0.0.1" || line.RequestID != got.header.Get("X-Request-Id") {
+		t.Errorf("line = %+v", line)
+	}
+	call(t, a.Service, "POST", "/_api/license/issue", "", bearer(made.APIToken)...).token(t)
+	line = into[api.AuditPage](t, a.do("GET", "audit?action=token.issue", "")).Items[0]
+	if line.Actor.Kind != "account" || !strings.HasPrefix(line.Actor.ID, "at_") || line.Account != made.ID {
+		t.Errorf("line = %+v", line)
+	}
+	verdict := into[api.AuditVerdict](t, a.do("GET", "audit/verify", ""))
+	if !verdict.Whole || verdict.Lines != line.Seq {
+		t.Errorf("verdict = %+v, the last line is %d", verdict, line.Seq)
+	}
+	again := into[api.AuditVerdict](t, a.do("GET", "audit/verify?noted="+verdict.End, ""))
+	other := into[api.AuditVerdict](t, a.do("GET", "audit/verify?noted=1:"+strings.Repeat("0", 64), ""))
+	if !again.Whole || other.Whole || other.Fault == "" {
+		t.Errorf("verdicts = %+v, %+v", again, other)
+	}
+}
+
+// Each fault of a body or a query has its answer, and nothing was done.
+func TestWrongRequestsOfTheAdminAPI(t *testing.T) {
+	t.Parallel()
+	a := newAdmin(t)
+	owner, _ := a.Account(t, "taken@example.com")
+	before := into[api.AuditVerdict](t, a.do("GET", "audit/verify", ""))
+	for name, test := range map[string]struct {
+		method, path, body string
+		kind               string // content type; JSON when empty
+		status             int
+		code               api.Code
+		says               string
+	}{
+		"no body":               {body: "", status: 400, code: api.CodeInvalidRequest, says: "not JSON"},
+		"not JSON":              {body: "email=a", status: 400, code: api.CodeInvalidRequest, says: "not JSON"},
+		"no object":             {body: `["a"]`, status: 400, code: api.CodeInvalidRequest, says: "not a JSON object"},
+		"cut off":               {body: `{"email":"a@example.com"`, status: 400, code: api.CodeInvalidRequest, says: "not JSON"},
+		"two objects":           {body: `{"email":"a@example.com","valid_until":"2099-01-01"}{}`, status: 400, code: api.CodeInvalidRequest, says: "not JSON"},
+		"an unknown member":     {body: `{"email":"a@example.com","valid_until":"2099-01-01","admin":true}`, status: 400, code: api.CodeInvalidRequest, says: `"/admin"`},
+		"a wrongly cased one":   {body: `{"Email":"a@example.com","valid_until":"2099-01-01"}`, status: 400, code: api.CodeInvalidRequest, says: `"/Email"`},
+		"a doubled member":      {body: `{"email":"a@example.com","email":"b@example.com","valid_until":"2099-01-01"}`, status: 400, code: api.CodeInvalidRequest, says: "twice"},
+		"a wrong type":          {body: `{"email":7,"valid_until":"2099-01-01"}`, status: 400, code: api.CodeInvalidRequest, says: `"/email"`},
+		"a list of wrong types": {body: `{"email":"a@example.com","features":[1],"valid_until":"2099-01-01"}`, status: 400, code: api.CodeInvalidRequest, says: `"/features/0"`},
+		"deep nesting":          {body: `{"features":` + strings.Repeat("[", 9000) + strings.Repeat("]", 9000) + `}`, status: 400, code: api.CodeInvalidRequest, says: "deeper than 8"},
+		"no UTF-8":              {body: "{\"email\":\"a\xff@example.com\"}", status: 400, code: api.CodeInvalidRequest, says: "not JSON in UTF-8"},
+		"too large":             {body: `{"email":"` + strings.Repeat("a", 64<<10) + `"}`, status: 413, code: api.CodeRequestTooLarge, says: "larger than"},
+		"another content type":  {body: `{}`, kind: "text/plain", status: 415, code: api.CodeUnsupportedMediaType, says: "application/json"},
+		"no content type":       {body: `{}`, kind: "-", status: 415, code: api.CodeUnsupportedMediaType, says: "application/json"},
+		"another charset":       {body: `{}`, kind: "application/json; charset=utf-16", status: 415, code: api.CodeUnsupportedMediaType, says: "UTF-8"},
+		"a wrong address":       {body: `{"email":"nobody","valid_until":"2099-01-01"}`, status: 400, code: api.CodeInvalidRequest, says: `email "nobody"`},
+		"a wrong tier":          {body: `{"email":"a@example.com","tier":"gold","valid_until":"2099-01-01"}`, status: 400, code: api.CodeInvalidRequest, says: `tier "gold"`},
+		"a wrong date":          {body: `{"email":"a@example.com","valid_until":"tomorrow"}`, status: 400, code: api.CodeInvalidRequest, says: `"tomorrow" is not a date`},
+		"no date":               {body: `{"email":"a@example.com"}`, status: 400, code: api.CodeInvalidRequest, says: "is not a date"},
+		"an address taken":      {body: `{"email":"Taken@example.com","valid_until":"2099-01-01"}`, status: 409, code: api.CodeConflict, says: "exists already"},
+		"nothing to change":     {method: "PATCH", path: "accounts/" + owner.ID, body: `{}`, status: 400, code: api.CodeInvalidRequest, says: "nothing to change"},
+		"an unknown account":    {method: "PATCH", path: "accounts/user_none", body: `{"tier":"pro"}`, status: 404, code: api.CodeNotFound, says: "user_none"},
+		"an id that is none":    {method: "GET", path: "accounts/%2e%2e", status: 404, code: api.CodeNotFound, says: "not found"},
+		"an id with a quote":    {method: "GET", path: "accounts/'%20OR%201=1--", status: 404, code: api.CodeNotFound, says: "not found"},
+		"a jti that is none":    {method: "GET", path: "tokens/x", status: 400, code: api.CodeInvalidRequest, says: "no id of a token"},
+		"token and jti":         {path: "tokens/revoke", body: `{"token":"a","jti":"b"}`, status: 400, code: api.CodeInvalidRequest, says: "one of"},
+		"neither":               {path: "tokens/revoke", body: `{}`, status: 400, code: api.CodeInvalidRequest, says: "one of"},
+		"a token that is none":  {path: "tokens/revoke", body: `{"token":"a.b.c"}`, status: 400, code: api.CodeInvalidRequest, says: "neither a live token"},
+		"a wrong ttl":           {path: "accounts/" + owner.ID + "/tokens", body: `{"ttl":"soon"}`, status: 400, code: api.CodeInvalidRequest, says: "not a duration"},
+		"a negative ttl":        {path: "accounts/" + owner.ID + "/tokens", body: `{"ttl":"-1h"}`, status: 400, code: api.CodeInvalidRequest, says: "not a duration"},
+		"a short ttl":           {path: "accounts/" + owner.ID + "/tokens", body: `{"ttl":"1ms"}`, status: 400, code: api.CodeInvalidRequest, says: "shorter than a second"},
+		"a long name":           {path: "accounts/" + owner.ID + "/api-tokens", body: `{"name":"` + strings.Repeat("n", 101) + `"}`, status: 400, code: api.CodeInvalidRequest, says: "longer than 100"},
+		"no scope":              {path: "admin-tokens", body: `{"scopes":[]}`, status: 400, code: api.CodeInvalidRequest, says: "no scope"},
+		"an unknown scope":      {path: "admin-tokens", body: `{"scopes":["everything"]}`, status: 400, code: api.CodeInvalidRequest, says: `"everything"`},
+		"a limit of nothing":    {method: "GET", path: "accounts?limit=0", status: 400, code: api.CodeInvalidRequest, says: "1 to 200"},
+		"a limit too large":     {method: "GET", path: "accounts?limit=201", status: 400, code: api.CodeInvalidRequest, says: "1 to 200"},
+		"two limits":            {method: "GET", path: "accounts?limit=1&limit=2", status: 400, code: api.CodeInvalidRequest, says: "twice"},
+		"a mistyped filter":     {method: "GET", path: "audit?acount=x", status: 400, code: api.CodeInvalidRequest, says: `"acount"`},
+		"a cursor of no list":   {method: "GET", path: "audit?cursor=x", status: 400, code: api.CodeInvalidRequest, says: "cursor"},
+		"an unclear flag":       {method: "DELETE", path: "keys/k_x?force=yes", status: 400, code: api.CodeInvalidRequest, says: "neither true nor false"},
+		"another flag":          {method: "DELETE", path: "keys/k_x?forse=true", status: 400, code: api.CodeInvalidRequest, says: "force"},
+		"an end that is none":   {method: "GET", path: "audit/verify?noted=7", status: 400, code: api.CodeInvalidRequest, says: "NUMBER:HASH"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if test.method == "" {
+				test.method = "POST"
+			}
+			if test.path == "" {
+				test.path = "accounts"
+			}
+			headers := bearer(a.token)
+			switch {
+			case test.kind == "" && test.method != "GET" && test.method != "DELETE":
+				headers = append(headers, "Content-Type", "application/json")
+			case test.kind != "" && test.kind != "-":
+				headers = append(headers, "Content-Type", test.kind)
+			}
+			got := call(t, a.Service, test.method, "/_api/admin/"+test.path, test.body, headers...)
+			got.wantCode(t, test.status, test.code)
+			if !strings.Contains(got.body, strings.ReplaceAll(test.says, `"`, `\"`)) {
+				t.Errorf("answer %s does not say %s", got.body, test.says)
+			}
+		})
+	}
+	if after := into[api.AuditVerdict](t, a.do("GET", "audit/verify", "")); after != before {
+		t.Errorf("something was done: the audit log ended at %+v, now at %+v", before, after)
+	}
+}

@@ -1,0 +1,82 @@
+package server_test
+
+import (
+	"net/http"
+	"net/netip"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/pageflare/ci/service/api"
+	"github.com/pageflare/ci/service/servicetest"
+)
+
+func TestBadCredentialsAreLimitedByAddressAndGoodOnesAreNot(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	s := servicetest.Start(t, servicetest.Options{BadCredentials: 3, Now: func() time.Time { return now }})
+	_, key := s.Account(t, "a@example.com")
+	const path = "/_api/license/issue"
+	for range 3 {
+		call(t, s, "POST", path, "", bearer("wrong")...).wantUnauthorized(t)
+		call(t, s, "POST", path, "", bearer(key)...).token(t)
+	}
+	got := call(t, s, "POST", path, "", bearer("wrong")...)
+	got.wantCode(t, http.StatusTooManyRequests, api.CodeRateLimited)
+	if after := got.header.Get("Retry-After"); after != "20" {
+		t.Errorf("Retry-After = %s, want 20", after)
+	}
+	call(t, s, "POST", path, "").wantCode(t, http.StatusTooManyRequests, api.CodeRateLimited)
+	call(t, s, "POST", path, "", bearer(key)...).token(t)
+	// a header that no proxy of ours wrote does not make it another address
+	call(t, s, "POST", path, "", append(bearer("wrong"), "X-Forwarded-For", "203.0.113.9")...).wantCode(t, http.StatusTooManyRequests, api.CodeRateLimited)
+	now = now.Add(20 * time.Second)
+	call(t, s, "POST", path, "", bearer("wrong")...).wantUnauthorized(t)
+	call(t, s, "POST", path, "", bearer("wrong")...).wantCode(t, http.StatusTooManyRequests, api.CodeRateLimited)
+}
+
+func TestAddressesBehindATrustedProxyAreCountedApart(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	s := servicetest.Start(t, servicetest.Options{
+		BadCredentials: 1, Now: func() time.Time { return now }, TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
+	})
+	ask := func(from string) int {
+		t.Helper()
+		return call(t, s, "POST", "/_api/license/issue", "", "X-Forwarded-For", from).status
+	}
+	for _, test := range []struct {
+		from string
+		want int
+	}{
+		{"203.0.113.1", 401}, {"203.0.113.1", 429},
+		{"198.51.100.7, 203.0.113.1", 429}, // what the client wrote itself stands on the left
+		{"203.0.113.2", 401},
+		{"2001:db8:1:2::1", 401}, {"2001:db8:1:2:ffff::9", 429}, // one /64 is one customer
+		{"2001:db8:1:3::1", 401},
+		{"not an address", 401}, {"another", 429}, // the proxy itself
+	} {
+		if got := ask(test.from); got != test.want {
+			t.Errorf("from %s = %d, want %d", test.from, got, test.want)
+		}
+	}
+}
+
+// A million callers, each new, do not grow memory past the bound: those that were not seen for longest are forgotten, the first one among them.
+func TestAMillionCallersAreForgotten(t *testing.T) {
+	t.Parallel()
+	s := servicetest.Start(t, servicetest.Options{BadCredentials: 1, Now: func() time.Time { return time.Unix(1e9, 0) }})
+	const first = "192.0.2.1"
+	if s.Server.TakeAddress(t.Context(), first) != nil || s.Server.TakeAddress(t.Context(), first) == nil {
+		t.Fatal("want the first request of an address let in and the second refused")
+	}
+	for n := range 1_000_000 {
+		address := "10." + strconv.Itoa(n>>16) + "." + strconv.Itoa(n>>8&255) + "." + strconv.Itoa(n&255)
+		if err := s.Server.TakeAddress(t.Context(), address); err != nil {
+			t.Fatalf("caller %d: %v", n, err)
+		}
+	}
+	if err := s.Server.TakeAddress(t.Context(), first); err != nil {
+		t.Errorf("the first of a million callers is still remembered: %v", err)
+	}
+}

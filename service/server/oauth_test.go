@@ -1,0 +1,139 @@
+package server_test
+
+import (
+	"net/http"
+	"net/url"
+	"testing"
+	"time"
+
+	"github.com/pageflare/ci/service/api"
+	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/servicetest"
+	"github.com/pageflare/ci/service/token"
+)
+
+// form posts parameters to a route.
+func form(t *testing.T, s *servicetest.Service, path, by string, params ...string) answer {
+	t.Helper()
+	values := url.Values{}
+	for i := 0; i < len(params); i += 2 {
+		values.Add(params[i], params[i+1])
+	}
+	return call(t, s, "POST", path, values.Encode(), append(bearer(by), "Content-Type", "application/x-www-form-urlencoded")...)
+}
+
+func TestIntrospection(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	s := servicetest.Start(t, servicetest.Options{Now: func() time.Time { return now }})
+	a, key := s.Account(t, "a@example.com")
+	other, otherKey := s.Account(t, "b@example.com")
+	admin, narrow := s.AdminToken(t, license.ScopeTokensRead), s.AdminToken(t, license.ScopeAuditRead)
+	const path, inactive = "/_api/oauth/introspect", `{"active":false}`
+	live, foreign, short := s.IssueToken(t, a.ID, 0), s.IssueToken(t, other.ID, 0), s.IssueToken(t, a.ID, time.Minute)
+	revoked, leaked := s.IssueToken(t, a.ID, 0), s.IssueToken(t, a.ID, 0)
+	for text, family := range map[string]bool{revoked: false, leaked: true} {
+		if _, err := s.RevokeToken(t.Context(), text, family); err != nil {
+			t.Fatal(err)
+		}
+	}
+	now = now.Add(time.Minute)
+
+	claims, err := token.Decode(live)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, by := range []string{key, admin} {
+		got := into[api.Introspection](t, form(t, s, path, by, "token", live))
+		if !got.Active || got.TokenType != "license_token" || got.Sub != a.ID || got.Jti != claims.ID || got.Exp != claims.ExpiresAt.Unix() || got.Iss != s.Origin || got.Tier != "pro" {
+			t.Errorf("introspect = %+v", got)
+		}
+		if got := into[api.Introspection](t, form(t, s, path, by, "token", key, "token_type_hint", "license_token")); !got.Active || got.TokenType != "api_token" || got.Exp != 0 {
+			t.Errorf("introspect an API token = %+v", got)
+		}
+		for name, text := range map[string]string{
+			"expired": short, "revoked": revoked, "of a revoked family": leaked, "forged": live[:len(live)-2] + "xx", "no token": "hello", "an admin token": admin,
+		} {
+			if got := form(t, s, path, by, "token", text); got.status != 200 || got.body != inactive {
+				t.Errorf("introspect %s = %d %s, want 200 %s", name, got.status, got.body, inactive)
+			}
+		}
+	}
+	// what is another account's is not active, whatever it is
+	form(t, s, path, key, "token", foreign).want(t, 200, inactive)
+	form(t, s, path, key, "token", otherKey).want(t, 200, inactive)
+	if got := into[api.Introspection](t, form(t, s, path, admin, "token", foreign)); !got.Active {
+		t.Error("an admin token does not see a token of an account")
+	}
+	// a license that is over has no good tokens
+	if _, err := s.SuspendAccount(t.Context(), a.ID); err != nil {
+		t.Fatal(err)
+	}
+	form(t, s, path, admin, "token", live).want(t, 200, inactive)
+
+	// who may not ask learns nothing
+	form(t, s, path, live, "token", foreign).wantUnauthorized(t)
+	form(t, s, path, narrow, "token", foreign).wantCode(t, http.StatusForbidden, api.CodeInsufficientScope)
+}
+
+func TestRevocation(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	s := servicetest.Start(t, servicetest.Options{Now: func() time.Time { return now }})
+	a, key := s.Account(t, "a@example.com")
+	other, otherKey := s.Account(t, "b@example.com")
+	admin := s.AdminToken(t, license.ScopeTokensWrite)
+	const path, refresh = "/_api/oauth/revoke", "/_api/license/refresh"
+
+	stolen := s.IssueToken(t, a.ID, 0)
+	child := call(t, s, "GET", refresh, "", bearer(stolen)...).token(t)
+	sibling := s.IssueToken(t, a.ID, 0)
+	form(t, s, path, key, "token", stolen, "token_type_hint", "nonsense").want(t, 200, `{}`)
+	for _, text := range []string{stolen, child} {
+		call(t, s, "GET", refresh, "", bearer(text)...).wantCode(t, http.StatusForbidden, api.CodeTokenRevoked)
+	}
+	call(t, s, "GET", refresh, "", bearer(sibling)...).token(t)
+	form(t, s, path, key, "token", stolen).want(t, 200, `{}`)
+
+	// an expired one still takes what was made of it along
+	short := s.IssueToken(t, a.ID, time.Minute)
+	grown := call(t, s, "GET", refresh, "", bearer(short)...).token(t)
+	now = now.Add(time.Minute)
+	form(t, s, path, key, "token", short).want(t, 200, `{}`)
+	call(t, s, "GET", refresh, "", bearer(grown)...).wantCode(t, http.StatusForbidden, api.CodeTokenRevoked)
+
+	// what is unknown is no good already; what is another's is not touched
+	for _, text := range []string{"hello", sibling[:len(sibling)-2] + "xx", "pf_at_" + key[6:41] + "x"} {
+		form(t, s, path, key, "token", text).want(t, 200, `{}`)
+	}
+	foreign := s.IssueToken(t, other.ID, 0)
+	form(t, s, path, key, "token", foreign).wantCode(t, http.StatusForbidden, api.CodeInsufficientScope)
+	form(t, s, path, key, "token", otherKey).wantCode(t, http.StatusForbidden, api.CodeInsufficientScope)
+	call(t, s, "GET", refresh, "", bearer(foreign)...).token(t)
+	form(t, s, path, admin, "token", otherKey).want(t, 200, `{}`)
+	call(t, s, "POST", "/_api/license/issue", "", bearer(otherKey)...).wantUnauthorized(t)
+	form(t, s, path, admin, "token", foreign).want(t, 200, `{}`)
+	call(t, s, "GET", refresh, "", bearer(foreign)...).wantCode(t, http.StatusForbidden, api.CodeTokenRevoked)
+	form(t, s, path, key, "token", key).want(t, 200, `{}`) // itself
+	call(t, s, "POST", "/_api/license/issue", "", bearer(key)...).wantUnauthorized(t)
+}
+
+func TestWrongForms(t *testing.T) {
+	t.Parallel()
+	s := servicetest.Start(t, servicetest.Options{})
+	_, key := s.Account(t, "a@example.com")
+	for _, path := range []string{"/_api/oauth/introspect", "/_api/oauth/revoke"} {
+		form(t, s, path, key).wantCode(t, 400, api.CodeInvalidRequest)
+		form(t, s, path, key, "token", "").wantCode(t, 400, api.CodeInvalidRequest)
+		form(t, s, path, key, "token", "a", "token", "b").wantCode(t, 400, api.CodeInvalidRequest)
+		form(t, s, path, key, "token", "\xff").wantCode(t, 400, api.CodeInvalidRequest)
+		form(t, s, path+"?token=x", key).wantCode(t, 400, api.CodeInvalidRequest) // a token in an address reaches logs
+		post := func(body, kind string) answer {
+			return call(t, s, "POST", path, body, append(bearer(key), "Content-Type", kind)...)
+		}
+		post("%zz", "application/x-www-form-urlencoded").wantCode(t, 400, api.CodeInvalidRequest)
+		post(`{"token":"x"}`, "application/json").wantCode(t, 415, api.CodeUnsupportedMediaType)
+		post("token=x", "application/x-www-form-urlencoded; charset=latin1").wantCode(t, 415, api.CodeUnsupportedMediaType)
+		post("token="+string(make([]byte, 70000)), "application/x-www-form-urlencoded").wantCode(t, 413, api.CodeRequestTooLarge)
+	}
+}
