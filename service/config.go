@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/oidc"
 )
 
 // Settings are what can be set, as it was written. config turns them into a Config. docs/service.md lists them; a test keeps both in step.
@@ -23,6 +24,9 @@ type Settings struct {
 	DatabaseURL    string `env:"LICENSE_DATABASE_URL" default:"sqlite:pageflare-license.db" help:"Database, sqlite:PATH."`
 	PublicURL      string `env:"LICENSE_PUBLIC_URL" placeholder:"URL" help:"What clients call, without path; the issuer of tokens. Default: http://LISTEN."`
 	TokenTTL       string `env:"LICENSE_TOKEN_TTL" default:"8760h" help:"Life of an issued or refreshed token, capped by the end of the license."`
+	OIDCTokenTTL   string `name:"oidc-token-ttl" env:"LICENSE_OIDC_TOKEN_TTL" default:"1h" help:"Life of a token that a job got for its identity."`
+	OIDCIssuers    string `name:"oidc-issuers" env:"LICENSE_OIDC_ISSUERS" default:"https://token.actions.githubusercontent.com" help:"Issuers of identities that are trusted, character by character, separated by commas; none: no job is let in."`
+	GitHubAPIURL   string `name:"github-api-url" env:"LICENSE_GITHUB_API_URL" default:"https://api.github.com" help:"GitHub's API, which is asked for the ids of repositories."`
 	KeyFile        string `env:"LICENSE_KEY_FILE" placeholder:"PATH" help:"Key-encryption key; made at the first start. Default: the SQLite file with .key added. LICENSE_KEY (base64, 32 bytes; environment only) holds the key itself."`
 	RateLimits     string `env:"LICENSE_RATE_LIMITS" default:"free=60,pro=600,team=3000" help:"Requests a minute per token, by tier; 0 is unlimited, a tier that is left out keeps its default."`
 	TrustedProxies string `env:"LICENSE_TRUSTED_PROXIES" placeholder:"CIDR,…" help:"Networks whose X-Forwarded-For counts. Default: none."`
@@ -36,6 +40,9 @@ type Config struct {
 	DatabaseURL    string
 	PublicURL      string // empty: http:// and the address that was chosen
 	TokenTTL       time.Duration
+	OIDCTokenTTL   time.Duration
+	OIDCIssuers    []string
+	GitHubAPIURL   string
 	KeyFile        string
 	Key            license.Secret // LICENSE_KEY; wins over KeyFile
 	RateLimits     map[license.Tier]int
@@ -44,7 +51,10 @@ type Config struct {
 	LogLevel       slog.Level
 }
 
-const minTokenTTL = time.Minute
+const (
+	minTokenTTL     = time.Minute
+	maxOIDCTokenTTL = 24 * time.Hour
+)
 
 // config checks the settings. The error has a line for each fault.
 func (s Settings) config(getenv func(string) string) (Config, error) {
@@ -64,6 +74,15 @@ func (s Settings) config(getenv func(string) string) (Config, error) {
 	var err error
 	c.TokenTTL, err = parseTTL(s.TokenTTL)
 	check("LICENSE_TOKEN_TTL", s.TokenTTL, "a duration of at least 1m such as 8760h", err)
+	c.OIDCTokenTTL, err = parseTTL(s.OIDCTokenTTL)
+	if err == nil && c.OIDCTokenTTL > maxOIDCTokenTTL {
+		err = fmt.Errorf("is above %s, longer than any job runs", maxOIDCTokenTTL)
+	}
+	check("LICENSE_OIDC_TOKEN_TTL", s.OIDCTokenTTL, "a duration from 1m to 24h such as 1h", err)
+	c.OIDCIssuers, err = parseIssuers(s.OIDCIssuers)
+	check("LICENSE_OIDC_ISSUERS", hideUserInfo(s.OIDCIssuers), "URLs such as https://token.actions.githubusercontent.com", err)
+	check("LICENSE_GITHUB_API_URL", hideUserInfo(s.GitHubAPIURL), "a URL such as https://api.github.com or https://HOST/api/v3", checkAPIURL(s.GitHubAPIURL))
+	c.GitHubAPIURL = s.GitHubAPIURL
 	c.RateLimits, err = parseRateLimits(s.RateLimits)
 	check("LICENSE_RATE_LIMITS", s.RateLimits, "tiers and numbers such as free=60,pro=600,team=3000", err)
 	c.TrustedProxies, err = parseProxies(s.TrustedProxies)
@@ -121,6 +140,44 @@ func checkPublicURL(s string) error {
 		return errors.New("has more than scheme, host and port")
 	}
 	return nil
+}
+
+// checkAPIURL refuses what GitHub's API cannot have: the token that is sent there must not travel in the open.
+func checkAPIURL(s string) error {
+	u, err := url.Parse(s)
+	switch {
+	case err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "":
+		return errors.New("is not an http or https URL")
+	case u.User != nil || u.RawQuery != "" || u.Fragment != "":
+		return errors.New("has more than scheme, host, port and path")
+	case u.Scheme == "http" && !isLoopback(u.Hostname()):
+		return errors.New("is not https")
+	}
+	return nil
+}
+
+func isLoopback(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.IsLoopback()
+}
+
+// parseIssuers reads URLs separated by commas; an empty text is none.
+func parseIssuers(s string) ([]string, error) {
+	if s == "" {
+		return nil, nil
+	}
+	var out []string
+	for item := range strings.SplitSeq(s, ",") {
+		item = strings.TrimSpace(item)
+		if err := oidc.CheckIssuer(item); err != nil {
+			return nil, fmt.Errorf("is no list of issuers: %w", err)
+		}
+		if slices.Contains(out, item) {
+			return nil, fmt.Errorf("has %s twice", item)
+		}
+		out = append(out, item)
+	}
+	return out, nil
 }
 
 func parseTTL(s string) (time.Duration, error) {

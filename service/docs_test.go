@@ -18,7 +18,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/pageflare/ci/action/githubtest"
 	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/oidc"
 	"github.com/pageflare/ci/service/servicetest"
 )
 
@@ -129,6 +131,7 @@ func (b *box) exampleVariables(i int) {
 	b.env["ACCOUNT"], b.env["API_TOKEN"] = mustMember(b.t, made, "id"), mustMember(b.t, made, "api_token")
 	issued := b.ok("token", "issue", "--account", b.env["ACCOUNT"], "--json")
 	b.env["TOKEN"], b.env["JTI"] = mustMember(b.t, issued, "token"), mustMember(b.t, issued, "jti")
+	b.env["POLICY"] = mustMember(b.t, b.ok("policy", "add", "--account", b.env["ACCOUNT"], "--repository-id", "7", "--repository-owner-id", "8", "--json"), "id")
 	b.env["ADMIN_TOKEN"] = strings.TrimSpace(b.ok("admin-token", "create", "--scope", "audit:read"))
 	b.env["KID"] = mustMember(b.t, b.ok("key", "list", "--json"), "0.kid")
 }
@@ -214,7 +217,10 @@ func exampleService(t *testing.T) map[string]string {
 	t.Helper()
 	ctx := t.Context()
 	var ahead atomic.Int64 // in seconds, so that the token issued last is the newest
-	s := servicetest.Start(t, servicetest.Options{Now: func() time.Time { return time.Now().Add(time.Duration(ahead.Load()) * time.Second) }})
+	jobs, err := githubtest.NewIssuer(githubtest.IssuerConfig{Claims: map[string]any{"repository": "acme/observatory", "repository_owner_id": "583231"}})
+	must(t, err)
+	t.Cleanup(jobs.Close)
+	s := servicetest.Start(t, servicetest.Options{Issuers: []string{jobs.URL()}, Now: func() time.Time { return time.Now().Add(time.Duration(ahead.Load()) * time.Second) }})
 	a, apiToken, err := s.CreateAccount(ctx, license.NewAccount{
 		Email: "dev@example.com", Tier: license.Pro, Features: []string{"critical_css"}, ValidUntil: time.Date(2099, 3, 12, 0, 0, 0, 0, time.UTC),
 	})
@@ -231,11 +237,18 @@ func exampleService(t *testing.T) map[string]string {
 	must(t, err)
 	keys, err := s.Keys(ctx)
 	must(t, err)
+	policy, err := s.AddPolicy(ctx, license.TrustPolicy{AccountID: a.ID, Repository: "acme/observatory", Policy: oidc.Policy{
+		Issuer: jobs.URL(), RepositoryID: "1296269", OwnerID: "583231",
+	}})
+	must(t, err)
+	identity, err := jobs.Sign(map[string]any{"aud": s.Origin})
+	must(t, err)
 	admin, adminRecord, err := s.CreateAdminToken(ctx, license.NewAdminToken{Scopes: license.Scopes}, nil)
 	must(t, err)
 	return map[string]string{
 		"ORIGIN": s.Origin, "API": s.URL, "API_TOKEN": apiToken.Reveal(), "TOKEN": issued.Token.Reveal(), "REVOKED": revoked, "ADMIN_TOKEN": admin.Reveal(),
-		"ACCOUNT": a.ID, "JTI": string(issued.ID), "KID": keys[0].ID, "API_TOKEN_ID": caller.APIToken, "ADMIN_TOKEN_ID": adminRecord.ID,
+		"ACCOUNT": a.ID, "JTI": string(issued.ID), "KID": keys[0].ID, "API_TOKEN_ID": caller.APIToken, "POLICY": policy.ID, "IDENTITY": identity,
+		"ADMIN_TOKEN_ID": adminRecord.ID,
 	}
 }
 
@@ -243,7 +256,7 @@ func exampleService(t *testing.T) map[string]string {
 var ofItsOwn = map[string]bool{
 	"token": true, "expires_at": true, "refresh_after": true, "id": true, "account": true, "jti": true, "family": true, "kid": true, "sub": true, "iss": true,
 	"iat": true, "exp": true, "created_at": true, "issued_at": true, "signs_from": true, "at": true, "object": true, "hash": true, "end": true,
-	"api_token": true, "admin_token": true, "next_cursor": true,
+	"issuer": true, "api_token": true, "admin_token": true, "next_cursor": true,
 }
 
 var anyID = regexp.MustCompile(`\bk_[0-9a-z]{16}\b`)

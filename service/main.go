@@ -66,6 +66,7 @@ type commands struct {
 	APIToken    apiTokenCmd    `cmd:"" name:"api-token" help:"API tokens, by which people and programs call the License API."`
 	Token       tokenCmd       `cmd:"" help:"License tokens."`
 	Key         keyCmd         `cmd:"" help:"Signing keys."`
+	Policy      policyCmd      `cmd:"" help:"Trust policies: which jobs of GitHub Actions get license tokens without a secret."`
 	AdminToken  adminTokenCmd  `cmd:"" name:"admin-token" help:"Admin tokens, by which those who run the service call the Admin API."`
 	Audit       auditCmd       `cmd:"" help:"The audit log: who did what."`
 	Doctor      doctorCmd      `cmd:"" help:"Check settings, database, key and address, and say what is wrong and how to mend it."`

@@ -42,7 +42,8 @@ func (a *app) license(ctx context.Context, s *store.Store, issuer string) (*lice
 		return nil, usageError{err}
 	}
 	l, err := license.New(ctx, license.Config{
-		Store: s, MasterKey: master, Issuer: issuer, TokenTTL: a.cfg.TokenTTL, Now: time.Now, Rand: rand.Reader,
+		Store: s, MasterKey: master, Issuer: issuer, TokenTTL: a.cfg.TokenTTL, IdentityTokenTTL: a.cfg.OIDCTokenTTL,
+		Now: time.Now, Rand: rand.Reader,
 	})
 	if errors.Is(err, license.ErrWrongMasterKey) {
 		return nil, usagef("%s does not open the signing keys in %s: give the key that this database was made with",

@@ -29,8 +29,12 @@ func (serveCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
+	identities, err := a.verifier(url, log)
+	if err != nil {
+		return errors.Join(usageError{err}, closeStore())
+	}
 	srv, err := server.New(server.Config{
-		License: svc, RateLimits: a.cfg.RateLimits, BadCredentials: server.DefaultBadCredentials,
+		License: svc, RateLimits: a.cfg.RateLimits, Identities: identities, Repository: a.repository, BadCredentials: server.DefaultBadCredentials,
 		TrustedProxies: a.cfg.TrustedProxies, Now: time.Now, Log: log,
 	})
 	if err != nil {

@@ -25,13 +25,13 @@ service/token       ->
 service/api         ->
 service/client      -> service/api
 service/oidc        ->
-service/license     -> service/token
+service/license     -> service/token service/oidc
 service/webhook     -> service/license
 service/store       -> service/license service/webhook service/token
 service/server      -> service/license service/oidc service/webhook service/api
 service/console     -> service/license service/oidc
 service/servicetest -> service/server service/console service/store service/license service/oidc service/webhook service/token service/api service/client
-service/store/storetest -> service/license service/token
+service/store/storetest -> service/license service/token service/oidc
 `
 
 // parseArrows reads the table: package folder -> set of folders that it may import.

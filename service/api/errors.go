@@ -21,6 +21,15 @@ const (
 	CodeTokenRevoked Code = "token_revoked"
 )
 
+// The identity of a job gets no license token (403). Final for the identity token shown.
+const (
+	// CodePolicyDenied says that the job is who it says, and that no trust policy lets it in: whoever runs the service adds one.
+	CodePolicyDenied Code = "policy_denied"
+
+	// CodeIdentityUsed says that the identity token was exchanged before: the job requests a new one for each exchange.
+	CodeIdentityUsed Code = "identity_used"
+)
+
 // The request itself is wrong. Final: the same request gets the same answer.
 const (
 	// CodeNotFound (404) says that there is no such path: the caller checks the address.

@@ -142,6 +142,17 @@ type AuditVerdict struct {
 // it short.
 type CappedBy string
 
+// Clause One condition, and whether it is met.
+type Clause struct {
+	Got string `json:"got,omitempty,omitzero"`
+
+	// Hint What to do about it.
+	Hint    string `json:"hint,omitempty,omitzero"`
+	Name    string `json:"name"`
+	Outcome string `json:"outcome"`
+	Want    string `json:"want"`
+}
+
 // Error The body of every error but 401.
 type Error struct {
 	// Code The stable reason of an error.
@@ -152,6 +163,8 @@ type Error struct {
 	// | `license_revoked` | 403 | the license was ended for good | final; ask whoever runs the account |
 	// | `license_inactive` | 403 | the account has no active license: none yet, or suspended | final until it is activated or restored |
 	// | `token_revoked` | 403 | this token, or the family it belongs to, was revoked | final; issue a new token |
+	// | `policy_denied` | 403 | no trust policy lets this job in | final; whoever runs the service adds one |
+	// | `identity_used` | 403 | the identity token was exchanged before | request a new one for each exchange |
 	// | `invalid_request` | 400 | the request cannot be read or makes no sense | final; mend what the message names |
 	// | `insufficient_scope` | 403 | the token is good and may not do this | final; take one that may |
 	// | `conflict` | 409 | the request contradicts what is there | look again at what is there |
@@ -171,9 +184,29 @@ type Error struct {
 	Message string `json:"message"`
 }
 
+// Explanation defines model for Explanation.
+type Explanation struct {
+	Identity []Clause `json:"identity"`
+
+	// LetIn Whether an exchange would be granted.
+	LetIn bool `json:"let_in"`
+
+	// Policies Those for the repository; none means that there is no policy for it.
+	Policies []PolicyVerdict `json:"policies"`
+}
+
 // Health The answer of health.
 type Health struct {
 	Status string `json:"status"`
+}
+
+// IdentityToExplain One of token and claims.
+type IdentityToExplain struct {
+	// Claims Its claims.
+	Claims json.RawMessage `json:"claims,omitempty,omitzero"`
+
+	// Token An identity token.
+	Token string `json:"token,omitempty,omitzero"`
 }
 
 // Introspection What is known of a token. `active` false comes alone.
@@ -244,14 +277,96 @@ type NewAdminToken struct {
 	TTL string `json:"ttl,omitempty,omitzero"`
 }
 
+// NewPolicy Give repository, or repository_id and repository_owner_id.
+type NewPolicy struct {
+	Account string `json:"account"`
+
+	// Environment Names of environments.
+	Environment []string `json:"environment,omitempty,omitzero"`
+
+	// Event Names of events, such as push.
+	Event []string `json:"event,omitempty,omitzero"`
+
+	// Issuer Missing: the first of LICENSE_OIDC_ISSUERS.
+	Issuer string `json:"issuer,omitempty,omitzero"`
+
+	// JobWorkflowRef OWNER/REPOSITORY/.github/workflows/FILE@REF of reusable workflows.
+	JobWorkflowRef []string `json:"job_workflow_ref,omitempty,omitzero"`
+
+	// Ref Whole refs, such as refs/heads/main.
+	Ref []string `json:"ref,omitempty,omitzero"`
+
+	// Repository OWNER/NAME.
+	Repository        string `json:"repository,omitempty,omitzero"`
+	RepositoryID      string `json:"repository_id,omitempty,omitzero"`
+	RepositoryOwnerID string `json:"repository_owner_id,omitempty,omitzero"`
+
+	// Visibility public, private or internal.
+	Visibility []string `json:"visibility,omitempty,omitzero"`
+}
+
 // NewToken defines model for NewToken.
 type NewToken struct {
 	// TTL Its life, such as 72h; missing: the usual one.
 	TTL string `json:"ttl,omitempty,omitzero"`
 }
 
+// Policy Which jobs of GitHub Actions get license tokens of an account.
+type Policy struct {
+	Account   string `json:"account"`
+	CreatedAt string `json:"created_at"`
+
+	// Environment Names of environments.
+	Environment []string `json:"environment,omitempty,omitzero"`
+
+	// Event Names of events, such as push.
+	Event  []string `json:"event,omitempty,omitzero"`
+	ID     string   `json:"id"`
+	Issuer string   `json:"issuer"`
+
+	// JobWorkflowRef OWNER/REPOSITORY/.github/workflows/FILE@REF of reusable workflows.
+	JobWorkflowRef []string `json:"job_workflow_ref,omitempty,omitzero"`
+
+	// Ref Whole refs, such as refs/heads/main.
+	Ref []string `json:"ref,omitempty,omitzero"`
+
+	// Repository Its name when the policy was added.
+	Repository        string `json:"repository"`
+	RepositoryID      string `json:"repository_id"`
+	RepositoryOwnerID string `json:"repository_owner_id"`
+
+	// Version 1, 2, 3, … of one account and repository.
+	Version int64 `json:"version"`
+
+	// Visibility public, private or internal.
+	Visibility []string `json:"visibility,omitempty,omitzero"`
+}
+
+// PolicyPage defines model for PolicyPage.
+type PolicyPage struct {
+	Items []Policy `json:"items"`
+
+	// NextCursor Give it as cursor for the next page; missing on the last one.
+	NextCursor string `json:"next_cursor,omitempty,omitzero"`
+}
+
+// PolicyVerdict defines model for PolicyVerdict.
+type PolicyVerdict struct {
+	Account string   `json:"account"`
+	Clauses []Clause `json:"clauses"`
+	ID      string   `json:"id"`
+	LetIn   bool     `json:"let_in"`
+	Version int64    `json:"version"`
+}
+
 // Ready The answer of readyz when requests are served.
 type Ready struct {
+	Status string `json:"status"`
+}
+
+// RemovedPolicy defines model for RemovedPolicy.
+type RemovedPolicy struct {
+	ID     string `json:"id"`
 	Status string `json:"status"`
 }
 
@@ -442,6 +557,18 @@ type RetireKeyParams struct {
 	Force Force `form:"force,omitempty" json:"force,omitempty,omitzero"`
 }
 
+// ListPoliciesParams defines parameters for ListPolicies.
+type ListPoliciesParams struct {
+	// Limit At most so many.
+	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
+
+	// Cursor The next_cursor of the page before.
+	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
+
+	// Account Only what was done to this account.
+	Account OfAccount `form:"account,omitempty" json:"account,omitempty,omitzero"`
+}
+
 // CreateAccountJSONRequestBody defines body for CreateAccount for application/json ContentType.
 type CreateAccountJSONRequestBody = NewAccount
 
@@ -456,6 +583,12 @@ type IssueTokenJSONRequestBody = NewToken
 
 // CreateAdminTokenJSONRequestBody defines body for CreateAdminToken for application/json ContentType.
 type CreateAdminTokenJSONRequestBody = NewAdminToken
+
+// AddPolicyJSONRequestBody defines body for AddPolicy for application/json ContentType.
+type AddPolicyJSONRequestBody = NewPolicy
+
+// ExplainPoliciesJSONRequestBody defines body for ExplainPolicies for application/json ContentType.
+type ExplainPoliciesJSONRequestBody = IdentityToExplain
 
 // RevokeTokenJSONRequestBody defines body for RevokeToken for application/json ContentType.
 type RevokeTokenJSONRequestBody = TokenToRevoke

@@ -22,6 +22,7 @@ const (
 	ActorAccount ActorKind = "account"      // an API token or a license token of an account
 	ActorAdmin   ActorKind = "admin"        // an admin token
 	ActorCommand ActorKind = "command-line" // somebody who can open the database
+	ActorJob     ActorKind = "github-job"   // a job of GitHub Actions, by its identity
 	ActorService ActorKind = "service"      // the service itself
 )
 
@@ -69,6 +70,10 @@ const (
 	TokenRevoked   Action = "token.revoke"
 	FamilyRevoked  Action = "token.revoke-family"
 	IssuesRevoked  Action = "token.revoke-issued-by"
+
+	TokenExchanged Action = "token.exchange"
+	PolicyAdded    Action = "policy.add"
+	PolicyRemoved  Action = "policy.remove"
 
 	KeyAdded   Action = "key.add"
 	KeyRetired Action = "key.retire"

@@ -15,12 +15,13 @@ import (
 
 // Config is what a Service is made of. All fields must be set.
 type Config struct {
-	Store     Store
-	MasterKey MasterKey
-	Issuer    string        // the `iss` of tokens: the public URL of the service
-	TokenTTL  time.Duration // life of a token, capped by the end of the license
-	Now       func() time.Time
-	Rand      io.Reader // cryptographic randomness
+	Store            Store
+	MasterKey        MasterKey
+	Issuer           string        // the `iss` of tokens: the public URL of the service
+	TokenTTL         time.Duration // life of a token, capped by the end of the license
+	IdentityTokenTTL time.Duration // the same of a token that was got by an identity; 0: an hour
+	Now              func() time.Time
+	Rand             io.Reader // cryptographic randomness
 }
 
 // Service does what the rules allow. It is safe for use by several goroutines, and several Services can share one database.
@@ -42,6 +43,9 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 	audit, err := hkdf.Key(sha256.New, cfg.MasterKey.bytes(), nil, "pageflare/ci audit log", 32)
 	if err != nil {
 		return nil, fmt.Errorf("derive the key of the audit log: %w", err)
+	}
+	if cfg.IdentityTokenTTL == 0 {
+		cfg.IdentityTokenTTL = time.Hour
 	}
 	s := &Service{cfg: cfg, store: cfg.Store, deriveKey: derive, auditKey: audit}
 	s.keys = &keyring{store: cfg.Store, master: cfg.MasterKey, now: s.time}
@@ -153,7 +157,11 @@ func (s *Service) Issue(ctx context.Context, c Caller) (Issued, error) {
 	if err := s.mayUse(c, now); err != nil {
 		return Issued{}, err
 	}
-	return s.issue(ctx, c.Account, TokenRecord{Parent: TokenID(c.Token.ID), IssuedBy: c.APIToken, Recorded: now}, s.cfg.TokenTTL)
+	ttl := s.cfg.TokenTTL
+	if left := c.Token.ExpiresAt.Sub(now.Truncate(time.Second)); TokenID(c.Token.ID).ByIdentity() && left < ttl {
+		ttl = left
+	}
+	return s.issue(ctx, c.Account, TokenRecord{Parent: TokenID(c.Token.ID), IssuedBy: c.APIToken, Recorded: now}, ttl)
 }
 
 // IssueFor makes a new token for an account, with a life of its own choice (0: the usual one). It is for those who run the service.
@@ -233,6 +241,9 @@ func (s *Service) Refresh(ctx context.Context, c Caller) (Issued, error) {
 // signing key included: two tokens with one id would be one record, which says who depends on which key.
 func (s *Service) refreshed(c Caller, parent TokenID, iat time.Time, set *token.KeySet) (token.Claims, bool, error) {
 	claims, capped := s.claims(c.Account, iat, s.cfg.TokenTTL)
+	if parent.ByIdentity() && claims.ExpiresAt.After(c.Token.ExpiresAt) {
+		claims.ExpiresAt = c.Token.ExpiresAt
+	}
 	content, err := json.Marshal([]any{set.SigningKey(), claims})
 	if err != nil {
 		return token.Claims{}, false, fmt.Errorf("derive a token id: %w", err)

@@ -52,6 +52,18 @@ type Store interface {
 	// LiveTokens counts the recorded tokens of a key that expire after now.
 	LiveTokens(ctx context.Context, key string, now time.Time) (int64, error)
 
+	// AddPolicy stores a trust policy under the next version of its account and repository, which the answer has. ErrNotFound: no such account.
+	AddPolicy(ctx context.Context, p TrustPolicy, act Act) (TrustPolicy, error)
+	// Policies returns up to limit policies whose id comes after the given one; of one account, or of all when it is "".
+	Policies(ctx context.Context, account, after string, limit int) ([]TrustPolicy, error)
+	// PoliciesFor returns all policies for a repository id, of any issuer and owner, oldest first.
+	PoliciesFor(ctx context.Context, repositoryID string) ([]TrustPolicy, error)
+	// RemovePolicy ends a policy. ErrNotFound.
+	RemovePolicy(ctx context.Context, id string, act Act) error
+	// RecordExchange remembers the use of an identity and records its token; or, when the identity was used before, changes nothing and
+	// returns that use. Uses are forgotten some time after their Until.
+	RecordExchange(ctx context.Context, use IdentityUse, t TokenRecord, act Act) (first IdentityUse, err error)
+
 	// AddAdminToken stores a new admin token.
 	AddAdminToken(ctx context.Context, t AdminToken, act Act) error
 	// AdminToken returns the admin token with that hash, ended or not. ErrNotFound.

@@ -32,6 +32,21 @@ func (id TokenID) Family() string {
 	return string(id[timeLetters : timeLetters+familyLetters])
 }
 
+// byIdentity is the first letter of families that began with the identity of a job. Such a token lives as long as a job and no longer: it can be
+// refreshed, but what it is refreshed to ends when it does.
+const byIdentity = 'z'
+
+// ByIdentity says whether the token's family began with the identity of a job.
+func (id TokenID) ByIdentity() bool { return len(id) == idLetters && id[timeLetters] == byIdentity }
+
+// deriveExchangedID names a token that is given for an identity: a new family, and the same name for the same content.
+func deriveExchangedID(issued time.Time, content, key []byte) TokenID {
+	mac := hmac.New(sha256.New, key)
+	mac.Write(content)
+	sum := mac.Sum(nil)
+	return joinTokenID(issued, string(byIdentity)+idEncoding.EncodeToString(sum[:10])[1:], sum[10:20])
+}
+
 // newTokenID names a token: a new family of its own when family is empty.
 func newTokenID(issued time.Time, family string, rand io.Reader) (TokenID, error) {
 	var random [20]byte
@@ -39,6 +54,7 @@ func newTokenID(issued time.Time, family string, rand io.Reader) (TokenID, error
 		return "", fmt.Errorf("draw a token id: %w", err)
 	}
 	if family == "" {
+		random[0] &^= 0x80 // the first letter is none of the last half, and so never byIdentity
 		family = idEncoding.EncodeToString(random[:10])
 	}
 	return joinTokenID(issued, family, random[10:]), nil

@@ -16,6 +16,7 @@ var (
 	errNoRoute  = errors.New("there is no such route: see /openapi.yaml")
 	errNoMethod = errors.New("this route has another method: see the header Allow")
 	errTooLarge = fmt.Errorf("the request body is larger than %d bytes: send none", maxBody)
+	errIssuer   = errors.New("the issuer of this identity token does not answer: try again later")
 	errNotReady = errors.New("the service cannot reach its database: try again later")
 )
 
@@ -32,6 +33,9 @@ var refusals = []refusal{
 	{license.ErrInactive, http.StatusForbidden, api.CodeLicenseInactive},
 	{license.ErrRevoked, http.StatusForbidden, api.CodeLicenseRevoked},
 	{license.ErrTokenRevoked, http.StatusForbidden, api.CodeTokenRevoked},
+	{license.ErrNoPolicy, http.StatusForbidden, api.CodePolicyDenied},
+	{license.ErrIdentityUsed, http.StatusForbidden, api.CodeIdentityUsed},
+	{errIssuer, http.StatusServiceUnavailable, api.CodeUnavailable},
 	{errNoRoute, http.StatusNotFound, api.CodeNotFound},
 	{errNoMethod, http.StatusMethodNotAllowed, api.CodeMethodNotAllowed},
 	{errTooLarge, http.StatusRequestEntityTooLarge, api.CodeRequestTooLarge},

@@ -10,6 +10,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/oidc"
 )
 
 // Guard is who may call a route.
@@ -32,6 +33,7 @@ const (
 	apiToken credential = iota
 	licenseToken
 	adminToken
+	identityToken
 )
 
 // credentialOf tells what kind of token a text is, good or not.
@@ -41,6 +43,8 @@ func credentialOf(token string) credential {
 		return apiToken
 	case license.IsAdminToken(token):
 		return adminToken
+	case oidc.LooksLikeIdentity(token):
+		return identityToken
 	}
 	return licenseToken
 }
@@ -48,8 +52,9 @@ func credentialOf(token string) credential {
 var (
 	// Open lets anyone in.
 	Open = Guard{who: "anyone"}
-	// AnyToken asks for an API token or a license token.
-	AnyToken = Guard{who: "API token or license token", credentials: []credential{apiToken, licenseToken}}
+	// TokenOrIdentity asks for an API token, a license token, or the identity token of a job of GitHub Actions.
+	TokenOrIdentity = Guard{who: "API token, license token, or identity token of a job under a trust policy",
+		credentials: []credential{apiToken, licenseToken, identityToken}}
 	// LicenseToken asks for a license token.
 	LicenseToken = Guard{who: "license token", credentials: []credential{licenseToken}}
 )
@@ -91,14 +96,15 @@ func (s *Server) admit(c *gin.Context, g Guard) error {
 	if !ok || !slices.Contains(g.credentials, credentialOf(token)) {
 		return license.ErrUnauthenticated
 	}
+	if credentialOf(token) == identityToken {
+		return s.admitJob(c, token)
+	}
 	caller, err := s.license.Authenticate(c.Request.Context(), token)
 	if err != nil {
 		return err
 	}
 	c.Set(callerKey, caller)
-	who := caller.Actor()
-	who.Address, who.RequestID = c.ClientIP(), requestID(c)
-	c.Request = c.Request.WithContext(license.WithActor(c.Request.Context(), who))
+	actAs(c, caller.Actor())
 	if err := s.limits.take(c.Request.Context(), caller); err != nil {
 		return err
 	}
@@ -106,6 +112,12 @@ func (s *Server) admit(c *gin.Context, g Guard) error {
 		return fmt.Errorf("%w: this admin token lacks the scope %s: make one that has it", license.ErrScope, g.scope)
 	}
 	return nil
+}
+
+// actAs makes everything that the request does count as done by the actor, from the caller's address.
+func actAs(c *gin.Context, who license.Actor) {
+	who.Address, who.RequestID = c.ClientIP(), requestID(c)
+	c.Request = c.Request.WithContext(license.WithActor(c.Request.Context(), who))
 }
 
 // caller is who the guard let in.

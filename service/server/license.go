@@ -14,6 +14,9 @@ func (s *Server) issue(c *gin.Context) error {
 	if err := ignoreBody(c); err != nil {
 		return err
 	}
+	if j, ok := c.Get(jobKey); ok {
+		return s.exchange(c, j.(job))
+	}
 	issued, err := s.license.Issue(c.Request.Context(), caller(c))
 	if err != nil {
 		return err

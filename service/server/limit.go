@@ -65,6 +65,11 @@ func (l limits) take(ctx context.Context, c license.Caller) error {
 	return count(ctx, l.tiers[tier], c.LimitKey(), "with this token")
 }
 
+// takeJob counts one exchange of an identity, by its repository.
+func (l limits) takeJob(ctx context.Context, tier license.Tier, repository string) error {
+	return count(ctx, l.tiers[tier], repository, "by jobs of this repository")
+}
+
 // takeAddress counts one request without a good credential.
 func (l limits) takeAddress(ctx context.Context, ip string) error {
 	return count(ctx, l.addresses, network(ip), "without a good token from this address")

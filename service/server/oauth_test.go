@@ -103,7 +103,7 @@ func TestRevocation(t *testing.T) {
 	call(t, s, "GET", refresh, "", bearer(grown)...).wantCode(t, http.StatusForbidden, api.CodeTokenRevoked)
 
 	// what is unknown is no good already; what is another's is not touched
-	for _, text := range []string{"hello", sibling[:len(sibling)-2] + "xx", "pf_at_" + key[6:41] + "x"} {
+	for _, text := range []string{"hello", sibling[:len(sibling)-2] + "xx", otherKey[:40] + key[40:]} {
 		form(t, s, path, key, "token", text).want(t, 200, `{}`)
 	}
 	foreign := s.IssueToken(t, other.ID, 0)

@@ -20,7 +20,7 @@ type Route struct {
 func (s *Server) Routes() []Route {
 	return []Route{
 		{http.MethodGet, "/_api/health", Open, s.health},
-		{http.MethodPost, "/_api/license/issue", AnyToken, s.issue},
+		{http.MethodPost, "/_api/license/issue", TokenOrIdentity, s.issue},
 		{http.MethodGet, "/_api/license/refresh", LicenseToken, s.refresh},
 		{http.MethodPost, "/_api/oauth/introspect", OwnerOrAdmin(license.ScopeTokensRead), s.introspect},
 		{http.MethodPost, "/_api/oauth/revoke", OwnerOrAdmin(license.ScopeTokensWrite), s.revoke},
@@ -38,6 +38,10 @@ func (s *Server) Routes() []Route {
 		{http.MethodPost, "/_api/admin/accounts/:id/tokens", Admin(license.ScopeTokensWrite), s.issueToken},
 		{http.MethodGet, "/_api/admin/tokens/:jti", Admin(license.ScopeTokensRead), s.getToken},
 		{http.MethodPost, "/_api/admin/tokens/revoke", Admin(license.ScopeTokensWrite), s.revokeToken},
+		{http.MethodGet, "/_api/admin/policies", Admin(license.ScopePoliciesRead), s.listPolicies},
+		{http.MethodPost, "/_api/admin/policies", Admin(license.ScopePoliciesWrite), s.addPolicy},
+		{http.MethodDelete, "/_api/admin/policies/:id", Admin(license.ScopePoliciesWrite), s.removePolicy},
+		{http.MethodPost, "/_api/admin/policies/explain", Admin(license.ScopePoliciesRead), s.explainPolicies},
 		{http.MethodGet, "/_api/admin/keys", Admin(license.ScopeKeysRead), s.listKeys},
 		{http.MethodPost, "/_api/admin/keys", Admin(license.ScopeKeysWrite), s.rotateKey},
 		{http.MethodDelete, "/_api/admin/keys/:kid", Admin(license.ScopeKeysWrite), s.retireKey},

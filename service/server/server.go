@@ -18,12 +18,15 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/oidc"
 )
 
 // Config is what a Server is made of. License, Now and Log must be set.
 type Config struct {
 	License        *license.Service
 	RateLimits     map[license.Tier]int // requests a minute for each token; 0 or missing: unlimited
+	Identities     *oidc.Verifier       // proves identity tokens of jobs; nil: none is accepted
+	Repository     Resolver             // finds the ids of a repository by its name; nil: policies are added by ids alone
 	BadCredentials int                  // requests a minute without a good credential, for each address; 0: unlimited
 	TrustedProxies []netip.Prefix       // whose X-Forwarded-For counts
 	Now            func() time.Time
@@ -32,11 +35,13 @@ type Config struct {
 
 // Server serves the License API. It is an http.Handler; Serve runs it on a listener with time limits.
 type Server struct {
-	license *license.Service
-	limits  limits
-	now     func() time.Time
-	log     *slog.Logger
-	engine  *gin.Engine
+	license    *license.Service
+	identities *oidc.Verifier
+	repository Resolver
+	limits     limits
+	now        func() time.Time
+	log        *slog.Logger
+	engine     *gin.Engine
 }
 
 // New returns a Server. The error says what is wrong with the configuration.
@@ -46,7 +51,7 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{license: cfg.License, limits: limits, now: cfg.Now, log: cfg.Log, engine: gin.New()}
+	s := &Server{license: cfg.License, identities: cfg.Identities, repository: cfg.Repository, limits: limits, now: cfg.Now, log: cfg.Log, engine: gin.New()}
 	s.engine.HandleMethodNotAllowed = true
 	s.engine.RedirectTrailingSlash = false
 	proxies := make([]string, 0, len(cfg.TrustedProxies))

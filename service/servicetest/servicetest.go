@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/oidc"
 	"github.com/pageflare/ci/service/server"
 	"github.com/pageflare/ci/service/store"
 )
@@ -27,6 +28,8 @@ type Options struct {
 	RateLimits     map[license.Tier]int // unlimited when nil
 	BadCredentials int                  // a minute, by address; unlimited when 0
 	TrustedProxies []netip.Prefix
+	Issuers        []string // of identities; none when nil
+	Repository     server.Resolver
 	Log            io.Writer // JSON lines; discarded when nil
 }
 
@@ -64,8 +67,13 @@ func Start(t testing.TB, o Options) *Service {
 		Store: s.Store, MasterKey: master, Issuer: s.Origin, TokenTTL: o.TokenTTL, Now: o.Now, Rand: rand.Reader,
 	})
 	must(t, err)
+	identities, err := oidc.New(oidc.Config{
+		Issuers: o.Issuers, Audience: s.Origin, HTTP: &http.Client{Transport: &http.Transport{}}, Now: o.Now, Log: slog.New(slog.NewJSONHandler(o.Log, nil)),
+	})
+	must(t, err)
 	s.Server, err = server.New(server.Config{
-		License: s.Service, RateLimits: o.RateLimits, BadCredentials: o.BadCredentials, TrustedProxies: o.TrustedProxies, Now: o.Now, Log: slog.New(slog.NewJSONHandler(o.Log, nil)),
+		License: s.Service, Identities: identities, Repository: o.Repository,
+		RateLimits: o.RateLimits, BadCredentials: o.BadCredentials, TrustedProxies: o.TrustedProxies, Now: o.Now, Log: slog.New(slog.NewJSONHandler(o.Log, nil)),
 	})
 	must(t, err)
 	h := &httptest.Server{Listener: l, Config: &http.Server{Handler: s.Server}}

@@ -50,15 +50,18 @@ func (s *Store) Standing(ctx context.Context, account string, subjects ...string
 
 // RecordToken meets license.Store.
 func (s *Store) RecordToken(ctx context.Context, r license.TokenRecord, act license.Act) error {
-	return s.group.do(ctx, func(ctx context.Context, t *tx) error {
-		done, err := t.ExecContext(ctx, `INSERT INTO tokens (id, account_id, parent_id, issued_by, key_id, issued_at, expires_at, recorded_at)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (id) DO NOTHING`,
-			r.ID, r.AccountID, r.Parent, r.IssuedBy, r.KeyID, millis(r.IssuedAt), millis(r.ExpiresAt), millis(r.Recorded))
-		if err != nil {
-			return fmt.Errorf("record a token: %w", storeError(err))
-		}
-		return t.logIf(done, act)
-	})
+	return s.group.do(ctx, func(ctx context.Context, t *tx) error { return t.recordToken(ctx, r, act) })
+}
+
+// recordToken inserts the record of a token and notes the act, unless it is there already.
+func (t *tx) recordToken(ctx context.Context, r license.TokenRecord, act license.Act) error {
+	done, err := t.ExecContext(ctx, `INSERT INTO tokens (id, account_id, parent_id, issued_by, key_id, issued_at, expires_at, recorded_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (id) DO NOTHING`,
+		r.ID, r.AccountID, r.Parent, r.IssuedBy, r.KeyID, millis(r.IssuedAt), millis(r.ExpiresAt), millis(r.Recorded))
+	if err != nil {
+		return fmt.Errorf("record a token: %w", storeError(err))
+	}
+	return t.logIf(done, act)
 }
 
 // RecordedAt meets license.Store.

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/oidc"
 )
 
 // at is a time with milliseconds, the resolution that is kept.
@@ -42,6 +43,9 @@ func Run(t *testing.T, open func(t *testing.T) license.Store) {
 		"an admin token is found by its hash until it ends":     adminTokens,
 		"acts stand in the log, chained, when they did change":  acts,
 		"writers at once make one chain":                        oneChain,
+		"policies are found by repository until removed":        policies,
+		"an identity is used once":                              identityOnce,
+		"uses of identities are forgotten in time":              identitiesForgotten,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -503,5 +507,96 @@ func oneChain(t *testing.T, s license.Store) {
 			t.Fatalf("line %d has number %d and does not follow the one before", i+1, l.Seq)
 		}
 		previous = l.Hash
+	}
+}
+
+func newPolicy(n int, account, repository string) license.TrustPolicy {
+	return license.TrustPolicy{
+		AccountID: account, Repository: "acme/site", CreatedAt: at.Add(time.Duration(n) * time.Second),
+		Policy: oidc.Policy{ID: fmt.Sprintf("pol_%d", n), Issuer: "https://issuer.example", RepositoryID: repository, OwnerID: "1"},
+	}
+}
+
+func policies(t *testing.T, s license.Store) {
+	a, b := create(t, s, 1), create(t, s, 2)
+	add := func(p license.TrustPolicy) license.TrustPolicy {
+		t.Helper()
+		made, err := s.AddPolicy(t.Context(), p, did(at))
+		must(t, err)
+		return made
+	}
+	narrow := newPolicy(3, a.ID, "7")
+	narrow.Refs, narrow.Environments, narrow.Events = []string{"refs/heads/main"}, []string{"a, b", "c"}, []string{"push"}
+	narrow.JobWorkflowRefs, narrow.Visibilities = []string{"x"}, []string{"private"}
+	narrow = add(narrow)
+	second, other, foreign := add(newPolicy(1, a.ID, "7")), add(newPolicy(2, a.ID, "8")), add(newPolicy(4, b.ID, "7"))
+	same(t, []int{1, 2, 1, 1}, []int{narrow.Version, second.Version, other.Version, foreign.Version})
+	for repository, want := range map[string][]license.TrustPolicy{"7": {second, narrow, foreign}, "8": {other}, "9": nil} {
+		got, err := s.PoliciesFor(t.Context(), repository)
+		must(t, err)
+		same(t, want, got)
+	}
+	page, err := s.Policies(t.Context(), a.ID, "", 2)
+	must(t, err)
+	same(t, []license.TrustPolicy{second, other}, page)
+	page, err = s.Policies(t.Context(), "", other.ID, 9)
+	must(t, err)
+	same(t, []license.TrustPolicy{narrow, foreign}, page)
+	must(t, s.RemovePolicy(t.Context(), narrow.ID, did(at)))
+	wantErr(t, "RemovePolicy(again)", s.RemovePolicy(t.Context(), narrow.ID, did(at)), license.ErrNotFound)
+	got, err := s.PoliciesFor(t.Context(), "7")
+	must(t, err)
+	same(t, []license.TrustPolicy{second, foreign}, got)
+	same(t, 3, add(newPolicy(5, a.ID, "7")).Version)
+	_, err = s.AddPolicy(t.Context(), newPolicy(6, "user_none", "7"), did(at))
+	wantErr(t, "AddPolicy(no account)", err, license.ErrNotFound)
+}
+
+func newUse(hash string, token license.TokenID) license.IdentityUse {
+	return license.IdentityUse{Hash: hash, At: at, Until: at.Add(time.Minute), Token: token}
+}
+
+func identityOnce(t *testing.T, s license.Store) {
+	a := create(t, s, 1)
+	const n = 20
+	firsts := make([]license.IdentityUse, n)
+	errs := make([]error, n)
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() {
+			id := tokenID(1, i, i)
+			firsts[i], errs[i] = s.RecordExchange(context.WithoutCancel(t.Context()), newUse("h", id), newToken(a.ID, id), did(at))
+		})
+	}
+	wg.Wait()
+	must(t, errors.Join(errs...))
+	for i := range n {
+		same(t, firsts[0], firsts[i])
+	}
+	list, err := s.Tokens(t.Context(), a.ID, "", n)
+	must(t, err)
+	same(t, []license.TokenRecord{newToken(a.ID, firsts[0].Token)}, list)
+	lines, err := s.AuditAfter(t.Context(), 0, 100)
+	must(t, err)
+	same(t, 1, len(lines))
+}
+
+func identitiesForgotten(t *testing.T, s license.Store) {
+	a := create(t, s, 1)
+	use := newUse("h", tokenID(1, 1, 1))
+	_, err := s.RecordExchange(t.Context(), use, newToken(a.ID, use.Token), did(at))
+	must(t, err)
+	for i, test := range []struct {
+		at   time.Time
+		want license.TokenID // what the identity is found to be exchanged for
+	}{
+		{use.Until, use.Token},                         // still remembered
+		{use.Until.Add(time.Second), tokenID(9, 9, 1)}, // forgotten: nobody accepts the identity token any more
+	} {
+		again := newUse("h", tokenID(9, 9, i))
+		again.At = test.at
+		first, err := s.RecordExchange(t.Context(), again, newToken(a.ID, again.Token), did(at))
+		must(t, err)
+		same(t, test.want, first.Token)
 	}
 }

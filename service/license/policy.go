@@ -1,0 +1,171 @@
+package license
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/pageflare/ci/service/oidc"
+	"github.com/pageflare/ci/service/token"
+)
+
+// TrustPolicy gives license tokens of an account to the jobs that meet it.
+type TrustPolicy struct {
+	oidc.Policy
+	AccountID  string
+	Repository string // OWNER/NAME when it was added; for people, repositories change their names
+	CreatedAt  time.Time
+}
+
+// The refusals of an identity. Each is final for the identity token that was shown.
+var (
+	// ErrNoPolicy says that the job is who it says, and that no trust policy lets it in.
+	ErrNoPolicy = errors.New("no trust policy lets this job in: whoever runs this License service sees why by `pageflare-license policy explain`")
+	// ErrIdentityUsed says that the identity token was exchanged before, longer ago than a lost answer excuses.
+	ErrIdentityUsed = errors.New("this identity token was used before: request a new one for each exchange")
+)
+
+// IdentityRetry is how long after its first use an identity token gets the same license token once more, for a client that lost the answer.
+const IdentityRetry = 60 * time.Second
+
+// IdentityUse remembers that an identity token was exchanged.
+type IdentityUse struct {
+	Hash  string // SHA-256 of issuer and jti
+	At    time.Time
+	Until time.Time // when it can be forgotten
+	Token TokenID   // what it was exchanged for
+}
+
+// AddPolicy stores a trust policy; its ID, Version and CreatedAt are given here. Refusals: ErrInvalid for each fault, ErrNotFound: no such
+// account, ErrRevoked: a deleted one.
+func (s *Service) AddPolicy(ctx context.Context, p TrustPolicy) (TrustPolicy, error) {
+	if err := p.Check(); err != nil {
+		return TrustPolicy{}, unreadable(err.Error())
+	}
+	a, err := s.store.Account(ctx, p.AccountID)
+	if err != nil {
+		return TrustPolicy{}, err
+	}
+	if a.Status == Deleted {
+		return TrustPolicy{}, ErrRevoked
+	}
+	if p.ID, err = newID("pol_", s.cfg.Rand); err != nil {
+		return TrustPolicy{}, err
+	}
+	p.CreatedAt = s.time()
+	return s.store.AddPolicy(ctx, p, s.act(ctx, PolicyAdded, p.AccountID, p.ID, Details{
+		"repository_id": p.RepositoryID, "repository_owner_id": p.OwnerID, "issuer": p.Issuer, "ref": p.Refs, "environment": p.Environments,
+		"event": p.Events, "job_workflow_ref": p.JobWorkflowRefs, "visibility": p.Visibilities,
+	}))
+}
+
+// Policies returns up to limit policies whose id comes after the given one, in the order of ids; of one account, or of all when it is "".
+func (s *Service) Policies(ctx context.Context, account, after string, limit int) ([]TrustPolicy, error) {
+	return s.store.Policies(ctx, account, after, limit)
+}
+
+// RemovePolicy ends a policy. Tokens that were issued under it live on to their end, which is near. ErrNotFound.
+func (s *Service) RemovePolicy(ctx context.Context, id string) error {
+	return s.store.RemovePolicy(ctx, id, s.act(ctx, PolicyRemoved, "", id, nil))
+}
+
+// PolicyVerdict is what one policy says of an identity.
+type PolicyVerdict struct {
+	Policy  TrustPolicy
+	Clauses []oidc.Clause
+}
+
+// ExplainPolicies says, clause by clause, what each policy for the identity's repository says of it. None: there is no policy for it.
+func (s *Service) ExplainPolicies(ctx context.Context, id oidc.Identity) ([]PolicyVerdict, error) {
+	policies, err := s.store.PoliciesFor(ctx, id.RepositoryID)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]PolicyVerdict, 0, len(policies))
+	for _, p := range policies {
+		out = append(out, PolicyVerdict{p, p.Explain(id)})
+	}
+	return out, nil
+}
+
+// PolicyFor finds the policy that lets an authentic identity in, and its account. Of several it is the one whose license is good, the oldest
+// first. ErrNoPolicy; or why the license of the policy's account is not good.
+func (s *Service) PolicyFor(ctx context.Context, id oidc.Identity) (TrustPolicy, Account, error) {
+	policies, err := s.store.PoliciesFor(ctx, id.RepositoryID)
+	if err != nil {
+		return TrustPolicy{}, Account{}, err
+	}
+	refusal := ErrNoPolicy
+	for _, p := range policies {
+		if !p.Match(id) {
+			continue
+		}
+		a, err := s.store.Account(ctx, p.AccountID)
+		if err != nil {
+			return TrustPolicy{}, Account{}, err
+		}
+		if err := MayHoldToken(a, s.time()); err == nil {
+			return p, a, nil
+		} else if errors.Is(refusal, ErrNoPolicy) {
+			refusal = err
+		}
+	}
+	return TrustPolicy{}, Account{}, refusal
+}
+
+// Exchange makes a short-lived license token for an authentic identity that a policy lets in. An identity is good for one exchange: the same
+// one again gives the same token for IdentityRetry, on every replica, and then ErrIdentityUsed.
+func (s *Service) Exchange(ctx context.Context, id oidc.Identity, p TrustPolicy, a Account) (Issued, error) {
+	now := s.time()
+	set, err := s.keys.set(ctx)
+	if err != nil {
+		return Issued{}, err
+	}
+	claims, capped, err := s.exchanged(id, p, a, now, set)
+	if err != nil {
+		return Issued{}, err
+	}
+	out, err := signWith(set, claims, capped)
+	if err != nil {
+		return Issued{}, err
+	}
+	seen := sha256.Sum256([]byte(id.Issuer + "\x00" + id.ID))
+	use := IdentityUse{Hash: hex.EncodeToString(seen[:]), At: now, Until: id.UsableUntil(), Token: out.ID}
+	record := TokenRecord{
+		ID: out.ID, AccountID: a.ID, IssuedBy: p.ID, KeyID: set.SigningKey(), IssuedAt: claims.IssuedAt, ExpiresAt: claims.ExpiresAt, Recorded: now,
+	}
+	first, err := s.store.RecordExchange(ctx, use, record, s.act(ctx, TokenExchanged, a.ID, string(out.ID), Details{
+		"token_sha256": hashOpaque(out.Token.Reveal()), "kid": record.KeyID, "expires_at": record.ExpiresAt.Unix(), "policy": p.ID, "policy_version": p.Version,
+		"repository_id": id.RepositoryID, "repository": id.Repository, "ref": id.Ref, "event": id.Event, "run_id": id.RunID, "identity_sha256": use.Hash,
+	}))
+	if err != nil || first.Token == out.ID {
+		return out, err
+	}
+	if now.After(first.At.Add(IdentityRetry)) {
+		return Issued{}, ErrIdentityUsed
+	}
+	// the answer was lost: what was made then is made again, and is the same unless something was changed in between
+	if claims, capped, err = s.exchanged(id, p, a, first.At, set); err != nil {
+		return Issued{}, err
+	}
+	if TokenID(claims.ID) != first.Token {
+		return Issued{}, ErrIdentityUsed
+	}
+	return signWith(set, claims, capped)
+}
+
+// exchanged is the token for an identity that was first shown at the given time. Its id is derived from all that stands in it.
+func (s *Service) exchanged(id oidc.Identity, p TrustPolicy, a Account, at time.Time, set *token.KeySet) (token.Claims, bool, error) {
+	iat := at.Truncate(time.Second)
+	claims, capped := s.claims(a, iat, s.cfg.IdentityTokenTTL)
+	content, err := json.Marshal([]any{"identity", id.Issuer, id.ID, p.ID, p.Version, at.UnixMilli(), set.SigningKey(), claims})
+	if err != nil {
+		return token.Claims{}, false, fmt.Errorf("derive a token id: %w", err)
+	}
+	claims.ID = string(deriveExchangedID(iat, content, s.deriveKey))
+	return claims, capped, nil
+}

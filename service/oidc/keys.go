@@ -1,0 +1,139 @@
+package oidc
+
+import (
+	"context"
+	"crypto"
+	"crypto/rsa"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+)
+
+const (
+	// keysMaxAge is how old our view of an issuer's keys may be while the issuer answers: a key that it withdrew is refused soon after.
+	keysMaxAge = 10 * time.Minute
+	// fetchPause is the least time between two fetches from one issuer, whatever tokens say: nobody makes us ask by a made-up `kid`.
+	fetchPause = 30 * time.Second
+	// firstPause is the same while we have no key yet.
+	firstPause = 3 * time.Second
+	// maxKeys is the most keys an issuer may publish. GitHub has about five.
+	maxKeys = 64
+	// Sizes of RSA keys in bits. Smaller ones are weak, larger ones are slow on purpose.
+	minKeyBits, maxKeyBits = 2048, 8192
+)
+
+// keys is our view of the keys of one issuer. The last good one is used for as long as the issuer does not answer.
+type keys struct {
+	issuer string
+	fetch  func(ctx context.Context) (*jose.JSONWebKeySet, error)
+	now    func() time.Time
+	log    *slog.Logger
+
+	mu     sync.Mutex
+	known  map[string][]crypto.PublicKey // by kid; nil before the first fetch that went well
+	read   time.Time                     // when known was fetched
+	tried  time.Time                     // when the last fetch began
+	failed bool                          // the last fetch did
+	ended  chan struct{}                 // closed when the fetch that runs has ended; nil while none runs
+}
+
+// lookup returns the keys of that name. ErrUnknownKey: the issuer has published none. ErrUnreachable: it does not answer, and may have.
+func (k *keys) lookup(ctx context.Context, keyID string) ([]crypto.PublicKey, error) {
+	for {
+		found, wait, err := k.look(ctx, keyID)
+		if wait == nil {
+			return found, err
+		}
+		select {
+		case <-wait:
+		case <-ctx.Done():
+			return nil, fmt.Errorf("%w: %w", ErrUnreachable, ctx.Err())
+		}
+	}
+}
+
+// look answers from what is known, or fetches, or says for whose fetch to wait.
+func (k *keys) look(ctx context.Context, keyID string) (found []crypto.PublicKey, wait <-chan struct{}, err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	now := k.now()
+	found = k.known[keyID]
+	fresh := within(now, k.read, keysMaxAge)
+	switch {
+	case found != nil && (fresh || k.ended != nil || !k.mayFetch(now)):
+		return found, nil, nil
+	case k.ended != nil:
+		return nil, k.ended, nil
+	case !k.mayFetch(now) && k.failed:
+		return nil, nil, ErrUnreachable
+	case !k.mayFetch(now):
+		return nil, nil, ErrUnknownKey
+	}
+	k.refresh(ctx, now)
+	if found = k.known[keyID]; found != nil {
+		return found, nil, nil
+	}
+	if k.failed {
+		return nil, nil, ErrUnreachable
+	}
+	return nil, nil, ErrUnknownKey
+}
+
+func (k *keys) mayFetch(now time.Time) bool {
+	pause := fetchPause
+	if k.known == nil {
+		pause = firstPause
+	}
+	return !within(now, k.tried, pause)
+}
+
+// within says whether since is less than d before now. A clock that was set back does not make it last for ever.
+func within(now, since time.Time, d time.Duration) bool {
+	return now.Sub(since) < d && !now.Before(since)
+}
+
+// refresh fetches the keys. It is called with the lock held and gives it up while it waits. A caller who leaves does not end the fetch, for others
+// wait for it too.
+func (k *keys) refresh(ctx context.Context, now time.Time) {
+	ended := make(chan struct{})
+	k.ended, k.tried = ended, now
+	k.mu.Unlock()
+	known, err := k.usable(context.WithoutCancel(ctx))
+	k.mu.Lock()
+	k.ended, k.failed = nil, err != nil
+	close(ended)
+	if err == nil {
+		k.known, k.read = known, now
+		return
+	}
+	k.log.Warn("issuer does not answer", "issuer", k.issuer, "keys", len(k.known), "err", err)
+}
+
+// usable fetches the keys and leaves out those that can not have signed an identity token.
+func (k *keys) usable(ctx context.Context) (map[string][]crypto.PublicKey, error) {
+	set, err := k.fetch(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if len(set.Keys) > maxKeys {
+		return nil, fmt.Errorf("%d keys are more than %d", len(set.Keys), maxKeys)
+	}
+	known := map[string][]crypto.PublicKey{}
+	for _, key := range set.Keys {
+		public, isRSA := key.Key.(*rsa.PublicKey)
+		if !isRSA || key.KeyID == "" || (key.Use != "" && key.Use != "sig") || (key.Algorithm != "" && key.Algorithm != string(jose.RS256)) {
+			continue
+		}
+		if bits := public.N.BitLen(); bits < minKeyBits || bits > maxKeyBits {
+			continue
+		}
+		known[key.KeyID] = append(known[key.KeyID], public)
+	}
+	if len(known) == 0 {
+		return nil, fmt.Errorf("no RSA key for signatures among %d", len(set.Keys))
+	}
+	return known, nil
+}

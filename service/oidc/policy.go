@@ -1,0 +1,121 @@
+package oidc
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// Policy says which jobs are let in: those of one repository, by the ids of it and its owner, as one issuer calls them. Each list narrows that
+// further: the job's value must be in it. An empty list does not narrow; but an empty list of events accepts UsualEvents only.
+type Policy struct {
+	ID              string
+	Version         int // 1, 2, 3, … of one account and repository: what was decided by which policy stays clear when policies change
+	Issuer          string
+	RepositoryID    string // decimal
+	OwnerID         string // decimal
+	Refs            []string
+	Environments    []string
+	Events          []string
+	JobWorkflowRefs []string
+	Visibilities    []string
+}
+
+// UsualEvents are accepted by a policy that names no event: those that only people with write access to the repository can cause. The others,
+// pull_request_target, issue_comment and workflow_run first of all, run the repository's own workflows for strangers, so a policy must name them.
+// (A pull request from a fork gets no identity token.)
+var UsualEvents = []string{
+	"deployment", "merge_group", "pull_request", "push", "release", "repository_dispatch", "schedule", "workflow_dispatch",
+}
+
+// Match says whether the identity meets the policy.
+func (p Policy) Match(id Identity) bool { return Met(p.Explain(id)) }
+
+// Explain judges an identity by each clause of the policy. It is pure, and what Match says.
+func (p Policy) Explain(id Identity) []Clause {
+	events, hint := p.Events, "add a policy with --event "+id.Event+" if such jobs shall be let in"
+	if len(events) == 0 {
+		events, hint = UsualEvents, hint+"; people without write access can cause it, and steer what the job does"
+	}
+	return []Clause{
+		clause("policy issuer", p.Issuer != "" && p.Issuer == id.Issuer, p.Issuer, id.Issuer, "the ids of one GitHub mean nothing to another: add a policy with --issuer"),
+		clause("repository_id", p.RepositoryID != "" && p.RepositoryID == id.RepositoryID, p.RepositoryID, id.RepositoryID, "add a policy for this repository"),
+		clause("repository_owner_id", p.OwnerID != "" && p.OwnerID == id.OwnerID, p.OwnerID, id.OwnerID,
+			"the repository has another owner than when the policy was made: if that is right, remove the policy and add it again"),
+		clause("event", slices.Contains(events, id.Event), oneOf(events), id.Event, hint),
+		p.narrowed("ref", p.Refs, id.Ref),
+		p.narrowed("environment", p.Environments, id.Environment),
+		p.narrowed("job_workflow_ref", p.JobWorkflowRefs, id.JobWorkflowRef),
+		p.narrowed("visibility", p.Visibilities, id.Visibility),
+	}
+}
+
+// narrowed is met by a value of the list, or by any when there is no list.
+func (p Policy) narrowed(name string, list []string, got string) Clause {
+	if len(list) == 0 {
+		return clause(name, true, "any", got, "")
+	}
+	hint := "add a policy that names it with --" + strings.ReplaceAll(name, "_", "-")
+	if got == "" {
+		hint = "the job has none"
+	}
+	return clause(name, got != "" && slices.Contains(list, got), oneOf(list), got, hint)
+}
+
+const (
+	maxValues = 50
+	maxValue  = 500 // bytes
+)
+
+var (
+	eventName   = regexp.MustCompile(`^[a-z][a-z_]*$`)
+	refName     = regexp.MustCompile(`^refs/(heads|tags|pull)/[^\s]+$`)
+	workflowRef = regexp.MustCompile(`^[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+/\.github/workflows/[^/\s@]+\.ya?ml@[^\s@]+$`)
+	anyName     = regexp.MustCompile(`^[\PC]+$`)
+	visibility  = regexp.MustCompile(`^(public|private|internal)$`)
+)
+
+// Check returns every fault of a policy, joined. What would be read as a pattern elsewhere is refused: here it would match nothing, and somebody
+// would believe that it did.
+func (p Policy) Check() error {
+	var faults []error
+	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
+	if err := CheckIssuer(p.Issuer); err != nil {
+		faults = append(faults, err)
+	}
+	if !decimal.MatchString(p.RepositoryID) {
+		fault("repository id %q is not a number such as 1296269", p.RepositoryID)
+	}
+	if !decimal.MatchString(p.OwnerID) {
+		fault("repository owner id %q is not a number such as 583231", p.OwnerID)
+	}
+	for _, list := range []struct {
+		name   string
+		values []string
+		form   *regexp.Regexp
+		like   string
+	}{
+		{"ref", p.Refs, refName, "a whole ref such as refs/heads/main"},
+		{"environment", p.Environments, anyName, "the name of an environment"},
+		{"event", p.Events, eventName, "the name of an event such as push"},
+		{"job_workflow_ref", p.JobWorkflowRefs, workflowRef, "OWNER/REPOSITORY/.github/workflows/FILE.yml@REF"},
+		{"visibility", p.Visibilities, visibility, "public, private or internal"},
+	} {
+		if len(list.values) > maxValues {
+			fault("%d values of %s are more than %d", len(list.values), list.name, maxValues)
+		}
+		for i, v := range list.values {
+			switch {
+			case strings.ContainsAny(v, "*?[") && list.name != "environment":
+				fault("%s %q looks like a pattern: name each value in full", list.name, v)
+			case len(v) > maxValue || !list.form.MatchString(v):
+				fault("%s %q is not %s", list.name, v, list.like)
+			case slices.Contains(list.values[:i], v):
+				fault("%s %q is there twice", list.name, v)
+			}
+		}
+	}
+	return errors.Join(faults...)
+}

@@ -1,0 +1,82 @@
+package oidc_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/pageflare/ci/service/oidc"
+)
+
+var (
+	site = oidc.Policy{Issuer: "https://token.actions.githubusercontent.com", RepositoryID: "7", OwnerID: "8"}
+	push = oidc.Identity{Issuer: site.Issuer, RepositoryID: "7", OwnerID: "8", Event: "push", Ref: "refs/heads/main", Visibility: "private"}
+)
+
+func TestMatch(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		policy func(*oidc.Policy)
+		job    func(*oidc.Identity)
+		want   bool
+		failed string
+	}{
+		"the repository itself":              {want: true},
+		"another repository":                 {job: func(i *oidc.Identity) { i.RepositoryID = "77" }, failed: "repository_id"},
+		"the same name under another owner":  {job: func(i *oidc.Identity) { i.OwnerID = "9" }, failed: "repository_owner_id"},
+		"the same ids of another GitHub":     {job: func(i *oidc.Identity) { i.Issuer = "https://ghes.example/_services/token" }, failed: "policy issuer"},
+		"ids that are missing on both sides": {policy: func(p *oidc.Policy) { p.RepositoryID = "" }, job: func(i *oidc.Identity) { i.RepositoryID = "" }, failed: "repository_id"},
+		"a listed ref":                       {policy: func(p *oidc.Policy) { p.Refs = []string{"refs/heads/x", "refs/heads/main"} }, want: true},
+		"a ref that is not listed":           {policy: func(p *oidc.Policy) { p.Refs = []string{"refs/heads/mai"} }, failed: "ref"},
+		"an empty ref in the list":           {policy: func(p *oidc.Policy) { p.Refs = []string{""} }, job: func(i *oidc.Identity) { i.Ref = "" }, failed: "ref"},
+		"a job without the environment":      {policy: func(p *oidc.Policy) { p.Environments = []string{"production"} }, failed: "environment"},
+		"a job in the environment":           {policy: func(p *oidc.Policy) { p.Environments = []string{"production"} }, job: func(i *oidc.Identity) { i.Environment = "production" }, want: true},
+		"an environment in other letters":    {policy: func(p *oidc.Policy) { p.Environments = []string{"production"} }, job: func(i *oidc.Identity) { i.Environment = "Production" }, failed: "environment"},
+		"a dangerous event":                  {job: func(i *oidc.Identity) { i.Event = "pull_request_target" }, failed: "event"},
+		"a dangerous event that is named":    {policy: func(p *oidc.Policy) { p.Events = []string{"pull_request_target"} }, job: func(i *oidc.Identity) { i.Event = "pull_request_target" }, want: true},
+		"a usual event beside a named one":   {policy: func(p *oidc.Policy) { p.Events = []string{"schedule"} }, failed: "event"},
+		"a workflow of another ref":          {policy: func(p *oidc.Policy) { p.JobWorkflowRefs = []string{"a/b/.github/workflows/c.yml@refs/heads/main"} }, job: func(i *oidc.Identity) { i.JobWorkflowRef = "a/b/.github/workflows/c.yml@refs/heads/x" }, failed: "job_workflow_ref"},
+		"a repository that became public":    {policy: func(p *oidc.Policy) { p.Visibilities = []string{"private"} }, job: func(i *oidc.Identity) { i.Visibility = "public" }, failed: "visibility"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p, id := site, push
+			if test.policy != nil {
+				test.policy(&p)
+			}
+			if test.job != nil {
+				test.job(&id)
+			}
+			if got := p.Match(id); got != test.want {
+				t.Errorf("Match = %t, want %t", got, test.want)
+			}
+			for _, c := range p.Explain(id) {
+				if failed := c.Outcome != oidc.Passed; failed != (c.Name == test.failed) || failed != (c.Hint != "") {
+					t.Errorf("clause %+v, want only %q to fail, with a hint", c, test.failed)
+				}
+			}
+		})
+	}
+}
+
+func TestCheckNamesEveryFault(t *testing.T) {
+	t.Parallel()
+	p := oidc.Policy{
+		Issuer: "http://x", RepositoryID: "acme", OwnerID: "0", Refs: []string{"main", "refs/heads/*"}, Events: []string{"Push"},
+		JobWorkflowRefs: []string{"a.yml"}, Visibilities: []string{"secret"}, Environments: []string{"a", "a", strings.Repeat("e", 501)},
+	}
+	err := p.Check()
+	if err == nil {
+		t.Fatal("Check = nil")
+	}
+	for _, want := range []string{
+		`issuer "http://x" is not https`, `repository id "acme"`, `owner id "0"`, `ref "main" is not a whole ref`, `ref "refs/heads/*" looks like a pattern`, `event "Push"`,
+		`job_workflow_ref "a.yml"`, `visibility "secret"`, `environment "a" is there twice`, "is not the name of an environment",
+	} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("Check = %v, without %s", err, want)
+		}
+	}
+	if err := site.Check(); err != nil {
+		t.Errorf("Check = %v", err)
+	}
+}

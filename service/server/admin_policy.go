@@ -1,0 +1,124 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/pageflare/ci/service/api"
+	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/oidc"
+)
+
+// Resolver finds the ids of a repository and of its owner by the name OWNER/NAME. license.ErrInvalid: there is none that can be seen.
+type Resolver func(ctx context.Context, name string) (repositoryID, ownerID string, err error)
+
+func showPolicy(p license.TrustPolicy) api.Policy {
+	return api.Policy{
+		ID: p.ID, Version: int64(p.Version), Account: p.AccountID, Repository: p.Repository, Issuer: p.Issuer, RepositoryID: p.RepositoryID,
+		RepositoryOwnerID: p.OwnerID, Ref: p.Refs, Environment: p.Environments, Event: p.Events, JobWorkflowRef: p.JobWorkflowRefs,
+		Visibility: p.Visibilities, CreatedAt: stamp(p.CreatedAt),
+	}
+}
+
+// listPolicies answers GET /_api/admin/policies.
+func (s *Server) listPolicies(c *gin.Context) error {
+	cursor, limit, err := page(c, "account")
+	if err != nil {
+		return err
+	}
+	found, err := s.license.Policies(c.Request.Context(), c.Query("account"), cursor, limit+1)
+	return answer(c, func(list []license.TrustPolicy) api.PolicyPage {
+		list, next := cut(list, limit, func(p license.TrustPolicy) string { return p.ID })
+		return api.PolicyPage{Items: shown(list, showPolicy), NextCursor: next}
+	}, found, err)
+}
+
+// addPolicy answers POST /_api/admin/policies.
+func (s *Server) addPolicy(c *gin.Context) error {
+	var in api.NewPolicy
+	if err := bindJSON(c, &in); err != nil {
+		return err
+	}
+	p := license.TrustPolicy{AccountID: in.Account, Repository: in.Repository, Policy: oidc.Policy{
+		Issuer: in.Issuer, RepositoryID: in.RepositoryID, OwnerID: in.RepositoryOwnerID, Refs: in.Ref, Environments: in.Environment, Events: in.Event,
+		JobWorkflowRefs: in.JobWorkflowRef, Visibilities: in.Visibility,
+	}}
+	if p.Issuer == "" && s.identities != nil && len(s.identities.Issuers()) > 0 {
+		p.Issuer = s.identities.Issuers()[0]
+	}
+	if err := s.nameRepository(c.Request.Context(), &p); err != nil {
+		return err
+	}
+	made, err := s.license.AddPolicy(c.Request.Context(), p)
+	return answer(c, showPolicy, made, err)
+}
+
+// nameRepository finds the ids of a policy that names its repository alone.
+func (s *Server) nameRepository(ctx context.Context, p *license.TrustPolicy) error {
+	if p.RepositoryID != "" || p.OwnerID != "" || p.Repository == "" {
+		return nil
+	}
+	if s.repository == nil {
+		return unfit("give repository_id and repository_owner_id: this service cannot ask GitHub for them")
+	}
+	var err error
+	p.RepositoryID, p.OwnerID, err = s.repository(ctx, p.Repository)
+	return err
+}
+
+// removePolicy answers DELETE /_api/admin/policies/{id}.
+func (s *Server) removePolicy(c *gin.Context) error {
+	if err := s.license.RemovePolicy(c.Request.Context(), c.Param("id")); err != nil {
+		return err
+	}
+	c.JSON(http.StatusOK, api.RemovedPolicy{ID: c.Param("id"), Status: "removed"})
+	return nil
+}
+
+// explainPolicies answers POST /_api/admin/policies/explain.
+func (s *Server) explainPolicies(c *gin.Context) error {
+	var in api.IdentityToExplain
+	if err := bindJSON(c, &in); err != nil {
+		return err
+	}
+	if (in.Token == "") == (len(in.Claims) == 0) {
+		return unfit("give one of token and claims")
+	}
+	if s.identities == nil {
+		return unfit("no issuer of identities is trusted here: set LICENSE_OIDC_ISSUERS")
+	}
+	id, clauses, err := s.explainIdentity(c.Request.Context(), in)
+	if err != nil {
+		return fmt.Errorf("%w: %w", license.ErrInvalid, err)
+	}
+	verdicts, err := s.license.ExplainPolicies(c.Request.Context(), id)
+	return answer(c, func(list []license.PolicyVerdict) api.Explanation {
+		out := api.Explanation{Identity: shown(clauses, showClause), Policies: shown(list, showVerdict)}
+		for _, v := range list {
+			out.LetIn = out.LetIn || oidc.Met(clauses) && oidc.Met(v.Clauses)
+		}
+		return out
+	}, verdicts, err)
+}
+
+func (s *Server) explainIdentity(ctx context.Context, in api.IdentityToExplain) (oidc.Identity, []oidc.Clause, error) {
+	if in.Token != "" {
+		return s.identities.Explain(ctx, in.Token)
+	}
+	id, err := oidc.ParseClaims(in.Claims)
+	if err != nil {
+		return id, nil, err
+	}
+	return id, s.identities.ExplainClaims(id), nil
+}
+
+func showClause(c oidc.Clause) api.Clause {
+	return api.Clause{Name: c.Name, Outcome: string(c.Outcome), Want: c.Want, Got: c.Got, Hint: c.Hint}
+}
+
+func showVerdict(v license.PolicyVerdict) api.PolicyVerdict {
+	return api.PolicyVerdict{ID: v.Policy.ID, Version: int64(v.Policy.Version), Account: v.Policy.AccountID, LetIn: oidc.Met(v.Clauses), Clauses: shown(v.Clauses, showClause)}
+}

@@ -1,0 +1,49 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/oidc"
+)
+
+const jobKey = "job"
+
+// job is who exchanges an identity, and what for.
+type job struct {
+	identity oidc.Identity
+	policy   license.TrustPolicy
+	account  license.Account
+}
+
+// admitJob proves an identity token, finds the policy that lets the job in, and counts the request: by repository, at the limit of the account's
+// tier. A token that is not proven is 401 like every other; whether a proven one may is for the policies to say.
+func (s *Server) admitJob(c *gin.Context, token string) error {
+	if s.identities == nil {
+		return fmt.Errorf("%w: no issuer of identities is trusted here", license.ErrUnauthenticated)
+	}
+	ctx := c.Request.Context()
+	id, err := s.identities.Verify(ctx, token)
+	switch {
+	case errors.Is(err, oidc.ErrUnreachable):
+		return fmt.Errorf("%w: %w", errIssuer, err)
+	case err != nil:
+		return fmt.Errorf("%w: %w", license.ErrUnauthenticated, err)
+	}
+	actAs(c, license.Actor{Kind: license.ActorJob, ID: "repository " + id.RepositoryID + " run " + id.RunID})
+	policy, account, err := s.license.PolicyFor(ctx, id)
+	if err != nil {
+		return err
+	}
+	c.Set(jobKey, job{id, policy, account})
+	return s.limits.takeJob(ctx, account.Tier, id.Issuer+" "+id.RepositoryID)
+}
+
+// exchange answers POST /_api/license/issue for a job.
+func (s *Server) exchange(c *gin.Context, j job) error {
+	issued, err := s.license.Exchange(c.Request.Context(), j.identity, j.policy, j.account)
+	return answer(c, issuedToken, issued, err)
+}
