@@ -182,6 +182,7 @@ func (j *job) result(cmd *exec.Cmd, log *bytes.Buffer) result {
 	r.summary = j.read("summary")
 	if b, err := os.ReadFile(filepath.Join(j.ws, reportName)); err == nil {
 		must(j.t, json.Unmarshal(b, &r.report))
+		wantSchema(j.t, b)
 	}
 	if left, err := os.ReadDir(filepath.Join(j.dir, "tmp")); err != nil || len(left) > 0 {
 		j.t.Errorf("left in the temporary folder: %v, %v", left, err)

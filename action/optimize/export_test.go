@@ -29,12 +29,12 @@ func (p *Plan) Stage(ctx context.Context, cli func(staging string)) (Report, err
 	if err != nil {
 		return Report{}, err
 	}
-	before := startPacking(ctx, p.Source, site, 1)
+	before := startPacking(ctx, p.Source, site, 1, &compressors{})
 	cli(s.path)
 	<-before.done
 	var r Report
 	after, err := s.complete(ctx, site, &r)
-	packed := startPacking(ctx, s.path, after, runtime.GOMAXPROCS(0))
+	packed := startPacking(ctx, s.path, after, runtime.GOMAXPROCS(0), &compressors{})
 	r.Before, r.After, r.Changes = measure(site), measure(after), compare(site, after)
 	err = errors.Join(err, s.replace())
 	p.takePacked(&r, before, packed)
@@ -47,7 +47,7 @@ func Pack(ctx context.Context, dir string, workers int) (map[Type]Packed, error)
 	if err != nil {
 		return nil, err
 	}
-	return startPacking(ctx, dir, t, workers).wait()
+	return startPacking(ctx, dir, t, workers, &compressors{}).wait()
 }
 
 // PackAfter does something to the folder between the listing and the measurement.
@@ -56,7 +56,7 @@ func PackAfter(ctx context.Context, dir string, do func() error) (map[Type]Packe
 	if err := errors.Join(err, do()); err != nil {
 		return nil, err
 	}
-	return startPacking(ctx, dir, t, 1).wait()
+	return startPacking(ctx, dir, t, 1, &compressors{}).wait()
 }
 
 // Sampled says how many bytes are compressed of files of these sizes that are all of one type.
@@ -65,7 +65,7 @@ func Sampled(sizes []int64) (bytes int64) {
 	for i, size := range sizes {
 		g.add(node{path: strconv.Itoa(i), size: size})
 	}
-	share(map[Type]*group{HTML: g}, packBudget)
+	share(map[Type]*group{HTML: g}, maxBudget)
 	for _, s := range g.samples {
 		bytes += s.limit
 	}
@@ -76,6 +76,6 @@ func Sampled(sizes []int64) (bytes int64) {
 func Take(ctx context.Context, r *Report, dir string) (log string) {
 	var b strings.Builder
 	p := &Plan{cfg: Config{Log: &b}}
-	p.takePacked(r, startPacking(ctx, dir, tree{}, 1), startPacking(ctx, dir+"/missing", tree{}, 1))
+	p.takePacked(r, startPacking(ctx, dir, tree{}, 1, &compressors{}), startPacking(ctx, dir+"/missing", tree{}, 1, &compressors{}))
 	return b.String()
 }

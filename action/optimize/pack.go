@@ -19,12 +19,14 @@ import (
 //
 //   - Both are set as Apache sets them by default: gzip at level 6 (also zlib's own default), brotli at quality 5 with a window of 2^18
 //     bytes. Higher qualities are for files that are compressed once and served for long, which a site just built is not.
-//   - At most packBudget bytes of a side are compressed, whatever the size of the site. A type of files whose share is larger than what it
+//   - A quarter of the text of a side is compressed, but no less than minBudget and no more than maxBudget bytes, so that it takes a small part
+//     of what the optimizer takes, for a small site as for a large one. A type of files whose share is larger than what it
 //     holds is measured whole. Of the others a sample is, and the result says that it is an estimate (sample.go).
 //   - A file that would grow counts as it is.
 const (
-	// packBudget costs about 22 ms of one core. The side before is measured while the CLI runs, the one after on all cores.
-	packBudget = 512 << 10
+	// maxBudget costs about 22 ms of one core, minBudget 2 ms. The side before is measured while the CLI runs, the one after on all cores.
+	maxBudget = 512 << 10
+	minBudget = 48 << 10
 
 	// packPortion is what is worth a core of its own: a compressor's memory has to be made first.
 	packPortion = 64 << 10
@@ -60,7 +62,7 @@ type packing struct {
 
 // startPacking begins to measure the files of a tree, below dir as it is now: the folder may be renamed meanwhile. Whoever starts it calls
 // wait or cancel.
-func startPacking(ctx context.Context, dir string, t tree, workers int) *packing {
+func startPacking(ctx context.Context, dir string, t tree, workers int, spare *compressors) *packing {
 	ctx, stop := context.WithCancel(ctx)
 	p := &packing{stop: stop, done: make(chan struct{})}
 	root, err := os.OpenRoot(dir)
@@ -72,7 +74,7 @@ func startPacking(ctx context.Context, dir string, t tree, workers int) *packing
 	go func() {
 		defer close(p.done)
 		defer root.Close()
-		p.packed, p.err = pack(ctx, root, t, workers)
+		p.packed, p.err = pack(ctx, root, t, workers, spare)
 	}()
 	return p
 }
@@ -89,7 +91,7 @@ func (p *packing) cancel() {
 }
 
 // pack measures by type. Types without a file are absent.
-func pack(ctx context.Context, root *os.Root, t tree, workers int) (map[Type]Packed, error) {
+func pack(ctx context.Context, root *os.Root, t tree, workers int, spare *compressors) (map[Type]Packed, error) {
 	packed, groups := map[Type]Packed{}, map[Type]*group{}
 	for _, n := range t.nodes {
 		kind := TypeOf(n.path)
@@ -105,10 +107,14 @@ func pack(ctx context.Context, root *os.Root, t tree, workers int) (map[Type]Pac
 		}
 	}
 	var jobs []*sample
-	for _, g := range share(groups, packBudget) {
+	text := int64(0)
+	for _, g := range groups {
+		text += g.bytes
+	}
+	for _, g := range share(groups, min(max(text/4, minBudget), maxBudget)) {
 		jobs = append(jobs, g.samples...)
 	}
-	if err := compressAll(ctx, root, jobs, workers); err != nil {
+	if err := compressAll(ctx, root, jobs, workers, spare); err != nil {
 		return nil, err
 	}
 	for kind, g := range groups {
@@ -138,7 +144,7 @@ func share(groups map[Type]*group, budget int64) []*group {
 }
 
 // compressAll fills in what the samples weigh. It ends at the first error.
-func compressAll(ctx context.Context, root *os.Root, jobs []*sample, workers int) error {
+func compressAll(ctx context.Context, root *os.Root, jobs []*sample, workers int, spare *compressors) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	bytes := int64(0)
@@ -149,7 +155,8 @@ func compressAll(ctx context.Context, root *os.Root, jobs []*sample, workers int
 	var all sync.WaitGroup
 	for range min(workers, len(jobs), 1+int(bytes/packPortion)) {
 		all.Go(func() {
-			c := newCompressor()
+			c := spare.take()
+			defer spare.give(c)
 			for i := next.Add(1) - 1; i < int64(len(jobs)) && ctx.Err() == nil; i = next.Add(1) - 1 {
 				if err := c.measure(root, jobs[i]); err != nil {
 					stop(err)
@@ -169,6 +176,18 @@ type compressor struct {
 	buf        []byte
 	zipped, br counter
 }
+
+// compressors are kept for the other side: making one takes as long as a few files.
+type compressors struct{ pool sync.Pool }
+
+func (s *compressors) take() *compressor {
+	if c, ok := s.pool.Get().(*compressor); ok {
+		return c
+	}
+	return newCompressor()
+}
+
+func (s *compressors) give(c *compressor) { s.pool.Put(c) }
 
 func newCompressor() *compressor {
 	c := &compressor{buf: make([]byte, 64<<10)}

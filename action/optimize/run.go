@@ -41,7 +41,8 @@ func (p *Plan) Run(ctx context.Context, token string) (Report, error) {
 
 func (p *Plan) runInto(ctx context.Context, site tree, s *stage, home, token string) (Report, error) {
 	began := p.now()
-	before := startPacking(ctx, p.Source, site, 1) // one core: the CLI is at work
+	spare := &compressors{}
+	before := startPacking(ctx, p.Source, site, 1, spare) // one core: the CLI is at work
 	defer before.cancel()
 	out, err := p.execute(ctx, home, s.path, token)
 	if err != nil {
@@ -56,7 +57,7 @@ func (p *Plan) runInto(ctx context.Context, site tree, s *stage, home, token str
 	if err != nil {
 		return Report{}, fmt.Errorf("complete the optimized site: %w", err)
 	}
-	packed := startPacking(ctx, s.path, after, runtime.GOMAXPROCS(0))
+	packed := startPacking(ctx, s.path, after, runtime.GOMAXPROCS(0), spare)
 	defer packed.cancel()
 	report.Before, report.After, report.Changes = measure(site), measure(after), compare(site, after)
 	p.remark(&report)
