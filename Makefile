@@ -27,7 +27,7 @@ check: ## formatting, vet, linters, rules of this repository, generated files, k
 	@bad=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$bad" ] || { echo "error: gofmt would change: $$bad; run gofmt -w on them"; exit 1; }
 	go vet $(packages)
 	go tool staticcheck $(packages)
-	go vet -tags e2e ./e2e/...
+	go vet -tags e2e ./e2e/... ./action
 	go tool actionlint
 	go tool actionlint docs/workflows/*.yml
 	go run ./.ci/checks
@@ -40,7 +40,8 @@ bench: build optimizer ## measure, as ratios within one run
 	@go test -run '^$$' -bench . -benchtime 10x ./action/optimize
 	@go test -run '^$$' -bench . ./service/token
 
-e2e: ## build the images and try them as their users run them
+e2e: optimizer ## build the images and try them as their users run them; and a site of 100,000 files and 2 GB
+	go test -tags e2e -count=1 -timeout 5m -run TestAHugeSite ./action
 	e2e/container/run.sh
 
 run: build ## run the License service on its embedded default, at 127.0.0.1:8080
