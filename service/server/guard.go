@@ -17,13 +17,17 @@ type Guard struct {
 	who         string // for people
 	credentials []credential
 	scope       license.Scope // of an admin token
+	session     bool          // of a person who is signed in, in a browser
 }
 
 // String is who may call, as the documents say it.
 func (g Guard) String() string { return g.who }
 
 // Open tells a route that anyone may call.
-func (g Guard) Open() bool { return len(g.credentials) == 0 }
+func (g Guard) Open() bool { return len(g.credentials) == 0 && !g.session }
+
+// SignIn tells a route that asks for a person who is signed in; others are sent to the sign-in page.
+func (g Guard) SignIn() bool { return g.session }
 
 // credential is a kind of token.
 type credential int
@@ -32,6 +36,7 @@ const (
 	apiToken credential = iota
 	licenseToken
 	adminToken
+	loginToken
 )
 
 // credentialOf tells what kind of token a text is, good or not.
@@ -41,6 +46,8 @@ func credentialOf(token string) credential {
 		return apiToken
 	case license.IsAdminToken(token):
 		return adminToken
+	case license.IsLoginToken(token):
+		return loginToken
 	}
 	return licenseToken
 }
@@ -48,8 +55,12 @@ func credentialOf(token string) credential {
 var (
 	// Open lets anyone in.
 	Open = Guard{who: "anyone"}
-	// AnyToken asks for an API token or a license token.
-	AnyToken = Guard{who: "API token or license token", credentials: []credential{apiToken, licenseToken}}
+	// AnyToken asks for an API token, a license token or a login token.
+	AnyToken = Guard{who: "API token, license token or login token", credentials: []credential{apiToken, licenseToken, loginToken}}
+	// LoginToken asks for the token that a device login ends with.
+	LoginToken = Guard{who: "login token", credentials: []credential{loginToken}}
+	// SignedIn asks for a person who is signed in, in a browser.
+	SignedIn = Guard{who: "a person who is signed in", session: true}
 	// LicenseToken asks for a license token.
 	LicenseToken = Guard{who: "license token", credentials: []credential{licenseToken}}
 )
@@ -71,6 +82,9 @@ const callerKey = "caller"
 func (s *Server) guard(g Guard) gin.HandlerFunc {
 	if g.Open() {
 		return func(*gin.Context) {}
+	}
+	if g.session {
+		return s.wantSession
 	}
 	return func(c *gin.Context) {
 		err := s.admit(c, g)
@@ -95,10 +109,7 @@ func (s *Server) admit(c *gin.Context, g Guard) error {
 	if err != nil {
 		return err
 	}
-	c.Set(callerKey, caller)
-	who := caller.Actor()
-	who.Address, who.RequestID = c.ClientIP(), requestID(c)
-	c.Request = c.Request.WithContext(license.WithActor(c.Request.Context(), who))
+	letIn(c, caller)
 	if err := s.limits.take(c.Request.Context(), caller); err != nil {
 		return err
 	}
@@ -106,6 +117,14 @@ func (s *Server) admit(c *gin.Context, g Guard) error {
 		return fmt.Errorf("%w: this admin token lacks the scope %s: make one that has it", license.ErrScope, g.scope)
 	}
 	return nil
+}
+
+// letIn notes who calls, for the handler, the access log and the audit log.
+func letIn(c *gin.Context, who license.Caller) {
+	c.Set(callerKey, who)
+	actor := who.Actor()
+	actor.Address, actor.RequestID = c.ClientIP(), requestID(c)
+	c.Request = c.Request.WithContext(license.WithActor(c.Request.Context(), actor))
 }
 
 // caller is who the guard let in.

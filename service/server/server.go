@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -34,6 +35,8 @@ type Config struct {
 type Server struct {
 	license *license.Service
 	limits  limits
+	pages   *pages
+	reports atomic.Int64 // telemetry
 	now     func() time.Time
 	log     *slog.Logger
 	engine  *gin.Engine
@@ -46,7 +49,7 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{license: cfg.License, limits: limits, now: cfg.Now, log: cfg.Log, engine: gin.New()}
+	s := &Server{license: cfg.License, limits: limits, pages: newPages(), now: cfg.Now, log: cfg.Log, engine: gin.New()}
 	s.engine.HandleMethodNotAllowed = true
 	s.engine.RedirectTrailingSlash = false
 	proxies := make([]string, 0, len(cfg.TrustedProxies))
