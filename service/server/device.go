@@ -59,7 +59,9 @@ func seconds(d time.Duration) int64 { return int64(d / time.Second) }
 // itself is told as slow_down too.
 func (s *Server) deviceToken(c *gin.Context) error {
 	var in api.DeviceTokenRequest
-	err := bindOAuth(c, &in, func(f map[string]string) { in.ClientID, in.GrantType, in.DeviceCode = f["client_id"], f["grant_type"], f["device_code"] })
+	err := bindOAuth(c, &in, func(f map[string]string) {
+		in.ClientID, in.GrantType, in.DeviceCode = f["client_id"], f["grant_type"], f["device_code"]
+	})
 	switch {
 	case err != nil:
 		return err
