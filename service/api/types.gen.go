@@ -76,6 +76,24 @@ type AccountPage struct {
 	NextCursor string `json:"next_cursor,omitempty,omitzero"`
 }
 
+// Activated The license token of a machine. It is a secret.
+type Activated struct {
+	ExpiresAt time.Time `json:"expires_at"`
+
+	// Machine Id of the machine in the audit log.
+	Machine string `json:"machine"`
+	Token   string `json:"token"`
+}
+
+// Activation defines model for Activation.
+type Activation struct {
+	// Label A name for people.
+	Label string `json:"label,omitempty,omitzero"`
+
+	// MachineID 1 to 128 letters, digits, - or _.
+	MachineID string `json:"machine_id"`
+}
+
 // AdminToken An admin token without its text.
 type AdminToken struct {
 	// AdminToken Its text; only in the answer that makes it.
@@ -138,6 +156,23 @@ type AuditVerdict struct {
 	Whole bool  `json:"whole"`
 }
 
+// AuthorizationServer Where the OAuth endpoints are (RFC 8414, 2).
+type AuthorizationServer struct {
+	DeviceAuthorizationEndpoint       string   `json:"device_authorization_endpoint"`
+	GrantTypesSupported               []string `json:"grant_types_supported"`
+	IntrospectionEndpoint             string   `json:"introspection_endpoint"`
+	Issuer                            string   `json:"issuer"`
+	ResponseTypesSupported            []string `json:"response_types_supported"`
+	RevocationEndpoint                string   `json:"revocation_endpoint"`
+	TokenEndpoint                     string   `json:"token_endpoint"`
+	TokenEndpointAuthMethodsSupported []string `json:"token_endpoint_auth_methods_supported"`
+}
+
+// CLIVersion defines model for CLIVersion.
+type CLIVersion struct {
+	CurrentVersion string `json:"current_version"`
+}
+
 // CappedBy Why the token lives shorter than the service would have let it: `valid_until`, its license ends. Missing when nothing cut
 // it short.
 type CappedBy string
@@ -151,6 +186,50 @@ type Clause struct {
 	Name    string `json:"name"`
 	Outcome string `json:"outcome"`
 	Want    string `json:"want"`
+}
+
+// Counted defines model for Counted.
+type Counted struct {
+	Status string `json:"status"`
+}
+
+// Deactivated defines model for Deactivated.
+type Deactivated struct {
+	Status string `json:"status"`
+}
+
+// DeviceCode The codes of a device login (RFC 8628, 3.2).
+type DeviceCode struct {
+	// DeviceCode A secret of the program that asks.
+	DeviceCode string `json:"device_code"`
+
+	// ExpiresIn Seconds.
+	ExpiresIn int64 `json:"expires_in"`
+
+	// Interval Seconds between two polls.
+	Interval int64 `json:"interval"`
+
+	// UserCode What the person types.
+	UserCode        string `json:"user_code"`
+	VerificationURI string `json:"verification_uri"`
+
+	// VerificationURIComplete With the user code in it.
+	VerificationURIComplete string `json:"verification_uri_complete"`
+}
+
+// DeviceCodeRequest defines model for DeviceCodeRequest.
+type DeviceCodeRequest struct {
+	ClientID string `json:"client_id"`
+
+	// Scope Ignored.
+	Scope string `json:"scope,omitempty,omitzero"`
+}
+
+// DeviceTokenRequest defines model for DeviceTokenRequest.
+type DeviceTokenRequest struct {
+	ClientID   string `json:"client_id"`
+	DeviceCode string `json:"device_code"`
+	GrantType  string `json:"grant_type"`
 }
 
 // Error The body of every error but 401.
@@ -177,7 +256,7 @@ type Error struct {
 	// | `unavailable` | 503 | the service cannot answer now | try again later |
 	Code Code `json:"code"`
 
-	// Error The status text.
+	// Error The status text; on the routes that only the pageflare CLI calls, the message.
 	Error string `json:"error"`
 
 	// Message What went wrong and what to do, for people.
@@ -252,6 +331,15 @@ type KeyPage struct {
 	NextCursor string `json:"next_cursor,omitempty,omitzero"`
 }
 
+// LoginToken The end of a device login. It is a secret.
+type LoginToken struct {
+	AccessToken string `json:"access_token"`
+
+	// ExpiresIn Seconds.
+	ExpiresIn int64  `json:"expires_in"`
+	TokenType string `json:"token_type"`
+}
+
 // NewAPIToken defines model for NewAPIToken.
 type NewAPIToken struct {
 	// Name What it is for.
@@ -309,6 +397,19 @@ type NewPolicy struct {
 type NewToken struct {
 	// TTL Its life, such as 72h; missing: the usual one.
 	TTL string `json:"ttl,omitempty,omitzero"`
+}
+
+// OAuthError A refusal as OAuth has it (RFC 6749, 5.2).
+type OAuthError struct {
+	Error            string `json:"error"`
+	ErrorDescription string `json:"error_description,omitempty,omitzero"`
+}
+
+// PageForm The form of a page. `form` is a token that the page has for it.
+type PageForm struct {
+	Form     string `json:"form,omitempty,omitzero"`
+	Link     string `json:"link,omitempty,omitzero"`
+	UserCode string `json:"user_code,omitempty,omitzero"`
 }
 
 // Policy Which jobs of GitHub Actions get license tokens of an account.
@@ -392,6 +493,12 @@ type RevokedAdminToken struct {
 	Status string `json:"status"`
 }
 
+// SignInLink A link by which a person signs in, once. It is a secret.
+type SignInLink struct {
+	ExpiresAt string `json:"expires_at"`
+	URL       string `json:"url"`
+}
+
 // SigningKey A signing key without its secret.
 type SigningKey struct {
 	CreatedAt  string `json:"created_at"`
@@ -400,6 +507,9 @@ type SigningKey struct {
 	SignsFrom  string `json:"signs_from"`
 	State      string `json:"state"`
 }
+
+// Telemetry Whatever the CLI sends.
+type Telemetry = map[string]interface{}
 
 // TokenForm A token to introspect or to revoke (RFC 7662, 2.1; RFC 7009, 2.1).
 type TokenForm struct {
@@ -443,6 +553,14 @@ type Unauthorized struct {
 	Error string `json:"error"`
 }
 
+// ValidCI defines model for ValidCI.
+type ValidCI struct {
+	ExpiresAt time.Time `json:"expires_at"`
+	Features  []string  `json:"features"`
+	Tier      string    `json:"tier"`
+	Valid     bool      `json:"valid"`
+}
+
 // Cursor defines model for cursor.
 type Cursor = string
 
@@ -461,6 +579,12 @@ type Kid = string
 // Limit defines model for limit.
 type Limit = int
 
+// Link defines model for link.
+type Link = string
+
+// MachineID defines model for machine_id.
+type MachineID = string
+
 // Noted defines model for noted.
 type Noted = string
 
@@ -470,6 +594,9 @@ type OfAccount = string
 // OfAction defines model for of_action.
 type OfAction = string
 
+// UserCode defines model for user_code.
+type UserCode = string
+
 // WithTokens defines model for with_tokens.
 type WithTokens = bool
 
@@ -478,6 +605,30 @@ type BadRequest = Error
 
 // BodyTooLarge The body of every error but 401.
 type BodyTooLarge = Error
+
+// CLIBadRequest The body of every error but 401.
+type CLIBadRequest = Error
+
+// CLIForbidden The body of every error but 401.
+type CLIForbidden = Error
+
+// CLIInternal The body of every error but 401.
+type CLIInternal = Error
+
+// CLIMediaType The body of every error but 401.
+type CLIMediaType = Error
+
+// CLINotThere The body of every error but 401.
+type CLINotThere = Error
+
+// CLIRateLimited The body of every error but 401.
+type CLIRateLimited = Error
+
+// CLITooLarge The body of every error but 401.
+type CLITooLarge = Error
+
+// CLIUnavailable The body of every error but 401.
+type CLIUnavailable = Error
 
 // Conflict The body of every error but 401.
 type Conflict = Error
@@ -493,6 +644,15 @@ type Issued = IssuedToken
 
 // NotThere The body of every error but 401.
 type NotThere = Error
+
+// OAuthInternal A refusal as OAuth has it (RFC 6749, 5.2).
+type OAuthInternal = OAuthError
+
+// OAuthRefused A refusal as OAuth has it (RFC 6749, 5.2).
+type OAuthRefused = OAuthError
+
+// OAuthUnavailable A refusal as OAuth has it (RFC 6749, 5.2).
+type OAuthUnavailable = OAuthError
 
 // RateLimited The body of every error but 401.
 type RateLimited = Error
@@ -569,6 +729,21 @@ type ListPoliciesParams struct {
 	Account OfAccount `form:"account,omitempty" json:"account,omitempty,omitzero"`
 }
 
+// DeviceFormParams defines parameters for DeviceForm.
+type DeviceFormParams struct {
+	// UserCode A user code, such as WDJB-MJHT.
+	UserCode UserCode `form:"user_code,omitempty" json:"user_code,omitempty,omitzero"`
+}
+
+// SignInFormParams defines parameters for SignInForm.
+type SignInFormParams struct {
+	// Link Secret of a sign-in link.
+	Link Link `form:"link,omitempty" json:"link,omitempty,omitzero"`
+
+	// UserCode A user code, such as WDJB-MJHT.
+	UserCode UserCode `form:"user_code,omitempty" json:"user_code,omitempty,omitzero"`
+}
+
 // CreateAccountJSONRequestBody defines body for CreateAccount for application/json ContentType.
 type CreateAccountJSONRequestBody = NewAccount
 
@@ -593,8 +768,41 @@ type ExplainPoliciesJSONRequestBody = IdentityToExplain
 // RevokeTokenJSONRequestBody defines body for RevokeToken for application/json ContentType.
 type RevokeTokenJSONRequestBody = TokenToRevoke
 
+// BeginDeviceLoginJSONRequestBody defines body for BeginDeviceLogin for application/json ContentType.
+type BeginDeviceLoginJSONRequestBody = DeviceCodeRequest
+
+// BeginDeviceLoginFormdataRequestBody defines body for BeginDeviceLogin for application/x-www-form-urlencoded ContentType.
+type BeginDeviceLoginFormdataRequestBody = DeviceCodeRequest
+
+// PollDeviceLoginJSONRequestBody defines body for PollDeviceLogin for application/json ContentType.
+type PollDeviceLoginJSONRequestBody = DeviceTokenRequest
+
+// PollDeviceLoginFormdataRequestBody defines body for PollDeviceLogin for application/x-www-form-urlencoded ContentType.
+type PollDeviceLoginFormdataRequestBody = DeviceTokenRequest
+
+// ReportTelemetryJSONRequestBody defines body for ReportTelemetry for application/json ContentType.
+type ReportTelemetryJSONRequestBody = Telemetry
+
+// ActivateJSONRequestBody defines body for Activate for application/json ContentType.
+type ActivateJSONRequestBody = Activation
+
 // IntrospectFormdataRequestBody defines body for Introspect for application/x-www-form-urlencoded ContentType.
 type IntrospectFormdataRequestBody = TokenForm
 
 // RevokeFormdataRequestBody defines body for Revoke for application/x-www-form-urlencoded ContentType.
 type RevokeFormdataRequestBody = TokenForm
+
+// DeviceConfirmFormdataRequestBody defines body for DeviceConfirm for application/x-www-form-urlencoded ContentType.
+type DeviceConfirmFormdataRequestBody = PageForm
+
+// DeviceApproveFormdataRequestBody defines body for DeviceApprove for application/x-www-form-urlencoded ContentType.
+type DeviceApproveFormdataRequestBody = PageForm
+
+// DeviceDenyFormdataRequestBody defines body for DeviceDeny for application/x-www-form-urlencoded ContentType.
+type DeviceDenyFormdataRequestBody = PageForm
+
+// SignInFormdataRequestBody defines body for SignIn for application/x-www-form-urlencoded ContentType.
+type SignInFormdataRequestBody = PageForm
+
+// SignOutFormdataRequestBody defines body for SignOut for application/x-www-form-urlencoded ContentType.
+type SignOutFormdataRequestBody = PageForm

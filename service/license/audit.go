@@ -19,7 +19,7 @@ type ActorKind string
 // The kinds of actors.
 const (
 	ActorUnknown ActorKind = "unknown"
-	ActorAccount ActorKind = "account"      // an API token or a license token of an account
+	ActorAccount ActorKind = "account"      // a token of an account, or a person who is signed in to it
 	ActorAdmin   ActorKind = "admin"        // an admin token
 	ActorCommand ActorKind = "command-line" // somebody who can open the database
 	ActorJob     ActorKind = "github-job"   // a job of GitHub Actions, by its identity
@@ -77,6 +77,18 @@ const (
 
 	KeyAdded   Action = "key.add"
 	KeyRetired Action = "key.retire"
+
+	SignInLinkCreated Action = "sign-in-link.create"
+	SignedIn          Action = "session.begin"
+	SignedOut         Action = "session.end"
+
+	DeviceWasApproved Action = "device.approve"
+	DeviceWasDenied   Action = "device.deny"
+	DeviceLoggedIn    Action = "device.login"
+	LoginRevoked      Action = "device.revoke"
+
+	MachineActivated   Action = "machine.activate"
+	MachineDeactivated Action = "machine.deactivate"
 )
 
 // Act is one line of the audit log: who did what, on what, from where. It holds ids and hashes, never a secret and never an address of a

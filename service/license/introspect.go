@@ -30,7 +30,7 @@ func (s *Service) Introspect(ctx context.Context, by Caller, text string) (Intro
 	if err != nil {
 		return Introspection{}, err
 	}
-	if c.Admin != nil || !by.reaches(c.Account.ID) || s.mayUse(c, s.time()) != nil {
+	if c.Admin != nil || c.Login != "" || !by.reaches(c.Account.ID) || s.mayUse(c, s.time()) != nil {
 		return Introspection{}, nil
 	}
 	i := Introspection{Active: true, Account: c.Account, ID: c.Key()}
@@ -45,9 +45,12 @@ func (s *Service) Introspect(ctx context.Context, by Caller, text string) (Intro
 // reaches says whether what belongs to an account is any of the caller's business.
 func (c Caller) reaches(account string) bool { return c.Admin != nil || c.Account.ID == account }
 
-// Revoke ends a token by its text (RFC 7009): an API token, or a license token with its whole family, for whoever holds one can make others
+// Revoke ends a token by its text (RFC 7009): an API token, a login token, or a license token with its whole family, for whoever holds one can make others
 // of it. A token that is no good already is no error. ErrScope: it belongs to another account.
 func (s *Service) Revoke(ctx context.Context, by Caller, text string) error {
+	if IsLoginToken(text) {
+		return s.revokeLogin(ctx, by, text)
+	}
 	if IsAPIToken(text) {
 		t, _, err := s.store.APIToken(ctx, hashOpaque(text))
 		if errors.Is(err, ErrNotFound) {

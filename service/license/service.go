@@ -31,6 +31,7 @@ type Service struct {
 	keys      *keyring
 	deriveKey []byte // names refreshed tokens, see deriveTokenID
 	auditKey  []byte // chains the audit log, see Act.Link
+	codeKey   []byte // hashes user codes, see userHash
 }
 
 // New returns a Service on a store. On a store without a signing key it makes the first one. ErrWrongMasterKey: the keys in the store were
@@ -47,7 +48,11 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 	if cfg.IdentityTokenTTL == 0 {
 		cfg.IdentityTokenTTL = time.Hour
 	}
-	s := &Service{cfg: cfg, store: cfg.Store, deriveKey: derive, auditKey: audit}
+	codes, err := hkdf.Key(sha256.New, cfg.MasterKey.bytes(), nil, "pageflare/ci user codes", 32)
+	if err != nil {
+		return nil, fmt.Errorf("derive the key of user codes: %w", err)
+	}
+	s := &Service{cfg: cfg, store: cfg.Store, deriveKey: derive, auditKey: audit, codeKey: codes}
 	s.keys = &keyring{store: cfg.Store, master: cfg.MasterKey, now: s.time}
 	if _, err := s.keys.set(ctx); errors.Is(err, errNoKeys) {
 		if _, err := s.addKey(WithActor(ctx, Actor{Kind: ActorService}), s.time()); err != nil {
@@ -64,11 +69,14 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 // time is now in the resolution that is stored.
 func (s *Service) time() time.Time { return s.cfg.Now().UTC().Truncate(time.Millisecond) }
 
-// Caller is who showed a good credential: an account, by an API token or a license token; or those who run the service, by an admin token.
+// Caller is who showed a good credential: an account, by a token or by the session of somebody who is signed in; or those who run the service,
+// by an admin token.
 type Caller struct {
 	Account  Account      // empty for an admin token
 	Token    token.Claims // of a license token; else its ID is empty
 	APIToken string       // id of the API token; else empty
+	Login    string       // id of the device login whose login token it is; else empty
+	Session  *Session     // of a person in a browser; else nil
 	Admin    *AdminToken  // the admin token; else nil
 	revoked  bool
 }
@@ -88,6 +96,10 @@ func (c Caller) Key() string {
 		return c.Admin.ID
 	case c.APIToken != "":
 		return c.APIToken
+	case c.Login != "":
+		return c.Login
+	case c.Session != nil:
+		return c.Session.ID
 	}
 	return c.Token.ID
 }
@@ -109,6 +121,8 @@ func (s *Service) Authenticate(ctx context.Context, bearer string) (Caller, erro
 		return s.authenticateAPIToken(ctx, bearer)
 	case IsAdminToken(bearer):
 		return s.authenticateAdmin(ctx, bearer)
+	case IsLoginToken(bearer):
+		return s.authenticateLogin(ctx, bearer)
 	}
 	set, err := s.keys.set(ctx)
 	if err != nil {
@@ -161,7 +175,7 @@ func (s *Service) Issue(ctx context.Context, c Caller) (Issued, error) {
 	if left := c.Token.ExpiresAt.Sub(now.Truncate(time.Second)); TokenID(c.Token.ID).ByIdentity() && left < ttl {
 		ttl = left
 	}
-	return s.issue(ctx, c.Account, TokenRecord{Parent: TokenID(c.Token.ID), IssuedBy: c.APIToken, Recorded: now}, ttl)
+	return s.issue(ctx, c.Account, TokenRecord{Parent: TokenID(c.Token.ID), IssuedBy: c.APIToken + c.Login, Recorded: now}, ttl)
 }
 
 // IssueFor makes a new token for an account, with a life of its own choice (0: the usual one). It is for those who run the service.
@@ -200,10 +214,10 @@ func (s *Service) issue(ctx context.Context, a Account, r TokenRecord, ttl time.
 
 // Refresh makes the token that follows the caller's license token, which stays valid to its own end. Within one Window the same token
 // in gives the same token out, on every replica: its content and its id are derived, nothing is looked up or locked. An account that
-// was changed in between gets a token that says the new. Refusals: as for Issue, and ErrUnauthenticated for an API token.
+// was changed in between gets a token that says the new. Refusals: as for Issue, and ErrUnauthenticated for any other token.
 func (s *Service) Refresh(ctx context.Context, c Caller) (Issued, error) {
-	if c.APIToken != "" {
-		return Issued{}, fmt.Errorf("%w: an API token cannot be refreshed", ErrUnauthenticated)
+	if c.Token.ID == "" {
+		return Issued{}, fmt.Errorf("%w: only a license token can be refreshed", ErrUnauthenticated)
 	}
 	now := s.time()
 	if err := s.mayUse(c, now); err != nil {

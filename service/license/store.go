@@ -73,6 +73,34 @@ type Store interface {
 	// RevokeAdminToken ends an admin token at the time of the act; one that has ended keeps its first time. ErrNotFound.
 	RevokeAdminToken(ctx context.Context, id string, act Act) error
 
+	// AddDeviceLogin stores a new device login, and lets go of some that ended long ago. ErrConflict: one has that user code.
+	AddDeviceLogin(ctx context.Context, d DeviceLogin) error
+	// DeviceLogin returns the one with that hash of its device code or its user code. ErrNotFound.
+	DeviceLogin(ctx context.Context, hash string) (DeviceLogin, error)
+	// ChangeDeviceLogin loads the device login with that hash of either code, lets change alter it, and stores it with the acts that change
+	// returns. An error of change is returned and nothing is stored. ErrNotFound. ErrConflict: it was changed at the same time.
+	ChangeDeviceLogin(ctx context.Context, hash string, change func(*DeviceLogin) ([]Act, error)) (DeviceLogin, error)
+	// LoginToken returns the device login with that hash of its login token, and the account. ErrNotFound.
+	LoginToken(ctx context.Context, hash string) (DeviceLogin, Account, error)
+
+	// AddMachine stores a machine.
+	AddMachine(ctx context.Context, m Machine, act Act) error
+	// MachineOf returns the machine that has a family of license tokens. ErrNotFound.
+	MachineOf(ctx context.Context, family string) (Machine, error)
+	// EndMachine ends a machine and revokes its family at the time of the act; one that has ended keeps its first time.
+	EndMachine(ctx context.Context, m Machine, act Act) error
+
+	// AddSignInLink stores a link, and lets go of some that have expired. ErrNotFound: no such account.
+	AddSignInLink(ctx context.Context, l SignInLink, act Act) error
+	// SignInLink returns the link with that hash. ErrNotFound: there is none, or it was used.
+	SignInLink(ctx context.Context, hash string) (SignInLink, error)
+	// BeginSession removes the link with that hash and stores a session, and lets go of some that have expired. ErrNotFound: no such link.
+	BeginSession(ctx context.Context, link string, n Session, act Act) error
+	// Session returns the session with that hash, and its account. ErrNotFound.
+	Session(ctx context.Context, hash string) (Session, Account, error)
+	// EndSession removes a session. Removing it twice is no error.
+	EndSession(ctx context.Context, id string, act Act) error
+
 	// AuditHead returns where the audit log ends.
 	AuditHead(ctx context.Context) (AuditHead, error)
 	// AuditAfter returns up to limit lines of the audit log that come after the given number, oldest first.

@@ -31,7 +31,12 @@ func unfit(format string, args ...any) error { return &unfitError{fmt.Sprintf(fo
 
 // bindJSON reads the body, one JSON object in UTF-8, into v. Refused: another content type or charset, no object, members that are unknown,
 // doubled or written in another case, wrong types, deep nesting, anything behind the object.
-func bindJSON(c *gin.Context, v any) error {
+func bindJSON(c *gin.Context, v any) error { return bindObject(c, v, json.RejectUnknownMembers(true)) }
+
+// bindLoose is bindJSON for programs that we do not write: members that are not known are ignored, for the next version may send them.
+func bindLoose(c *gin.Context, v any) error { return bindObject(c, v) }
+
+func bindObject(c *gin.Context, v any, how ...json.Options) error {
 	if err := wantType(c, "application/json"); err != nil {
 		return err
 	}
@@ -42,7 +47,7 @@ func bindJSON(c *gin.Context, v any) error {
 	if err := checkDepth(body); err != nil {
 		return err
 	}
-	if err := json.Unmarshal(body, v, json.RejectUnknownMembers(true)); err != nil {
+	if err := json.Unmarshal(body, v, how...); err != nil {
 		return unfit("%s", jsonFault(err))
 	}
 	return nil

@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/gin-gonic/gin"
 
@@ -38,6 +40,10 @@ var refusals = []refusal{
 	{errIssuer, http.StatusServiceUnavailable, api.CodeUnavailable},
 	{errNoRoute, http.StatusNotFound, api.CodeNotFound},
 	{errNoMethod, http.StatusMethodNotAllowed, api.CodeMethodNotAllowed},
+	{errForeignForm, http.StatusForbidden, api.CodeInvalidRequest},
+	{errStaleForm, http.StatusForbidden, api.CodeInvalidRequest},
+	{errUsedLink, http.StatusForbidden, api.CodeInvalidRequest},
+	{license.ErrUnknownCode, http.StatusNotFound, api.CodeNotFound},
 	{errTooLarge, http.StatusRequestEntityTooLarge, api.CodeRequestTooLarge},
 	{license.ErrUnavailable, http.StatusServiceUnavailable, api.CodeUnavailable},
 	{errNotReady, http.StatusServiceUnavailable, api.CodeUnavailable},
@@ -64,6 +70,9 @@ func personal(err error) *refusal {
 // fail answers with an error. It is the one place where errors become answers.
 func (s *Server) fail(c *gin.Context, err error) {
 	_ = c.Error(err) // for the access log
+	if toneOf(c) == toneOAuth && failOAuth(c, err) {
+		return
+	}
 	if errors.Is(err, license.ErrUnauthenticated) {
 		c.Header("WWW-Authenticate", "Bearer")
 		c.JSON(http.StatusUnauthorized, api.Unauthorized{Error: http.StatusText(http.StatusUnauthorized)})
@@ -72,37 +81,70 @@ func (s *Server) fail(c *gin.Context, err error) {
 	var over *limited
 	if errors.As(err, &over) {
 		c.Header("Retry-After", strconv.Itoa(over.seconds()))
-		refuse(c, http.StatusTooManyRequests, api.CodeRateLimited, over.Error())
+		s.refuse(c, http.StatusTooManyRequests, api.CodeRateLimited, over.Error())
 		return
 	}
 	var bad *unfitError
 	if errors.As(err, &bad) {
-		refuse(c, http.StatusBadRequest, api.CodeInvalidRequest, bad.Error())
+		s.refuse(c, http.StatusBadRequest, api.CodeInvalidRequest, bad.Error())
 		return
 	}
 	var kind *errType
 	if errors.As(err, &kind) {
-		refuse(c, http.StatusUnsupportedMediaType, api.CodeUnsupportedMediaType, kind.Error())
+		s.refuse(c, http.StatusUnsupportedMediaType, api.CodeUnsupportedMediaType, kind.Error())
 		return
 	}
 	if p := personal(err); p != nil {
-		refuse(c, p.status, p.code, err.Error())
+		s.refuse(c, p.status, p.code, err.Error())
 		return
 	}
 	for _, r := range refusals {
 		if errors.Is(err, r.err) {
-			refuse(c, r.status, r.code, r.err.Error())
+			s.refuse(c, r.status, r.code, r.err.Error())
 			return
 		}
 	}
 	if c.Request.Context().Err() != nil {
-		refuse(c, http.StatusServiceUnavailable, api.CodeUnavailable, "the request was given up: try again")
+		s.refuse(c, http.StatusServiceUnavailable, api.CodeUnavailable, "the request was given up: try again")
 		return
 	}
 	s.log.Error("internal error", "request_id", requestID(c), "route", c.FullPath(), "err", err)
-	refuse(c, http.StatusInternalServerError, api.CodeInternal, "the service met a fault of its own: try again later, and report request "+requestID(c))
+	s.refuse(c, http.StatusInternalServerError, api.CodeInternal, "the service met a fault of its own: try again later, and report request "+requestID(c))
 }
 
-func refuse(c *gin.Context, status int, code api.Code, message string) {
-	c.JSON(status, api.Error{Error: http.StatusText(status), Code: code, Message: message})
+// refuse answers in the tone of the route.
+func (s *Server) refuse(c *gin.Context, status int, code api.Code, message string) {
+	switch toneOf(c) {
+	case toneOAuth:
+		c.JSON(status, api.OAuthError{Error: "server_error", ErrorDescription: message})
+	case toneCLI:
+		c.JSON(status, api.Error{Error: message, Code: code, Message: message})
+	case tonePage:
+		s.message(c, status, http.StatusText(status), message)
+	default:
+		c.JSON(status, api.Error{Error: http.StatusText(status), Code: code, Message: message})
+	}
+}
+
+// tone is whom an error is told to.
+type tone int
+
+const (
+	toneAPI   tone = iota
+	toneOAuth      // RFC 8628: `error` is a code
+	toneCLI        // the pageflare CLI, which shows `error` to people
+	tonePage       // a person in a browser
+)
+
+func toneOf(c *gin.Context) tone {
+	switch path := c.FullPath(); {
+	case strings.HasPrefix(path, "/_api/auth/device/"):
+		return toneOAuth
+	case slices.Contains([]string{"/_api/license/activate", "/_api/license/machine/:machine_id", "/_api/license/validate-ci"}, path),
+		strings.HasPrefix(path, "/_api/cli/"):
+		return toneCLI
+	case slices.Contains([]string{"/device", "/device/approve", "/device/deny", "/sign-in", "/sign-out"}, path):
+		return tonePage
+	}
+	return toneAPI
 }

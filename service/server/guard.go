@@ -18,13 +18,17 @@ type Guard struct {
 	who         string // for people
 	credentials []credential
 	scope       license.Scope // of an admin token
+	session     bool          // of a person who is signed in, in a browser
 }
 
 // String is who may call, as the documents say it.
 func (g Guard) String() string { return g.who }
 
 // Open tells a route that anyone may call.
-func (g Guard) Open() bool { return len(g.credentials) == 0 }
+func (g Guard) Open() bool { return len(g.credentials) == 0 && !g.session }
+
+// SignIn tells a route that asks for a person who is signed in; others are sent to the sign-in page.
+func (g Guard) SignIn() bool { return g.session }
 
 // credential is a kind of token.
 type credential int
@@ -34,6 +38,7 @@ const (
 	licenseToken
 	adminToken
 	identityToken
+	loginToken
 )
 
 // credentialOf tells what kind of token a text is, good or not.
@@ -43,6 +48,8 @@ func credentialOf(token string) credential {
 		return apiToken
 	case license.IsAdminToken(token):
 		return adminToken
+	case license.IsLoginToken(token):
+		return loginToken
 	case oidc.LooksLikeIdentity(token):
 		return identityToken
 	}
@@ -52,9 +59,13 @@ func credentialOf(token string) credential {
 var (
 	// Open lets anyone in.
 	Open = Guard{who: "anyone"}
-	// TokenOrIdentity asks for an API token, a license token, or the identity token of a job of GitHub Actions.
-	TokenOrIdentity = Guard{who: "API token, license token, or identity token of a job under a trust policy",
-		credentials: []credential{apiToken, licenseToken, identityToken}}
+	// TokenOrIdentity asks for an API token, a license token, a login token, or the identity token of a job of GitHub Actions.
+	TokenOrIdentity = Guard{who: "API token, license token, login token, or identity token of a job under a trust policy",
+		credentials: []credential{apiToken, licenseToken, loginToken, identityToken}}
+	// LoginToken asks for the token that a device login ends with.
+	LoginToken = Guard{who: "login token", credentials: []credential{loginToken}}
+	// SignedIn asks for a person who is signed in, in a browser.
+	SignedIn = Guard{who: "a person who is signed in", session: true}
 	// LicenseToken asks for a license token.
 	LicenseToken = Guard{who: "license token", credentials: []credential{licenseToken}}
 )
@@ -76,6 +87,9 @@ const callerKey = "caller"
 func (s *Server) guard(g Guard) gin.HandlerFunc {
 	if g.Open() {
 		return func(*gin.Context) {}
+	}
+	if g.session {
+		return s.wantSession
 	}
 	return func(c *gin.Context) {
 		err := s.admit(c, g)
@@ -103,8 +117,7 @@ func (s *Server) admit(c *gin.Context, g Guard) error {
 	if err != nil {
 		return err
 	}
-	c.Set(callerKey, caller)
-	actAs(c, caller.Actor())
+	letIn(c, caller)
 	if err := s.limits.take(c.Request.Context(), caller); err != nil {
 		return err
 	}
@@ -118,6 +131,12 @@ func (s *Server) admit(c *gin.Context, g Guard) error {
 func actAs(c *gin.Context, who license.Actor) {
 	who.Address, who.RequestID = c.ClientIP(), requestID(c)
 	c.Request = c.Request.WithContext(license.WithActor(c.Request.Context(), who))
+}
+
+// letIn notes who calls, for the handler, the access log and the audit log.
+func letIn(c *gin.Context, who license.Caller) {
+	c.Set(callerKey, who)
+	actAs(c, who.Actor())
 }
 
 // caller is who the guard let in.

@@ -23,7 +23,16 @@ const DefaultBadCredentials = 60
 type limits struct {
 	tiers     map[license.Tier]*throttled.GCRARateLimiterCtx // by token
 	addresses *throttled.GCRARateLimiterCtx                  // of bad credentials
+	logins    *throttled.GCRARateLimiterCtx                  // device logins, by address
+	codes     *throttled.GCRARateLimiterCtx                  // user codes that were typed, by session and by address
 }
+
+// The limits against strangers who begin logins and against those who guess user codes. A person needs one of each; behind one address there may
+// be an office or the runners of a company.
+const (
+	loginsPerMinute = 30
+	codesPerMinute  = 10
+)
 
 func newLimits(perMinute map[license.Tier]int, bad int, now func() time.Time) (limits, error) {
 	out := limits{tiers: map[license.Tier]*throttled.GCRARateLimiterCtx{}}
@@ -35,6 +44,12 @@ func newLimits(perMinute map[license.Tier]int, bad int, now func() time.Time) (l
 	}
 	if out.addresses, err = newLimiter(bad, now); err != nil {
 		return limits{}, fmt.Errorf("rate limit of addresses: %w", err)
+	}
+	if out.logins, err = newLimiter(loginsPerMinute, now); err != nil {
+		return limits{}, fmt.Errorf("rate limit of logins: %w", err)
+	}
+	if out.codes, err = newLimiter(codesPerMinute, now); err != nil {
+		return limits{}, fmt.Errorf("rate limit of user codes: %w", err)
 	}
 	return out, nil
 }
@@ -73,6 +88,19 @@ func (l limits) takeJob(ctx context.Context, tier license.Tier, repository strin
 // takeAddress counts one request without a good credential.
 func (l limits) takeAddress(ctx context.Context, ip string) error {
 	return count(ctx, l.addresses, network(ip), "without a good token from this address")
+}
+
+// takeLogin counts one device login that was begun.
+func (l limits) takeLogin(ctx context.Context, ip string) error {
+	return count(ctx, l.logins, network(ip), "for a login from this address")
+}
+
+// takeCode counts one user code that was typed, right or wrong: an answer to a right one alone would be worth guessing for.
+func (l limits) takeCode(ctx context.Context, session, ip string) error {
+	if err := count(ctx, l.codes, session, "with a code"); err != nil {
+		return err
+	}
+	return count(ctx, l.codes, network(ip), "with a code from this address")
 }
 
 // network is what an address is counted by: itself, or for IPv6 its /64, of which one customer has all.

@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -39,6 +40,8 @@ type Server struct {
 	identities *oidc.Verifier
 	repository Resolver
 	limits     limits
+	pages      *pages
+	reports    atomic.Int64 // telemetry
 	now        func() time.Time
 	log        *slog.Logger
 	engine     *gin.Engine
@@ -51,7 +54,7 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{license: cfg.License, identities: cfg.Identities, repository: cfg.Repository, limits: limits, now: cfg.Now, log: cfg.Log, engine: gin.New()}
+	s := &Server{license: cfg.License, identities: cfg.Identities, repository: cfg.Repository, limits: limits, pages: newPages(), now: cfg.Now, log: cfg.Log, engine: gin.New()}
 	s.engine.HandleMethodNotAllowed = true
 	s.engine.RedirectTrailingSlash = false
 	proxies := make([]string, 0, len(cfg.TrustedProxies))

@@ -30,6 +30,7 @@ type Options struct {
 	TrustedProxies []netip.Prefix
 	Issuers        []string // of identities; none when nil
 	Repository     server.Resolver
+	PublicURL      string    // the origin when empty
 	Log            io.Writer // JSON lines; discarded when nil
 }
 
@@ -59,12 +60,15 @@ func Start(t testing.TB, o Options) *Service {
 	l, err := lc.Listen(context.Background(), "tcp", "127.0.0.1:0")
 	must(t, err)
 	s := &Service{Origin: "http://" + l.Addr().String(), URL: "http://" + l.Addr().String() + "/_api"}
+	if o.PublicURL == "" {
+		o.PublicURL = s.Origin
+	}
 	s.Store, err = store.Open(context.Background(), "sqlite:"+filepath.Join(t.TempDir(), "license.db"))
 	must(t, err)
 	master, err := license.NewMasterKey(rand.Reader)
 	must(t, err)
 	s.Service, err = license.New(context.Background(), license.Config{
-		Store: s.Store, MasterKey: master, Issuer: s.Origin, TokenTTL: o.TokenTTL, Now: o.Now, Rand: rand.Reader,
+		Store: s.Store, MasterKey: master, Issuer: o.PublicURL, TokenTTL: o.TokenTTL, Now: o.Now, Rand: rand.Reader,
 	})
 	must(t, err)
 	identities, err := oidc.New(oidc.Config{

@@ -1,0 +1,327 @@
+package license
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+)
+
+// The device login (RFC 8628): a program gets two codes, shows the short one to a person, and asks with the long one until that person, signed
+// in elsewhere, has approved or denied. Then it gets a login token, once.
+
+// DeviceClient is a program that may begin a device login.
+type DeviceClient struct {
+	ID   string
+	Name string // what the person who approves reads
+}
+
+// DeviceClients are all programs that may begin a device login. The list is fixed: a name that a stranger could choose would be a lie in waiting.
+func DeviceClients() []DeviceClient {
+	return []DeviceClient{{"cl_pageflare_cli", "the pageflare CLI"}, {"cl_pageflare_action", "pageflare-action on the command line"}}
+}
+
+// Name is what people read of a client.
+func clientName(id string) (string, bool) {
+	for _, c := range DeviceClients() {
+		if c.ID == id {
+			return c.Name, true
+		}
+	}
+	return "", false
+}
+
+// DeviceState is how far a device login has come.
+type DeviceState string
+
+// The states. It goes from waiting to approved or denied, and from approved to used.
+const (
+	DeviceWaiting  DeviceState = "waiting"
+	DeviceApproved DeviceState = "approved"
+	DeviceDenied   DeviceState = "denied"
+	DeviceUsed     DeviceState = "used"
+)
+
+// The times of a device login.
+const (
+	DeviceCodeLife = 15 * time.Minute
+	LoginTokenLife = time.Hour
+	DeviceInterval = 5 * time.Second // between two polls; each that comes sooner makes it as much longer
+
+	pollTolerance = time.Second // a client that keeps to the interval must not be told off for the network's sake
+)
+
+// DeviceLogin is the record of a device login. Its codes and its token are not kept.
+type DeviceLogin struct {
+	ID         string // "dev_" and 16 letters or digits
+	DeviceHash string // SHA-256 of the device code, hexadecimal
+	UserHash   string // keyed hash of the user code, which is too short for a plain one
+	Client     string // id of the program that asks
+	Address    string // where it asked from
+	State      DeviceState
+	AccountID  string // of the person who decided; empty before
+	Interval   time.Duration
+	CreatedAt  time.Time
+	ExpiresAt  time.Time // of the codes
+	PolledAt   time.Time // zero before the first poll
+	TokenHash  string    // SHA-256 of the login token; empty before it is handed out
+	TokenEnds  time.Time // zero before; brought forward when the login token is revoked
+}
+
+// ClientName is what people read of the program that asks.
+func (d DeviceLogin) ClientName() string {
+	name, _ := clientName(d.Client)
+	return name
+}
+
+// The refusals of the device login that are no other error. Their meaning is RFC 8628, 3.5, and RFC 6749, 5.2.
+var (
+	ErrInvalidClient  = errors.New("this client is not known here")
+	ErrInvalidGrant   = errors.New("the device code is not known here, or was used already: begin the login again")
+	ErrPending        = errors.New("nobody has approved the login yet: ask again after the interval")
+	ErrSlowDown       = errors.New("the login was asked for too soon: wait 5 seconds longer from now on")
+	ErrDenied         = errors.New("the login was denied")
+	ErrDeviceExpired  = errors.New("the codes have expired: begin the login again")
+	ErrUnknownCode    = errors.New("this code is not known, was used already, or has expired: compare it with what the program shows, or begin the login again there")
+	errDrawnCodeTaken = errors.New("drew codes that are in use")
+)
+
+// userLetters are what user codes are made of (RFC 8628, 6.1): no vowels, so that no words come out, and nothing that looks like something else.
+const (
+	userLetters    = "BCDFGHJKLMNPQRSTVWXZ"
+	userCodeLength = 8 // 20^8: about 34.5 bits, for a quarter of an hour, with few guesses
+)
+
+const (
+	deviceCodePrefix = "pf_dc_"
+	loginTokenPrefix = "pf_lt_"
+)
+
+// IsLoginToken tells a login token, good or not, from any other text.
+func IsLoginToken(s string) bool { return isOpaque(loginTokenPrefix, s) }
+
+// NormalUserCode reads a user code as people type it: in any case, with spaces, hyphens or dots in it. It returns the code as it is shown, BCDF-GHJK,
+// or "" when that cannot be one.
+func NormalUserCode(typed string) string {
+	var code strings.Builder
+	for _, r := range typed {
+		switch {
+		case r >= 'a' && r <= 'z':
+			r -= 'a' - 'A'
+		case strings.ContainsRune(" \t\u00a0-\u2010\u2011\u2012\u2013\u2014\u2212_.,:/", r):
+			continue
+		}
+		if !strings.ContainsRune(userLetters, r) || code.Len() == userCodeLength {
+			return ""
+		}
+		code.WriteRune(r)
+	}
+	if code.Len() != userCodeLength {
+		return ""
+	}
+	return code.String()[:userCodeLength/2] + "-" + code.String()[userCodeLength/2:]
+}
+
+// userHash is what is kept of a user code in its shown form. Without the key, the few codes that there are could all be tried on a stolen database.
+func (s *Service) userHash(code string) string {
+	mac := hmac.New(sha256.New, s.codeKey)
+	mac.Write([]byte(code))
+	return hex.EncodeToString(mac.Sum(nil))
+}
+
+func drawUserCode(rand io.Reader) (string, error) {
+	code := make([]byte, 0, userCodeLength)
+	for len(code) < userCodeLength {
+		var b [1]byte
+		if _, err := io.ReadFull(rand, b[:]); err != nil {
+			return "", fmt.Errorf("draw a user code: %w", err)
+		}
+		if b[0] < 240 { // 12 * 20: without the rest, which would favour the first letters
+			code = append(code, userLetters[b[0]%20])
+		}
+	}
+	return NormalUserCode(string(code)), nil
+}
+
+// DeviceCodes are what a program gets that begins a device login.
+type DeviceCodes struct {
+	DeviceCode Secret
+	UserCode   Secret // as it is shown: BCDF-GHJK
+	Life       time.Duration
+	Interval   time.Duration
+}
+
+// BeginDevice begins a device login for a program that asks from an address. ErrInvalidClient. It leaves no line in the audit log: anyone may
+// ask, and nobody got anything yet.
+func (s *Service) BeginDevice(ctx context.Context, client, address string) (DeviceCodes, error) {
+	if _, ok := clientName(client); !ok {
+		return DeviceCodes{}, ErrInvalidClient
+	}
+	for range 3 { // two live logins with one user code: once in ten billion, times the logins that wait
+		codes, err := s.beginDevice(ctx, client, address)
+		if !errors.Is(err, ErrConflict) {
+			return codes, err
+		}
+	}
+	return DeviceCodes{}, errDrawnCodeTaken
+}
+
+func (s *Service) beginDevice(ctx context.Context, client, address string) (DeviceCodes, error) {
+	device, err := drawOpaque(deviceCodePrefix, s.cfg.Rand)
+	if err != nil {
+		return DeviceCodes{}, err
+	}
+	user, err := drawUserCode(s.cfg.Rand)
+	if err != nil {
+		return DeviceCodes{}, err
+	}
+	id, err := newID("dev_", s.cfg.Rand)
+	if err != nil {
+		return DeviceCodes{}, err
+	}
+	now := s.time()
+	return DeviceCodes{device, Secret(user), DeviceCodeLife, DeviceInterval}, s.store.AddDeviceLogin(ctx, DeviceLogin{
+		ID: id, DeviceHash: hashOpaque(device.Reveal()), UserHash: s.userHash(user), Client: client, Address: address, State: DeviceWaiting,
+		Interval: DeviceInterval, CreatedAt: now, ExpiresAt: now.Add(DeviceCodeLife),
+	})
+}
+
+// LoginToken is what a program gets at the end of a device login: the right to act for the account for an hour.
+type LoginToken struct {
+	Token Secret
+	Life  time.Duration
+}
+
+// PollDevice answers a program that asks with its device code. The first time after the approval it hands out a login token, and never again,
+// however many ask at once. Refusals: ErrPending, ErrSlowDown, ErrDenied, ErrDeviceExpired, ErrInvalidGrant, ErrInvalidClient.
+func (s *Service) PollDevice(ctx context.Context, client, deviceCode string) (LoginToken, error) {
+	if _, ok := clientName(client); !ok {
+		return LoginToken{}, ErrInvalidClient
+	}
+	token, err := drawOpaque(loginTokenPrefix, s.cfg.Rand)
+	if err != nil {
+		return LoginToken{}, err
+	}
+	var refusal error
+	_, err = s.store.ChangeDeviceLogin(ctx, hashOpaque(deviceCode), func(d *DeviceLogin) ([]Act, error) {
+		now := s.time()
+		if refusal = poll(d, client, now); refusal != nil {
+			return nil, nil
+		}
+		d.State, d.TokenHash, d.TokenEnds = DeviceUsed, hashOpaque(token.Reveal()), now.Add(LoginTokenLife)
+		return []Act{s.act(ctx, DeviceLoggedIn, d.AccountID, d.ID, Details{"client": d.Client})}, nil
+	})
+	switch {
+	case errors.Is(err, ErrNotFound) || errors.Is(err, ErrConflict): // ErrConflict: another poll was quicker
+		return LoginToken{}, ErrInvalidGrant
+	case err != nil:
+		return LoginToken{}, err
+	case refusal != nil:
+		return LoginToken{}, refusal
+	}
+	return LoginToken{token, LoginTokenLife}, nil
+}
+
+// poll is the rule for one poll: what the answer is, and what the record notes of it. nil: the login token is due.
+func poll(d *DeviceLogin, client string, now time.Time) error {
+	switch {
+	case d.Client != client || d.State == DeviceUsed:
+		return ErrInvalidGrant
+	case d.State == DeviceDenied:
+		return ErrDenied
+	case !now.Before(d.ExpiresAt):
+		return ErrDeviceExpired
+	case d.State == DeviceApproved:
+		return nil
+	}
+	tooSoon := !d.PolledAt.IsZero() && now.Sub(d.PolledAt) < d.Interval-pollTolerance
+	d.PolledAt = now
+	if tooSoon {
+		d.Interval += DeviceInterval
+		return ErrSlowDown
+	}
+	return ErrPending
+}
+
+// FindDevice returns the device login that waits under a user code, however it was typed. ErrUnknownCode.
+func (s *Service) FindDevice(ctx context.Context, userCode string) (DeviceLogin, error) {
+	d, err := s.store.DeviceLogin(ctx, s.userHash(NormalUserCode(userCode)))
+	if errors.Is(err, ErrNotFound) || err == nil && !d.waits(s.time()) {
+		return DeviceLogin{}, ErrUnknownCode
+	}
+	return d, err
+}
+
+func (d DeviceLogin) waits(now time.Time) bool {
+	return d.State == DeviceWaiting && now.Before(d.ExpiresAt)
+}
+
+// ApproveDevice gives the program behind a user code a login to the caller's account. Refusals: ErrUnknownCode, ErrExpired, ErrInactive, ErrRevoked.
+func (s *Service) ApproveDevice(ctx context.Context, by Caller, userCode string) (DeviceLogin, error) {
+	if err := MayHoldToken(by.Account, s.time()); err != nil {
+		return DeviceLogin{}, err
+	}
+	return s.decideDevice(ctx, by, userCode, DeviceApproved, DeviceWasApproved)
+}
+
+// DenyDevice refuses the program behind a user code. ErrUnknownCode.
+func (s *Service) DenyDevice(ctx context.Context, by Caller, userCode string) (DeviceLogin, error) {
+	return s.decideDevice(ctx, by, userCode, DeviceDenied, DeviceWasDenied)
+}
+
+func (s *Service) decideDevice(ctx context.Context, by Caller, userCode string, to DeviceState, did Action) (DeviceLogin, error) {
+	d, err := s.store.ChangeDeviceLogin(ctx, s.userHash(NormalUserCode(userCode)), func(d *DeviceLogin) ([]Act, error) {
+		if !d.waits(s.time()) {
+			return nil, ErrUnknownCode
+		}
+		d.State, d.AccountID = to, by.Account.ID
+		return []Act{s.act(ctx, did, d.AccountID, d.ID, Details{"client": d.Client, "address": d.Address})}, nil
+	})
+	if errors.Is(err, ErrNotFound) || errors.Is(err, ErrConflict) {
+		return DeviceLogin{}, ErrUnknownCode
+	}
+	return d, err
+}
+
+func (s *Service) authenticateLogin(ctx context.Context, text string) (Caller, error) {
+	d, account, err := s.store.LoginToken(ctx, hashOpaque(text))
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return Caller{}, fmt.Errorf("%w: unknown login token", ErrUnauthenticated)
+	case err != nil:
+		return Caller{}, err
+	case !s.time().Before(d.TokenEnds):
+		return Caller{}, fmt.Errorf("%w: the login token of %s has ended", ErrUnauthenticated, d.ID)
+	}
+	return Caller{Account: account, Login: d.ID}, nil
+}
+
+// revokeLogin ends a login token (RFC 7009). One that is unknown or has ended is no error.
+func (s *Service) revokeLogin(ctx context.Context, by Caller, text string) error {
+	d, _, err := s.store.LoginToken(ctx, hashOpaque(text))
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if err := by.mayEnd(d.AccountID); err != nil {
+		return err
+	}
+	_, err = s.store.ChangeDeviceLogin(ctx, d.DeviceHash, func(d *DeviceLogin) ([]Act, error) {
+		if now := s.time(); now.Before(d.TokenEnds) {
+			d.TokenEnds = now
+			return []Act{s.act(ctx, LoginRevoked, d.AccountID, d.ID, nil)}, nil
+		}
+		return nil, nil
+	})
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	return err
+}

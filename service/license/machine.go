@@ -1,0 +1,72 @@
+package license
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"time"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Machine is a machine that was activated: it has a license token, and all that descends from it.
+type Machine struct {
+	ID        string // "mac_" and 16 letters or digits
+	AccountID string
+	MachineID string // what it calls itself; the same on two containers of one image, so neither a secret nor unique
+	Label     string // its host name, most likely
+	Family    string // of its license tokens
+	CreatedAt time.Time
+	EndedAt   time.Time // zero while it is active
+}
+
+var machineID = regexp.MustCompile(`^[A-Za-z0-9_-]{1,128}$`)
+
+const maxLabel = 255 // a host name (RFC 1035, 2.3.4)
+
+func checkMachine(id, label string) error {
+	if !machineID.MatchString(id) {
+		return fmt.Errorf("%w: machine_id is not 1 to 128 letters, digits, - or _", ErrInvalid)
+	}
+	if len(label) > maxLabel || !utf8.ValidString(label) {
+		return fmt.Errorf("%w: label is longer than %d bytes", ErrInvalid, maxLabel)
+	}
+	for _, r := range label {
+		if unicode.IsControl(r) {
+			return fmt.Errorf("%w: label has a control character", ErrInvalid)
+		}
+	}
+	return nil
+}
+
+// Activate gives a machine a license token in a family of its own. Refusals: ErrInvalid, and those of Issue.
+func (s *Service) Activate(ctx context.Context, c Caller, id, label string) (Issued, Machine, error) {
+	if err := checkMachine(id, label); err != nil {
+		return Issued{}, Machine{}, err
+	}
+	issued, err := s.Issue(ctx, c)
+	if err != nil {
+		return Issued{}, Machine{}, err
+	}
+	m := Machine{AccountID: c.Account.ID, MachineID: id, Label: label, Family: issued.ID.Family(), CreatedAt: s.time()}
+	if m.ID, err = newID("mac_", s.cfg.Rand); err != nil {
+		return Issued{}, Machine{}, err
+	}
+	return issued, m, s.store.AddMachine(ctx, m, s.act(ctx, MachineActivated, m.AccountID, m.ID, Details{"family": m.Family, "jti": issued.ID}))
+}
+
+// Deactivate ends the machine that the caller's license token was made for, with all of its family. Doing it twice is no error. The id alone
+// would not do: other machines may have the same. ErrNotFound: the token was not made for a machine of that id.
+func (s *Service) Deactivate(ctx context.Context, c Caller, id string) error {
+	m, err := s.store.MachineOf(ctx, TokenID(c.Token.ID).Family())
+	if err != nil {
+		return err
+	}
+	if m.MachineID != id || m.AccountID != c.Account.ID {
+		return fmt.Errorf("machine: %w: this license token was made for another", ErrNotFound)
+	}
+	return s.store.EndMachine(ctx, m, s.act(ctx, MachineDeactivated, m.AccountID, m.ID, Details{"family": m.Family}))
+}
+
+// Validate says whether a caller's license token may be used now. Refusals: ErrExpired, ErrInactive, ErrRevoked, ErrTokenRevoked.
+func (s *Service) Validate(c Caller) error { return s.mayUse(c, s.time()) }

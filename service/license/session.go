@@ -1,0 +1,134 @@
+package license
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// A person signs in to the pages of the service by a link that whoever runs it hands out. The link is good once and for a quarter of an hour;
+// the session that it begins ends after eight hours, used or not.
+const (
+	SignInLinkLife = 15 * time.Minute
+	SessionLife    = 8 * time.Hour
+
+	signInPrefix  = "pf_sl_"
+	sessionPrefix = "pf_ss_"
+)
+
+// SignInLink is the record of a link by which a person signs in. Its text is not kept.
+type SignInLink struct {
+	Hash      string // SHA-256 of its secret, hexadecimal
+	AccountID string
+	ExpiresAt time.Time
+}
+
+// Session is the record of a session in a browser. Its secret is not kept.
+type Session struct {
+	ID        string // "ses_" and 16 letters or digits
+	Hash      string // SHA-256 of its secret, hexadecimal
+	AccountID string
+	CreatedAt time.Time
+	ExpiresAt time.Time
+
+	secret Secret // only while its holder is here
+}
+
+// FormToken proves that a form was made for this session and for one purpose. Nobody who lacks the session's secret can make it.
+func (s Session) FormToken(purpose string) string {
+	mac := hmac.New(sha256.New, []byte(s.secret))
+	mac.Write([]byte("form " + purpose))
+	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
+}
+
+// CheckFormToken says whether a form was made for this session and this purpose.
+func (s Session) CheckFormToken(purpose, token string) bool {
+	return hmac.Equal([]byte(s.FormToken(purpose)), []byte(token))
+}
+
+// CreateSignInLink makes a link by which a person signs in to an account, once. Refusals: ErrNotFound, ErrRevoked for a deleted account.
+func (s *Service) CreateSignInLink(ctx context.Context, account string) (url Secret, ends time.Time, err error) {
+	a, err := s.store.Account(ctx, account)
+	if err != nil {
+		return "", time.Time{}, err
+	}
+	if a.Status == Deleted {
+		return "", time.Time{}, ErrRevoked
+	}
+	text, err := drawOpaque(signInPrefix, s.cfg.Rand)
+	if err != nil {
+		return "", time.Time{}, err
+	}
+	l := SignInLink{Hash: hashOpaque(text.Reveal()), AccountID: a.ID, ExpiresAt: s.time().Add(SignInLinkLife)}
+	return Secret(s.PublicURL() + "/sign-in?link=" + text.Reveal()), l.ExpiresAt,
+		s.store.AddSignInLink(ctx, l, s.act(ctx, SignInLinkCreated, a.ID, a.ID, Details{"expires_at": l.ExpiresAt.Unix()}))
+}
+
+// SignInAccount tells whose link a secret is, without using it up. ErrUnauthenticated: it is not known, was used, or has expired.
+func (s *Service) SignInAccount(ctx context.Context, secret string) (Account, error) {
+	l, err := s.store.SignInLink(ctx, hashOpaque(secret))
+	switch {
+	case errors.Is(err, ErrNotFound) || err == nil && !s.time().Before(l.ExpiresAt):
+		return Account{}, fmt.Errorf("%w: sign-in link", ErrUnauthenticated)
+	case err != nil:
+		return Account{}, err
+	}
+	a, err := s.store.Account(ctx, l.AccountID)
+	if err == nil && a.Status == Deleted {
+		return Account{}, fmt.Errorf("%w: the account was deleted", ErrUnauthenticated)
+	}
+	return a, err
+}
+
+// SignIn uses a link up and begins a session with a new secret. ErrUnauthenticated.
+func (s *Service) SignIn(ctx context.Context, secret string) (Secret, Session, error) {
+	a, err := s.SignInAccount(ctx, secret)
+	if err != nil {
+		return "", Session{}, err
+	}
+	text, err := drawOpaque(sessionPrefix, s.cfg.Rand)
+	if err != nil {
+		return "", Session{}, err
+	}
+	id, err := newID("ses_", s.cfg.Rand)
+	if err != nil {
+		return "", Session{}, err
+	}
+	now := s.time()
+	session := Session{ID: id, Hash: hashOpaque(text.Reveal()), AccountID: a.ID, CreatedAt: now, ExpiresAt: now.Add(SessionLife), secret: text}
+	err = s.store.BeginSession(ctx, hashOpaque(secret), session, s.act(ctx, SignedIn, a.ID, id, nil))
+	if errors.Is(err, ErrNotFound) {
+		return "", Session{}, fmt.Errorf("%w: the sign-in link was used in this moment", ErrUnauthenticated)
+	}
+	return text, session, err
+}
+
+// Session tells whose session a secret is. ErrUnauthenticated: it is not known or has ended.
+func (s *Service) Session(ctx context.Context, secret string) (Caller, error) {
+	if !isOpaque(sessionPrefix, secret) {
+		return Caller{}, fmt.Errorf("%w: no session", ErrUnauthenticated)
+	}
+	session, account, err := s.store.Session(ctx, hashOpaque(secret))
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return Caller{}, fmt.Errorf("%w: unknown session", ErrUnauthenticated)
+	case err != nil:
+		return Caller{}, err
+	case !s.time().Before(session.ExpiresAt) || account.Status == Deleted:
+		return Caller{}, fmt.Errorf("%w: session %s has ended", ErrUnauthenticated, session.ID)
+	}
+	session.secret = Secret(secret)
+	return Caller{Account: account, Session: &session}, nil
+}
+
+// SignOut ends the caller's session.
+func (s *Service) SignOut(ctx context.Context, c Caller) error {
+	return s.store.EndSession(ctx, c.Session.ID, s.act(ctx, SignedOut, c.Account.ID, c.Session.ID, nil))
+}
+
+// PublicURL is where clients and people reach the service; it has no slash at its end.
+func (s *Service) PublicURL() string { return s.cfg.Issuer }

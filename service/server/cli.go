@@ -1,0 +1,71 @@
+package server
+
+import (
+	"net/http"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/pageflare/ci/service/api"
+	"github.com/pageflare/ci/service/license"
+)
+
+// These routes are called by the pageflare CLI alone. Their contract is what CLI 0.9.2 sends and reads: it shows people the member `error` of a
+// refusal, so that is a sentence here.
+
+// cliVersion is the newest CLI that this contract was tried with.
+const cliVersion = "0.9.2"
+
+// activate answers POST /_api/license/activate.
+func (s *Server) activate(c *gin.Context) error {
+	var in api.Activation
+	if err := bindLoose(c, &in); err != nil {
+		return err
+	}
+	issued, machine, err := s.license.Activate(c.Request.Context(), caller(c), in.MachineID, in.Label)
+	return answer(c, func(m license.Machine) api.Activated {
+		return api.Activated{Token: issued.Token.Reveal(), ExpiresAt: rfc3339(issued.ExpiresAt), Machine: m.ID}
+	}, machine, err)
+}
+
+// deactivate answers DELETE /_api/license/machine/{machine_id}.
+func (s *Server) deactivate(c *gin.Context) error {
+	if err := s.license.Deactivate(c.Request.Context(), caller(c), c.Param("machine_id")); err != nil {
+		return err
+	}
+	c.JSON(http.StatusOK, api.Deactivated{Status: "deactivated"})
+	return nil
+}
+
+// validateCI answers POST /_api/license/validate-ci. No CLI of this version is known to send it a body that matters.
+func (s *Server) validateCI(c *gin.Context) error {
+	if err := ignoreBody(c); err != nil {
+		return err
+	}
+	who := caller(c)
+	if err := s.license.Validate(who); err != nil {
+		return err
+	}
+	c.JSON(http.StatusOK, api.ValidCI{
+		Valid: true, Tier: string(who.Account.Tier), Features: who.Account.Features, ExpiresAt: rfc3339(who.Token.ExpiresAt),
+	})
+	return nil
+}
+
+// checkVersion answers GET /_api/cli/check-version. The headers that say who asks are not read.
+func (s *Server) checkVersion(c *gin.Context) error {
+	c.JSON(http.StatusOK, api.CLIVersion{CurrentVersion: cliVersion})
+	return nil
+}
+
+// telemetry answers POST /_api/cli/telemetry: it counts the report and keeps nothing of it.
+func (s *Server) telemetry(c *gin.Context) error {
+	if err := bindLoose(c, &struct{}{}); err != nil {
+		return err
+	}
+	s.reports.Add(1)
+	c.JSON(http.StatusOK, api.Counted{Status: "counted"})
+	return nil
+}
+
+// TelemetryReports is how many reports of pageflare CLIs came in since the start.
+func (s *Server) TelemetryReports() int64 { return s.reports.Load() }

@@ -1,0 +1,31 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/pageflare/ci/service/license"
+)
+
+// signInJSON is how a sign-in link is printed.
+type signInJSON struct {
+	URL       string `json:"url"`
+	ExpiresAt string `json:"expires_at"`
+}
+
+type accountSignIn struct {
+	asJSON
+	ID string `arg:"" help:"Id of the account."`
+}
+
+// Run prints the bare link.
+func (c accountSignIn) Run(ctx context.Context, a *app) error {
+	return a.with(ctx, func(ctx context.Context, l *license.Service) error {
+		link, ends, err := l.CreateSignInLink(ctx, c.ID)
+		if err != nil {
+			return refusal(err)
+		}
+		return c.print(a.stdout, signInJSON{link.Reveal(), stamp(ends)}, func(w io.Writer) { fmt.Fprintln(w, link.Reveal()) })
+	})
+}

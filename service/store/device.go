@@ -1,0 +1,118 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"time"
+
+	"github.com/pageflare/ci/service/license"
+)
+
+const deviceColumns = `d.id, d.device_hash, d.user_hash, d.client, d.address, d.state, d.account_id, d.interval_ms, d.created_at, d.expires_at,
+	d.polled_at, d.token_hash, d.token_ends`
+
+// deviceRow reads deviceColumns.
+type deviceRow struct {
+	license.DeviceLogin
+	account, token   sql.NullString
+	interval         int64
+	created, expires int64
+	polled, ends     sql.NullInt64
+}
+
+func (r *deviceRow) into() []any {
+	return []any{&r.ID, &r.DeviceHash, &r.UserHash, &r.Client, &r.Address, &r.State, &r.account, &r.interval, &r.created, &r.expires, &r.polled,
+		&r.token, &r.ends}
+}
+
+func (r *deviceRow) login() license.DeviceLogin {
+	d := r.DeviceLogin
+	d.AccountID, d.TokenHash, d.Interval = r.account.String, r.token.String, time.Duration(r.interval)*time.Millisecond
+	d.CreatedAt, d.ExpiresAt, d.PolledAt, d.TokenEnds = fromMillis(r.created), fromMillis(r.expires), fromNullMillis(r.polled), fromNullMillis(r.ends)
+	return d
+}
+
+// letGo is how many rows that ended are deleted when one is added: more than come, so that they get fewer, and few, so that nobody waits.
+const letGo = 16
+
+// AddDeviceLogin meets license.Store.
+func (s *Store) AddDeviceLogin(ctx context.Context, d license.DeviceLogin) error {
+	return inTx(ctx, s.write, func(t *tx) error {
+		// by then its token has ended too, which began while its codes were good
+		long := millis(d.CreatedAt.Add(-license.LoginTokenLife))
+		if err := t.letGo(ctx, "device_logins", "id", long); err != nil {
+			return err
+		}
+		_, err := t.ExecContext(ctx, `INSERT INTO device_logins (id, device_hash, user_hash, client, address, state, interval_ms, created_at, expires_at)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
+			d.ID, d.DeviceHash, d.UserHash, d.Client, d.Address, d.State, d.Interval.Milliseconds(), millis(d.CreatedAt), millis(d.ExpiresAt))
+		return storeError(err)
+	})
+}
+
+// letGo deletes some rows of a table that expired before a time.
+func (t *tx) letGo(ctx context.Context, table, key string, before int64) error {
+	_, err := t.ExecContext(ctx, `DELETE FROM `+table+` WHERE `+key+` IN
+		(SELECT `+key+` FROM `+table+` WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)`, before, letGo)
+	if err != nil {
+		return fmt.Errorf("let go of old %s: %w", table, storeError(err))
+	}
+	return nil
+}
+
+func deviceLogin(ctx context.Context, q querier, hash string) (license.DeviceLogin, error) {
+	var r deviceRow
+	err := q.QueryRowContext(ctx, `SELECT `+deviceColumns+` FROM device_logins d WHERE d.device_hash = $1 OR d.user_hash = $1`, hash).Scan(r.into()...)
+	if err != nil {
+		return license.DeviceLogin{}, fmt.Errorf("device login: %w", notFound(err))
+	}
+	return r.login(), nil
+}
+
+// DeviceLogin meets license.Store.
+func (s *Store) DeviceLogin(ctx context.Context, hash string) (license.DeviceLogin, error) {
+	return deviceLogin(ctx, s.read, hash)
+}
+
+// ChangeDeviceLogin meets license.Store. The state that was read is asked for again in the update: of two that meet, one changes nothing.
+func (s *Store) ChangeDeviceLogin(ctx context.Context, hash string, change func(*license.DeviceLogin) ([]license.Act, error)) (license.DeviceLogin, error) {
+	var d license.DeviceLogin
+	err := inTx(ctx, s.write, func(t *tx) (err error) {
+		if d, err = deviceLogin(ctx, t, hash); err != nil {
+			return err
+		}
+		before := d
+		acts, err := change(&d)
+		if err != nil || d == before {
+			return err
+		}
+		done, err := t.ExecContext(ctx, `UPDATE device_logins SET state = $3, account_id = $4, interval_ms = $5, polled_at = $6, token_hash = $7, token_ends = $8
+			WHERE id = $1 AND state = $2`, d.ID, before.State, d.State, nullText(d.AccountID), d.Interval.Milliseconds(), nullMillis(d.PolledAt),
+			nullText(d.TokenHash), nullMillis(d.TokenEnds))
+		if err != nil {
+			return fmt.Errorf("device login %s: %w", d.ID, storeError(err))
+		}
+		if n, err := done.RowsAffected(); err != nil || n == 0 {
+			return fmt.Errorf("device login %s: %w", d.ID, license.ErrConflict)
+		}
+		t.log(acts...)
+		return nil
+	})
+	return d, err
+}
+
+func nullText(s string) sql.NullString { return sql.NullString{String: s, Valid: s != ""} }
+
+// LoginToken meets license.Store.
+func (s *Store) LoginToken(ctx context.Context, hash string) (license.DeviceLogin, license.Account, error) {
+	var d deviceRow
+	var a accountRow
+	err := s.read.QueryRowContext(ctx, `SELECT `+deviceColumns+`, `+accountColumns+`
+		FROM device_logins d JOIN accounts a ON a.id = d.account_id WHERE d.token_hash = $1`, hash).Scan(append(d.into(), a.into()...)...)
+	if err != nil {
+		return license.DeviceLogin{}, license.Account{}, fmt.Errorf("login token: %w", notFound(err))
+	}
+	owner, err := a.account()
+	return d.login(), owner, err
+}
