@@ -55,7 +55,9 @@ func (b *browser) listen(event any) {
 	case *log.EventEntryAdded:
 		b.faults = append(b.faults, fmt.Sprintf("%s %s: %s", e.Entry.Source, e.Entry.Level, e.Entry.Text))
 	case *runtime.EventConsoleAPICalled:
-		b.faults = append(b.faults, "console "+string(e.Type))
+		if e.Type != "info" && e.Type != "log" {
+			b.faults = append(b.faults, "console "+string(e.Type))
+		}
 	case *runtime.EventExceptionThrown:
 		b.faults = append(b.faults, e.ExceptionDetails.Text)
 	}

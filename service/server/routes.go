@@ -68,6 +68,9 @@ func (s *Server) Routes() []Route {
 		{http.MethodGet, "/.well-known/oauth-authorization-server", Open, s.authorizationServer},
 		{http.MethodGet, "/readyz", Open, s.ready},
 		{http.MethodGet, "/openapi.yaml", Open, s.document},
+		{http.MethodGet, "/docs", Open, s.docs},
+		{http.MethodGet, "/docs/bundle.js", Open, s.docsBundle},
+		{http.MethodGet, "/docs/start.js", Open, s.docsStart},
 	}
 }
 

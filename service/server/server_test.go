@@ -63,6 +63,7 @@ func call(t *testing.T, s *servicetest.Service, method, path, body string, heade
 
 var router = sync.OnceValues(func() (routers.Router, error) {
 	openapi3filter.RegisterBodyDecoder("text/html", openapi3filter.PlainBodyDecoder)
+	openapi3filter.RegisterBodyDecoder("text/javascript", openapi3filter.PlainBodyDecoder)
 	doc, err := openapi3.NewLoader().LoadFromData(api.Document())
 	if err != nil {
 		return nil, err
