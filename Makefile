@@ -21,6 +21,7 @@ demo: build optimizer ## show the whole product on this machine: service, fake G
 	@go run ./e2e/demo -action bin/pageflare-action -service bin/pageflare-license -optimizer $(optimizer) -site e2e/site -out build/demo
 
 test: optimizer ## run all tests
+	e2e/chromium.sh
 	go test -race -shuffle=on -timeout 5m $(packages)
 
 check: ## formatting, vet, linters, rules of this repository, generated files, known vulnerabilities
