@@ -245,11 +245,50 @@ func exampleService(t *testing.T) map[string]string {
 	must(t, err)
 	admin, adminRecord, err := s.CreateAdminToken(ctx, license.NewAdminToken{Scopes: license.Scopes}, nil)
 	must(t, err)
-	return map[string]string{
+	env := map[string]string{
 		"ORIGIN": s.Origin, "API": s.URL, "API_TOKEN": apiToken.Reveal(), "TOKEN": issued.Token.Reveal(), "REVOKED": revoked, "ADMIN_TOKEN": admin.Reveal(),
 		"ACCOUNT": a.ID, "JTI": string(issued.ID), "KID": keys[0].ID, "API_TOKEN_ID": caller.APIToken, "POLICY": policy.ID, "IDENTITY": identity,
 		"ADMIN_TOKEN_ID": adminRecord.ID,
 	}
+	exampleLogins(t, s, a.ID, env)
+	return env
+}
+
+// exampleLogins adds what the examples of device logins and pages speak of.
+func exampleLogins(t *testing.T, s *servicetest.Service, account string, env map[string]string) {
+	t.Helper()
+	ctx := t.Context()
+	linkSecret := func() string {
+		link, _, err := s.CreateSignInLink(ctx, account)
+		must(t, err)
+		_, secret, _ := strings.Cut(link.Reveal(), "link=")
+		return secret
+	}
+	begin := func() license.DeviceCodes {
+		codes, err := s.BeginDevice(ctx, "cl_pageflare_cli", "192.0.2.7")
+		must(t, err)
+		return codes
+	}
+	secret, session, err := s.SignIn(ctx, linkSecret())
+	must(t, err)
+	person, err := s.Session(ctx, secret.Reveal())
+	must(t, err)
+	approved, used, waiting := begin(), begin(), begin()
+	for _, codes := range []license.DeviceCodes{approved, used} {
+		_, err = s.ApproveDevice(ctx, person, codes.UserCode.Reveal())
+		must(t, err)
+	}
+	login, err := s.PollDevice(ctx, "cl_pageflare_cli", used.DeviceCode.Reveal())
+	must(t, err)
+	program, err := s.Authenticate(ctx, login.Token.Reveal())
+	must(t, err)
+	machine, _, err := s.Activate(ctx, program, "0f3a5c", "build-7")
+	must(t, err)
+	maps.Copy(env, map[string]string{
+		"LINK": linkSecret(), "SESSION": secret.Reveal(), "DEVICE_CODE": approved.DeviceCode.Reveal(), "USER_CODE": waiting.UserCode.Reveal(),
+		"LOGIN_TOKEN": login.Token.Reveal(), "MACHINE_TOKEN": machine.Token.Reveal(), "FORM_DEVICE": session.FormToken("device"),
+		"FORM_SIGN_OUT": session.FormToken("sign-out"), "FORM_DECIDE": session.FormToken("decide " + waiting.UserCode.Reveal()),
+	})
 }
 
 // ofItsOwn are the members whose value differs from run to run.
@@ -257,6 +296,8 @@ var ofItsOwn = map[string]bool{
 	"token": true, "expires_at": true, "refresh_after": true, "id": true, "account": true, "jti": true, "family": true, "kid": true, "sub": true, "iss": true,
 	"iat": true, "exp": true, "created_at": true, "issued_at": true, "signs_from": true, "at": true, "object": true, "hash": true, "end": true,
 	"issuer": true, "api_token": true, "admin_token": true, "next_cursor": true,
+	"device_code": true, "user_code": true, "verification_uri": true, "verification_uri_complete": true, "access_token": true, "machine": true, "url": true,
+	"token_endpoint": true, "device_authorization_endpoint": true, "introspection_endpoint": true, "revocation_endpoint": true,
 }
 
 var anyID = regexp.MustCompile(`\bk_[0-9a-z]{16}\b`)

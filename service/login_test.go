@@ -120,7 +120,7 @@ func TestTheRealCLILogsInThroughTheDevicePage(t *testing.T) {
 	b.tabTo("user_code")
 	b.enter("Approve this login?")
 	b.usable()
-	for _, want := range []string{"the pageflare CLI", "127.0.0.1", login.code, "dev@example.com", time.Now().UTC().Format("2 January 2006")} {
+	for _, want := range []string{"pageflare CLI", "127.0.0.1", login.code, "dev@example.com", time.Now().UTC().Format("2 January 2006")} {
 		if !strings.Contains(b.text(), want) {
 			t.Errorf("the page does not show %q:\n%s", want, b.text())
 		}

@@ -23,7 +23,7 @@ type DeviceClient struct {
 
 // DeviceClients are all programs that may begin a device login. The list is fixed: a name that a stranger could choose would be a lie in waiting.
 func DeviceClients() []DeviceClient {
-	return []DeviceClient{{"cl_pageflare_cli", "the pageflare CLI"}, {"cl_pageflare_action", "pageflare-action on the command line"}}
+	return []DeviceClient{{"cl_pageflare_cli", "pageflare CLI"}, {"cl_pageflare_action", "pageflare-action"}}
 }
 
 // Name is what people read of a client.

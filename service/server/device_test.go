@@ -38,7 +38,12 @@ func unmarshal[T any](t *testing.T, a answer) T {
 
 func beginLogin(t *testing.T, s *servicetest.Service) api.DeviceCode {
 	t.Helper()
-	return unmarshal[api.DeviceCode](t, asCLI(t, s, "/_api/auth/device/code", `{"client_id":"cl_pageflare_cli","scope":"openid"}`))
+	return beginLoginWith(t, s)
+}
+
+func beginLoginWith(t *testing.T, s *servicetest.Service, headers ...string) api.DeviceCode {
+	t.Helper()
+	return unmarshal[api.DeviceCode](t, asCLI(t, s, "/_api/auth/device/code", `{"client_id":"cl_pageflare_cli","scope":"openid"}`, headers...))
 }
 
 func poll(t *testing.T, s *servicetest.Service, deviceCode string) answer {

@@ -43,6 +43,10 @@ func call(t *testing.T, s *servicetest.Service, method, path, body string, heade
 		t.Fatal(err)
 	}
 	for i := 0; i < len(headers); i += 2 {
+		if headers[i] == "Host" {
+			req.Host = headers[i+1]
+			continue
+		}
 		req.Header.Add(headers[i], headers[i+1])
 	}
 	transport := &http.Transport{}
