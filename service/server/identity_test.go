@@ -1,7 +1,6 @@
 package server_test
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"crypto/rsa"
@@ -31,7 +30,6 @@ type keyless struct {
 	jobs    *githubtest.Issuer
 	account license.Account
 	now     time.Time
-	log     bytes.Buffer
 }
 
 func newKeyless(t *testing.T) *keyless {
