@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -31,9 +32,16 @@ func once(tokens []string) bearers {
 	}
 }
 
+// route is what is asked for.
+type route struct {
+	method, path string
+	kind, body   string // content type and body; empty: none
+	status       int    // of the answer; 0: 200
+}
+
 // load asks over and over, on so many connections at once, for so long or until there are no more bearers. It returns the tokens of the
-// answers. Anything but 200 is an error.
-func load(ctx context.Context, addr, method, path string, next bearers, connections int, length time.Duration) (figures, []string, error) {
+// answers. Another status than the route's is an error.
+func load(ctx context.Context, addr string, what route, next bearers, connections int, length time.Duration) (figures, []string, error) {
 	var mu sync.Mutex
 	var took []time.Duration
 	var tokens []string
@@ -43,7 +51,7 @@ func load(ctx context.Context, addr, method, path string, next bearers, connecti
 	var wg sync.WaitGroup
 	for range connections {
 		wg.Go(func() {
-			t, got, err := ask(ctx, addr, method, path, next, end)
+			t, got, err := ask(ctx, addr, what, next, end)
 			mu.Lock()
 			defer mu.Unlock()
 			took, tokens = append(took, t...), append(tokens, got...)
@@ -65,7 +73,7 @@ func load(ctx context.Context, addr, method, path string, next bearers, connecti
 }
 
 // ask is one connection. It speaks HTTP itself: a full client would take more of the machine than the server.
-func ask(ctx context.Context, addr, method, path string, next bearers, end time.Time) (took []time.Duration, tokens []string, err error) {
+func ask(ctx context.Context, addr string, what route, next bearers, end time.Time) (took []time.Duration, tokens []string, err error) {
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, "tcp", addr)
 	if err != nil {
@@ -81,7 +89,11 @@ func ask(ctx context.Context, addr, method, path string, next bearers, end time.
 		if !ok {
 			break
 		}
-		if _, err := fmt.Fprintf(conn, "%s %s HTTP/1.1\r\nHost: %s\r\nAuthorization: Bearer %s\r\n\r\n", method, path, addr, bearer); err != nil {
+		head := fmt.Sprintf("%s %s HTTP/1.1\r\nHost: %s\r\nAuthorization: Bearer %s\r\n", what.method, what.path, addr, bearer)
+		if what.body != "" {
+			head += fmt.Sprintf("Content-Type: %s\r\nContent-Length: %d\r\n", what.kind, len(what.body))
+		}
+		if _, err := io.WriteString(conn, head+"\r\n"+what.body); err != nil {
 			return nil, nil, err
 		}
 		res, err := http.ReadResponse(in, nil)
@@ -92,15 +104,15 @@ func ask(ctx context.Context, addr, method, path string, next bearers, end time.
 		if err != nil {
 			return nil, nil, err
 		}
-		if res.StatusCode != http.StatusOK {
-			return nil, nil, fmt.Errorf("answer %s", res.Status)
+		if res.StatusCode != cmp.Or(what.status, http.StatusOK) {
+			return nil, nil, fmt.Errorf("answer %s: %s", res.Status, body)
 		}
 		done := time.Now()
 		took, now = append(took, done.Sub(now)), done
 		var answer struct {
 			Token string `json:"token"`
 		}
-		if method == http.MethodPost { // only the tokens of issue are needed
+		if what.method == http.MethodPost && what.body == "" { // only the tokens of issue are needed
 			if err := json.Unmarshal(body, &answer); err != nil {
 				return nil, nil, err
 			}

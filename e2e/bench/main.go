@@ -19,6 +19,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/pageflare/ci/action/githubtest"
 )
 
 func main() {
@@ -62,37 +64,59 @@ func bench(ctx context.Context, service string, around actionBench, connections 
 	if err != nil {
 		return err
 	}
-	plain, err := start(ctx, temp, self, "-bare")
+	jobs, err := githubtest.NewIssuer(githubtest.IssuerConfig{})
+	if err != nil {
+		return err
+	}
+	defer jobs.Close()
+	env := environment(temp, jobs.URL())
+	plain, err := start(ctx, env, self, "-bare")
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, plain.stop()) }()
-	licensed, err := start(ctx, temp, service, "serve")
+	licensed, err := start(ctx, env, service, "serve")
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, licensed.stop()) }()
-	account, key, err := createAccount(ctx, temp, service)
+	account, key, err := createAccount(ctx, env, service)
 	if err != nil {
 		return err
 	}
 
-	var bare, issue, refresh []figures
+	others, err := newOthers(ctx, env, service, jobs, licensed.addr, account, key)
+	if err != nil {
+		return err
+	}
+	var bare, issue, refresh, introspect, exchange, poll []figures
 	for range rounds {
 		// each token is refreshed once, as in life: a repeated refresh would find its record in place
-		f, tokens, err := load(ctx, licensed.addr, "POST", "/_api/license/issue", repeat(key), connections, length)
+		f, tokens, err := load(ctx, licensed.addr, route{method: "POST", path: "/_api/license/issue"}, repeat(key), connections, length)
 		if err != nil {
 			return fmt.Errorf("issue: %w", err)
 		}
 		issue = append(issue, f)
-		if f, _, err = load(ctx, licensed.addr, "GET", "/_api/license/refresh", once(tokens), connections, length); err != nil {
+		if f, _, err = load(ctx, licensed.addr, route{method: "GET", path: "/_api/license/refresh"}, once(tokens), connections, length); err != nil {
 			return fmt.Errorf("refresh: %w", err)
 		}
 		refresh = append(refresh, f)
-		if f, _, err = load(ctx, plain.addr, "GET", "/_api/license/refresh", repeat(plain.token), connections, length); err != nil {
+		if f, _, err = load(ctx, plain.addr, route{method: "GET", path: "/_api/license/refresh"}, repeat(plain.token), connections, length); err != nil {
 			return fmt.Errorf("bare handler: %w", err)
 		}
 		bare = append(bare, f)
+		if f, err = others.introspect(ctx, tokens[0], connections, length); err != nil {
+			return fmt.Errorf("introspection: %w", err)
+		}
+		introspect = append(introspect, f)
+		if f, err = others.exchange(ctx, connections, length); err != nil {
+			return fmt.Errorf("exchange of identities: %w", err)
+		}
+		exchange = append(exchange, f)
+		if f, err = others.poll(ctx, connections, length); err != nil {
+			return fmt.Errorf("device poll: %w", err)
+		}
+		poll = append(poll, f)
 	}
 	limit := median(bare)
 	fmt.Printf("\n%d rounds of %s, %d connections, SQLite with synchronous=FULL, the load on the same %d cores\n\n", rounds, length, connections, runtime.NumCPU())
@@ -100,7 +124,8 @@ func bench(ctx context.Context, service string, around actionBench, connections 
 	for _, row := range []struct {
 		name string
 		f    figures
-	}{{"bare handler: verify and sign", limit}, {"refresh, each token recorded", median(refresh)}, {"issue, each token recorded", median(issue)}} {
+	}{{"bare handler: verify and sign", limit}, {"refresh, each token recorded", median(refresh)}, {"issue, each token recorded", median(issue)}, {"introspection", median(introspect)},
+		{"exchange of an identity, recorded", median(exchange)}, {"device poll, its time recorded", median(poll)}} {
 		fmt.Printf("%-34s %12.0f %8.2f %12s %8.2f\n", row.name, row.f.perSecond, row.f.perSecond/limit.perSecond,
 			row.f.p99.Round(10*time.Microsecond), float64(row.f.p99)/float64(limit.p99))
 	}
@@ -109,7 +134,7 @@ func bench(ctx context.Context, service string, around actionBench, connections 
 		return err
 	}
 	fmt.Printf("\nmemory of the service after the load: %d MiB\n", memory>>20)
-	return around.start(ctx, temp, service, account, licensed.addr)
+	return around.start(ctx, temp, env, service, account, licensed.addr)
 }
 
 func median(f []figures) figures {
@@ -124,17 +149,17 @@ type program struct {
 	token string // of the bare handler
 }
 
-func environment(temp string) []string {
+func environment(temp, issuer string) []string {
 	return []string{
 		"LICENSE_LISTEN=127.0.0.1:0", "LICENSE_DATABASE_URL=sqlite:" + filepath.Join(temp, "license.db"), "LICENSE_LOG_FORMAT=json",
-		"LICENSE_RATE_LIMITS=pro=0", "HOME=" + temp, "GIN_MODE=release",
+		"LICENSE_RATE_LIMITS=pro=0", "LICENSE_OIDC_ISSUERS=" + issuer, "HOME=" + temp, "GIN_MODE=release",
 	}
 }
 
 // start starts a server and waits for the line of its log that says where it listens.
-func start(ctx context.Context, temp, name string, args ...string) (*program, error) {
+func start(ctx context.Context, env []string, name string, args ...string) (*program, error) {
 	p := &program{cmd: exec.CommandContext(ctx, name, args...)}
-	p.cmd.Env = environment(temp)
+	p.cmd.Env = env
 	log, err := p.cmd.StderrPipe()
 	if err != nil {
 		return nil, err
@@ -162,9 +187,9 @@ func (p *program) stop() error {
 	return p.cmd.Wait()
 }
 
-func createAccount(ctx context.Context, temp, service string) (id, apiToken string, err error) {
+func createAccount(ctx context.Context, env []string, service string) (id, apiToken string, err error) {
 	cmd := exec.CommandContext(ctx, service, "account", "create", "--email", "bench@example.com", "--tier", "pro", "--valid-until", "2099-01-01", "--json")
-	cmd.Env = environment(temp)
+	cmd.Env = env
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
 	if err != nil {
@@ -179,7 +204,7 @@ func createAccount(ctx context.Context, temp, service string) (id, apiToken stri
 }
 
 // start measures the Action, against the service that is running.
-func (b actionBench) start(ctx context.Context, temp, service, account, addr string) (err error) {
+func (b actionBench) start(ctx context.Context, temp string, env []string, service, account, addr string) (err error) {
 	for _, p := range []*string{&b.action, &b.optimizer, &b.site} {
 		if *p, err = filepath.Abs(*p); err != nil {
 			return err
@@ -188,7 +213,7 @@ func (b actionBench) start(ctx context.Context, temp, service, account, addr str
 	b.temp, b.api = temp, "http://"+addr+"/_api"
 	b.issue = func(ttl string) (string, error) {
 		cmd := exec.CommandContext(ctx, service, "token", "issue", "--account", account, "--ttl", ttl)
-		cmd.Env = environment(temp)
+		cmd.Env = env
 		cmd.Stderr = os.Stderr
 		out, err := cmd.Output()
 		return strings.TrimSpace(string(out)), err
