@@ -4,16 +4,14 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
-	"github.com/golang-jwt/jwt/v5"
-
 	"github.com/pageflare/ci/action/githubtest"
+	"github.com/pageflare/ci/service/servicetest"
 )
 
-// keyless gives the job `id-token: write`, and a License API that exchanges identity tokens as strictly as the real one.
+// keyless gives the job `id-token: write`, and a License service that trusts its issuer; a policy lets it in.
 func (j *job) keyless() *githubtest.Issuer {
 	j.t.Helper()
 	issuer, err := githubtest.NewIssuer(githubtest.IssuerConfig{})
@@ -22,27 +20,10 @@ func (j *job) keyless() *githubtest.Issuer {
 	for name, v := range issuer.Environment() {
 		j.env[name] = v
 	}
-	var mu sync.Mutex
-	seen := map[string]bool{}
-	j.api(func(w http.ResponseWriter, req *http.Request) {
-		raw := strings.TrimPrefix(req.Header.Get("Authorization"), "Bearer ")
-		t, err := jwt.Parse(raw, func(*jwt.Token) (any, error) { return issuer.PublicKey(), nil }, jwt.WithValidMethods([]string{"RS256"}),
-			jwt.WithIssuer(issuer.URL()), jwt.WithAudience("http://"+req.Host), jwt.WithExpirationRequired())
-		if err != nil || req.Method != http.MethodPost || req.URL.Path != "/_api/license/issue" {
-			w.WriteHeader(http.StatusUnauthorized)
-			fmt.Fprint(w, `{"error":"Unauthorized"}`)
-			return
-		}
-		mu.Lock()
-		defer mu.Unlock()
-		id, _ := t.Claims.(jwt.MapClaims)["jti"].(string)
-		if seen[id] {
-			w.WriteHeader(http.StatusUnauthorized)
-			return
-		}
-		seen[id] = true
-		answerToken(w, foreignToken(j.t, j.account, time.Now().Add(time.Hour)))
-	})
+	j.service = servicetest.Start(j.t, servicetest.Options{Issuers: []string{issuer.URL()}})
+	a, _ := j.service.Account(j.t, "dev@example.com")
+	j.account, j.env["INPUT_API-URL"] = a.ID, j.service.URL
+	j.policy = j.service.Trust(j.t, a.ID, issuer.URL(), "1296269", "1")
 	return issuer
 }
 
@@ -61,6 +42,24 @@ func TestAJobWithoutATokenExchangesItsIdentity(t *testing.T) {
 		if strings.Contains(masked(r.log), s) {
 			t.Errorf("a token is in the log:\n%s", masked(r.log))
 		}
+	}
+}
+
+// The service knows the job and no policy lets it in: an error that says where to look, unless the user never wants to fail.
+func TestAJobThatNoPolicyLetsIn(t *testing.T) {
+	t.Parallel()
+	for failOn, exit := range map[string]int{"expired": 1, "never": 0} {
+		t.Run(failOn, func(t *testing.T) {
+			t.Parallel()
+			j := newJob(t)
+			j.keyless()
+			must(t, j.service.RemovePolicy(t.Context(), j.policy))
+			r := j.input("fail-on", failOn).run()
+			r.wantExit(t, exit)
+			r.wantOutputs(t, map[string]string{"token-state": "missing"})
+			r.wantLog(t, "policy explain")
+			j.wantWhole(exit == 0)
+		})
 	}
 }
 
@@ -102,7 +101,7 @@ func TestAnExchangeThatFails(t *testing.T) {
 	forbidden := func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(http.StatusForbidden)
-		fmt.Fprint(w, `{"error":"Forbidden","code":"no_policy","message":"no trust policy names repository 1296269"}`)
+		fmt.Fprint(w, `{"error":"Forbidden","code":"policy_denied","message":"no trust policy names repository 1296269"}`)
 	}
 	unauthorized := func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusUnauthorized)
