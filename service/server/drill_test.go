@@ -27,6 +27,9 @@ func TestKeysChangeUnderLoadWithoutARejectedToken(t *testing.T) {
 	defer d.stop() // also when the test gives up
 	const callers, cycles = 6, 3
 	for i := range callers {
+		d.turns[i] = 0
+	}
+	for i := range callers {
 		d.loads.Go(func() { d.load(i) })
 	}
 	for range cycles {
@@ -183,9 +186,6 @@ func (d *drill) retire() {
 
 // load is one caller. The first acts are issues, so that there is something to hold.
 func (d *drill) load(caller int) {
-	d.mu.Lock()
-	d.turns[caller] = 0
-	d.mu.Unlock()
 	for turn := 0; ; turn++ {
 		held, ok := d.pick()
 		act := acts[rand.IntN(len(acts))]
