@@ -27,6 +27,7 @@ type Settings struct {
 	OIDCTokenTTL   string `name:"oidc-token-ttl" env:"LICENSE_OIDC_TOKEN_TTL" default:"1h" help:"Life of a token that a job got for its identity."`
 	OIDCIssuers    string `name:"oidc-issuers" env:"LICENSE_OIDC_ISSUERS" default:"https://token.actions.githubusercontent.com" help:"Issuers of identities that are trusted, character by character, separated by commas; none: no job is let in."`
 	GitHubAPIURL   string `name:"github-api-url" env:"LICENSE_GITHUB_API_URL" default:"https://api.github.com" help:"GitHub's API, which is asked for the ids of repositories."`
+	LeaseGrace     string `env:"LICENSE_LEASE_GRACE" default:"168h" help:"How long a lease bridges a service that cannot be reached, at most; 0: no leases."`
 	KeyFile        string `env:"LICENSE_KEY_FILE" placeholder:"PATH" help:"Key-encryption key; made at the first start. Default: the SQLite file with .key added. LICENSE_KEY (base64, 32 bytes; environment only) holds the key itself."`
 	RateLimits     string `env:"LICENSE_RATE_LIMITS" default:"free=60,pro=600,team=3000" help:"Requests a minute per token, by tier; 0 is unlimited, a tier that is left out keeps its default."`
 	TrustedProxies string `env:"LICENSE_TRUSTED_PROXIES" placeholder:"CIDR,…" help:"Networks whose X-Forwarded-For counts. Default: none."`
@@ -43,6 +44,7 @@ type Config struct {
 	OIDCTokenTTL   time.Duration
 	OIDCIssuers    []string
 	GitHubAPIURL   string
+	LeaseGrace     time.Duration // 0: no leases
 	KeyFile        string
 	Key            license.Secret // LICENSE_KEY; wins over KeyFile
 	RateLimits     map[license.Tier]int
@@ -83,6 +85,8 @@ func (s Settings) config(getenv func(string) string) (Config, error) {
 	check("LICENSE_OIDC_ISSUERS", hideUserInfo(s.OIDCIssuers), "URLs such as https://token.actions.githubusercontent.com", err)
 	check("LICENSE_GITHUB_API_URL", hideUserInfo(s.GitHubAPIURL), "a URL such as https://api.github.com or https://HOST/api/v3", checkAPIURL(s.GitHubAPIURL))
 	c.GitHubAPIURL = s.GitHubAPIURL
+	c.LeaseGrace, err = parseGrace(s.LeaseGrace)
+	check("LICENSE_LEASE_GRACE", s.LeaseGrace, "a duration of at least 1m such as 168h, or 0", err)
 	c.RateLimits, err = parseRateLimits(s.RateLimits)
 	check("LICENSE_RATE_LIMITS", s.RateLimits, "tiers and numbers such as free=60,pro=600,team=3000", err)
 	c.TrustedProxies, err = parseProxies(s.TrustedProxies)
@@ -187,6 +191,20 @@ func parseTTL(s string) (time.Duration, error) {
 	}
 	if d < minTokenTTL {
 		return 0, fmt.Errorf("is below %s", minTokenTTL)
+	}
+	return d, nil
+}
+
+const minLeaseGrace = time.Minute
+
+// parseGrace reads a duration or 0, which turns leases off.
+func parseGrace(s string) (time.Duration, error) {
+	d, err := time.ParseDuration(s)
+	switch {
+	case err != nil:
+		return 0, errors.New("is not a duration")
+	case d != 0 && d < minLeaseGrace:
+		return 0, fmt.Errorf("is below %s", minLeaseGrace)
 	}
 	return d, nil
 }

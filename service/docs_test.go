@@ -295,6 +295,7 @@ func exampleLogins(t *testing.T, s *servicetest.Service, account string, env map
 var ofItsOwn = map[string]bool{
 	"token": true, "expires_at": true, "refresh_after": true, "id": true, "account": true, "jti": true, "family": true, "kid": true, "sub": true, "iss": true,
 	"iat": true, "exp": true, "created_at": true, "issued_at": true, "signs_from": true, "at": true, "object": true, "hash": true, "end": true,
+	"seq": true, "lines": true, "lease": true, "grace_until": true, "x": true,
 	"issuer": true, "api_token": true, "admin_token": true, "next_cursor": true,
 	"device_code": true, "user_code": true, "verification_uri": true, "verification_uri_complete": true, "access_token": true, "machine": true, "url": true,
 	"token_endpoint": true, "device_authorization_endpoint": true, "introspection_endpoint": true, "revocation_endpoint": true,
@@ -363,6 +364,41 @@ func TestEveryRouteIsInTheDocument(t *testing.T) {
 	}
 	if len(routes) == 0 {
 		t.Error("there are no routes")
+	}
+}
+
+// What docs/api.md shows of Go is code that is compiled and run.
+func TestTheGoOfTheAPIDocumentIsAnExample(t *testing.T) {
+	t.Parallel()
+	source, err := os.ReadFile(filepath.Join("token", "example_test.go"))
+	must(t, err)
+	blocks := regexp.MustCompile("(?s)```go\n(.*?)```").FindAllStringSubmatch(document(t, "api.md"), -1)
+	for _, b := range blocks {
+		if !strings.Contains(string(source), b[1]) {
+			t.Errorf("service/token/example_test.go does not have\n%s", b[1])
+		}
+	}
+	if len(blocks) == 0 {
+		t.Error("docs/api.md shows no Go")
+	}
+}
+
+// Every action that the service writes is explained, and no other.
+func TestEveryActionIsInTheDocument(t *testing.T) {
+	t.Parallel()
+	source, err := os.ReadFile(filepath.Join("license", "audit.go"))
+	must(t, err)
+	var want, got []string
+	for _, m := range regexp.MustCompile(`(?m)^\t\w+ +Action = "([a-z.-]+)"$`).FindAllStringSubmatch(string(source), -1) {
+		want = append(want, code(m[1]))
+	}
+	for _, row := range table(t, document(t, "api.md"), "| action | what happened |") {
+		got = append(got, strings.Split(row[0], ", ")...)
+	}
+	slices.Sort(want)
+	slices.Sort(got)
+	if diff := cmp.Diff(want, got); diff != "" || len(want) == 0 {
+		t.Errorf("actions (-service/license +docs/api.md):\n%s", diff)
 	}
 }
 

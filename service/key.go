@@ -9,13 +9,14 @@ import (
 
 type keyCmd struct {
 	List   keyList   `cmd:"" help:"List the signing keys and how many live tokens each has."`
-	Rotate keyRotate `cmd:"" help:"Add a signing key; it signs when every replica knows it. Older keys go on verifying."`
+	Rotate keyRotate `cmd:"" help:"Add a signing key; it signs when all who verify know it. Older keys go on verifying."`
 	Retire keyRetire `cmd:"" help:"End a signing key; refused while live tokens depend on it."`
 }
 
 // keyJSON is how a signing key is printed.
 type keyJSON struct {
 	ID         string `json:"kid"`
+	Algorithm  string `json:"alg"`
 	State      string `json:"state"`
 	CreatedAt  string `json:"created_at"`
 	SignsFrom  string `json:"signs_from"`
@@ -23,7 +24,7 @@ type keyJSON struct {
 }
 
 func toKeyJSON(k license.KeyInfo) keyJSON {
-	return keyJSON{k.ID, string(k.State), stamp(k.CreatedAt), stamp(k.SignsFrom), k.LiveTokens}
+	return keyJSON{k.ID, string(k.Algorithm), string(k.State), stamp(k.CreatedAt), stamp(k.SignsFrom), k.LiveTokens}
 }
 
 type keyList struct{ asJSON }
@@ -40,26 +41,34 @@ func (c keyList) Run(ctx context.Context, a *app) error {
 			list = append(list, toKeyJSON(k))
 		}
 		return c.print(a.stdout, list, func(w io.Writer) {
-			row(w, "KID", "STATE", "CREATED", "SIGNS FROM", "LIVE TOKENS")
+			row(w, "KID", "ALG", "STATE", "CREATED", "SIGNS FROM", "LIVE TOKENS")
 			for _, k := range list {
-				row(w, k.ID, k.State, k.CreatedAt, k.SignsFrom, k.LiveTokens)
+				row(w, k.ID, k.Algorithm, k.State, k.CreatedAt, k.SignsFrom, k.LiveTokens)
 			}
 		})
 	})
 }
 
-type keyRotate struct{ asJSON }
+type keyRotate struct {
+	asJSON
+	Lease bool `help:"A key for leases (Ed25519). Without: for license tokens (HS256)."`
+}
 
 // Run adds a key.
 func (c keyRotate) Run(ctx context.Context, a *app) error {
 	return a.with(ctx, func(ctx context.Context, l *license.Service) error {
-		k, err := l.RotateKey(ctx)
+		algorithm := license.HS256
+		if c.Lease {
+			algorithm = license.EdDSA
+		}
+		k, err := l.RotateKey(ctx, algorithm)
 		if err != nil {
 			return err
 		}
 		j := toKeyJSON(k)
 		return c.print(a.stdout, j, func(w io.Writer) {
 			row(w, "kid", j.ID)
+			row(w, "alg", j.Algorithm)
 			row(w, "signs from", j.SignsFrom)
 		})
 	})

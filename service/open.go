@@ -43,7 +43,7 @@ func (a *app) license(ctx context.Context, s *store.Store, issuer string) (*lice
 	}
 	l, err := license.New(ctx, license.Config{
 		Store: s, MasterKey: master, Issuer: issuer, TokenTTL: a.cfg.TokenTTL, IdentityTokenTTL: a.cfg.OIDCTokenTTL,
-		Now: time.Now, Rand: rand.Reader,
+		LeaseGrace: a.cfg.LeaseGrace, Now: time.Now, Rand: rand.Reader,
 	})
 	if errors.Is(err, license.ErrWrongMasterKey) {
 		return nil, usagef("%s does not open the signing keys in %s: give the key that this database was made with",

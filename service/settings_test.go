@@ -89,6 +89,12 @@ func TestAFaultySettingStopsTheStart(t *testing.T) {
 		{"no life", "TOKEN_TTL", "0", `"0" is below 1m`},
 		{"a negative life", "TOKEN_TTL", "-1h", `"-1h" is below 1m`},
 
+		{"a grace without unit", "LEASE_GRACE", "7", `"7" is not a duration; give a duration of at least 1m such as 168h, or 0`},
+		{"a grace in days", "LEASE_GRACE", "7d", `"7d" is not a duration`},
+		{"an empty grace", "LEASE_GRACE", "", `"" is not a duration`},
+		{"a grace that is too short", "LEASE_GRACE", "59s", `"59s" is below 1m`},
+		{"a negative grace", "LEASE_GRACE", "-168h", `"-168h" is below 1m`},
+
 		{"a limit for an unknown tier", "RATE_LIMITS", "gold=5", `"gold=5" has "gold", which is not a tier`},
 		{"a limit that is no number", "RATE_LIMITS", "pro=many", `"pro=many" has no number from 0 to 1000000 for pro`},
 		{"a limit without number", "RATE_LIMITS", "pro", `"pro" has no number`},
@@ -126,7 +132,7 @@ func TestAFaultySettingStopsTheStart(t *testing.T) {
 func TestAllFaultySettingsAreReportedAtOnce(t *testing.T) {
 	t.Parallel()
 	values := map[string]string{
-		"listen": "x", "database-url": "x", "public-url": "x", "token-ttl": "x", "rate-limits": "x", "trusted-proxies": "x", "log-format": "x", "log-level": "x",
+		"listen": "x", "database-url": "x", "public-url": "x", "token-ttl": "x", "lease-grace": "x", "rate-limits": "x", "trusted-proxies": "x", "log-format": "x", "log-level": "x",
 	}
 	variables, flags := newBox(t), newBox(t)
 	variables.env["LICENSE_KEY"], flags.env["LICENSE_KEY"] = "x", "x"
@@ -136,7 +142,7 @@ func TestAllFaultySettingsAreReportedAtOnce(t *testing.T) {
 		args = append(args, "--"+name+"="+v)
 	}
 	r := variables.run("serve")
-	r.wantFaults(t, "LICENSE_LISTEN: ", "LICENSE_DATABASE_URL: ", "LICENSE_PUBLIC_URL: ", "LICENSE_TOKEN_TTL: ", "LICENSE_RATE_LIMITS: ",
+	r.wantFaults(t, "LICENSE_LISTEN: ", "LICENSE_DATABASE_URL: ", "LICENSE_PUBLIC_URL: ", "LICENSE_TOKEN_TTL: ", "LICENSE_LEASE_GRACE: ", "LICENSE_RATE_LIMITS: ",
 		"LICENSE_TRUSTED_PROXIES: ", "LICENSE_LOG_FORMAT: ", "LICENSE_LOG_LEVEL: ", "LICENSE_KEY: ")
 	if diff := cmp.Diff(r, flags.run(args...), cmp.AllowUnexported(result{})); diff != "" {
 		t.Errorf("the same by flags (-variables +flags):\n%s", diff)
@@ -176,7 +182,7 @@ func TestSettingsThatAreRight(t *testing.T) {
 	t.Parallel()
 	for _, set := range []string{
 		"LISTEN=:8080", "LISTEN=[::1]:8080", "LISTEN=localhost:0", "PUBLIC_URL=https://license.example.com", "PUBLIC_URL=https://license.example.com/",
-		"PUBLIC_URL=http://[::1]:8080", "TOKEN_TTL=1m", "TOKEN_TTL=1h30m", "RATE_LIMITS=free=0, pro=1", "TRUSTED_PROXIES=10.0.0.0/8, fd00::/8",
+		"PUBLIC_URL=http://[::1]:8080", "TOKEN_TTL=1m", "TOKEN_TTL=1h30m", "LEASE_GRACE=0", "LEASE_GRACE=0s", "LEASE_GRACE=1m", "LEASE_GRACE=8760h", "RATE_LIMITS=free=0, pro=1", "TRUSTED_PROXIES=10.0.0.0/8, fd00::/8",
 		"TRUSTED_PROXIES=", "PUBLIC_URL=", "KEY=", "KEY=" + zeroKey, "KEY_FILE=", "LOG_FORMAT=json", "LOG_LEVEL=DEBUG", "DATABASE_URL=sqlite:/var/lib/a b/x.db",
 	} {
 		name, value, _ := strings.Cut(set, "=")

@@ -156,6 +156,8 @@ func TestExamplesPassThroughTheTypes(t *testing.T) {
 		"ValidCI": func() any { return new(api.ValidCI) }, "CLIVersion": func() any { return new(api.CLIVersion) },
 		"Counted": func() any { return new(api.Counted) }, "SignInLink": func() any { return new(api.SignInLink) },
 		"AuthorizationServer": func() any { return new(api.AuthorizationServer) },
+		"Lease":               func() any { return new(api.Lease) },
+		"PublicKeySet":        func() any { return new(api.PublicKeySet) },
 	}
 	for name, r := range answers(load(t)) {
 		media := r.Content["application/json"]

@@ -331,6 +331,24 @@ type KeyPage struct {
 	NextCursor string `json:"next_cursor,omitempty,omitzero"`
 }
 
+// Lease What a lease says, beside the lease itself.
+type Lease struct {
+	// CappedBy What ends the lease earlier than usual, the license or the license token; missing when nothing does.
+	CappedBy string `json:"capped_by,omitempty,omitzero"`
+
+	// GraceUntil The end of the lease: until then its holder may go by it while the service does not answer.
+	GraceUntil time.Time `json:"grace_until"`
+
+	// Lease A JWT with `alg` EdDSA and `typ` lease+jwt. Who has it can pass for its holder where leases are shown.
+	Lease string `json:"lease"`
+
+	// RefreshAfter When it is worth getting another.
+	RefreshAfter time.Time `json:"refresh_after"`
+
+	// ValidUntil The end of the license.
+	ValidUntil string `json:"valid_until"`
+}
+
 // LoginToken The end of a device login. It is a secret.
 type LoginToken struct {
 	AccessToken string `json:"access_token"`
@@ -460,6 +478,23 @@ type PolicyVerdict struct {
 	Version int64    `json:"version"`
 }
 
+// PublicKey The public half of a key that signs leases.
+type PublicKey struct {
+	Alg string `json:"alg"`
+	Crv string `json:"crv"`
+	Kid string `json:"kid"`
+	Kty string `json:"kty"`
+	Use string `json:"use"`
+
+	// X The key: 32 bytes in base64url.
+	X string `json:"x"`
+}
+
+// PublicKeySet defines model for PublicKeySet.
+type PublicKeySet struct {
+	Keys []PublicKey `json:"keys"`
+}
+
 // Ready The answer of readyz when requests are served.
 type Ready struct {
 	Status string `json:"status"`
@@ -501,8 +536,12 @@ type SignInLink struct {
 
 // SigningKey A signing key without its secret.
 type SigningKey struct {
-	CreatedAt  string `json:"created_at"`
-	Kid        string `json:"kid"`
+	// Alg HS256 signs license tokens and EdDSA leases.
+	Alg       string `json:"alg"`
+	CreatedAt string `json:"created_at"`
+	Kid       string `json:"kid"`
+
+	// LiveTokens License tokens, or leases, that it signed and that have not expired.
 	LiveTokens int64  `json:"live_tokens"`
 	SignsFrom  string `json:"signs_from"`
 	State      string `json:"state"`
@@ -593,6 +632,9 @@ type OfAccount = string
 
 // OfAction defines model for of_action.
 type OfAction = string
+
+// OfLeases defines model for of_leases.
+type OfLeases = bool
 
 // UserCode defines model for user_code.
 type UserCode = string
@@ -709,6 +751,12 @@ type ListAuditParams struct {
 type VerifyAuditParams struct {
 	// Noted An end that was answered before, as NUMBER:HASH; the log must still contain it.
 	Noted Noted `form:"noted,omitempty" json:"noted,omitempty,omitzero"`
+}
+
+// RotateKeyParams defines parameters for RotateKey.
+type RotateKeyParams struct {
+	// Lease A key of leases instead of license tokens.
+	Lease OfLeases `form:"lease,omitempty" json:"lease,omitempty,omitzero"`
 }
 
 // RetireKeyParams defines parameters for RetireKey.

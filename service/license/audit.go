@@ -75,6 +75,8 @@ const (
 	PolicyAdded    Action = "policy.add"
 	PolicyRemoved  Action = "policy.remove"
 
+	LeaseIssued Action = "lease.issue"
+
 	KeyAdded   Action = "key.add"
 	KeyRetired Action = "key.retire"
 

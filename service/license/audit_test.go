@@ -58,7 +58,7 @@ func TestEveryActLeavesALine(t *testing.T) {
 	must(err)
 	_, err = b.RevokeIssuedBy(ctx, record.ID) // it issued nothing
 	must(err)
-	_, err = b.RotateKey(ctx)
+	_, err = b.RotateKey(ctx, license.HS256)
 	must(err)
 	admin, made, err := b.CreateAdminToken(ctx, license.NewAdminToken{Scopes: []license.Scope{license.ScopeAuditRead}}, nil)
 	must(err)

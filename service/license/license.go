@@ -74,6 +74,16 @@ func (t TokenRecord) Status(now time.Time) string {
 	return "live"
 }
 
+// LeaseRecord is the record of the newest lease that a license token got under one key.
+type LeaseRecord struct {
+	ID        string
+	TokenID   TokenID
+	AccountID string
+	KeyID     string
+	IssuedAt  time.Time
+	ExpiresAt time.Time // its grace_until
+}
+
 // Revocation ends a token or a whole family before its time.
 type Revocation struct {
 	Subject   string // a TokenID or a family

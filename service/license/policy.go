@@ -120,11 +120,11 @@ func (s *Service) PolicyFor(ctx context.Context, id oidc.Identity) (TrustPolicy,
 // Exchange makes a short-lived license token for an authentic identity that a policy lets in. An identity is good for one exchange: the same
 // one again gives the same token for IdentityRetry, on every replica, and then ErrIdentityUsed.
 func (s *Service) Exchange(ctx context.Context, id oidc.Identity, p TrustPolicy, a Account) (Issued, error) {
+	return signed(ctx, s, func(view *keyView) (Issued, error) { return s.exchange(ctx, id, p, a, view.tokens) })
+}
+
+func (s *Service) exchange(ctx context.Context, id oidc.Identity, p TrustPolicy, a Account, set *token.KeySet) (Issued, error) {
 	now := s.time()
-	set, err := s.keys.set(ctx)
-	if err != nil {
-		return Issued{}, err
-	}
 	claims, capped, err := s.exchanged(id, p, a, now, set)
 	if err != nil {
 		return Issued{}, err

@@ -51,17 +51,16 @@ func (s *Service) revocable(ctx context.Context, tokenOrID string, family bool) 
 	if id := TokenID(tokenOrID); id.Family() != "" {
 		return s.store.Token(ctx, id)
 	}
-	set, err := s.keys.set(ctx)
+	c, bad, err := s.keys.parse(ctx, tokenOrID, s.time())
 	if err != nil {
 		return TokenRecord{}, err
 	}
-	c, err := set.Parse(tokenOrID, s.time())
-	expired := errors.Is(err, token.ErrExpired) // it ended by itself, and what was made of it may live
+	expired := errors.Is(bad, token.ErrExpired) // it ended by itself, and what was made of it may live
 	if expired && !family {
 		return TokenRecord{}, fmt.Errorf("%w: the token has expired already; its family can still be ended", ErrInvalid)
 	}
-	if err != nil && !expired {
-		return TokenRecord{}, fmt.Errorf("%w: neither a live token of this service nor a token id (40 letters and digits): %w", ErrInvalid, err)
+	if bad != nil && !expired {
+		return TokenRecord{}, fmt.Errorf("%w: neither a live token of this service nor a token id (40 letters and digits): %w", ErrInvalid, bad)
 	}
 	t, err := s.store.Token(ctx, TokenID(c.ID))
 	if errors.Is(err, ErrNotFound) {

@@ -34,6 +34,10 @@ var (
 	ErrUnavailable = errors.New("the database is not available: try again later")
 	// ErrKeyInUse says that a signing key cannot be retired yet.
 	ErrKeyInUse = errors.New("key in use")
+	// ErrKeyRetired says that what was just signed cannot be handed out: its key was retired in that moment. Another key has to sign.
+	ErrKeyRetired = errors.New("the signing key was retired")
+	// ErrNoLeases says that this service gives no leases. It is no statement about the license.
+	ErrNoLeases = errors.New("this service gives no leases: go by its answers alone")
 )
 
 // unreadable is a text that means nothing here. It is an ErrInvalid whose own text is enough.
@@ -63,6 +67,33 @@ func Expiry(iat time.Time, ttl time.Duration, validUntil time.Time) (exp time.Ti
 		return validUntil.Truncate(time.Second), true
 	}
 	return exp, false
+}
+
+// LeaseCap is what ends a lease earlier than the usual grace; empty when nothing does.
+type LeaseCap string
+
+// The caps. Grace reaches neither beyond the license nor beyond the token that asked: what ends anyway is not kept alive.
+const (
+	CapValidUntil LeaseCap = "valid_until"
+	CapToken      LeaseCap = "token"
+)
+
+// GraceUntil is the end of a lease that is issued at iat: after the grace, but never after the license's own end, nor after the end of the license
+// token that it is made for.
+func GraceUntil(iat time.Time, grace time.Duration, validUntil, tokenExpiry time.Time) (end time.Time, by LeaseCap) {
+	end, capped := Expiry(iat, grace.Truncate(time.Second), validUntil)
+	if capped {
+		by = CapValidUntil
+	}
+	if end.After(tokenExpiry) {
+		end, by = tokenExpiry, CapToken
+	}
+	return end, by
+}
+
+// LeaseWindow is the time in which one license token gets one and the same lease: a minute, but never more than a sixth of the grace.
+func LeaseWindow(grace time.Duration) time.Duration {
+	return max(min(time.Minute, grace/6).Truncate(time.Second), time.Second)
 }
 
 // MaxWindow is the longest time in which refreshing one token gives one and the same answer.

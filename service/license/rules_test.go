@@ -147,3 +147,12 @@ func TestMasterKeyTextIsChecked(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+func TestLeaseWindowIsShortForAShortGrace(t *testing.T) {
+	t.Parallel()
+	for grace, want := range map[time.Duration]time.Duration{168 * time.Hour: time.Minute, 6 * time.Minute: time.Minute, time.Minute: 10 * time.Second, time.Second: time.Second} {
+		if got := license.LeaseWindow(grace); got != want {
+			t.Errorf("LeaseWindow(%s) = %s, want %s", grace, got, want)
+		}
+	}
+}

@@ -13,13 +13,14 @@ import (
 	"github.com/pageflare/ci/service/token"
 )
 
-// Config is what a Service is made of. All fields must be set.
+// Config is what a Service is made of. All fields must be set unless they say what 0 means.
 type Config struct {
 	Store            Store
 	MasterKey        MasterKey
 	Issuer           string        // the `iss` of tokens: the public URL of the service
 	TokenTTL         time.Duration // life of a token, capped by the end of the license
 	IdentityTokenTTL time.Duration // the same of a token that was got by an identity; 0: an hour
+	LeaseGrace       time.Duration // how long a lease bridges a service that does not answer, at most; 0: there are no leases
 	Now              func() time.Time
 	Rand             io.Reader // cryptographic randomness
 }
@@ -34,7 +35,7 @@ type Service struct {
 	codeKey   []byte // hashes user codes, see userHash
 }
 
-// New returns a Service on a store. On a store without a signing key it makes the first one. ErrWrongMasterKey: the keys in the store were
+// New returns a Service on a store. On a store without signing keys it makes the first ones. ErrWrongMasterKey: the keys in the store were
 // sealed by another master key.
 func New(ctx context.Context, cfg Config) (*Service, error) {
 	derive, err := hkdf.Key(sha256.New, cfg.MasterKey.bytes(), nil, "pageflare/ci refreshed token id", 32)
@@ -54,13 +55,7 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 	}
 	s := &Service{cfg: cfg, store: cfg.Store, deriveKey: derive, auditKey: audit, codeKey: codes}
 	s.keys = &keyring{store: cfg.Store, master: cfg.MasterKey, now: s.time}
-	if _, err := s.keys.set(ctx); errors.Is(err, errNoKeys) {
-		if _, err := s.addKey(WithActor(ctx, Actor{Kind: ActorService}), s.time()); err != nil {
-			return nil, err
-		}
-		s.keys.forget()
-	}
-	if _, err := s.keys.set(ctx); err != nil {
+	if err := s.firstKeys(ctx); err != nil {
 		return nil, err
 	}
 	return s, nil
@@ -124,13 +119,12 @@ func (s *Service) Authenticate(ctx context.Context, bearer string) (Caller, erro
 	case IsLoginToken(bearer):
 		return s.authenticateLogin(ctx, bearer)
 	}
-	set, err := s.keys.set(ctx)
+	claims, bad, err := s.keys.parse(ctx, bearer, s.time())
 	if err != nil {
 		return Caller{}, err
 	}
-	claims, err := set.Parse(bearer, s.time())
-	if err != nil {
-		return Caller{}, fmt.Errorf("%w: %w", ErrUnauthenticated, err)
+	if bad != nil {
+		return Caller{}, fmt.Errorf("%w: %w", ErrUnauthenticated, bad)
 	}
 	id := TokenID(claims.ID)
 	account, revoked, err := s.store.Standing(ctx, claims.Subject, claims.ID, id.Family())
@@ -198,10 +192,6 @@ func (s *Service) IssueFor(ctx context.Context, account string, ttl time.Duratio
 }
 
 func (s *Service) issue(ctx context.Context, a Account, r TokenRecord, ttl time.Duration) (Issued, error) {
-	set, err := s.keys.set(ctx)
-	if err != nil {
-		return Issued{}, err
-	}
 	iat := r.Recorded.Truncate(time.Second)
 	id, err := newTokenID(iat, r.Parent.Family(), s.cfg.Rand)
 	if err != nil {
@@ -209,7 +199,24 @@ func (s *Service) issue(ctx context.Context, a Account, r TokenRecord, ttl time.
 	}
 	claims, capped := s.claims(a, iat, ttl)
 	claims.ID = string(id)
-	return s.signAndRecord(ctx, set, claims, r, capped, TokenIssued)
+	return signed(ctx, s, func(view *keyView) (Issued, error) {
+		return s.signAndRecord(ctx, view.tokens, claims, r, capped, TokenIssued)
+	})
+}
+
+// signed lets f sign with the keys. When the key was retired in that moment f has another try, with the keys that there are then.
+func signed[T any](ctx context.Context, s *Service, f func(*keyView) (T, error)) (out T, err error) {
+	view, err := s.keys.set(ctx)
+	if err != nil {
+		return out, err
+	}
+	if out, err = f(view); !errors.Is(err, ErrKeyRetired) {
+		return out, err
+	}
+	if view, err = s.keys.look(ctx, 0); err != nil {
+		return out, err
+	}
+	return f(view)
 }
 
 // Refresh makes the token that follows the caller's license token, which stays valid to its own end. Within one Window the same token
@@ -223,10 +230,10 @@ func (s *Service) Refresh(ctx context.Context, c Caller) (Issued, error) {
 	if err := s.mayUse(c, now); err != nil {
 		return Issued{}, err
 	}
-	set, err := s.keys.set(ctx)
-	if err != nil {
-		return Issued{}, err
-	}
+	return signed(ctx, s, func(view *keyView) (Issued, error) { return s.refresh(ctx, c, now, view.tokens) })
+}
+
+func (s *Service) refresh(ctx context.Context, c Caller, now time.Time, set *token.KeySet) (Issued, error) {
 	parent := TokenID(c.Token.ID)
 	window := Window(c.Token.Life(), s.cfg.TokenTTL)
 	iat := Bucket(c.Token.IssuedAt, now, window)

@@ -429,7 +429,7 @@ func TestKeysRotateWithoutARejectedToken(t *testing.T) {
 	if err != nil || len(first) != 1 {
 		t.Fatalf("Keys = %v, %v, want one", first, err)
 	}
-	rotated, err := b.RotateKey(t.Context())
+	rotated, err := b.RotateKey(t.Context(), license.HS256)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -467,7 +467,7 @@ func TestARefreshAcrossAKeyRotationIsAnotherToken(t *testing.T) {
 	b := newBench(t)
 	_, old := b.issue(0)
 	before := b.refresh(b.Service, old.Token)
-	rotated, err := b.RotateKey(t.Context())
+	rotated, err := b.RotateKey(t.Context(), license.HS256)
 	if err != nil {
 		t.Fatal(err)
 	}

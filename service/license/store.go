@@ -30,7 +30,7 @@ type Store interface {
 
 	// Standing returns the account, and whether one of the subjects (token ids, families) was revoked. ErrNotFound: no such account.
 	Standing(ctx context.Context, account string, subjects ...string) (a Account, revoked bool, err error)
-	// RecordToken stores an issued token. Recording the same id again changes nothing.
+	// RecordToken stores an issued token. Recording the same id again changes nothing. ErrKeyRetired: its key was retired, and nothing is stored.
 	RecordToken(ctx context.Context, t TokenRecord, act Act) error
 	// RecordedAt returns when a token was first recorded. ErrNotFound: it never was.
 	RecordedAt(ctx context.Context, id TokenID) (time.Time, error)
@@ -43,13 +43,20 @@ type Store interface {
 	// RevokeIssuedBy revokes every family that an API token began at the time of the act, and returns how many were not revoked before.
 	RevokeIssuedBy(ctx context.Context, apiToken string, act Act) (families int64, err error)
 
-	// Keys returns all signing keys that are not retired, oldest first.
+	// RecordLease stores the newest lease of a license token under a key; how long the longest one lasts is kept too. Recording the same id again
+	// changes nothing. ErrKeyRetired as above.
+	RecordLease(ctx context.Context, l LeaseRecord, act Act) error
+
+	// Keys returns all signing keys that are not retired, of every algorithm, oldest first.
 	Keys(ctx context.Context) ([]SealedKey, error)
 	// AddKey stores a new signing key.
 	AddKey(ctx context.Context, k SealedKey, act Act) error
-	// RetireKey removes a signing key for good at the time of the act. ErrNotFound.
-	RetireKey(ctx context.Context, id string, act Act) error
-	// LiveTokens counts the recorded tokens of a key that expire after now.
+	// AddFirstKey stores a signing key unless there is one with its algorithm.
+	AddFirstKey(ctx context.Context, k SealedKey, act Act) error
+	// RetireKey removes a signing key for good at the time of the act, unless something that it signed expires after alive; then it changes
+	// nothing and returns how much that is. Zero: whatever it signed. Nothing can be recorded under the key in between. ErrNotFound.
+	RetireKey(ctx context.Context, id string, alive time.Time, act Act) (live int64, err error)
+	// LiveTokens counts the recorded tokens and leases of a key that expire after now.
 	LiveTokens(ctx context.Context, key string, now time.Time) (int64, error)
 
 	// AddPolicy stores a trust policy under the next version of its account and repository, which the answer has. ErrNotFound: no such account.

@@ -70,6 +70,14 @@ func deriveTokenID(issued time.Time, parent TokenID, content, key []byte) TokenI
 	return joinTokenID(issued, parent.Family(), mac.Sum(nil)[:10])
 }
 
+// deriveLeaseID names a lease by its content: the same content gives the same name, on every replica.
+func deriveLeaseID(content, key []byte) string {
+	mac := hmac.New(sha256.New, key)
+	mac.Write([]byte("lease\x00"))
+	mac.Write(content)
+	return "ls_" + idEncoding.EncodeToString(mac.Sum(nil)[:10])
+}
+
 func joinTokenID(issued time.Time, family string, own []byte) TokenID {
 	var seconds [8]byte
 	binary.BigEndian.PutUint64(seconds[:], uint64(issued.Unix()))

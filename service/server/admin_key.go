@@ -10,7 +10,9 @@ import (
 )
 
 func showKey(k license.KeyInfo) api.SigningKey {
-	return api.SigningKey{Kid: k.ID, State: string(k.State), CreatedAt: stamp(k.CreatedAt), SignsFrom: stamp(k.SignsFrom), LiveTokens: k.LiveTokens}
+	return api.SigningKey{
+		Kid: k.ID, Alg: string(k.Algorithm), State: string(k.State), CreatedAt: stamp(k.CreatedAt), SignsFrom: stamp(k.SignsFrom), LiveTokens: k.LiveTokens,
+	}
 }
 
 // listKeys answers GET /_api/admin/keys.
@@ -21,7 +23,15 @@ func (s *Server) listKeys(c *gin.Context) error {
 
 // rotateKey answers POST /_api/admin/keys.
 func (s *Server) rotateKey(c *gin.Context) error {
-	k, err := s.license.RotateKey(c.Request.Context())
+	lease, err := flag(c, "lease")
+	if err != nil {
+		return err
+	}
+	algorithm := license.HS256
+	if lease {
+		algorithm = license.EdDSA
+	}
+	k, err := s.license.RotateKey(c.Request.Context(), algorithm)
 	return answer(c, showKey, k, err)
 }
 

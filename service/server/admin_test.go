@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/pageflare/ci/service/api"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/servicetest"
@@ -136,13 +138,29 @@ func TestTokensAndKeysThroughTheAdminAPI(t *testing.T) {
 		t.Errorf("record = %+v, then %+v", record, got)
 	}
 
+}
+
+func TestKeysThroughTheAdminAPI(t *testing.T) {
+	t.Parallel()
+	a := newAdmin(t)
 	fresh := into[api.SigningKey](t, a.do("POST", "keys", ""))
+	lease := into[api.SigningKey](t, a.do("POST", "keys?lease=true", ""))
+	a.do("POST", "keys?lease=maybe", "").wantCode(t, http.StatusBadRequest, api.CodeInvalidRequest)
 	keys := into[api.KeyPage](t, a.do("GET", "keys", "")).Items
-	if len(keys) != 2 || keys[0].State != "signing" || keys[1].Kid != fresh.Kid || keys[1].State != "waiting" {
-		t.Errorf("keys = %+v", keys)
+	var got []string
+	for _, k := range keys {
+		got = append(got, k.Alg+" "+k.State)
 	}
-	a.do("DELETE", "keys/"+keys[0].Kid, "").wantCode(t, http.StatusConflict, api.CodeConflict)
-	a.do("DELETE", "keys/"+keys[0].Kid+"?force=true", "").wantCode(t, http.StatusConflict, api.CodeConflict) // it signs
+	if diff := cmp.Diff([]string{"HS256 signing", "HS256 waiting", "EdDSA signing", "EdDSA waiting"}, got); diff != "" {
+		t.Fatalf("keys (-want +got)\n%s", diff)
+	}
+	if keys[1] != fresh || keys[3] != lease {
+		t.Errorf("made %+v and %+v, listed %+v", fresh, lease, keys)
+	}
+	for _, k := range keys { // each signs, or waits to
+		a.do("DELETE", "keys/"+k.Kid, "").wantCode(t, http.StatusConflict, api.CodeConflict)
+		a.do("DELETE", "keys/"+k.Kid+"?force=true", "").wantCode(t, http.StatusConflict, api.CodeConflict)
+	}
 	a.do("DELETE", "keys/k_none", "").wantCode(t, http.StatusNotFound, api.CodeNotFound)
 }
 

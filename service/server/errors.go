@@ -38,6 +38,7 @@ var refusals = []refusal{
 	{license.ErrNoPolicy, http.StatusForbidden, api.CodePolicyDenied},
 	{license.ErrIdentityUsed, http.StatusForbidden, api.CodeIdentityUsed},
 	{errIssuer, http.StatusServiceUnavailable, api.CodeUnavailable},
+	{license.ErrNoLeases, http.StatusNotFound, api.CodeNotFound},
 	{errNoRoute, http.StatusNotFound, api.CodeNotFound},
 	{errNoMethod, http.StatusMethodNotAllowed, api.CodeMethodNotAllowed},
 	{errForeignForm, http.StatusForbidden, api.CodeInvalidRequest},

@@ -25,6 +25,8 @@ import (
 type Options struct {
 	Now            func() time.Time     // time.Now when nil
 	TokenTTL       time.Duration        // a year when 0
+	LeaseGrace     time.Duration        // a week when 0; no leases when negative
+	Rand           io.Reader            // of the service and its master key; rand.Reader when nil
 	RateLimits     map[license.Tier]int // unlimited when nil
 	BadCredentials int                  // a minute, by address; unlimited when 0
 	TrustedProxies []netip.Prefix
@@ -41,16 +43,44 @@ type Service struct {
 	Store  *store.Store
 	URL    string // base path of the API: http://127.0.0.1:PORT/_api
 	Origin string // http://127.0.0.1:PORT
+
+	options  Options
+	database string
+	master   license.MasterKey
 }
 
 // Start starts a service on loopback. It ends with the test.
 func Start(t testing.TB, o Options) *Service {
 	t.Helper()
+	if o.Rand == nil {
+		o.Rand = rand.Reader
+	}
+	master, err := license.NewMasterKey(o.Rand)
+	must(t, err)
+	return start(t, Service{options: o, database: "sqlite:" + filepath.Join(t.TempDir(), "license.db"), master: master})
+}
+
+// Replica starts another service on the same database, with a clock of its own (nil: the same clock). It ends with the test, before the first one.
+func (s *Service) Replica(t testing.TB, now func() time.Time) *Service {
+	t.Helper()
+	o := s.options
+	if now != nil {
+		o.Now = now
+	}
+	return start(t, Service{options: o, database: s.database, master: s.master})
+}
+
+func start(t testing.TB, s Service) *Service {
+	t.Helper()
+	o := s.options
 	if o.Now == nil {
 		o.Now = time.Now
 	}
 	if o.TokenTTL == 0 {
 		o.TokenTTL = 8760 * time.Hour
+	}
+	if o.LeaseGrace == 0 {
+		o.LeaseGrace = 168 * time.Hour
 	}
 	if o.Log == nil {
 		o.Log = io.Discard
@@ -59,20 +89,19 @@ func Start(t testing.TB, o Options) *Service {
 	var lc net.ListenConfig
 	l, err := lc.Listen(context.Background(), "tcp", "127.0.0.1:0")
 	must(t, err)
-	s := &Service{Origin: "http://" + l.Addr().String(), URL: "http://" + l.Addr().String() + "/_api"}
+	s.Origin, s.URL = "http://"+l.Addr().String(), "http://"+l.Addr().String()+"/_api"
 	if o.PublicURL == "" {
 		o.PublicURL = s.Origin
 	}
-	s.Store, err = store.Open(context.Background(), "sqlite:"+filepath.Join(t.TempDir(), "license.db"))
-	must(t, err)
-	master, err := license.NewMasterKey(rand.Reader)
+	s.options = o
+	s.Store, err = store.Open(context.Background(), s.database)
 	must(t, err)
 	s.Service, err = license.New(context.Background(), license.Config{
-		Store: s.Store, MasterKey: master, Issuer: o.PublicURL, TokenTTL: o.TokenTTL, Now: o.Now, Rand: rand.Reader,
+		Store: s.Store, MasterKey: s.master, Issuer: o.PublicURL, TokenTTL: o.TokenTTL, LeaseGrace: max(o.LeaseGrace, 0), Now: o.Now, Rand: o.Rand,
 	})
 	must(t, err)
 	identities, err := oidc.New(oidc.Config{
-		Issuers: o.Issuers, Audience: s.Origin, HTTP: &http.Client{Transport: &http.Transport{}}, Now: o.Now, Log: slog.New(slog.NewJSONHandler(o.Log, nil)),
+		Issuers: o.Issuers, Audience: o.PublicURL, HTTP: &http.Client{Transport: &http.Transport{}}, Now: o.Now, Log: slog.New(slog.NewJSONHandler(o.Log, nil)),
 	})
 	must(t, err)
 	s.Server, err = server.New(server.Config{
@@ -88,7 +117,7 @@ func Start(t testing.TB, o Options) *Service {
 			t.Error(err)
 		}
 	})
-	return s
+	return &s
 }
 
 // Account makes an active account of tier pro that is valid for two years from now, and returns it with its API token.

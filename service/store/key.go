@@ -11,7 +11,7 @@ import (
 
 // Keys meets license.Store.
 func (s *Store) Keys(ctx context.Context) ([]license.SealedKey, error) {
-	rows, err := s.read.QueryContext(ctx, `SELECT id, sealed, created_at, signs_from FROM signing_keys WHERE retired_at IS NULL ORDER BY signs_from, id`)
+	rows, err := s.read.QueryContext(ctx, `SELECT id, algorithm, sealed, created_at, signs_from FROM signing_keys WHERE retired_at IS NULL ORDER BY signs_from, id`)
 	if err != nil {
 		return nil, fmt.Errorf("list signing keys: %w", err)
 	}
@@ -21,7 +21,7 @@ func (s *Store) Keys(ctx context.Context) ([]license.SealedKey, error) {
 		var k license.SealedKey
 		var sealed string
 		var created, from int64
-		if err := rows.Scan(&k.ID, &sealed, &created, &from); err != nil {
+		if err := rows.Scan(&k.ID, &k.Algorithm, &sealed, &created, &from); err != nil {
 			return nil, fmt.Errorf("list signing keys: %w", err)
 		}
 		if k.Sealed, err = base64.StdEncoding.DecodeString(sealed); err != nil {
@@ -35,35 +35,76 @@ func (s *Store) Keys(ctx context.Context) ([]license.SealedKey, error) {
 
 // AddKey meets license.Store.
 func (s *Store) AddKey(ctx context.Context, k license.SealedKey, act license.Act) error {
+	return inTx(ctx, s.write, func(t *tx) error { return t.addKey(ctx, k, act) })
+}
+
+// AddFirstKey meets license.Store.
+func (s *Store) AddFirstKey(ctx context.Context, k license.SealedKey, act license.Act) error {
 	return inTx(ctx, s.write, func(t *tx) error {
-		t.log(act)
-		_, err := t.ExecContext(ctx, `INSERT INTO signing_keys (id, sealed, created_at, signs_from) VALUES ($1, $2, $3, $4)`,
-			k.ID, base64.StdEncoding.EncodeToString(k.Sealed), millis(k.CreatedAt), millis(k.SignsFrom))
+		var there bool
+		err := t.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM signing_keys WHERE algorithm = $1 AND retired_at IS NULL)`, k.Algorithm).Scan(&there)
 		if err != nil {
-			return fmt.Errorf("add signing key %s: %w", k.ID, storeError(err))
+			return fmt.Errorf("look for signing keys: %w", storeError(err))
 		}
-		return nil
+		if there {
+			return nil
+		}
+		return t.addKey(ctx, k, act)
 	})
 }
 
+func (t *tx) addKey(ctx context.Context, k license.SealedKey, act license.Act) error {
+	t.log(act)
+	_, err := t.ExecContext(ctx, `INSERT INTO signing_keys (id, algorithm, sealed, created_at, signs_from) VALUES ($1, $2, $3, $4, $5)`,
+		k.ID, k.Algorithm, base64.StdEncoding.EncodeToString(k.Sealed), millis(k.CreatedAt), millis(k.SignsFrom))
+	if err != nil {
+		return fmt.Errorf("add signing key %s: %w", k.ID, storeError(err))
+	}
+	return nil
+}
+
 // RetireKey meets license.Store.
-func (s *Store) RetireKey(ctx context.Context, id string, act license.Act) error {
-	return inTx(ctx, s.write, func(t *tx) error {
+func (s *Store) RetireKey(ctx context.Context, id string, alive time.Time, act license.Act) (live int64, err error) {
+	err = inTx(ctx, s.write, func(t *tx) error {
+		if !alive.IsZero() {
+			if live, err = liveTokens(ctx, t, id, alive); err != nil || live > 0 {
+				return err
+			}
+		}
 		t.log(act)
 		err := changedOne(t.ExecContext(ctx, `UPDATE signing_keys SET retired_at = $2, sealed = '' WHERE id = $1 AND retired_at IS NULL`, id, millis(act.At)))
 		if err != nil {
-			return fmt.Errorf("signing key %s: %w", id, err)
+			return fmt.Errorf("signing key %s: %w", id, storeError(err))
 		}
 		return nil
 	})
+	return live, err
 }
 
 // LiveTokens meets license.Store.
 func (s *Store) LiveTokens(ctx context.Context, key string, now time.Time) (int64, error) {
-	var n int64
-	err := s.read.QueryRowContext(ctx, `SELECT count(*) FROM tokens WHERE key_id = $1 AND expires_at > $2`, key, millis(now)).Scan(&n)
+	return liveTokens(ctx, s.read, key, now)
+}
+
+func liveTokens(ctx context.Context, q querier, key string, now time.Time) (n int64, err error) {
+	err = q.QueryRowContext(ctx, `SELECT (SELECT count(*) FROM tokens WHERE key_id = $1 AND expires_at > $2)
+		+ (SELECT count(*) FROM leases WHERE key_id = $1 AND expires_at > $2)`, key, millis(now)).Scan(&n)
 	if err != nil {
-		return 0, fmt.Errorf("count the tokens of key %s: %w", key, err)
+		return 0, fmt.Errorf("count what key %s signed: %w", key, storeError(err))
 	}
 	return n, nil
+}
+
+// mayRecord refuses what a retired key signed. It is asked in the transaction that records: nothing is handed out that was not recorded, and a
+// key with something on record is not retired, so no clock and no cache can bring a token into the world whose key is gone.
+func (t *tx) mayRecord(ctx context.Context, key string) error {
+	var retired bool
+	err := t.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM signing_keys WHERE id = $1 AND retired_at IS NOT NULL)`, key).Scan(&retired)
+	if err != nil {
+		return fmt.Errorf("signing key %s: %w", key, storeError(err))
+	}
+	if retired {
+		return fmt.Errorf("signing key %s: %w", key, license.ErrKeyRetired)
+	}
+	return nil
 }

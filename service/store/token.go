@@ -53,8 +53,11 @@ func (s *Store) RecordToken(ctx context.Context, r license.TokenRecord, act lice
 	return s.group.do(ctx, func(ctx context.Context, t *tx) error { return t.recordToken(ctx, r, act) })
 }
 
-// recordToken inserts the record of a token and notes the act, unless it is there already.
+// recordToken inserts the record of a token and notes the act, unless it is there already. ErrKeyRetired.
 func (t *tx) recordToken(ctx context.Context, r license.TokenRecord, act license.Act) error {
+	if err := t.mayRecord(ctx, r.KeyID); err != nil {
+		return err
+	}
 	done, err := t.ExecContext(ctx, `INSERT INTO tokens (id, account_id, parent_id, issued_by, key_id, issued_at, expires_at, recorded_at)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (id) DO NOTHING`,
 		r.ID, r.AccountID, r.Parent, r.IssuedBy, r.KeyID, millis(r.IssuedAt), millis(r.ExpiresAt), millis(r.Recorded))

@@ -25,11 +25,11 @@ func Decode(raw string) (Claims, error) {
 	}
 	parts, err := split(raw)
 	if err != nil {
-		return Claims{}, err
+		return Claims{}, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
 	h, err := decodeHeader(parts[0])
 	if err != nil {
-		return Claims{}, err
+		return Claims{}, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
 	if !signed[h.Algorithm] {
 		return Claims{}, ErrAlgorithm
@@ -61,8 +61,8 @@ func uniqueMembers(raw []byte) error {
 		if err != nil {
 			return errNotObject
 		}
-		// encoding/json matches names without regard to case, so "ALG" would be a second "alg"
-		key := strings.ToLower(name.(string))
+		// encoding/json matches names without regard to case, so "ALG" would be a second "alg", and "\u017fub" a second "sub"
+		key := strings.ToLower(strings.ToUpper(name.(string)))
 		if seen[key] {
 			return errTwice
 		}

@@ -87,33 +87,56 @@ func (s *KeySet) Sign(c Claims) (string, error) {
 // Parse returns the claims of a token that one of the keys signed and that is valid at now. The error is one of this package's
 // sentinels. Nothing of the payload is read before the signature is checked.
 func (s *KeySet) Parse(raw string, now time.Time) (Claims, error) {
-	if len(raw) > MaxSize {
-		return Claims{}, ErrTooLarge
-	}
-	parts, err := split(raw)
+	payload, err := verified(raw, ErrMalformed, func(header string) (verifier, error) {
+		key, ok := s.byHeader[header]
+		if !ok {
+			return nil, s.explainHeader(header)
+		}
+		return key.verify, nil
+	})
 	if err != nil {
 		return Claims{}, err
-	}
-	key, ok := s.byHeader[parts[0]]
-	if !ok {
-		return Claims{}, s.explainHeader(parts[0])
-	}
-	signature, err := decodeSegment(parts[2])
-	if err != nil {
-		return Claims{}, fmt.Errorf("%w: signature is not base64url", ErrMalformed)
-	}
-	if err := jwt.SigningMethodHS256.Verify(raw[:len(raw)-len(parts[2])-1], signature, key.Secret); err != nil {
-		return Claims{}, ErrSignature
-	}
-	payload, err := decodeSegment(parts[1])
-	if err != nil {
-		return Claims{}, fmt.Errorf("%w: payload is not base64url", ErrMalformed)
 	}
 	c, err := decodeClaims(payload)
 	if err != nil {
 		return Claims{}, err
 	}
 	return c, checkTimes(c, now)
+}
+
+func (k Key) verify(signed string, signature []byte) bool {
+	return jwt.SigningMethodHS256.Verify(signed, signature, k.Secret) == nil
+}
+
+// verifier tells whether a signature is that of one key.
+type verifier func(signed string, signature []byte) bool
+
+// verified returns the payload of a JWT when its signature is that of the key that find returns for its header. What is not even of the
+// form wraps the sentinel none.
+func verified(raw string, none error, find func(header string) (verifier, error)) ([]byte, error) {
+	if len(raw) > MaxSize {
+		return nil, ErrTooLarge
+	}
+	parts, err := split(raw)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", none, err)
+	}
+	verify, err := find(parts[0])
+	if err != nil {
+		return nil, err
+	}
+	signature, err := decodeSegment(parts[2])
+	if err != nil {
+		return nil, fmt.Errorf("%w: signature is not base64url", none)
+	}
+	if !verify(raw[:len(raw)-len(parts[2])-1], signature) {
+		return nil, ErrSignature
+	}
+	payload, err := decodeSegment(parts[1])
+	if err != nil {
+		return nil, fmt.Errorf("%w: payload is not base64url", none)
+	}
+	return payload, nil
 }
 
 func checkTimes(c Claims, now time.Time) error {
@@ -134,17 +157,26 @@ func checkTimes(c Claims, now time.Time) error {
 
 // explainHeader says why no key has this header.
 func (s *KeySet) explainHeader(encoded string) error {
-	h, err := decodeHeader(encoded)
-	if err != nil {
-		return err
-	}
-	for _, k := range s.byHeader {
-		if k.ID == h.KeyID && h.Algorithm == "HS256" {
-			return fmt.Errorf("%w: header is not in its canonical form", ErrMalformed)
+	return explainHeader(encoded, "HS256", ErrMalformed, func(id string) bool {
+		for _, k := range s.byHeader {
+			if k.ID == id {
+				return true
+			}
 		}
-	}
-	if h.Algorithm != "HS256" {
+		return false
+	})
+}
+
+// explainHeader says why a header is none that a key with that algorithm writes.
+func explainHeader(encoded, algorithm string, none error, known func(id string) bool) error {
+	h, err := decodeHeader(encoded)
+	switch {
+	case err != nil:
+		return fmt.Errorf("%w: %w", none, err)
+	case h.Algorithm != algorithm:
 		return ErrAlgorithm
+	case known(h.KeyID):
+		return fmt.Errorf("%w: header is not in its canonical form", none)
 	}
 	return ErrUnknownKey
 }
@@ -161,16 +193,16 @@ func decodeHeader(encoded string) (header, error) {
 	var h header
 	raw, err := decodeSegment(encoded)
 	if err != nil {
-		return h, fmt.Errorf("%w: header is not base64url", ErrMalformed)
+		return h, errors.New("header is not base64url")
 	}
 	if err := uniqueMembers(raw); err != nil {
-		return h, fmt.Errorf("%w: header: %w", ErrMalformed, err)
+		return h, fmt.Errorf("header: %w", err)
 	}
 	if err := json.Unmarshal(raw, &h); err != nil {
-		return h, fmt.Errorf("%w: header: %s", ErrMalformed, jsonFault(err))
+		return h, fmt.Errorf("header: %s", jsonFault(err))
 	}
 	if h.Critical != nil {
-		return h, fmt.Errorf("%w: header has crit", ErrMalformed)
+		return h, errors.New("header has crit")
 	}
 	return h, nil
 }
@@ -180,7 +212,7 @@ func split(raw string) ([3]string, error) {
 	header, rest, ok := strings.Cut(raw, ".")
 	body, mac, ok2 := strings.Cut(rest, ".")
 	if !ok || !ok2 || strings.Contains(mac, ".") {
-		return [3]string{}, fmt.Errorf("%w: a JWT has three parts, separated by dots", ErrMalformed)
+		return [3]string{}, errors.New("a JWT has three parts, separated by dots")
 	}
 	return [3]string{header, body, mac}, nil
 }

@@ -1,15 +1,18 @@
-// Package token is the format of a license token: a signed JWT (RFC 7519) with fixed claims.
+// Package token is the format of a license token, a signed JWT (RFC 7519) with fixed claims, and that of a lease, which says for a while and
+// to anybody who has the public key that a license is good (lease.go).
 //
-// It decides what a well-formed, authentic and timely token is. Whether its holder may still use it (license over, token revoked) is
+// It decides what a well-formed, authentic and timely one is. Whether its holder may still use it (license over, token revoked) is
 // decided in service/license; when a token is refreshed is decided in action/refresh.
 //
 // The wire form:
 //
 //	base64url({"alg":"HS256","typ":"JWT","kid":"k_…"}) . base64url(claims) . base64url(HMAC-SHA256)
+//	base64url({"alg":"EdDSA","typ":"lease+jwt","kid":"k_…"}) . base64url(claims) . base64url(Ed25519)
 //
 // Rules of this package:
 //   - The header is canonical: a key accepts exactly the one header that it writes itself, byte by byte. So there is no algorithm to
 //     choose, no `crit`, no duplicate or unknown member, and `kid` is looked up, never interpreted (RFC 8725, 3.1 and 3.10).
+//   - A license token is never a lease and a lease never a license token: the headers differ, and neither knows the other's keys (RFC 8725, 3.12).
 //   - The members of the header keep the order alg, typ, kid: all tokens start alike, which is what secret scanners look for.
 //   - Times are whole seconds.
 package token
@@ -33,6 +36,8 @@ const Leeway = 60 * time.Second
 var (
 	// ErrMalformed says that the text is not a JWT of our form.
 	ErrMalformed = errors.New("not a license token")
+	// ErrNotLease says that the text is not a lease of our form.
+	ErrNotLease = errors.New("not a lease")
 	// ErrTooLarge says that the text is longer than any token.
 	ErrTooLarge = errors.New("token too large")
 	// ErrAlgorithm says that the header names an algorithm that is not the key's, `none` included.
@@ -123,40 +128,58 @@ func decodeClaims(payload []byte) (Claims, error) {
 	if c.Features == nil {
 		c.Features = []string{}
 	}
-	for _, t := range []struct {
-		name string
-		from *int64
-		to   *time.Time
-	}{{"exp", w.ExpiresAt, &c.ExpiresAt}, {"iat", w.IssuedAt, &c.IssuedAt}} {
-		if t.from == nil {
-			continue
-		}
-		if *t.from <= 0 || *t.from > maxUnix {
-			return Claims{}, fmt.Errorf("%w: %s is not a time", ErrClaims, t.name)
-		}
-		*t.to = time.Unix(*t.from, 0).UTC()
+	var err error
+	if c.ExpiresAt, err = unixTime("exp", w.ExpiresAt); err != nil {
+		return Claims{}, err
 	}
-	if w.ValidUntil != "" {
-		at, err := time.Parse(time.RFC3339, w.ValidUntil)
-		if err != nil {
-			return Claims{}, fmt.Errorf("%w: valid_until is not an RFC 3339 time", ErrClaims)
-		}
-		if at.Unix() <= 0 || at.Unix() > maxUnix {
-			return Claims{}, fmt.Errorf("%w: valid_until is not a time", ErrClaims)
-		}
-		c.ValidUntil = at.UTC()
+	if c.IssuedAt, err = unixTime("iat", w.IssuedAt); err != nil {
+		return Claims{}, err
 	}
-	return c, nil
+	c.ValidUntil, err = calendarTime("valid_until", w.ValidUntil)
+	return c, err
 }
 
-// printable refuses claims that could break out of where they are shown: a terminal, a log, a file of lines.
+// unixTime reads seconds since 1970; zero when the claim is missing.
+func unixTime(name string, seconds *int64) (time.Time, error) {
+	if seconds == nil {
+		return time.Time{}, nil
+	}
+	if *seconds <= 0 || *seconds > maxUnix {
+		return time.Time{}, fmt.Errorf("%w: %s is not a time", ErrClaims, name)
+	}
+	return time.Unix(*seconds, 0).UTC(), nil
+}
+
+// calendarTime reads an RFC 3339 time; zero when the claim is missing or empty.
+func calendarTime(name, text string) (time.Time, error) {
+	if text == "" {
+		return time.Time{}, nil
+	}
+	at, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("%w: %s is not an RFC 3339 time", ErrClaims, name)
+	}
+	if at.Unix() <= 0 || at.Unix() > maxUnix {
+		return time.Time{}, fmt.Errorf("%w: %s is not a time", ErrClaims, name)
+	}
+	return at.UTC(), nil
+}
+
 func (w wire) printable() error {
-	claims := map[string][]string{"sub": {w.Subject}, "email": {w.Email}, "tier": {w.Tier}, "jti": {w.ID}, "iss": {w.Issuer}, "features": w.Features}
-	for _, name := range []string{"sub", "email", "tier", "jti", "iss", "features"} {
-		for _, s := range claims[name] {
-			if strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
-				return fmt.Errorf("%w: %s holds a character that is not for text", ErrClaims, name)
-			}
+	return printable(w.Features, claim{"sub", w.Subject}, claim{"email", w.Email}, claim{"tier", w.Tier}, claim{"jti", w.ID}, claim{"iss", w.Issuer})
+}
+
+// claim is a claim that is text.
+type claim struct{ name, text string }
+
+// printable refuses claims that could break out of where they are shown: a terminal, a log, a file of lines.
+func printable(features []string, claims ...claim) error {
+	for _, f := range features {
+		claims = append(claims, claim{"features", f})
+	}
+	for _, c := range claims {
+		if strings.ContainsFunc(c.text, func(r rune) bool { return !unicode.IsPrint(r) }) {
+			return fmt.Errorf("%w: %s holds a character that is not for text", ErrClaims, c.name)
 		}
 	}
 	return nil

@@ -172,28 +172,7 @@ var update = flag.Bool("update", false, "rewrite testdata/vectors")
 
 func TestVectors(t *testing.T) {
 	t.Parallel()
-	file := filepath.Join("testdata", "vectors", "tokens.json")
-	if *update {
-		b, err := json.MarshalIndent(makeVectors(t), "", "  ")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(file, append(b, '\n'), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	b, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var vectors []vector
-	if err := json.Unmarshal(b, &vectors); err != nil {
-		t.Fatal(err)
-	}
-	if want := len(makeVectors(t)); len(vectors) != want {
-		t.Errorf("%s has %d vectors, the list has %d: run make update-golden", file, len(vectors), want)
-	}
-	for _, v := range vectors {
+	for _, v := range readVectors(t, "tokens.json", makeVectors(t)) {
 		t.Run(v.Name, func(t *testing.T) {
 			t.Parallel()
 			_, err := testSet(t).Parse(v.Token, now)
@@ -208,9 +187,36 @@ func TestVectors(t *testing.T) {
 	}
 }
 
+// readVectors reads a golden file, which made must still be as long as; with -update it writes made to it first.
+func readVectors[T any](t *testing.T, name string, made []T) []T {
+	t.Helper()
+	file := filepath.Join("testdata", "vectors", name)
+	if *update {
+		b, err := json.MarshalIndent(made, "", "  ")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, append(b, '\n'), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var vectors []T
+	if err := json.Unmarshal(b, &vectors); err != nil {
+		t.Fatal(err)
+	}
+	if len(vectors) != len(made) || len(made) == 0 {
+		t.Errorf("%s has %d vectors, the list has %d: run make update-golden", file, len(vectors), len(made))
+	}
+	return vectors
+}
+
 var sentinels = []error{
 	token.ErrMalformed, token.ErrTooLarge, token.ErrAlgorithm, token.ErrUnknownKey, token.ErrSignature, token.ErrClaims,
-	token.ErrExpired, token.ErrNotYetValid,
+	token.ErrExpired, token.ErrNotYetValid, token.ErrNotLease,
 }
 
 // kind names the one sentinel that err wraps; errors that wrap none or several are named as such.

@@ -94,6 +94,7 @@ func makeVectors(t testing.TB) []vector {
 		{"an unknown header member", sign(`{"alg":"HS256","typ":"JWT","kid":"k_new","jku":"https://example.com"}`, goodPayload), malformed, ok},
 		{"alg twice", sign(`{"alg":"none","alg":"HS256","typ":"JWT","kid":"k_new"}`, goodPayload), malformed, malformed},
 		{"alg twice in two cases", sign(`{"alg":"HS256","ALG":"none","typ":"JWT","kid":"k_new"}`, goodPayload), malformed, malformed},
+		{"a lease", testLease(t), algorithm, ok},
 		{"header members in another order", sign(`{"typ":"JWT","alg":"HS256","kid":"k_new"}`, goodPayload), malformed, ok},
 		{"another typ", sign(`{"alg":"HS256","typ":"at+jwt","kid":"k_new"}`, goodPayload), malformed, ok},
 
@@ -111,6 +112,7 @@ func makeVectors(t testing.TB) []vector {
 		{"exp twice", sign(goodHeader, with(`"exp":1772539200`, `"exp":1,"exp":1772539200`)), claims, claims},
 		{"no iat", sign(goodHeader, with(`"iat":1772362800,`, "")), claims, ok},
 		{"no jti", sign(goodHeader, with(`"jti":"01J",`, "")), claims, ok},
+		{"sub twice, once in letters that fold", sign(goodHeader, with(`"sub":"user_abc123"`, `"sub":"user_abc123","\u017fub":"user_other"`)), claims, claims},
 		{"features that is text", sign(goodHeader, with(`["spa_mode"]`, `"spa_mode"`)), claims, claims},
 		{"features that is null", sign(goodHeader, with(`["spa_mode"]`, `null`)), ok, ok},
 		{"a line break in tier", sign(goodHeader, with(`"pro"`, `"pro\nx=1"`)), claims, claims},

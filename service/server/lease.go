@@ -1,0 +1,43 @@
+package server
+
+import (
+	"encoding/base64"
+	"fmt"
+	"net/http"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/pageflare/ci/service/api"
+	"github.com/pageflare/ci/service/license"
+)
+
+// lease answers GET /_api/license/lease.
+func (s *Server) lease(c *gin.Context) error {
+	l, err := s.license.Lease(c.Request.Context(), caller(c))
+	return answer(c, func(l license.Lease) api.Lease {
+		return api.Lease{
+			Lease: l.Text.Reveal(), GraceUntil: rfc3339(l.GraceUntil), RefreshAfter: rfc3339(l.RefreshAfter), ValidUntil: stamp(l.ValidUntil),
+			CappedBy: string(l.CappedBy),
+		}
+	}, l, err)
+}
+
+// publicKeys answers GET /.well-known/jwks.json. It is the one answer that others may keep: for less time than a new key waits to sign. An empty
+// set may not be kept, for the first key does not wait.
+func (s *Server) publicKeys(c *gin.Context) error {
+	keys, err := s.license.LeaseKeys(c.Request.Context())
+	if err != nil {
+		return err
+	}
+	set := api.PublicKeySet{Keys: make([]api.PublicKey, 0, len(keys))}
+	for _, k := range keys {
+		set.Keys = append(set.Keys, api.PublicKey{
+			Kty: "OKP", Crv: "Ed25519", Use: "sig", Alg: "EdDSA", Kid: k.ID, X: base64.RawURLEncoding.EncodeToString(k.Key),
+		})
+	}
+	if len(keys) > 0 {
+		c.Header("Cache-Control", fmt.Sprintf("public, max-age=%d", int(license.KeysMaxAge.Seconds())))
+	}
+	c.JSON(http.StatusOK, set)
+	return nil
+}
