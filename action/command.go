@@ -28,6 +28,8 @@ type commands struct {
 		Refresh refreshCmd `cmd:"" help:"Refresh the license token, print the new one, and store it where the old one was if that is the credentials file."`
 		Show    showCmd    `cmd:"" help:"Show what the license token says: account, tier, expiry. The token itself is not shown."`
 	} `cmd:"" name:"token" help:"License tokens."`
+	Login  loginCmd  `cmd:"" help:"Log in by a browser, on this machine or another, and store the license token in the credentials file."`
+	Logout logoutCmd `cmd:"" help:"End the license token of this machine and remove the credentials file."`
 }
 
 // usageError is a fault that a person has to mend before the command can work.
@@ -103,7 +105,7 @@ func (w world) credential(c *commands) (credential, error) {
 	file := credentialsFile(w.getenv)
 	stored, err := readCredentials(file)
 	if errors.Is(err, os.ErrNotExist) {
-		return credential{}, usageError{fmt.Errorf("no token: set PAGEFLARE_TOKEN, give --token, or log in so that %s holds one", file)}
+		return credential{}, usageError{fmt.Errorf("no token: set PAGEFLARE_TOKEN, give --token, or run pageflare-action login so that %s holds one", file)}
 	}
 	return credential{token: stored, file: file}, err
 }
@@ -114,11 +116,8 @@ func (w world) caller(c *commands) (credential, *client.Client, error) {
 	if err != nil {
 		return credential{}, nil, err
 	}
-	api, err := client.New(client.Config{BaseURL: c.APIURL, HTTP: w.http, UserAgent: userAgent(), Now: w.now})
-	if err != nil {
-		return credential{}, nil, usageError{err}
-	}
-	return cred, api, nil
+	api, err := w.client(c)
+	return cred, api, err
 }
 
 type issueCmd struct{}

@@ -58,12 +58,17 @@ func (t *tries) refusal(resp *http.Response, body []byte, broken error) *Error {
 		e = t.failure(ErrUnauthorized, "")
 	case s == http.StatusForbidden && fromAPI:
 		e = t.failure(ErrRefused, "")
+	case s == http.StatusBadRequest:
+		if e := t.grantError(body); e != nil {
+			return e
+		}
+		return t.odd(resp, contentType(resp), body)
 	default:
 		return t.odd(resp, contentType(resp), body)
 	}
 	e.Status = resp.StatusCode
 	e.Code = t.code(said.Code)
-	e.Message = clean(said.Message, t.request.bearer)
+	e.Message = clean(said.Message, t.request.hidden())
 	e.RequestID = t.requestID(resp.Header)
 	return e
 }

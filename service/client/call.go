@@ -1,8 +1,10 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -23,8 +25,14 @@ const firstPause = 500 * time.Millisecond
 type request struct {
 	op, method, path string
 	bearer           string
+	secret           string                  // what else must stand in no error
+	body             map[string]string       // sent as JSON; nil: none
+	grant            bool                    // a 400 may be one of RFC 8628
 	accept           func(body []byte) error // takes over the body of a 200; an error says why it is no answer
 }
+
+// hidden is what must stand in no error.
+func (r request) hidden() string { return cmp.Or(r.bearer, r.secret) }
 
 // call sends the request until it has an answer or a reason to stop. The error is an *Error, or wraps that of ctx.
 func (c *Client) call(ctx context.Context, r request) error {
@@ -55,9 +63,20 @@ func (c *Client) call(ctx context.Context, r request) error {
 }
 
 func (c *Client) build(ctx context.Context, r request) (*retryablehttp.Request, error) {
-	req, err := retryablehttp.NewRequestWithContext(ctx, r.method, c.base.JoinPath(r.path).String(), nil)
+	var body any // of no type: none
+	if r.body != nil {
+		b, err := json.Marshal(r.body)
+		if err != nil {
+			return nil, err
+		}
+		body = b
+	}
+	req, err := retryablehttp.NewRequestWithContext(ctx, r.method, c.base.JoinPath(r.path).String(), body)
 	if err != nil {
 		return nil, err
+	}
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
 	}
 	req.Header.Set("Accept", "application/json")
 	if c.cfg.UserAgent != "" {
@@ -115,7 +134,7 @@ func (t *tries) plan() bool {
 
 // failure is an Error with what this call knows.
 func (t *tries) failure(kind error, reason string) *Error {
-	return &Error{Kind: kind, Op: t.request.op, Host: t.client.base.Host, reason: clean(reason, t.request.bearer)}
+	return &Error{Kind: kind, Op: t.request.op, Host: t.client.base.Host, reason: clean(reason, t.request.hidden())}
 }
 
 // unreachable turns an error of net/http, without an answer, into ours.

@@ -62,6 +62,12 @@ func (e *Error) predicate() string {
 		return "does not accept the token (401): it is expired, mistyped or of another service; issue a new one"
 	case ErrRefused:
 		return fmt.Sprintf("refused (%s): %s", e.status(), e.words("there is no active license, or it has expired or been revoked"))
+	case ErrPending, ErrSlowDown:
+		return "waits for somebody to approve the login"
+	case ErrDenied:
+		return "says that the login was denied"
+	case ErrLoginExpired:
+		return "says that the code was not approved in time, or was used already: log in again"
 	case ErrUnavailable:
 		return "is not available: " + e.unavailable()
 	default:

@@ -72,7 +72,7 @@ func (t *tries) requestID(h http.Header) string {
 
 // echoes reports whether the text holds the bearer.
 func (t *tries) echoes(text string) bool {
-	return t.request.bearer != "" && strings.Contains(text, t.request.bearer)
+	return t.request.hidden() != "" && strings.Contains(text, t.request.hidden())
 }
 
 // retryAfter reads how long the answer asks to wait: whole seconds or a date (RFC 9110, 10.2.3). A date is measured by the clock that

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"net/url"
 	"path/filepath"
 	"testing"
 	"time"
@@ -128,6 +129,26 @@ func (s *Service) Account(t testing.TB, email string) (license.Account, string) 
 	})
 	must(t, err)
 	return a, key.Reveal()
+}
+
+// DecideLogin approves or denies a device login, as a person of the account does on its page.
+func (s *Service) DecideLogin(t testing.TB, account, userCode string, approve bool) {
+	t.Helper()
+	ctx := context.Background()
+	link, _, err := s.CreateSignInLink(ctx, account)
+	must(t, err)
+	u, err := url.Parse(link.Reveal())
+	must(t, err)
+	session, _, err := s.SignIn(ctx, u.Query().Get("link"))
+	must(t, err)
+	person, err := s.Session(ctx, session.Reveal())
+	must(t, err)
+	decide := s.DenyDevice
+	if approve {
+		decide = s.ApproveDevice
+	}
+	_, err = decide(ctx, person, userCode)
+	must(t, err)
 }
 
 // Trust lets jobs of a repository in that run for the ref refs/heads/main, and returns the id of the policy.
