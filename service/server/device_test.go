@@ -483,18 +483,31 @@ func TestAPollOfABusyDatabaseIsSlowedDown(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	free, err := license.New(t.Context(), license.Config{Store: db, MasterKey: master, Issuer: "http://127.0.0.1", TokenTTL: time.Hour, Now: time.Now, Rand: rand.Reader})
+	if err != nil {
+		t.Fatal(err)
+	}
+	codes, err := free.BeginDevice(t.Context(), "cl_pageflare_cli", "192.0.2.7") // before it got busy
+	if err != nil {
+		t.Fatal(err)
+	}
 	s, err := server.New(server.Config{License: l, Now: time.Now, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for path, want := range map[string]string{"token": `400 {"error":"slow_down"`, "code": `503 {"error":"server_error"`} {
-		req := httptest.NewRequestWithContext(t.Context(), "POST", "/_api/auth/device/"+path,
-			strings.NewReader(`{"client_id":"cl_pageflare_cli","grant_type":"`+grant+`","device_code":"x"}`))
+	for _, c := range []struct{ path, code, want string }{
+		{"token", codes.DeviceCode.Reveal(), `400 {"error":"slow_down"`},
+		{"code", "", `503 {"error":"server_error"`},
+		{"token", "x", `400 {"error":"invalid_grant"`}, // what changes nothing does not wait for the writer
+		{"token", strings.ToLower(codes.DeviceCode.Reveal()), `400 {"error":"invalid_grant"`},
+	} {
+		req := httptest.NewRequestWithContext(t.Context(), "POST", "/_api/auth/device/"+c.path,
+			strings.NewReader(`{"client_id":"cl_pageflare_cli","grant_type":"`+grant+`","device_code":"`+c.code+`"}`))
 		req.Header.Set("Content-Type", "application/json")
 		w := httptest.NewRecorder()
 		s.ServeHTTP(w, req)
-		if got := fmt.Sprintf("%d %s", w.Code, w.Body); !strings.HasPrefix(got, want) {
-			t.Errorf("%s of a busy database = %s, want %s", path, got, want)
+		if got := fmt.Sprintf("%d %s", w.Code, w.Body); !strings.HasPrefix(got, c.want) {
+			t.Errorf("%s of a busy database = %s, want %s", c.path, got, c.want)
 		}
 	}
 }
