@@ -29,6 +29,9 @@ func newBrowser(t *testing.T) *browser {
 	t.Helper()
 	path, err := exec.LookPath("chromium")
 	if err != nil {
+		path, err = exec.LookPath("google-chrome")
+	}
+	if err != nil {
 		t.Fatal("no chromium on the PATH: run e2e/chromium.sh, as make test does")
 	}
 	// chromedp gives it an empty profile of its own
@@ -116,10 +119,18 @@ func (b *browser) enter(heading string) {
 
 func (b *browser) wantHeading(heading string) {
 	b.t.Helper()
+	b.want(`//h1[normalize-space()="` + heading + `"]`)
+}
+
+func (b *browser) wantText(text string) { b.t.Helper(); b.want(`//p[contains(., "` + text + `")]`) }
+
+// want waits for a page with an element.
+func (b *browser) want(path string) {
+	b.t.Helper()
 	ctx, cancel := context.WithTimeout(b.ctx, time.Minute)
 	defer cancel()
-	if err := chromedp.Do(ctx, chromedp.WaitReady(chromedp.Search(`//h1[normalize-space()="`+heading+`"]`))); err != nil {
-		b.t.Fatalf("the page says %q, want the heading %s: %v", b.text(), heading, err)
+	if err := chromedp.Do(ctx, chromedp.WaitReady(chromedp.Search(path))); err != nil {
+		b.t.Fatalf("the page says %q, want %s: %v", b.text(), path, err)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -15,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/chromedp/chromedp/kb"
 
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/servicetest"
@@ -167,6 +170,45 @@ func TestTheRealCLILogsInThroughTheDevicePage(t *testing.T) {
 			t.Errorf("the log holds a secret: %.8s…", secret)
 		}
 	}
+}
+
+// The pages beside the straight way: a link that is opened, a wrong code, a login that is denied, a link that was used.
+func TestThePagesInABrowser(t *testing.T) {
+	t.Parallel()
+	s := servicetest.Start(t, servicetest.Options{})
+	a, _ := s.Account(t, "somebody.with.a.very.long.name.indeed@subdomain.of.a.long.domain.example.com")
+	link, _, err := s.CreateSignInLink(t.Context(), a.ID)
+	must(t, err)
+	codes, err := s.BeginDevice(t.Context(), "cl_pageflare_cli", "2001:db8:1234:5678:9abc:def0:1234:5678")
+	must(t, err)
+
+	b := newBrowser(t)
+	b.open(link.Reveal())
+	b.usable()
+	b.tabTo("Sign in")
+	b.enter("Connect a program")
+	if got := evaluate[string](b, `document.cookie`); got != "" {
+		t.Errorf("a script can read the cookie: %s", got)
+	}
+	b.quiet()
+	b.tabTo("user_code")
+	b.keys("bcdf ghjk")
+	b.keys(kb.Enter)
+	b.wantText("This code is not known, was used already, or has expired.")
+	b.usable()
+	b.tabTo("user_code") // what was typed is selected
+	b.keys(strings.ToLower(codes.UserCode.Reveal()))
+	b.enter("Approve this login?")
+	b.usable()
+	b.tabTo("Deny")
+	b.enter("Denied")
+	b.usable()
+	if _, err := s.PollDevice(t.Context(), "cl_pageflare_cli", codes.DeviceCode.Reveal()); !errors.Is(err, license.ErrDenied) {
+		t.Errorf("poll = %v, want denied", err)
+	}
+	b.open(link.Reveal())
+	b.wantText("this sign-in link is not known, was used already, or has expired")
+	b.usable()
 }
 
 // What the real CLI says of each refusal.

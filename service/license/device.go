@@ -68,7 +68,7 @@ type DeviceLogin struct {
 	Interval   time.Duration
 	CreatedAt  time.Time
 	ExpiresAt  time.Time // of the codes
-	PolledAt   time.Time // zero before the first poll
+	PolledAt   time.Time // the last poll that did not come too soon; zero before the first
 	TokenHash  string    // SHA-256 of the login token; empty before it is handed out
 	TokenEnds  time.Time // zero before; brought forward when the login token is revoked
 }
@@ -203,6 +203,9 @@ func (s *Service) PollDevice(ctx context.Context, client, deviceCode string) (Lo
 	if _, ok := clientName(client); !ok {
 		return LoginToken{}, ErrInvalidClient
 	}
+	if err := s.glance(ctx, client, deviceCode); err != nil {
+		return LoginToken{}, err
+	}
 	token, err := drawOpaque(loginTokenPrefix, s.cfg.Rand)
 	if err != nil {
 		return LoginToken{}, err
@@ -227,6 +230,26 @@ func (s *Service) PollDevice(ctx context.Context, client, deviceCode string) (Lo
 	return LoginToken{token, LoginTokenLife}, nil
 }
 
+// glance is the refusal of a poll that would change nothing. Anyone may ask, and most of what strangers ask must not wait for the one writer
+// that a database has, nor keep it from others. nil: look again, with the right to write.
+func (s *Service) glance(ctx context.Context, client, deviceCode string) error {
+	if !isOpaque(deviceCodePrefix, deviceCode) {
+		return ErrInvalidGrant
+	}
+	d, err := s.store.DeviceLogin(ctx, hashOpaque(deviceCode))
+	if errors.Is(err, ErrNotFound) {
+		return ErrInvalidGrant
+	}
+	if err != nil {
+		return err
+	}
+	before := d
+	if refusal := poll(&d, client, s.time()); d == before {
+		return refusal
+	}
+	return nil
+}
+
 // poll is the rule for one poll: what the answer is, and what the record notes of it. nil: the login token is due.
 func poll(d *DeviceLogin, client string, now time.Time) error {
 	switch {
@@ -239,12 +262,11 @@ func poll(d *DeviceLogin, client string, now time.Time) error {
 	case d.State == DeviceApproved:
 		return nil
 	}
-	tooSoon := !d.PolledAt.IsZero() && now.Sub(d.PolledAt) < d.Interval-pollTolerance
-	d.PolledAt = now
-	if tooSoon {
-		d.Interval += DeviceInterval
+	if !d.PolledAt.IsZero() && now.Sub(d.PolledAt) < d.Interval-pollTolerance {
+		d.Interval = min(d.Interval+DeviceInterval, DeviceCodeLife)
 		return ErrSlowDown
 	}
+	d.PolledAt = now
 	return ErrPending
 }
 

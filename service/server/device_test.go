@@ -1,9 +1,15 @@
 package server_test
 
 import (
+	"context"
+	"crypto/rand"
 	"encoding/json"
+	"fmt"
+	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"net/netip"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -13,7 +19,9 @@ import (
 
 	"github.com/pageflare/ci/service/api"
 	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/server"
 	"github.com/pageflare/ci/service/servicetest"
+	"github.com/pageflare/ci/service/store"
 )
 
 const (
@@ -445,6 +453,80 @@ func TestDeviceRoutesWithoutADatabase(t *testing.T) {
 		}
 	}
 	call(t, s, "GET", "/_api/cli/check-version", "").want(t, 200, `{"current_version":"0.9.2"}`)
+}
+
+// busyStore is a database that another process has locked.
+type busyStore struct{ license.Store }
+
+func (busyStore) ChangeDeviceLogin(context.Context, string, func(*license.DeviceLogin) ([]license.Act, error)) (license.DeviceLogin, error) {
+	return license.DeviceLogin{}, license.ErrUnavailable
+}
+
+func (busyStore) AddDeviceLogin(context.Context, license.DeviceLogin) error {
+	return license.ErrUnavailable
+}
+
+func TestAPollOfABusyDatabaseIsSlowedDown(t *testing.T) {
+	t.Parallel()
+	db, err := store.Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "license.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	master, err := license.NewMasterKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := license.New(t.Context(), license.Config{
+		Store: busyStore{db}, MasterKey: master, Issuer: "http://127.0.0.1", TokenTTL: time.Hour, Now: time.Now, Rand: rand.Reader,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	free, err := license.New(t.Context(), license.Config{Store: db, MasterKey: master, Issuer: "http://127.0.0.1", TokenTTL: time.Hour, Now: time.Now, Rand: rand.Reader})
+	if err != nil {
+		t.Fatal(err)
+	}
+	codes, err := free.BeginDevice(t.Context(), "cl_pageflare_cli", "192.0.2.7") // before it got busy
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := server.New(server.Config{License: l, Now: time.Now, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ path, code, want string }{
+		{"token", codes.DeviceCode.Reveal(), `400 {"error":"slow_down"`},
+		{"code", "", `503 {"error":"server_error"`},
+		{"token", "x", `400 {"error":"invalid_grant"`}, // what changes nothing does not wait for the writer
+		{"token", strings.ToLower(codes.DeviceCode.Reveal()), `400 {"error":"invalid_grant"`},
+	} {
+		req := httptest.NewRequestWithContext(t.Context(), "POST", "/_api/auth/device/"+c.path,
+			strings.NewReader(`{"client_id":"cl_pageflare_cli","grant_type":"`+grant+`","device_code":"`+c.code+`"}`))
+		req.Header.Set("Content-Type", "application/json")
+		w := httptest.NewRecorder()
+		s.ServeHTTP(w, req)
+		if got := fmt.Sprintf("%d %s", w.Code, w.Body); !strings.HasPrefix(got, c.want) {
+			t.Errorf("%s of a busy database = %s, want %s", c.path, got, c.want)
+		}
+	}
+}
+
+func TestAnAdminMakesASignInLink(t *testing.T) {
+	t.Parallel()
+	s := servicetest.Start(t, servicetest.Options{PublicURL: "https://license.example.com"})
+	a, _ := s.Account(t, "dev@example.com")
+	admin := bearer(s.AdminToken(t, license.ScopeAccountsWrite))
+	got := unmarshal[api.SignInLink](t, call(t, s, "POST", "/_api/admin/accounts/"+a.ID+"/sign-in", "", admin...))
+	_, secret, ok := strings.Cut(got.URL, "https://license.example.com/sign-in?link=")
+	if who, err := s.SignInAccount(t.Context(), secret); !ok || err != nil || who.ID != a.ID {
+		t.Errorf("link = %s, of %s, %v", got.URL, who.ID, err)
+	}
+	call(t, s, "POST", "/_api/admin/accounts/user_none/sign-in", "", admin...).wantCode(t, 404, api.CodeNotFound)
+	if _, err := s.DeleteAccount(t.Context(), a.ID); err != nil {
+		t.Fatal(err)
+	}
+	call(t, s, "POST", "/_api/admin/accounts/"+a.ID+"/sign-in", "", admin...).wantCode(t, 403, api.CodeLicenseRevoked)
 }
 
 // clock is a clock that a test moves.
