@@ -148,7 +148,15 @@ func (s *Service) exchange(ctx context.Context, id oidc.Identity, p TrustPolicy,
 	if now.After(first.At.Add(IdentityRetry)) {
 		return Issued{}, ErrIdentityUsed
 	}
-	// the answer was lost: what was made then is made again, and is the same unless something was changed in between
+	// the answer was lost: what was made then is made again, by the key that signed then, and is the same unless something was changed in between
+	made, err := s.store.Token(ctx, first.Token)
+	if err != nil {
+		return Issued{}, err
+	}
+	set, known := set.By(made.KeyID)
+	if !known { // it was retired by force
+		return Issued{}, ErrIdentityUsed
+	}
 	if claims, capped, err = s.exchanged(id, p, a, first.At, set); err != nil {
 		return Issued{}, err
 	}

@@ -70,6 +70,13 @@ func NewKeySet(signing Key, others ...Key) (*KeySet, error) {
 // SigningKey is the id of the key that Sign uses.
 func (s *KeySet) SigningKey() string { return s.signing.ID }
 
+// By is the same set signing with another of its keys; false when it has no key of that id.
+func (s *KeySet) By(id string) (*KeySet, bool) {
+	header := Key{ID: id}.header()
+	key, ok := s.byHeader[header]
+	return &KeySet{signing: key, header: header, byHeader: s.byHeader}, ok
+}
+
 // Sign returns the token that says the claims. Equal claims give the equal token. ErrClaims says what is missing in them.
 func (s *KeySet) Sign(c Claims) (string, error) {
 	payload, err := encodeClaims(c)

@@ -118,6 +118,26 @@ func TestEveryKeyOfTheSetIsAccepted(t *testing.T) {
 	}
 }
 
+func TestASetSignsWithAnyOfItsKeys(t *testing.T) {
+	t.Parallel()
+	s, known := testSet(t).By("k_old")
+	if !known || s.SigningKey() != "k_old" {
+		t.Fatalf("By(k_old) = %v, %t", s.SigningKey(), known)
+	}
+	raw, err := s.Sign(testClaims())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, set := range []*token.KeySet{s, testSet(t)} {
+		if _, err := set.Parse(raw, now); err != nil {
+			t.Errorf("Parse = %v, want nil", err)
+		}
+	}
+	if _, known := testSet(t).By("k_none"); known {
+		t.Error("By(k_none) = true")
+	}
+}
+
 func TestUnusableKeysAreRefused(t *testing.T) {
 	t.Parallel()
 	for name, keys := range map[string][]token.Key{
