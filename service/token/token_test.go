@@ -280,3 +280,34 @@ func BenchmarkParse(b *testing.B) {
 		}
 	}
 }
+
+func TestSignedByMakesAnOldTokenAgain(t *testing.T) {
+	t.Parallel()
+	older, newer := token.Key{ID: "k_old", Secret: bytes.Repeat([]byte{1}, 32)}, token.Key{ID: "k_new", Secret: bytes.Repeat([]byte{2}, 32)}
+	before, err := token.NewKeySet(older)
+	if err != nil {
+		t.Fatal(err)
+	}
+	after, err := token.NewKeySet(newer, older)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := token.Claims{Subject: "user_1", ID: "x", IssuedAt: time.Unix(1e9, 0), ExpiresAt: time.Unix(2e9, 0), ValidUntil: time.Unix(3e9, 0)}
+	want, err := before.Sign(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, ok := after.SignedBy("k_old")
+	if !ok || again.SigningKey() != "k_old" || after.SigningKey() != "k_new" {
+		t.Fatalf("SignedBy(k_old) = %v, %t", again, ok)
+	}
+	if got, err := again.Sign(c); err != nil || got != want {
+		t.Errorf("Sign = %s, %v, want %s", got, err, want)
+	}
+	if _, err := again.Parse(want, time.Unix(1e9, 0)); err != nil {
+		t.Errorf("Parse = %v", err)
+	}
+	if _, ok := after.SignedBy("k_none"); ok {
+		t.Error("SignedBy(k_none) found a key")
+	}
+}
