@@ -22,7 +22,7 @@ demo: build optimizer ## show the whole product on this machine: service, fake G
 
 test: optimizer ## run all tests
 	@e2e/chromium.sh
-	go test -race -shuffle=on -timeout 5m $(packages)
+	go test -race -shuffle=on -timeout 10m $(packages)
 
 check: ## formatting, vet, linters, rules of this repository, generated files, known vulnerabilities
 	@bad=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$bad" ] || { echo "error: gofmt would change: $$bad; run gofmt -w on them"; exit 1; }

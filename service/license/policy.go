@@ -134,7 +134,8 @@ func (s *Service) exchange(ctx context.Context, id oidc.Identity, p TrustPolicy,
 		return Issued{}, err
 	}
 	seen := sha256.Sum256([]byte(id.Issuer + "\x00" + id.ID))
-	use := IdentityUse{Hash: hex.EncodeToString(seen[:]), At: now, Until: id.UsableUntil(), Token: out.ID}
+	// remembered for a little longer than it is accepted: by a request that was let in a moment ago, or by a replica whose clock is behind
+	use := IdentityUse{Hash: hex.EncodeToString(seen[:]), At: now, Until: id.UsableUntil().Add(oidc.Leeway), Token: out.ID}
 	record := TokenRecord{
 		ID: out.ID, AccountID: a.ID, IssuedBy: p.ID, KeyID: set.SigningKey(), IssuedAt: claims.IssuedAt, ExpiresAt: claims.ExpiresAt, Recorded: now,
 	}
@@ -148,22 +149,28 @@ func (s *Service) exchange(ctx context.Context, id oidc.Identity, p TrustPolicy,
 	if now.After(first.At.Add(IdentityRetry)) {
 		return Issued{}, ErrIdentityUsed
 	}
-	// the answer was lost: what was made then is made again, by the key that signed then, and is the same unless something was changed in between
-	made, err := s.store.Token(ctx, first.Token)
+	return s.exchangedAgain(ctx, id, p, a, first, set)
+}
+
+// exchangedAgain makes once more the token that an identity was exchanged for, for a client that lost the answer: under the key of then, also when
+// another signs now. When the account or the policy was changed in between, it would be another token: ErrIdentityUsed.
+func (s *Service) exchangedAgain(ctx context.Context, id oidc.Identity, p TrustPolicy, a Account, first IdentityUse, set *token.KeySet) (Issued, error) {
+	record, err := s.store.Token(ctx, first.Token)
 	if err != nil {
 		return Issued{}, err
 	}
-	set, known := set.By(made.KeyID)
-	if !known { // it was retired by force
+	then, ok := set.By(record.KeyID)
+	if !ok {
 		return Issued{}, ErrIdentityUsed
 	}
-	if claims, capped, err = s.exchanged(id, p, a, first.At, set); err != nil {
+	claims, capped, err := s.exchanged(id, p, a, first.At, then)
+	if err != nil {
 		return Issued{}, err
 	}
 	if TokenID(claims.ID) != first.Token {
 		return Issued{}, ErrIdentityUsed
 	}
-	return signWith(set, claims, capped)
+	return signWith(then, claims, capped)
 }
 
 // exchanged is the token for an identity that was first shown at the given time. Its id is derived from all that stands in it.

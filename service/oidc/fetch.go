@@ -14,7 +14,6 @@ import (
 	"unicode"
 
 	"github.com/coreos/go-oidc/v3/oidc"
-	"github.com/go-jose/go-jose/v4"
 )
 
 const (
@@ -48,9 +47,9 @@ func newFetcher(issuer string, client *http.Client) (*fetcher, error) {
 	return &fetcher{issuer, &limited}, nil
 }
 
-// keySet reads discovery document and keys. The document must name the issuer as we do, and keys of the same origin.
+// keySet reads discovery document and keys, each still encoded. The document must name the issuer as we do, and keys of the same origin.
 // https://openid.net/specs/openid-connect-discovery-1_0.html
-func (f *fetcher) keySet(ctx context.Context) (*jose.JSONWebKeySet, error) {
+func (f *fetcher) keySet(ctx context.Context) ([]json.RawMessage, error) {
 	ctx, cancel := context.WithTimeout(oidc.ClientContext(ctx, f.client), fetchTimeout)
 	defer cancel()
 	provider, err := oidc.NewProvider(ctx, f.issuer)
@@ -70,7 +69,7 @@ func (f *fetcher) keySet(ctx context.Context) (*jose.JSONWebKeySet, error) {
 	return set, nil
 }
 
-func (f *fetcher) get(ctx context.Context, address string) (*jose.JSONWebKeySet, error) {
+func (f *fetcher) get(ctx context.Context, address string) ([]json.RawMessage, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
 		return nil, errors.New("jwks_uri is not a URL")
@@ -90,11 +89,11 @@ func (f *fetcher) get(ctx context.Context, address string) (*jose.JSONWebKeySet,
 	if err != nil {
 		return nil, err
 	}
-	var set jose.JSONWebKeySet
+	var set struct{ Keys []json.RawMessage }
 	if err := json.Unmarshal(body, &set); err != nil {
 		return nil, errors.New("the answer is not a JSON Web Key Set")
 	}
-	return &set, nil
+	return set.Keys, nil
 }
 
 // fence lets requests to one origin pass, and no more than maxDocument of each answer.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto"
 	"crypto/rsa"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -28,7 +30,7 @@ const (
 // keys is our view of the keys of one issuer. The last good one is used for as long as the issuer does not answer.
 type keys struct {
 	issuer string
-	fetch  func(ctx context.Context) (*jose.JSONWebKeySet, error)
+	fetch  func(ctx context.Context) ([]json.RawMessage, error) // what the issuer publishes, each key still encoded
 	now    func() time.Time
 	log    *slog.Logger
 
@@ -96,44 +98,60 @@ func within(now, since time.Time, d time.Duration) bool {
 }
 
 // refresh fetches the keys. It is called with the lock held and gives it up while it waits. A caller who leaves does not end the fetch, for others
-// wait for it too.
+// wait for it too. A panic on the way is a fetch that failed: it leaves everything as its callers expect it.
 func (k *keys) refresh(ctx context.Context, now time.Time) {
 	ended := make(chan struct{})
 	k.ended, k.tried = ended, now
+	var known map[string][]crypto.PublicKey
+	err := errors.New("the fetch panicked")
 	k.mu.Unlock()
-	known, err := k.usable(context.WithoutCancel(ctx))
-	k.mu.Lock()
-	k.ended, k.failed = nil, err != nil
-	close(ended)
-	if err == nil {
-		k.known, k.read = known, now
-		return
-	}
-	k.log.Warn("issuer does not answer", "issuer", k.issuer, "keys", len(k.known), "err", err)
+	defer func() {
+		k.mu.Lock()
+		k.ended, k.failed = nil, err != nil
+		close(ended)
+		if err == nil {
+			k.known, k.read = known, now
+			return
+		}
+		k.log.Warn("issuer does not answer", "issuer", k.issuer, "keys", len(k.known), "err", err)
+	}()
+	known, err = k.usable(context.WithoutCancel(ctx))
 }
 
-// usable fetches the keys and leaves out those that can not have signed an identity token.
+// usable fetches the keys and leaves out those that can not have signed an identity token, also those of a kind that we do not know
+// (RFC 7517, 5).
 func (k *keys) usable(ctx context.Context) (map[string][]crypto.PublicKey, error) {
-	set, err := k.fetch(ctx)
+	all, err := k.fetch(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if len(set.Keys) > maxKeys {
-		return nil, fmt.Errorf("%d keys are more than %d", len(set.Keys), maxKeys)
+	if len(all) > maxKeys {
+		return nil, fmt.Errorf("%d keys are more than %d", len(all), maxKeys)
 	}
 	known := map[string][]crypto.PublicKey{}
-	for _, key := range set.Keys {
-		public, isRSA := key.Key.(*rsa.PublicKey)
-		if !isRSA || key.KeyID == "" || (key.Use != "" && key.Use != "sig") || (key.Algorithm != "" && key.Algorithm != string(jose.RS256)) {
-			continue
+	for _, raw := range all {
+		if id, public := usableKey(raw); public != nil {
+			known[id] = append(known[id], public)
 		}
-		if bits := public.N.BitLen(); bits < minKeyBits || bits > maxKeyBits {
-			continue
-		}
-		known[key.KeyID] = append(known[key.KeyID], public)
 	}
 	if len(known) == 0 {
-		return nil, fmt.Errorf("no RSA key for signatures among %d", len(set.Keys))
+		return nil, fmt.Errorf("no RSA key for signatures among %d", len(all))
 	}
 	return known, nil
+}
+
+// usableKey is a key for RS256 and its name; nil for any other.
+func usableKey(raw []byte) (string, *rsa.PublicKey) {
+	var key jose.JSONWebKey
+	if json.Unmarshal(raw, &key) != nil {
+		return "", nil
+	}
+	public, isRSA := key.Key.(*rsa.PublicKey)
+	if !isRSA || key.KeyID == "" || (key.Use != "" && key.Use != "sig") || (key.Algorithm != "" && key.Algorithm != string(jose.RS256)) {
+		return "", nil
+	}
+	if bits := public.N.BitLen(); bits < minKeyBits || bits > maxKeyBits {
+		return "", nil
+	}
+	return key.KeyID, public
 }
