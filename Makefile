@@ -10,7 +10,7 @@ ldflags := -s -w -X main.version=$(version) -X main.commit=$(commit)
 cli := action/optimize/cli
 optimizer := $(cli)/node_modules/@pageflare/cli-linux-x64/bin/pageflare
 # ./... leaves folders out whose name begins with a dot
-packages := ./... ./.ci/checks
+packages := ./... ./.ci/checks ./.ci/release
 
 .PHONY: help demo test check bench e2e run build optimizer generate update-golden clean
 

@@ -1,5 +1,5 @@
 // Command checks holds the rules of this repository that no linter knows: which package may import which, what no file
-// may name, that the Action's contract is documented, that workflows are pinned, and that tests neither sleep nor skip.
+// may name, that the Action's contract is documented, that workflows are pinned, that tests neither sleep nor skip, and that a release names its image by digest.
 //
 //	go run ./.ci/checks
 //
@@ -45,6 +45,7 @@ func run(ctx context.Context, stdout, stderr io.Writer) int {
 		{"action", action},
 		{"workflows", workflows},
 		{"tests", tests},
+		{"release", release},
 	}, stdout, stderr)
 }
 

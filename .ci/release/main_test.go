@@ -1,0 +1,109 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+var digest = "sha256:" + strings.Repeat("a1", 32)
+
+// checkout is a folder with an action.yml as ours.
+func checkout(t *testing.T) string {
+	t.Helper()
+	root := t.TempDir()
+	manifest, err := os.ReadFile(filepath.Join("..", "..", "action.yml"))
+	must(t, err)
+	// a tagged commit names its image already
+	must(t, os.WriteFile(filepath.Join(root, "action.yml"), imageLine.ReplaceAll(manifest, []byte("  image: Dockerfile")), 0o644))
+	must(t, os.Mkdir(filepath.Join(root, ".ci"), 0o755))
+	return root
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// The whole step of the workflow, with a bare repository in the place of GitHub: the tag, and only the tag, has the image.
+func TestATaggedCommitNamesItsImage(t *testing.T) {
+	t.Parallel()
+	root, remote := checkout(t), t.TempDir()
+	git := func(args ...string) string {
+		t.Helper()
+		cmd := exec.CommandContext(t.Context(), "git", append([]string{"-c", "user.name=release", "-c", "user.email=release@example.com"}, args...)...)
+		cmd.Dir = root
+		cmd.Env = append(os.Environ(), "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_SYSTEM=/dev/null")
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("git %s: %v\n%s", args, err, out)
+		}
+		return strings.TrimSpace(string(out))
+	}
+	git("init", "--quiet", "--bare", remote)
+	git("init", "--quiet", "--initial-branch=main")
+	git("remote", "add", "origin", remote)
+	git("add", "--all")
+	git("commit", "--quiet", "--message", "a state of main")
+	git("push", "--quiet", "origin", "main")
+
+	var out bytes.Buffer
+	must(t, run([]string{"-version", "v1.2.3", "-digest", digest, "GO_IMAGE=golang@" + digest}, root, &out))
+	git("checkout", "--quiet", "--detach")
+	git("add", "action.yml", ".ci/release.json")
+	git("commit", "--quiet", "--message", "v1.2.3")
+	git("tag", "v1.2.3")
+	git("tag", "--force", "v1")
+	git("push", "--quiet", "origin", "refs/tags/v1.2.3")
+	git("push", "--quiet", "--force", "origin", "refs/tags/v1")
+
+	want := "  image: docker://ghcr.io/pageflare/ci@" + digest
+	for _, ref := range []string{"v1.2.3", "v1"} {
+		if got := git("--git-dir", remote, "show", ref+":action.yml"); !strings.Contains(got, want+"\n") || strings.Contains(got, "image: Dockerfile") {
+			t.Errorf("action.yml of %s has not the line %q", ref, want)
+		}
+		if got := git("--git-dir", remote, "show", ref+":.ci/release.json"); !strings.Contains(got, `"image": "docker://ghcr.io/pageflare/ci@`+digest+`"`) {
+			t.Errorf("the record of %s is %s", ref, got)
+		}
+	}
+	if got := git("--git-dir", remote, "show", "main:action.yml"); !strings.Contains(got, "  image: Dockerfile\n") {
+		t.Error("main names an image")
+	}
+	if got := git("--git-dir", remote, "rev-parse", "v1.2.3^"); got != git("--git-dir", remote, "rev-parse", "main") {
+		t.Error("the tagged commit does not follow the state of main that was built")
+	}
+}
+
+func TestWrongArgumentsWriteNothing(t *testing.T) {
+	t.Parallel()
+	base := "GO_IMAGE=golang@" + digest
+	for name, args := range map[string][]string{
+		"no version":      {"-digest", digest, base},
+		"a wrong version": {"-version", "1.2.3", "-digest", digest, base},
+		"a leading zero":  {"-version", "v01.2.3", "-digest", digest, base},
+		"a shell in it":   {"-version", "v1.2.3;x", "-digest", digest, base},
+		"no digest":       {"-version", "v1.2.3", base},
+		"a short digest":  {"-version", "v1.2.3", "-digest", "sha256:abc", base},
+		"no base":         {"-version", "v1.2.3", "-digest", digest},
+		"a base by a tag": {"-version", "v1.2.3", "-digest", digest, "GO_IMAGE=golang:1.26"},
+		"an unknown flag": {"-sign"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			root := checkout(t)
+			if err := run(args, root, &bytes.Buffer{}); err == nil {
+				t.Error("run = nil, want an error")
+			}
+			b, err := os.ReadFile(filepath.Join(root, "action.yml"))
+			must(t, err)
+			if _, err := os.Stat(filepath.Join(root, ".ci", "release.json")); !os.IsNotExist(err) || !strings.Contains(string(b), "image: Dockerfile") {
+				t.Error("something was written")
+			}
+		})
+	}
+}
