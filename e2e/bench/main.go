@@ -133,7 +133,13 @@ func bench(ctx context.Context, service string, around actionBench, connections 
 	if err != nil {
 		return err
 	}
+	before, with, err := idleMemory(ctx, temp, jobs.URL(), service)
+	if err != nil {
+		return fmt.Errorf("idle connections: %w", err)
+	}
 	fmt.Printf("\nmemory of the service after the load: %d MiB\n", memory>>20)
+	fmt.Printf("memory of a service that was just started: %d MiB; with %d idle connections: %d MiB, %.1f KiB for each\n",
+		before>>20, idleConnections, with>>20, float64(with-before)/idleConnections/(1<<10))
 	return around.start(ctx, temp, env, service, account, licensed.addr)
 }
 
