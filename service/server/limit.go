@@ -77,7 +77,7 @@ func (l limits) take(ctx context.Context, c license.Caller) error {
 	if c.Admin != nil {
 		tier = license.Team
 	}
-	return count(ctx, l.tiers[tier], c.LimitKey(), "with this token")
+	return count(ctx, l.tiers[tier], c.LimitKey(), byToken)
 }
 
 // takeJob counts one exchange of an identity, by its repository.
@@ -87,7 +87,7 @@ func (l limits) takeJob(ctx context.Context, tier license.Tier, repository strin
 
 // takeAddress counts one request without a good credential.
 func (l limits) takeAddress(ctx context.Context, ip string) error {
-	return count(ctx, l.addresses, network(ip), "without a good token from this address")
+	return count(ctx, l.addresses, network(ip), byAddress)
 }
 
 // takeLogin counts one device login that was begun.
@@ -116,7 +116,7 @@ func network(ip string) string {
 	return p.String()
 }
 
-func count(ctx context.Context, limiter *throttled.GCRARateLimiterCtx, key, what string) error {
+func count(ctx context.Context, limiter *throttled.GCRARateLimiterCtx, key, by string) error {
 	if limiter == nil {
 		return nil
 	}
@@ -127,20 +127,29 @@ func count(ctx context.Context, limiter *throttled.GCRARateLimiterCtx, key, what
 	if !over {
 		return nil
 	}
-	return &limited{after: result.RetryAfter, what: what}
+	return &limited{after: result.RetryAfter, by: by}
 }
 
 // limited says when the next request will be let in.
 type limited struct {
 	after time.Duration
-	what  string
+	by    string
 }
+
+// What requests are counted by.
+const (
+	byToken   = "token"
+	byAddress = "address"
+)
+
+// overLimit is what there was too much of.
+var overLimit = map[string]string{byToken: "with this token", byAddress: "without a good token from this address"}
 
 // seconds is the whole number of seconds for Retry-After (RFC 9110, 10.2.3): rounded up, at least one.
 func (l *limited) seconds() int { return max(1, int((l.after+time.Second-1)/time.Second)) }
 
 func (l *limited) Error() string {
-	return fmt.Sprintf("too many requests %s: try again in %d s", l.what, l.seconds())
+	return fmt.Sprintf("too many requests %s: try again in %d s", overLimit[l.by], l.seconds())
 }
 
 // clockStore is a store that tells the time by our clock.

@@ -49,6 +49,14 @@ func call(t *testing.T, s *servicetest.Service, method, path, body string, heade
 		}
 		req.Header.Add(headers[i], headers[i+1])
 	}
+	a := exchange(t, req)
+	checkDocument(t, req, a)
+	return a
+}
+
+// exchange sends a request on a connection of its own.
+func exchange(t *testing.T, req *http.Request) answer {
+	t.Helper()
 	transport := &http.Transport{}
 	defer transport.CloseIdleConnections()
 	res, err := transport.RoundTrip(req)
@@ -60,9 +68,7 @@ func call(t *testing.T, s *servicetest.Service, method, path, body string, heade
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := answer{res.StatusCode, res.Header, string(b)}
-	checkDocument(t, req, a)
-	return a
+	return answer{res.StatusCode, res.Header, string(b)}
 }
 
 var router = sync.OnceValues(func() (routers.Router, error) {

@@ -106,7 +106,7 @@ func start(t testing.TB, s Service) *Service {
 	must(t, err)
 	s.Server, err = server.New(server.Config{
 		License: s.Service, Identities: identities, Repository: o.Repository,
-		RateLimits: o.RateLimits, BadCredentials: o.BadCredentials, TrustedProxies: o.TrustedProxies, Now: o.Now, Log: slog.New(slog.NewJSONHandler(o.Log, nil)),
+		Version: "test", RateLimits: o.RateLimits, BadCredentials: o.BadCredentials, TrustedProxies: o.TrustedProxies, Now: o.Now, Log: slog.New(slog.NewJSONHandler(o.Log, nil)),
 	})
 	must(t, err)
 	h := &httptest.Server{Listener: l, Config: &http.Server{Handler: s.Server}}
@@ -154,6 +154,31 @@ func (s *Service) IssueToken(t testing.TB, account string, ttl time.Duration) st
 	issued, err := s.IssueFor(context.Background(), account, ttl)
 	must(t, err)
 	return issued.Token.Reveal()
+}
+
+// Metrics are what Prometheus would get now, in its text format.
+func (s *Service) Metrics(t testing.TB) string {
+	t.Helper()
+	var lc net.ListenConfig
+	l, err := lc.Listen(context.Background(), "tcp", "127.0.0.1:0")
+	must(t, err)
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Server.ServeMetrics(ctx, l) }()
+	defer func() {
+		stop()
+		must(t, <-ended)
+	}()
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	res, err := client.Get("http://" + l.Addr().String() + "/metrics")
+	must(t, err)
+	defer res.Body.Close()
+	text, err := io.ReadAll(res.Body)
+	must(t, err)
+	if res.StatusCode != http.StatusOK {
+		t.Fatalf("metrics = %s %s", res.Status, text)
+	}
+	return string(text)
 }
 
 // EndLicense lets the license of an account be over since now.
