@@ -239,6 +239,39 @@ func TestHealth(t *testing.T) {
 	call(t, s, "GET", "/readyz", "").wantCode(t, 503, api.CodeUnavailable)
 }
 
+func TestHeadIsAnsweredLikeGetWithoutItsBody(t *testing.T) {
+	t.Parallel()
+	s := servicetest.Start(t, servicetest.Options{})
+	_, key := s.Account(t, "a@example.com")
+	issued := call(t, s, "POST", "/_api/license/issue", "", bearer(key)...).token(t)
+	for _, path := range []string{"/_api/health", "/readyz", "/openapi.yaml"} {
+		get, head := call(t, s, "GET", path, ""), call(t, s, "HEAD", path, "")
+		if head.status != 200 || head.body != "" || head.header.Get("Content-Type") != get.header.Get("Content-Type") {
+			t.Errorf("HEAD %s = %d %q with %v, want 200, nothing, and the headers of GET", path, head.status, head.body, head.header)
+		}
+	}
+	call(t, s, "POST", "/_api/health", "").wantAllow(t, "GET, HEAD")
+	// a token is handed out to who can read it
+	if got := call(t, s, "HEAD", "/_api/license/refresh", "", bearer(issued)...); got.status != 405 {
+		t.Errorf("HEAD of a guarded route = %d, want 405", got.status)
+	}
+	if err := s.Store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if got := call(t, s, "HEAD", "/readyz", ""); got.status != 503 || got.body != "" {
+		t.Errorf("HEAD /readyz without a database = %d %s, want 503 and nothing", got.status, got.body)
+	}
+}
+
+// wantAllow checks a 405.
+func (a answer) wantAllow(t *testing.T, methods string) {
+	t.Helper()
+	a.wantCode(t, http.StatusMethodNotAllowed, api.CodeMethodNotAllowed)
+	if got := a.header.Get("Allow"); got != methods {
+		t.Errorf("Allow = %q, want %q", got, methods)
+	}
+}
+
 func TestIssueAndRefresh(t *testing.T) {
 	t.Parallel()
 	s := servicetest.Start(t, servicetest.Options{})
@@ -379,11 +412,7 @@ func TestOtherPathsAndMethods(t *testing.T) {
 	call(t, s, "GET", "/", "").wantCode(t, 404, api.CodeNotFound)
 	call(t, s, "GET", "/_api/license/refresh/", "").wantCode(t, 404, api.CodeNotFound)
 	call(t, s, "GET", "/_api//health", "").wantCode(t, 404, api.CodeNotFound)
-	got := call(t, s, "GET", "/_api/license/issue", "")
-	got.wantCode(t, 405, api.CodeMethodNotAllowed)
-	if allow := got.header.Get("Allow"); allow != "POST" {
-		t.Errorf("Allow = %q, want POST", allow)
-	}
+	call(t, s, "GET", "/_api/license/issue", "").wantAllow(t, "POST")
 }
 
 func TestABodyThatIsTooLargeIsRefused(t *testing.T) {
