@@ -102,39 +102,47 @@ func TestABodyThatComesTooSlowlyIs408(t *testing.T) {
 	admin := s.AdminToken(t, "accounts:write", "tokens:write")
 	addr := serveHurried(t, s, long, short)
 	for name, request := range map[string]string{
-		"a body that is ignored": "POST /_api/license/issue HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + key + "\r\nContent-Length: 9\r\n\r\nx",
+		"a body that is ignored": "POST /_api/license/issue HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + key + "\r\nContent-Length: 9\r\n\r\n|x",
 		"a body in JSON": "POST /_api/admin/accounts HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + admin +
-			"\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{",
+			"\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n|{",
 		"a form in chunks": "POST /_api/oauth/revoke HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + admin +
-			"\r\nContent-Type: application/x-www-form-urlencoded\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nto\r\n",
+			"\r\nContent-Type: application/x-www-form-urlencoded\r\nTransfer-Encoding: chunked\r\n\r\n|2\r\nto\r\n",
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			req, err := http.ReadRequest(bufio.NewReader(strings.NewReader(request)))
-			if err != nil {
-				t.Fatal(err)
-			}
-			in := bufio.NewReader(speak(t, addr, request))
-			res, err := http.ReadResponse(in, req)
-			if err != nil {
-				t.Fatal(err)
-			}
-			body, err := io.ReadAll(res.Body)
-			if err != nil {
-				t.Fatal(err)
-			}
-			a := answer{res.StatusCode, res.Header, string(body)}
+			header, begun, _ := strings.Cut(request, "|")
+			a := sendHalf(t, addr, header, begun)
 			a.wantCode(t, http.StatusRequestTimeout, api.CodeRequestTimeout)
-			checkDocument(t, req, a)
-			if _, err := in.ReadByte(); !res.Close || err != io.EOF {
-				t.Errorf("Connection: close = %t, and then %v, want the end", res.Close, err)
-			}
 		})
 	}
 	t.Cleanup(func() { // after the ones above
 		wantMetrics(t, s, `refusals_total{reason="request_timeout"} 3`, `tokens_total{act="issue",outcome="request_timeout"} 1`)
 		wantNo5xx(t, s)
 	})
+}
+
+// sendHalf sends a header and the beginning of a body, and returns what is answered when the rest does not come. The connection must end then.
+func sendHalf(t *testing.T, addr, header, begun string) answer {
+	t.Helper()
+	req, err := http.ReadRequest(bufio.NewReader(strings.NewReader(header)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := bufio.NewReader(speak(t, addr, header+begun))
+	res, err := http.ReadResponse(in, req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := in.ReadByte(); !res.Close || err != io.EOF {
+		t.Errorf("%s: Connection: close is %t, and then comes %v, want the end", req.URL.Path, res.Close, err)
+	}
+	servicetest.CheckContract(t, req, nil, servicetest.Answer{Status: res.StatusCode, Header: res.Header, Body: body})
+	return answer{res.StatusCode, res.Header, string(body)}
 }
 
 func TestABodyThatBreaksOffIs400(t *testing.T) {

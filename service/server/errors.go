@@ -73,6 +73,10 @@ func personal(err error) *refusal {
 // fail answers with an error. It is the one place where errors become answers.
 func (s *Server) fail(c *gin.Context, err error) {
 	_ = c.Error(err) // for the access log
+	var over *limited
+	if errors.As(err, &over) {
+		s.metrics.limited.WithLabelValues(over.by).Inc()
+	}
 	if toneOf(c) == toneOAuth && failOAuth(c, err) {
 		return
 	}
@@ -82,9 +86,7 @@ func (s *Server) fail(c *gin.Context, err error) {
 		c.JSON(http.StatusUnauthorized, api.Unauthorized{Error: http.StatusText(http.StatusUnauthorized)})
 		return
 	}
-	var over *limited
-	if errors.As(err, &over) {
-		s.metrics.limited.WithLabelValues(over.by).Inc()
+	if over != nil {
 		c.Header("Retry-After", strconv.Itoa(over.seconds()))
 		s.refuse(c, http.StatusTooManyRequests, api.CodeRateLimited, over.Error())
 		return

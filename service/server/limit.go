@@ -82,7 +82,7 @@ func (l limits) take(ctx context.Context, c license.Caller) error {
 
 // takeJob counts one exchange of an identity, by its repository.
 func (l limits) takeJob(ctx context.Context, tier license.Tier, repository string) error {
-	return count(ctx, l.tiers[tier], repository, "by jobs of this repository")
+	return count(ctx, l.tiers[tier], repository, byRepository)
 }
 
 // takeAddress counts one request without a good credential.
@@ -92,15 +92,15 @@ func (l limits) takeAddress(ctx context.Context, ip string) error {
 
 // takeLogin counts one device login that was begun.
 func (l limits) takeLogin(ctx context.Context, ip string) error {
-	return count(ctx, l.logins, network(ip), "for a login from this address")
+	return count(ctx, l.logins, network(ip), byLogin)
 }
 
 // takeCode counts one user code that was typed, right or wrong: an answer to a right one alone would be worth guessing for.
 func (l limits) takeCode(ctx context.Context, session, ip string) error {
-	if err := count(ctx, l.codes, session, "with a code"); err != nil {
+	if err := count(ctx, l.codes, session, byCode); err != nil {
 		return err
 	}
-	return count(ctx, l.codes, network(ip), "with a code from this address")
+	return count(ctx, l.codes, network(ip), byCodeAddress)
 }
 
 // network is what an address is counted by: itself, or for IPv6 its /64, of which one customer has all.
@@ -138,12 +138,19 @@ type limited struct {
 
 // What requests are counted by.
 const (
-	byToken   = "token"
-	byAddress = "address"
+	byToken       = "token"
+	byRepository  = "repository"
+	byAddress     = "address"
+	byLogin       = "login"
+	byCode        = "code"
+	byCodeAddress = "code_address"
 )
 
 // overLimit is what there was too much of.
-var overLimit = map[string]string{byToken: "with this token", byAddress: "without a good token from this address"}
+var overLimit = map[string]string{
+	byToken: "with this token", byRepository: "by jobs of this repository", byAddress: "without a good token from this address",
+	byLogin: "for a login from this address", byCode: "with a code", byCodeAddress: "with a code from this address",
+}
 
 // seconds is the whole number of seconds for Retry-After (RFC 9110, 10.2.3): rounded up, at least one.
 func (l *limited) seconds() int { return max(1, int((l.after+time.Second-1)/time.Second)) }

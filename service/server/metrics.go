@@ -77,6 +77,13 @@ func newMetrics(version string, standing *standing) *metrics {
 // unauthorized is the reason of a 401, which has no code on the wire.
 const unauthorized api.Code = "unauthorized"
 
+// telemetry shows how many reports of pageflare CLIs came in.
+func (m *metrics) telemetry(reports func() int64) {
+	m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Namespace: namespace, Name: "telemetry_reports_total", Help: "Reports of pageflare CLIs; nothing of them is kept.",
+	}, func() float64 { return float64(reports()) }))
+}
+
 // reasonKey is where a refusal leaves its reason for the metrics.
 const reasonKey = "reason"
 

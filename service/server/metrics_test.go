@@ -122,14 +122,14 @@ func TestKeysAndLiveTokensAreCounted(t *testing.T) {
 	}
 	kid := keys[0].ID
 	now = begun.Truncate(time.Millisecond).Add(time.Minute)
-	wantMetrics(t, s, "database_up 1", `tokens_live{kid="`+kid+`"} 2`, `signing_key_age_seconds{kid="`+kid+`",state="signing"} 60`)
+	wantMetrics(t, s, "database_up 1", `tokens_live{alg="HS256",kid="`+kid+`"} 2`, `signing_key_age_seconds{alg="HS256",kid="`+kid+`",state="signing"} 60`)
 	now = begun.Add(2 * time.Hour)
-	if _, err := s.RotateKey(t.Context()); err != nil {
+	if _, err := s.RotateKey(t.Context(), license.HS256); err != nil {
 		t.Fatal(err)
 	}
 	now = now.Add(time.Minute)
-	wantMetrics(t, s, `tokens_live{kid="`+kid+`"} 1`)
-	if got := s.Metrics(t); !strings.Contains(got, `kid="`+kid+`",state="verifying"`) || !strings.Contains(got, `state="signing"} 60`) {
+	wantMetrics(t, s, `tokens_live{alg="HS256",kid="`+kid+`"} 1`)
+	if got := s.Metrics(t); !strings.Contains(got, `alg="HS256",kid="`+kid+`",state="verifying"`) || !strings.Contains(got, `state="signing"} 60`) {
 		t.Errorf("metrics after a rotation:\n%s", ours(got))
 	}
 	if err := s.Store.Close(); err != nil {
@@ -148,13 +148,13 @@ func TestManyScrapesAskTheDatabaseOnce(t *testing.T) {
 	s.IssueToken(t, a.ID, 0)
 	scrape := serveMetrics(t, s)
 	for range 3 {
-		if got := scrape(); !strings.Contains(got, "database_up 1\n") || !regexp.MustCompile(`tokens_live\{kid="\w+"\} 1\n`).MatchString(got) {
+		if got := scrape(); !strings.Contains(got, "database_up 1\n") || !regexp.MustCompile(`tokens_live\{alg="HS256",kid="\w+"\} 1\n`).MatchString(got) {
 			t.Fatalf("metrics:\n%s", ours(got))
 		}
 		s.IssueToken(t, a.ID, 0)
 	}
 	now = now.Add(10 * time.Second)
-	if got := scrape(); !regexp.MustCompile(`tokens_live\{kid="\w+"\} 4\n`).MatchString(got) {
+	if got := scrape(); !regexp.MustCompile(`tokens_live\{alg="HS256",kid="\w+"\} 4\n`).MatchString(got) {
 		t.Errorf("metrics after ten seconds:\n%s", ours(got))
 	}
 }

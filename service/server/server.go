@@ -61,6 +61,7 @@ func New(cfg Config) (*Server, error) {
 		license: cfg.License, identities: cfg.Identities, repository: cfg.Repository, limits: limits, pages: newPages(), metrics: newMetrics(cfg.Version, newStanding(cfg.License.Keys, cfg.Now)),
 		timeouts: timeouts{headerTimeout, readTimeout}, now: cfg.Now, log: cfg.Log, engine: gin.New(),
 	}
+	s.metrics.telemetry(s.TelemetryReports)
 	s.engine.HandleMethodNotAllowed = true
 	s.engine.RedirectTrailingSlash = false
 	proxies := make([]string, 0, len(cfg.TrustedProxies))

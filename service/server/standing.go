@@ -37,8 +37,8 @@ func newStanding(keys func(context.Context) ([]license.KeyInfo, error), now func
 	return &standing{
 		keys: keys, now: now, asks: make(chan chan struct{}),
 		up:     desc("database_up", "1 when the database answered the last time it was asked, else 0."),
-		tokens: desc("tokens_live", "License tokens that were handed out and have not expired, by signing key.", "kid"),
-		age:    desc("signing_key_age_seconds", "Time since a signing key was made, by key and state: waiting, signing, verifying.", "kid", "state"),
+		tokens: desc("tokens_live", "License tokens (HS256) and leases (EdDSA) that were handed out and have not expired, by signing key.", "alg", "kid"),
+		age:    desc("signing_key_age_seconds", "Time since a signing key was made, by key and state: waiting, signing, verifying.", "alg", "kid", "state"),
 	}
 }
 
@@ -107,8 +107,8 @@ func (s *standing) count(ctx context.Context) []prometheus.Metric {
 	out := []prometheus.Metric{prometheus.MustNewConstMetric(s.up, prometheus.GaugeValue, 1)}
 	for _, k := range keys {
 		out = append(out,
-			prometheus.MustNewConstMetric(s.tokens, prometheus.GaugeValue, float64(k.LiveTokens), k.ID),
-			prometheus.MustNewConstMetric(s.age, prometheus.GaugeValue, s.now().Sub(k.CreatedAt).Seconds(), k.ID, string(k.State)))
+			prometheus.MustNewConstMetric(s.tokens, prometheus.GaugeValue, float64(k.LiveTokens), string(k.Algorithm), k.ID),
+			prometheus.MustNewConstMetric(s.age, prometheus.GaugeValue, s.now().Sub(k.CreatedAt).Seconds(), string(k.Algorithm), k.ID, string(k.State)))
 	}
 	return out
 }

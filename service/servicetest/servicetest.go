@@ -1,5 +1,5 @@
 // Package servicetest is a whole License service on a temporary database, for any test: real routes, real rules, a real SQLite file. Only the
-// clock can be the test's own.
+// clock can be the test's own. What it answers is held against openapi.yaml (contract.go).
 package servicetest
 
 import (
@@ -109,7 +109,7 @@ func start(t testing.TB, s Service) *Service {
 		Version: "test", RateLimits: o.RateLimits, BadCredentials: o.BadCredentials, TrustedProxies: o.TrustedProxies, Now: o.Now, Log: slog.New(slog.NewJSONHandler(o.Log, nil)),
 	})
 	must(t, err)
-	h := &httptest.Server{Listener: l, Config: &http.Server{Handler: s.Server}}
+	h := &httptest.Server{Listener: l, Config: &http.Server{Handler: contracted{t, s.Server}}}
 	h.Start()
 	t.Cleanup(func() {
 		h.Close()
