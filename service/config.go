@@ -51,6 +51,7 @@ type Config struct {
 	RateLimits     map[license.Tier]int
 	TrustedProxies []netip.Prefix
 	MetricsListen  string // empty: off
+	Tracing        bool
 	LogFormat      string
 	LogLevel       slog.Level
 }
@@ -94,6 +95,9 @@ func (s Settings) config(getenv func(string) string) (Config, error) {
 	c.TrustedProxies, err = parseProxies(s.TrustedProxies)
 	check("LICENSE_TRUSTED_PROXIES", s.TrustedProxies, "networks such as 10.0.0.0/8,192.0.2.7/32", err)
 	check("LICENSE_METRICS_LISTEN", s.MetricsListen, "another address than LICENSE_LISTEN, such as 127.0.0.1:9090", checkMetricsListen(s.MetricsListen, s.Listen))
+	if c.Tracing, err = tracingOn(getenv); err != nil {
+		faults = append(faults, err)
+	}
 	if s.LogFormat != "text" && s.LogFormat != "json" {
 		check("LICENSE_LOG_FORMAT", s.LogFormat, "text or json", errors.New("is not a format"))
 	}

@@ -28,6 +28,14 @@ func TestMetricsHaveAListenerOfTheirOwn(t *testing.T) {
 	}
 	metrics.wantCall(t, "GET", "/_api/health", "", 404)
 	metrics.wantCall(t, "POST", "/metrics", "", 405)
+	b.env["LICENSE_LISTEN"], b.env["LICENSE_METRICS_LISTEN"] = r.addr, r.metrics
+	if out := b.ok("doctor"); !strings.Contains(out, "a License service answers at "+r.metrics+"/metrics") {
+		t.Errorf("doctor beside the service:\n%s", out)
+	}
+	b.env["LICENSE_METRICS_LISTEN"] = anotherProgram(t, "hello")
+	if got := b.run("doctor"); got.exit != exitFailure || !strings.Contains(got.out, "WRONG  metrics   "+b.env["LICENSE_METRICS_LISTEN"]+" is in use by another program") {
+		t.Errorf("doctor beside another program = exit %d\n%s", got.exit, got.out)
+	}
 	if exit, log, err := r.stop(syscall.SIGTERM); exit != exitOK || err != nil {
 		t.Errorf("exit = %d, %v, want 0; log:\n%s", exit, err, log)
 	}

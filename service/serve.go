@@ -19,16 +19,15 @@ func (serveCmd) Run(ctx context.Context, a *app) error {
 	for _, name := range unknownSettings(a.environ(), knownSettings()) {
 		log.Warn("unknown setting", "name", name)
 	}
-	l, err := listen(ctx, "LICENSE_LISTEN", a.cfg.Listen)
+	for _, w := range a.cfg.warnings() {
+		log.Warn("setting", "name", w.setting, "advice", w.advice)
+	}
+	l, metrics, err := a.listeners(ctx)
 	if err != nil {
 		return errors.Join(err, a.inspect())
 	}
 	defer l.Close()
-	var metrics net.Listener
-	if a.cfg.MetricsListen != "" {
-		if metrics, err = listen(ctx, "LICENSE_METRICS_LISTEN", a.cfg.MetricsListen); err != nil {
-			return errors.Join(err, a.inspect())
-		}
+	if metrics != nil {
 		defer metrics.Close()
 	}
 	url := a.publicURL(l.Addr().String())
@@ -40,9 +39,14 @@ func (serveCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return errors.Join(usageError{err}, closeStore())
 	}
+	tracer, stopTracing, err := a.startTracing(ctx, log)
+	if err != nil {
+		return errors.Join(err, closeStore())
+	}
+	defer stopTracing()
 	srv, err := server.New(server.Config{
 		License: svc, RateLimits: a.cfg.RateLimits, Identities: identities, Repository: a.repository, BadCredentials: server.DefaultBadCredentials,
-		TrustedProxies: a.cfg.TrustedProxies, Version: version, Now: time.Now, Log: log,
+		TrustedProxies: a.cfg.TrustedProxies, Version: version, Tracer: tracer, Now: time.Now, Log: log,
 	})
 	if err != nil {
 		return errors.Join(err, closeStore())
@@ -72,6 +76,24 @@ func serveBoth(ctx context.Context, srv *server.Server, api, metrics net.Listene
 	err := srv.Serve(ctx, api)
 	cancel()
 	return errors.Join(err, <-ended)
+}
+
+// listeners opens the addresses of the API and of the metrics, which are nil when they are off.
+func (a *app) listeners(ctx context.Context) (api, metrics net.Listener, err error) {
+	api, err = listen(ctx, "LICENSE_LISTEN", a.cfg.Listen)
+	if a.cfg.MetricsListen == "" {
+		return api, nil, err
+	}
+	metrics, fault := listen(ctx, "LICENSE_METRICS_LISTEN", a.cfg.MetricsListen)
+	if err = errors.Join(err, fault); err == nil {
+		return api, metrics, nil
+	}
+	for _, l := range []net.Listener{api, metrics} {
+		if l != nil {
+			err = errors.Join(err, l.Close())
+		}
+	}
+	return nil, nil, err
 }
 
 // listen opens the address that a setting names.

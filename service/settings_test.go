@@ -211,5 +211,5 @@ func configOf(t *testing.T, variable, value string) (Config, error) {
 	}
 	_, err = p.Parse(args)
 	must(t, err)
-	return c.config(func(string) string { return key })
+	return c.config(func(name string) string { return map[string]string{"LICENSE_KEY": key}[name] })
 }

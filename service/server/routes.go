@@ -77,6 +77,9 @@ func (s *Server) Routes() []Route {
 }
 
 func (s *Server) route() {
+	if s.tracer != nil {
+		s.engine.Use(s.traced)
+	}
 	s.engine.Use(s.access, s.recover, limitBody)
 	for _, r := range s.Routes() {
 		s.engine.Handle(r.Method, r.Path, s.guard(r.Guard), s.end(r.handle))

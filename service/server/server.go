@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/oidc"
@@ -31,6 +32,7 @@ type Config struct {
 	BadCredentials int                  // requests a minute without a good credential, for each address; 0: unlimited
 	TrustedProxies []netip.Prefix       // whose X-Forwarded-For counts
 	Version        string               // of the program, for the metrics
+	Tracer         trace.Tracer         // makes a span of each request; nil: none are made
 	Now            func() time.Time
 	Log            *slog.Logger
 }
@@ -44,6 +46,7 @@ type Server struct {
 	pages      *pages
 	reports    atomic.Int64 // telemetry
 	metrics    *metrics
+	tracer     trace.Tracer
 	timeouts   timeouts
 	now        func() time.Time
 	log        *slog.Logger
@@ -59,7 +62,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	s := &Server{
 		license: cfg.License, identities: cfg.Identities, repository: cfg.Repository, limits: limits, pages: newPages(), metrics: newMetrics(cfg.Version, newStanding(cfg.License.Keys, cfg.Now)),
-		timeouts: timeouts{headerTimeout, readTimeout}, now: cfg.Now, log: cfg.Log, engine: gin.New(),
+		tracer: cfg.Tracer, timeouts: timeouts{headerTimeout, readTimeout}, now: cfg.Now, log: cfg.Log, engine: gin.New(),
 	}
 	s.metrics.telemetry(s.TelemetryReports)
 	s.engine.HandleMethodNotAllowed = true
