@@ -31,6 +31,7 @@ type Settings struct {
 	KeyFile        string `env:"LICENSE_KEY_FILE" placeholder:"PATH" help:"Key-encryption key; made at the first start. Default: the SQLite file with .key added. LICENSE_KEY (base64, 32 bytes; environment only) holds the key itself."`
 	RateLimits     string `env:"LICENSE_RATE_LIMITS" default:"free=60,pro=600,team=3000" help:"Requests a minute per token, by tier; 0 is unlimited, a tier that is left out keeps its default."`
 	TrustedProxies string `env:"LICENSE_TRUSTED_PROXIES" placeholder:"CIDR,…" help:"Networks whose X-Forwarded-For counts. Default: none."`
+	MetricsListen  string `env:"LICENSE_METRICS_LISTEN" placeholder:"ADDRESS" help:"Address of the metrics for Prometheus, at /metrics, on a listener of its own. Default: off."`
 	LogFormat      string `env:"LICENSE_LOG_FORMAT" default:"text" help:"text or json."`
 	LogLevel       string `env:"LICENSE_LOG_LEVEL" default:"info" help:"debug, info, warn or error."`
 }
@@ -49,6 +50,8 @@ type Config struct {
 	Key            license.Secret // LICENSE_KEY; wins over KeyFile
 	RateLimits     map[license.Tier]int
 	TrustedProxies []netip.Prefix
+	MetricsListen  string // empty: off
+	Tracing        bool
 	LogFormat      string
 	LogLevel       slog.Level
 }
@@ -62,7 +65,7 @@ const (
 func (s Settings) config(getenv func(string) string) (Config, error) {
 	c := Config{
 		Listen: s.Listen, DatabaseURL: s.DatabaseURL, PublicURL: strings.TrimRight(s.PublicURL, "/"), KeyFile: s.KeyFile,
-		Key: license.Secret(getenv("LICENSE_KEY")), LogFormat: s.LogFormat,
+		MetricsListen: s.MetricsListen, Key: license.Secret(getenv("LICENSE_KEY")), LogFormat: s.LogFormat,
 	}
 	var faults []error
 	check := func(name, value, want string, err error) {
@@ -91,6 +94,10 @@ func (s Settings) config(getenv func(string) string) (Config, error) {
 	check("LICENSE_RATE_LIMITS", s.RateLimits, "tiers and numbers such as free=60,pro=600,team=3000", err)
 	c.TrustedProxies, err = parseProxies(s.TrustedProxies)
 	check("LICENSE_TRUSTED_PROXIES", s.TrustedProxies, "networks such as 10.0.0.0/8,192.0.2.7/32", err)
+	check("LICENSE_METRICS_LISTEN", s.MetricsListen, "another address than LICENSE_LISTEN, such as 127.0.0.1:9090", checkMetricsListen(s.MetricsListen, s.Listen))
+	if c.Tracing, err = tracingOn(getenv); err != nil {
+		faults = append(faults, err)
+	}
 	if s.LogFormat != "text" && s.LogFormat != "json" {
 		check("LICENSE_LOG_FORMAT", s.LogFormat, "text or json", errors.New("is not a format"))
 	}
@@ -119,6 +126,16 @@ func checkListen(s string) error {
 		return errors.New("has no port from 0 to 65535")
 	}
 	return nil
+}
+
+func checkMetricsListen(s, api string) error {
+	if s == "" {
+		return nil
+	}
+	if _, port, _ := net.SplitHostPort(s); s == api && port != "0" {
+		return errors.New("is the address of the API")
+	}
+	return checkListen(s)
 }
 
 func checkDatabaseURL(s string) error {

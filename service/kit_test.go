@@ -144,13 +144,17 @@ func (r result) wantFaults(t *testing.T, begins ...string) {
 
 // running is a service that listens.
 type running struct {
-	cmd   *exec.Cmd
-	addr  string
-	ended chan struct{} // closed when its log has ended
-	log   bytes.Buffer  // may be read once ended is closed
+	cmd     *exec.Cmd
+	addr    string
+	metrics string        // address of the metrics; empty when they are off
+	ended   chan struct{} // closed when its log has ended
+	log     bytes.Buffer  // may be read once ended is closed
 }
 
-var addrInLog = regexp.MustCompile(`"?addr"?[=:]"?([^" ]+)`)
+var (
+	addrInLog    = regexp.MustCompile(`"?addr"?[=:]"?([^" ]+)`)
+	metricsInLog = regexp.MustCompile(`"?metrics"?[=:]"?([^" ]+)`)
+)
 
 // start starts a service and returns when its log says where it listens.
 func start(cmd *exec.Cmd) (*running, error) {
@@ -165,7 +169,11 @@ func start(cmd *exec.Cmd) (*running, error) {
 	listening := make(chan string, 1)
 	go r.follow(pipe, listening)
 	select {
-	case r.addr = <-listening:
+	case line := <-listening:
+		r.addr = addrInLog.FindStringSubmatch(line)[1]
+		if m := metricsInLog.FindStringSubmatch(line); m != nil {
+			r.metrics = m[1]
+		}
 		return r, nil
 	case <-r.ended:
 		return nil, fmt.Errorf("%s ended before it listened: %w\n%s", strings.Join(cmd.Args, " "), cmd.Wait(), r.log.String())
@@ -177,8 +185,8 @@ func (r *running) follow(pipe io.Reader, listening chan<- string) {
 	lines := bufio.NewScanner(pipe)
 	for said := false; lines.Scan(); {
 		r.log.WriteString(lines.Text() + "\n")
-		if m := addrInLog.FindStringSubmatch(lines.Text()); m != nil && !said {
-			listening <- m[1]
+		if addrInLog.MatchString(lines.Text()) && !said {
+			listening <- lines.Text()
 			said = true
 		}
 	}

@@ -19,11 +19,17 @@ func (serveCmd) Run(ctx context.Context, a *app) error {
 	for _, name := range unknownSettings(a.environ(), knownSettings()) {
 		log.Warn("unknown setting", "name", name)
 	}
-	l, err := listen(ctx, a.cfg.Listen)
+	for _, w := range a.cfg.warnings() {
+		log.Warn("setting", "name", w.setting, "advice", w.advice)
+	}
+	l, metrics, err := a.listeners(ctx)
 	if err != nil {
 		return errors.Join(err, a.inspect())
 	}
 	defer l.Close()
+	if metrics != nil {
+		defer metrics.Close()
+	}
 	url := a.publicURL(l.Addr().String())
 	svc, closeStore, err := a.open(ctx, url)
 	if err != nil {
@@ -33,27 +39,72 @@ func (serveCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return errors.Join(usageError{err}, closeStore())
 	}
+	tracer, stopTracing, err := a.startTracing(ctx, log)
+	if err != nil {
+		return errors.Join(err, closeStore())
+	}
+	defer stopTracing()
 	srv, err := server.New(server.Config{
 		License: svc, RateLimits: a.cfg.RateLimits, Identities: identities, Repository: a.repository, BadCredentials: server.DefaultBadCredentials,
-		TrustedProxies: a.cfg.TrustedProxies, Now: time.Now, Log: log,
+		TrustedProxies: a.cfg.TrustedProxies, Version: version, Tracer: tracer, Now: time.Now, Log: log,
 	})
 	if err != nil {
 		return errors.Join(err, closeStore())
 	}
-	log.Info("listening", "addr", l.Addr().String(), "url", url, "database", hideUserInfo(a.cfg.DatabaseURL), "version", version)
-	err = errors.Join(srv.Serve(ctx, l), closeStore())
+	attrs := []any{"addr", l.Addr().String(), "url", url, "database", hideUserInfo(a.cfg.DatabaseURL), "version", version}
+	if metrics != nil {
+		attrs = append(attrs, "metrics", metrics.Addr().String())
+	}
+	log.Info("listening", attrs...)
+	err = errors.Join(serveBoth(ctx, srv, l, metrics), closeStore())
 	log.Info("stopped")
 	return err
 }
 
-func listen(ctx context.Context, addr string) (net.Listener, error) {
+// serveBoth serves the API, and the metrics if they have a listener, until ctx ends or one of the two fails.
+func serveBoth(ctx context.Context, srv *server.Server, api, metrics net.Listener) error {
+	if metrics == nil {
+		return srv.Serve(ctx, api)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() {
+		defer cancel()
+		ended <- srv.ServeMetrics(ctx, metrics)
+	}()
+	err := srv.Serve(ctx, api)
+	cancel()
+	return errors.Join(err, <-ended)
+}
+
+// listeners opens the addresses of the API and of the metrics, which are nil when they are off.
+func (a *app) listeners(ctx context.Context) (api, metrics net.Listener, err error) {
+	api, err = listen(ctx, "LICENSE_LISTEN", a.cfg.Listen)
+	if a.cfg.MetricsListen == "" {
+		return api, nil, err
+	}
+	metrics, fault := listen(ctx, "LICENSE_METRICS_LISTEN", a.cfg.MetricsListen)
+	if err = errors.Join(err, fault); err == nil {
+		return api, metrics, nil
+	}
+	for _, l := range []net.Listener{api, metrics} {
+		if l != nil {
+			err = errors.Join(err, l.Close())
+		}
+	}
+	return nil, nil, err
+}
+
+// listen opens the address that a setting names.
+func listen(ctx context.Context, setting, addr string) (net.Listener, error) {
 	var lc net.ListenConfig
 	l, err := lc.Listen(ctx, "tcp", addr)
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		return nil, usagef("LICENSE_LISTEN: %s is in use by another program: stop it, or choose another address", addr)
+		return nil, usagef("%s: %s is in use by another program: stop it, or choose another address", setting, addr)
 	case err != nil:
-		return nil, usageError{fmt.Errorf("LICENSE_LISTEN: %w: choose an address of this machine and a port that this user may open", err)}
+		return nil, usageError{fmt.Errorf("%s: %w: choose an address of this machine and a port that this user may open", setting, err)}
 	}
 	return l, nil
 }

@@ -107,6 +107,10 @@ func TestAFaultySettingStopsTheStart(t *testing.T) {
 		{"a proxy by name", "TRUSTED_PROXIES", "10.0.0.0/8,proxy.example.com", `"10.0.0.0/8,proxy.example.com" has "proxy.example.com", which is not a network`},
 		{"a comma too many", "TRUSTED_PROXIES", "10.0.0.0/8,", `"10.0.0.0/8," has "", which is not a network`},
 
+		{"metrics without a port", "METRICS_LISTEN", "127.0.0.1", `"127.0.0.1" is not HOST:PORT; give another address than LICENSE_LISTEN, such as 127.0.0.1:9090`},
+		{"metrics at the address of the API", "METRICS_LISTEN", "127.0.0.1:8080", `"127.0.0.1:8080" is the address of the API; give another`},
+		{"metrics at no port", "METRICS_LISTEN", ":x", `":x" has no port from 0 to 65535`},
+
 		{"a log format that is not there", "LOG_FORMAT", "xml", `"xml" is not a format; give text or json`},
 		{"a log format in capitals", "LOG_FORMAT", "JSON", `"JSON" is not a format`},
 		{"a log level that is not there", "LOG_LEVEL", "loud", `"loud" is not a level; give debug, info, warn or error`},
@@ -132,7 +136,7 @@ func TestAFaultySettingStopsTheStart(t *testing.T) {
 func TestAllFaultySettingsAreReportedAtOnce(t *testing.T) {
 	t.Parallel()
 	values := map[string]string{
-		"listen": "x", "database-url": "x", "public-url": "x", "token-ttl": "x", "lease-grace": "x", "rate-limits": "x", "trusted-proxies": "x", "log-format": "x", "log-level": "x",
+		"listen": "x", "database-url": "x", "public-url": "x", "token-ttl": "x", "lease-grace": "x", "rate-limits": "x", "trusted-proxies": "x", "metrics-listen": "y", "log-format": "x", "log-level": "x",
 	}
 	variables, flags := newBox(t), newBox(t)
 	variables.env["LICENSE_KEY"], flags.env["LICENSE_KEY"] = "x", "x"
@@ -143,7 +147,7 @@ func TestAllFaultySettingsAreReportedAtOnce(t *testing.T) {
 	}
 	r := variables.run("serve")
 	r.wantFaults(t, "LICENSE_LISTEN: ", "LICENSE_DATABASE_URL: ", "LICENSE_PUBLIC_URL: ", "LICENSE_TOKEN_TTL: ", "LICENSE_LEASE_GRACE: ", "LICENSE_RATE_LIMITS: ",
-		"LICENSE_TRUSTED_PROXIES: ", "LICENSE_LOG_FORMAT: ", "LICENSE_LOG_LEVEL: ", "LICENSE_KEY: ")
+		"LICENSE_TRUSTED_PROXIES: ", "LICENSE_METRICS_LISTEN: ", "LICENSE_LOG_FORMAT: ", "LICENSE_LOG_LEVEL: ", "LICENSE_KEY: ")
 	if diff := cmp.Diff(r, flags.run(args...), cmp.AllowUnexported(result{})); diff != "" {
 		t.Errorf("the same by flags (-variables +flags):\n%s", diff)
 	}
@@ -183,7 +187,8 @@ func TestSettingsThatAreRight(t *testing.T) {
 	for _, set := range []string{
 		"LISTEN=:8080", "LISTEN=[::1]:8080", "LISTEN=localhost:0", "PUBLIC_URL=https://license.example.com", "PUBLIC_URL=https://license.example.com/",
 		"PUBLIC_URL=http://[::1]:8080", "TOKEN_TTL=1m", "TOKEN_TTL=1h30m", "LEASE_GRACE=0", "LEASE_GRACE=0s", "LEASE_GRACE=1m", "LEASE_GRACE=8760h", "RATE_LIMITS=free=0, pro=1", "TRUSTED_PROXIES=10.0.0.0/8, fd00::/8",
-		"TRUSTED_PROXIES=", "PUBLIC_URL=", "KEY=", "KEY=" + zeroKey, "KEY_FILE=", "LOG_FORMAT=json", "LOG_LEVEL=DEBUG", "DATABASE_URL=sqlite:/var/lib/a b/x.db",
+		"TRUSTED_PROXIES=", "PUBLIC_URL=", "KEY=", "KEY=" + zeroKey, "KEY_FILE=", "METRICS_LISTEN=", "METRICS_LISTEN=:9090", "METRICS_LISTEN=127.0.0.1:0",
+		"LOG_FORMAT=json", "LOG_LEVEL=DEBUG", "DATABASE_URL=sqlite:/var/lib/a b/x.db",
 	} {
 		name, value, _ := strings.Cut(set, "=")
 		if _, err := configOf(t, name, value); err != nil {
@@ -206,5 +211,5 @@ func configOf(t *testing.T, variable, value string) (Config, error) {
 	}
 	_, err = p.Parse(args)
 	must(t, err)
-	return c.config(func(string) string { return key })
+	return c.config(func(name string) string { return map[string]string{"LICENSE_KEY": key}[name] })
 }

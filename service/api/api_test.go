@@ -67,7 +67,7 @@ func TestEveryOperationHasTheAnswersOfItsKind(t *testing.T) {
 		case strings.Contains(o.name, "/_api/auth/device/"): // every refusal is 400 there (RFC 8628, 3.5)
 			want = append(want, "400", "503")
 		case o.RequestBody != nil:
-			want = append(want, "400", "413", "415")
+			want = append(want, "400", "408", "413", "415")
 		}
 		if strings.Contains(o.name, "/_api/admin/") {
 			want = append(want, "403")

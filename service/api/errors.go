@@ -52,6 +52,9 @@ const (
 
 	// CodeRequestTooLarge (413) says that the request body is above the limit: the caller sends none.
 	CodeRequestTooLarge Code = "request_too_large"
+
+	// CodeRequestTimeout (408) says that the request body came too slowly and that nothing was done. The caller sends it again, in one go.
+	CodeRequestTimeout Code = "request_timeout"
 )
 
 // Not now. Never a statement about the token or its license: the holder tries again.

@@ -251,6 +251,7 @@ type Error struct {
 	// | `not_found` | 404 | no such path, or nothing by that name | final; check the address |
 	// | `method_not_allowed` | 405 | the path has other methods | final; see `Allow` |
 	// | `request_too_large` | 413 | the request body is above 64 KiB | final; send no body |
+	// | `request_timeout` | 408 | the request body came too slowly | send it again |
 	// | `rate_limited` | 429 | too many requests | wait `Retry-After` seconds |
 	// | `internal` | 500 | a fault of the service | try again later; report it with the request id |
 	// | `unavailable` | 503 | the service cannot answer now | try again later |
@@ -698,6 +699,9 @@ type OAuthUnavailable = OAuthError
 
 // RateLimited The body of every error but 401.
 type RateLimited = Error
+
+// RequestTimeout The body of every error but 401.
+type RequestTimeout = Error
 
 // RequestTooLarge The body of every error but 401.
 type RequestTooLarge = Error

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"mime"
-	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
@@ -137,14 +136,7 @@ func wantType(c *gin.Context, want string) error {
 
 func readBody(c *gin.Context) ([]byte, error) {
 	body, err := io.ReadAll(c.Request.Body)
-	var large *http.MaxBytesError
-	if errors.As(err, &large) {
-		return nil, errTooLarge
-	}
-	if err != nil {
-		return nil, unfit("the body did not come whole")
-	}
-	return body, nil
+	return body, bodyFault(c, err)
 }
 
 // The sizes of a page.

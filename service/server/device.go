@@ -96,12 +96,14 @@ var oauthCodes = []struct {
 	{license.ErrInvalidClient, "invalid_client"},
 	{errGrantType, "unsupported_grant_type"},
 	{errTooLarge, "invalid_request"},
+	{errTooSlow, "invalid_request"},
 }
 
 // failOAuth answers a route of RFC 8628 with an error; false when it is none of the caller's making.
 func failOAuth(c *gin.Context, err error) bool {
 	var over *limited
 	if errors.As(err, &over) {
+		because(c, "slow_down")
 		c.Header("Retry-After", strconv.Itoa(over.seconds()))
 		c.JSON(http.StatusBadRequest, api.OAuthError{Error: "slow_down", ErrorDescription: over.Error()})
 		return true
@@ -109,11 +111,13 @@ func failOAuth(c *gin.Context, err error) bool {
 	var bad *unfitError
 	var kind *errType
 	if errors.As(err, &bad) || errors.As(err, &kind) {
+		because(c, api.CodeInvalidRequest)
 		c.JSON(http.StatusBadRequest, api.OAuthError{Error: "invalid_request", ErrorDescription: err.Error()})
 		return true
 	}
 	for _, o := range oauthCodes {
 		if errors.Is(err, o.err) {
+			because(c, api.Code(o.code))
 			c.JSON(http.StatusBadRequest, api.OAuthError{Error: o.code, ErrorDescription: o.err.Error()})
 			return true
 		}

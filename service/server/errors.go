@@ -19,6 +19,7 @@ var (
 	errNoMethod = errors.New("this route has another method: see the header Allow")
 	errTooLarge = fmt.Errorf("the request body is larger than %d bytes: send none", maxBody)
 	errIssuer   = errors.New("the issuer of this identity token does not answer: try again later")
+	errTooSlow  = errors.New("the request body came too slowly: send it again, on a better line")
 	errNotReady = errors.New("the service cannot reach its database: try again later")
 )
 
@@ -46,6 +47,7 @@ var refusals = []refusal{
 	{errUsedLink, http.StatusForbidden, api.CodeInvalidRequest},
 	{license.ErrUnknownCode, http.StatusNotFound, api.CodeNotFound},
 	{errTooLarge, http.StatusRequestEntityTooLarge, api.CodeRequestTooLarge},
+	{errTooSlow, http.StatusRequestTimeout, api.CodeRequestTimeout},
 	{license.ErrUnavailable, http.StatusServiceUnavailable, api.CodeUnavailable},
 	{errNotReady, http.StatusServiceUnavailable, api.CodeUnavailable},
 }
@@ -71,16 +73,20 @@ func personal(err error) *refusal {
 // fail answers with an error. It is the one place where errors become answers.
 func (s *Server) fail(c *gin.Context, err error) {
 	_ = c.Error(err) // for the access log
+	var over *limited
+	if errors.As(err, &over) {
+		s.metrics.limited.WithLabelValues(over.by).Inc()
+	}
 	if toneOf(c) == toneOAuth && failOAuth(c, err) {
 		return
 	}
 	if errors.Is(err, license.ErrUnauthenticated) {
+		because(c, unauthorized)
 		c.Header("WWW-Authenticate", "Bearer")
 		c.JSON(http.StatusUnauthorized, api.Unauthorized{Error: http.StatusText(http.StatusUnauthorized)})
 		return
 	}
-	var over *limited
-	if errors.As(err, &over) {
+	if over != nil {
 		c.Header("Retry-After", strconv.Itoa(over.seconds()))
 		s.refuse(c, http.StatusTooManyRequests, api.CodeRateLimited, over.Error())
 		return
@@ -115,6 +121,7 @@ func (s *Server) fail(c *gin.Context, err error) {
 
 // refuse answers in the tone of the route.
 func (s *Server) refuse(c *gin.Context, status int, code api.Code, message string) {
+	because(c, code)
 	switch toneOf(c) {
 	case toneOAuth:
 		c.JSON(status, api.OAuthError{Error: "server_error", ErrorDescription: message})

@@ -1,8 +1,30 @@
 package server
 
-import "context"
+import (
+	"context"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
 
 // TakeAddress counts a request without a good credential from an address, without a request.
 func (s *Server) TakeAddress(ctx context.Context, ip string) error {
 	return s.limits.takeAddress(ctx, ip)
+}
+
+// Hurry shortens the time limits of reading a request.
+func (s *Server) Hurry(header, read time.Duration) { s.timeouts = timeouts{header, read} }
+
+// MetricDescs are all metrics there can be.
+func (s *Server) MetricDescs() []string {
+	ch := make(chan *prometheus.Desc)
+	go func() {
+		defer close(ch)
+		s.metrics.registry.Describe(ch)
+	}()
+	var out []string
+	for d := range ch {
+		out = append(out, d.String())
+	}
+	return out
 }

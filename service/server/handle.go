@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"runtime/debug"
 	"time"
 
@@ -30,7 +31,7 @@ func (s *Server) end(f func(*gin.Context) error) gin.HandlerFunc {
 	}
 }
 
-// access names the request and writes one line about it when it is over. The line holds no header, no query and no body: nothing in it
+// access names the request, and counts it and writes one line about it when it is over. The line holds no header, no query and no body: nothing in it
 // can be a secret.
 func (s *Server) access(c *gin.Context) {
 	begun := s.now()
@@ -38,9 +39,11 @@ func (s *Server) access(c *gin.Context) {
 	c.Header("X-Request-Id", requestID(c))
 	c.Header("Cache-Control", "no-store")
 	c.Next()
+	took := s.now().Sub(begun)
+	s.metrics.answered(c, took)
 	attrs := []any{
 		"request_id", requestID(c), "method", c.Request.Method, "route", c.FullPath(), "status", c.Writer.Status(),
-		"bytes", c.Writer.Size(), "ms", float64(s.now().Sub(begun).Microseconds()) / 1000, "remote", c.ClientIP(),
+		"bytes", c.Writer.Size(), "ms", float64(took.Microseconds()) / 1000, "remote", c.ClientIP(),
 	}
 	if who, ok := c.Get(callerKey); ok {
 		who := who.(license.Caller)
@@ -62,6 +65,7 @@ func (s *Server) recover(c *gin.Context) {
 		if p == http.ErrAbortHandler { //nolint:errorlint // net/http compares it so
 			panic(p)
 		}
+		s.metrics.panics.Inc()
 		s.log.Error("panic", "request_id", requestID(c), "stack", string(debug.Stack()))
 		s.fail(c, fmt.Errorf("panic: %v", p))
 		c.Abort()
@@ -77,11 +81,23 @@ func limitBody(c *gin.Context) {
 // ignoreBody reads a body that the route has no use for, so that one that is too large is refused like everywhere else.
 func ignoreBody(c *gin.Context) error {
 	_, err := io.Copy(io.Discard, c.Request.Body)
+	return bodyFault(c, err)
+}
+
+// bodyFault is what a body that cannot be read is answered with; nil stays nil. After one that came too slowly the connection is closed
+// (RFC 9110, 15.5.9).
+func bodyFault(c *gin.Context, err error) error {
 	var large *http.MaxBytesError
-	if errors.As(err, &large) {
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &large):
 		return errTooLarge
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		c.Header("Connection", "close")
+		return errTooSlow
 	}
-	return err
+	return unfit("the body did not come whole")
 }
 
 func rfc3339(t time.Time) time.Time { return t.UTC().Truncate(time.Second) }

@@ -77,30 +77,30 @@ func (l limits) take(ctx context.Context, c license.Caller) error {
 	if c.Admin != nil {
 		tier = license.Team
 	}
-	return count(ctx, l.tiers[tier], c.LimitKey(), "with this token")
+	return count(ctx, l.tiers[tier], c.LimitKey(), byToken)
 }
 
 // takeJob counts one exchange of an identity, by its repository.
 func (l limits) takeJob(ctx context.Context, tier license.Tier, repository string) error {
-	return count(ctx, l.tiers[tier], repository, "by jobs of this repository")
+	return count(ctx, l.tiers[tier], repository, byRepository)
 }
 
 // takeAddress counts one request without a good credential.
 func (l limits) takeAddress(ctx context.Context, ip string) error {
-	return count(ctx, l.addresses, network(ip), "without a good token from this address")
+	return count(ctx, l.addresses, network(ip), byAddress)
 }
 
 // takeLogin counts one device login that was begun.
 func (l limits) takeLogin(ctx context.Context, ip string) error {
-	return count(ctx, l.logins, network(ip), "for a login from this address")
+	return count(ctx, l.logins, network(ip), byLogin)
 }
 
 // takeCode counts one user code that was typed, right or wrong: an answer to a right one alone would be worth guessing for.
 func (l limits) takeCode(ctx context.Context, session, ip string) error {
-	if err := count(ctx, l.codes, session, "with a code"); err != nil {
+	if err := count(ctx, l.codes, session, byCode); err != nil {
 		return err
 	}
-	return count(ctx, l.codes, network(ip), "with a code from this address")
+	return count(ctx, l.codes, network(ip), byCodeAddress)
 }
 
 // network is what an address is counted by: itself, or for IPv6 its /64, of which one customer has all.
@@ -116,7 +116,7 @@ func network(ip string) string {
 	return p.String()
 }
 
-func count(ctx context.Context, limiter *throttled.GCRARateLimiterCtx, key, what string) error {
+func count(ctx context.Context, limiter *throttled.GCRARateLimiterCtx, key, by string) error {
 	if limiter == nil {
 		return nil
 	}
@@ -127,20 +127,36 @@ func count(ctx context.Context, limiter *throttled.GCRARateLimiterCtx, key, what
 	if !over {
 		return nil
 	}
-	return &limited{after: result.RetryAfter, what: what}
+	return &limited{after: result.RetryAfter, by: by}
 }
 
 // limited says when the next request will be let in.
 type limited struct {
 	after time.Duration
-	what  string
+	by    string
+}
+
+// What requests are counted by.
+const (
+	byToken       = "token"
+	byRepository  = "repository"
+	byAddress     = "address"
+	byLogin       = "login"
+	byCode        = "code"
+	byCodeAddress = "code_address"
+)
+
+// overLimit is what there was too much of.
+var overLimit = map[string]string{
+	byToken: "with this token", byRepository: "by jobs of this repository", byAddress: "without a good token from this address",
+	byLogin: "for a login from this address", byCode: "with a code", byCodeAddress: "with a code from this address",
 }
 
 // seconds is the whole number of seconds for Retry-After (RFC 9110, 10.2.3): rounded up, at least one.
 func (l *limited) seconds() int { return max(1, int((l.after+time.Second-1)/time.Second)) }
 
 func (l *limited) Error() string {
-	return fmt.Sprintf("too many requests %s: try again in %d s", l.what, l.seconds())
+	return fmt.Sprintf("too many requests %s: try again in %d s", overLimit[l.by], l.seconds())
 }
 
 // clockStore is a store that tells the time by our clock.

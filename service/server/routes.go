@@ -77,9 +77,15 @@ func (s *Server) Routes() []Route {
 }
 
 func (s *Server) route() {
+	if s.tracer != nil {
+		s.engine.Use(s.traced)
+	}
 	s.engine.Use(s.access, s.recover, limitBody)
 	for _, r := range s.Routes() {
 		s.engine.Handle(r.Method, r.Path, s.guard(r.Guard), s.end(r.handle))
+		if r.Method == http.MethodGet && r.Guard.Open() {
+			s.engine.HEAD(r.Path, s.end(r.handle)) // what probes and proxies ask; net/http leaves the body out
+		}
 	}
 	s.engine.NoRoute(s.end(func(*gin.Context) error { return errNoRoute }))
 	s.engine.NoMethod(s.end(func(*gin.Context) error { return errNoMethod }))

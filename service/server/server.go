@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/oidc"
@@ -30,6 +31,8 @@ type Config struct {
 	Repository     Resolver             // finds the ids of a repository by its name; nil: policies are added by ids alone
 	BadCredentials int                  // requests a minute without a good credential, for each address; 0: unlimited
 	TrustedProxies []netip.Prefix       // whose X-Forwarded-For counts
+	Version        string               // of the program, for the metrics
+	Tracer         trace.Tracer         // makes a span of each request; nil: none are made
 	Now            func() time.Time
 	Log            *slog.Logger
 }
@@ -42,6 +45,9 @@ type Server struct {
 	limits     limits
 	pages      *pages
 	reports    atomic.Int64 // telemetry
+	metrics    *metrics
+	tracer     trace.Tracer
+	timeouts   timeouts
 	now        func() time.Time
 	log        *slog.Logger
 	engine     *gin.Engine
@@ -54,7 +60,11 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{license: cfg.License, identities: cfg.Identities, repository: cfg.Repository, limits: limits, pages: newPages(), now: cfg.Now, log: cfg.Log, engine: gin.New()}
+	s := &Server{
+		license: cfg.License, identities: cfg.Identities, repository: cfg.Repository, limits: limits, pages: newPages(), metrics: newMetrics(cfg.Version, newStanding(cfg.License.Keys, cfg.Now)),
+		tracer: cfg.Tracer, timeouts: timeouts{headerTimeout, readTimeout}, now: cfg.Now, log: cfg.Log, engine: gin.New(),
+	}
+	s.metrics.telemetry(s.TelemetryReports)
 	s.engine.HandleMethodNotAllowed = true
 	s.engine.RedirectTrailingSlash = false
 	proxies := make([]string, 0, len(cfg.TrustedProxies))
@@ -72,7 +82,10 @@ func New(cfg Config) (*Server, error) {
 var quietGin = sync.OnceFunc(func() { gin.SetMode(gin.ReleaseMode) })
 
 // ServeHTTP serves one request.
-func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.engine.ServeHTTP(w, r) }
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	handlingBegins(r.Context())
+	s.engine.ServeHTTP(w, r)
+}
 
 // The time limits of a connection. An answer takes milliseconds; what takes longer is a client that is slow on purpose or gone.
 const (
@@ -84,12 +97,25 @@ const (
 	stopTimeout   = 20 * time.Second // for the requests in flight when the service stops
 )
 
+// timeouts are the time limits of reading, which a test may shorten.
+type timeouts struct{ header, read time.Duration }
+
 // Serve answers requests on a listener until ctx ends, then lets the requests in flight finish. It returns nil after a graceful stop.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
-	srv := &http.Server{
-		Handler: s, ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
+	srv := s.httpServer(s)
+	srv.ConnState, srv.ConnContext = s.connState, connContext
+	return s.serve(ctx, srv, &listener{l, s})
+}
+
+// httpServer serves h within the time limits.
+func (s *Server) httpServer(h http.Handler) *http.Server {
+	return &http.Server{
+		Handler: h, ReadHeaderTimeout: s.timeouts.header, ReadTimeout: s.timeouts.read, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
 		MaxHeaderBytes: maxHeader, ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
+}
+
+func (s *Server) serve(ctx context.Context, srv *http.Server, l net.Listener) error {
 	ended := make(chan error, 1)
 	go func() { ended <- srv.Serve(l) }()
 	select {

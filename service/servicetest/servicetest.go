@@ -1,5 +1,5 @@
 // Package servicetest is a whole License service on a temporary database, for any test: real routes, real rules, a real SQLite file. Only the
-// clock can be the test's own.
+// clock can be the test's own. What it answers is held against openapi.yaml (contract.go).
 package servicetest
 
 import (
@@ -107,10 +107,10 @@ func start(t testing.TB, s Service) *Service {
 	must(t, err)
 	s.Server, err = server.New(server.Config{
 		License: s.Service, Identities: identities, Repository: o.Repository,
-		RateLimits: o.RateLimits, BadCredentials: o.BadCredentials, TrustedProxies: o.TrustedProxies, Now: o.Now, Log: slog.New(slog.NewJSONHandler(o.Log, nil)),
+		Version: "test", RateLimits: o.RateLimits, BadCredentials: o.BadCredentials, TrustedProxies: o.TrustedProxies, Now: o.Now, Log: slog.New(slog.NewJSONHandler(o.Log, nil)),
 	})
 	must(t, err)
-	h := &httptest.Server{Listener: l, Config: &http.Server{Handler: s.Server}}
+	h := &httptest.Server{Listener: l, Config: &http.Server{Handler: contracted{t, s.Server}}}
 	h.Start()
 	t.Cleanup(func() {
 		h.Close()
@@ -175,6 +175,31 @@ func (s *Service) IssueToken(t testing.TB, account string, ttl time.Duration) st
 	issued, err := s.IssueFor(context.Background(), account, ttl)
 	must(t, err)
 	return issued.Token.Reveal()
+}
+
+// Metrics are what Prometheus would get now, in its text format.
+func (s *Service) Metrics(t testing.TB) string {
+	t.Helper()
+	var lc net.ListenConfig
+	l, err := lc.Listen(context.Background(), "tcp", "127.0.0.1:0")
+	must(t, err)
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Server.ServeMetrics(ctx, l) }()
+	defer func() {
+		stop()
+		must(t, <-ended)
+	}()
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	res, err := client.Get("http://" + l.Addr().String() + "/metrics")
+	must(t, err)
+	defer res.Body.Close()
+	text, err := io.ReadAll(res.Body)
+	must(t, err)
+	if res.StatusCode != http.StatusOK {
+		t.Fatalf("metrics = %s %s", res.Status, text)
+	}
+	return string(text)
 }
 
 // EndLicense lets the license of an account be over since now.

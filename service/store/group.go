@@ -43,7 +43,9 @@ func startGroup(db *sql.DB) *group {
 }
 
 // do runs a write and returns when it is durable. A caller that leaves early learns the context's error, and the write may yet be done.
-func (g *group) do(ctx context.Context, run func(ctx context.Context, t *tx) error) error {
+func (g *group) do(ctx context.Context, run func(ctx context.Context, t *tx) error) (err error) {
+	ctx, written := traceWrite(ctx)
+	defer func() { written(err) }()
 	ctx, cancel := context.WithTimeoutCause(ctx, groupPatience, license.ErrUnavailable)
 	defer cancel()
 	w := &groupWrite{ctx: ctx, run: run, result: make(chan error, 1)}

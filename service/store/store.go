@@ -64,7 +64,9 @@ func hidePassword(url string) string {
 }
 
 // inTx runs f in a transaction of its own, durable when it returns nil, and adds the acts that it noted to the audit log.
-func inTx(ctx context.Context, db *sql.DB, f func(*tx) error) error {
+func inTx(ctx context.Context, db *sql.DB, f func(*tx) error) (err error) {
+	ctx, written := traceWrite(ctx)
+	defer func() { written(err) }()
 	begun, err := db.BeginTx(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("begin: %w", storeError(err))

@@ -1,0 +1,139 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"runtime"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/pageflare/ci/service/api"
+)
+
+// The metrics of the service, on a registry of its own. docs/operations.md lists them; a test keeps both in step.
+//
+// No label holds what a caller may choose, so nobody can make them grow: a route is its template, an unknown path or method is "none", and
+// no token, account or address is among them.
+
+const namespace = "pageflare_license"
+
+// none is the route of a path, and the method of a request, that we do not know.
+const none = "none"
+
+// acts are the routes that hand out tokens.
+var acts = map[string]string{"/_api/license/issue": "issue", "/_api/license/refresh": "refresh"}
+
+// granted is the outcome of an act that was not refused.
+const granted = "granted"
+
+type metrics struct {
+	registry    *prometheus.Registry
+	requests    *prometheus.CounterVec   // by route, method, status
+	duration    *prometheus.HistogramVec // by route
+	tokens      *prometheus.CounterVec   // by act, outcome
+	refusals    *prometheus.CounterVec   // by reason
+	limited     *prometheus.CounterVec   // by what is counted
+	panics      prometheus.Counter
+	connections *prometheus.GaugeVec // by state
+	standing    *standing
+}
+
+func newMetrics(version string, standing *standing) *metrics {
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: name, Help: help}, labels)
+	}
+	m := &metrics{
+		registry: prometheus.NewRegistry(),
+		requests: counter("http_requests_total", "Requests that were answered, by route, method and status.", "route", "method", "status"),
+		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Namespace: namespace, Name: "http_request_duration_seconds", Help: "Time from the header of a request to its answer, by route.",
+			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
+		}, []string{"route"}),
+		tokens:   counter("tokens_total", "Requests for a license token by act (issue, refresh) and outcome: granted, or why not.", "act", "outcome"),
+		refusals: counter("refusals_total", "Refused requests, by reason.", "reason"),
+		limited:  counter("rate_limited_total", "Requests over a limit, by what is counted.", "by"),
+		panics:   prometheus.NewCounter(prometheus.CounterOpts{Namespace: namespace, Name: "panics_total", Help: "Faults of the program that were caught."}),
+		connections: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Namespace: namespace, Name: "connections", Help: "Open connections, by state: new, active, idle.",
+		}, []string{"state"}),
+		standing: standing,
+	}
+	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: namespace, Name: "build_info", Help: "1, for the version that runs."}, []string{"version", "go"})
+	build.WithLabelValues(version, runtime.Version()).Set(1)
+	m.registry.MustRegister(m.requests, m.duration, m.tokens, m.refusals, m.limited, m.panics, m.connections, m.standing, build,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+// unauthorized is the reason of a 401, which has no code on the wire.
+const unauthorized api.Code = "unauthorized"
+
+// telemetry shows how many reports of pageflare CLIs came in.
+func (m *metrics) telemetry(reports func() int64) {
+	m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Namespace: namespace, Name: "telemetry_reports_total", Help: "Reports of pageflare CLIs; nothing of them is kept.",
+	}, func() float64 { return float64(reports()) }))
+}
+
+// reasonKey is where a refusal leaves its reason for the metrics.
+const reasonKey = "reason"
+
+// because notes why a request is refused. Every answer that is no success calls it, directly or by refuse.
+func because(c *gin.Context, reason api.Code) { c.Set(reasonKey, reason) }
+
+// answered counts a request that is over.
+func (m *metrics) answered(c *gin.Context, took time.Duration) {
+	route, method := c.FullPath(), c.Request.Method
+	if route == "" {
+		route, method = none, knownMethod(method)
+	}
+	m.requests.WithLabelValues(route, method, strconv.Itoa(c.Writer.Status())).Inc()
+	m.duration.WithLabelValues(route).Observe(took.Seconds())
+	reason, refused := c.Get(reasonKey)
+	outcome := granted
+	if refused {
+		outcome = string(reason.(api.Code))
+		m.refusals.WithLabelValues(outcome).Inc()
+	}
+	if act, ok := acts[route]; ok {
+		m.tokens.WithLabelValues(act, outcome).Inc()
+	}
+}
+
+func knownMethod(method string) string {
+	switch method {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions:
+		return method
+	}
+	return none
+}
+
+// ServeMetrics answers GET /metrics on a listener of its own until ctx ends. It returns nil after a graceful stop.
+func (s *Server) ServeMetrics(ctx context.Context, l net.Listener) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var counting sync.WaitGroup
+	counting.Go(func() { s.metrics.standing.loop(ctx) })
+	defer counting.Wait()
+	defer cancel()
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{ErrorLog: scrapeLog{s.log}, MaxRequestsInFlight: scrapes}))
+	return s.serve(ctx, s.httpServer(mux), l)
+}
+
+// scrapes is how many scrapes are answered at once.
+const scrapes = 4
+
+// scrapeLog takes what goes wrong at a scrape.
+type scrapeLog struct{ log *slog.Logger }
+
+// Println meets promhttp.Logger.
+func (l scrapeLog) Println(v ...any) { l.log.Error("metrics", "err", fmt.Sprint(v...)) }

@@ -1,0 +1,114 @@
+package server
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/pageflare/ci/service/license"
+)
+
+// Counting the live tokens takes the longer the more there are. So the database is asked at most every standingAge, and never for more
+// than a twentieth of the time; a scrape in between, or one that has waited for standingPatience, gets the counts of before.
+const (
+	standingAge      = 10 * time.Second
+	standingShare    = 20
+	standingPatience = 2 * time.Second
+)
+
+// standing is what the database says at a scrape: signing keys and live tokens.
+type standing struct {
+	keys func(context.Context) ([]license.KeyInfo, error)
+	now  func() time.Time
+
+	asks chan chan struct{} // to loop, which closes what it gets when last is new enough
+	mu   sync.Mutex
+	last []prometheus.Metric // what was counted last
+
+	up, tokens, age *prometheus.Desc
+}
+
+func newStanding(keys func(context.Context) ([]license.KeyInfo, error), now func() time.Time) *standing {
+	desc := func(name, help string, labels ...string) *prometheus.Desc {
+		return prometheus.NewDesc(prometheus.BuildFQName(namespace, "", name), help, labels, nil)
+	}
+	return &standing{
+		keys: keys, now: now, asks: make(chan chan struct{}),
+		up:     desc("database_up", "1 when the database answered the last time it was asked, else 0."),
+		tokens: desc("tokens_live", "License tokens (HS256) and leases (EdDSA) that were handed out and have not expired, by signing key.", "alg", "kid"),
+		age:    desc("signing_key_age_seconds", "Time since a signing key was made, by key and state: waiting, signing, verifying.", "alg", "kid", "state"),
+	}
+}
+
+// Describe meets prometheus.Collector.
+func (s *standing) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{s.up, s.tokens, s.age} {
+		ch <- d
+	}
+}
+
+// Collect meets prometheus.Collector.
+func (s *standing) Collect(ch chan<- prometheus.Metric) {
+	s.ask()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, m := range s.last {
+		ch <- m
+	}
+}
+
+// ask lets loop count, if it is time to, and returns when it has, or when patience is over.
+func (s *standing) ask() {
+	patience := time.NewTimer(standingPatience)
+	defer patience.Stop()
+	counted := make(chan struct{})
+	select {
+	case s.asks <- counted:
+	case <-patience.C: // loop counts for somebody else
+		return
+	}
+	select {
+	case <-counted:
+	case <-patience.C:
+	}
+}
+
+// loop counts when it is asked, until ctx ends.
+func (s *standing) loop(ctx context.Context) {
+	var next time.Time
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case counted := <-s.asks:
+			if begun := s.now(); !begun.Before(next) {
+				s.keep(s.count(ctx))
+				ended := s.now()
+				next = ended.Add(max(standingAge, standingShare*ended.Sub(begun)))
+			}
+			close(counted)
+		}
+	}
+}
+
+func (s *standing) keep(m []prometheus.Metric) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.last = m
+}
+
+func (s *standing) count(ctx context.Context) []prometheus.Metric {
+	keys, err := s.keys(ctx)
+	if err != nil {
+		return []prometheus.Metric{prometheus.MustNewConstMetric(s.up, prometheus.GaugeValue, 0)}
+	}
+	out := []prometheus.Metric{prometheus.MustNewConstMetric(s.up, prometheus.GaugeValue, 1)}
+	for _, k := range keys {
+		out = append(out,
+			prometheus.MustNewConstMetric(s.tokens, prometheus.GaugeValue, float64(k.LiveTokens), string(k.Algorithm), k.ID),
+			prometheus.MustNewConstMetric(s.age, prometheus.GaugeValue, s.now().Sub(k.CreatedAt).Seconds(), string(k.Algorithm), k.ID, string(k.State)))
+	}
+	return out
+}
