@@ -134,7 +134,21 @@ func bench(ctx context.Context, service string, around actionBench, connections 
 		return err
 	}
 	fmt.Printf("\nmemory of the service after the load: %d MiB\n", memory>>20)
+	if err := drillKeys(ctx, env, service, licensed.addr, key); err != nil {
+		return fmt.Errorf("key rotation under load: %w", err)
+	}
 	return around.start(ctx, temp, env, service, account, licensed.addr)
+}
+
+// drillKeys starts a second server on the same database for the drill.
+func drillKeys(ctx context.Context, env []string, service, addr, apiToken string) (err error) {
+	second, err := start(ctx, env, service, "serve")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, second.stop()) }()
+	d := keyDrill{service: service, env: env, servers: []string{addr, second.addr}, apiToken: apiToken}
+	return d.run(ctx)
 }
 
 func median(f []figures) figures {
