@@ -140,7 +140,21 @@ func bench(ctx context.Context, service string, around actionBench, connections 
 	fmt.Printf("\nmemory of the service after the load: %d MiB\n", memory>>20)
 	fmt.Printf("memory of a service that was just started: %d MiB; with %d idle connections: %d MiB, %.1f KiB for each\n",
 		before>>20, idleConnections, with>>20, float64(with-before)/idleConnections/(1<<10))
+	if err := drillKeys(ctx, env, service, licensed.addr, key); err != nil {
+		return fmt.Errorf("key rotation under load: %w", err)
+	}
 	return around.start(ctx, temp, env, service, account, licensed.addr)
+}
+
+// drillKeys starts a second server on the same database for the drill.
+func drillKeys(ctx context.Context, env []string, service, addr, apiToken string) (err error) {
+	second, err := start(ctx, env, service, "serve")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, second.stop()) }()
+	d := keyDrill{service: service, env: env, servers: []string{addr, second.addr}, apiToken: apiToken}
+	return d.run(ctx)
 }
 
 func median(f []figures) figures {
