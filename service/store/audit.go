@@ -12,7 +12,8 @@ import (
 // tx is a transaction with the lines that it adds to the audit log.
 type tx struct {
 	*sql.Tx
-	acts []license.Act
+	acts  []license.Act
+	alive map[string]bool // signing keys that were found not to be retired, see mayRecord
 }
 
 // log notes acts. They stand in the log exactly when the transaction is committed.

@@ -98,6 +98,9 @@ func liveTokens(ctx context.Context, q querier, key string, now time.Time) (n in
 // mayRecord refuses what a retired key signed. It is asked in the transaction that records: nothing is handed out that was not recorded, and a
 // key with something on record is not retired, so no clock and no cache can bring a token into the world whose key is gone.
 func (t *tx) mayRecord(ctx context.Context, key string) error {
+	if t.alive[key] { // as it was a moment ago in this transaction
+		return nil
+	}
 	var retired bool
 	err := t.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM signing_keys WHERE id = $1 AND retired_at IS NOT NULL)`, key).Scan(&retired)
 	if err != nil {
@@ -106,5 +109,6 @@ func (t *tx) mayRecord(ctx context.Context, key string) error {
 	if retired {
 		return fmt.Errorf("signing key %s: %w", key, license.ErrKeyRetired)
 	}
+	t.alive[key] = true
 	return nil
 }

@@ -71,7 +71,7 @@ func inTx(ctx context.Context, db *sql.DB, f func(*tx) error) (err error) {
 	if err != nil {
 		return fmt.Errorf("begin: %w", storeError(err))
 	}
-	t := &tx{Tx: begun}
+	t := &tx{Tx: begun, alive: map[string]bool{}}
 	if err := f(t); err != nil {
 		return errors.Join(err, t.Rollback())
 	}
