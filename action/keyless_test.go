@@ -3,17 +3,17 @@ package main
 import (
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"strings"
-	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/golang-jwt/jwt/v5"
-
 	"github.com/pageflare/ci/action/githubtest"
+	"github.com/pageflare/ci/service/servicetest"
 )
 
-// keyless gives the job `id-token: write`, and a License API that exchanges identity tokens as strictly as the real one.
+// keyless gives the job `id-token: write`, and a License service that trusts its issuer and its repository.
 func (j *job) keyless() *githubtest.Issuer {
 	j.t.Helper()
 	issuer, err := githubtest.NewIssuer(githubtest.IssuerConfig{})
@@ -22,27 +22,11 @@ func (j *job) keyless() *githubtest.Issuer {
 	for name, v := range issuer.Environment() {
 		j.env[name] = v
 	}
-	var mu sync.Mutex
-	seen := map[string]bool{}
-	j.api(func(w http.ResponseWriter, req *http.Request) {
-		raw := strings.TrimPrefix(req.Header.Get("Authorization"), "Bearer ")
-		t, err := jwt.Parse(raw, func(*jwt.Token) (any, error) { return issuer.PublicKey(), nil }, jwt.WithValidMethods([]string{"RS256"}),
-			jwt.WithIssuer(issuer.URL()), jwt.WithAudience("http://"+req.Host), jwt.WithExpirationRequired())
-		if err != nil || req.Method != http.MethodPost || req.URL.Path != "/_api/license/issue" {
-			w.WriteHeader(http.StatusUnauthorized)
-			fmt.Fprint(w, `{"error":"Unauthorized"}`)
-			return
-		}
-		mu.Lock()
-		defer mu.Unlock()
-		id, _ := t.Claims.(jwt.MapClaims)["jti"].(string)
-		if seen[id] {
-			w.WriteHeader(http.StatusUnauthorized)
-			return
-		}
-		seen[id] = true
-		answerToken(w, foreignToken(j.t, j.account, time.Now().Add(time.Hour)))
-	})
+	j.service = servicetest.Start(j.t, servicetest.Options{Issuers: []string{issuer.URL()}})
+	a, _ := j.service.Account(j.t, "dev@example.com")
+	j.account = a.ID
+	j.service.Trust(j.t, a.ID, issuer.URL(), "1296269", "1")
+	j.input("api-url", j.service.URL)
 	return issuer
 }
 
@@ -102,7 +86,7 @@ func TestAnExchangeThatFails(t *testing.T) {
 	forbidden := func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(http.StatusForbidden)
-		fmt.Fprint(w, `{"error":"Forbidden","code":"no_policy","message":"no trust policy names repository 1296269"}`)
+		fmt.Fprint(w, `{"error":"Forbidden","code":"policy_denied","message":"no trust policy names repository 1296269"}`)
 	}
 	unauthorized := func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusUnauthorized)
@@ -145,4 +129,47 @@ func TestTheAudienceCanBeChosen(t *testing.T) {
 	r := j.input("oidc-audience", "https://elsewhere.example").run() // our API accepts its own origin alone
 	r.wantOutputs(t, map[string]string{"token-state": "missing"})
 	r.wantLog(t, "does not accept the token")
+}
+
+func TestAJobThatNoPolicyLetsInIsAnError(t *testing.T) {
+	t.Parallel()
+	j := newJob(t)
+	issuer := j.keyless()
+	j.service = servicetest.Start(t, servicetest.Options{Issuers: []string{issuer.URL()}}) // it has no policy
+	j.input("api-url", j.service.URL)
+	r := j.run()
+	r.wantExit(t, 1)
+	r.wantOutputs(t, map[string]string{"token-state": "missing"})
+	r.wantLog(t, "403 policy_denied")
+	r.wantLog(t, "policy explain")
+}
+
+// The network eats the answer of the first exchange. The next try shows the same identity token and gets the same license token.
+func TestAnExchangeWhoseAnswerWasLostIsAskedForAgain(t *testing.T) {
+	t.Parallel()
+	j := newJob(t)
+	issuer := j.keyless()
+	var asked atomic.Int64
+	j.api(func(w http.ResponseWriter, req *http.Request) {
+		answer := httptest.NewRecorder()
+		j.service.Server.ServeHTTP(answer, req)
+		if asked.Add(1) == 1 {
+			if answer.Code != http.StatusOK {
+				t.Errorf("the first exchange = %d", answer.Code)
+			}
+			panic(http.ErrAbortHandler)
+		}
+		w.Header().Set("Content-Type", answer.Header().Get("Content-Type"))
+		w.WriteHeader(answer.Code)
+		_, _ = w.Write(answer.Body.Bytes())
+	})
+	r := j.input("oidc-audience", j.service.Origin).run()
+	r.wantExit(t, 0)
+	r.wantOutputs(t, map[string]string{"token-state": "exchanged", "tier": "pro"})
+	if asked.Load() != 2 || issuer.Minted() != 1 {
+		t.Errorf("asked %d times with %d identity tokens, want 2 and 1", asked.Load(), issuer.Minted())
+	}
+	if list, err := j.service.Tokens(t.Context(), j.account, "", 10); err != nil || len(list) != 1 {
+		t.Errorf("tokens = %d, %v, want 1", len(list), err)
+	}
 }
