@@ -67,7 +67,12 @@ func bench(ctx context.Context, service string, around actionBench, connections 
 		return err
 	}
 	defer func() { err = errors.Join(err, plain.stop()) }()
-	licensed, err := start(ctx, temp, service, "serve")
+	runners, err := newJobs()
+	if err != nil {
+		return err
+	}
+	defer runners.issuer.Close()
+	licensed, err := start(ctx, temp, service, "serve", "--oidc-issuers", runners.issuer.URL())
 	if err != nil {
 		return err
 	}
@@ -77,7 +82,11 @@ func bench(ctx context.Context, service string, around actionBench, connections 
 		return err
 	}
 
-	var bare, issue, refresh []figures
+	if err := runners.trust(ctx, temp, service, account); err != nil {
+		return err
+	}
+
+	var bare, issue, refresh, exchange []figures
 	for range rounds {
 		// each token is refreshed once, as in life: a repeated refresh would find its record in place
 		f, tokens, err := load(ctx, licensed.addr, "POST", "/_api/license/issue", repeat(key), connections, length)
@@ -89,6 +98,10 @@ func bench(ctx context.Context, service string, around actionBench, connections 
 			return fmt.Errorf("refresh: %w", err)
 		}
 		refresh = append(refresh, f)
+		if f, err = runners.exchange(ctx, licensed.addr, connections, length); err != nil {
+			return fmt.Errorf("exchange: %w", err)
+		}
+		exchange = append(exchange, f)
 		if f, _, err = load(ctx, plain.addr, "GET", "/_api/license/refresh", repeat(plain.token), connections, length); err != nil {
 			return fmt.Errorf("bare handler: %w", err)
 		}
@@ -100,7 +113,8 @@ func bench(ctx context.Context, service string, around actionBench, connections 
 	for _, row := range []struct {
 		name string
 		f    figures
-	}{{"bare handler: verify and sign", limit}, {"refresh, each token recorded", median(refresh)}, {"issue, each token recorded", median(issue)}} {
+	}{{"bare handler: verify and sign", limit}, {"refresh, each token recorded", median(refresh)}, {"issue, each token recorded", median(issue)},
+		{"OIDC exchange, each one recorded", median(exchange)}} {
 		fmt.Printf("%-34s %12.0f %8.2f %12s %8.2f\n", row.name, row.f.perSecond, row.f.perSecond/limit.perSecond,
 			row.f.p99.Round(10*time.Microsecond), float64(row.f.p99)/float64(limit.p99))
 	}
