@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/pageflare/ci/action/githubtest"
+	"github.com/pageflare/ci/service/oidc"
 )
 
 const audienceOfBox = "http://127.0.0.1:8080"
@@ -172,5 +173,19 @@ func TestPolicyAddByName(t *testing.T) {
 	b.ok("policy", "list")
 	if asked.Load() != before+1 {
 		t.Error("GitHub was asked again")
+	}
+}
+
+func TestTheUsualEventsAreInTheDocument(t *testing.T) {
+	t.Parallel()
+	_, text, _ := strings.Cut(document(t, "service.md"), "\n`--event`, only events are let in")
+	text, _, _ = strings.Cut(text, "All others must be named")
+	for _, event := range oidc.UsualEvents {
+		if !strings.Contains(text, code(event)) {
+			t.Errorf("docs/service.md does not name the usual event %s", event)
+		}
+	}
+	if n := strings.Count(text, "`"); n != 2*len(oidc.UsualEvents) {
+		t.Errorf("docs/service.md names %d events, and %d are usual", n/2, len(oidc.UsualEvents))
 	}
 }
