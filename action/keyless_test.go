@@ -3,7 +3,9 @@ package main
 import (
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -11,7 +13,7 @@ import (
 	"github.com/pageflare/ci/service/servicetest"
 )
 
-// keyless gives the job `id-token: write`, and a License service that trusts its issuer; a policy lets it in.
+// keyless gives the job `id-token: write`, and a License service that trusts its issuer and its repository.
 func (j *job) keyless() *githubtest.Issuer {
 	j.t.Helper()
 	issuer, err := githubtest.NewIssuer(githubtest.IssuerConfig{})
@@ -22,8 +24,9 @@ func (j *job) keyless() *githubtest.Issuer {
 	}
 	j.service = servicetest.Start(j.t, servicetest.Options{Issuers: []string{issuer.URL()}})
 	a, _ := j.service.Account(j.t, "dev@example.com")
-	j.account, j.env["INPUT_API-URL"] = a.ID, j.service.URL
-	j.policy = j.service.Trust(j.t, a.ID, issuer.URL(), "1296269", "1")
+	j.account = a.ID
+	j.service.Trust(j.t, a.ID, issuer.URL(), "1296269", "1")
+	j.input("api-url", j.service.URL)
 	return issuer
 }
 
@@ -42,24 +45,6 @@ func TestAJobWithoutATokenExchangesItsIdentity(t *testing.T) {
 		if strings.Contains(masked(r.log), s) {
 			t.Errorf("a token is in the log:\n%s", masked(r.log))
 		}
-	}
-}
-
-// The service knows the job and no policy lets it in: an error that says where to look, unless the user never wants to fail.
-func TestAJobThatNoPolicyLetsIn(t *testing.T) {
-	t.Parallel()
-	for failOn, exit := range map[string]int{"expired": 1, "never": 0} {
-		t.Run(failOn, func(t *testing.T) {
-			t.Parallel()
-			j := newJob(t)
-			j.keyless()
-			must(t, j.service.RemovePolicy(t.Context(), j.policy))
-			r := j.input("fail-on", failOn).run()
-			r.wantExit(t, exit)
-			r.wantOutputs(t, map[string]string{"token-state": "missing"})
-			r.wantLog(t, "policy explain")
-			j.wantWhole(exit == 0)
-		})
 	}
 }
 
@@ -144,4 +129,47 @@ func TestTheAudienceCanBeChosen(t *testing.T) {
 	r := j.input("oidc-audience", "https://elsewhere.example").run() // our API accepts its own origin alone
 	r.wantOutputs(t, map[string]string{"token-state": "missing"})
 	r.wantLog(t, "does not accept the token")
+}
+
+func TestAJobThatNoPolicyLetsInIsAnError(t *testing.T) {
+	t.Parallel()
+	j := newJob(t)
+	issuer := j.keyless()
+	j.service = servicetest.Start(t, servicetest.Options{Issuers: []string{issuer.URL()}}) // it has no policy
+	j.input("api-url", j.service.URL)
+	r := j.run()
+	r.wantExit(t, 1)
+	r.wantOutputs(t, map[string]string{"token-state": "missing"})
+	r.wantLog(t, "403 policy_denied")
+	r.wantLog(t, "policy explain")
+}
+
+// The network eats the answer of the first exchange. The next try shows the same identity token and gets the same license token.
+func TestAnExchangeWhoseAnswerWasLostIsAskedForAgain(t *testing.T) {
+	t.Parallel()
+	j := newJob(t)
+	issuer := j.keyless()
+	var asked atomic.Int64
+	j.api(func(w http.ResponseWriter, req *http.Request) {
+		answer := httptest.NewRecorder()
+		j.service.Server.ServeHTTP(answer, req)
+		if asked.Add(1) == 1 {
+			if answer.Code != http.StatusOK {
+				t.Errorf("the first exchange = %d", answer.Code)
+			}
+			panic(http.ErrAbortHandler)
+		}
+		w.Header().Set("Content-Type", answer.Header().Get("Content-Type"))
+		w.WriteHeader(answer.Code)
+		_, _ = w.Write(answer.Body.Bytes())
+	})
+	r := j.input("oidc-audience", j.service.Origin).run()
+	r.wantExit(t, 0)
+	r.wantOutputs(t, map[string]string{"token-state": "exchanged", "tier": "pro"})
+	if asked.Load() != 2 || issuer.Minted() != 1 {
+		t.Errorf("asked %d times with %d identity tokens, want 2 and 1", asked.Load(), issuer.Minted())
+	}
+	if list, err := j.service.Tokens(t.Context(), j.account, "", 10); err != nil || len(list) != 1 {
+		t.Errorf("tokens = %d, %v, want 1", len(list), err)
+	}
 }

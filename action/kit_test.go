@@ -48,7 +48,6 @@ type job struct {
 	github  *githubtest.Server
 	service *servicetest.Service
 	account string
-	policy  string // of keyless
 	env     map[string]string
 }
 

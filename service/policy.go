@@ -79,7 +79,7 @@ type policyAdd struct {
 	Event             []string `help:"Only this event. Without one: all but those that people without write access can cause, such as pull_request_target."`
 	JobWorkflowRef    []string `help:"Only this reusable workflow: OWNER/REPOSITORY/.github/workflows/FILE@REF."`
 	Visibility        []string `help:"Only while the repository is public, private or internal."`
-	Issuer            string   `help:"Issuer of the identities. Default: the first of LICENSE_OIDC_ISSUERS." placeholder:"URL"`
+	Issuer            string   `help:"Issuer of the identities. Needed when LICENSE_OIDC_ISSUERS names several." placeholder:"URL"`
 }
 
 // Run adds the policy.
@@ -96,10 +96,14 @@ func (c policyAdd) Run(ctx context.Context, a *app) error {
 		JobWorkflowRefs: c.JobWorkflowRef, Visibilities: c.Visibility,
 	}}
 	if p.Issuer == "" {
-		if len(a.cfg.OIDCIssuers) == 0 {
+		switch len(a.cfg.OIDCIssuers) {
+		case 0:
 			return usagef("--issuer: LICENSE_OIDC_ISSUERS is empty, so no identity would ever be trusted")
+		case 1:
+			p.Issuer = a.cfg.OIDCIssuers[0]
+		default:
+			return usagef("--issuer: the ids of one GitHub mean nothing to another: give one of %s", strings.Join(a.cfg.OIDCIssuers, ", "))
 		}
-		p.Issuer = a.cfg.OIDCIssuers[0]
 	}
 	return a.with(ctx, func(ctx context.Context, l *license.Service) error {
 		if _, err := l.Account(ctx, p.AccountID); err != nil { // before GitHub is asked
@@ -220,17 +224,15 @@ func (c policyExplain) Run(ctx context.Context, a *app) error {
 		return usagef("%w: give an identity token of GitHub Actions, or the JSON object of its claims", err)
 	}
 	return a.with(ctx, func(ctx context.Context, l *license.Service) error {
-		verdicts, err := l.ExplainPolicies(ctx, id)
+		e, err := l.Explain(ctx, id, clauses)
 		if err != nil {
 			return err
 		}
-		j := explanationJSON{Identity: toClauses(clauses), Policies: []verdictJSON{}}
-		for _, v := range verdicts {
-			met := oidc.Met(v.Clauses)
-			j.Policies = append(j.Policies, verdictJSON{v.Policy.ID, v.Policy.Version, v.Policy.AccountID, met, toClauses(v.Clauses)})
-			j.LetIn = j.LetIn || met && oidc.Met(clauses)
+		j := explanationJSON{LetIn: e.Outcome == oidc.Passed, Identity: toClauses(e.Identity), Policies: []verdictJSON{}}
+		for _, v := range e.Policies {
+			j.Policies = append(j.Policies, verdictJSON{v.Policy.ID, v.Policy.Version, v.Policy.AccountID, oidc.Met(v.Clauses), toClauses(v.Clauses)})
 		}
-		return c.print(a.stdout, j, func(w io.Writer) { j.text(w, id) })
+		return c.print(a.stdout, j, func(w io.Writer) { j.text(w, id, e.Outcome) })
 	})
 }
 
@@ -245,12 +247,12 @@ func explainIdentity(ctx context.Context, v *oidc.Verifier, text string) (oidc.I
 	return id, v.ExplainClaims(id), nil
 }
 
-func (j explanationJSON) text(w io.Writer, id oidc.Identity) {
-	verdict := "refused"
-	if j.LetIn {
-		verdict = "let in"
-	}
-	row(w, "this job is "+verdict)
+func (j explanationJSON) text(w io.Writer, id oidc.Identity, outcome oidc.Outcome) {
+	row(w, map[oidc.Outcome]string{
+		oidc.Passed:     "this job is let in",
+		oidc.NotChecked: "this job is let in, if what was not checked is good",
+		oidc.Failed:     "this job is refused",
+	}[outcome])
 	row(w)
 	row(w, "THE IDENTITY TOKEN", "OUTCOME", "IT HAS", "ACCEPTED", "WHAT TO DO")
 	clauseRows(w, j.Identity)

@@ -268,7 +268,7 @@ type Error struct {
 type Explanation struct {
 	Identity []Clause `json:"identity"`
 
-	// LetIn Whether an exchange would be granted.
+	// LetIn Whether an exchange would be granted now. Never without a signature that was checked.
 	LetIn bool `json:"let_in"`
 
 	// Policies Those for the repository; none means that there is no policy for it.
@@ -394,7 +394,7 @@ type NewPolicy struct {
 	// Event Names of events, such as push.
 	Event []string `json:"event,omitempty,omitzero"`
 
-	// Issuer Missing: the first of LICENSE_OIDC_ISSUERS.
+	// Issuer Needed when the service trusts several.
 	Issuer string `json:"issuer,omitempty,omitzero"`
 
 	// JobWorkflowRef OWNER/REPOSITORY/.github/workflows/FILE@REF of reusable workflows.

@@ -73,25 +73,6 @@ func (s *Service) RemovePolicy(ctx context.Context, id string) error {
 	return s.store.RemovePolicy(ctx, id, s.act(ctx, PolicyRemoved, "", id, nil))
 }
 
-// PolicyVerdict is what one policy says of an identity.
-type PolicyVerdict struct {
-	Policy  TrustPolicy
-	Clauses []oidc.Clause
-}
-
-// ExplainPolicies says, clause by clause, what each policy for the identity's repository says of it. None: there is no policy for it.
-func (s *Service) ExplainPolicies(ctx context.Context, id oidc.Identity) ([]PolicyVerdict, error) {
-	policies, err := s.store.PoliciesFor(ctx, id.RepositoryID)
-	if err != nil {
-		return nil, err
-	}
-	out := make([]PolicyVerdict, 0, len(policies))
-	for _, p := range policies {
-		out = append(out, PolicyVerdict{p, p.Explain(id)})
-	}
-	return out, nil
-}
-
 // PolicyFor finds the policy that lets an authentic identity in, and its account. Of several it is the one whose license is good, the oldest
 // first. ErrNoPolicy; or why the license of the policy's account is not good.
 func (s *Service) PolicyFor(ctx context.Context, id oidc.Identity) (TrustPolicy, Account, error) {
@@ -133,9 +114,8 @@ func (s *Service) exchange(ctx context.Context, id oidc.Identity, p TrustPolicy,
 	if err != nil {
 		return Issued{}, err
 	}
-	seen := sha256.Sum256([]byte(id.Issuer + "\x00" + id.ID))
 	// remembered for a little longer than it is accepted: by a request that was let in a moment ago, or by a replica whose clock is behind
-	use := IdentityUse{Hash: hex.EncodeToString(seen[:]), At: now, Until: id.UsableUntil().Add(oidc.Leeway), Token: out.ID}
+	use := IdentityUse{Hash: hashIdentity(id), At: now, Until: id.UsableUntil().Add(oidc.Leeway), Token: out.ID}
 	record := TokenRecord{
 		ID: out.ID, AccountID: a.ID, IssuedBy: p.ID, KeyID: set.SigningKey(), IssuedAt: claims.IssuedAt, ExpiresAt: claims.ExpiresAt, Recorded: now,
 	}
@@ -150,6 +130,12 @@ func (s *Service) exchange(ctx context.Context, id oidc.Identity, p TrustPolicy,
 		return Issued{}, ErrIdentityUsed
 	}
 	return s.exchangedAgain(ctx, id, p, a, first, set)
+}
+
+// hashIdentity is what an identity token is remembered by. Each issuer names its tokens by itself.
+func hashIdentity(id oidc.Identity) string {
+	sum := sha256.Sum256([]byte(id.Issuer + "\x00" + id.ID))
+	return hex.EncodeToString(sum[:])
 }
 
 // exchangedAgain makes once more the token that an identity was exchanged for, for a client that lost the answer: under the key of then, also when

@@ -70,6 +70,8 @@ type Store interface {
 	// RecordExchange remembers the use of an identity and records its token; or, when the identity was used before, changes nothing and
 	// returns that use. Uses are forgotten some time after their Until.
 	RecordExchange(ctx context.Context, use IdentityUse, t TokenRecord, act Act) (first IdentityUse, err error)
+	// IdentityUse returns the use of an identity that is remembered under a hash. ErrNotFound.
+	IdentityUse(ctx context.Context, hash string) (IdentityUse, error)
 
 	// AddAdminToken stores a new admin token.
 	AddAdminToken(ctx context.Context, t AdminToken, act Act) error

@@ -106,15 +106,22 @@ type Clause struct {
 	Hint    string // what to do about it; empty when it passed
 }
 
-// Met says whether no clause failed and none was left out.
-func Met(clauses []Clause) bool {
+// Sum is what came of several clauses together: Failed when one did, else NotChecked when one was not, else Passed.
+func Sum(clauses []Clause) Outcome {
+	sum := Passed
 	for _, c := range clauses {
-		if c.Outcome != Passed {
-			return false
+		switch {
+		case c.Outcome == Failed:
+			return Failed
+		case c.Outcome != Passed:
+			sum = NotChecked
 		}
 	}
-	return true
+	return sum
 }
+
+// Met says whether no clause failed and none was left out.
+func Met(clauses []Clause) bool { return Sum(clauses) == Passed }
 
 // clause is passed or failed; the hint is only for the failed one.
 func clause(name string, ok bool, want, got, hint string) Clause {

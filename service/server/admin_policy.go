@@ -46,7 +46,10 @@ func (s *Server) addPolicy(c *gin.Context) error {
 		Issuer: in.Issuer, RepositoryID: in.RepositoryID, OwnerID: in.RepositoryOwnerID, Refs: in.Ref, Environments: in.Environment, Events: in.Event,
 		JobWorkflowRefs: in.JobWorkflowRef, Visibilities: in.Visibility,
 	}}
-	if p.Issuer == "" && s.identities != nil && len(s.identities.Issuers()) > 0 {
+	if p.Issuer == "" {
+		if s.identities == nil || len(s.identities.Issuers()) != 1 {
+			return unfit("give issuer: the ids of one GitHub mean nothing to another, and not exactly one issuer is trusted here")
+		}
 		p.Issuer = s.identities.Issuers()[0]
 	}
 	if err := s.nameRepository(c.Request.Context(), &p); err != nil {
@@ -94,14 +97,10 @@ func (s *Server) explainPolicies(c *gin.Context) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", license.ErrInvalid, err)
 	}
-	verdicts, err := s.license.ExplainPolicies(c.Request.Context(), id)
-	return answer(c, func(list []license.PolicyVerdict) api.Explanation {
-		out := api.Explanation{Identity: shown(clauses, showClause), Policies: shown(list, showVerdict)}
-		for _, v := range list {
-			out.LetIn = out.LetIn || oidc.Met(clauses) && oidc.Met(v.Clauses)
-		}
-		return out
-	}, verdicts, err)
+	found, err := s.license.Explain(c.Request.Context(), id, clauses)
+	return answer(c, func(e license.Explanation) api.Explanation {
+		return api.Explanation{LetIn: e.Outcome == oidc.Passed, Identity: shown(e.Identity, showClause), Policies: shown(e.Policies, showVerdict)}
+	}, found, err)
 }
 
 func (s *Server) explainIdentity(ctx context.Context, in api.IdentityToExplain) (oidc.Identity, []oidc.Clause, error) {

@@ -82,8 +82,8 @@ func OwnerOrAdmin(s license.Scope) Guard {
 
 const callerKey = "caller"
 
-// guard authenticates the caller and counts the request against the caller's limit, or, without a good credential, against that of the
-// address. It answers for itself when it lets nobody in.
+// guard authenticates the caller and counts the request against the caller's limit, or, without a credential that is good for anything here,
+// against that of the address. It answers for itself when it lets nobody in.
 func (s *Server) guard(g Guard) gin.HandlerFunc {
 	if g.Open() {
 		return func(*gin.Context) {}
@@ -93,7 +93,7 @@ func (s *Server) guard(g Guard) gin.HandlerFunc {
 	}
 	return func(c *gin.Context) {
 		err := s.admit(c, g)
-		if errors.Is(err, license.ErrUnauthenticated) {
+		if errors.Is(err, license.ErrUnauthenticated) || errors.Is(err, license.ErrNoPolicy) { // any job of the world can prove who it is
 			if over := s.limits.takeAddress(c.Request.Context(), c.ClientIP()); over != nil {
 				err = over
 			}

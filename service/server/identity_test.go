@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -30,6 +31,7 @@ type keyless struct {
 	jobs    *githubtest.Issuer
 	account license.Account
 	now     time.Time
+	log     syncBuffer
 }
 
 func newKeyless(t *testing.T) *keyless {
@@ -41,7 +43,7 @@ func newKeyless(t *testing.T) *keyless {
 		t.Fatal(err)
 	}
 	t.Cleanup(k.jobs.Close)
-	k.Service = servicetest.Start(t, servicetest.Options{Now: clock, Issuers: []string{k.jobs.URL()}, Log: &syncBuffer{}})
+	k.Service = servicetest.Start(t, servicetest.Options{Now: clock, Issuers: []string{k.jobs.URL()}, Log: &k.log})
 	k.account, _ = k.Account(t, "a@example.com")
 	return k
 }
@@ -216,6 +218,11 @@ func TestWrongIdentities(t *testing.T) {
 	if lines, err := k.Audit(t.Context(), license.AuditQuery{Action: license.TokenExchanged, Limit: 1}); err != nil || len(lines) != 0 {
 		t.Errorf("audit = %v, %v, want no exchange", lines, err)
 	}
+	for _, secret := range parts {
+		if log := k.log.String(); strings.Contains(log, secret) || strings.Contains(log, secret[len(secret)-20:]) || strings.Contains(log, "panic") {
+			t.Errorf("a part of an identity token is in the log, or a panic:\n%s", log)
+		}
+	}
 	// an identity token is good on one route alone
 	call(t, k.Service, "GET", "/_api/license/refresh", "", bearer(good)...).wantUnauthorized(t)
 	form(t, k.Service, "/_api/oauth/introspect", good, "token", "x").wantUnauthorized(t)
@@ -286,6 +293,100 @@ func TestPoliciesDecide(t *testing.T) {
 	k.exchange(k.identity(allowed)).wantCode(t, http.StatusForbidden, api.CodePolicyDenied)
 	if again := k.policy(nil); again.Version != 2 {
 		t.Errorf("version = %d, want 2: a removed policy keeps its number", again.Version)
+	}
+}
+
+// Anybody who has a repository at GitHub can make jobs that prove who they are: those that no policy lets in count like bad credentials.
+func TestJobsThatNobodyLetInAreLimitedByAddress(t *testing.T) {
+	t.Parallel()
+	now := time.Now().Truncate(time.Second)
+	jobs, err := githubtest.NewIssuer(githubtest.IssuerConfig{Now: func() time.Time { return now }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(jobs.Close)
+	s := servicetest.Start(t, servicetest.Options{Now: func() time.Time { return now }, Issuers: []string{jobs.URL()}, BadCredentials: 2})
+	k := &keyless{t: t, Service: s, jobs: jobs, now: now}
+	k.account, _ = k.Account(t, "a@example.com")
+	k.policy(nil)
+	stranger := func() answer { return k.exchange(k.identity(map[string]any{"repository_id": "7"})) }
+	stranger().wantCode(t, http.StatusForbidden, api.CodePolicyDenied)
+	stranger().wantCode(t, http.StatusForbidden, api.CodePolicyDenied)
+	got := stranger()
+	got.wantCode(t, http.StatusTooManyRequests, api.CodeRateLimited)
+	if after := got.header.Get("Retry-After"); after != "30" {
+		t.Errorf("Retry-After = %q, want 30", after)
+	}
+	k.exchange(k.identity(nil)).token(t) // one that is let in is not held up
+}
+
+func TestJobsOfOneRepositoryShareALimit(t *testing.T) {
+	t.Parallel()
+	now := time.Now().Truncate(time.Second)
+	jobs, err := githubtest.NewIssuer(githubtest.IssuerConfig{Now: func() time.Time { return now }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(jobs.Close)
+	s := servicetest.Start(t, servicetest.Options{
+		Now: func() time.Time { return now }, Issuers: []string{jobs.URL()}, RateLimits: map[license.Tier]int{license.Pro: 2},
+	})
+	k := &keyless{t: t, Service: s, jobs: jobs, now: now}
+	k.account, _ = k.Account(t, "a@example.com")
+	k.policy(nil)
+	k.policy(func(p *oidc.Policy) { p.RepositoryID = "7" })
+	k.exchange(k.identity(nil)).token(t)
+	k.exchange(k.identity(map[string]any{"run_id": "43"})).token(t)
+	k.exchange(k.identity(map[string]any{"run_id": "44"})).wantCode(t, http.StatusTooManyRequests, api.CodeRateLimited)
+	k.exchange(k.identity(map[string]any{"repository_id": "7"})).token(t)
+}
+
+// Explain must say no to whatever the exchange would say no to.
+func TestExplainKnowsUseAndLicense(t *testing.T) {
+	t.Parallel()
+	k := newKeyless(t)
+	k.policy(nil)
+	a := &admin{t, k.Service, k.AdminToken(t, license.ScopePoliciesRead)}
+	identity := k.identity(nil)
+	wrong := func(want ...string) {
+		t.Helper()
+		got := into[api.Explanation](t, a.do("POST", "policies/explain", `{"token":"`+identity+`"}`))
+		var failed []string
+		for _, c := range append(got.Identity, got.Policies[0].Clauses...) {
+			if c.Outcome != "ok" {
+				failed = append(failed, c.Name)
+			}
+		}
+		if got.LetIn != (len(want) == 0) || !slices.Equal(failed, want) {
+			t.Errorf("let in %t, failed %q, want %q", got.LetIn, failed, want)
+		}
+	}
+	wrong()
+	k.exchange(identity).token(t)
+	wrong() // the same once more would be answered
+	k.now = k.now.Add(61 * time.Second)
+	wrong("not used before")
+	k.exchange(identity).wantCode(t, http.StatusForbidden, api.CodeIdentityUsed)
+	identity = k.identity(nil)
+	wrong()
+	if _, err := k.SuspendAccount(t.Context(), k.account.ID); err != nil {
+		t.Fatal(err)
+	}
+	wrong("license")
+	k.exchange(identity).wantCode(t, http.StatusForbidden, api.CodeLicenseInactive)
+}
+
+// The ids of one GitHub mean nothing to another: with several issuers a policy must name its own.
+func TestAPolicyNamesItsIssuerWhenThereAreSeveral(t *testing.T) {
+	t.Parallel()
+	const ours, theirs = "https://github.example.com/_services/token", "https://token.actions.githubusercontent.com"
+	s := servicetest.Start(t, servicetest.Options{Issuers: []string{theirs, ours}})
+	a := &admin{t, s, s.AdminToken(t, license.ScopePoliciesWrite)}
+	owner, _ := s.Account(t, "a@example.com")
+	ids := `"account":"` + owner.ID + `","repository_id":"1","repository_owner_id":"1"`
+	a.do("POST", "policies", `{`+ids+`}`).wantCode(t, 400, api.CodeInvalidRequest)
+	if made := into[api.Policy](t, a.do("POST", "policies", `{`+ids+`,"issuer":"`+ours+`"}`)); made.Issuer != ours {
+		t.Errorf("made = %+v", made)
 	}
 }
 

@@ -151,16 +151,6 @@ func (s *Service) DecideLogin(t testing.TB, account, userCode string, approve bo
 	must(t, err)
 }
 
-// Trust lets jobs of a repository in that run for the ref refs/heads/main, and returns the id of the policy.
-func (s *Service) Trust(t testing.TB, account, issuer, repositoryID, ownerID string) string {
-	t.Helper()
-	p, err := s.AddPolicy(context.Background(), license.TrustPolicy{AccountID: account, Policy: oidc.Policy{
-		Issuer: issuer, RepositoryID: repositoryID, OwnerID: ownerID, Refs: []string{"refs/heads/main"},
-	}})
-	must(t, err)
-	return p.ID
-}
-
 // AdminToken makes an admin token with the scopes and returns its text.
 func (s *Service) AdminToken(t testing.TB, scopes ...license.Scope) string {
 	t.Helper()

@@ -111,14 +111,27 @@ func (s *Store) RecordExchange(ctx context.Context, use license.IdentityUse, r l
 			found = use
 			return t.recordToken(ctx, r, act)
 		}
-		var at, until int64
-		found = license.IdentityUse{Hash: use.Hash}
-		err = t.QueryRowContext(ctx, `SELECT at, until, token_id FROM used_identities WHERE hash = $1`, use.Hash).Scan(&at, &until, &found.Token)
-		found.At, found.Until = fromMillis(at), fromMillis(until)
-		return storeError(err)
+		found, err = identityUse(ctx, t, use.Hash)
+		return err
 	})
 	if err != nil {
 		return license.IdentityUse{}, err
 	}
 	return found, nil
+}
+
+// IdentityUse meets license.Store.
+func (s *Store) IdentityUse(ctx context.Context, hash string) (license.IdentityUse, error) {
+	return identityUse(ctx, s.read, hash)
+}
+
+func identityUse(ctx context.Context, q querier, hash string) (license.IdentityUse, error) {
+	var at, until int64
+	use := license.IdentityUse{Hash: hash}
+	err := q.QueryRowContext(ctx, `SELECT at, until, token_id FROM used_identities WHERE hash = $1`, hash).Scan(&at, &until, &use.Token)
+	if err != nil {
+		return license.IdentityUse{}, fmt.Errorf("use of an identity: %w", notFound(storeError(err)))
+	}
+	use.At, use.Until = fromMillis(at), fromMillis(until)
+	return use, nil
 }

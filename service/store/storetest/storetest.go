@@ -738,8 +738,13 @@ func identityOnce(t *testing.T, s license.Store) {
 func identitiesForgotten(t *testing.T, s license.Store) {
 	a := create(t, s, 1)
 	use := newUse("h", tokenID(1, 1, 1))
-	_, err := s.RecordExchange(t.Context(), use, newToken(a.ID, use.Token), did(at))
+	_, err := s.IdentityUse(t.Context(), "h")
+	wantErr(t, "IdentityUse(unused)", err, license.ErrNotFound)
+	_, err = s.RecordExchange(t.Context(), use, newToken(a.ID, use.Token), did(at))
 	must(t, err)
+	got, err := s.IdentityUse(t.Context(), "h")
+	must(t, err)
+	same(t, use, got)
 	for i, test := range []struct {
 		at   time.Time
 		want license.TokenID // what the identity is found to be exchanged for

@@ -1,0 +1,191 @@
+package main
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"regexp"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/pageflare/ci/action/githubtest"
+	"github.com/pageflare/ci/service/oidc"
+)
+
+const audienceOfBox = "http://127.0.0.1:8080"
+
+// trusting is a box that trusts a fake issuer, with an account and a policy for acme/site.
+func trusting(t *testing.T) (*box, *githubtest.Issuer) {
+	t.Helper()
+	b := newBox(t)
+	jobs, err := githubtest.NewIssuer(githubtest.IssuerConfig{})
+	must(t, err)
+	t.Cleanup(jobs.Close)
+	b.env["LICENSE_OIDC_ISSUERS"] = jobs.URL()
+	account := mustMember(t, b.ok("account", "create", "--email", "dev@example.com", "--valid-until", "2099-03-12", "--json"), "id")
+	b.ok("policy", "add", "--account", account, "--repository-id", "1296269", "--repository-owner-id", "1")
+	return b, jobs
+}
+
+func TestPolicyExplainOfTokens(t *testing.T) {
+	t.Parallel()
+	b, jobs := trusting(t)
+	sign := func(claims map[string]any) string {
+		t.Helper()
+		if claims["aud"] == nil {
+			claims["aud"] = audienceOfBox
+		}
+		raw, err := jobs.Sign(claims)
+		must(t, err)
+		return raw
+	}
+	good := sign(map[string]any{})
+	payload, err := base64.RawURLEncoding.DecodeString(strings.Split(good, ".")[1])
+	must(t, err)
+	late := time.Now().Add(-time.Hour).Unix()
+	for name, test := range map[string]struct {
+		text string
+		want []string
+	}{
+		"a good token": {good, []string{`^this job is let in$`, `(?m)^signature +ok `, `(?m)^license +ok +active, valid until 2099`}},
+		"its claims":   {string(payload), []string{`^this job is let in, if what was not checked is good$`, `(?m)^signature +not checked `}},
+		"an expired token": {sign(map[string]any{"exp": late, "iat": late - 300, "nbf": late - 300}),
+			[]string{`^this job is refused$`, `(?m)^not expired +no .*request a new identity token`, `(?m)^recent +no `, `(?m)^signature +ok `, `(?m)^repository_id +ok `}},
+		"a token for another audience": {sign(map[string]any{"aud": "https://github.com/acme"}),
+			[]string{`^this job is refused$`, `(?m)^audience +no +https://github.com/acme +` + audienceOfBox}},
+		"a token of another owner": {sign(map[string]any{"repository_owner_id": "9"}), []string{`^this job is refused$`, `(?m)^repository_owner_id +no +9 +1 +the repository has another owner`}},
+		"a dangerous event": {sign(map[string]any{"event_name": "pull_request_target"}),
+			[]string{`^this job is refused$`, `(?m)^event +no +pull_request_target +one of deployment, .* +add a policy with --event pull_request_target`}},
+		"a token of a foreign key": {good[:strings.LastIndex(good, ".")+1] + base64.RawURLEncoding.EncodeToString(make([]byte, 256)),
+			[]string{`^this job is refused$`, `(?m)^signature +no .*the token was changed`}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := b.runWith(test.text+"\n", "policy", "explain")
+			if r.exit != exitOK || r.err != "" {
+				t.Fatalf("exit %d, %s", r.exit, r.err)
+			}
+			first, _, _ := strings.Cut(r.out, "\n")
+			for i, want := range test.want {
+				text := r.out
+				if i == 0 {
+					text = strings.TrimSpace(first)
+				}
+				if !regexp.MustCompile(want).MatchString(text) {
+					t.Errorf("it lacks %s:\n%s", want, r.out)
+				}
+			}
+			if strings.Contains(r.out, good[len(good)-24:]) {
+				t.Error("it quotes the token")
+			}
+		})
+	}
+	for name, text := range map[string]string{
+		"nothing": "", "no token": "hello", "no object": "{", "a claim too few": `{"iss":"x"}`, "a claim twice": `{"iss":"x","iss":"y"}`, "a token and more": good + " " + good,
+	} {
+		t.Run(name, func(t *testing.T) { b.runWith(text, "policy", "explain").wantFaults(t, "") })
+	}
+}
+
+// An issuer that cannot be asked is no reason to say that the token is bad.
+func TestPolicyExplainWithoutItsIssuer(t *testing.T) {
+	t.Parallel()
+	b, jobs := trusting(t)
+	raw, err := jobs.Sign(map[string]any{"aud": audienceOfBox})
+	must(t, err)
+	jobs.Close()
+	r := b.runWith(raw, "policy", "explain")
+	if r.exit != exitOK || !strings.HasPrefix(r.out, "this job is let in, if what was not checked is good") || !strings.Contains(r.out, "could not be read") {
+		t.Errorf("exit %d, %s%s", r.exit, r.out, r.err)
+	}
+}
+
+// fakeGitHub knows one repository, which only a good token sees, and counts who asks.
+func fakeGitHub(t *testing.T) (url string, asked *atomic.Int64) {
+	t.Helper()
+	asked = new(atomic.Int64)
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked.Add(1)
+		w.Header().Set("Content-Type", "application/json")
+		answer := func(status int, body string) { w.WriteHeader(status); fmt.Fprint(w, body) }
+		switch token := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer "); {
+		case r.Method != http.MethodGet:
+			answer(http.StatusMethodNotAllowed, `{}`)
+		case r.URL.Path == "/repos/acme/limited":
+			w.Header().Set("X-RateLimit-Remaining", "0")
+			w.Header().Set("X-RateLimit-Reset", "4102444800")
+			answer(http.StatusForbidden, `{"message":"API rate limit exceeded"}`)
+		case r.URL.Path == "/repos/acme/broken":
+			answer(http.StatusBadGateway, `<html>`)
+		case r.URL.Path == "/repos/acme/empty":
+			answer(http.StatusOK, `{}`)
+		case token == "wrong-secret":
+			answer(http.StatusUnauthorized, `{"message":"Bad credentials"}`)
+		case r.URL.Path == "/repos/acme/site" && token == "good-secret":
+			answer(http.StatusOK, `{"id":1296269,"name":"site","full_name":"acme/site","owner":{"id":583231,"login":"acme"}}`)
+		default:
+			answer(http.StatusNotFound, `{"message":"Not Found"}`)
+		}
+	}))
+	t.Cleanup(s.Close)
+	return s.URL, asked
+}
+
+func TestPolicyAddByName(t *testing.T) {
+	t.Parallel()
+	b := newBox(t)
+	var asked *atomic.Int64
+	b.env["LICENSE_GITHUB_API_URL"], asked = fakeGitHub(t)
+	account := mustMember(t, b.ok("account", "create", "--email", "dev@example.com", "--valid-until", "2099-03-12", "--json"), "id")
+	for _, test := range []struct {
+		name, token string
+		exit        int
+		want        string
+	}{
+		{"acme/site", "", exitUsage, "error: invalid request: repository acme/site: no such repository can be seen at 127.0.0.1:"},
+		{"acme/site", "wrong-secret", exitUsage, "error: invalid request: GITHUB_TOKEN is not accepted by 127.0.0.1:"},
+		{"acme/limited", "", exitFailure, "error: ask GitHub for repository acme/limited: its limit for requests is used up until 2100-01-01T00:00:00Z: set GITHUB_TOKEN"},
+		{"acme/broken", "", exitFailure, "error: ask GitHub for repository acme/broken: "},
+		{"acme/empty", "", exitFailure, "error: ask GitHub for repository acme/empty: the answer lacks ids"},
+		{"acme/../site", "good-secret", exitUsage, `error: invalid request: repository "acme/../site" is not OWNER/NAME`},
+		{"acme/site?x", "good-secret", exitUsage, `error: invalid request: repository "acme/site?x" is not OWNER/NAME`},
+	} {
+		b.env["GITHUB_TOKEN"] = test.token
+		r := b.run("policy", "add", "--account", account, "--repository", test.name)
+		if r.exit != test.exit || !strings.HasPrefix(r.err, test.want) || r.out != "" || strings.Contains(r.err, "secret") {
+			t.Errorf("policy add --repository %s with token %q = exit %d, %q%q, want %d, %q", test.name, test.token, r.exit, r.out, r.err, test.exit, test.want)
+		}
+	}
+	b.env["GITHUB_TOKEN"] = "good-secret"
+	before := asked.Load()
+	var made struct {
+		Repository   string `json:"repository"`
+		RepositoryID string `json:"repository_id"`
+		OwnerID      string `json:"repository_owner_id"`
+	}
+	must(t, json.Unmarshal([]byte(b.ok("policy", "add", "--account", account, "--repository", "acme/site", "--json")), &made))
+	if made.Repository != "acme/site" || made.RepositoryID != "1296269" || made.OwnerID != "583231" || asked.Load() != before+1 {
+		t.Errorf("made %+v after %d requests", made, asked.Load()-before)
+	}
+	b.ok("policy", "list")
+	if asked.Load() != before+1 {
+		t.Error("GitHub was asked again")
+	}
+}
+
+func TestTheUsualEventsAreInTheDocument(t *testing.T) {
+	t.Parallel()
+	_, text, _ := strings.Cut(document(t, "service.md"), "\n`--event`, only events are let in")
+	text, _, _ = strings.Cut(text, "All others must be named")
+	for _, event := range oidc.UsualEvents {
+		if !strings.Contains(text, code(event)) {
+			t.Errorf("docs/service.md does not name the usual event %s", event)
+		}
+	}
+	if n := strings.Count(text, "`"); n != 2*len(oidc.UsualEvents) {
+		t.Errorf("docs/service.md names %d events, and %d are usual", n/2, len(oidc.UsualEvents))
+	}
+}
