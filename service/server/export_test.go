@@ -6,3 +6,8 @@ import "context"
 func (s *Server) TakeAddress(ctx context.Context, ip string) error {
 	return s.limits.takeAddress(ctx, ip)
 }
+
+// TakeLogin counts a device login that was begun from an address, without a request.
+func (s *Server) TakeLogin(ctx context.Context, ip string) error {
+	return s.limits.takeLogin(ctx, ip)
+}
