@@ -10,6 +10,8 @@ import (
 	"io"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 )
 
 // The device login (RFC 8628): a program gets two codes, shows the short one to a person, and asks with the long one until that person, signed
@@ -105,16 +107,24 @@ const (
 // IsLoginToken tells a login token, good or not, from any other text.
 func IsLoginToken(s string) bool { return isOpaque(loginTokenPrefix, s) }
 
-// NormalUserCode reads a user code as people type it: in any case, with spaces, hyphens or dots in it. It returns the code as it is shown, BCDF-GHJK,
-// or "" when that cannot be one.
+// lookAlikes are letters and digits that no user code has, and what people mean who type them.
+var lookAlikes = map[rune]rune{'0': 'Q', 'O': 'Q', '1': 'L', 'I': 'L', '2': 'Z', '5': 'S', '6': 'G', '8': 'B', 'U': 'V', 'Y': 'V'}
+
+// NormalUserCode reads a user code as people type and paste it: in any case, with anything in it that is neither letter nor digit, in the wide
+// letters of East Asian keyboards, with letters and digits that look like the right ones. It returns the code as it is shown, BCDF-GHJK, or "" when
+// that cannot be one.
 func NormalUserCode(typed string) string {
 	var code strings.Builder
 	for _, r := range typed {
-		switch {
-		case r >= 'a' && r <= 'z':
-			r -= 'a' - 'A'
-		case strings.ContainsRune(" \t\u00a0-\u2010\u2011\u2012\u2013\u2014\u2212_.,:/", r):
+		if r >= '\uff01' && r <= '\uff5e' { // the wide forms of ASCII
+			r -= '\uff01' - '!'
+		}
+		if !unicode.IsLetter(r) && !unicode.IsDigit(r) && r != utf8.RuneError {
 			continue
+		}
+		r = unicode.ToUpper(r)
+		if meant, ok := lookAlikes[r]; ok {
+			r = meant
 		}
 		if !strings.ContainsRune(userLetters, r) || code.Len() == userCodeLength {
 			return ""

@@ -14,7 +14,7 @@ type Machine struct {
 	ID        string // "mac_" and 16 letters or digits
 	AccountID string
 	MachineID string // what it calls itself; the same on two containers of one image, so neither a secret nor unique
-	Label     string // its host name, most likely
+	Label     string // its host name, most likely; empty once the account is deleted
 	Family    string // of its license tokens
 	CreatedAt time.Time
 	EndedAt   time.Time // zero while it is active

@@ -16,7 +16,7 @@ type Store interface {
 	// Accounts returns up to limit accounts whose id comes after the given one, in the order of ids.
 	Accounts(ctx context.Context, after string, limit int) ([]Account, error)
 	// ChangeAccount loads an account, lets change alter it, and stores it. An error of change is returned and nothing is stored.
-	// An account that becomes Deleted loses its API tokens at the time of the act. ErrNotFound, ErrConflict as above.
+	// An account that becomes Deleted loses its API tokens at the time of the act, and its machines lose their labels. ErrNotFound, ErrConflict as above.
 	ChangeAccount(ctx context.Context, id string, change func(*Account) error, act Act) (Account, error)
 
 	// AddAPIToken stores a new API token. ErrNotFound: no such account.

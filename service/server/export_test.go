@@ -28,3 +28,8 @@ func (s *Server) MetricDescs() []string {
 	}
 	return out
 }
+
+// TakeLogin counts a device login that was begun from an address, without a request.
+func (s *Server) TakeLogin(ctx context.Context, ip string) error {
+	return s.limits.takeLogin(ctx, ip)
+}

@@ -24,6 +24,7 @@ type limits struct {
 	tiers     map[license.Tier]*throttled.GCRARateLimiterCtx // by token
 	addresses *throttled.GCRARateLimiterCtx                  // of bad credentials
 	logins    *throttled.GCRARateLimiterCtx                  // device logins, by address
+	allLogins *throttled.GCRARateLimiterCtx                  // device logins, all together
 	codes     *throttled.GCRARateLimiterCtx                  // user codes that were typed, by session and by address
 }
 
@@ -32,6 +33,8 @@ type limits struct {
 const (
 	loginsPerMinute = 30
 	codesPerMinute  = 10
+
+	allLoginsPerMinute = 3000 // of all addresses: what a flood from everywhere leaves in the database is bounded by it
 )
 
 func newLimits(perMinute map[license.Tier]int, bad int, now func() time.Time) (limits, error) {
@@ -47,6 +50,9 @@ func newLimits(perMinute map[license.Tier]int, bad int, now func() time.Time) (l
 	}
 	if out.logins, err = newLimiter(loginsPerMinute, now); err != nil {
 		return limits{}, fmt.Errorf("rate limit of logins: %w", err)
+	}
+	if out.allLogins, err = newLimiter(allLoginsPerMinute, now); err != nil {
+		return limits{}, fmt.Errorf("rate limit of all logins: %w", err)
 	}
 	if out.codes, err = newLimiter(codesPerMinute, now); err != nil {
 		return limits{}, fmt.Errorf("rate limit of user codes: %w", err)
@@ -92,7 +98,10 @@ func (l limits) takeAddress(ctx context.Context, ip string) error {
 
 // takeLogin counts one device login that was begun.
 func (l limits) takeLogin(ctx context.Context, ip string) error {
-	return count(ctx, l.logins, network(ip), byLogin)
+	if err := count(ctx, l.logins, network(ip), byLogin); err != nil {
+		return err
+	}
+	return count(ctx, l.allLogins, "all", byAllLogins)
 }
 
 // takeCode counts one user code that was typed, right or wrong: an answer to a right one alone would be worth guessing for.
@@ -142,6 +151,7 @@ const (
 	byRepository  = "repository"
 	byAddress     = "address"
 	byLogin       = "login"
+	byAllLogins   = "all_logins"
 	byCode        = "code"
 	byCodeAddress = "code_address"
 )
@@ -149,7 +159,7 @@ const (
 // overLimit is what there was too much of.
 var overLimit = map[string]string{
 	byToken: "with this token", byRepository: "by jobs of this repository", byAddress: "without a good token from this address",
-	byLogin: "for a login from this address", byCode: "with a code", byCodeAddress: "with a code from this address",
+	byLogin: "for a login from this address", byAllLogins: "for logins, of all addresses together", byCode: "with a code", byCodeAddress: "with a code from this address",
 }
 
 // seconds is the whole number of seconds for Retry-After (RFC 9110, 10.2.3): rounded up, at least one.

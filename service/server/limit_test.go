@@ -80,3 +80,23 @@ func TestAMillionCallersAreForgotten(t *testing.T) {
 		t.Errorf("the first of a million callers is still remembered: %v", err)
 	}
 }
+
+// A flood of logins from a new address each time ends at the bound of all together, and only for as long as it lasts.
+func TestLoginsOfAllAddressesAreBounded(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	s := servicetest.Start(t, servicetest.Options{Now: func() time.Time { return now }})
+	from := func(n int) string { return netip.AddrFrom4([4]byte{10, byte(n >> 16), byte(n >> 8), byte(n)}).String() }
+	let := 0
+	for n := range 4000 {
+		if s.Server.TakeLogin(t.Context(), from(n)) == nil {
+			let++
+		}
+	}
+	if let != 3000 {
+		t.Errorf("%d of 4000 logins at once from as many addresses were let in, want 3000", let)
+	}
+	asCLI(t, s, "/_api/auth/device/code", `{"client_id":"cl_pageflare_cli"}`).wantOAuth(t, "slow_down")
+	now = now.Add(time.Minute)
+	beginLogin(t, s)
+}

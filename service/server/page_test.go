@@ -114,24 +114,51 @@ func TestPagesHaveTheHeadersThatKeepThemSafe(t *testing.T) {
 
 func TestCodesAreReadHoweverTheyAreTyped(t *testing.T) {
 	t.Parallel()
-	s := servicetest.Start(t, servicetest.Options{})
+	var c clock
+	s := servicetest.Start(t, servicetest.Options{Now: c.now})
 	a, _ := s.Account(t, "dev@example.com")
 	v, code := signedIn(t, s, a.ID), beginLogin(t, s).UserCode
 	bare := strings.ReplaceAll(code, "-", "")
 	for _, typed := range []string{
 		code, bare, strings.ToLower(code), " " + code + " ", bare[:2] + " " + bare[2:5] + "\t" + bare[5:], strings.ReplaceAll(code, "-", "–"),
 		strings.ReplaceAll(code, "-", "\u00a0"), strings.ReplaceAll(code, "-", "."), "-" + code + "-", strings.ToLower(bare[:3]) + bare[3:],
+		"\"" + code + "\"", "(" + code + ")", code + "\r\n", "\ufeff" + code, bare[:4] + "\u200b" + bare[4:], wide(code), alike(code),
 	} {
 		if got := license.NormalUserCode(typed); got != code {
 			t.Errorf("NormalUserCode(%q) = %q, want %q", typed, got, code)
 		}
+		c.add(12 * time.Second) // a person types no faster, nor may anyone
 		v.enter(typed).wantPage(t, 200, "Approve this login?")
 	}
-	for _, typed := range []string{"", "BCDF", "BCDF-GHJ", "BCDF-GHJKL", "ABCD-EFGH", "BCDF-GHJ0", "BCDF-GHJÖ", "BCDF-GHJK\x00", "BCDF GHJK BCDF", "<script>", "ＢＣＤＦ-ＧＨＪＫ"} {
+	for _, typed := range []string{"", "BCDF", "BCDF-GHJ", "BCDF-GHJKL", "ABCD-EFGH", "BCDF-GHJ3", "BCDF-GHJÖ", "BCDF-GHJБ", "BCDF GHJK BCDF", "<script>", "--------"} {
 		if got := license.NormalUserCode(typed); got != "" {
 			t.Errorf("NormalUserCode(%q) = %q, want none", typed, got)
 		}
 		v.enter(typed).wantPage(t, 400, "That is no code. A code has eight letters")
+	}
+}
+
+// wide is a text as an East Asian keyboard writes it.
+func wide(text string) string {
+	return strings.Map(func(r rune) rune { return r - '!' + '\uff01' }, text)
+}
+
+// alike is a code as somebody types it who reads digits and vowels in it.
+func alike(code string) string {
+	return strings.NewReplacer("Q", "0", "L", "1", "Z", "2", "S", "5", "G", "6", "B", "8", "V", "u").Replace(code)
+}
+
+func TestEachLookAlikeIsRead(t *testing.T) {
+	t.Parallel()
+	if got := license.NormalUserCode("BCDF-GHJK\xff"); got != "" {
+		t.Errorf("NormalUserCode(no UTF-8) = %q, want none", got)
+	}
+	for typed, want := range map[string]string{
+		"8CDF-6HJK": "BCDF-GHJK", "Q0oO-0000": "QQQQ-QQQQ", "1iIl-LLLL": "LLLL-LLLL", "2Z5S-2Z5S": "ZZSS-ZZSS", "uUvV-yYVV": "VVVV-VVVV",
+	} {
+		if got := license.NormalUserCode(typed); got != want {
+			t.Errorf("NormalUserCode(%q) = %q, want %q", typed, got, want)
+		}
 	}
 }
 

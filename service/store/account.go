@@ -100,7 +100,10 @@ func (s *Store) ChangeAccount(ctx context.Context, id string, change func(*licen
 		if err := updateAccount(ctx, t, a); err != nil || a.Status != license.Deleted {
 			return err
 		}
-		_, err = t.ExecContext(ctx, `UPDATE api_tokens SET revoked_at = $2 WHERE account_id = $1 AND revoked_at IS NULL`, id, millis(act.At))
+		if _, err = t.ExecContext(ctx, `UPDATE api_tokens SET revoked_at = $2 WHERE account_id = $1 AND revoked_at IS NULL`, id, millis(act.At)); err != nil {
+			return err
+		}
+		_, err = t.ExecContext(ctx, `UPDATE machines SET label = '' WHERE account_id = $1`, id) // host names often name their owner
 		return err
 	})
 	return a, err

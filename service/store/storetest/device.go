@@ -157,6 +157,13 @@ func machines(t *testing.T, s license.Store) {
 			t.Errorf("family %s is revoked: %t, want %t", family, revoked, ended)
 		}
 	}
+	_, err = s.ChangeAccount(t.Context(), a.ID, func(a *license.Account) error { a.Status, a.Email = license.Deleted, ""; return nil }, did(at))
+	must(t, err)
+	for _, family := range []string{want.Family, twin.Family} { // host names often name their owner
+		got, err = s.MachineOf(t.Context(), family)
+		must(t, err)
+		same(t, "", got.Label)
+	}
 	_, err = s.MachineOf(t.Context(), "unknown")
 	wantErr(t, "MachineOf(unknown)", err, license.ErrNotFound)
 	twin.ID, twin.Family, twin.AccountID = "mac_3", "other", "user_none"
