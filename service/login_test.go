@@ -143,8 +143,10 @@ func TestTheRealCLILogsInThroughTheDevicePage(t *testing.T) {
 
 	site := filepath.Join(cli.home, "site")
 	must(t, os.CopyFS(site, os.DirFS("../e2e/site")))
-	if exit, said := cli.run("optimize", site, "--output", filepath.Join(cli.home, "out"), "--no-browser"); exit != 0 {
-		t.Errorf("optimize = %d\n%s", exit, said)
+	for range 2 { // the CLI gives its report up when it takes too long, on a crowded machine
+		if exit, said := cli.run("optimize", site, "--output", filepath.Join(cli.home, "out"), "--no-browser"); exit != 0 {
+			t.Errorf("optimize = %d\n%s", exit, said)
+		}
 	}
 	if _, err := os.Stat(filepath.Join(cli.home, "out", "index.html")); err != nil {
 		t.Error(err)
