@@ -246,23 +246,23 @@ func TestCodesAndDocumentAgree(t *testing.T) {
 	}
 }
 
-func TestIssuedTokenHidesItsToken(t *testing.T) {
+func TestTokensAndLeasesHideThemselves(t *testing.T) {
 	t.Parallel()
 	const secret = "aaa.bbb.ccc"
-	issued := api.IssuedToken{Token: secret, ExpiresAt: time.Unix(1e9, 0)}
-	var log bytes.Buffer
-	slog.New(slog.NewTextHandler(&log, nil)).Info("answer", "issued", issued)
-	slog.New(slog.NewJSONHandler(&log, nil)).Info("answer", "issued", issued)
-	for _, text := range []string{
-		fmt.Sprint(issued), fmt.Sprint(&issued), fmt.Sprintf("%+v", issued), fmt.Sprintf("%#v", issued),
-		fmt.Sprintf("%v", []api.IssuedToken{issued}), fmt.Sprintf("%q", issued), log.String(),
-	} {
-		if strings.Contains(text, secret) || strings.Contains(text, "bbb") {
-			t.Errorf("printed %s", text)
+	for _, v := range []any{api.IssuedToken{Token: secret, ExpiresAt: time.Unix(1e9, 0)}, api.Lease{Lease: secret, GraceUntil: time.Unix(1e9, 0)}} {
+		var log bytes.Buffer
+		slog.New(slog.NewTextHandler(&log, nil)).Info("answer", "got", v)
+		slog.New(slog.NewJSONHandler(&log, nil)).Info("answer", "got", v)
+		for _, text := range []string{
+			fmt.Sprint(v), fmt.Sprint(&v), fmt.Sprintf("%+v", v), fmt.Sprintf("%#v", v), fmt.Sprintf("%v", []any{v}), fmt.Sprintf("%q", v), log.String(),
+		} {
+			if strings.Contains(text, secret) || strings.Contains(text, "bbb") {
+				t.Errorf("printed %s", text)
+			}
 		}
-	}
-	if !strings.Contains(log.String(), "2001-09-09") {
-		t.Errorf("log %s has no expiry", log.String())
+		if !strings.Contains(log.String(), "2001-09-09") {
+			t.Errorf("log %s has no expiry", log.String())
+		}
 	}
 }
 

@@ -17,3 +17,19 @@ func (t IssuedToken) GoString() string { return t.String() }
 func (t IssuedToken) LogValue() slog.Value {
 	return slog.GroupValue(slog.Time("expires_at", t.ExpiresAt), slog.Time("refresh_after", t.RefreshAfter))
 }
+
+// String says that there is a lease, and not which.
+func (l Lease) String() string {
+	if l.Lease == "" {
+		return "no lease"
+	}
+	return "a lease"
+}
+
+// GoString is String.
+func (l Lease) GoString() string { return l.String() }
+
+// LogValue holds the times and not the lease.
+func (l Lease) LogValue() slog.Value {
+	return slog.GroupValue(slog.Time("grace_until", l.GraceUntil), slog.Time("refresh_after", l.RefreshAfter))
+}

@@ -25,7 +25,7 @@ func TestKeysChangeUnderLoadWithoutARejectedToken(t *testing.T) {
 	t.Parallel()
 	d := newDrill(t)
 	defer d.stop() // also when the test gives up
-	const callers, cycles = 6, 3
+	const callers, cycles = 4, 3
 	for i := range callers {
 		d.turns[i] = 0
 	}
@@ -34,11 +34,11 @@ func TestKeysChangeUnderLoadWithoutARejectedToken(t *testing.T) {
 	}
 	for range cycles {
 		d.rotate()
-		for range 32 { // the new key comes to sign: small steps
+		for range 26 { // the new key comes to sign: small steps
 			d.step(250 * time.Millisecond)
 		}
-		for range 15 { // what the old key signed comes to its end
-			d.step(10 * time.Second)
+		for range 8 { // what the old key signed comes to its end
+			d.step(20 * time.Second)
 			d.retire()
 		}
 	}

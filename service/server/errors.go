@@ -49,6 +49,7 @@ var refusals = []refusal{
 	{errTooLarge, http.StatusRequestEntityTooLarge, api.CodeRequestTooLarge},
 	{errTooSlow, http.StatusRequestTimeout, api.CodeRequestTimeout},
 	{license.ErrUnavailable, http.StatusServiceUnavailable, api.CodeUnavailable},
+	{license.ErrKeyRetired, http.StatusServiceUnavailable, api.CodeUnavailable}, // twice in one moment: the next try has another key
 	{errNotReady, http.StatusServiceUnavailable, api.CodeUnavailable},
 }
 
