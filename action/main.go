@@ -32,6 +32,9 @@ func main() { os.Exit(newWorld().start()) }
 
 // start runs the program until it ends or a signal ends it.
 func (w world) start() int {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(400) // a run is short: the first collection at 16 MB instead of 4 spares a small site some milliseconds
+	}
 	ctx, cancel := context.WithCancelCause(context.Background())
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)

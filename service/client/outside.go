@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 	"unicode"
 
@@ -49,22 +50,23 @@ func contentType(resp *http.Response) string {
 	return kind
 }
 
-var codeForm = regexp.MustCompile(`^[a-z][a-z0-9_]{0,63}$`)
+// The forms are compiled when first asked for: the Action starts in a few milliseconds, and mostly gets no answer at all.
+var codeForm = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-z][a-z0-9_]{0,63}$`) })
 
 // code is the code of an answer when it has the form of one.
 func (t *tries) code(c api.Code) api.Code {
-	if !codeForm.MatchString(string(c)) || t.echoes(string(c)) {
+	if !codeForm().MatchString(string(c)) || t.echoes(string(c)) {
 		return ""
 	}
 	return c
 }
 
-var requestIDForm = regexp.MustCompile(`^[A-Za-z0-9._:=/+-]{1,128}$`)
+var requestIDForm = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9._:=/+-]{1,128}$`) })
 
 // requestID is the id of an answer when it has the form of one.
 func (t *tries) requestID(h http.Header) string {
 	id := h.Get("X-Request-Id")
-	if !requestIDForm.MatchString(id) || t.echoes(id) {
+	if !requestIDForm().MatchString(id) || t.echoes(id) {
 		return ""
 	}
 	return id

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"regexp"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -25,7 +26,8 @@ type Key struct {
 	Secret []byte // at least MinKeySize random bytes
 }
 
-var keyID = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+// keyID is compiled when first asked for: the Action links this package, and never asks.
+var keyID = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`) })
 
 // String is the id alone.
 func (k Key) String() string { return "key " + k.ID }
@@ -53,7 +55,7 @@ type KeySet struct {
 func NewKeySet(signing Key, others ...Key) (*KeySet, error) {
 	s := &KeySet{signing: signing, header: signing.header(), byHeader: map[string]Key{}}
 	for _, k := range append([]Key{signing}, others...) {
-		if !keyID.MatchString(k.ID) {
+		if !keyID().MatchString(k.ID) {
 			return nil, fmt.Errorf("%w: its id must be 1 to 64 of A-Z a-z 0-9 _ -", ErrWeakKey)
 		}
 		if len(k.Secret) < MinKeySize {

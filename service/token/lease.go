@@ -32,7 +32,7 @@ type LeaseKey struct {
 
 // NewLeaseKey makes the key of a seed (RFC 8032, 5.1.5: 32 random bytes). ErrWeakKey.
 func NewLeaseKey(id string, seed []byte) (LeaseKey, error) {
-	if !keyID.MatchString(id) {
+	if !keyID().MatchString(id) {
 		return LeaseKey{}, fmt.Errorf("%w: its id must be 1 to 64 of A-Z a-z 0-9 _ -", ErrWeakKey)
 	}
 	if len(seed) != ed25519.SeedSize {
@@ -92,7 +92,7 @@ type LeaseKeys struct {
 func NewLeaseKeys(keys ...PublicKey) (*LeaseKeys, error) {
 	s := &LeaseKeys{byHeader: map[string]PublicKey{}}
 	for _, k := range keys {
-		if !keyID.MatchString(k.ID) {
+		if !keyID().MatchString(k.ID) {
 			return nil, fmt.Errorf("%w: its id must be 1 to 64 of A-Z a-z 0-9 _ -", ErrWeakKey)
 		}
 		if len(k.Key) != ed25519.PublicKeySize {
