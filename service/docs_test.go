@@ -370,12 +370,16 @@ func TestEveryRouteIsInTheDocument(t *testing.T) {
 // What docs/api.md shows of Go is code that is compiled and run.
 func TestTheGoOfTheAPIDocumentIsAnExample(t *testing.T) {
 	t.Parallel()
-	source, err := os.ReadFile(filepath.Join("token", "example_test.go"))
-	must(t, err)
+	var sources string
+	for _, of := range []string{"token", "client"} {
+		source, err := os.ReadFile(filepath.Join(of, "example_test.go"))
+		must(t, err)
+		sources += string(source)
+	}
 	blocks := regexp.MustCompile("(?s)```go\n(.*?)```").FindAllStringSubmatch(document(t, "api.md"), -1)
 	for _, b := range blocks {
-		if !strings.Contains(string(source), b[1]) {
-			t.Errorf("service/token/example_test.go does not have\n%s", b[1])
+		if !strings.Contains(sources, b[1]) {
+			t.Errorf("neither service/token/example_test.go nor service/client/example_test.go has\n%s", b[1])
 		}
 	}
 	if len(blocks) == 0 {

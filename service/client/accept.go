@@ -28,6 +28,20 @@ func acceptToken(body []byte) (api.IssuedToken, error) {
 	return issued, nil
 }
 
+// acceptIntrospection reads the 200 of introspect, where false must be said.
+func acceptIntrospection(body []byte) (known api.Introspection, err error) {
+	var said struct {
+		Active *bool `json:"active"`
+	}
+	if err := decode(body, &said); err != nil {
+		return known, err
+	}
+	if said.Active == nil {
+		return known, errors.New("it does not say whether the token is active")
+	}
+	return known, decode(body, &known)
+}
+
 // acceptHealth reads the 200 of health.
 func acceptHealth(body []byte) error {
 	var health api.Health

@@ -58,6 +58,8 @@ func (t *tries) refusal(resp *http.Response, body []byte, broken error) *Error {
 		e = t.failure(ErrUnauthorized, "")
 	case s == http.StatusForbidden && fromAPI:
 		e = t.failure(ErrRefused, "")
+	case s < 500 && t.request.rejects && fromAPI && t.code(said.Code) != "":
+		e = t.failure(ErrRejected, "")
 	case s == http.StatusBadRequest:
 		if e := t.grantError(body); e != nil {
 			return e
@@ -68,6 +70,7 @@ func (t *tries) refusal(resp *http.Response, body []byte, broken error) *Error {
 	}
 	e.Status = resp.StatusCode
 	e.Code = t.code(said.Code)
+	e.undone = e.Code == api.CodeRateLimited || e.Code == api.CodeUnavailable
 	e.Message = clean(said.Message, t.request.hidden())
 	e.RequestID = t.requestID(resp.Header)
 	return e

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/go-retryablehttp"
@@ -25,14 +26,23 @@ const firstPause = 500 * time.Millisecond
 type request struct {
 	op, method, path string
 	bearer           string
-	secret           string                  // what else must stand in no error
-	body             map[string]string       // sent as JSON; nil: none
+	secret           string // what else must stand in no error
+	query            url.Values
+	body             any                     // sent as JSON; nil: none
+	form             url.Values              // sent instead, as a form
 	grant            bool                    // a 400 may be one of RFC 8628
+	rejects          bool                    // a 4xx with a code is the API's own
+	reads            bool                    // changes nothing
+	once             bool                    // must not be done twice: it is sent again only when nothing was done
 	accept           func(body []byte) error // takes over the body of a 200; an error says why it is no answer
 }
 
-// hidden is what must stand in no error.
-func (r request) hidden() string { return cmp.Or(r.bearer, r.secret) }
+// hidden is what must stand in no error: the longest first, since one may be a part of the other.
+func (r request) hidden() []string {
+	hidden := slices.DeleteFunc([]string{r.bearer, r.secret}, func(s string) bool { return s == "" })
+	slices.SortFunc(hidden, func(a, b string) int { return cmp.Compare(len(b), len(a)) })
+	return hidden
+}
 
 // call sends the request until it has an answer or a reason to stop. The error is an *Error, or wraps that of ctx.
 func (c *Client) call(ctx context.Context, r request) error {
@@ -64,19 +74,25 @@ func (c *Client) call(ctx context.Context, r request) error {
 
 func (c *Client) build(ctx context.Context, r request) (*retryablehttp.Request, error) {
 	var body any // of no type: none
-	if r.body != nil {
+	kind := ""
+	switch {
+	case r.form != nil:
+		body, kind = []byte(r.form.Encode()), "application/x-www-form-urlencoded"
+	case r.body != nil:
 		b, err := json.Marshal(r.body)
 		if err != nil {
 			return nil, err
 		}
-		body = b
+		body, kind = b, "application/json"
 	}
-	req, err := retryablehttp.NewRequestWithContext(ctx, r.method, c.base.JoinPath(r.path).String(), body)
+	address := c.base.JoinPath(r.path)
+	address.RawQuery = r.query.Encode()
+	req, err := retryablehttp.NewRequestWithContext(ctx, r.method, address.String(), body)
 	if err != nil {
 		return nil, err
 	}
-	if body != nil {
-		req.Header.Set("Content-Type", "application/json")
+	if kind != "" {
+		req.Header.Set("Content-Type", kind)
 	}
 	req.Header.Set("Accept", "application/json")
 	if c.cfg.UserAgent != "" {
@@ -112,6 +128,9 @@ func (t *tries) check(ctx context.Context, resp *http.Response, err error) (bool
 	}
 	t.sent++
 	t.last.Tries = t.sent
+	if t.request.once && t.last.again && !t.last.undone {
+		t.last.again, t.last.unsure = false, true
+	}
 	if !t.last.again || ctx.Err() != nil {
 		return false, nil
 	}
@@ -148,6 +167,8 @@ func (t *tries) unreachable(err error) *Error {
 	}
 	_, badCertificate := errors.AsType[*tls.CertificateVerificationError](err)
 	e.again = !badCertificate && !errors.Is(err, http.ErrSchemeMismatch)
+	op, ok := errors.AsType[*net.OpError](err)
+	e.undone = ok && op.Op == "dial"
 	return e
 }
 

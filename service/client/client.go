@@ -73,6 +73,42 @@ func (c *Client) Refresh(ctx context.Context, bearer string) (api.IssuedToken, e
 	return c.token(ctx, request{op: "refresh license token", method: http.MethodGet, path: "license/refresh", bearer: bearer})
 }
 
+// Introspect tells what is known of a license token or an API token (RFC 7662). The bearer is an API token, which sees the tokens of its own
+// account, or an admin token with the scope tokens:read. A token that is not good is no error: Active is false, and nothing else is said.
+func (c *Client) Introspect(ctx context.Context, bearer, token string) (known api.Introspection, err error) {
+	r := request{op: "introspect the token", method: http.MethodPost, path: "oauth/introspect", form: url.Values{"token": {token}}, bearer: bearer, secret: token, rejects: true}
+	if err := checkBearer(bearer); err != nil {
+		return known, fmt.Errorf("%s: %w", r.op, err)
+	}
+	r.accept = func(body []byte) (err error) {
+		known, err = acceptIntrospection(body)
+		return err
+	}
+	return known, c.call(ctx, r)
+}
+
+// Revoke ends an API token, or a license token with its whole family (RFC 7009). The bearer is an API token of the same account, or an admin
+// token with the scope tokens:write. A token that is unknown or ended already is no error.
+func (c *Client) Revoke(ctx context.Context, bearer, token string) error {
+	r := request{op: "revoke the token", method: http.MethodPost, path: "oauth/revoke", form: url.Values{"token": {token}}, bearer: bearer, secret: token, rejects: true}
+	if err := checkBearer(bearer); err != nil {
+		return fmt.Errorf("%s: %w", r.op, err)
+	}
+	r.accept = func(body []byte) error { return decode(body, &map[string]any{}) }
+	return c.call(ctx, r)
+}
+
+// Lease asks for the lease of a license token: signed with a public key, to be checked offline by PublicKeys.
+func (c *Client) Lease(ctx context.Context, bearer string) (api.Lease, error) {
+	return fetch[api.Lease](ctx, c, request{op: "get a lease", method: http.MethodGet, path: "license/lease", bearer: bearer, rejects: true})
+}
+
+// PublicKeys returns the keys that verify leases: none where there are no leases. They lie beside the API, not below it.
+func (c *Client) PublicKeys(ctx context.Context) (api.PublicKeySet, error) {
+	var set api.PublicKeySet
+	return set, c.call(ctx, request{op: "get the public keys", method: http.MethodGet, path: "../.well-known/jwks.json", accept: func(body []byte) error { return decode(body, &set) }})
+}
+
 // Health returns nil when the API says that it runs.
 func (c *Client) Health(ctx context.Context) error {
 	return c.call(ctx, request{op: "check license api", method: http.MethodGet, path: "health", accept: acceptHealth})

@@ -20,6 +20,10 @@ var (
 	// ErrRefused (403) says that the API knows the token and refuses: Error.Code says why. Final.
 	ErrRefused = errors.New("refused")
 
+	// ErrRejected says that the API rejects the request as it stands: there is nothing by that id (404), it contradicts what is there (409), or
+	// it makes no sense (400 and others). Error.Code says which. Only calls of the Admin API, Introspect, Revoke and Lease end with it.
+	ErrRejected = errors.New("rejected")
+
 	// ErrUnavailable says that no answer could be had: the network, 429 or 5xx, after all tries. It says nothing about the token.
 	ErrUnavailable = errors.New("not available")
 
@@ -42,6 +46,8 @@ type Error struct {
 
 	reason string // what is not in the fields above: the network's words, or what is odd about the answer
 	again  bool   // another try may help
+	undone bool   // and certainly nothing was done
+	unsure bool   // and it may have been done, so that it was not tried
 }
 
 // Unwrap is the Kind.
@@ -62,6 +68,8 @@ func (e *Error) predicate() string {
 		return "does not accept the token (401): it is expired, mistyped or of another service; issue a new one"
 	case ErrRefused:
 		return fmt.Sprintf("refused (%s): %s", e.status(), e.words("there is no active license, or it has expired or been revoked"))
+	case ErrRejected:
+		return fmt.Sprintf("rejects this (%s): %s", e.status(), e.words("no reason given"))
 	case ErrPending, ErrSlowDown:
 		return "waits for somebody to approve the login"
 	case ErrDenied:
@@ -71,7 +79,11 @@ func (e *Error) predicate() string {
 	case ErrUnavailable:
 		return "is not available: " + e.unavailable()
 	default:
-		return fmt.Sprintf("answered something that is not its answer (%s): check api-url", e.reason)
+		remedy := "check api-url"
+		if e.unsure {
+			remedy = e.remedy()
+		}
+		return fmt.Sprintf("answered something that is not its answer (%s): %s", e.reason, remedy)
 	}
 }
 
@@ -91,6 +103,8 @@ func (e *Error) unavailable() string {
 
 func (e *Error) remedy() string {
 	switch {
+	case e.unsure:
+		return "it may have been done all the same: look before you call again"
 	case !e.again:
 		return "check api-url"
 	case e.Status == 0:

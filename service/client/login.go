@@ -52,7 +52,7 @@ func (c *Client) BeginLogin(ctx context.Context, clientID string) (api.DeviceCod
 // PollLogin asks once for the token of a device login (RFC 8628, 3.4). ErrPending and ErrSlowDown: ask again later.
 func (c *Client) PollLogin(ctx context.Context, clientID, deviceCode string) (accessToken string, err error) {
 	var got api.LoginToken
-	r := request{op: "log in", method: http.MethodPost, path: "auth/device/token", bearer: "", secret: deviceCode, grant: true,
+	r := request{op: "log in", method: http.MethodPost, path: "auth/device/token", secret: deviceCode, grant: true,
 		body: map[string]string{"client_id": clientID, "grant_type": deviceGrant, "device_code": deviceCode}}
 	r.accept = func(body []byte) error {
 		if err := decode(body, &got); err != nil {

@@ -5,6 +5,7 @@ import (
 	"mime"
 	"net/http"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -19,11 +20,11 @@ import (
 // maxWords is how many characters of a text from outside are shown.
 const maxWords = 300
 
-// clean makes a text from outside fit for a log or a terminal: the bearer, which a careless server may echo, is taken out first (a
-// cut could leave half of it), then everything that does not print, then what is too long.
-func clean(text, bearer string) string {
-	if bearer != "" {
-		text = strings.ReplaceAll(text, bearer, "[token]")
+// clean makes a text from outside fit for a log or a terminal: the tokens, which a careless server may echo, are taken out first (a
+// cut could leave half of one), then everything that does not print, then what is too long.
+func clean(text string, tokens []string) string {
+	for _, token := range tokens {
+		text = strings.ReplaceAll(text, token, "[token]")
 	}
 	text = strings.Map(func(r rune) rune {
 		if unicode.IsSpace(r) {
@@ -72,9 +73,9 @@ func (t *tries) requestID(h http.Header) string {
 	return id
 }
 
-// echoes reports whether the text holds the bearer.
+// echoes reports whether the text holds a token.
 func (t *tries) echoes(text string) bool {
-	return t.request.hidden() != "" && strings.Contains(text, t.request.hidden())
+	return slices.ContainsFunc(t.request.hidden(), func(token string) bool { return strings.Contains(text, token) })
 }
 
 // retryAfter reads how long the answer asks to wait: whole seconds or a date (RFC 9110, 10.2.3). A date is measured by the clock that
