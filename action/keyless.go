@@ -53,7 +53,7 @@ func (r *run) callExchange(ctx context.Context) (string, error) {
 		return "", err
 	}
 	r.mask(identity)
-	api, err := client.New(client.Config{BaseURL: r.cfg.APIURL, HTTP: r.cfg.HTTP, UserAgent: userAgent(), Budget: refreshBudget, Now: r.now})
+	api, err := r.licenseAPI()
 	if err != nil {
 		return "", err
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
+	"net/url"
 	"strings"
 	"time"
 
@@ -174,12 +176,30 @@ func (r *run) refresh(ctx context.Context) {
 }
 
 func (r *run) callRefresh(ctx context.Context) (string, error) {
-	api, err := client.New(client.Config{BaseURL: r.cfg.APIURL, HTTP: r.cfg.HTTP, UserAgent: userAgent(), Budget: refreshBudget, Now: r.now})
+	api, err := r.licenseAPI()
 	if err != nil {
 		return "", err
 	}
 	issued, err := api.Refresh(ctx, r.token)
 	return issued.Token, err
+}
+
+// licenseAPI is the client of the License API, for a call that carries a token.
+func (r *run) licenseAPI() (*client.Client, error) {
+	if readableOnTheWay(r.cfg.APIURL) {
+		r.warn("api-url is " + r.cfg.APIURL + ": tokens travel there unencrypted, and whoever sees them can use them; put TLS in front of the License service and use https://")
+	}
+	return client.New(client.Config{BaseURL: r.cfg.APIURL, HTTP: r.cfg.HTTP, UserAgent: userAgent(), Budget: refreshBudget, Now: r.now})
+}
+
+// readableOnTheWay says whether what is sent to the address crosses a network without TLS.
+func readableOnTheWay(address string) bool {
+	u, err := url.Parse(address)
+	if err != nil || u.Scheme != "http" || u.Hostname() == "localhost" {
+		return false
+	}
+	ip, err := netip.ParseAddr(u.Hostname())
+	return err != nil || !ip.IsLoopback()
 }
 
 // refreshBudget is how long a refresh may take with all its tries: the site waits for it.

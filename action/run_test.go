@@ -72,6 +72,21 @@ func TestATokenNearItsExpiryIsRefreshedStoredAndUsed(t *testing.T) {
 	}
 }
 
+// 0.0.0.0 reaches this machine, and is not said to be it.
+func TestTokensThatTravelUnencryptedAreWarnedAbout(t *testing.T) {
+	t.Parallel()
+	for host, warned := range map[string]bool{"0.0.0.0": true, "127.0.0.1": false, "localhost": false} {
+		j := newJob(t)
+		j.licensed(2 * dayLong)
+		r := j.input("api-url", strings.Replace(j.service.URL, "127.0.0.1", host, 1)).run()
+		r.wantExit(t, 0)
+		r.wantOutputs(t, map[string]string{"token-state": "refreshed"})
+		if got := strings.Count(r.log, "tokens travel there unencrypted"); got > 0 != warned {
+			t.Errorf("api-url at %s is warned about %d times, want %t:\n%s", host, got, warned, r.log)
+		}
+	}
+}
+
 func TestAFailedWriteKeepsTheOldSecretAndUsesTheNewToken(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ pat, want string }{

@@ -49,17 +49,19 @@ func (a *app) repository(ctx context.Context, name string) (repositoryID, ownerI
 	var limited *github.RateLimitError
 	switch {
 	case errors.As(err, &limited):
-		return "", "", fmt.Errorf("ask GitHub for repository %s: its limit for requests is used up until %s: set GITHUB_TOKEN, or give the ids",
+		return "", "", fmt.Errorf("ask GitHub for repository %s: its limit for requests is used up until %s: set GITHUB_TOKEN, or give --repository-id and --repository-owner-id",
 			name, limited.Rate.Reset.UTC().Format(time.RFC3339))
 	case res != nil && res.StatusCode == http.StatusNotFound:
-		return "", "", fmt.Errorf("%w: repository %s: %w at %s: check the name; for a private one set GITHUB_TOKEN, or give the ids",
+		return "", "", fmt.Errorf("%w: repository %s: %w at %s: check the name; for a private one set GITHUB_TOKEN, or give --repository-id and --repository-owner-id",
 			license.ErrInvalid, name, errNoRepository, c.BaseURL.Host)
+	case res != nil && res.StatusCode == http.StatusUnauthorized && a.getenv("GITHUB_TOKEN") == "":
+		return "", "", fmt.Errorf("%w: %s tells nothing without a token: set GITHUB_TOKEN, or give --repository-id and --repository-owner-id", license.ErrInvalid, c.BaseURL.Host)
 	case res != nil && res.StatusCode == http.StatusUnauthorized:
 		return "", "", fmt.Errorf("%w: GITHUB_TOKEN is not accepted by %s: give another, or none for a public repository", license.ErrInvalid, c.BaseURL.Host)
 	case err != nil:
 		return "", "", fmt.Errorf("ask GitHub for repository %s: %w: try again, or give --repository-id and --repository-owner-id", name, err)
 	case found.GetID() == 0 || found.GetOwner().GetID() == 0:
-		return "", "", fmt.Errorf("ask GitHub for repository %s: the answer lacks ids: give them", name)
+		return "", "", fmt.Errorf("ask GitHub for repository %s: the answer lacks ids: give --repository-id and --repository-owner-id", name)
 	}
 	return strconv.FormatInt(found.GetID(), 10), strconv.FormatInt(found.GetOwner().GetID(), 10), nil
 }

@@ -122,7 +122,7 @@ func fakeGitHub(t *testing.T) (url string, asked *atomic.Int64) {
 			answer(http.StatusBadGateway, `<html>`)
 		case r.URL.Path == "/repos/acme/empty":
 			answer(http.StatusOK, `{}`)
-		case token == "wrong-secret":
+		case token == "wrong-secret" || r.URL.Path == "/repos/acme/enterprise":
 			answer(http.StatusUnauthorized, `{"message":"Bad credentials"}`)
 		case r.URL.Path == "/repos/acme/site" && token == "good-secret":
 			answer(http.StatusOK, `{"id":1296269,"name":"site","full_name":"acme/site","owner":{"id":583231,"login":"acme"}}`)
@@ -147,6 +147,7 @@ func TestPolicyAddByName(t *testing.T) {
 	}{
 		{"acme/site", "", exitUsage, "error: invalid request: repository acme/site: no such repository can be seen at 127.0.0.1:"},
 		{"acme/site", "wrong-secret", exitUsage, "error: invalid request: GITHUB_TOKEN is not accepted by 127.0.0.1:"},
+		{"acme/enterprise", "", exitUsage, "error: invalid request: 127.0.0.1:"},
 		{"acme/limited", "", exitFailure, "error: ask GitHub for repository acme/limited: its limit for requests is used up until 2100-01-01T00:00:00Z: set GITHUB_TOKEN"},
 		{"acme/broken", "", exitFailure, "error: ask GitHub for repository acme/broken: "},
 		{"acme/empty", "", exitFailure, "error: ask GitHub for repository acme/empty: the answer lacks ids"},

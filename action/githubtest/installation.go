@@ -65,7 +65,7 @@ func (app *App) describe(fits func(Installation) bool, now time.Time) answer {
 		Account     owner             `json:"account"`
 		Permissions map[string]string `json:"permissions"`
 		SuspendedAt *time.Time        `json:"suspended_at"`
-	}{i.ID, owner{i.Account}, i.Permissions, nil}
+	}{i.ID, owner{Login: i.Account}, i.Permissions, nil}
 	if i.Suspended {
 		body.SuspendedAt = &now
 	}

@@ -9,7 +9,7 @@ func (s *Server) repository(req *request) answer {
 
 // described is
 //
-//	{"id":1,"name":"site","full_name":"acme/site","private":true,"owner":{"login":"acme"}}
+//	{"id":1,"name":"site","full_name":"acme/site","private":true,"owner":{"login":"acme","id":1}}
 type described struct {
 	ID       int64  `json:"id"`
 	Name     string `json:"name"`
@@ -20,10 +20,11 @@ type described struct {
 
 type owner struct {
 	Login string `json:"login"`
+	ID    int64  `json:"id,omitzero"`
 }
 
 func describe(repo Repository) described {
-	return described{repo.ID, repo.Name, repo.fullName(), !repo.Public, owner{repo.Owner}}
+	return described{repo.ID, repo.Name, repo.fullName(), !repo.Public, owner{repo.Owner, repo.OwnerID}}
 }
 
 // listEnvironments answers

@@ -40,6 +40,7 @@ type Config struct {
 type Repository struct {
 	ID          int64
 	Owner, Name string
+	OwnerID     int64
 	Public      bool
 
 	Environments []string // names; they match in any case

@@ -27,7 +27,7 @@ func config() githubtest.Config {
 	return githubtest.Config{
 		Now: func() time.Time { return time.Date(2026, 8, 1, 10, 0, 0, 0, time.UTC) },
 		Repositories: []githubtest.Repository{
-			{ID: 7, Owner: "acme", Name: "site"},
+			{ID: 7, OwnerID: 1, Owner: "acme", Name: "site"},
 			{ID: 8, Owner: "acme", Name: "open", Public: true},
 		},
 		Tokens: []githubtest.Token{
@@ -157,7 +157,7 @@ func TestARepositoryIsDescribed(t *testing.T) {
 	t.Parallel()
 	s := githubtest.Start(t, config())
 	got := call{method: "GET", path: "/repos/Acme/SITE", token: "nobody"}.do(t, s)
-	want := `{"id":7,"name":"site","full_name":"acme/site","private":true,"owner":{"login":"acme"}}`
+	want := `{"id":7,"name":"site","full_name":"acme/site","private":true,"owner":{"login":"acme","id":1}}`
 	if got.status != 200 || got.body != want {
 		t.Errorf("GET repository = %d %s, want %s", got.status, got.body, want)
 	}

@@ -4,6 +4,7 @@ package container_test
 
 import (
 	"bytes"
+	"maps"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -51,6 +52,40 @@ func TestATokenNearItsExpiryIsRefreshedAndStored(t *testing.T) {
 	w.wantSuccessorStored(t, old)
 	if n := w.issued(t); n != 2 {
 		t.Errorf("tokens = %d, want the old one and one successor", n)
+	}
+}
+
+func TestAJobWithoutASecretExchangesItsIdentity(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.trust(t)
+	s := w.licensed(t, "")
+	s.inputs["github-token"] = ""
+	maps.Copy(s.env, w.issuer.Environment())
+	r := s.run()
+	r.wantExit(0)
+	r.wantNoProblem()
+	r.wantOutputs(map[string]string{"token-state": "exchanged", "refreshed": "false", "secret-updated": "false", "tier": "pro"})
+	s.wantOptimized(r)
+	if n := w.issued(t); n != 1 || w.issuer.Minted() != 1 || w.stored() != "" {
+		t.Errorf("%d tokens, %d identities, secret %q, want one of each and nothing stored", n, w.issuer.Minted(), w.stored())
+	}
+}
+
+// Without a policy for its repository a job is refused, and the site is as it was.
+func TestAJobOfAStrangerIsRefused(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	s := w.licensed(t, "")
+	s.inputs["github-token"] = ""
+	maps.Copy(s.env, w.issuer.Environment())
+	before := tree(t, s.ws+"/dist")
+	r := s.run()
+	r.wantExit(1)
+	r.wantLog("::error::", "403 policy_denied")
+	r.wantOutputs(map[string]string{"token-state": "missing"})
+	if tree(t, s.ws+"/dist") != before || w.issued(t) != 0 {
+		t.Error("a job that is not let in changed the site or got a token")
 	}
 }
 

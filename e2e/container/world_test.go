@@ -33,13 +33,14 @@ const (
 	readerToken = "github_pat_that_only_reads_them"
 )
 
-// world is what a licensed run meets: the License service in a container of its own, and a fake GitHub.
+// world is what a licensed run meets: the License service in a container of its own, a fake GitHub, and a fake of its issuer of identities.
 type world struct {
 	service string // name of the container
 	api     string // base path of the License API
 	account string
 	github  *githubtest.Server
-	appKey  string // private key of a GitHub App that may write secrets
+	issuer  *githubtest.Issuer // of the identities of jobs
+	appKey  string             // private key of a GitHub App that may write secrets
 
 	log     *lockedText // of the service
 	secrets []string    // what nobody may see, beside what the secret in GitHub holds
@@ -51,11 +52,15 @@ func newWorld(t *testing.T) *world {
 	app, key := newApp(t, allSecrets("write"))
 	w.appKey, w.secrets = key, append(w.secrets, strings.Split(key, "\n")[1])
 	w.github = githubtest.Start(t, githubtest.Config{
-		Repositories:  []githubtest.Repository{{ID: repositoryID, Owner: "acme", Name: "site"}},
+		Repositories:  []githubtest.Repository{{ID: repositoryID, OwnerID: 1, Owner: "acme", Name: "site"}},
 		Organizations: []string{"acme"},
 		Tokens:        []githubtest.Token{{Value: writerToken, Permissions: allSecrets("write")}, {Value: readerToken, Permissions: allSecrets("read")}},
 		Apps:          []githubtest.App{app},
 	})
+	issuer, err := githubtest.NewIssuer(githubtest.IssuerConfig{})
+	must(t, err)
+	t.Cleanup(issuer.Close)
+	w.issuer, w.secrets = issuer, append(w.secrets, issuer.Environment()["ACTIONS_ID_TOKEN_REQUEST_TOKEN"])
 	w.startService(t)
 	w.createAccount(t)
 	return w
@@ -78,7 +83,8 @@ func newApp(t *testing.T, permissions map[string]string) (githubtest.App, string
 func (w *world) startService(t *testing.T) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "docker", "run", "--name", w.service, "--network", "host", "--read-only", "--cap-drop", "ALL", "--no-healthcheck",
-		"--env", "LICENSE_LISTEN=127.0.0.1:0", "--env", "LICENSE_LOG_FORMAT=json", serviceImage)
+		"--env", "LICENSE_LISTEN=127.0.0.1:0", "--env", "LICENSE_LOG_FORMAT=json",
+		"--env", "LICENSE_OIDC_ISSUERS="+w.issuer.URL(), "--env", "LICENSE_GITHUB_API_URL="+w.github.URL(), serviceImage)
 	stream, err := cmd.StderrPipe()
 	must(t, err)
 	must(t, cmd.Start())
@@ -136,6 +142,12 @@ func (w *world) issue(t *testing.T, ttl string) string {
 	raw := w.license(t, "token", "issue", "--account", w.account, "--ttl", ttl)
 	w.secrets = append(w.secrets, raw)
 	return raw
+}
+
+// trust lets jobs of the repository in, by its name, whose ids the service asks GitHub for.
+func (w *world) trust(t *testing.T) {
+	t.Helper()
+	docker(t, "exec", "--env", "GITHUB_TOKEN="+readerToken, w.service, license, "policy", "add", "--account", w.account, "--repository", repository)
 }
 
 // record is what the service knows of a token.
