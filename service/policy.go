@@ -153,7 +153,8 @@ func (c policyList) Run(ctx context.Context, a *app) error {
 
 type policyRemove struct {
 	asJSON
-	ID string `arg:"" help:"Id of the policy."`
+	ID         string `arg:"" help:"Id of the policy."`
+	WithTokens bool   `help:"Also every license token that was issued under it: for a repository that cannot be trusted any more."`
 }
 
 // Run removes the policy.
@@ -163,12 +164,22 @@ func (c policyRemove) Run(ctx context.Context, a *app) error {
 			return refusal(err)
 		}
 		j := struct {
-			ID     string `json:"id"`
-			Status string `json:"status"`
-		}{c.ID, "removed"}
+			ID       string `json:"id"`
+			Status   string `json:"status"`
+			Families int64  `json:"families_revoked"`
+		}{ID: c.ID, Status: "removed"}
+		if c.WithTokens {
+			var err error
+			if j.Families, err = l.RevokeIssuedBy(ctx, c.ID); err != nil {
+				return err
+			}
+		}
 		return c.print(a.stdout, j, func(w io.Writer) {
 			row(w, "id", j.ID)
 			row(w, "status", j.Status)
+			if c.WithTokens {
+				row(w, "families revoked", j.Families)
+			}
 		})
 	})
 }

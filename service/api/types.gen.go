@@ -503,8 +503,9 @@ type Ready struct {
 
 // RemovedPolicy defines model for RemovedPolicy.
 type RemovedPolicy struct {
-	ID     string `json:"id"`
-	Status string `json:"status"`
+	FamiliesRevoked int64  `json:"families_revoked"`
+	ID              string `json:"id"`
+	Status          string `json:"status"`
 }
 
 // RetiredKey defines model for RetiredKey.
@@ -779,6 +780,12 @@ type ListPoliciesParams struct {
 
 	// Account Only what was done to this account.
 	Account OfAccount `form:"account,omitempty" json:"account,omitempty,omitzero"`
+}
+
+// RemovePolicyParams defines parameters for RemovePolicy.
+type RemovePolicyParams struct {
+	// WithTokens Also what was issued by it.
+	WithTokens WithTokens `form:"with_tokens,omitempty" json:"with_tokens,omitempty,omitzero"`
 }
 
 // DeviceFormParams defines parameters for DeviceForm.

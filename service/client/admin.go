@@ -125,9 +125,9 @@ func (a *Admin) AddPolicy(ctx context.Context, n api.NewPolicy) (api.Policy, err
 	return ask[api.Policy](ctx, a, request{op: "add a trust policy", method: http.MethodPost, path: "admin/policies", body: n})
 }
 
-// RemovePolicy removes a trust policy.
-func (a *Admin) RemovePolicy(ctx context.Context, id string) (api.RemovedPolicy, error) {
-	return ask[api.RemovedPolicy](ctx, a, request{op: "remove the trust policy", method: http.MethodDelete, path: join("admin/policies", id)})
+// RemovePolicy removes a trust policy, with the license tokens that were issued under it if p says so.
+func (a *Admin) RemovePolicy(ctx context.Context, id string, p api.RemovePolicyParams) (api.RemovedPolicy, error) {
+	return ask[api.RemovedPolicy](ctx, a, request{op: "remove the trust policy", method: http.MethodDelete, path: join("admin/policies", id), query: query(p)})
 }
 
 // ExplainPolicies says clause by clause why a job is let in or refused. It changes nothing.

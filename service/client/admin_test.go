@@ -136,7 +136,7 @@ func TestAdminOfTheRealService(t *testing.T) {
 	if got := must[api.Explanation](t)(a.ExplainPolicies(ctx, api.IdentityToExplain{Claims: claims})); got.LetIn || len(got.Policies) != 1 || got.Policies[0].ID != policy.ID {
 		t.Errorf("ExplainPolicies = %+v", got)
 	}
-	must[api.RemovedPolicy](t)(a.RemovePolicy(ctx, policy.ID))
+	must[api.RemovedPolicy](t)(a.RemovePolicy(ctx, policy.ID, api.RemovePolicyParams{}))
 
 	first := must[[]api.SigningKey](t)(a.ListKeys(ctx))
 	if got := must[api.SigningKey](t)(a.RotateKey(ctx, api.RotateKeyParams{})); got.Alg != "HS256" || got.State != "waiting" {

@@ -55,7 +55,7 @@ type TokenRecord struct {
 	ID        TokenID
 	AccountID string
 	Parent    TokenID // the token it was made from; empty for the first of a family
-	IssuedBy  string  // id of the API token or of the device login that asked for it; empty otherwise
+	IssuedBy  string  // id of the API token, the device login or the trust policy that it was issued by; empty otherwise
 	KeyID     string
 	IssuedAt  time.Time // its iat
 	ExpiresAt time.Time // its exp

@@ -68,7 +68,7 @@ func (s *Service) Policies(ctx context.Context, account, after string, limit int
 	return s.store.Policies(ctx, account, after, limit)
 }
 
-// RemovePolicy ends a policy. Tokens that were issued under it live on to their end, which is near. ErrNotFound.
+// RemovePolicy ends a policy. Tokens that were issued under it live on to their end, which is near: see RevokeIssuedBy. ErrNotFound.
 func (s *Service) RemovePolicy(ctx context.Context, id string) error {
 	return s.store.RemovePolicy(ctx, id, s.act(ctx, PolicyRemoved, "", id, nil))
 }

@@ -40,8 +40,9 @@ type Store interface {
 	Tokens(ctx context.Context, account string, before TokenID, limit int) ([]TokenRecord, error)
 	// Revoke stores a revocation; one that exists keeps its first time.
 	Revoke(ctx context.Context, r Revocation, act Act) error
-	// RevokeIssuedBy revokes every family that an API token began at the time of the act, and returns how many were not revoked before.
-	RevokeIssuedBy(ctx context.Context, apiToken string, act Act) (families int64, err error)
+	// RevokeIssuedBy revokes every family whose first token says that it was issued by this, at the time of the act, and returns how many were not
+	// revoked before.
+	RevokeIssuedBy(ctx context.Context, issuer string, act Act) (families int64, err error)
 
 	// RecordLease stores the newest lease of a license token under a key; how long the longest one lasts is kept too. Recording the same id again
 	// changes nothing. ErrKeyRetired as above.

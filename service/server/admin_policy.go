@@ -74,10 +74,20 @@ func (s *Server) nameRepository(ctx context.Context, p *license.TrustPolicy) err
 
 // removePolicy answers DELETE /_api/admin/policies/{id}.
 func (s *Server) removePolicy(c *gin.Context) error {
-	if err := s.license.RemovePolicy(c.Request.Context(), c.Param("id")); err != nil {
+	withTokens, err := flag(c, "with_tokens")
+	if err != nil {
 		return err
 	}
-	c.JSON(http.StatusOK, api.RemovedPolicy{ID: c.Param("id"), Status: "removed"})
+	out := api.RemovedPolicy{ID: c.Param("id"), Status: "removed"}
+	if err := s.license.RemovePolicy(c.Request.Context(), out.ID); err != nil {
+		return err
+	}
+	if withTokens {
+		if out.FamiliesRevoked, err = s.license.RevokeIssuedBy(c.Request.Context(), out.ID); err != nil {
+			return err
+		}
+	}
+	c.JSON(http.StatusOK, out)
 	return nil
 }
 

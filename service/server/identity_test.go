@@ -296,6 +296,22 @@ func TestPoliciesDecide(t *testing.T) {
 	}
 }
 
+func TestAPolicyIsRemovedWithItsTokens(t *testing.T) {
+	t.Parallel()
+	k := newKeyless(t)
+	removed := k.policy(nil)
+	k.policy(func(p *oidc.Policy) { p.RepositoryID = "7" })
+	ended := k.exchange(k.identity(nil)).token(t)
+	alive := k.exchange(k.identity(map[string]any{"repository_id": "7"})).token(t)
+	admin := bearer(k.AdminToken(t, license.ScopePoliciesWrite))
+	call(t, k.Service, "DELETE", "/_api/admin/policies/"+removed.ID+"?with_tokens=yes", "", admin...).wantCode(t, http.StatusBadRequest, api.CodeInvalidRequest)
+	if out := into[api.RemovedPolicy](t, call(t, k.Service, "DELETE", "/_api/admin/policies/"+removed.ID+"?with_tokens=true", "", admin...)); out.FamiliesRevoked != 1 {
+		t.Errorf("removed = %+v, want the one token to end", out)
+	}
+	call(t, k.Service, "GET", "/_api/license/refresh", "", bearer(ended)...).wantCode(t, http.StatusForbidden, api.CodeTokenRevoked)
+	call(t, k.Service, "GET", "/_api/license/refresh", "", bearer(alive)...).token(t)
+}
+
 // Anybody who has a repository at GitHub can make jobs that prove who they are: those that no policy lets in count like bad credentials.
 func TestJobsThatNobodyLetInAreLimitedByAddress(t *testing.T) {
 	t.Parallel()

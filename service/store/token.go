@@ -117,12 +117,12 @@ func (s *Store) Revoke(ctx context.Context, r license.Revocation, act license.Ac
 }
 
 // RevokeIssuedBy meets license.Store.
-func (s *Store) RevokeIssuedBy(ctx context.Context, apiToken string, act license.Act) (families int64, err error) {
+func (s *Store) RevokeIssuedBy(ctx context.Context, issuer string, act license.Act) (families int64, err error) {
 	err = inTx(ctx, s.write, func(t *tx) error {
 		done, err := t.ExecContext(ctx, `INSERT INTO revocations (subject, account_id, revoked_at)
-			SELECT DISTINCT substr(id, 9, 16), account_id, $2 FROM tokens WHERE issued_by = $1 ON CONFLICT (subject) DO NOTHING`, apiToken, millis(act.At))
+			SELECT DISTINCT substr(id, 9, 16), account_id, $2 FROM tokens WHERE issued_by = $1 ON CONFLICT (subject) DO NOTHING`, issuer, millis(act.At))
 		if err != nil {
-			return fmt.Errorf("revoke what API token %s issued: %w", apiToken, storeError(err))
+			return fmt.Errorf("revoke what %s issued: %w", issuer, storeError(err))
 		}
 		if families, err = done.RowsAffected(); err != nil {
 			return err
