@@ -64,6 +64,11 @@ func (p *Plan) runInto(ctx context.Context, site tree, s *stage, home, token str
 	if err := ctx.Err(); err != nil {
 		return Report{}, fmt.Errorf("optimizer stopped before its result was put in place: %w", err)
 	}
+	if p.InPlace {
+		if err := unchanged(site); err != nil {
+			return Report{}, err
+		}
+	}
 	if err := s.replace(); err != nil {
 		return Report{}, fmt.Errorf("put the result in place: %w", err)
 	}

@@ -109,6 +109,36 @@ func TestSourceThatChangesUnderneathStopsTheRun(t *testing.T) {
 	}
 }
 
+// What somebody writes into the source while it is optimized would be gone once the result stands in its place.
+func TestInPlaceNothingThatIsWrittenMeanwhileIsLost(t *testing.T) {
+	t.Parallel()
+	for act, want := range map[string]string{
+		`echo y > "$src/new.html"`:                        `"new.html" is new`,
+		`mkdir "$src/sub"; echo y > "$src/sub/.new"`:      `"sub" is new`,
+		`echo longer > "$src/a.css"`:                      `"a.css" was changed`,
+		`touch -d 2001-01-01 "$src/a.css"`:                `"a.css" was changed`,
+		`rm "$src/a.css"; ln -s index.html "$src/a.css"`:  `"a.css" was changed`,
+		`rm "$src/a.css"; echo x > "$out/a.css"`:          `"a.css" is gone`,
+		`mkdir -p "$src/.appz/x"; touch "$src/.appz/x/y"`: "", // the optimizer's own
+	} {
+		ws := site(t, map[string]string{"dist/index.html": page, "dist/a.css": "x"})
+		cfg := faked(t, ws, act+"; "+done)
+		if want == "" {
+			run(t, cfg)
+			continue
+		}
+		if err := fails(t, t.Context(), cfg); !strings.Contains(err.Error(), "written to while it was optimized: "+want) {
+			t.Errorf("Run with %s = %v, want %s", act, err, want)
+		}
+		if got := read(t, ws, "dist", "index.html"); got != page {
+			t.Errorf("after %s the page is %q, want it as it was", act, got)
+		}
+		if strings.HasSuffix(want, "is new") && !strings.Contains(names(t, filepath.Join(ws, "dist")), strings.Split(want, `"`)[1]) {
+			t.Errorf("after %s what was written is gone", act)
+		}
+	}
+}
+
 // The Action runs as root in a container; the next step of the job runs as the owner of the workspace.
 func TestOutputBelongsToTheOwnerOfTheSource(t *testing.T) {
 	t.Parallel()

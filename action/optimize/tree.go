@@ -8,6 +8,7 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+	"time"
 )
 
 // cliManifest is a list of outputs that the CLI leaves in the site. It is never published, neither fresh nor stale.
@@ -28,6 +29,7 @@ type node struct {
 	kind fs.FileMode // type bits: 0, ModeDir or ModeSymlink
 	perm fs.FileMode // of a link to a file: its target's, since the CLI makes it a file
 	size int64       // of a regular file, else 0
+	mod  time.Time   // of a regular file: when it was written last
 	link string      // of a symlink: the text that means the same in any copy of the tree
 }
 
@@ -136,7 +138,7 @@ func walk(root string, visit func(n *node, abs string, err error) error) (tree, 
 		}
 		n.kind, n.perm = info.Mode().Type(), info.Mode().Perm()
 		if n.kind == 0 {
-			n.size = info.Size()
+			n.size, n.mod = info.Size(), info.ModTime()
 		}
 		if err := visit(&n, abs, nil); err != nil {
 			return leave(err, d)
@@ -150,6 +152,38 @@ func walk(root string, visit func(n *node, abs string, err error) error) (tree, 
 // list is walk without exceptions.
 func list(root string) (tree, error) {
 	return walk(root, func(_ *node, _ string, err error) error { return err })
+}
+
+// unchanged refuses a source that was written to since it was scanned: what is new there would be lost when the source itself is replaced.
+func unchanged(site tree) error {
+	was := make(map[string]node, len(site.nodes))
+	for _, n := range site.nodes {
+		was[n.path] = n
+	}
+	_, err := walk(site.root, func(n *node, _ string, err error) error {
+		before, ok := was[n.path]
+		switch {
+		case err != nil:
+			return err
+		case !ok && (path.Base(n.path) == cliManifest || toolsOwn(n.path)):
+			return fs.SkipDir
+		case !ok:
+			return fmt.Errorf("%q is new", n.path)
+		case n.kind != before.kind || n.size != before.size || !n.mod.Equal(before.mod):
+			return fmt.Errorf("%q was changed", n.path)
+		}
+		delete(was, n.path)
+		return nil
+	})
+	for _, n := range site.nodes {
+		if _, gone := was[n.path]; gone && err == nil {
+			err = fmt.Errorf("%q is gone", n.path)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("the source was written to while it was optimized: %w; run it when nothing else writes there, or set input output to another folder", err)
+	}
+	return nil
 }
 
 // leave keeps SkipDir to the node itself: for a file, WalkDir would skip the rest of its folder.
