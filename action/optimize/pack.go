@@ -26,10 +26,10 @@ import (
 const (
 	// maxBudget costs about 22 ms of one core, minBudget 2 ms. The side before is measured while the CLI runs, the one after on all cores.
 	maxBudget = 512 << 10
-	minBudget = 48 << 10
+	minBudget = 32 << 10
 
 	// packPortion is what is worth a core of its own: a compressor's memory has to be made first.
-	packPortion = 64 << 10
+	packPortion = 128 << 10
 
 	gzipLevel     = 6
 	brotliQuality = 5
@@ -84,6 +84,9 @@ func (p *packing) wait() (map[Type]Packed, error) {
 	p.stop()
 	return p.packed, p.err
 }
+
+// settle waits without taking the result.
+func (p *packing) settle() { <-p.done }
 
 func (p *packing) cancel() {
 	p.stop()

@@ -32,11 +32,14 @@ func (p *Plan) Run(ctx context.Context, token string) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
-	report, err := p.runInto(ctx, site, s, home, token)
-	if derr := s.discard(); derr != nil {
-		p.logf("left behind %s: %v", s.path, derr)
+	defer p.discard(s)
+	return p.runInto(ctx, site, s, home, token)
+}
+
+func (p *Plan) discard(s *stage) {
+	if err := s.discard(); err != nil {
+		p.logf("left behind %s: %v", s.path, err)
 	}
-	return report, err
 }
 
 func (p *Plan) runInto(ctx context.Context, site tree, s *stage, home, token string) (Report, error) {
@@ -72,6 +75,9 @@ func (p *Plan) runInto(ctx context.Context, site tree, s *stage, home, token str
 	if err := s.replace(); err != nil {
 		return Report{}, fmt.Errorf("put the result in place: %w", err)
 	}
+	before.settle() // it reads the source, which may be gone in a moment
+	p.discard(s)    // while the result is measured
+	os.RemoveAll(home)
 	p.takePacked(&report, before, packed)
 	report.Duration = p.now().Sub(began)
 	return report, nil

@@ -36,13 +36,14 @@ func (g *group) takeAll() {
 
 const (
 	maxRead   = 1 << brotliWindow // no compressor looks further back
+	minRead   = 16 << 10          // less of a larger file says too little: its beginning compresses worse than all of it
 	maxPoints = 4096              // ends a sample of which one file is nearly everything
 )
 
 // takeSample picks files to read budget bytes of. All files lie end to end, points are thrown on them at even distances (steps of the
 // golden ratio are even however many there are), and a file is picked when it is hit. So a large file is as likely to be picked as its
-// share of the bytes, it counts as often as it is hit, and the same site gives the same sample. A picked file is read whole,
-// since the beginning of a file compresses worse than all of it, or up to maxRead; the last one may exceed the budget.
+// share of the bytes, it counts as often as it is hit, and the same site gives the same sample. A picked file is read as far as the
+// budget reaches, or up to maxRead; but for minRead the budget may be exceeded.
 func (g *group) takeSample(budget int64) {
 	const golden = 0.6180339887498949
 	ends := make([]int64, len(g.nodes))
@@ -56,7 +57,7 @@ func (g *group) takeSample(budget int64) {
 		byteAt := int64(at * float64(g.bytes))
 		i := sort.Search(len(ends), func(i int) bool { return ends[i] > byteAt })
 		if picked[i] == nil {
-			picked[i] = &sample{path: g.nodes[i].path, limit: min(g.nodes[i].size, maxRead)}
+			picked[i] = &sample{path: g.nodes[i].path, limit: min(g.nodes[i].size, maxRead, max(budget, minRead))}
 			g.samples = append(g.samples, picked[i])
 			budget -= picked[i].limit
 		}

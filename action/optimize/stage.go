@@ -27,7 +27,8 @@ type stage struct {
 	lock   *os.File // nil where the file system cannot lock
 	made   []string // parents of the output that were missing, outermost first
 	swap   func(from, to string) error
-	done   bool
+	done   bool // the output was replaced
+	over   bool // nothing of it is left
 }
 
 // stagePrefix begins the name of each staging folder of an output; the cut keeps it within what a file system takes.
@@ -154,8 +155,12 @@ func (s *stage) replaceBy() error {
 	return nil
 }
 
-// discard ends the stage: it removes the old output, or without a replace all that the run made.
+// discard ends the stage: it removes the old output, or without a replace all that the run made. A second call does nothing.
 func (s *stage) discard() error {
+	if s.over {
+		return nil
+	}
+	s.over = true
 	err := removeTree(s.path)
 	if !s.done {
 		s.removeParents()
