@@ -27,11 +27,10 @@ func openSQLite(path string) (*Store, error) {
 	if err := checkFile(path); err != nil {
 		return nil, fmt.Errorf("database sqlite:%s: %w", path, err)
 	}
-	abs, err := filepath.Abs(path)
+	name, err := dataSource(path)
 	if err != nil {
 		return nil, fmt.Errorf("database sqlite:%s: %w", path, err)
 	}
-	name := (&url.URL{Scheme: "file", Path: abs}).String()
 	write, err := sql.Open("sqlite", name+"?"+writePragmas)
 	if err != nil {
 		return nil, fmt.Errorf("database sqlite:%s: %w", path, err)
@@ -46,6 +45,15 @@ func openSQLite(path string) (*Store, error) {
 	read.SetMaxOpenConns(readers)
 	read.SetMaxIdleConns(readers)
 	return &Store{read: read, write: write}, nil
+}
+
+// dataSource is the name of a file for the driver, to be followed by "?" and settings.
+func dataSource(path string) (string, error) {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return "", err
+	}
+	return (&url.URL{Scheme: "file", Path: abs}).String(), nil
 }
 
 // checkFile makes the file, readable by its owner alone, or proves that it is there and can be written, so that the error names the file.

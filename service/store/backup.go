@@ -1,0 +1,98 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/pageflare/ci/service/license"
+)
+
+// Copy is a backup that was made.
+type Copy struct {
+	Bytes int64
+	Audit license.AuditHead // where its audit log ends
+}
+
+// Backup copies the database that url names (sqlite:PATH) to a new file that its owner alone can read. It is the database as it was at one moment; servers
+// and commands go on writing meanwhile, and the tables are not brought up to date. The copy was read back, is durable, and appears whole or not at all:
+// fs.ErrExist when there is a file of that name, fs.ErrNotExist when there is no database.
+func Backup(ctx context.Context, url, to string) (made Copy, err error) {
+	from, ok := strings.CutPrefix(url, "sqlite:")
+	if !ok || from == "" {
+		return Copy{}, fmt.Errorf("database url %q is not sqlite:PATH", hidePassword(url))
+	}
+	if _, err := os.Stat(from); err != nil {
+		return Copy{}, fmt.Errorf("database %s: %w", url, err)
+	}
+	if _, err := os.Lstat(to); err == nil {
+		return Copy{}, &fs.PathError{Op: "make", Path: to, Err: fs.ErrExist}
+	}
+	temp, err := os.CreateTemp(filepath.Dir(to), ".pageflare-license-*.backup") // mode 0600
+	if err != nil {
+		return Copy{}, err
+	}
+	defer func() { err = errors.Join(err, temp.Close(), os.Remove(temp.Name())) }()
+	if err := copyTo(ctx, from, temp.Name()); err != nil {
+		return Copy{}, fmt.Errorf("copy database %s: %w", url, damaged(storeError(err)))
+	}
+	if made.Audit, err = readBack(ctx, temp.Name()); err != nil {
+		return Copy{}, fmt.Errorf("read back the copy of database %s: %w", url, damaged(err))
+	}
+	info, err := temp.Stat()
+	if err != nil {
+		return Copy{}, err
+	}
+	made.Bytes = info.Size()
+	// SQLite leaves it to us to bring the copy to the disk
+	return made, errors.Join(temp.Sync(), os.Link(temp.Name(), to), syncFolder(filepath.Dir(to)))
+}
+
+// copyTo writes the database as it is now into an empty file.
+func copyTo(ctx context.Context, from, to string) (err error) {
+	name, err := dataSource(from)
+	if err != nil {
+		return err
+	}
+	db, err := sql.Open("sqlite", name+"?mode=rw&_pragma=busy_timeout(5000)")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	_, err = db.ExecContext(ctx, `VACUUM INTO $1`, to)
+	return err
+}
+
+// readBack proves that a copy is a whole database and says where its audit log ends.
+func readBack(ctx context.Context, path string) (license.AuditHead, error) {
+	name, err := dataSource(path)
+	if err != nil {
+		return license.AuditHead{}, err
+	}
+	db, err := sql.Open("sqlite", name+"?mode=ro&immutable=1")
+	if err != nil {
+		return license.AuditHead{}, err
+	}
+	defer db.Close()
+	var said string
+	if err := db.QueryRowContext(ctx, `PRAGMA quick_check(1)`).Scan(&said); err != nil {
+		return license.AuditHead{}, err
+	}
+	if said != "ok" {
+		return license.AuditHead{}, errors.New(said)
+	}
+	return (&Store{read: db}).AuditHead(ctx)
+}
+
+func syncFolder(path string) error {
+	dir, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}
