@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"strings"
 
 	"github.com/pageflare/ci/service/license"
 )
@@ -12,8 +11,10 @@ import (
 // tx is a transaction with the lines that it adds to the audit log.
 type tx struct {
 	*sql.Tx
-	acts  []license.Act
-	alive map[string]bool // signing keys that were found not to be retired, see mayRecord
+	pool       *pool
+	unprepared []string // texts of statements that had to be parsed
+	acts       []license.Act
+	alive      map[string]bool // signing keys that were found not to be retired, see mayRecord
 }
 
 // log notes acts. They stand in the log exactly when the transaction is committed.
@@ -28,11 +29,7 @@ func (t *tx) logIf(r sql.Result, a license.Act) error {
 	return err
 }
 
-const (
-	auditColumns = `seq, at, actor_kind, actor_id, address, request_id, action, account_id, object, details, hash`
-	auditWidth   = 11
-	auditRows    = 100 // in one statement
-)
+const auditColumns = `seq, at, actor_kind, actor_id, address, request_id, action, account_id, object, details, hash`
 
 // appendActs writes the lines of a transaction. The update of the head comes first: it is the lock that puts writers in a row.
 func (t *tx) appendActs(ctx context.Context) error {
@@ -45,48 +42,18 @@ func (t *tx) appendActs(ctx context.Context) error {
 		return fmt.Errorf("append to the audit log: %w", storeError(err))
 	}
 	head.Seq -= int64(len(t.acts))
-	for len(t.acts) > 0 {
-		n := min(len(t.acts), auditRows)
-		if head, err = t.appendRows(ctx, head, t.acts[:n]); err != nil {
+	for _, a := range t.acts {
+		head = license.AuditHead{Seq: head.Seq + 1, Hash: a.Link(head.Seq+1, head.Hash)}
+		_, err := t.ExecContext(ctx, `INSERT INTO audit_log (`+auditColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
+			head.Seq, millis(a.At), a.Actor.Kind, a.Actor.ID, a.Actor.Address, a.Actor.RequestID, a.Action, a.Account, a.Object, a.Details, head.Hash)
+		if err != nil {
 			return fmt.Errorf("append to the audit log: %w", storeError(err))
 		}
-		t.acts = t.acts[n:]
 	}
 	if _, err := t.ExecContext(ctx, `UPDATE audit_head SET hash = $1 WHERE id = 1`, head.Hash); err != nil {
 		return fmt.Errorf("append to the audit log: %w", storeError(err))
 	}
 	return nil
-}
-
-func (t *tx) appendRows(ctx context.Context, head license.AuditHead, acts []license.Act) (license.AuditHead, error) {
-	args := make([]any, 0, len(acts)*auditWidth)
-	for _, a := range acts {
-		head = license.AuditHead{Seq: head.Seq + 1, Hash: a.Link(head.Seq+1, head.Hash)}
-		args = append(args, head.Seq, millis(a.At), a.Actor.Kind, a.Actor.ID, a.Actor.Address, a.Actor.RequestID, a.Action, a.Account, a.Object,
-			a.Details, head.Hash)
-	}
-	_, err := t.ExecContext(ctx, `INSERT INTO audit_log (`+auditColumns+`) VALUES `+rowMarks(len(acts), auditWidth), args...)
-	return head, err
-}
-
-// rowMarks is ($1, $2, …), ($3, …) for so many rows of so many columns.
-func rowMarks(rows, columns int) string {
-	var b strings.Builder
-	for r := range rows {
-		for c := range columns {
-			switch {
-			case c > 0:
-				b.WriteString(", ")
-			case r > 0:
-				b.WriteString("), (")
-			default:
-				b.WriteString("(")
-			}
-			fmt.Fprintf(&b, "$%d", r*columns+c+1)
-		}
-	}
-	b.WriteString(")")
-	return b.String()
 }
 
 // AuditHead meets license.Store.

@@ -86,7 +86,7 @@ func readBack(ctx context.Context, path string) (license.AuditHead, error) {
 	if said != "ok" {
 		return license.AuditHead{}, errors.New(said)
 	}
-	return (&Store{read: db}).AuditHead(ctx)
+	return (&Store{read: &pool{DB: db}}).AuditHead(ctx)
 }
 
 func syncFolder(path string) error {

@@ -17,3 +17,11 @@ func (s *Store) Pragma(t *testing.T, name string) map[string]int {
 	out["write"] = n
 	return out
 }
+
+// Prepared returns how many statements are kept.
+func (s *Store) Prepared() (n int) {
+	for _, p := range []*pool{s.read, s.write} {
+		p.prepared.Range(func(any, any) bool { n++; return true })
+	}
+	return n
+}

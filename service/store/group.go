@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"slices"
 	"sync"
@@ -23,7 +22,7 @@ var errClosed = errors.New("the database is closed")
 // group is group commit: writes that arrive while the disk is busy with the ones before share the next transaction, and each returns when
 // that one is durable. One goroutine owns the transactions; stop ends it.
 type group struct {
-	db      *sql.DB
+	db      *pool
 	writes  chan *groupWrite
 	closing chan struct{} // closed when no more writes are accepted
 	ended   chan struct{} // closed when all that were accepted are done
@@ -36,7 +35,7 @@ type groupWrite struct {
 	result chan error
 }
 
-func startGroup(db *sql.DB) *group {
+func startGroup(db *pool) *group {
 	g := &group{db: db, writes: make(chan *groupWrite, maxGroup), closing: make(chan struct{}), ended: make(chan struct{})}
 	go g.loop()
 	return g

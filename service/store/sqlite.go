@@ -44,7 +44,7 @@ func openSQLite(path string) (*Store, error) {
 	readers := max(4, runtime.GOMAXPROCS(0)*2)
 	read.SetMaxOpenConns(readers)
 	read.SetMaxIdleConns(readers)
-	return &Store{read: read, write: write}, nil
+	return &Store{read: &pool{DB: read}, write: &pool{DB: write}}, nil
 }
 
 // dataSource is the name of a file for the driver, to be followed by "?" and settings.

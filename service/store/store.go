@@ -17,8 +17,8 @@ import (
 
 // Store is a database of the License service. It is safe for use by several goroutines, and several processes can share one database.
 type Store struct {
-	read  *sql.DB
-	write *sql.DB
+	read  *pool
+	write *pool
 	group *group
 }
 
@@ -38,7 +38,7 @@ func Open(ctx context.Context, url string) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := migrate(ctx, s.write); err != nil {
+	if err := migrate(ctx, s.write.DB); err != nil {
 		return nil, errors.Join(fmt.Errorf("database %s: %w", url, damaged(err)), s.Close())
 	}
 	s.group = startGroup(s.write)
@@ -64,14 +64,15 @@ func hidePassword(url string) string {
 }
 
 // inTx runs f in a transaction of its own, durable when it returns nil, and adds the acts that it noted to the audit log.
-func inTx(ctx context.Context, db *sql.DB, f func(*tx) error) (err error) {
+func inTx(ctx context.Context, db *pool, f func(*tx) error) (err error) {
 	ctx, written := traceWrite(ctx)
 	defer func() { written(err) }()
 	begun, err := db.BeginTx(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("begin: %w", storeError(err))
 	}
-	t := &tx{Tx: begun, alive: map[string]bool{}}
+	t := &tx{Tx: begun, pool: db, alive: map[string]bool{}}
+	defer func() { db.prepareAll(ctx, t.unprepared) }()
 	if err := f(t); err != nil {
 		return errors.Join(err, t.Rollback())
 	}
