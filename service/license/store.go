@@ -30,7 +30,9 @@ type Store interface {
 
 	// Standing returns the account, and whether one of the subjects (token ids, families) was revoked. ErrNotFound: no such account.
 	Standing(ctx context.Context, account string, subjects ...string) (a Account, revoked bool, err error)
-	// RecordToken stores an issued token. Recording the same id again changes nothing. ErrKeyRetired: its key was retired, and nothing is stored.
+	// RecordToken stores an issued token. Recording the same id again changes nothing. Nothing is stored when its right has ended: ErrKeyRetired, its key
+	// was retired; ErrTokenRevoked, its parent or family was revoked; ErrUnauthenticated, the API token or login that asked for it was; ErrNoPolicy, the
+	// policy was removed.
 	RecordToken(ctx context.Context, t TokenRecord, act Act) error
 	// RecordedAt returns when a token was first recorded. ErrNotFound: it never was.
 	RecordedAt(ctx context.Context, id TokenID) (time.Time, error)

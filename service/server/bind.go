@@ -39,7 +39,7 @@ func bindObject(c *gin.Context, v any, how ...json.Options) error {
 	if err := wantType(c, "application/json"); err != nil {
 		return err
 	}
-	body, err := readBody(c)
+	body, err := io.ReadAll(c.Request.Body)
 	if err != nil {
 		return err
 	}
@@ -90,7 +90,7 @@ func bindForm(c *gin.Context) (map[string]string, error) {
 	if err := wantType(c, "application/x-www-form-urlencoded"); err != nil {
 		return nil, err
 	}
-	body, err := readBody(c)
+	body, err := io.ReadAll(c.Request.Body)
 	if err != nil {
 		return nil, err
 	}
@@ -132,11 +132,6 @@ func wantType(c *gin.Context, want string) error {
 		return &errType{want}
 	}
 	return nil
-}
-
-func readBody(c *gin.Context) ([]byte, error) {
-	body, err := io.ReadAll(c.Request.Body)
-	return body, bodyFault(c, err)
 }
 
 // The sizes of a page.

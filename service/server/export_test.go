@@ -12,7 +12,7 @@ func (s *Server) TakeAddress(ctx context.Context, ip string) error {
 	return s.limits.takeAddress(ctx, ip)
 }
 
-// Hurry shortens the time limits of reading a request.
+// Hurry shortens the time limits of reading a request to the API.
 func (s *Server) Hurry(header, read time.Duration) { s.timeouts = timeouts{header, read} }
 
 // MetricDescs are all metrics there can be.

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -73,24 +74,27 @@ func (s *Server) recover(c *gin.Context) {
 	c.Next()
 }
 
-// limitBody refuses a body that is too large to be meant for us before a handler runs.
-func limitBody(c *gin.Context) {
-	c.Request.Body = http.MaxBytesReader(c.Writer, c.Request.Body, maxBody)
+// wholeBody reads the body before anything else is done, the look at the caller included: whoever lets a body come slowly must not be let in by a
+// right that ends meanwhile. A body that is too large to be meant for us is refused here, also where there is no use for one. That of GET and DELETE
+// means nothing (RFC 9110, 9.3.1 and 9.3.5) and is never read.
+func (s *Server) wholeBody(c *gin.Context) {
+	method := c.Request.Method
+	if c.FullPath() == "" || method != http.MethodPost && method != http.MethodPatch {
+		return
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(c.Writer, c.Request.Body, maxBody))
+	if err != nil {
+		s.fail(c, bodyFault(c, err))
+		c.Abort()
+		return
+	}
+	c.Request.Body = io.NopCloser(bytes.NewReader(body))
 }
 
-// ignoreBody reads a body that the route has no use for, so that one that is too large is refused like everywhere else.
-func ignoreBody(c *gin.Context) error {
-	_, err := io.Copy(io.Discard, c.Request.Body)
-	return bodyFault(c, err)
-}
-
-// bodyFault is what a body that cannot be read is answered with; nil stays nil. After one that came too slowly the connection is closed
-// (RFC 9110, 15.5.9).
+// bodyFault is what a body that cannot be read is answered with. After one that came too slowly the connection is closed (RFC 9110, 15.5.9).
 func bodyFault(c *gin.Context, err error) error {
 	var large *http.MaxBytesError
 	switch {
-	case err == nil:
-		return nil
 	case errors.As(err, &large):
 		return errTooLarge
 	case errors.Is(err, os.ErrDeadlineExceeded):

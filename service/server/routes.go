@@ -80,7 +80,7 @@ func (s *Server) route() {
 	if s.tracer != nil {
 		s.engine.Use(s.traced)
 	}
-	s.engine.Use(s.access, s.recover, limitBody)
+	s.engine.Use(s.access, s.recover, s.wholeBody)
 	for _, r := range s.Routes() {
 		s.engine.Handle(r.Method, r.Path, s.guard(r.Guard), s.end(r.handle))
 		if r.Method == http.MethodGet && r.Guard.Open() {

@@ -102,15 +102,15 @@ type timeouts struct{ header, read time.Duration }
 
 // Serve answers requests on a listener until ctx ends, then lets the requests in flight finish. It returns nil after a graceful stop.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
-	srv := s.httpServer(s)
+	srv := s.httpServer(s, s.timeouts)
 	srv.ConnState, srv.ConnContext = s.connState, connContext
 	return s.serve(ctx, srv, &listener{l, s})
 }
 
 // httpServer serves h within the time limits.
-func (s *Server) httpServer(h http.Handler) *http.Server {
+func (s *Server) httpServer(h http.Handler, limits timeouts) *http.Server {
 	return &http.Server{
-		Handler: h, ReadHeaderTimeout: s.timeouts.header, ReadTimeout: s.timeouts.read, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
+		Handler: h, ReadHeaderTimeout: limits.header, ReadTimeout: limits.read, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
 		MaxHeaderBytes: maxHeader, ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
 }

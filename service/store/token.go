@@ -53,9 +53,12 @@ func (s *Store) RecordToken(ctx context.Context, r license.TokenRecord, act lice
 	return s.group.do(ctx, func(ctx context.Context, t *tx) error { return t.recordToken(ctx, r, act) })
 }
 
-// recordToken inserts the record of a token and notes the act, unless it is there already. ErrKeyRetired.
+// recordToken inserts the record of a token and notes the act, unless it is there already. ErrKeyRetired, and as in mayDescend.
 func (t *tx) recordToken(ctx context.Context, r license.TokenRecord, act license.Act) error {
 	if err := t.mayRecord(ctx, r.KeyID); err != nil {
+		return err
+	}
+	if err := t.mayDescend(ctx, r); err != nil {
 		return err
 	}
 	done, err := t.ExecContext(ctx, `INSERT INTO tokens (id, account_id, parent_id, issued_by, key_id, issued_at, expires_at, recorded_at)
@@ -65,6 +68,31 @@ func (t *tx) recordToken(ctx context.Context, r license.TokenRecord, act license
 		return fmt.Errorf("record a token: %w", storeError(err))
 	}
 	return t.logIf(done, act)
+}
+
+// mayDescend refuses a token whose right ended while it was made. The caller was looked at before; only in the transaction that records is it certain
+// that what is revoked together with all that it issued misses nothing. ErrTokenRevoked, ErrUnauthenticated, ErrNoPolicy.
+func (t *tx) mayDescend(ctx context.Context, r license.TokenRecord) error {
+	if r.Parent == "" && r.IssuedBy == "" {
+		return nil // by those who run the service
+	}
+	var parent, apiToken, login, policy bool
+	err := t.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM revocations WHERE subject = $1 OR subject = $2),
+		EXISTS (SELECT 1 FROM api_tokens WHERE id = $3 AND revoked_at IS NOT NULL),
+		EXISTS (SELECT 1 FROM device_logins WHERE id = $3 AND token_ends <= $4),
+		EXISTS (SELECT 1 FROM policies WHERE id = $3 AND removed_at IS NOT NULL)`,
+		r.Parent, r.Parent.Family(), r.IssuedBy, millis(r.Recorded)).Scan(&parent, &apiToken, &login, &policy)
+	switch {
+	case err != nil:
+		return fmt.Errorf("look at what a token descends from: %w", storeError(err))
+	case parent:
+		return fmt.Errorf("token %s: %w", r.Parent, license.ErrTokenRevoked)
+	case apiToken, login:
+		return fmt.Errorf("%w: %s was revoked", license.ErrUnauthenticated, r.IssuedBy)
+	case policy:
+		return fmt.Errorf("policy %s: %w", r.IssuedBy, license.ErrNoPolicy)
+	}
+	return nil
 }
 
 // RecordedAt meets license.Store.

@@ -37,6 +37,8 @@ func Run(t *testing.T, open func(t *testing.T) license.Store) {
 		"a revoked token is revoked":                            revokedToken,
 		"a revoked family is revoked":                           revokedFamily,
 		"what an API token began is revoked":                    revokedIssuedBy,
+		"no token is recorded whose right has ended":            endedRights,
+		"a token beside a revocation is refused or revoked":     endingRace,
 		"signing keys are listed until they are retired":        keys,
 		"live tokens of a key are counted":                      liveTokens,
 		"a first key is added once":                             firstKeys,
