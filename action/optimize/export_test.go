@@ -29,12 +29,12 @@ func (p *Plan) Stage(ctx context.Context, cli func(staging string)) (Report, err
 	if err != nil {
 		return Report{}, err
 	}
-	before := startPacking(ctx, p.Source, site, 1, &compressors{})
+	before := startPacking(ctx, p.Source, site, nil, 1, &compressors{})
 	cli(s.path)
 	<-before.done
 	var r Report
 	after, err := s.complete(ctx, site, &r)
-	packed := startPacking(ctx, s.path, after, runtime.GOMAXPROCS(0), &compressors{})
+	packed := startPacking(ctx, s.path, after, before, runtime.GOMAXPROCS(0), &compressors{})
 	r.Before, r.After, r.Changes = measure(site), measure(after), compare(site, after)
 	err = errors.Join(err, s.replace())
 	p.takePacked(&r, before, packed)
@@ -47,7 +47,7 @@ func Pack(ctx context.Context, dir string, workers int) (map[Type]Packed, error)
 	if err != nil {
 		return nil, err
 	}
-	return startPacking(ctx, dir, t, workers, &compressors{}).wait()
+	return startPacking(ctx, dir, t, nil, workers, &compressors{}).wait()
 }
 
 // PackAfter does something to the folder between the listing and the measurement.
@@ -56,8 +56,28 @@ func PackAfter(ctx context.Context, dir string, do func() error) (map[Type]Packe
 	if err := errors.Join(err, do()); err != nil {
 		return nil, err
 	}
-	return startPacking(ctx, dir, t, 1, &compressors{}).wait()
+	return startPacking(ctx, dir, t, nil, 1, &compressors{}).wait()
 }
+
+// PackBoth measures a folder and what became of it.
+func PackBoth(ctx context.Context, before, after string) (was, is map[Type]Packed, err error) {
+	from, err := list(before)
+	if err != nil {
+		return nil, nil, err
+	}
+	to, err := list(after)
+	if err != nil {
+		return nil, nil, err
+	}
+	first := startPacking(ctx, before, from, nil, 1, &compressors{})
+	second := startPacking(ctx, after, to, first, 2, &compressors{})
+	was, err = first.wait()
+	is, other := second.wait()
+	return was, is, errors.Join(err, other)
+}
+
+// IsText tells by its name whether a file is compressed.
+func IsText(name string) bool { return isText(node{path: name, size: 1}) }
 
 // Sampled says how many bytes are compressed of files of these sizes that are all of one type.
 func Sampled(sizes []int64) (bytes int64) {
@@ -65,7 +85,7 @@ func Sampled(sizes []int64) (bytes int64) {
 	for i, size := range sizes {
 		g.add(node{path: strconv.Itoa(i), size: size})
 	}
-	share(map[Type]*group{HTML: g}, maxBudget)
+	share(map[Type]*group{HTML: g}, nil)
 	for _, s := range g.samples {
 		bytes += s.limit
 	}
@@ -76,6 +96,6 @@ func Sampled(sizes []int64) (bytes int64) {
 func Take(ctx context.Context, r *Report, dir string) (log string) {
 	var b strings.Builder
 	p := &Plan{cfg: Config{Log: &b}}
-	p.takePacked(r, startPacking(ctx, dir, tree{}, 1, &compressors{}), startPacking(ctx, dir+"/missing", tree{}, 1, &compressors{}))
+	p.takePacked(r, startPacking(ctx, dir, tree{}, nil, 1, &compressors{}), startPacking(ctx, dir+"/missing", tree{}, nil, 1, &compressors{}))
 	return b.String()
 }

@@ -1,12 +1,14 @@
 package optimize
 
 import (
+	"cmp"
 	"compress/gzip"
 	"context"
 	"io"
+	"maps"
 	"os"
 	"path"
-	"sort"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -22,11 +24,12 @@ import (
 //   - A quarter of the text of a side is compressed, but no less than minBudget and no more than maxBudget bytes, so that it takes a small part
 //     of what the optimizer takes, for a small site as for a large one. A type of files whose share is larger than what it
 //     holds is measured whole. Of the others a sample is, and the result says that it is an estimate (sample.go).
+//   - Both sides are measured by the same files, so that what differs is what the optimizer did and not the luck of two samples.
 //   - A file that would grow counts as it is.
 const (
-	// maxBudget costs about 22 ms of one core, minBudget 2 ms. The side before is measured while the CLI runs, the one after on all cores.
+	// maxBudget costs about 22 ms of one core, minBudget 6 ms. The side before is measured while the CLI runs, the one after on all cores.
 	maxBudget = 512 << 10
-	minBudget = 32 << 10
+	minBudget = 128 << 10
 
 	// packPortion is what is worth a core of its own: a compressor's memory has to be made first.
 	packPortion = 128 << 10
@@ -54,17 +57,22 @@ var textual = map[string]bool{
 
 // packing is a measurement under way.
 type packing struct {
+	groups map[Type]*group // of text
 	stop   context.CancelFunc
 	done   chan struct{}
 	packed map[Type]Packed
 	err    error
 }
 
-// startPacking begins to measure the files of a tree, below dir as it is now: the folder may be renamed meanwhile. Whoever starts it calls
-// wait or cancel.
-func startPacking(ctx context.Context, dir string, t tree, workers int, spare *compressors) *packing {
+// startPacking begins to measure the files of a tree, below dir as it is now: the folder may be renamed meanwhile. What was measured by a sample on
+// the other side is measured by the same one; other is nil for the first side. Whoever starts it calls wait or cancel.
+func startPacking(ctx context.Context, dir string, t tree, other *packing, workers int, spare *compressors) *packing {
 	ctx, stop := context.WithCancel(ctx)
-	p := &packing{stop: stop, done: make(chan struct{})}
+	p := &packing{groups: groupText(t), stop: stop, done: make(chan struct{})}
+	if other == nil {
+		other = &packing{}
+	}
+	share(p.groups, other.groups)
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		p.err = err
@@ -74,7 +82,7 @@ func startPacking(ctx context.Context, dir string, t tree, workers int, spare *c
 	go func() {
 		defer close(p.done)
 		defer root.Close()
-		p.packed, p.err = pack(ctx, root, t, workers, spare)
+		p.packed, p.err = p.pack(ctx, root, t, workers, spare)
 	}()
 	return p
 }
@@ -93,57 +101,70 @@ func (p *packing) cancel() {
 	<-p.done
 }
 
-// pack measures by type. Types without a file are absent.
-func pack(ctx context.Context, root *os.Root, t tree, workers int, spare *compressors) (map[Type]Packed, error) {
-	packed, groups := map[Type]Packed{}, map[Type]*group{}
+// isText tells what servers compress.
+func isText(n node) bool {
+	return n.kind == 0 && n.size > 0 && textual[strings.ToLower(path.Ext(n.path))]
+}
+
+func groupText(t tree) map[Type]*group {
+	groups := map[Type]*group{}
 	for _, n := range t.nodes {
-		kind := TypeOf(n.path)
-		switch {
-		case n.kind != 0:
-		case n.size > 0 && textual[strings.ToLower(path.Ext(n.path))]:
-			if groups[kind] == nil {
-				groups[kind] = &group{kind: kind}
-			}
-			groups[kind].add(n)
-		default:
-			packed[kind] = packed[kind].plus(Packed{Gzip: n.size, Brotli: n.size})
+		if !isText(n) {
+			continue
 		}
+		kind := TypeOf(n.path)
+		if groups[kind] == nil {
+			groups[kind] = &group{}
+		}
+		groups[kind].add(n)
 	}
+	return groups
+}
+
+// pack measures by type. Types without a file are absent.
+func (p *packing) pack(ctx context.Context, root *os.Root, t tree, workers int, spare *compressors) (map[Type]Packed, error) {
 	var jobs []*sample
-	text := int64(0)
-	for _, g := range groups {
-		text += g.bytes
-	}
-	for _, g := range share(groups, min(max(text/4, minBudget), maxBudget)) {
+	for _, g := range p.groups {
 		jobs = append(jobs, g.samples...)
 	}
 	if err := compressAll(ctx, root, jobs, workers, spare); err != nil {
 		return nil, err
 	}
-	for kind, g := range groups {
+	packed := map[Type]Packed{}
+	for _, n := range t.nodes {
+		if n.kind == 0 && !isText(n) {
+			kind := TypeOf(n.path)
+			packed[kind] = packed[kind].plus(Packed{Gzip: n.size, Brotli: n.size})
+		}
+	}
+	for kind, g := range p.groups {
 		packed[kind] = packed[kind].plus(g.packed())
 	}
 	return packed, nil
 }
 
-// share gives each group its part of the budget: smallest first, so that what one does not need is left for the larger ones.
-func share(groups map[Type]*group, budget int64) []*group {
-	all := make([]*group, 0, len(groups))
+// share gives each group its part of the budget: smallest first, so that what one does not need is left for the larger ones. A group that is
+// measured by a sample on the other side has that one.
+func share(groups, other map[Type]*group) {
+	text := int64(0)
 	for _, g := range groups {
-		all = append(all, g)
+		text += g.bytes
 	}
-	sort.Slice(all, func(i, j int) bool { return all[i].bytes < all[j].bytes })
-	for i, g := range all {
-		part := budget / int64(len(all)-i)
-		if g.bytes <= part {
+	budget := min(max(text/4, minBudget), maxBudget)
+	kinds := slices.SortedFunc(maps.Keys(groups), func(a, b Type) int { return cmp.Compare(groups[a].bytes, groups[b].bytes) })
+	for i, kind := range kinds {
+		g, part := groups[kind], budget/int64(len(kinds)-i)
+		switch {
+		case other[kind] != nil && other[kind].estimated && g.takeLike(other[kind]):
+			budget -= part
+		case g.bytes <= part:
 			g.takeAll()
 			budget -= g.bytes
-			continue
+		default:
+			g.takeSample(part)
+			budget -= part
 		}
-		g.takeSample(part)
-		budget -= part
 	}
-	return all
 }
 
 // compressAll fills in what the samples weigh. It ends at the first error.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
@@ -98,7 +99,6 @@ func TestALargeSiteIsEstimated(t *testing.T) {
 
 func wantNear(t *testing.T, name string, got, want optimize.Packed, tolerance float64) {
 	t.Helper()
-	off := func(a, b int64) float64 { return math.Abs(float64(a-b)) / float64(b) }
 	if !got.Estimated || off(got.Gzip, want.Gzip) > tolerance || off(got.Brotli, want.Brotli) > tolerance {
 		t.Errorf("Pack(%s) = %+v, want an estimate near %+v", name, got, want)
 	}
@@ -169,3 +169,72 @@ func TestARunWithoutPackedSizesIsGood(t *testing.T) {
 		t.Errorf("report = %+v, log %q, want neither side and a line", r, log)
 	}
 }
+
+// The demo site, with the real optimizer: each type is what it is when all of it is compressed. Both columns of the summary can be read side by side.
+func TestFiguresOfARealSiteAreTrue(t *testing.T) {
+	t.Parallel()
+	ws := t.TempDir()
+	if err := os.CopyFS(filepath.Join(ws, "dist"), os.DirFS("../../e2e/site")); err != nil {
+		t.Fatal(err)
+	}
+	r := run(t, config(t, ws))
+	for dir, got := range map[string]optimize.Total{"../../e2e/site": r.Before, filepath.Join(ws, "dist"): r.After} {
+		for kind, want := range weighAll(t, dir) {
+			if p := got.Packed[kind]; off(p.Gzip, want.Gzip) > 0.05 || off(p.Brotli, want.Brotli) > 0.05 {
+				t.Errorf("%s, %s: %+v, want %+v", dir, kind, p, want)
+			}
+		}
+	}
+}
+
+// Files differ in how well they compress, so a sample of them is off by as much as its luck. What the optimizer did to them must not be: with a sample
+// of its own on each side, nothing would come out as growth.
+func TestASampleTellsTheChangeBetterThanTheSize(t *testing.T) {
+	t.Parallel()
+	before, after := map[string]string{}, map[string]string{}
+	for i := range 300 {
+		text := strings.Repeat("<p>the same again and again</p>\n", 20*(i%7)) + strings.Repeat(post(i), 1+i%3)
+		name := fmt.Sprintf("p/%d.html", i)
+		before[name], after[name] = text, text[:len(text)*9/10]
+	}
+	from, to := site(t, before), site(t, after)
+	was, is, err := optimize.PackBoth(t.Context(), from, to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	trueWas, trueIs := weighAll(t, from)[optimize.HTML], weighAll(t, to)[optimize.HTML]
+	change := func(is, was int64) int64 { return is * 1e6 / was }
+	got, want := change(is[optimize.HTML].Gzip, was[optimize.HTML].Gzip), change(trueIs.Gzip, trueWas.Gzip)
+	if !was[optimize.HTML].Estimated || !is[optimize.HTML].Estimated || off(got, want) > 0.01 {
+		t.Errorf("after a change of %d millionths the sizes are %+v and %+v: %d millionths", want, was[optimize.HTML], is[optimize.HTML], got)
+	}
+}
+
+// weighAll compresses every file of a folder.
+func weighAll(t *testing.T, dir string) map[optimize.Type]optimize.Packed {
+	t.Helper()
+	sum := map[optimize.Type]optimize.Packed{}
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		kind := optimize.TypeOf(path)
+		p := sum[kind]
+		zipped, br := int64(len(b)), int64(len(b))
+		if optimize.IsText(path) {
+			zipped, br = weigh(t, string(b))
+		}
+		sum[kind] = optimize.Packed{Gzip: p.Gzip + zipped, Brotli: p.Brotli + br}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sum
+}
+
+func off(a, b int64) float64 { return math.Abs(float64(a-b)) / float64(b) }

@@ -45,7 +45,7 @@ func (p *Plan) discard(s *stage) {
 func (p *Plan) runInto(ctx context.Context, site tree, s *stage, home, token string) (Report, error) {
 	began := p.now()
 	spare := &compressors{}
-	before := startPacking(ctx, p.Source, site, 1, spare) // one core: the CLI is at work
+	before := startPacking(ctx, p.Source, site, nil, 1, spare) // one core: the CLI is at work
 	defer before.cancel()
 	out, err := p.execute(ctx, home, s.path, token)
 	if err != nil {
@@ -60,7 +60,7 @@ func (p *Plan) runInto(ctx context.Context, site tree, s *stage, home, token str
 	if err != nil {
 		return Report{}, fmt.Errorf("complete the optimized site: %w", err)
 	}
-	packed := startPacking(ctx, s.path, after, runtime.GOMAXPROCS(0), spare)
+	packed := startPacking(ctx, s.path, after, before, runtime.GOMAXPROCS(0), spare)
 	defer packed.cancel()
 	report.Before, report.After, report.Changes = measure(site), measure(after), compare(site, after)
 	p.remark(&report)

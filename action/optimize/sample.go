@@ -7,18 +7,17 @@ import (
 
 // group is all text of one type.
 type group struct {
-	kind    Type
-	nodes   []node
-	bytes   int64
-	samples []*sample
-	points  int64 // that were thrown for a sample; 0: all of it is measured
+	nodes     []node
+	bytes     int64
+	samples   []*sample
+	estimated bool // the samples are not all of it
 }
 
 // sample is a file to compress, up to limit bytes, and what came of it.
 type sample struct {
 	path         string
-	limit        int64
-	hits         int64
+	size, limit  int64
+	weight       float64 // how much of the group it stands for, beside that of the other samples
 	read         int64
 	gzip, brotli int64
 }
@@ -30,7 +29,7 @@ func (g *group) add(n node) {
 
 func (g *group) takeAll() {
 	for _, n := range g.nodes {
-		g.samples = append(g.samples, &sample{path: n.path, limit: n.size})
+		g.samples = append(g.samples, &sample{path: n.path, size: n.size, limit: n.size})
 	}
 }
 
@@ -52,35 +51,54 @@ func (g *group) takeSample(budget int64) {
 		end += n.size
 		ends[i] = end
 	}
+	g.estimated = true
 	picked := map[int]*sample{}
-	for at := 0.5; budget > 0 && g.points < maxPoints; at = math.Mod(at+golden, 1) {
+	for at, points := 0.5, 0; budget > 0 && points < maxPoints; at, points = math.Mod(at+golden, 1), points+1 {
 		byteAt := int64(at * float64(g.bytes))
 		i := sort.Search(len(ends), func(i int) bool { return ends[i] > byteAt })
 		if picked[i] == nil {
-			picked[i] = &sample{path: g.nodes[i].path, limit: min(g.nodes[i].size, maxRead, max(budget, minRead))}
+			n := g.nodes[i]
+			picked[i] = &sample{path: n.path, size: n.size, limit: min(n.size, maxRead, max(budget, minRead))}
 			g.samples = append(g.samples, picked[i])
 			budget -= picked[i].limit
 		}
-		picked[i].hits++
-		g.points++
+		picked[i].weight++
 	}
 }
 
-// packed is the sum of all samples; for points thrown, the bytes of the group times the mean ratio at the points.
+// takeLike picks the files that the sample of the other side has, as far as they are here: then it is true. A file that became smaller stands for as
+// much less.
+func (g *group) takeLike(other *group) bool {
+	sizes := make(map[string]int64, len(g.nodes))
+	for _, n := range g.nodes {
+		sizes[n.path] = n.size
+	}
+	for _, s := range other.samples {
+		if size, ok := sizes[s.path]; ok {
+			g.samples = append(g.samples, &sample{
+				path: s.path, size: size, limit: min(size, max(s.limit, minRead)), weight: s.weight * float64(size) / float64(s.size),
+			})
+		}
+	}
+	g.estimated = len(g.samples) > 0
+	return g.estimated
+}
+
+// packed is the sum of all samples, or for an estimate the bytes of the group times the mean ratio of the samples.
 func (g *group) packed() Packed {
 	var sum Packed
-	var gzipRatio, brotliRatio float64
+	var gzipRatio, brotliRatio, weights float64
 	for _, s := range g.samples {
 		sum = sum.plus(Packed{Gzip: s.gzip, Brotli: s.brotli})
 		if s.read > 0 {
-			weight := float64(s.hits) / float64(s.read)
-			gzipRatio += weight * float64(s.gzip)
-			brotliRatio += weight * float64(s.brotli)
+			gzipRatio += s.weight * float64(s.gzip) / float64(s.read)
+			brotliRatio += s.weight * float64(s.brotli) / float64(s.read)
+			weights += s.weight
 		}
 	}
-	if g.points == 0 {
+	if !g.estimated || weights == 0 {
 		return sum
 	}
-	whole := float64(g.bytes) / float64(g.points)
+	whole := float64(g.bytes) / weights
 	return Packed{Gzip: int64(whole * gzipRatio), Brotli: int64(whole * brotliRatio), Estimated: true}
 }
