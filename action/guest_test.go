@@ -75,6 +75,9 @@ func TestMaxSizeFailsTheJobAfterTheSiteIsDone(t *testing.T) {
 			if exit != 0 {
 				r.wantLog(t, "more than max-size allows (100)")
 			}
+			if shown := strings.Contains(r.summary, "Largest files"); shown != (exit != 0) {
+				t.Errorf("the summary lists the largest files: %t, want it when there are too many bytes", shown)
+			}
 		})
 	}
 }

@@ -193,6 +193,11 @@ func (r *run) siteSummary(s optimize.Report) *summary.Site {
 	for _, c := range largestChanges(s.Changes) {
 		out.Top = append(out.Top, summary.FileSize{Path: c.Path, Before: c.Before, After: c.After})
 	}
+	if r.overBudget(s) {
+		for _, c := range largestFiles(s.Changes) {
+			out.Largest = append(out.Largest, summary.FileSize{Path: c.Path, Before: c.Before, After: c.After})
+		}
+	}
 	for _, b := range s.BrokenRefs {
 		out.Broken = append(out.Broken, summary.BrokenRef(b))
 	}
@@ -211,6 +216,16 @@ func largestChanges(all []optimize.Change) []optimize.Change {
 	changed := slices.DeleteFunc(slices.Clone(all), func(c optimize.Change) bool { return c.Before == c.After })
 	slices.SortFunc(changed, byChange)
 	return changed
+}
+
+// overBudget tells a site that is larger than max-size allows.
+func (r *run) overBudget(s optimize.Report) bool { return r.cfg.MaxSize > 0 && s.After.Bytes > r.cfg.MaxSize }
+
+// largestFiles are the files of the optimized site, largest first.
+func largestFiles(all []optimize.Change) []optimize.Change {
+	there := slices.DeleteFunc(slices.Clone(all), func(c optimize.Change) bool { return c.After < 0 })
+	slices.SortFunc(there, func(a, b optimize.Change) int { return cmp.Or(cmp.Compare(b.After, a.After), strings.Compare(a.Path, b.Path)) })
+	return there
 }
 
 // byChange puts the largest change first.

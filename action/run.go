@@ -278,7 +278,7 @@ func (r *run) judge(err error) {
 		// cancelled says so
 	case err != nil:
 		r.fail(fmt.Sprintf("the site could not be optimized: %v: it is as it was", err))
-	case r.cfg.MaxSize > 0 && r.site.After.Bytes > r.cfg.MaxSize:
+	case r.overBudget(*r.site):
 		r.fail(fmt.Sprintf("the optimized site has %d bytes, %d more than max-size allows (%d): see the summary for the largest files",
 			r.site.After.Bytes, r.site.After.Bytes-r.cfg.MaxSize, r.cfg.MaxSize))
 	case r.site.BrokenRefsFailed:

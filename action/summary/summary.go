@@ -56,6 +56,7 @@ type Site struct {
 	All            TypeSize   // the sum of Types
 	Types          []TypeSize // largest first
 	Top            []FileSize // largest change first
+	Largest        []FileSize // largest file first; nil unless that is asked for, by a budget that was missed
 	Broken         []BrokenRef
 	Warnings       []string
 	Duration       time.Duration
@@ -100,8 +101,11 @@ const (
 	maxWarnings = 20
 )
 
-// MaxSize is a bound on the bytes of every summary.
+// MaxSize is a bound on the bytes of every summary. Nothing is cut at it: the bounds above keep every summary below, and a test holds that.
 const MaxSize = 900 << 10
+
+// limits is where it is said why a token of tier pro does not make this optimizer one.
+const limits = "https://github.com/pageflare/ci#the-action"
 
 // Render returns the summary. Equal results give equal text.
 func Render(r Result) string {
@@ -117,15 +121,16 @@ func Render(r Result) string {
 	more(&b, len(r.Problems)-maxProblems)
 	renderLicense(&b, r.License, r.Secret)
 	if r.Site != nil {
-		renderSite(&b, *r.Site)
+		renderSite(&b, *r.Site, r.License.Tier)
 	}
 	return b.String()
 }
 
 func renderLicense(b *strings.Builder, l License, s *Secret) {
-	b.WriteString("### License\n\n| | |\n| --- | --- |\n")
 	line := func(name, text string) { fmt.Fprintf(b, "| %s | %s |\n", name, text) }
-	line("Token", "**"+Escape(l.State)+"**")
+	b.WriteString("### License\n\n")
+	line("Token", Escape(l.State)) // the head of the table, which is bold
+	line("---", "---")
 	if l.Tier != "" {
 		line("Tier", Escape(l.Tier))
 	}
@@ -153,15 +158,23 @@ func renderLicense(b *strings.Builder, l License, s *Secret) {
 	b.WriteString("\n")
 }
 
-func renderSite(b *strings.Builder, s Site) {
+// renderSite tells what became of the site; licensed is the tier of the token.
+func renderSite(b *strings.Builder, s Site, licensed string) {
 	place := code(s.Source) + " in place"
 	if !s.InPlace {
 		place = code(s.Source) + " to " + code(s.Output)
 	}
-	fmt.Fprintf(b, "### Site\n\n%s: **%s to %s** (%s), %s files, in %s, tier %s.\n\n", place,
-		Bytes(s.Before.Bytes), Bytes(s.After.Bytes), change(s.Before.Bytes, s.After.Bytes), counts(s.Before.Files, s.After.Files),
-		s.Duration.Round(10*time.Millisecond), Escape(s.Tier))
-	b.WriteString("| Type | Files | Before | After | Change | After, of before | gzip | brotli |\n| --- | ---: | ---: | ---: | ---: | :--- | ---: | ---: |\n")
+	files := "files"
+	if s.Before.Files == 1 && s.After.Files == 1 {
+		files = "file"
+	}
+	fmt.Fprintf(b, "### Site\n\n%s: **%s to %s** (%s), %s %s, in %s, tier %s.\n\n", place,
+		Bytes(s.Before.Bytes), Bytes(s.After.Bytes), change(s.Before.Bytes, s.After.Bytes), counts(s.Before.Files, s.After.Files), files,
+		seconds(s.Duration), Escape(s.Tier))
+	if licensed != "" && !strings.EqualFold(licensed, s.Tier) {
+		fmt.Fprintf(b, "The token is for tier %s, and the optimizer ran as %s: see [what this cannot do](%s).\n\n", Escape(licensed), Escape(s.Tier), limits)
+	}
+	b.WriteString("| Type | Files | Before | After | Change | █ kept ░ saved ▒ added | gzip | brotli |\n| --- | ---: | ---: | ---: | ---: | :--- | ---: | ---: |\n")
 	for _, t := range s.Types {
 		typeRow(b, Escape(t.Type), t)
 	}
@@ -170,8 +183,12 @@ func renderSite(b *strings.Builder, s Site) {
 		b.WriteString("\n≈: estimated from a sample of the files.\n")
 	}
 	b.WriteString("\n")
+	renderLargest(b, s.Largest)
 	renderTop(b, s.Top)
 	renderBroken(b, s.Broken)
+	if len(s.Warnings) > 0 {
+		b.WriteString("Worth knowing:\n\n")
+	}
 	for _, w := range s.Warnings[:min(len(s.Warnings), maxWarnings)] {
 		fmt.Fprintf(b, "- %s\n", Escape(w))
 	}
@@ -188,24 +205,43 @@ func typeRow(b *strings.Builder, name string, t TypeSize) {
 		gzip = about + Bytes(t.PackedBefore.Gzip) + " → " + Bytes(t.PackedAfter.Gzip)
 		brotli = about + Bytes(t.PackedBefore.Brotli) + " → " + Bytes(t.PackedAfter.Brotli)
 	}
-	fmt.Fprintf(b, "| %s | %s | %s | %s | %s | %s | %s | %s |\n", name, counts(t.Before.Files, t.After.Files),
-		Bytes(t.Before.Bytes), Bytes(t.After.Bytes), change(t.Before.Bytes, t.After.Bytes), bar(t.Before.Bytes, t.After.Bytes), gzip, brotli)
+	fmt.Fprintf(b, "| %s | %s | %s | %s | %s | %s | %s | %s |\n", name, whole(counts(t.Before.Files, t.After.Files)),
+		whole(Bytes(t.Before.Bytes)), whole(Bytes(t.After.Bytes)), whole(change(t.Before.Bytes, t.After.Bytes)), bar(t.Before.Bytes, t.After.Bytes),
+		whole(gzip), whole(brotli))
 }
 
-// bar is a picture of what is left, ten cells for what was there before; ▸ for more than that. The number stands beside it, for those who
-// do not see it.
+// whole keeps a figure and its unit on one line, however narrow the table is.
+func whole(figure string) string { return strings.ReplaceAll(figure, " ", "\u00a0") }
+
+// bar is a picture of the change in ten cells, which are the larger of both sides: what was kept, then what was saved or added. A change is never
+// without a cell. The numbers stand beside it, for those who do not see it.
 func bar(before, after int64) string {
 	const cells = 10
-	if before <= 0 {
+	most, kept, rest := before, after, "░"
+	if after > before {
+		most, kept, rest = after, before, "▒"
+	}
+	if most <= 0 {
 		return ""
 	}
-	share := float64(after) / float64(before)
-	full := min(cells, int(share*cells+0.5))
-	text := strings.Repeat("█", full) + strings.Repeat("░", cells-full)
-	if after > before {
-		text += "▸"
+	full := int(float64(kept)/float64(most)*cells + 0.5)
+	if full == cells && kept < most {
+		full--
 	}
-	return fmt.Sprintf("%s %.0f %%", text, share*100)
+	return strings.Repeat("█", full) + strings.Repeat(rest, cells-full)
+}
+
+// renderLargest answers where the bytes are.
+func renderLargest(b *strings.Builder, largest []FileSize) {
+	if len(largest) == 0 {
+		return
+	}
+	b.WriteString("<details open><summary>Largest files</summary>\n\n| File | Size |\n| --- | ---: |\n")
+	for _, f := range largest[:min(len(largest), maxTop)] {
+		fmt.Fprintf(b, "| %s | %s |\n", code(f.Path), whole(Bytes(f.After)))
+	}
+	more(b, len(largest)-maxTop)
+	b.WriteString("\n</details>\n\n")
 }
 
 func renderTop(b *strings.Builder, top []FileSize) {
@@ -214,7 +250,7 @@ func renderTop(b *strings.Builder, top []FileSize) {
 	}
 	b.WriteString("<details><summary>Largest changes</summary>\n\n| File | Before | After |\n| --- | ---: | ---: |\n")
 	for _, f := range top[:min(len(top), maxTop)] {
-		fmt.Fprintf(b, "| %s | %s | %s |\n", code(f.Path), side(f.Before), side(f.After))
+		fmt.Fprintf(b, "| %s | %s | %s |\n", code(f.Path), whole(side(f.Before)), whole(side(f.After)))
 	}
 	more(b, len(top)-maxTop)
 	b.WriteString("\n</details>\n\n")
@@ -261,7 +297,15 @@ func change(before, after int64) string {
 	if before == 0 {
 		return "new"
 	}
-	return fmt.Sprintf("%+.1f %%", float64(after-before)*100/float64(before))
+	return strings.Replace(fmt.Sprintf("%+.1f %%", float64(after-before)*100/float64(before)), "-", "−", 1)
+}
+
+// seconds is a duration for people.
+func seconds(d time.Duration) string {
+	if d < time.Second {
+		return fmt.Sprintf("%d ms", d.Milliseconds())
+	}
+	return fmt.Sprintf("%.1f s", d.Seconds())
 }
 
 // Bytes is a number of bytes for people: 1,024-based, one decimal.

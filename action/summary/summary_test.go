@@ -52,6 +52,9 @@ func TestGolden(t *testing.T) {
 	hostile.Top = []summary.FileSize{{Path: "a\n::set-output name=x::y|`<script>`@octocat [x](http://x) **b** ~~s~~ :smile: #1", Before: 1, After: 2}}
 	hostile.Broken = []summary.BrokenRef{{Source: "index.html", Target: "</code></td><img src=x onerror=alert(1)>"}}
 	hostile.Warnings = []string{"restored \"x\ny\""}
+	tooLarge := site()
+	tooLarge.Tier, tooLarge.Before.Files, tooLarge.After.Files, tooLarge.Duration = "Pro", 1, 1, 70*time.Millisecond
+	tooLarge.Largest = []summary.FileSize{{Path: "img/hero.png", Before: 60000, After: 20000}, {Path: "a.css", Before: 10, After: 5}}
 	many := site()
 	for range 30 {
 		many.Broken = append(many.Broken, summary.BrokenRef{Source: "p.html", Target: "gone.png"})
@@ -71,9 +74,10 @@ func TestGolden(t *testing.T) {
 			License:  summary.License{State: "expired", Tier: "pro", Reason: "expired 3 days ago", ExpiresAt: now.AddDate(0, 0, -3), ValidUntil: now.Add(30 * time.Hour), Now: now},
 			Problems: []summary.Problem{{Error: true, Text: "the license token has expired"}},
 		},
-		"missing": {License: summary.License{State: "missing", Now: now}, Site: site()},
-		"hostile": {License: license, Site: hostile},
-		"many":    {License: license, Site: many},
+		"missing":   {License: summary.License{State: "missing", Now: now}, Site: site()},
+		"too-large": {License: license, Site: tooLarge, Problems: []summary.Problem{{Error: true, Text: "the optimized site has 409600 bytes"}}},
+		"hostile":   {License: license, Site: hostile},
+		"many":      {License: license, Site: many},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -106,6 +110,7 @@ func TestNoSummaryIsTooLargeForGitHub(t *testing.T) {
 			r.Problems = append(r.Problems, summary.Problem{Text: long})
 			r.Secret.Targets = append(r.Secret.Targets, summary.Target{Name: long, Problem: long})
 			s.Top = append(s.Top, summary.FileSize{Path: long})
+			s.Largest = append(s.Largest, summary.FileSize{Path: long})
 			s.Broken = append(s.Broken, summary.BrokenRef{Source: long, Target: long})
 			s.Warnings = append(s.Warnings, long)
 		}
