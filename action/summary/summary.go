@@ -174,15 +174,16 @@ func renderSite(b *strings.Builder, s Site, licensed string) {
 	if licensed != "" && !strings.EqualFold(licensed, s.Tier) {
 		fmt.Fprintf(b, "The token is for tier %s, and the optimizer ran as %s: see [what this cannot do](%s).\n\n", Escape(licensed), Escape(s.Tier), limits)
 	}
-	b.WriteString("| Type | Files | Before | After | Change | █ kept ░ saved ▒ added | gzip | brotli |\n| --- | ---: | ---: | ---: | ---: | :--- | ---: | ---: |\n")
+	b.WriteString("| Type | Files | Size | Change | Picture | gzip | brotli |\n| --- | ---: | ---: | ---: | :--- | ---: | ---: |\n")
 	for _, t := range s.Types {
 		typeRow(b, Escape(t.Type), t)
 	}
 	typeRow(b, "**all**", s.All)
+	b.WriteString("\n█ kept, ░ saved, ▒ added. gzip and brotli: what a server sends.")
 	if s.All.PackedBefore != nil && (s.All.PackedBefore.Estimated || s.All.PackedAfter.Estimated) {
-		b.WriteString("\n≈: estimated from a sample of the files.\n")
+		b.WriteString(" ≈: estimated from a sample of the files.")
 	}
-	b.WriteString("\n")
+	b.WriteString("\n\n")
 	renderLargest(b, s.Largest)
 	renderTop(b, s.Top)
 	renderBroken(b, s.Broken)
@@ -202,12 +203,21 @@ func typeRow(b *strings.Builder, name string, t TypeSize) {
 		if t.PackedBefore.Estimated || t.PackedAfter.Estimated {
 			about = "≈ "
 		}
-		gzip = about + Bytes(t.PackedBefore.Gzip) + " → " + Bytes(t.PackedAfter.Gzip)
-		brotli = about + Bytes(t.PackedBefore.Brotli) + " → " + Bytes(t.PackedAfter.Brotli)
+		gzip = about + sizes(t.PackedBefore.Gzip, t.PackedAfter.Gzip)
+		brotli = about + sizes(t.PackedBefore.Brotli, t.PackedAfter.Brotli)
 	}
-	fmt.Fprintf(b, "| %s | %s | %s | %s | %s | %s | %s | %s |\n", name, whole(counts(t.Before.Files, t.After.Files)),
-		whole(Bytes(t.Before.Bytes)), whole(Bytes(t.After.Bytes)), whole(change(t.Before.Bytes, t.After.Bytes)), bar(t.Before.Bytes, t.After.Bytes),
-		whole(gzip), whole(brotli))
+	fmt.Fprintf(b, "| %s | %s | %s | %s | %s | %s | %s |\n", name, whole(counts(t.Before.Files, t.After.Files)), whole(sizes(t.Before.Bytes, t.After.Bytes)),
+		whole(change(t.Before.Bytes, t.After.Bytes)), bar(t.Before.Bytes, t.After.Bytes), whole(gzip), whole(brotli))
+}
+
+// sizes are both sides, in one unit where they have the same.
+func sizes(before, after int64) string {
+	was, is := Bytes(before), Bytes(after)
+	number, unit, _ := strings.Cut(was, " ")
+	if strings.HasSuffix(is, " "+unit) {
+		was = number
+	}
+	return was + " → " + is
 }
 
 // whole keeps a figure and its unit on one line, however narrow the table is.
