@@ -25,8 +25,19 @@ func TestAnUntrustedRunWritesNothing(t *testing.T) {
 		"workflow_run that does not say":           {"workflow_run", `{}`, true},
 		"workflow_run of the same repo":            {"workflow_run", `{"workflow_run":{"head_repository":{"full_name":"acme/site"}}}`, false},
 		"a fork's pull request that has the token": {"pull_request", `{"pull_request":{` + fork + `}}`, true},
-		"a push":     {"push", `{}`, false},
-		"a schedule": {"schedule", `{}`, false},
+		"a pull request whose fork was deleted":    {"pull_request", `{"pull_request":{"head":{"repo":null},"user":{"login":"mallory"}}}`, true},
+		"a pull request of this repository":        {"pull_request", `{"pull_request":{"head":{"repo":{"full_name":"Acme/site"}},"user":{"login":"octocat"}}}`, false},
+		"a pull request without an event":          {"pull_request", ``, true},
+		"a pull request in an event cut short":     {"pull_request", `{"pull_request":{"head":{"repo":{"full_name":"acme/site"}}`, true},
+		"a pull request of another form":           {"pull_request", `{"pull_request":"acme/site"}`, true},
+		"a review of a fork's pull request":        {"pull_request_review", `{"pull_request":{` + fork + `}}`, true},
+		"a comment on a pull request":              {"issue_comment", `{"issue":{"number":1,"pull_request":{"url":"https://api.github.com/x"}}}`, true},
+		"a comment on an issue":                    {"issue_comment", `{"issue":{"number":1}}`, false},
+		"a comment in an event that has no form":   {"issue_comment", `no json`, true},
+		"workflow_run without an event":            {"workflow_run", ``, true},
+		"a push without an event":                  {"push", ``, false},
+		"a push":                                   {"push", `{}`, false},
+		"a schedule":                               {"schedule", `{}`, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

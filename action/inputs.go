@@ -125,10 +125,11 @@ func (in Inputs) Config(log io.Writer) (Config, error) {
 			faults = append(faults, fmt.Errorf("input %w", err))
 		}
 	}
+	by := readTrigger(in.Getenv)
 	c := Config{
 		Token: optimize.Secret(in.token()), APIURL: in.get("api-url"), SecretName: in.get("secret-name"), GitHubToken: secret.Token(in.get("github-token")),
 		Mode: Mode(in.get("mode")), FailOn: FailOn(in.get("fail-on")), Workspace: in.Getenv("GITHUB_WORKSPACE"),
-		GitHubAPI: orElse(in.Getenv("GITHUB_API_URL"), "https://api.github.com"), Guest: guest(in.Getenv), Untrusted: untrusted(in.Getenv), Started: jobStart(in.Getenv, in.Now),
+		GitHubAPI: orElse(in.Getenv("GITHUB_API_URL"), "https://api.github.com"), Guest: by.guest(), Untrusted: by.untrusted(), Started: jobStart(in.Getenv, in.Now),
 	}
 	var err error
 	if c.Token != "" {

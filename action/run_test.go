@@ -346,6 +346,7 @@ func TestNoTokenRunsUnlicensedWithANotice(t *testing.T) {
 	for name, c := range map[string]struct{ event, actor, want string }{
 		"a push":                  {`{}`, "octocat", "store one in the secret PAGEFLARE_TOKEN"},
 		"a fork's pull request":   {`{"pull_request":{"head":{"repo":{"full_name":"mallory/site"}},"user":{"login":"mallory"}}}`, "mallory", "from the fork mallory/site"},
+		"a fork that was deleted": {`{"pull_request":{"head":{"repo":null},"user":{"login":"mallory"}}}`, "mallory", "from a fork that was deleted"},
 		"Dependabot":              {`{"pull_request":{"head":{"repo":{"full_name":"acme/site"}},"user":{"login":"dependabot[bot]"}}}`, "octocat", "Dependabot"},
 		"an event we cannot read": {`no json`, "octocat", "store one"},
 	} {
