@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"net/url"
 	"time"
 
+	"github.com/hashicorp/go-retryablehttp"
 	"github.com/sethvargo/go-githubactions"
 
 	"github.com/pageflare/ci/service/client"
@@ -62,39 +64,55 @@ func (r *run) callExchange(ctx context.Context) (string, error) {
 }
 
 // identity asks the runner for the job's identity token, for our audience only. It lives five minutes, so it is fetched just before its use.
+// A refusal (4xx) is final; all else is tried again.
 func (r *run) identity(ctx context.Context) (string, error) {
-	runner := githubactions.New(githubactions.WithGetenv(r.getenv), githubactions.WithHTTPClient(r.cfg.HTTP))
-	var last error
-	for try := range identityTries {
-		if try > 0 {
-			if err := sleep(ctx, jitter(identityPause<<(try-1))); err != nil {
-				return "", err
-			}
-		}
-		once, cancel := context.WithTimeout(ctx, identityTimeout)
-		identity, err := runner.GetIDToken(once, r.cfg.Audience)
-		cancel()
-		if err == nil && identity == "" {
-			err = errors.New("the answer holds no token")
-		}
-		if err == nil {
-			return identity, nil
-		}
-		last = err
+	loop := &retryablehttp.Client{
+		HTTPClient:   &http.Client{Transport: r.cfg.HTTP.Transport, Timeout: identityTimeout},
+		RetryMax:     identityTries - 1,
+		CheckRetry:   retryablehttp.DefaultRetryPolicy,
+		ErrorHandler: retryablehttp.PassthroughErrorHandler,
+		// random, so that jobs which run side by side do not ask at the same moment
+		Backoff: func(_, _ time.Duration, try int, _ *http.Response) time.Duration { return rand.N(identityPause << try) },
 	}
-	return "", fmt.Errorf("the runner gave no identity token after %d tries: %s", identityTries, clip(last.Error(), 300))
+	runner := githubactions.New(githubactions.WithGetenv(r.getenv), githubactions.WithHTTPClient(loop.StandardClient()))
+	identity, err := runner.GetIDToken(ctx, r.cfg.Audience)
+	if err == nil && identity == "" {
+		err = errors.New("the answer holds none")
+	}
+	if err != nil {
+		return "", fmt.Errorf("the runner gave no identity token: %s", clip(oneLine(err.Error()), 300))
+	}
+	return identity, nil
 }
 
 // notExchanged goes on without a license when the License API has no use for identity tokens, which a plain one has not; a refusal with a
-// reason is a no.
+// code is a no. A run for a guest is never failed: it may do without a license.
 func (r *run) notExchanged(err error) {
 	r.state, r.reason = StateMissing, "no license token, and the identity of this job could not be exchanged for one"
-	text := fmt.Sprintf("%s: %v", r.reason, err)
-	if (errors.Is(err, client.ErrRefused) && r.cfg.FailOn != FailNever) || r.cfg.FailOn == FailAny {
+	text := r.reason + ": " + r.explainExchange(err)
+	refused, _ := errors.AsType[*client.Error](err)
+	switch {
+	case r.cfg.Guest != "":
+		r.reason += "; " + r.cfg.Guest
+		r.gha.Noticef("%s; %s%s", text, r.cfg.Guest, r.unlicensed())
+	case r.cfg.FailOn == FailAny, r.cfg.FailOn != FailNever && refused != nil && refused.Kind == client.ErrRefused && refused.Code != "":
 		r.fail(text)
-		return
+	default:
+		r.warn(text + r.unlicensed())
 	}
-	r.warn(text + "; the optimizer runs unlicensed")
+}
+
+// explainExchange says what came of an exchange, in words of identities: those of the client are of tokens that somebody stored.
+func (r *run) explainExchange(err error) string {
+	text := err.Error()
+	if errors.Is(err, client.ErrUnauthorized) {
+		text = fmt.Sprintf("the License API at %s does not accept the identity of this job (401): check that oidc-audience (%s) is the public URL of "+
+			"the License service and that it trusts this issuer", r.cfg.APIURL, r.cfg.Audience)
+	}
+	if r.cfg.APIURL == defaults["api-url"] {
+		text += "; when this job has id-token: write for something else, store a license token, or give that permission to another job"
+	}
+	return text
 }
 
 // audience is the origin of the License API: the default audience of identity tokens.
@@ -104,23 +122,6 @@ func audience(apiURL string) string {
 		return ""
 	}
 	return u.Scheme + "://" + u.Host
-}
-
-// sleep waits for d or until ctx ends.
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-// jitter is a random time below d: jobs that run side by side do not ask at the same moment.
-func jitter(d time.Duration) time.Duration {
-	return rand.N(d)
 }
 
 // clip cuts a foreign text to n letters.

@@ -81,6 +81,54 @@ func TestTheRunnersTokenEndpointIsTriedAgain(t *testing.T) {
 	}
 }
 
+func TestARefusalOfTheRunnersTokenEndpointIsFinal(t *testing.T) {
+	t.Parallel()
+	for status, c := range map[int]struct {
+		requests int
+		state    string
+	}{http.StatusForbidden: {1, "missing"}, http.StatusNotFound: {1, "missing"}, http.StatusTooManyRequests: {2, "exchanged"}} {
+		t.Run(http.StatusText(status), func(t *testing.T) {
+			t.Parallel()
+			j := newJob(t)
+			issuer := j.keyless()
+			issuer.FailNext(githubtest.Fault{Status: status})
+			r := j.run()
+			r.wantExit(t, 0)
+			r.wantOutputs(t, map[string]string{"token-state": c.state})
+			if issuer.Requests() != c.requests {
+				t.Errorf("%d requests, want %d", issuer.Requests(), c.requests)
+			}
+			if c.state == "missing" {
+				r.wantLog(t, "the runner gave no identity token", "the token service is busy")
+			}
+		})
+	}
+}
+
+// Dependabot may have `id-token: write`. Its pull requests run unlicensed with a notice when no policy lets them in, whatever fail-on says.
+func TestAGuestWhoseIdentityIsRefusedRunsUnlicensed(t *testing.T) {
+	t.Parallel()
+	for _, failOn := range []string{"", "expired", "any", "never"} {
+		t.Run("fail-on "+failOn, func(t *testing.T) {
+			t.Parallel()
+			j := newJob(t)
+			issuer := j.keyless()
+			j.service = servicetest.Start(t, servicetest.Options{Issuers: []string{issuer.URL()}}) // it has no policy
+			j.input("api-url", j.service.URL)
+			j.env["GITHUB_EVENT_NAME"], j.env["GITHUB_ACTOR"] = "pull_request", "dependabot[bot]"
+			j.env["GITHUB_EVENT_PATH"] = j.write("event.json", `{"pull_request":{"head":{"repo":{"full_name":"acme/site"}},"user":{"login":"dependabot[bot]"}}}`)
+			r := j.input("fail-on", failOn).run()
+			r.wantExit(t, 0)
+			r.wantOutputs(t, map[string]string{"token-state": "missing", "tier": "free"})
+			r.wantLog(t, "::notice::no license token", "403 policy_denied", "triggered by Dependabot", "runs unlicensed")
+			if strings.Contains(r.log, "::warning::") || strings.Contains(r.log, "::error::") {
+				t.Errorf("a guest is told of what only the owner can mend:\n%s", r.log)
+			}
+			j.wantWhole(true)
+		})
+	}
+}
+
 func TestAnExchangeThatFails(t *testing.T) {
 	t.Parallel()
 	forbidden := func(w http.ResponseWriter, _ *http.Request) {
@@ -92,15 +140,22 @@ func TestAnExchangeThatFails(t *testing.T) {
 		w.WriteHeader(http.StatusUnauthorized)
 		fmt.Fprint(w, `{"error":"Unauthorized"}`)
 	}
+	nameless := func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusForbidden)
+		fmt.Fprint(w, `{"error":"Forbidden"}`)
+	}
 	for name, c := range map[string]struct {
 		api    http.HandlerFunc
 		failOn string
 		exit   int
 		want   string
 	}{
+		"refused without a reason is a warning":             {nameless, "", 0, "::warning::no license token, and the identity of this job could not be exchanged"},
+		"refused without a reason, fail-on any":             {nameless, "any", 1, "could not be exchanged"},
 		"refused with a reason is an error":                 {forbidden, "", 1, "no trust policy names repository"},
 		"refused with a reason, never fail":                 {forbidden, "never", 0, "no trust policy names repository"},
-		"an API that knows no identity tokens":              {unauthorized, "", 0, "could not be exchanged"},
+		"an API that knows no identity tokens":              {unauthorized, "", 0, "does not accept the identity of this job (401): check that oidc-audience (http://127.0.0.1:"},
 		"an API that knows no identity tokens, fail-on any": {unauthorized, "any", 1, "could not be exchanged"},
 		"an API without that route":                         {http.NotFound, "", 0, "could not be exchanged"},
 		"an answer that is no token":                        {func(w http.ResponseWriter, _ *http.Request) { answerToken(w, "a.b.c") }, "", 0, "not a license token"},
@@ -128,7 +183,10 @@ func TestTheAudienceCanBeChosen(t *testing.T) {
 	j.keyless()
 	r := j.input("oidc-audience", "https://elsewhere.example").run() // our API accepts its own origin alone
 	r.wantOutputs(t, map[string]string{"token-state": "missing"})
-	r.wantLog(t, "does not accept the token")
+	r.wantLog(t, "oidc-audience (https://elsewhere.example) is the public URL of the License service")
+	if strings.Contains(r.log, "issue a new one") {
+		t.Errorf("nobody can issue the identity of a job:\n%s", r.log)
+	}
 }
 
 func TestAJobThatNoPolicyLetsInIsAnError(t *testing.T) {

@@ -66,7 +66,9 @@ func (w world) awaitLogin(ctx context.Context, api *client.Client, codes api.Dev
 	interval := time.Duration(max(codes.Interval, 1)) * time.Second
 	end := w.now().Add(time.Duration(codes.ExpiresIn) * time.Second)
 	for {
-		if err := sleep(ctx, interval); err != nil {
+		select {
+		case <-time.After(interval):
+		case <-ctx.Done():
 			return "", errors.New("cancelled: nothing was stored; the code lapses by itself")
 		}
 		access, err := api.PollLogin(ctx, clientID, codes.DeviceCode)
