@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -25,7 +26,10 @@ func (in Inputs) http(workspace string) (*http.Client, error) {
 		}
 		b, err := os.ReadFile(file)
 		if err != nil {
-			return nil, fmt.Errorf("%w; give PEM text, or a file of it in the workspace", err)
+			if why, ok := errors.AsType[*fs.PathError](err); ok {
+				err = why.Err
+			}
+			return nil, fmt.Errorf("%q: %w; give PEM text, or a file of it in the workspace", pem, err)
 		}
 		pem = string(b)
 	}

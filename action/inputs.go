@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/pageflare/ci/action/optimize"
 	"github.com/pageflare/ci/action/refresh"
@@ -66,6 +68,7 @@ type Config struct {
 	RepoID    int64       // 0 when the runner does not say it
 	Guest     string      // why the job has no secrets, if it runs for a guest; empty otherwise
 	Untrusted string      // why the job must not write secrets; empty otherwise
+	Notices   []string    // what is wrong with the inputs and does no harm to this run
 }
 
 // Inputs is one reader of inputs and environment: nothing else in this program looks there.
@@ -95,7 +98,7 @@ func (in Inputs) get(name string) string {
 func (in Inputs) Secrets() []string {
 	var out []string
 	for _, s := range []string{
-		in.token(), in.get("github-token"), in.get("app-private-key"), in.Getenv("PAGEFLARE_LICENSE"), in.Getenv("ACTIONS_ID_TOKEN_REQUEST_TOKEN"),
+		in.token(), in.get("github-token"), in.get("job-token"), in.get("app-private-key"), in.Getenv("PAGEFLARE_LICENSE"), in.Getenv("ACTIONS_ID_TOKEN_REQUEST_TOKEN"),
 	} {
 		if s != "" {
 			out = append(out, s)
@@ -114,68 +117,111 @@ func (in Inputs) token() string {
 
 // Config checks everything and touches nothing. The error has a line for each fault.
 func (in Inputs) Config(log io.Writer) (Config, error) {
-	var faults []error
-	fault := func(name string, err error) {
-		if err != nil {
-			faults = append(faults, fmt.Errorf("input %s: %w", name, err))
-		}
-	}
-	named := func(err error) { // of a package that names the input by itself
-		if err != nil {
-			faults = append(faults, fmt.Errorf("input %w", err))
-		}
-	}
+	var f faults
 	by := readTrigger(in.Getenv)
 	c := Config{
-		Token: optimize.Secret(in.token()), APIURL: in.get("api-url"), SecretName: in.get("secret-name"), GitHubToken: secret.Token(in.get("github-token")),
+		Token: optimize.Secret(in.token()), APIURL: in.get("api-url"), SecretName: in.get("secret-name"),
 		Mode: Mode(in.get("mode")), FailOn: FailOn(in.get("fail-on")), Workspace: in.Getenv("GITHUB_WORKSPACE"),
 		GitHubAPI: orElse(in.Getenv("GITHUB_API_URL"), "https://api.github.com"), Guest: by.guest(), Untrusted: by.untrusted(), Started: jobStart(in.Getenv, in.Now),
 	}
 	var err error
 	if c.Token != "" {
 		c.Claims, err = token.Decode(string(c.Token))
-		fault("token", explainToken(string(c.Token), err))
+		f.input("token", explainToken(string(c.Token), err))
 	}
 	_, err = client.New(client.Config{BaseURL: c.APIURL})
-	named(err)
+	f.named(err)
 	c.RefreshBefore, err = refresh.ParsePolicy(in.get("refresh-before"))
-	named(err)
-	fault("secret-name", secret.CheckName(c.SecretName))
+	f.named(err)
+	f.input("secret-name", cmp.Or(in.misplaced("secret-name"), checkLength(c.SecretName), secret.CheckName(c.SecretName)))
 	c.Targets, err = secret.ParseTargets(in.get("secret-targets"))
-	fault("secret-targets", err)
+	f.input("secret-targets", cmp.Or(in.misplaced("secret-targets"), err))
+	c.GitHubToken, err = in.githubToken()
+	if err != nil && (c.Guest != "" || c.Untrusted != "") { // it is not needed there, and such a run must not begin to fail
+		c.Notices, err = append(c.Notices, "input "+err.Error()), nil
+	}
+	f.named(err)
 	c.App, err = in.app(c.GitHubToken, c.Guest)
-	named(err)
-	fault("mode", oneOf(c.Mode, ModeOptimize, ModeRefreshOnly, ModeCheck))
-	fault("fail-on", oneOf(c.FailOn, FailNever, FailExpired, FailAny))
-	fault("summary", oneOf(in.get("summary"), "true", "false"))
+	f.named(err)
+	f.input("app-id", in.misplaced("app-id"))
+	f.input("mode", oneOf(c.Mode, ModeOptimize, ModeRefreshOnly, ModeCheck))
+	f.input("fail-on", oneOf(c.FailOn, FailNever, FailExpired, FailAny))
+	f.input("summary", oneOf(in.get("summary"), "true", "false"))
 	c.Summary = in.get("summary") == "true"
-	fault("export-token", oneOf(in.get("export-token"), "true", "false"))
+	f.input("export-token", oneOf(in.get("export-token"), "true", "false"))
 	c.ExportToken = in.get("export-token") == "true"
 	c.MaxSize, err = parseSize(in.get("max-size"))
-	fault("max-size", err)
+	f.input("max-size", err)
 	c.Jobs, err = parseJobs(in.get("job-total"))
-	fault("job-total", err)
+	f.input("job-total", err)
 	c.Audience = orElse(in.get("oidc-audience"), audience(c.APIURL))
+	f.input("oidc-audience", cmp.Or(in.misplaced("oidc-audience"), checkLength(in.get("oidc-audience")), checkAudience(in.get("oidc-audience"))))
+	f.input("output", in.misplaced("output"))
 	if repo := in.Getenv("GITHUB_REPOSITORY"); repo != "" {
 		c.Repo, err = secret.ParseRepo(repo)
-		fault("GITHUB_REPOSITORY", err)
+		f.environment("GITHUB_REPOSITORY", err)
 	}
+	f.environment("GITHUB_API_URL", secret.CheckAPIURL(c.GitHubAPI))
 	c.RepoID, _ = strconv.ParseInt(in.Getenv("GITHUB_REPOSITORY_ID"), 10, 64) // GitHub tells it too
 	if c.Workspace == "" {
 		c.Workspace, err = os.Getwd()
-		fault("GITHUB_WORKSPACE", err)
+		f.environment("GITHUB_WORKSPACE", err)
 	}
 	if real, err := filepath.EvalSymlinks(c.Workspace); err == nil {
 		c.Workspace = real
 	}
 	c.HTTP, err = in.http(c.Workspace)
-	fault("ca-certificates", err)
+	f.input("ca-certificates", err)
 	if c.Mode == ModeOptimize {
 		// an unusable api-url has been named already; the folders are checked all the same
 		c.Plan, err = optimize.Check(in.optimizer(c, log))
-		faults = append(faults, err)
+		f.named(err)
 	}
-	return c, errors.Join(faults...)
+	return c, f.err()
+}
+
+// misplaced is the fault of an input that holds what looks like a token or a key, where any such text would pass: the input is shown in logs
+// and reports.
+func (in Inputs) misplaced(name string) error {
+	if !looksSecret(in.get(name)) {
+		return nil
+	}
+	return errors.New("holds what looks like a token or a private key, and is shown in logs and reports: put that into a secret, and give here what docs/action.md says")
+}
+
+// checkLength refuses what is longer than any name or address that somebody uses.
+func checkLength(s string) error {
+	if len(s) > maxLength {
+		return fmt.Errorf("%q has %d letters; give at most %d", s, len(s), maxLength)
+	}
+	return nil
+}
+
+const maxLength = 255
+
+// checkAudience refuses what is no audience of anything: it is most likely a slip.
+func checkAudience(s string) error {
+	if strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || !unicode.IsPrint(r) }) {
+		return fmt.Errorf("%q is not an audience; give the public URL of the License service, or leave this input out", s)
+	}
+	return nil
+}
+
+// githubToken is the token that writes the secret, if there is one. A useless one is found here, and not on the day it is needed. The token of
+// the job is known by its text: another token of that form, as of a GitHub App, may have the right.
+func (in Inputs) githubToken() (secret.Token, error) {
+	t := secret.Token(in.get("github-token"))
+	switch {
+	case t == "":
+		return "", nil
+	case string(t) == in.get("job-token"):
+		return "", errors.New("github-token: this is the job's own GITHUB_TOKEN, which can never write secrets: give a fine-grained personal access " +
+			`token with the repository permission "Secrets: read and write", or app-id and app-private-key of a GitHub App that has it`)
+	}
+	if err := t.Check(); err != nil {
+		return "", err
+	}
+	return t, nil
 }
 
 // app is the GitHub App that writes the secret, if there is one. A job that runs for a guest gets its id, which is no secret, and

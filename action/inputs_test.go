@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"encoding/base64"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -47,11 +49,26 @@ func TestFaultyInputsStopBeforeAnythingIsTouched(t *testing.T) {
 		"certificates that are missing":     {func(j *job) { j.input("ca-certificates", "none.pem") }, []string{"input ca-certificates", "none.pem"}},
 		"certificates that are none":        {func(j *job) { j.input("ca-certificates", "dist/index.html") }, []string{"input ca-certificates: it holds no certificate"}},
 		"a repository that is no name":      {func(j *job) { j.env["GITHUB_REPOSITORY"] = "acme/site/../other" }, []string{"GITHUB_REPOSITORY"}},
-		"a source that is missing":          {func(j *job) { j.input("source", "build") }, []string{`source "build"`, "input source"}},
-		"a source that is a file":           {func(j *job) { j.input("source", "dist/index.html") }, []string{`source "dist/index.html"`}},
-		"a source outside the workspace":    {func(j *job) { j.input("source", "../tmp") }, []string{`source "../tmp"`, "outside"}},
-		"a source that is empty":            {func(j *job) { must(t, os.Mkdir(filepath.Join(j.ws, "empty"), 0o755)); j.input("source", "empty") }, []string{`source "empty"`, "empty"}},
-		"the workspace as source":           {func(j *job) { j.input("source", ".") }, []string{"the workspace itself"}},
+		"a repository that is environment":  {func(j *job) { j.env["GITHUB_REPOSITORY"] = "acme" }, []string{`environment GITHUB_REPOSITORY: repository "acme": want OWNER/NAME`}},
+		"a GitHub API that is no URL":       {func(j *job) { j.env["GITHUB_API_URL"] = "api.github.com" }, []string{"environment GITHUB_API_URL: github api url: want an absolute http(s) URL"}},
+		"a workspace that is missing":       {func(j *job) { j.env["GITHUB_WORKSPACE"] = filepath.Join(j.dir, "none") }, []string{`environment GITHUB_WORKSPACE: workspace "`}},
+		"a github-token of two words":       {func(j *job) { j.licensed(30 * dayLong); j.input("github-token", "two words") }, []string{"input github-token: has a space, a line break"}},
+		"a github-token with a line break":  {func(j *job) { j.input("github-token", "github_pat\nwith_break") }, []string{"input github-token: has a space, a line break"}},
+		"the job's own token": {func(j *job) { j.licensed(30 * dayLong); j.input("github-token", jobToken) },
+			[]string{"input github-token: this is the job's own GITHUB_TOKEN, which can never write secrets", "fine-grained personal access token", "app-id and app-private-key"}},
+		"an audience of two words":     {func(j *job) { j.input("oidc-audience", "my service") }, []string{`input oidc-audience: "my service" is not an audience`}},
+		"an audience that is too long": {func(j *job) { j.input("oidc-audience", strings.Repeat("a", 2000)) }, []string{"input oidc-audience: \"aaa"}},
+		"two bad targets":              {func(j *job) { j.input("secret-targets", "moon, mars") }, []string{`input secret-targets: target "moon"`, `input secret-targets: target "mars"`}},
+		"many bad targets":             {func(j *job) { j.input("secret-targets", strings.Repeat("moon,", 100)+"repository") }, []string{"%0Ainput secret-targets: and 95 more faults"}},
+		"two bad arguments":            {func(j *job) { j.input("optimizer-args", "--json dist") }, []string{"input optimizer-args: --json is not allowed", `input optimizer-args: "dist" is not a flag`}},
+		"an App of which all is wrong": {func(j *job) {
+			j.input("github-token", "").input("app-id", "my app").input("app-private-key", "hunter2")
+		}, []string{"input app-id: want", "%0Ainput app-private-key: not a private key"}},
+		"a source that is missing":       {func(j *job) { j.input("source", "build") }, []string{`source "build"`, "input source"}},
+		"a source that is a file":        {func(j *job) { j.input("source", "dist/index.html") }, []string{`source "dist/index.html"`}},
+		"a source outside the workspace": {func(j *job) { j.input("source", "../tmp") }, []string{`source "../tmp"`, "outside"}},
+		"a source that is empty":         {func(j *job) { must(t, os.Mkdir(filepath.Join(j.ws, "empty"), 0o755)); j.input("source", "empty") }, []string{`source "empty"`, "empty"}},
+		"the workspace as source":        {func(j *job) { j.input("source", ".") }, []string{"the workspace itself"}},
 		"a symlink out of the source": {func(j *job) {
 			must(t, os.Symlink("/etc/passwd", filepath.Join(j.ws, "dist", "users.txt")))
 		}, []string{"users.txt", "/etc/passwd"}},
@@ -98,6 +115,86 @@ func TestAllFaultsAreReportedAtOnce(t *testing.T) {
 	}
 }
 
+// GitHub cuts an annotation at 4,096 letters: what one input holds must not push the faults of the others out.
+func TestALongValueLeavesRoomForTheOtherFaults(t *testing.T) {
+	t.Parallel()
+	for _, long := range []string{strings.Repeat("x", 6000), strings.Repeat("x y ", 1500), strings.Repeat(`"`, 6000), strings.Repeat("é\n", 3000)} {
+		j := newJob(t)
+		names := []string{"mode", "refresh-before", "secret-name", "secret-targets", "fail-on", "summary", "export-token", "max-size", "job-total", "ca-certificates",
+			"output", "optimizer-path"}
+		for _, name := range names {
+			j.input(name, long)
+		}
+		j.env["GITHUB_REPOSITORY"] = long
+		r := j.input("mode", long).input("source", "gone").run()
+		r.wantExit(t, 2)
+		_, annotation, _ := strings.Cut(r.log, "::error::")
+		if len(annotation) > 4000 {
+			t.Errorf("the annotation has %d letters:\n%s", len(annotation), annotation)
+		}
+		for _, name := range names[:10] { // the folders are checked in mode optimize alone
+			if !strings.Contains(annotation, "input "+name) {
+				t.Errorf("the annotation does not name %s:\n%s", name, annotation)
+			}
+		}
+	}
+}
+
+// People paste a token into the wrong input. Nothing has masked it there.
+func TestATokenInTheWrongInputIsNotShown(t *testing.T) {
+	t.Parallel()
+	secrets := map[string]string{
+		"a license token":       foreignToken(t, "user_x", time.Now().Add(time.Hour)),
+		"a classic token":       "ghp_abcdefghijklmnopqrstuvwxyz0123456789",
+		"a fine-grained token":  "github_pat_11ABCDEFG0_abcdefghijklmnopqrstuvwxyz",
+		"an installation token": "ghs_12345_eyJhbGciOiJub25lIn0.eyJzdWIiOiJ1In0.c2lnbmF0dXJl",
+		"an API token":          "pf_at_abcdefghijklmnopqrstuvwxyz",
+		"an admin token":        "pf_adm_abcdefghijklmnopqrstuvwxyz",
+		"a private key":         appPEM(),
+		"a key in base64":       base64.StdEncoding.EncodeToString([]byte(appPEM())),
+	}
+	for name, s := range secrets {
+		for _, input := range []string{"api-url", "refresh-before", "secret-name", "secret-targets", "app-id", "oidc-audience", "mode", "source", "output", "optimizer-args",
+			"optimizer-path", "fail-on", "max-size", "job-total", "summary", "export-token"} {
+			for _, value := range []string{s, "x\n" + s, "environment:" + s} {
+				var log bytes.Buffer
+				env := map[string]string{"GITHUB_WORKSPACE": t.TempDir(), "GITHUB_REPOSITORY": s}
+				in := Inputs{Getenv: func(name string) string { return env[name] }, HTTP: http.DefaultClient, Input: func(name string) string {
+					return map[string]string{input: value}[name]
+				}}
+				_, err := in.Config(&log)
+				if err == nil {
+					t.Errorf("%s in %s is no fault", name, input)
+					continue
+				}
+				if text := err.Error() + log.String(); strings.Contains(text, s[3:20]) || strings.Contains(text, s[len(s)-13:len(s)-1]) {
+					t.Errorf("%s in %s is shown: %s", name, input, text)
+				}
+			}
+		}
+	}
+	for _, harmless := range []string{"PAGEFLARE_TOKEN", "laughs_at_you", "eye", "gh-pages", "environment:prod"} {
+		if looksSecret(harmless) {
+			t.Errorf("%q is taken for a secret", harmless)
+		}
+	}
+}
+
+func TestATokenIsNoNameOfASecret(t *testing.T) {
+	t.Parallel()
+	for input, value := range map[string]string{
+		"secret-name": "ghp_abcdefghijklmnopqrstuvwxyz", "secret-targets": "environment:ghp_abcdefghijklmnopqrstuvwxyz", "oidc-audience": "ghp_abcdefghijklmnopqrstuvwxyz",
+		"output": "ghp_abcdefghijklmnopqrstuvwxyz", "app-id": "ghp_abcdefghijklmnopqrstuvwxyz",
+	} {
+		r := newJob(t).input(input, value).run()
+		r.wantExit(t, 2)
+		r.wantLog(t, "input "+input+": holds what looks like a token or a private key")
+		if strings.Contains(r.log, "ghp_") {
+			t.Errorf("it is shown:\n%s", r.log)
+		}
+	}
+}
+
 // metadata is action.yml.
 type metadata struct {
 	Inputs map[string]struct {
@@ -119,6 +216,9 @@ func readMetadata(t *testing.T) metadata {
 	return m
 }
 
+// filledIn are the inputs that the runner fills in, and by what.
+var filledIn = map[string]string{"job-total": "${{ strategy.job-total }}", "job-token": "${{ github.token }}"}
+
 func TestActionYAMLSaysWhatTheProgramReads(t *testing.T) {
 	t.Parallel()
 	asked := map[string]bool{}
@@ -131,9 +231,9 @@ func TestActionYAMLSaysWhatTheProgramReads(t *testing.T) {
 		if !asked[name] {
 			t.Errorf("action.yml has input %s, which the program never reads", name)
 		}
-		if name == "job-total" {
-			if input.Default != "${{ strategy.job-total }}" {
-				t.Errorf("action.yml: input job-total has default %q, which the runner does not fill in", input.Default)
+		if by, ok := filledIn[name]; ok {
+			if input.Default != by || input.Description == "" {
+				t.Errorf("action.yml: input %s has default %q, description %q; the runner fills in %s", name, input.Default, input.Description, by)
 			}
 			continue
 		}

@@ -37,6 +37,8 @@ const (
 	writerPAT = "github_pat_for_tests"
 	weakPAT   = "github_pat_that_only_reads"
 	jobToken  = "ghs_token_of_the_job"
+	appToken  = "ghs_token_of_an_app" // that may write secrets
+	weakApp   = "ghs_token_of_an_app_that_may_not"
 	oldSecret = "what the secret held before"
 )
 
@@ -63,6 +65,8 @@ func newJob(t *testing.T) *job {
 			{Value: writerPAT, Permissions: secrets("write")},
 			{Value: weakPAT, Permissions: secrets("read")},
 			{Value: jobToken, Permissions: map[string]string{"metadata": "read", "contents": "read"}, GitHubToken: true},
+			{Value: appToken, Permissions: secrets("write")},
+			{Value: weakApp, Permissions: map[string]string{"metadata": "read"}, GitHubToken: true},
 		},
 	})
 	j.service = servicetest.Start(t, servicetest.Options{})
@@ -75,7 +79,7 @@ func newJob(t *testing.T) *job {
 		asProgram: "1", "PATH": os.Getenv("PATH"), "HOME": j.dir, "TMPDIR": j.mkdir("tmp"), "GITHUB_ACTIONS": "true", "CI": "true",
 		"GITHUB_WORKSPACE": j.ws, "GITHUB_REPOSITORY": repoName, "GITHUB_API_URL": j.github.URL(), "GITHUB_EVENT_NAME": "push",
 		"GITHUB_OUTPUT": filepath.Join(j.dir, "output"), "GITHUB_STEP_SUMMARY": filepath.Join(j.dir, "summary"), "GITHUB_ENV": filepath.Join(j.dir, "env"),
-		"INPUT_API-URL": j.service.URL, "INPUT_GITHUB-TOKEN": writerPAT, "INPUT_OPTIMIZER-PATH": optimizer(t),
+		"INPUT_API-URL": j.service.URL, "INPUT_GITHUB-TOKEN": writerPAT, "INPUT_JOB-TOKEN": jobToken, "INPUT_OPTIMIZER-PATH": optimizer(t),
 		"AWS_SECRET_ACCESS_KEY": "a-secret-of-another-step",
 		"GORACE":                "atexit_sleep_ms=0", // the race detector would keep each process for a second longer
 	})
@@ -203,7 +207,7 @@ func (j *job) read(name string) string {
 // noSecretIn hunts for every secret of the job in everything that people see: what the runner would not mask is a leak.
 func (j *job) noSecretIn(r result) {
 	j.t.Helper()
-	secrets := []string{j.env["PAGEFLARE_TOKEN"], j.env["INPUT_TOKEN"], j.env["INPUT_GITHUB-TOKEN"], j.env["AWS_SECRET_ACCESS_KEY"]}
+	secrets := []string{j.env["PAGEFLARE_TOKEN"], j.env["INPUT_TOKEN"], j.env["INPUT_GITHUB-TOKEN"], j.env["INPUT_JOB-TOKEN"], j.env["AWS_SECRET_ACCESS_KEY"]}
 	if stored, _, ok := j.github.Secret(repoName, "PAGEFLARE_TOKEN"); ok {
 		secrets = append(secrets, stored)
 	}

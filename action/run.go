@@ -69,6 +69,9 @@ func (r *run) do(ctx context.Context) int {
 		r.gha.Errorf("%v", err)
 		return exitUsage
 	}
+	for _, n := range r.cfg.Notices {
+		r.gha.Noticef("%s", n)
+	}
 	finish, cancel := withGrace(ctx, grace)
 	defer cancel()
 	defer context.AfterFunc(ctx, func() {

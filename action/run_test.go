@@ -91,10 +91,9 @@ func TestAFailedWriteKeepsTheOldSecretAndUsesTheNewToken(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ pat, want string }{
 		"a token that may only read":  {weakPAT, "Secrets: read and write"},
-		"the job's own GITHUB_TOKEN":  {jobToken, "GITHUB_TOKEN can never write secrets"},
+		"an App's token, no right":    {weakApp, "the token of a GitHub App needs secrets=write"},
 		"a token that GitHub forgot":  {"github_pat_revoked_long_ago", "github-token is"},
 		"no token for GitHub":         {"", "there is no github-token"},
-		"a token with a line break":   {"github_pat\nwith_break", "github-token"},
 		"a repository that it cannot": {writerPAT, "not found"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -115,6 +114,35 @@ func TestAFailedWriteKeepsTheOldSecretAndUsesTheNewToken(t *testing.T) {
 			if j.stored() != "" {
 				t.Error("something was stored")
 			}
+		})
+	}
+}
+
+func TestTheTokenOfAGitHubAppMayWrite(t *testing.T) {
+	t.Parallel()
+	j := newJob(t)
+	j.licensed(2 * dayLong)
+	j.input("github-token", appToken).run().wantOutputs(t, map[string]string{"token-state": "refreshed", "secret-updated": "true"})
+}
+
+// A useless github-token must not fail the runs that have no secrets or must not write them: they do not need it.
+func TestAUselessGitHubTokenIsANoticeWhereNothingIsWritten(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ event, payload, actor, token string }{
+		"a fork, the job's token":           {"pull_request", `{"pull_request":{"head":{"repo":{"full_name":"mallory/site"}}}}`, "mallory", jobToken},
+		"Dependabot, the job's token":       {"push", `{}`, "dependabot[bot]", jobToken},
+		"pull_request_target, two words":    {"pull_request_target", `{"pull_request":{"head":{"repo":{"full_name":"acme/site"}}}}`, "octocat", "two words"},
+		"issue_comment, the job's token":    {"issue_comment", `{"issue":{"pull_request":{}}}`, "octocat", jobToken},
+		"Dependabot, a token in two pieces": {"push", `{}`, "dependabot[bot]", "github_pat\nwith_break"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			j := newJob(t).input("github-token", c.token)
+			j.env["GITHUB_EVENT_NAME"], j.env["GITHUB_EVENT_PATH"], j.env["GITHUB_ACTOR"] = c.event, j.write("event.json", c.payload), c.actor
+			r := j.run()
+			r.wantExit(t, 0)
+			r.wantLog(t, "::notice::input github-token: ")
+			j.wantWhole(true)
 		})
 	}
 }
@@ -515,7 +543,7 @@ func TestTheOptimizerSeesNoSecretButTheLicense(t *testing.T) {
 	if !strings.Contains(string(b), "PAGEFLARE_TOKEN="+license) {
 		t.Error("the optimizer did not get the license token")
 	}
-	for _, bad := range []string{writerPAT, "a-secret-of-another-step", "INPUT_", "GITHUB_", "ACTIONS_"} {
+	for _, bad := range []string{writerPAT, jobToken, "a-secret-of-another-step", "INPUT_", "GITHUB_", "ACTIONS_"} {
 		if strings.Contains(string(b), bad) {
 			t.Errorf("the optimizer's environment holds %s:\n%s", bad, b)
 		}

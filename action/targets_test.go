@@ -39,7 +39,7 @@ func newOrgJob(t *testing.T) *job {
 	j.github = githubtest.Start(t, githubtest.Config{
 		Repositories:  []githubtest.Repository{{ID: 1296269, Owner: "acme", Name: "site", Environments: []string{"prod/eu #1"}}},
 		Organizations: []string{"acme"},
-		Tokens:        []githubtest.Token{{Value: orgPAT, Permissions: permissions}, {Value: jobToken, GitHubToken: true}},
+		Tokens:        []githubtest.Token{{Value: orgPAT, Permissions: permissions}, {Value: weakApp, GitHubToken: true}},
 		Apps: []githubtest.App{{ID: 12345, Key: &appKey().PublicKey, Installations: []githubtest.Installation{
 			{ID: 99, Account: "acme", Permissions: permissions},
 		}}},
@@ -163,7 +163,7 @@ func TestACheckProvesEveryTargetByReadingAlone(t *testing.T) {
 		"a GitHub App": {func(j *job) { j.withApp(appPEM()) }, []string{
 			"Secret PAGEFLARE_TOKEN, repository: may be written.", "does not have organization_dependabot_secrets=write",
 		}},
-		"the job's token": {func(j *job) { j.input("github-token", jobToken) }, []string{"the job's own GITHUB_TOKEN can never write secrets"}},
+		"an App's token": {func(j *job) { j.input("github-token", weakApp) }, []string{"the token of a GitHub App needs secrets=write"}},
 	} {
 		t.Run(about, func(t *testing.T) {
 			t.Parallel()

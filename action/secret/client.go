@@ -33,7 +33,7 @@ type Config struct {
 // context, and may be an hour long when it has none.
 func newClient(cfg Config) (*github.Client, error) {
 	base, urlErr := parseAPIURL(cfg.APIURL)
-	if err := errors.Join(urlErr, cfg.Token.check(), cfg.check()); err != nil {
+	if err := errors.Join(urlErr, cfg.Token.Check(), cfg.check()); err != nil {
 		return nil, err
 	}
 	client := github.NewClient(&http.Client{Transport: &retrier{
@@ -64,6 +64,12 @@ func (cfg Config) check() error {
 		return errors.New("github client: HTTP, UserAgent, Now and Rand must be set")
 	}
 	return nil
+}
+
+// CheckAPIURL refuses what cannot be the address of a GitHub API.
+func CheckAPIURL(raw string) error {
+	_, err := parseAPIURL(raw)
+	return err
 }
 
 // parseAPIURL gives the URL the one trailing slash that go-github wants.

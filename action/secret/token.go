@@ -25,8 +25,8 @@ func (t Token) LogValue() slog.Value { return slog.StringValue(hidden) }
 // MarshalText gives the placeholder to JSON and other encoders.
 func (t Token) MarshalText() ([]byte, error) { return []byte(hidden), nil }
 
-// check refuses what cannot travel in a header. Nothing is said about length or form: GitHub changes those.
-func (t Token) check() error {
+// Check refuses what cannot travel in a header. Nothing is said about length or form: GitHub changes those.
+func (t Token) Check() error {
 	if t == "" {
 		return errors.New("github-token: empty; give a fine-grained token that may write secrets")
 	}

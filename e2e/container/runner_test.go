@@ -103,7 +103,7 @@ func (s *step) variables() map[string]string {
 	}
 	must(s.t, yaml.Unmarshal([]byte(read(s.t, filepath.Join(repositoryRoot(s.t), "action.yml"))), &manifest))
 	for name, input := range manifest.Inputs {
-		all[inputVariable(name)] = strings.ReplaceAll(input.Default, "${{ strategy.job-total }}", "1")
+		all[inputVariable(name)] = strings.NewReplacer("${{ strategy.job-total }}", "1", "${{ github.token }}", jobToken).Replace(input.Default)
 	}
 	for name, value := range s.inputs {
 		if _, declared := manifest.Inputs[name]; !declared {
@@ -114,6 +114,9 @@ func (s *step) variables() map[string]string {
 	maps.Copy(all, s.env)
 	return all
 }
+
+// jobToken is the GITHUB_TOKEN of the job, which the runner fills in.
+const jobToken = "ghs_token_of_the_job"
 
 func inputVariable(name string) string {
 	return "INPUT_" + strings.ToUpper(strings.ReplaceAll(name, " ", "_"))

@@ -88,7 +88,7 @@ func (w *world) act(t *testing.T, file, raw string) string {
 	cmd := exec.CommandContext(ctx, filepath.Join(repositoryRoot(t), "build", "tools", "act"), args...)
 	cmd.Dir = project
 	cmd.Env = append(os.Environ(), "XDG_CONFIG_HOME="+home, "XDG_CACHE_HOME="+home, "DOCKER_HOST="+engine(t),
-		"PAGEFLARE_TOKEN="+raw, "SECRETS_WRITER="+writerToken, "PAGEFLARE_APP_PRIVATE_KEY="+w.appKey, "GITHUB_TOKEN=ghs_token_of_the_job")
+		"PAGEFLARE_TOKEN="+raw, "SECRETS_WRITER="+writerToken, "PAGEFLARE_APP_PRIVATE_KEY="+w.appKey, "GITHUB_TOKEN="+jobToken)
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // then it removes its containers
 	cmd.WaitDelay = patience
 	var log bytes.Buffer
