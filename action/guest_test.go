@@ -62,16 +62,49 @@ func TestAnUntrustedRunWritesNothing(t *testing.T) {
 
 func TestExportToken(t *testing.T) {
 	t.Parallel()
+	for _, mode := range []string{"optimize", "refresh-only"} {
+		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
+			j := newJob(t)
+			j.licensed(2 * dayLong)
+			r := j.input("export-token", "true").input("mode", mode).run()
+			r.wantExit(t, 0)
+			if j.stored() == "" || !strings.Contains(j.read("env"), j.stored()) {
+				t.Error("the environment of the next steps does not hold the new token")
+			}
+			if first := strings.Index(r.log, "::add-mask::"+j.stored()); first < 0 {
+				t.Error("the exported token is not masked")
+			}
+		})
+	}
+}
+
+func TestACheckExportsNothing(t *testing.T) {
+	t.Parallel()
 	j := newJob(t)
-	j.licensed(2 * dayLong)
-	r := j.input("export-token", "true").run()
+	j.licensed(30 * dayLong)
+	j.input("export-token", "true").input("mode", "check").run().wantExit(t, 0)
+	if got := j.read("env"); got != "" {
+		t.Errorf("the environment of the next steps holds %q", got)
+	}
+}
+
+// There is a reason to get a token without a site: the steps that follow.
+func TestAKeylessRefreshOnlyExchangesWhatItExports(t *testing.T) {
+	t.Parallel()
+	j := newJob(t)
+	j.keyless()
+	r := j.input("mode", "refresh-only").input("export-token", "true").run()
 	r.wantExit(t, 0)
-	if !strings.Contains(j.read("env"), j.stored()) {
-		t.Error("the environment of the next steps does not hold the new token")
+	r.wantOutputs(t, map[string]string{"token-state": "exchanged"})
+	if !strings.Contains(j.read("env"), "PAGEFLARE_TOKEN") || len(j.github.Requests()) != 0 {
+		t.Errorf("want the token exported and not stored:\n%s", r.log)
 	}
-	if first := strings.Index(r.log, "::add-mask::"+j.stored()); first < 0 {
-		t.Error("the exported token is not masked")
-	}
+
+	j = newJob(t)
+	j.keyless()
+	j.api(http.NotFound)
+	j.input("mode", "refresh-only").input("export-token", "true").run().wantExit(t, 1)
 }
 
 func TestMaxSizeFailsTheJobAfterTheSiteIsDone(t *testing.T) {

@@ -95,7 +95,7 @@ func (r *run) notExchanged(err error) {
 	case r.cfg.Guest != "":
 		r.reason += "; " + r.cfg.Guest
 		r.gha.Noticef("%s; %s%s", text, r.cfg.Guest, r.unlicensed())
-	case r.cfg.FailOn == FailAny, r.cfg.FailOn != FailNever && refused != nil && refused.Kind == client.ErrRefused && refused.Code != "":
+	case r.cfg.FailOn == FailAny, r.cfg.FailOn != FailNever && r.cfg.Mode == ModeRefreshOnly, r.cfg.FailOn != FailNever && refused != nil && refused.Kind == client.ErrRefused && refused.Code != "":
 		r.fail(text)
 	default:
 		r.warn(text + r.unlicensed())

@@ -157,6 +157,16 @@ func (r *run) summary() summary.Result {
 			out.Secret.Targets = append(out.Secret.Targets, summary.Target{Name: w.target, Outcome: w.outcome, Problem: errText(w.err)})
 		}
 	}
+	if len(r.findings) > 0 {
+		out.Secret = &summary.Secret{Name: r.cfg.SecretName, Checked: true}
+		for _, f := range r.findings {
+			t := summary.Target{Name: f.Target.String(), Problem: errText(f.Err)}
+			if f.Err == nil {
+				t.Outcome = finding(f)
+			}
+			out.Secret.Targets = append(out.Secret.Targets, t)
+		}
+	}
 	if r.site != nil {
 		out.Site = r.siteSummary(*r.site)
 	}

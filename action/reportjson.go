@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/pageflare/ci/action/optimize"
+	"github.com/pageflare/ci/action/secret"
 	"github.com/pageflare/ci/action/summary"
 )
 
@@ -25,6 +26,7 @@ type jsonReport struct {
 	Problems []jsonProblem `json:"problems"`
 	Token    jsonToken     `json:"token"`
 	Secret   *jsonSecret   `json:"secret"`
+	Check    *jsonCheck    `json:"check"`
 	Site     *jsonSite     `json:"site"`
 }
 
@@ -51,6 +53,20 @@ type jsonTarget struct {
 	Target  string `json:"target"`
 	Outcome string `json:"outcome"` // created, updated or failed
 	Error   string `json:"error,omitempty"`
+}
+
+type jsonCheck struct {
+	Secret  string        `json:"secret"`
+	Targets []jsonFinding `json:"targets"`
+}
+
+type jsonFinding struct {
+	Target    string     `json:"target"`
+	Writable  *bool      `json:"writable"`   // null: shows only when it is written
+	Exists    *bool      `json:"exists"`     // null: not known
+	UpdatedAt *time.Time `json:"updated_at"` // null: not known
+	Access    string     `json:"access,omitempty"`
+	Error     string     `json:"error,omitempty"`
 }
 
 type jsonSite struct {
@@ -117,8 +133,25 @@ func (r *run) jsonReport() jsonReport {
 			out.Secret.Targets = append(out.Secret.Targets, jsonTarget{w.target, orElse(w.outcome, "failed"), errText(w.err)})
 		}
 	}
+	if len(r.findings) > 0 {
+		out.Check = &jsonCheck{Secret: r.cfg.SecretName}
+		for _, f := range r.findings {
+			out.Check.Targets = append(out.Check.Targets, jsonFindingOf(f))
+		}
+	}
 	if r.site != nil {
 		out.Site = r.jsonSite(*r.site)
+	}
+	return out
+}
+
+func jsonFindingOf(f secret.Finding) jsonFinding {
+	out := jsonFinding{Target: f.Target.String(), UpdatedAt: orNull(f.UpdatedAt), Access: f.Access, Error: errText(f.Err)}
+	if f.Err != nil || f.Proven {
+		out.Writable = new(f.Err == nil)
+	}
+	if f.Known {
+		out.Exists = &f.Exists
 	}
 	return out
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/pageflare/ci/action/optimize"
 	"github.com/pageflare/ci/action/refresh"
+	"github.com/pageflare/ci/action/secret"
 	"github.com/pageflare/ci/service/client"
 	"github.com/pageflare/ci/service/token"
 )
@@ -42,6 +43,7 @@ type run struct {
 	reason   string // what was decided and why
 	problems []problem
 	writes   []write
+	findings []secret.Finding // of a check, one for each target
 	site     *optimize.Report
 	exit     int
 }
@@ -77,9 +79,13 @@ func (r *run) do(ctx context.Context) int {
 	defer context.AfterFunc(ctx, func() {
 		fmt.Fprintf(r.stdout, "%s: finishing what must not be lost, at most %s\n", titled(context.Cause(ctx).Error()), grace)
 	})()
-	if r.obtainToken(finish); r.exit == exitOK && ctx.Err() == nil {
+	r.obtainToken(finish)
+	switch {
+	case ctx.Err() == nil && r.cfg.Mode == ModeCheck:
+		r.check(finish) // whatever is wrong with the token: a new one has to be stored, too
+	case ctx.Err() == nil && r.exit == exitOK:
 		r.use(ctx, finish)
-	} else {
+	default:
 		r.writeSecret(ctx, finish)
 	}
 	r.cancelled(ctx)
@@ -104,7 +110,10 @@ func withGrace(parent context.Context, d time.Duration) (context.Context, contex
 func (r *run) obtainToken(ctx context.Context) {
 	switch {
 	case r.cfg.Token != "":
-	case r.keyless() && r.cfg.Mode == ModeOptimize:
+	case r.keyless() && r.cfg.Mode == ModeCheck:
+		r.checkIdentity(ctx)
+		return
+	case r.keyless() && (r.cfg.Mode == ModeOptimize || r.cfg.ExportToken): // there is nothing else to get a token for
 		r.exchange(ctx)
 		return
 	default:
@@ -119,12 +128,13 @@ func (r *run) obtainToken(ctx context.Context) {
 	case d.Action == refresh.Keep:
 		r.state = StateFresh
 	case d.Action == refresh.Stop:
-		r.unusable("the license token has expired: " + d.Reason + " with `pageflare-action token issue` and store it in the secret " + r.cfg.SecretName)
+		r.unusable("the license token " + d.Reason + " with `pageflare-action token issue` and store it in the secret " + r.cfg.SecretName)
 	case r.cfg.Untrusted != "":
 		r.state = StateKept
 		r.gha.Noticef("The token is not refreshed: %s, and such a run must not write secrets.", r.cfg.Untrusted)
 	case r.cfg.Mode == ModeCheck:
 		r.state = StateKept
+		r.reason += "; a run would refresh it now"
 		r.gha.Infof("A run would refresh the token now.")
 	default:
 		r.refresh(ctx)
@@ -242,13 +252,11 @@ func (r *run) unlicensed() string {
 
 // use does what the mode asks for with the token.
 func (r *run) use(ctx, finish context.Context) {
+	r.exportToken()
 	switch r.cfg.Mode {
-	case ModeCheck:
-		r.check(finish)
 	case ModeRefreshOnly:
 		r.writeSecret(ctx, finish)
 	default:
-		r.exportToken()
 		written := make(chan struct{})
 		go func() { defer close(written); r.writeSecret(ctx, finish) }()
 		err := r.optimize(ctx)

@@ -118,6 +118,16 @@ func TestAFailedWriteKeepsTheOldSecretAndUsesTheNewToken(t *testing.T) {
 	}
 }
 
+func TestADependabotRunThatCannotStoreSaysThatItIsOne(t *testing.T) {
+	t.Parallel()
+	j := newJob(t).input("github-token", "")
+	j.licensed(2 * dayLong)
+	j.env["GITHUB_ACTOR"] = "dependabot[bot]"
+	r := j.run()
+	r.wantExit(t, 0)
+	r.wantLog(t, "::warning::", "there is no github-token: this run was triggered by Dependabot", "Dependabot secrets")
+}
+
 func TestTheTokenOfAGitHubAppMayWrite(t *testing.T) {
 	t.Parallel()
 	j := newJob(t)
@@ -330,7 +340,7 @@ func TestAnExpiredToken(t *testing.T) {
 			r := j.input("fail-on", failOn).run()
 			r.wantExit(t, want.exit)
 			r.wantOutputs(t, map[string]string{"token-state": "expired", "refreshed": "false"})
-			r.wantLog(t, "the license token has expired", "token issue")
+			r.wantLog(t, "the license token expired 24 hours ago", "token issue")
 			j.wantWhole(want.optimized)
 			if !strings.Contains(r.summary, "**expired**") || r.report.Token.State != StateExpired || r.report.ExitCode != want.exit {
 				t.Errorf("summary or report do not say so:\n%s\n%+v", r.summary, r.report)

@@ -77,12 +77,20 @@ func (r *run) warnOfShadows(shadows []secret.Shadow) {
 var errNoCredential = errors.New("there is no github-token: give a fine-grained personal access token with the repository permission " +
 	`"Secrets: read and write", or app-id and app-private-key of a GitHub App that has it (the job's own GITHUB_TOKEN can never write secrets)`)
 
+// credential tells whether there is anything to write the secret with.
+func (r *run) credential() bool { return r.cfg.GitHubToken != "" || r.cfg.App != nil }
+
 func (r *run) writer() (*secret.Writer, error) {
-	if r.cfg.GitHubToken == "" && r.cfg.App == nil {
+	switch {
+	case r.credential():
+	case r.cfg.Guest != "":
+		return nil, fmt.Errorf("there is no github-token: %s: other runs of the workflow store the token, or give this one a github-token from the "+
+			"Dependabot secrets", r.cfg.Guest)
+	default:
 		return nil, errNoCredential
 	}
 	if r.cfg.Repo == (secret.Repo{}) {
-		return nil, errors.New("GITHUB_REPOSITORY is not set: run this in a workflow")
+		return nil, errors.New("environment GITHUB_REPOSITORY is not set: run this in a workflow")
 	}
 	return secret.NewWriter(secret.WriterConfig{
 		API: secret.Config{
@@ -111,43 +119,6 @@ func (r *run) writeFailed(failed []error) {
 		return
 	}
 	r.warn(text)
-}
-
-// check says what a run would do, and proves by reading alone that it could.
-func (r *run) check(ctx context.Context) {
-	w, err := r.writer()
-	if err != nil {
-		r.warn("a refreshed token could not be stored: " + err.Error())
-		return
-	}
-	ctx, cancel := context.WithTimeout(ctx, writeBudget)
-	defer cancel()
-	defer r.closeWriter(ctx, w)
-	for _, f := range w.Check(ctx, r.cfg.Targets, r.cfg.SecretName) {
-		if f.Err != nil {
-			r.warn(fmt.Sprintf("a refreshed token could not be stored: %v", f.Err))
-			continue
-		}
-		r.gha.Infof("Secret %s, %s: %s.", r.cfg.SecretName, f.Target, finding(f))
-	}
-	r.warnOfShadows(w.CheckShadows(ctx, r.cfg.Targets, r.cfg.SecretName))
-}
-
-// finding says in words what a check found out about a target.
-func finding(f secret.Finding) string {
-	text := "may be written"
-	if !f.Proven {
-		text = "may be read; whether it may be written shows only when it is"
-	}
-	switch {
-	case f.Exists && f.Access != "":
-		text += fmt.Sprintf("; was last written on %s; who may read it: %s", day(f.UpdatedAt), f.Access)
-	case f.Exists:
-		text += "; was last written on " + day(f.UpdatedAt)
-	case f.Known:
-		text += "; is not there yet"
-	}
-	return text
 }
 
 // stopCommands makes the runner take nothing for a command until the word it returns.

@@ -34,16 +34,17 @@ type License struct {
 	Now        time.Time
 }
 
-// Secret is where the new token was written.
+// Secret is where the new token was written, or would be.
 type Secret struct {
 	Name    string
+	Checked bool // nothing was written: it was looked whether it could be
 	Targets []Target
 }
 
 // Target is one place of a secret.
 type Target struct {
 	Name    string
-	Outcome string // created, updated; empty when it failed
+	Outcome string // created, updated, or what a check found out; empty when it failed
 	Problem string
 }
 
@@ -144,10 +145,14 @@ func renderLicense(b *strings.Builder, l License, s *Secret) {
 		line("License ends", when(l.ValidUntil, l.Now))
 	}
 	if s != nil {
+		failed := "not written: "
+		if s.Checked {
+			failed = "could not be written: "
+		}
 		for _, t := range s.Targets[:min(len(s.Targets), maxTargets)] {
 			text := Escape(t.Outcome)
 			if t.Problem != "" {
-				text = "not written: " + Escape(t.Problem)
+				text = failed + Escape(t.Problem)
 			}
 			line("Secret "+code(s.Name)+", "+Escape(t.Name), text)
 		}

@@ -78,6 +78,12 @@ func TestGolden(t *testing.T) {
 		"too-large": {License: license, Site: tooLarge, Problems: []summary.Problem{{Error: true, Text: "the optimized site has 409600 bytes"}}},
 		"hostile":   {License: license, Site: hostile},
 		"many":      {License: license, Site: many},
+		"checked": {
+			License: summary.License{State: "kept", Tier: "pro", Reason: "expires in 2 days; a run would refresh it now", ExpiresAt: now.AddDate(0, 0, 2), Now: now},
+			Secret: &summary.Secret{Name: "PAGEFLARE_TOKEN", Checked: true, Targets: []summary.Target{
+				{Name: "repository", Outcome: "may be written; is not there yet"}, {Name: "organization:acme", Problem: "GitHub refused (403)"},
+			}},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
