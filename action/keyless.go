@@ -90,16 +90,21 @@ func (r *run) identity(ctx context.Context) (string, error) {
 func (r *run) notExchanged(err error) {
 	r.state, r.reason = StateMissing, "no license token, and the identity of this job could not be exchanged for one"
 	text := r.reason + ": " + r.explainExchange(err)
-	refused, _ := errors.AsType[*client.Error](err)
 	switch {
 	case r.cfg.Guest != "":
 		r.reason += "; " + r.cfg.Guest
 		r.gha.Noticef("%s; %s%s", text, r.cfg.Guest, r.unlicensed())
-	case r.cfg.FailOn == FailAny, r.cfg.FailOn != FailNever && r.cfg.Mode == ModeRefreshOnly, r.cfg.FailOn != FailNever && refused != nil && refused.Kind == client.ErrRefused && refused.Code != "":
+	case r.cfg.FailOn == FailAny, r.cfg.FailOn == FailExpired && (refusedWithCode(err) || r.cfg.Mode == ModeRefreshOnly):
 		r.fail(text)
 	default:
 		r.warn(text + r.unlicensed())
 	}
+}
+
+// refusedWithCode tells a no to this identity from a 403 of an API that knows no identities: that has no code for it.
+func refusedWithCode(err error) bool {
+	e, ok := errors.AsType[*client.Error](err)
+	return ok && e.Kind == client.ErrRefused && e.Code != ""
 }
 
 // explainExchange says what came of an exchange, in words of identities: those of the client are of tokens that somebody stored.

@@ -547,7 +547,7 @@ func TestTheOptimizerSeesNoSecretButTheLicense(t *testing.T) {
 	license := j.licensed(30 * dayLong)
 	seen := filepath.Join(j.dir, "seen")
 	j.input("optimizer-path", j.write("fake-cli", "#!/bin/sh\nenv >"+seen+"\nexit 1\n"))
-	j.run()
+	j.run().wantLog(t, "::add-mask::"+jobToken+"\n") // which is all that is done with it
 	b, err := os.ReadFile(seen)
 	must(t, err)
 	if !strings.Contains(string(b), "PAGEFLARE_TOKEN="+license) {
