@@ -42,8 +42,9 @@ func TestAHostileRepositoryHarmsNobody(t *testing.T) {
 			t.Errorf("a file name became a mask: %q", line)
 		}
 	}
+	theirs := strings.ReplaceAll(r.summary, "](https://github.com/pageflare/ci#", "") // our own link
 	for _, bad := range []string{"<img", "<h1>", "<details><h1", "@octocat", "](http", "\u202e", "\n::"} {
-		if strings.Contains(r.summary, bad) {
+		if strings.Contains(theirs, bad) {
 			t.Errorf("the summary holds %q:\n%s", bad, r.summary)
 		}
 	}

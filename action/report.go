@@ -229,12 +229,16 @@ func largestChanges(all []optimize.Change) []optimize.Change {
 }
 
 // overBudget tells a site that is larger than max-size allows.
-func (r *run) overBudget(s optimize.Report) bool { return r.cfg.MaxSize > 0 && s.After.Bytes > r.cfg.MaxSize }
+func (r *run) overBudget(s optimize.Report) bool {
+	return r.cfg.MaxSize > 0 && s.After.Bytes > r.cfg.MaxSize
+}
 
 // largestFiles are the files of the optimized site, largest first.
 func largestFiles(all []optimize.Change) []optimize.Change {
 	there := slices.DeleteFunc(slices.Clone(all), func(c optimize.Change) bool { return c.After < 0 })
-	slices.SortFunc(there, func(a, b optimize.Change) int { return cmp.Or(cmp.Compare(b.After, a.After), strings.Compare(a.Path, b.Path)) })
+	slices.SortFunc(there, func(a, b optimize.Change) int {
+		return cmp.Or(cmp.Compare(b.After, a.After), strings.Compare(a.Path, b.Path))
+	})
 	return there
 }
 

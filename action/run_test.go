@@ -62,7 +62,7 @@ func TestATokenNearItsExpiryIsRefreshedStoredAndUsed(t *testing.T) {
 	if r.report.Version != 1 || !r.report.Token.Refreshed || r.report.Secret.Targets[0] != (jsonTarget{Target: "repository", Outcome: "created"}) {
 		t.Errorf("report = %+v", r.report)
 	}
-	for _, want := range []string{"**refreshed**", "Secret <code>PAGEFLARE_TOKEN</code>, repository | created", "| html | 1 |"} {
+	for _, want := range []string{"| Token | refreshed |", "Secret <code>PAGEFLARE_TOKEN</code>, repository | created", "| html | 1 |"} {
 		if !strings.Contains(r.summary, want) {
 			t.Errorf("the summary lacks %q:\n%s", want, r.summary)
 		}
@@ -342,7 +342,7 @@ func TestAnExpiredToken(t *testing.T) {
 			r.wantOutputs(t, map[string]string{"token-state": "expired", "refreshed": "false"})
 			r.wantLog(t, "the license token expired 24 hours ago", "token issue")
 			j.wantWhole(want.optimized)
-			if !strings.Contains(r.summary, "**expired**") || r.report.Token.State != StateExpired || r.report.ExitCode != want.exit {
+			if !strings.Contains(r.summary, "| Token | expired |") || r.report.Token.State != StateExpired || r.report.ExitCode != want.exit {
 				t.Errorf("summary or report do not say so:\n%s\n%+v", r.summary, r.report)
 			}
 		})
