@@ -13,6 +13,7 @@ import (
 
 	"github.com/pageflare/ci/action/optimize"
 	"github.com/pageflare/ci/action/refresh"
+	"github.com/pageflare/ci/action/secret"
 	"github.com/pageflare/ci/service/client"
 	"github.com/pageflare/ci/service/token"
 )
@@ -33,8 +34,9 @@ const (
 // run is one run of the Action, in the order of do.
 type run struct {
 	world
-	gha *githubactions.Action
-	cfg Config
+	gha   *githubactions.Action
+	cfg   Config
+	hurry *secret.Hurry // comes with a cancellation
 
 	token    string       // what the optimizer gets; empty: unlicensed
 	claims   token.Claims // of the token in hand, usable or not
@@ -52,7 +54,9 @@ type problem struct {
 	text  string
 }
 
-func newRun(w world, gha *githubactions.Action) *run { return &run{world: w, gha: gha, exit: exitOK} }
+func newRun(w world, gha *githubactions.Action) *run {
+	return &run{world: w, gha: gha, hurry: secret.NewHurry(), exit: exitOK}
+}
 
 // grace is how long a refresh and a write that have begun may go on after a cancellation. The runner sends SIGINT, after 7.5 s SIGTERM, and
 // 2.5 s later it kills; a token that was issued is stored within this time.
@@ -72,6 +76,7 @@ func (r *run) do(ctx context.Context) int {
 	finish, cancel := withGrace(ctx, grace)
 	defer cancel()
 	defer context.AfterFunc(ctx, func() {
+		r.hurry.Come(r.now().Add(grace))
 		fmt.Fprintf(r.stdout, "%s: finishing what must not be lost, at most %s\n", titled(context.Cause(ctx).Error()), grace)
 	})()
 	if r.obtainToken(finish); r.exit == exitOK && ctx.Err() == nil {
