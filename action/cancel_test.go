@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -113,6 +114,56 @@ func TestCancelledDuringTheWriteFinishesIt(t *testing.T) {
 	r.wantOutputs(t, map[string]string{"token-state": "refreshed", "secret-updated": "true"})
 	if j.stored() == "" {
 		t.Error("the issued token is lost")
+	}
+}
+
+// The pause that GitHub asks for is longer than the run has: it is cut, and the write is tried once more.
+func TestCancelledInAPauseTriesOnceMore(t *testing.T) {
+	t.Parallel()
+	for about, times := range map[string]int{"and GitHub is well again": 1, "and GitHub still has trouble": -1} {
+		t.Run(about, func(t *testing.T) {
+			t.Parallel()
+			j := newJob(t)
+			j.licensed(2 * dayLong)
+			var first sync.Once
+			answered := make(chan struct{})
+			j.github.FailNext("PUT /PAGEFLARE_TOKEN", githubtest.Fault{
+				Status: 503, Header: map[string]string{"Retry-After": "20"}, Times: times, OnArrive: func() { first.Do(func() { close(answered) }) },
+			})
+			r := j.input("mode", "refresh-only").cancelAt(func() { <-answered }, nil)
+			r.wantExit(t, 128+int(syscall.SIGINT))
+			puts := 0
+			for _, q := range j.github.Requests() {
+				if q.Method == "PUT" {
+					puts++
+				}
+			}
+			if puts != 2 || (j.stored() != "") != (times == 1) {
+				t.Errorf("%d writes were tried, stored: %t, want a second try:\n%s", puts, j.stored() != "", r.log)
+			}
+			if times < 0 {
+				r.wantLog(t, "GitHub has trouble (503): Service Unavailable")
+			}
+			if strings.Contains(r.log, "stopped before") || strings.Contains(r.log, "context canceled") {
+				t.Errorf("the log says that GitHub did not answer:\n%s", r.log)
+			}
+		})
+	}
+}
+
+func TestCancelledWhileOneTargetFailsStoresTheOther(t *testing.T) {
+	t.Parallel()
+	j := newOrgJob(t)
+	j.licensed(2 * dayLong)
+	arrived, hold := make(chan struct{}), make(chan struct{})
+	var first sync.Once
+	j.github.FailNext("GET /codespaces/secrets/public-key", githubtest.Fault{Status: 503, Times: -1, OnArrive: func() { first.Do(func() { close(arrived) }) }})
+	j.github.FailNext("GET /actions/secrets/PAGEFLARE_TOKEN", githubtest.Fault{Hold: hold})
+	r := j.input("secret-targets", "codespaces/repository,repository").cancelAt(func() { <-arrived }, func() { close(hold) })
+	r.wantExit(t, 128+int(syscall.SIGINT))
+	r.wantLog(t, "was not stored everywhere", "GitHub has trouble (503)")
+	if j.stored() == "" {
+		t.Errorf("the healthy target was not written:\n%s", r.log)
 	}
 }
 

@@ -42,28 +42,23 @@ func (r *run) check(ctx context.Context) {
 		for _, t := range r.cfg.Targets {
 			r.findings = append(r.findings, secret.Finding{Target: t, Err: err})
 		}
-		r.notStorable(err)
+		r.trouble("a refreshed token could not be stored: " + err.Error())
 		return
 	}
 	defer r.closeWriter(ctx, w)
 	r.findings = w.Check(ctx, r.cfg.Targets, r.cfg.SecretName)
+	var failed []error
 	for _, f := range r.findings {
 		if f.Err != nil {
-			r.notStorable(f.Err)
+			failed = append(failed, f.Err)
 			continue
 		}
 		r.gha.Infof("Secret %s, %s: %s.", r.cfg.SecretName, f.Target, finding(f))
 	}
-	r.warnOfShadows(w.CheckShadows(ctx, r.cfg.Targets, r.cfg.SecretName))
-}
-
-func (r *run) notStorable(err error) {
-	text := fmt.Sprintf("a refreshed token could not be stored: %v", err)
-	if r.cfg.FailOn == FailAny {
-		r.fail(text)
-		return
+	if len(failed) > 0 {
+		r.trouble("a refreshed token could not be stored" + reasons(failed, len(r.findings)))
 	}
-	r.warn(text)
+	r.warnOfShadows(w.CheckShadows(ctx, r.cfg.Targets, r.cfg.SecretName))
 }
 
 // finding says in words what a check found out about a target that it could read.

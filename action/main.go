@@ -89,12 +89,17 @@ func (w world) main(ctx context.Context, args []string) (code int) {
 	gha := githubactions.New(githubactions.WithWriter(w.stdout), githubactions.WithGetenv(w.getenv), githubactions.WithHTTPClient(w.http))
 	defer func() {
 		if p := recover(); p != nil {
-			fmt.Fprintf(w.stderr, "%s\n", debug.Stack())
-			gha.Errorf("internal error: %v: please report this with the lines above", p)
+			gha.Errorf("%v", w.crashed(p))
 			code = exitFailure
 		}
 	}()
 	return newRun(w, gha).do(ctx)
+}
+
+// crashed makes an error of a panic that was just recovered, and leaves the stack in the log.
+func (w world) crashed(p any) error {
+	fmt.Fprintf(w.stderr, "%s\n", debug.Stack())
+	return fmt.Errorf("internal error: %v: please report this with the stack in the log", p)
 }
 
 // inWorkflow tells a step of a workflow from a call by hand.

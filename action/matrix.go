@@ -8,16 +8,11 @@ import (
 	"os"
 	"strconv"
 	"time"
-
-	"github.com/pageflare/ci/action/secret"
 )
 
 // Many jobs of one matrix may come here together, with the same old token and, since a refresh is idempotent, the same new one. One write is
 // enough; GitHub limits writes to about 80 a minute. So each job waits for a random time, and then leaves the secret alone when somebody wrote
-// it since this job was given its secrets.
-
-// outcomeElsewhere is the outcome of a target that another job wrote.
-const outcomeElsewhere = "stored by another job"
+// it since this job was given its secrets: then it holds the new token, or a newer one. By whose clock, package secret minds.
 
 // spread is the longest random wait before a write.
 const spread = 4 * time.Second
@@ -50,12 +45,6 @@ func (r *run) takeTurn(ctx, finish context.Context) {
 	}
 }
 
-// writtenElsewhere says whether the secret was written since this job was given its secrets: then it holds the new token, or a newer one.
-func (r *run) writtenElsewhere(ctx context.Context, w *secret.Writer, t secret.Target) bool {
-	at, ok := w.UpdatedAt(ctx, t, r.cfg.SecretName)
-	return ok && at.After(r.cfg.Started)
-}
-
 // parseJobs reads the number of jobs in the matrix, which action.yml fills in; empty is unknown.
 func parseJobs(s string) (int, error) {
 	if s == "" {
@@ -73,11 +62,12 @@ func parseJobs(s string) (int, error) {
 const longestJob = 5 * 24 * time.Hour
 
 // jobStart is when this job was given its secrets: the runner writes the event right after it got the job. Without an event, or with one that
-// has no honest time (nektos/act copies it with none), now: then a write too many is made, and none is left out. GitHub tells times in whole
+// has no honest time (nektos/act copies it with none; a clock that was set back since leaves one to come), now: then a write too many is made, and
+// none is left out. GitHub tells times in whole
 // seconds, so a write within the same second counts as before.
 func jobStart(getenv func(string) string, now time.Time) time.Time {
 	info, err := os.Stat(getenv("GITHUB_EVENT_PATH"))
-	if err != nil || now.Sub(info.ModTime()) > longestJob {
+	if err != nil || now.Sub(info.ModTime()) > longestJob || info.ModTime().After(now) {
 		return now
 	}
 	return info.ModTime()

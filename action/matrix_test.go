@@ -9,12 +9,16 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"pgregory.net/rapid"
+
+	"github.com/pageflare/ci/action/githubtest"
 )
 
 func TestWaitsAreWithinTheSpreadAndSeldomShort(t *testing.T) {
@@ -36,16 +40,15 @@ func TestWaitsAreWithinTheSpreadAndSeldomShort(t *testing.T) {
 	}
 }
 
-func TestAMatrixOf256JobsWritesOneTokenAFewTimes(t *testing.T) {
-	t.Parallel()
+// A matrix of jobs that begin together: their event is of that time by the clock of their runner, and clock is what that says now.
+func matrix(t *testing.T, jobs int, event time.Time, clock func() time.Time) {
+	t.Helper()
 	j := newJob(t)
 	old := j.licensed(2 * dayLong)
 	delete(j.env, asProgram)
-	j.input("mode", "refresh-only").input("job-total", "256")
-	event := j.write("event.json", "{}")
-	start := time.Now().Add(-2 * time.Second).Truncate(time.Second) // the runner wrote it when the jobs began
-	must(t, os.Chtimes(event, start, start))
-	const jobs = 256
+	j.input("mode", "refresh-only").input("job-total", strconv.Itoa(jobs))
+	eventFile := j.write("event.json", "{}")
+	must(t, os.Chtimes(eventFile, event, event))
 	results := make([]string, jobs)
 	var wg sync.WaitGroup
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: jobs}}
@@ -57,11 +60,11 @@ func TestAMatrixOf256JobsWritesOneTokenAFewTimes(t *testing.T) {
 			env[name] = filepath.Join(dir, file)
 			must(t, os.WriteFile(env[name], nil, 0o600))
 		}
-		env["GITHUB_EVENT_PATH"], env["GITHUB_WORKSPACE"] = event, dir
+		env["GITHUB_EVENT_PATH"], env["GITHUB_WORKSPACE"] = eventFile, dir
 		wg.Go(func() {
 			var log bytes.Buffer
 			w := world{
-				getenv: func(name string) string { return env[name] }, stdout: &log, stderr: &log, http: client, now: time.Now, rand: rand.Reader,
+				getenv: func(name string) string { return env[name] }, stdout: &log, stderr: &log, http: client, now: clock, rand: rand.Reader,
 				spread: spread,
 			}
 			if code := w.main(context.Background(), nil); code != 0 {
@@ -92,6 +95,49 @@ func TestAMatrixOf256JobsWritesOneTokenAFewTimes(t *testing.T) {
 	}
 }
 
+func TestAMatrixOf256JobsWritesOneTokenAFewTimes(t *testing.T) {
+	t.Parallel()
+	matrix(t, 256, time.Now().Add(-2*time.Second).Truncate(time.Second), time.Now) // the runner wrote the event when the jobs began
+}
+
+func TestAMatrixOnARunnerWhoseClockIsWrongWritesAFewTimes(t *testing.T) {
+	t.Parallel()
+	for about, ahead := range map[string]time.Duration{"ahead": 8 * time.Second, "behind": -2 * time.Minute} {
+		t.Run(about, func(t *testing.T) {
+			t.Parallel()
+			clock := func() time.Time { return time.Now().Add(ahead) }
+			matrix(t, 60, clock().Add(-5*time.Second), clock)
+		})
+	}
+	t.Run("set back since the jobs began", func(t *testing.T) {
+		t.Parallel()
+		matrix(t, 60, time.Now().Add(8*time.Second), time.Now)
+	})
+}
+
+// GitHub's clock is two minutes before the runner's, so what somebody stored a minute before the job has a later time than its start.
+func TestASecretThatWasStoredBeforeTheJobIsWrittenWhateverTheClockSays(t *testing.T) {
+	t.Parallel()
+	j := newJob(t)
+	j.licensed(2 * dayLong)
+	var past atomic.Int64
+	past.Store(int64(time.Minute))
+	j.github = githubtest.Start(t, githubtest.Config{
+		Repositories: []githubtest.Repository{{ID: 1296269, Owner: "acme", Name: "site"}},
+		Tokens:       []githubtest.Token{{Value: writerPAT, Permissions: map[string]string{"secrets": "write"}}},
+		Now:          func() time.Time { return time.Now().Add(2*time.Minute - time.Duration(past.Load())) },
+	})
+	j.env["GITHUB_API_URL"] = j.github.URL()
+	j.github.SetSecret("repos/acme/site/actions", "PAGEFLARE_TOKEN", "by hand", githubtest.Access{})
+	past.Store(0)
+	j.env["GITHUB_EVENT_PATH"] = j.write("event.json", "{}")
+	r := j.input("mode", "refresh-only").run()
+	r.wantOutputs(t, map[string]string{"token-state": "refreshed", "secret-updated": "true"})
+	if s := j.stored(); s == "by hand" || s == "" {
+		t.Errorf("the fresh token was dropped:\n%s", r.log)
+	}
+}
+
 func TestASecretThatAnotherJobWroteIsLeftAlone(t *testing.T) {
 	t.Parallel()
 	j := newJob(t)
@@ -105,7 +151,7 @@ func TestASecretThatAnotherJobWroteIsLeftAlone(t *testing.T) {
 	r := j.run() // a job that began together with the first one
 	r.wantExit(t, 0)
 	r.wantOutputs(t, map[string]string{"token-state": "refreshed", "secret-updated": "false"})
-	if r.report.Secret.Targets[0].Outcome != outcomeElsewhere {
+	if r.report.Secret.Targets[0].Outcome != "stored by another job" {
 		t.Errorf("report = %+v", r.report.Secret)
 	}
 	must(t, os.Chtimes(event, time.Unix(0, 0), time.Unix(0, 0))) // a copy without a time

@@ -14,6 +14,7 @@ import (
 	"unicode"
 
 	"github.com/pageflare/ci/action/optimize"
+	"github.com/pageflare/ci/action/secret"
 	"github.com/pageflare/ci/action/summary"
 )
 
@@ -74,7 +75,7 @@ func (r *run) annotate() {
 
 // written says whether this run stored the secret in every target.
 func (r *run) written() bool {
-	return len(r.writes) > 0 && !slices.ContainsFunc(r.writes, func(w write) bool { return w.err != nil || w.outcome == outcomeElsewhere })
+	return len(r.writes) > 0 && !slices.ContainsFunc(r.writes, func(w write) bool { return w.err != nil || w.outcome == secret.Elsewhere.String() })
 }
 
 // tier is that of the token that was used.

@@ -34,8 +34,9 @@ const (
 // run is one run of the Action, in the order of do.
 type run struct {
 	world
-	gha *githubactions.Action
-	cfg Config
+	gha   *githubactions.Action
+	cfg   Config
+	hurry *secret.Hurry // comes with a cancellation
 
 	token    string       // what the optimizer gets; empty: unlicensed
 	claims   token.Claims // of the token in hand, usable or not
@@ -54,7 +55,9 @@ type problem struct {
 	text  string
 }
 
-func newRun(w world, gha *githubactions.Action) *run { return &run{world: w, gha: gha, exit: exitOK} }
+func newRun(w world, gha *githubactions.Action) *run {
+	return &run{world: w, gha: gha, hurry: secret.NewHurry(), exit: exitOK}
+}
 
 // grace is how long a refresh and a write that have begun may go on after a cancellation. The runner sends SIGINT, after 7.5 s SIGTERM, and
 // 2.5 s later it kills; a token that was issued is stored within this time.
@@ -77,6 +80,7 @@ func (r *run) do(ctx context.Context) int {
 	finish, cancel := withGrace(ctx, grace)
 	defer cancel()
 	defer context.AfterFunc(ctx, func() {
+		r.hurry.Come(r.now().Add(grace))
 		fmt.Fprintf(r.stdout, "%s: finishing what must not be lost, at most %s\n", titled(context.Cause(ctx).Error()), grace)
 	})()
 	r.obtainToken(finish)
@@ -323,6 +327,15 @@ func (r *run) fail(text string) {
 	if r.exit == exitOK {
 		r.exit = exitFailure
 	}
+}
+
+// trouble fails the job where any trouble does, and is a warning otherwise.
+func (r *run) trouble(text string) {
+	if r.cfg.FailOn == FailAny {
+		r.fail(text)
+		return
+	}
+	r.warn(text)
 }
 
 func (r *run) warn(text string) { r.problems = append(r.problems, problem{false, text}) }

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/pem"
+	"fmt"
 	"strings"
 	"sync"
 	"syscall"
@@ -98,6 +99,95 @@ func TestOneTargetThatFailsDoesNotStopTheOthers(t *testing.T) {
 	r.wantExit(t, 1)
 }
 
+// The look of the first target is held until the second is written.
+func TestATargetThatHangsHoldsUpNoOther(t *testing.T) {
+	t.Parallel()
+	j := newOrgJob(t)
+	j.licensed(2 * dayLong)
+	written := make(chan struct{})
+	j.github.FailNext("GET /codespaces/secrets/PAGEFLARE_TOKEN", githubtest.Fault{Hold: written, Times: -1})
+	j.github.FailNext("PUT /actions/secrets/PAGEFLARE_TOKEN", githubtest.Fault{OnArrive: func() { close(written) }})
+	r := j.input("secret-targets", "codespaces/repository,repository").run()
+	r.wantExit(t, 0)
+	r.wantOutputs(t, map[string]string{"secret-updated": "true"})
+	if j.stored() == "" || j.holds("repos/acme/site/codespaces") != j.stored() {
+		t.Errorf("want both targets written:\n%s", r.log)
+	}
+	if got := r.report.Secret.Targets; len(got) != 2 || got[0].Target != "codespaces/repository" || got[1].Target != "repository" {
+		t.Errorf("report = %+v, want the targets in their order", got)
+	}
+}
+
+func TestManyNearerSecretsAreOneWarning(t *testing.T) {
+	t.Parallel()
+	for about, mode := range map[string]string{"a run": "refresh-only", "a check": "check"} {
+		t.Run(about, func(t *testing.T) {
+			t.Parallel()
+			j := newOrgJob(t)
+			j.licensed(2 * dayLong)
+			var names []string
+			for i := range 15 {
+				names = append(names, fmt.Sprintf("env-%d", i))
+			}
+			j.github = githubtest.Start(t, githubtest.Config{
+				Repositories: []githubtest.Repository{{ID: 1296269, Owner: "acme", Name: "site", Environments: names}}, Organizations: []string{"acme"},
+				Tokens: []githubtest.Token{{Value: orgPAT, Permissions: map[string]string{
+					"actions": "read", "secrets": "write", "environments": "read", "organization_secrets": "write",
+				}}},
+			})
+			j.env["GITHUB_API_URL"] = j.github.URL()
+			for _, name := range names {
+				j.github.SetSecret("repos/acme/site/environments/"+name, "PAGEFLARE_TOKEN", "nearer", githubtest.Access{})
+			}
+			j.github.SetSecret("repos/acme/site/actions", "PAGEFLARE_TOKEN", "nearer", githubtest.Access{})
+			r := j.input("secret-targets", "organization:acme").input("mode", mode).run()
+			r.wantExit(t, 0)
+			r.wantLog(t, "since the one of repository acme/site is nearer; the secret PAGEFLARE_TOKEN of organization:acme is not what jobs see that name one of "+
+				`these environments, since it has its own: "env-0", "env-1", `, `"env-14"; remove what is nearer`)
+			if n := countOf(r.log, "::warning::"); n != 1 {
+				t.Errorf("%d warnings, want one:\n%s", n, r.log)
+			}
+		})
+	}
+}
+
+func TestACheckWarnsOnceOfAllTargetsThatFail(t *testing.T) {
+	t.Parallel()
+	j := newOrgJob(t).input("mode", "check").input("secret-targets", "environment:nowhere,dependabot/organization:acme,repository")
+	j.licensed(2 * dayLong)
+	r := j.run()
+	r.wantExit(t, 0)
+	r.wantLog(t, "a refreshed token could not be stored everywhere: read secret PAGEFLARE_TOKEN of environment \"nowhere\"", "; and read secret PAGEFLARE_TOKEN of organization acme")
+	if n := countOf(r.log, "::warning::"); n != 1 {
+		t.Errorf("%d warnings, want one:\n%s", n, r.log)
+	}
+}
+
+func TestATargetThatFailedIsNotCalledNearer(t *testing.T) {
+	t.Parallel()
+	j := newOrgJob(t)
+	j.licensed(2 * dayLong)
+	j.github.SetSecret("repos/acme/site/actions", "PAGEFLARE_TOKEN", "old", githubtest.Access{})
+	j.github.FailNext("PUT /repos/acme/site/actions/secrets/PAGEFLARE_TOKEN", githubtest.Fault{Status: 422})
+	r := j.input("secret-targets", "organization:acme,repository").run()
+	r.wantExit(t, 0)
+	if strings.Contains(r.log, "name it in secret-targets") || countOf(r.log, "::warning::") != 1 {
+		t.Errorf("want the failure told, and no nearer secret:\n%s", r.log)
+	}
+}
+
+// What may be found out depends on the token; a run never complains that it may not look.
+func TestARunWithATokenForSecretsAloneSaysNothingOfEnvironments(t *testing.T) {
+	t.Parallel()
+	j := newJob(t)
+	j.licensed(2 * dayLong)
+	r := j.input("mode", "refresh-only").run()
+	r.wantExit(t, 0)
+	if strings.Contains(r.log, "::warning::") || j.stored() == "" {
+		t.Errorf("want the token stored and no warning:\n%s", r.log)
+	}
+}
+
 func TestANearerSecretIsWarnedAbout(t *testing.T) {
 	t.Parallel()
 	j := newOrgJob(t)
@@ -105,7 +195,7 @@ func TestANearerSecretIsWarnedAbout(t *testing.T) {
 	j.github.SetSecret("repos/acme/site/actions", "PAGEFLARE_TOKEN", "nearer", githubtest.Access{})
 	r := j.input("secret-targets", "organization:acme").run()
 	r.wantExit(t, 0)
-	r.wantLog(t, "::warning::the secret PAGEFLARE_TOKEN of organization:acme is not what jobs of this repository see: the one of repository acme/site is nearer")
+	r.wantLog(t, "::warning::the secret PAGEFLARE_TOKEN of organization:acme is not what jobs of this repository see, since the one of repository acme/site is nearer")
 }
 
 func TestAGitHubAppWritesAndItsTokensEndWithTheRun(t *testing.T) {
@@ -123,7 +213,7 @@ func TestAGitHubAppWritesAndItsTokensEndWithTheRun(t *testing.T) {
 			if j.stored() == "" || j.holds("repos/acme/site/environments/prod/eu #1") == "" {
 				t.Errorf("the token was not stored:\n%s", r.log)
 			}
-			j.github.WantRevoked(t, 2)
+			j.github.WantRevoked(t, 3) // the third reads, for what may hide the secrets
 			for _, s := range []string{j.github.Mints()[0].Token, j.github.Mints()[1].Token, "eyJ0eXAi", strings.Split(appPEM(), "\n")[3], key[len(key)/2:]} {
 				if strings.Contains(masked(r.log), s) || strings.Contains(r.summary, s) {
 					t.Errorf("a secret of the App is shown (%.12s…):\n%s", s, r.log)
@@ -158,7 +248,7 @@ func TestACheckProvesEveryTargetByReadingAlone(t *testing.T) {
 			"Secret PAGEFLARE_TOKEN, codespaces/repository: may be written; is not there yet.",
 			"organization:acme: may be read; whether it may be written shows only when it is; was last written on", "who may read it: all",
 			"dependabot_secrets=write",
-			`the one of environment "prod/eu #1" of acme/site is nearer`,
+			`the secret PAGEFLARE_TOKEN of repository is not what jobs see that name one of these environments, since it has its own: "prod/eu #1"`,
 		}},
 		"a GitHub App": {func(j *job) { j.withApp(appPEM()) }, []string{
 			"Secret PAGEFLARE_TOKEN, repository: may be written.", "does not have organization_dependabot_secrets=write",

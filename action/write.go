@@ -5,7 +5,9 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/sethvargo/go-githubactions"
@@ -16,46 +18,76 @@ import (
 // write is what became of the secret in one place.
 type write struct {
 	target  string
-	outcome string // created, updated or outcomeElsewhere; empty when it failed
+	outcome string // of secret.Outcome; empty when it failed
 	err     error
 }
 
 // writeSecret stores a refreshed token in every target. It says nothing while the optimizer may be running: problems are reported later. One target
-// that fails does not stop the others, and the old token stays valid whatever happens here. finish ends some time after ctx.
+// that fails does not stop the others, and the old token stays valid whatever happens here. finish ends some time after ctx. A panic ends here:
+// this may be a goroutine of its own, where it would end the program without a report.
 func (r *run) writeSecret(ctx, finish context.Context) {
 	if r.state != StateRefreshed {
 		return
 	}
+	defer func() {
+		if p := recover(); p != nil {
+			r.fail(r.crashed(p).Error())
+		}
+	}()
 	w, err := r.writer()
 	if err != nil {
 		r.writeFailed([]error{err})
 		return
 	}
-	finish, cancel := context.WithTimeout(finish, writeBudget)
-	defer cancel()
 	defer r.closeWriter(finish, w)
 	r.takeTurn(ctx, finish)
+	r.writes = r.writeAll(finish, w)
 	var failed []error
 	var written []secret.Target
-	for _, t := range r.cfg.Targets {
-		if r.writtenElsewhere(finish, w, t) {
-			r.writes = append(r.writes, write{target: t.String(), outcome: outcomeElsewhere})
-			continue
+	for i, done := range r.writes {
+		switch {
+		case done.err != nil:
+			failed = append(failed, done.err)
+		case done.outcome != secret.Elsewhere.String():
+			written = append(written, r.cfg.Targets[i])
 		}
-		outcome, err := w.Write(finish, t, r.cfg.SecretName, r.token)
-		if err != nil {
-			failed = append(failed, err)
-			r.writes = append(r.writes, write{target: t.String(), err: err})
-			continue
-		}
-		written = append(written, t)
-		r.writes = append(r.writes, write{target: t.String(), outcome: outcome.String()})
 	}
 	r.writeFailed(failed)
-	r.warnOfShadows(w.Shadows(finish, written, r.cfg.SecretName))
+	if ctx.Err() == nil {
+		r.warnOfShadows(w.Shadows(finish, written, r.cfg.Targets, r.cfg.SecretName))
+	}
 }
 
-// writeBudget is how long writing to all targets may take. GitHub may ask to wait for an hour: that is longer than a job should be held for a
+// writeAll writes to the targets side by side, each within a time of its own, so that one that hangs holds up no other. They come back in order.
+func (r *run) writeAll(ctx context.Context, w *secret.Writer) []write {
+	writes := make([]write, len(r.cfg.Targets))
+	var all sync.WaitGroup
+	for i, t := range r.cfg.Targets {
+		all.Go(func() {
+			once, cancel := context.WithTimeout(ctx, writeBudget)
+			defer cancel()
+			writes[i] = r.writeTo(once, w, t)
+		})
+	}
+	all.Wait()
+	return writes
+}
+
+// writeTo writes to one target, unless another job of the matrix did (see matrix.go). A panic is that target's error.
+func (r *run) writeTo(ctx context.Context, w *secret.Writer, t secret.Target) (done write) {
+	defer func() {
+		if p := recover(); p != nil {
+			done = write{target: t.String(), err: r.crashed(p)}
+		}
+	}()
+	outcome, err := w.WriteUnless(ctx, t, r.cfg.SecretName, r.token, r.cfg.Started)
+	if err != nil {
+		return write{target: t.String(), err: err}
+	}
+	return write{target: t.String(), outcome: outcome.String()}
+}
+
+// writeBudget is how long writing to a target may take. GitHub may ask to wait for an hour: that is longer than a job should be held for a
 // token that the next run can store as well.
 const writeBudget = 60 * time.Second
 
@@ -67,11 +99,27 @@ func (r *run) closeWriter(ctx context.Context, w *secret.Writer) {
 	}
 }
 
+// warnOfShadows names all that is hidden in one warning.
 func (r *run) warnOfShadows(shadows []secret.Shadow) {
+	if len(shadows) == 0 {
+		return
+	}
+	var hidden, inside []string
+	var outside secret.Target // what those of environments hide
 	for _, s := range shadows {
-		r.warn(fmt.Sprintf("the secret %s of %s is not what jobs of this repository see: the one of %s is nearer; remove that, or name it in secret-targets",
+		if s.Environment != "" {
+			outside = s.Target
+			inside = append(inside, strconv.Quote(s.Environment))
+			continue
+		}
+		hidden = append(hidden, fmt.Sprintf("the secret %s of %s is not what jobs of this repository see, since the one of %s is nearer",
 			r.cfg.SecretName, s.Target, s.By))
 	}
+	if len(inside) > 0 {
+		hidden = append(hidden, fmt.Sprintf("the secret %s of %s is not what jobs see that name one of these environments, since it has its own: %s",
+			r.cfg.SecretName, outside, strings.Join(inside, ", ")))
+	}
+	r.warn(strings.Join(hidden, "; ") + "; remove what is nearer, or name it in secret-targets")
 }
 
 var errNoCredential = errors.New("there is no github-token: give a fine-grained personal access token with the repository permission " +
@@ -95,30 +143,29 @@ func (r *run) writer() (*secret.Writer, error) {
 	return secret.NewWriter(secret.WriterConfig{
 		API: secret.Config{
 			APIURL: r.cfg.GitHubAPI, Token: r.cfg.GitHubToken, HTTP: r.cfg.HTTP, UserAgent: userAgent(), Now: r.now, Rand: rand.Reader,
+			Hurry: r.hurry,
 		},
 		App: r.cfg.App, Repo: r.cfg.Repo, RepoID: r.cfg.RepoID, Rand: r.rand,
 	})
 }
 
 func (r *run) writeFailed(failed []error) {
-	if len(failed) == 0 {
-		return
+	if len(failed) > 0 {
+		r.trouble("the new token was not stored" + reasons(failed, len(r.writes)) + "; this run uses it, and the old one in the secret stays valid until it expires")
 	}
-	where := ""
-	if len(failed) < len(r.writes) {
-		where = " everywhere"
-	}
-	reasons := make([]string, len(failed))
+}
+
+// reasons says why targets failed, for the end of "not stored": one text for all, and that others of those tried did not.
+func reasons(failed []error, tried int) string {
+	texts := make([]string, len(failed))
 	for i, err := range failed {
-		reasons[i] = err.Error()
+		texts[i] = err.Error()
 	}
-	text := fmt.Sprintf("the new token was not stored%s: %s; this run uses it, and the old one in the secret stays valid until it expires",
-		where, strings.Join(reasons, "; and "))
-	if r.cfg.FailOn == FailAny {
-		r.fail(text)
-		return
+	everywhere := ""
+	if len(failed) < tried {
+		everywhere = " everywhere"
 	}
-	r.warn(text)
+	return everywhere + ": " + strings.Join(texts, "; and ")
 }
 
 // stopCommands makes the runner take nothing for a command until the word it returns.

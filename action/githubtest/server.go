@@ -153,6 +153,9 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 
 func (s *Server) send(w http.ResponseWriter, req *request, a answer) {
 	s.log(req, a.status)
+	if a.header.Get("Date") == "" {
+		a.header.Set("Date", s.cfg.Now().UTC().Format(http.TimeFormat))
+	}
 	a.writeTo(w)
 }
 

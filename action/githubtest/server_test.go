@@ -126,13 +126,15 @@ func TestAGoodClientWritesAndReads(t *testing.T) {
 	t.Parallel()
 	cfg := config()
 	now := cfg.Now()
-	cfg.Now = func() time.Time { now = now.Add(time.Minute); return now }
+	cfg.Now = func() time.Time { return now }
 	s := githubtest.Start(t, cfg)
 	id, public := key(t, s)
+	now = now.Add(time.Minute)
 	put := call{method: "PUT", path: secrets + "Page_Token", body: putBody(id, seal(t, public, "first"))}
 	if got := put.do(t, s); got.status != 201 || got.body != "{}" {
 		t.Errorf("the first PUT = %d %q, want 201", got.status, got.body)
 	}
+	now = now.Add(time.Minute)
 	put.body = putBody(id, seal(t, public, "second"))
 	if got := put.do(t, s); got.status != 204 || got.body != "" {
 		t.Errorf("the second PUT = %d %q, want 204", got.status, got.body)
@@ -144,6 +146,9 @@ func TestAGoodClientWritesAndReads(t *testing.T) {
 	want := `{"name":"PAGE_TOKEN","created_at":"2026-08-01T10:01:00Z","updated_at":"2026-08-01T10:02:00Z"}`
 	if got.status != 200 || got.body != want {
 		t.Errorf("GET secret = %d %s, want %s", got.status, got.body, want)
+	}
+	if date := got.header.Get("Date"); date != "Sat, 01 Aug 2026 10:02:00 GMT" {
+		t.Errorf("Date = %s, want the time of the fake", date)
 	}
 	if _, _, ok := s.Secret("acme/site", "OTHER"); ok {
 		t.Error("Secret(OTHER) is there, want none")

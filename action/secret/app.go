@@ -1,7 +1,6 @@
 package secret
 
 import (
-	"bytes"
 	"crypto/rsa"
 	"encoding/base64"
 	"errors"
@@ -20,8 +19,8 @@ type App struct {
 	key *rsa.PrivateKey
 }
 
-// ParseApp reads the id of an App, or its client id, and its private key: PEM as GitHub gives it, PEM with \n for line breaks,
-// or base64 of either. The error has a line for each fault and never quotes the key.
+// ParseApp reads the id of an App, or its client id, and its private key: PEM as GitHub gives it, PEM with \n, \r\n or spaces for line
+// breaks, or base64 of any of these; also in quotes. The error has a line for each fault and never quotes the key.
 func ParseApp(id, key string) (*App, error) {
 	var faults []error
 	if !regexp.MustCompile(`\A[A-Za-z0-9._-]{1,100}\z`).MatchString(id) {
@@ -39,27 +38,50 @@ func ParseApp(id, key string) (*App, error) {
 }
 
 var errKey = errors.New("app-private-key: not a private key of a GitHub App: give the whole .pem file that GitHub made, from " +
-	"-----BEGIN to the last -----, as it is, with \\n for line breaks, or in base64")
+	"-----BEGIN to the last -----, as it is, with \\n or spaces for line breaks, or in base64")
 
 func parseKey(text string) (*rsa.PrivateKey, error) {
 	if strings.TrimSpace(text) == "" {
 		return nil, errors.New("app-private-key: empty: give the private key of the GitHub App; a secret that does not exist, or that " +
 			"this job may not read, also arrives empty")
 	}
-	text = strings.ReplaceAll(text, `\n`, "\n")
+	text = unquoted(text)
 	if !strings.Contains(text, "-----BEGIN") {
-		decoded, err := base64.StdEncoding.DecodeString(strings.Join(strings.Fields(text), ""))
+		decoded, err := base64.StdEncoding.DecodeString(unspaced(text))
 		if err != nil {
 			return nil, errKey
 		}
-		text = strings.ReplaceAll(string(bytes.TrimSpace(decoded)), `\n`, "\n")
+		text = unquoted(string(decoded))
 	}
-	key, err := jwt.ParseRSAPrivateKeyFromPEM([]byte(text))
+	key, err := jwt.ParseRSAPrivateKeyFromPEM([]byte(rewrapped(text)))
 	if err != nil {
 		return nil, errKey // the cause could quote the key
 	}
 	return key, nil
 }
+
+// unquoted takes off what shells, .env files and JSON put around a text of several lines and into it.
+func unquoted(text string) string {
+	text = strings.TrimSpace(text)
+	for _, quote := range []string{`"`, `'`} {
+		if inner, ok := strings.CutPrefix(text, quote); ok && strings.HasSuffix(inner, quote) {
+			text = strings.TrimSuffix(inner, quote)
+			break
+		}
+	}
+	return strings.TrimSpace(strings.NewReplacer(`\r`, "", `\n`, "\n").Replace(text))
+}
+
+// rewrapped gives PEM its line breaks back, whatever white space took their place. Other text is given as it is.
+func rewrapped(text string) string {
+	m := regexp.MustCompile(`\A(-----BEGIN [A-Z ]+-----)([A-Za-z0-9+/=\s]+)(-----END [A-Z ]+-----)\z`).FindStringSubmatch(text)
+	if m == nil {
+		return text
+	}
+	return m[1] + "\n" + unspaced(m[2]) + "\n" + m[3] + "\n"
+}
+
+func unspaced(text string) string { return strings.Join(strings.Fields(text), "") }
 
 // sign makes the token that an App shows to speak for itself:
 //

@@ -12,6 +12,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"log/slog"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -68,6 +69,17 @@ func TestKeysInEveryFormAreTheSame(t *testing.T) {
 		"PEM without its last newline": strings.TrimSpace(key),
 		"PEM with CRLF":                strings.ReplaceAll(key, "\n", "\r\n"),
 		"PEM with literal \\n":         escaped,
+		"PEM with literal \\r\\n":      strings.ReplaceAll(key, "\n", `\r\n`),
+		"PEM with both of them":        strings.ReplaceAll(key, "\n", "\\r\n"),
+		"PEM with spaces":              strings.ReplaceAll(key, "\n", " "),
+		"PEM with nothing":             strings.ReplaceAll(key, "\n", ""),
+		"PEM that is indented":         strings.ReplaceAll(key, "\n", "\n    "),
+		"PEM in quotes":                `"` + key + `"`,
+		"PEM as a string of JSON":      strconv.Quote(key) + "\n",
+		"PEM in the quotes of a shell": "'" + escaped + "'",
+		"PEM in PKCS 8 with spaces":    strings.ReplaceAll(pkcs8(t, appKey()), "\n", " "),
+		"base64 in quotes":             `"` + encode(key) + `"`,
+		"base64 of PEM with spaces":    encode(strings.ReplaceAll(key, "\n", " ")),
 		"PEM in PKCS 8":                pkcs8(t, appKey()),
 		"base64":                       encode(key),
 		"base64 with line breaks":      wrapped,
@@ -114,6 +126,8 @@ func TestKeysThatAreNoneAreRefusedAndNeverQuoted(t *testing.T) {
 		"a key with a letter lost":  key[:200] + key[201:],
 		"base64 of something":       encode("hunter2hunter2hunter2"),
 		"base64 of a key cut short": encode(key[:500]),
+		"a quote that does not end": `"` + key,
+		"a key in words":            "the key is " + key[:300],
 		"base64 twice":              encode(encode(key)),
 		"a public key":              public,
 		"a key of another kind":     pkcs8(t, elliptic),

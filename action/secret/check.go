@@ -3,7 +3,6 @@ package secret
 import (
 	"context"
 	"net/http"
-	"slices"
 	"strings"
 	"time"
 
@@ -25,17 +24,17 @@ type Finding struct {
 	Access    string    // who may read it in an organization: "all", "selected (3 repositories)"
 }
 
-// Check finds out what a write to each target would meet, by GET requests alone.
+// Check finds out what a write to each target would meet, by GET requests alone. Targets are looked at side by side.
 func (w *Writer) Check(ctx context.Context, targets []Target, name string) []Finding {
 	findings := make([]Finding, len(targets))
-	for i, t := range targets {
-		f, err := w.check(ctx, t, name)
+	sideBySide(len(targets), func(i int) {
+		f, err := w.check(ctx, targets[i], name)
 		if err != nil {
-			f = Finding{Err: w.explain("read", t, name, err)}
+			f = Finding{Err: w.explain(ctx, "read", targets[i], name, err)}
 		}
-		f.Target = t
+		f.Target = targets[i]
 		findings[i] = f
-	}
+	})
 	return findings
 }
 
@@ -93,82 +92,4 @@ func (w *Writer) checkFirst(ctx context.Context, s *session, t Target) error {
 	}
 	_, err := firstAccess(ctx, s, t)
 	return err
-}
-
-// A Shadow is a secret of the same name that is nearer than a target, so that jobs see its value and not the target's.
-// https://docs.github.com/en/actions/concepts/security/secrets#naming-your-secrets
-type Shadow struct {
-	Target Target
-	By     string // `environment "prod" of acme/site`
-}
-
-// Shadows looks for secrets that are nearer than a target and are no target themselves: a secret of the repository is nearer
-// than one of an organization. That takes one call for each target that is an organization, and none for others: which
-// environment a job runs in is not known, so secrets of environments are left to CheckShadows. What cannot be read is
-// taken for not there.
-func (w *Writer) Shadows(ctx context.Context, targets []Target, name string) []Shadow {
-	var out []Shadow
-	for _, t := range targets {
-		if t.of().scope != ofOrganization {
-			continue
-		}
-		nearer := Target{kind: strings.TrimSuffix(t.kind, "organization") + "repository"}
-		if !slices.Contains(targets, nearer) && w.holds(ctx, nearer, name) {
-			out = append(out, Shadow{t, nearer.place(w.repo)})
-		}
-	}
-	return out
-}
-
-// environmentsLooked bounds how many environments CheckShadows looks into.
-const environmentsLooked = 20
-
-// CheckShadows looks further than Shadows, as a check may: also for secrets of environments that are nearer than the Actions
-// secret of the repository or of an organization. It takes a call for each environment, of at most 20, and a token that may
-// list and read them. It reads alone, like Check: so with a GitHub App, which would have to make tokens, it looks for nothing.
-func (w *Writer) CheckShadows(ctx context.Context, targets []Target, name string) []Shadow {
-	if w.byApp {
-		return nil
-	}
-	out := w.Shadows(ctx, targets, name)
-	i := slices.IndexFunc(targets, func(t Target) bool { return t.kind == "repository" || t.kind == "organization" })
-	if i < 0 {
-		return out
-	}
-	for _, nearer := range w.environments(ctx, targets[i]) {
-		if !slices.ContainsFunc(targets, nearer.is) && w.holds(ctx, nearer, name) {
-			out = append(out, Shadow{targets[i], nearer.place(w.repo)})
-		}
-	}
-	return out
-}
-
-func (w *Writer) environments(ctx context.Context, t Target) []Target {
-	_, s, err := w.open(ctx, t, "read")
-	if err != nil {
-		return nil
-	}
-	page := &github.EnvironmentListOptions{ListOptions: github.ListOptions{PerPage: environmentsLooked}}
-	list, _, err := s.api.Repositories.ListEnvironments(ctx, w.repo.Owner, w.repo.Name, page)
-	if err != nil {
-		return nil
-	}
-	var out []Target
-	for _, e := range list.Environments {
-		out = append(out, Target{"environment", e.GetName()})
-	}
-	return out
-}
-
-// is compares as GitHub does: names match in any case.
-func (t Target) is(other Target) bool { return strings.EqualFold(t.String(), other.String()) }
-
-// holds tells whether there is a secret of this name, as far as can be seen.
-func (w *Writer) holds(ctx context.Context, t Target, name string) bool {
-	st, _, err := w.open(ctx, t, t.of().permission.toRead)
-	if err != nil {
-		return false
-	}
-	_, _, err = st.read(ctx, name)
-	return err == nil
 }

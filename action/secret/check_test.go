@@ -113,15 +113,17 @@ func TestANearerSecretShadowsTheTarget(t *testing.T) {
 		there   []string
 		targets string
 		want    []string
-		calls   int
 	}{
-		"nothing is nearer":                       {nil, "organization:acme", nil, 1},
-		"a repository's before an organization's": {[]string{"repos/acme/site/actions"}, "organization:acme", []string{"organization:acme by repository acme/site"}, 1},
-		"one that is written as well":             {[]string{"repos/acme/site/actions"}, "organization:acme,repository", nil, 0},
-		"one of another store":                    {[]string{"repos/acme/site/actions"}, "dependabot/organization:acme", nil, 1},
+		"nothing is nearer":                       {nil, "organization:acme", nil},
+		"a repository's before an organization's": {[]string{"repos/acme/site/actions"}, "organization:acme", []string{"organization:acme by repository acme/site"}},
+		"one that is written as well":             {[]string{"repos/acme/site/actions"}, "organization:acme,repository", nil},
+		"one of another store":                    {[]string{"repos/acme/site/actions"}, "dependabot/organization:acme", nil},
 		"one of the same store": {[]string{"repos/acme/site/codespaces"}, "codespaces/organization:acme",
-			[]string{"codespaces/organization:acme by repository acme/site (Codespaces)"}, 1},
-		"a repository is looked for no further": {[]string{"repos/acme/site/environments/prod"}, "repository", nil, 0},
+			[]string{"codespaces/organization:acme by repository acme/site (Codespaces)"}},
+		"an environment's before a repository's": {[]string{"repos/acme/site/environments/prod"}, "repository",
+			[]string{`repository by environment "prod" of acme/site`}},
+		"an environment's before the nearest of the targets": {[]string{"repos/acme/site/environments/prod"}, "organization:acme,repository",
+			[]string{`repository by environment "prod" of acme/site`}},
 	} {
 		t.Run(about, func(t *testing.T) {
 			t.Parallel()
@@ -133,15 +135,82 @@ func TestANearerSecretShadowsTheTarget(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got := told(w.writerAs(t, "token-for-every-kind").Shadows(t.Context(), targets, name))
+			got := told(w.writerAs(t, "token-for-every-kind").Shadows(t.Context(), targets, targets, name))
 			if diff := cmp.Diff(tc.want, got); diff != "" {
 				t.Errorf("Shadows (-want +got):\n%s", diff)
 			}
-			if got := len(w.asked()); got != tc.calls {
-				t.Errorf("%d requests, want %d", got, tc.calls)
-			}
-			if got := w.writerAs(t, "token-that-may-nothing").Shadows(t.Context(), targets, name); got != nil {
+			if got := w.writerAs(t, "token-that-may-nothing").Shadows(t.Context(), targets, targets, name); got != nil {
 				t.Errorf("Shadows(no right) = %v, want none", got)
+			}
+		})
+	}
+}
+
+// A search that the token has no right to ends with the first refusal, and nothing that goes wrong in it is waited for.
+func TestTheSearchForNearerSecretsTriesNothingTwice(t *testing.T) {
+	t.Parallel()
+	for about, tc := range map[string]struct {
+		token secret.Token
+		fault map[string]githubtest.Fault
+		want  []string
+	}{
+		"a token that may not list environments": {goodToken, nil, []string{"GET /repos/acme/site/environments 403"}},
+		"a token that may list and not read them": {"token-that-may-list", nil, []string{
+			"GET /repos/acme/site/environments 200", "GET /repos/acme/site/environments/prod/secrets/PAGEFLARE_TOKEN 403",
+		}},
+		"GitHub has trouble": {"token-for-every-kind", map[string]githubtest.Fault{"GET /environments": {Status: 503}},
+			[]string{"GET /repos/acme/site/environments 503"}},
+		"GitHub has trouble later": {"token-for-every-kind", map[string]githubtest.Fault{"GET /environments/prod/secrets/PAGEFLARE_TOKEN": {Status: 429}}, []string{
+			"GET /repos/acme/site/environments 200", "GET /repos/acme/site/environments/prod/secrets/PAGEFLARE_TOKEN 429",
+		}},
+	} {
+		t.Run(about, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			for request, fault := range tc.fault {
+				w.github.FailNext(request, fault)
+			}
+			targets := []secret.Target{target(t, "repository")}
+			if got := w.writerAs(t, tc.token).Shadows(t.Context(), targets, targets, name); got != nil {
+				t.Errorf("Shadows = %v, want none", got)
+			}
+			if diff := cmp.Diff(tc.want, w.asked()); diff != "" || len(w.clock.slept) > 0 {
+				t.Errorf("requests (-want +got):\n%s; waits %v", diff, w.clock.slept)
+			}
+		})
+	}
+}
+
+func TestAnAppLooksIntoEnvironmentsWhenItsInstallationMay(t *testing.T) {
+	t.Parallel()
+	for about, tc := range map[string]struct {
+		permissions map[string]string
+		want        []string
+		tokens      int
+	}{
+		"it may":                   {map[string]string{"actions": "read", "environments": "read"}, []string{`repository by environment "prod" of acme/site`}, 1},
+		"it may not list them":     {map[string]string{"environments": "write"}, nil, 0},
+		"it may not read them":     {map[string]string{"actions": "write"}, nil, 0},
+		"it does not say what may": {nil, nil, 0},
+	} {
+		t.Run(about, func(t *testing.T) {
+			t.Parallel()
+			w := newAppWorld(t, func(a *githubtest.App) { a.Installations[0].Permissions = tc.permissions })
+			w.github.SetSecret("repos/acme/site/environments/prod", name, "nearer", githubtest.Access{})
+			writer := w.appWriter(t)
+			targets := []secret.Target{target(t, "repository")}
+			got := told(writer.Shadows(t.Context(), targets, targets, name))
+			if diff := cmp.Diff(tc.want, got); diff != "" {
+				t.Errorf("Shadows (-want +got):\n%s", diff)
+			}
+			if err := writer.Close(t.Context()); err != nil {
+				t.Error(err)
+			}
+			w.github.WantRevoked(t, tc.tokens)
+			for _, r := range w.github.Requests() {
+				if r.Status == 403 || r.Status == 422 {
+					t.Errorf("%s %s was refused (%d), want no refusal", r.Method, r.Path, r.Status)
+				}
 			}
 		})
 	}
@@ -157,10 +226,11 @@ func told(shadows []secret.Shadow) []string {
 
 func TestAnAppLooksForANearerSecretWithATokenThatMayRead(t *testing.T) {
 	t.Parallel()
-	w := newAppWorld(t, func(a *githubtest.App) { a.Installations[0].Permissions["secrets"] = "read" })
+	w := newAppWorld(t, func(a *githubtest.App) { a.Installations[0].Permissions = map[string]string{"secrets": "read"} })
 	w.github.SetSecret("repos/acme/site/actions", name, "nearer", githubtest.Access{})
 	writer := w.appWriter(t)
-	got := told(writer.Shadows(t.Context(), []secret.Target{target(t, "organization:acme")}, name))
+	targets := []secret.Target{target(t, "organization:acme")}
+	got := told(writer.Shadows(t.Context(), targets, targets, name))
 	if diff := cmp.Diff([]string{"organization:acme by repository acme/site"}, got); diff != "" {
 		t.Errorf("Shadows (-want +got):\n%s", diff)
 	}

@@ -24,6 +24,8 @@ type Config struct {
 
 	// Sleep waits for d or until ctx is done, whose error it then returns. Optional: a timer.
 	Sleep func(ctx context.Context, d time.Duration) error
+	// Hurry says when the run is being cancelled. Optional: never.
+	Hurry *Hurry
 	// Timeout ends one attempt of one request, its answer included. Optional: 30 s.
 	Timeout time.Duration
 }
@@ -46,6 +48,7 @@ func newClient(cfg Config) (*github.Client, error) {
 		now:   cfg.Now,
 		rand:  cfg.Rand,
 		sleep: cfg.Sleep,
+		hurry: cfg.Hurry,
 	}})
 	client.BaseURL = base
 	client.UserAgent = cfg.UserAgent

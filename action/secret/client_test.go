@@ -124,6 +124,34 @@ func TestTheTokenGoesToNoOtherHost(t *testing.T) {
 	}
 }
 
+// answers is a transport that answers by itself.
+type answers func(*http.Request) *http.Response
+
+func (f answers) RoundTrip(req *http.Request) (*http.Response, error) { return f(req), nil }
+
+func TestOneOriginHasManySpellings(t *testing.T) {
+	t.Parallel()
+	for to, want := range map[string]bool{
+		"https://ghe.example/x": true, "https://ghe.example:443/x": true, "https://GHE.example/x": true, "https://ghe.example:0443/x": false,
+		"https://ghe.example:444/x": false, "http://ghe.example/x": false, "http://ghe.example:443/x": false, "https://ghe.example.org/x": false,
+		"https://user@ghe.example/x": true,
+	} {
+		asked := 0
+		cfg := secret.Config{APIURL: "https://ghe.example/api/v3", Token: goodToken, UserAgent: "x", Now: newClock().Now, Rand: zero{}}
+		cfg.HTTP = &http.Client{Transport: answers(func(req *http.Request) *http.Response {
+			asked++
+			if asked > 1 {
+				return &http.Response{StatusCode: 401, Body: http.NoBody, Header: http.Header{}, Request: req}
+			}
+			return &http.Response{StatusCode: 302, Body: http.NoBody, Header: http.Header{"Location": {to}}, Request: req}
+		})}
+		_, err := newWriter(t, cfg).Write(t.Context(), target(t, "repository"), name, value)
+		if followed := asked == 2; err == nil || followed != want || !followed && !strings.Contains(err.Error(), "refused to send the token") {
+			t.Errorf("a redirect to %s: %d requests, %v, want it followed: %t", to, asked, err, want)
+		}
+	}
+}
+
 func TestAnEndlessRedirectEnds(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -51,8 +51,8 @@ func (w *Writer) refuse(act string, target Target, name string, err error) *Erro
 	return &Error{Act: act, Target: target.place(w.repo), Name: plain(name), Message: message, Err: err}
 }
 
-// explain turns what came back from a call into an Error.
-func (w *Writer) explain(act string, target Target, name string, err error) *Error {
+// explain turns what came back from a call under ctx into an Error.
+func (w *Writer) explain(ctx context.Context, act string, target Target, name string, err error) *Error {
 	e := &Error{Act: act, Target: target.place(w.repo), Name: name}
 	var limit *limitError
 	var answer *github.ErrorResponse
@@ -67,7 +67,7 @@ func (w *Writer) explain(act string, target Target, name string, err error) *Err
 	case errors.Is(err, errNewElsewhere):
 		e.Message, e.Err = err.Error(), err
 	default:
-		e.unanswered(err)
+		e.unanswered(ctx, err)
 	}
 	return e
 }
@@ -91,6 +91,9 @@ func (e *Error) answered(answer *github.ErrorResponse, target Target, w *Writer)
 		e.Remedy = e.forbidden(answer.Message, target, w)
 	case e.Status == http.StatusNotFound:
 		e.Remedy = target.unseen(w.repo, w.byApp)
+	case e.Status == http.StatusUnprocessableEntity:
+		e.Remedy = "see that secret-name is right, and that there is room for it: a repository and an environment hold 100 secrets, an organization " +
+			"1,000; a rule of the organization may forbid it too"
 	case e.Status >= http.StatusInternalServerError:
 		e.Message = fmt.Sprintf("GitHub has trouble (%d): %s", e.Status, words(answer))
 		e.Remedy = "try again later; https://www.githubstatus.com tells more"
@@ -111,8 +114,23 @@ func (e *Error) forbidden(message string, target Target, w *Writer) string {
 	case strings.HasPrefix(message, "Resource not accessible"):
 		return fmt.Sprintf("the token needs %s: give the fine-grained token the %s", e.needed(k.permission), k.title())
 	}
-	return fmt.Sprintf("see that the token's owner may administer the %s, that a classic token has the scope %q, and that the organization "+
+	if remedy := byAddress(message); remedy != "" {
+		return remedy
+	}
+	needs := ""
+	if e.Needed != "" {
+		needs = fmt.Sprintf("the token needs %s: ", e.needed(k.permission))
+	}
+	return needs + fmt.Sprintf("see that the token's owner may administer the %s, that a classic token has the scope %q, and that the organization "+
 		"allows the token", k.scope, k.classic())
+}
+
+// byAddress is the remedy when GitHub lets only some addresses in; empty when it is not that.
+func byAddress(message string) string {
+	if !strings.Contains(strings.ToLower(message), "ip allow list") {
+		return ""
+	}
+	return "let an owner of the organization add the address of this runner to its IP allow list, or run the job on a runner whose address is there"
 }
 
 // needed prefers GitHub's own words, but not those for reading the public key: the write that follows needs more.
@@ -124,18 +142,21 @@ func (e *Error) needed(needs permission) string {
 }
 
 // unanswered is for no answer, and for one that made no sense.
-func (e *Error) unanswered(err error) {
+func (e *Error) unanswered(ctx context.Context, err error) {
 	var transport *url.Error
 	if errors.As(err, &transport) {
 		err = transport.Err // without the method and the address, which Target tells better
 	}
-	e.Err = err
-	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-		e.Message = "stopped before GitHub had answered: " + plain(err.Error())
-		return
+	switch e.Err = err; {
+	case errors.Is(ctx.Err(), context.Canceled):
+		e.Err, e.Message = ctx.Err(), "stopped before GitHub had answered: the run was cancelled"
+	case ctx.Err() != nil:
+		e.Err, e.Message = ctx.Err(), "stopped before GitHub had answered: the time for it is over"
+		e.Remedy = "see https://www.githubstatus.com, and check the network and the proxy"
+	default:
+		e.Message = "no usable answer from GitHub: " + plain(err.Error())
+		e.Remedy = "check the network, the proxy and the address of the GitHub API"
 	}
-	e.Message = "no usable answer from GitHub: " + plain(err.Error())
-	e.Remedy = "check the network, the proxy and the address of the GitHub API"
 }
 
 // statusOf gives the status of GitHub's refusal, 0 for any other error and for none.
@@ -151,12 +172,24 @@ func statusOf(err error) int {
 func words(answer *github.ErrorResponse) string {
 	text := answer.Message
 	for _, detail := range answer.Errors {
-		text = strings.TrimSpace(text + " " + detail.Message)
+		text = strings.TrimSpace(text + " " + inWords(detail))
 	}
 	if text == "" {
 		text = http.StatusText(answer.Response.StatusCode)
 	}
 	return plain(text)
+}
+
+// inWords gives what a detail says, or, of {"resource":"Secret","field":"name","code":"invalid"}, "(Secret.name: invalid)".
+func inWords(detail github.Error) string {
+	if detail.Message != "" {
+		return detail.Message
+	}
+	where := strings.Trim(detail.Resource+"."+detail.Field, ".")
+	if said := strings.Trim(where+": "+detail.Code, ": "); said != "" {
+		return "(" + said + ")"
+	}
+	return ""
 }
 
 // plain makes foreign text fit for one line of a log: no control characters, at most 300 characters.

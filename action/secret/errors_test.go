@@ -80,6 +80,42 @@ func TestAPermissionThatWeDidNotExpectIsNamedAsGitHubNamesIt(t *testing.T) {
 	}
 }
 
+func TestRefusalsKeepGitHubsDetails(t *testing.T) {
+	t.Parallel()
+	for about, tc := range map[string]struct {
+		fault githubtest.Fault
+		want  []string
+	}{
+		"422 with codes": {
+			githubtest.Fault{Status: 422, Body: `{"message":"Validation Failed","errors":[{"resource":"Secret","field":"name","code":"invalid"},` +
+				`{"field":"key_id","code":"missing_field"},{"code":"custom","message":"too many"},{}]}`},
+			[]string{"GitHub refused (422): Validation Failed (Secret.name: invalid) (key_id: missing_field) too many; see that secret-name is right"},
+		},
+		"422 with nothing": {githubtest.Fault{Status: 422}, []string{"GitHub refused (422): Validation Failed; see that secret-name is right", "hold 100 secrets"}},
+		"403 with the permission in a header": {
+			githubtest.Fault{Status: 403, Header: header("X-Accepted-GitHub-Permissions", "secrets=write"), Body: `{"message":"Must have admin rights to Repository."}`},
+			[]string{"GitHub refused (403): Must have admin rights to Repository.; the token needs secrets=write: see that the token's owner may administer"},
+		},
+		"403 by address": {
+			githubtest.Fault{Status: 403, Body: `{"message":"Although you appear to have the correct authorization credentials, the acme organization has an IP allow list ` +
+				`enabled, and your IP address is not permitted to access this resource."}`},
+			[]string{"has an IP allow list enabled", "add the address of this runner to its IP allow list"},
+		},
+	} {
+		t.Run(about, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.github.FailNext("PUT /"+name, tc.fault)
+			_, err := w.write(t)
+			for _, want := range tc.want {
+				if err == nil || !strings.Contains(err.Error(), want) {
+					t.Errorf("Write = %v, want %q", err, want)
+				}
+			}
+		})
+	}
+}
+
 // Every way to fail, one after the other: no error may tell the token or the value, nor span lines.
 func TestNoErrorTellsTheTokenOrTheValue(t *testing.T) {
 	t.Parallel()

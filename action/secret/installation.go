@@ -4,17 +4,22 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/google/go-github/v60/github"
 )
 
-// credential gives clients that may do what a target needs.
+// credential gives clients that may do what a target needs. Targets may be worked on side by side.
 type credential interface {
 	// client gives one that may read or write the secrets of a target: level is "read" or "write".
 	client(ctx context.Context, t Target, level string) (*github.Client, error)
+	// reader gives one that may read what these permissions of the repository are for, or may turn out not to.
+	reader(ctx context.Context, permissions ...string) (*github.Client, error)
 	// revoke ends what client made. The credential is not used after it.
 	revoke(ctx context.Context) error
 }
@@ -23,6 +28,7 @@ type credential interface {
 type given struct{ api *github.Client }
 
 func (g *given) client(context.Context, Target, string) (*github.Client, error) { return g.api, nil }
+func (g *given) reader(context.Context, ...string) (*github.Client, error)      { return g.api, nil }
 func (g *given) revoke(context.Context) error                                   { return nil }
 
 // installed is the credential that is a GitHub App. Each client has an installation token of its own, with one permission, and
@@ -33,9 +39,17 @@ type installed struct {
 	app  *App
 	repo Repo
 
+	mu    sync.Mutex
 	skew  time.Duration // GitHub's clock minus ours, once we know it is wrong
-	found map[string]installation
-	made  map[string]*github.Client // by target and level
+	found map[string]*lookup
+	made  map[string]*github.Client // by what they are for
+}
+
+// lookup is a question for an installation; all who need the answer wait for the one who asks.
+type lookup struct {
+	done chan struct{} // closed when the rest is set
+	at   installation
+	err  error
 }
 
 // installation is an App installed in an account, in GitHub's words.
@@ -46,40 +60,97 @@ type installation struct {
 }
 
 func (i *installed) client(ctx context.Context, t Target, level string) (*github.Client, error) {
-	use := t.String() + " " + level
-	if api := i.made[use]; api != nil {
-		return api, nil
-	}
-	at, err := i.find(ctx, t)
-	if err != nil {
-		return nil, err
-	}
-	if err := i.granted(at, t, level); err != nil {
-		return nil, err
-	}
-	token, err := i.mint(ctx, at, t, level)
-	if err != nil {
-		return nil, err
-	}
-	api, err := i.clientWith(token)
-	if err == nil {
-		if i.made == nil {
-			i.made = map[string]*github.Client{}
+	return i.once(t.String()+" "+level, func() (Token, error) {
+		at, err := i.find(ctx, t)
+		if err != nil {
+			return "", err
 		}
-		i.made[use] = api
-	}
-	return api, err
+		if err := i.granted(at, t, level); err != nil {
+			return "", err
+		}
+		// An organization's token is not narrowed to a repository: it could then not see all the repositories that may read the secret.
+		var repositories []string
+		if t.of().scope != ofOrganization {
+			repositories = []string{i.repo.Name}
+		}
+		token, err := i.mint(ctx, at, map[string]string{t.of().permission.key: level}, repositories)
+		if statusOf(err) == http.StatusUnprocessableEntity {
+			return "", i.unprocessable(err, t, level)
+		}
+		return token, i.explain(err, t)
+	})
 }
 
-// find asks for the installation that reaches the target, once for each repository and organization.
+var errNotGranted = errors.New("the installation does not have the permission")
+
+// reader asks for nothing that the installation does not say it has: so it meets no refusal.
+func (i *installed) reader(ctx context.Context, permissions ...string) (*github.Client, error) {
+	return i.once("read "+strings.Join(permissions, ","), func() (Token, error) {
+		at, err := i.find(ctx, Target{kind: "repository"})
+		if err != nil {
+			return "", err
+		}
+		ask := map[string]string{}
+		for _, p := range permissions {
+			if !at.has(p, "read") {
+				return "", errNotGranted
+			}
+			ask[p] = "read"
+		}
+		return i.mint(ctx, at, ask, []string{i.repo.Name})
+	})
+}
+
+// once gives the client for a use; the first time with a token that mint makes. One use is not asked for by two at the same time.
+func (i *installed) once(use string, mint func() (Token, error)) (*github.Client, error) {
+	i.mu.Lock()
+	api := i.made[use]
+	i.mu.Unlock()
+	if api != nil {
+		return api, nil
+	}
+	token, err := mint()
+	if err != nil {
+		return nil, err
+	}
+	api, err = i.clientWith(token)
+	if err != nil {
+		return nil, err
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.made[use] = api
+	return api, nil
+}
+
+// find asks for the installation that reaches the target, once for each repository and organization; after an error the next who
+// comes asks again.
 func (i *installed) find(ctx context.Context, t Target) (installation, error) {
 	path := fmt.Sprintf("repos/%s/%s/installation", i.repo.Owner, i.repo.Name)
 	if t.of().scope == ofOrganization {
 		path = fmt.Sprintf("orgs/%s/installation", t.name)
 	}
-	if at, ok := i.found[path]; ok {
-		return at, nil
+	i.mu.Lock()
+	l, asked := i.found[path]
+	if !asked {
+		l = &lookup{done: make(chan struct{}), err: errors.New("the question for the installation was given up")}
+		i.found[path] = l
 	}
+	i.mu.Unlock()
+	if !asked {
+		defer i.looked(path, l)
+		l.at, l.err = i.ask(ctx, path, t)
+		return l.at, l.err
+	}
+	select {
+	case <-l.done:
+		return l.at, l.err
+	case <-ctx.Done():
+		return installation{}, ctx.Err()
+	}
+}
+
+func (i *installed) ask(ctx context.Context, path string, t Target) (installation, error) {
 	var at installation
 	if err := i.asApp(ctx, http.MethodGet, path, nil, &at); err != nil {
 		return installation{}, i.explain(err, t)
@@ -87,45 +158,48 @@ func (i *installed) find(ctx context.Context, t Target) (installation, error) {
 	if at.ID == 0 {
 		return installation{}, errors.New("the answer names no installation")
 	}
-	i.found[path] = at
 	return at, nil
+}
+
+func (i *installed) looked(path string, l *lookup) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if l.err != nil {
+		delete(i.found, path)
+	}
+	close(l.done)
 }
 
 // granted refuses what the installation says it cannot do, without a call.
 func (i *installed) granted(at installation, t Target, level string) error {
 	if at.SuspendedAt != nil {
-		return i.suspended(http.StatusForbidden)
+		return i.suspended("")
 	}
-	has, needs := at.Permissions[t.of().permission.key], level
-	if has == "write" || has == "admin" || has == needs || at.Permissions == nil {
+	if at.Permissions == nil || at.has(t.of().permission.key, level) {
 		return nil
 	}
-	return i.notGranted(t, level, 0)
+	return i.notGranted(t, level, 0, "")
 }
 
-// mint makes a token. An organization's token is not narrowed to a repository: it could then not see all the repositories that
-// may read the secret.
-func (i *installed) mint(ctx context.Context, at installation, t Target, level string) (Token, error) {
+func (at installation) has(permission, level string) bool {
+	has := at.Permissions[permission]
+	return has == "write" || has == "admin" || has == level
+}
+
+// mint makes a token, for some repositories of the account or, without any, for all that the installation reaches.
+func (i *installed) mint(ctx context.Context, at installation, permissions map[string]string, repositories []string) (Token, error) {
 	ask := struct {
 		Repositories []string          `json:"repositories,omitempty"`
 		Permissions  map[string]string `json:"permissions"`
-	}{Permissions: map[string]string{t.of().permission.key: level}}
-	if t.of().scope != ofOrganization {
-		ask.Repositories = []string{i.repo.Name}
-	}
+	}{repositories, permissions}
 	var answer struct {
 		Token string `json:"token"`
 	}
 	err := i.asApp(ctx, http.MethodPost, fmt.Sprintf("app/installations/%d/access_tokens", at.ID), ask, &answer)
-	switch {
-	case statusOf(err) == http.StatusUnprocessableEntity:
-		return "", i.notGranted(t, level, http.StatusUnprocessableEntity)
-	case err != nil:
-		return "", i.explain(err, t)
-	case answer.Token == "":
-		return "", errors.New("the answer has no installation token")
+	if err == nil && answer.Token == "" {
+		err = errors.New("the answer has no installation token")
 	}
-	return Token(answer.Token), nil
+	return Token(answer.Token), err
 }
 
 // asApp makes one call with a token that the App signs. When GitHub refuses the times in it, our clock is wrong: the call is
@@ -133,14 +207,19 @@ func (i *installed) mint(ctx context.Context, at installation, t Target, level s
 func (i *installed) asApp(ctx context.Context, method, path string, body, answer any) error {
 	err := i.signedCall(ctx, method, path, body, answer)
 	if date, ok := wrongClock(err); ok {
+		i.mu.Lock()
 		i.skew = date.Sub(i.cfg.Now())
+		i.mu.Unlock()
 		err = i.signedCall(ctx, method, path, body, answer)
 	}
 	return err
 }
 
 func (i *installed) signedCall(ctx context.Context, method, path string, body, answer any) error {
-	signed, err := i.app.sign(i.cfg.Now().Add(i.skew))
+	i.mu.Lock()
+	now := i.cfg.Now().Add(i.skew)
+	i.mu.Unlock()
+	signed, err := i.app.sign(now)
 	if err != nil {
 		return err
 	}
@@ -171,20 +250,35 @@ func (i *installed) clientWith(token Token) (*github.Client, error) {
 	return newClient(cfg)
 }
 
-// revokeTime is how long the revocation may take: a cancelled run is killed soon.
+// revokeTime is how long the revocations may take: a cancelled run is killed soon.
 const revokeTime = 2 * time.Second
 
-// revoke also works when ctx has ended: a token must not outlive the run because somebody cancelled it.
+// revoke also works when ctx has ended: a token must not outlive the run because somebody cancelled it. The tokens are revoked side by side,
+// so that an answer that is slow holds up no other.
 func (i *installed) revoke(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), revokeTime)
 	defer cancel()
-	var faults []error
-	for _, api := range i.made {
-		_, err := api.Apps.RevokeInstallationToken(ctx)
-		if err != nil && statusOf(err) != http.StatusUnauthorized { // 401: it has ended already
-			faults = append(faults, fmt.Errorf("revoke the installation token of the %s: %s; it ends by itself within the hour", i.app, plain(err.Error())))
-		}
+	i.mu.Lock()
+	made := slices.Collect(maps.Values(i.made))
+	clear(i.made)
+	i.mu.Unlock()
+	faults := make([]error, len(made))
+	sideBySide(len(made), func(n int) { faults[n] = revokeWith(ctx, made[n]) })
+	faults = slices.DeleteFunc(faults, func(err error) bool { return err == nil })
+	if len(faults) == 0 {
+		return nil
 	}
-	i.made = nil
-	return errors.Join(faults...)
+	return fmt.Errorf("revoke the installation tokens of the %s: %d of %d failed: %s; they end by themselves within the hour",
+		i.app, len(faults), len(made), plain(faults[0].Error()))
+}
+
+func revokeWith(ctx context.Context, api *github.Client) error {
+	_, err := api.Apps.RevokeInstallationToken(ctx)
+	switch {
+	case statusOf(err) == http.StatusUnauthorized: // it has ended already
+		return nil
+	case err != nil && ctx.Err() != nil:
+		return fmt.Errorf("no answer within %s", revokeTime)
+	}
+	return err
 }

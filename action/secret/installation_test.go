@@ -6,7 +6,9 @@ import (
 	"crypto/rsa"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -155,9 +157,67 @@ func TestARevocationThatFailsIsTold(t *testing.T) {
 	}
 	w.github.FailNext("DELETE /installation/token", githubtest.Fault{Status: 403})
 	err := writer.Close(t.Context())
-	if err == nil || !strings.Contains(err.Error(), "revoke the installation token of the GitHub App 12345") ||
-		!strings.Contains(err.Error(), "ends by itself within the hour") {
+	if err == nil || !strings.Contains(err.Error(), "revoke the installation tokens of the GitHub App 12345: 1 of 1 failed") ||
+		!strings.Contains(err.Error(), "end by themselves within the hour") {
 		t.Errorf("Close = %v, want the failure", err)
+	}
+}
+
+// threeTokens writes with an App to three targets, side by side.
+func threeTokens(t *testing.T) (*appWorld, *secret.Writer) {
+	t.Helper()
+	w := newAppWorld(t, nil)
+	writer := w.appWriter(t)
+	var all sync.WaitGroup
+	for _, spelled := range []string{"repository", "environment:prod", "dependabot/repository"} {
+		all.Go(func() {
+			if _, err := writer.Write(t.Context(), target(t, spelled), name, value); err != nil {
+				t.Errorf("Write(%s) = %v", spelled, err)
+			}
+		})
+	}
+	all.Wait()
+	return w, writer
+}
+
+func TestTargetsThatAreWrittenSideBySideAskOnceForTheInstallation(t *testing.T) {
+	t.Parallel()
+	w, writer := threeTokens(t)
+	if err := writer.Close(t.Context()); err != nil {
+		t.Errorf("Close = %v", err)
+	}
+	w.github.WantRevoked(t, 3)
+	lookups := 0
+	for _, r := range w.github.Requests() {
+		if strings.HasSuffix(r.Path, "/installation") {
+			lookups++
+		}
+	}
+	if lookups != 1 {
+		t.Errorf("%d lookups, want 1", lookups)
+	}
+}
+
+func TestARevocationThatHangsHoldsUpNoOther(t *testing.T) {
+	t.Parallel()
+	w, writer := threeTokens(t)
+	others := make(chan struct{})
+	w.github.FailNext("DELETE /installation/token", githubtest.Fault{Hold: others})
+	w.github.FailNext("DELETE /installation/token", githubtest.Fault{})
+	w.github.FailNext("DELETE /installation/token", githubtest.Fault{OnArrive: func() { close(others) }})
+	if err := writer.Close(t.Context()); err != nil {
+		t.Errorf("Close = %v, want the first to be answered after the others came", err)
+	}
+	w.github.WantRevoked(t, 3)
+}
+
+func TestRevocationsThatFailAreToldOnce(t *testing.T) {
+	t.Parallel()
+	w, writer := threeTokens(t)
+	w.github.FailNext("DELETE /installation/token", githubtest.Fault{Status: 403, Times: 3})
+	err := writer.Close(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "3 of 3 failed") || strings.Count(err.Error(), "12345") != 1 || strings.Contains(err.Error(), "\n") {
+		t.Errorf("Close = %v, want one line for all", err)
 	}
 }
 
@@ -280,6 +340,61 @@ func TestWhatStopsAnAppSaysItsRemedy(t *testing.T) {
 				t.Errorf("%d requests %q, want %d: none is repeated", got, w.asked(), tc.calls)
 			}
 			w.github.WantRevoked(t, 0)
+		})
+	}
+}
+
+// What is not known to be the cause is not named as the cause: GitHub's own words are there for that.
+func TestRefusalsOfAnAppKeepGitHubsWords(t *testing.T) {
+	t.Parallel()
+	const lookup, mint = "GET /repos/acme/site/installation", "POST /app/installations/99/access_tokens"
+	wrong := []string{"is suspended", "does not have secrets=write", "suspended or blocked"}
+	for about, tc := range map[string]struct {
+		request string
+		status  int
+		message string
+		needed  string
+		want    []string
+		wrong   []string
+	}{
+		"addresses": {lookup, 403, "Although you appear to have the correct authorization credentials, the `acme` organization has an IP allow list enabled", "",
+			[]string{"GitHub refused the GitHub App 12345 (403): Although you appear", "add the address of this runner to its IP allow list"}, wrong},
+		"addresses, later": {mint, 403, "the `acme` organization has an IP allow list enabled", "", []string{"IP allow list enabled; let an owner"}, wrong},
+		"a suspension": {mint, 403, "This installation has been suspended", "",
+			[]string{"the installation of the GitHub App 12345 is suspended (403): This installation has been suspended; let an owner of the account allow it again"}, nil},
+		"a permission": {mint, 403, "Resource not accessible by integration", "administration=read",
+			[]string{"(403): Resource not accessible by integration; the App needs administration=read: give it that"}, wrong},
+		"another reason": {mint, 403, "Forbidden by a rule\nof the enterprise", "",
+			[]string{"GitHub refused the GitHub App 12345 (403): Forbidden by a rule of the enterprise; let an owner of the repository acme/site see"}, wrong},
+		"a repository out of reach": {mint, 422, "There is at least one repository that does not exist or is not accessible to the parent installation.", "",
+			[]string{"(422): There is at least one repository", "let the installation of the App reach acme/site"}, wrong},
+		"a permission that was not granted": {mint, 422, "The permissions requested are not granted to this installation.", "",
+			[]string{"does not have secrets=write (422): The permissions requested are not granted to this installation.; give the App the"}, nil},
+		"another fault": {mint, 422, strings.Repeat("long ", 100), "", []string{"(422): long long", "…; compare the App's permissions"}, wrong},
+	} {
+		t.Run(about, func(t *testing.T) {
+			t.Parallel()
+			w := newAppWorld(t, nil)
+			fault := githubtest.Fault{Status: tc.status, Body: `{"message":` + strconv.Quote(tc.message) + `}`}
+			if tc.needed != "" {
+				fault.Header = header("X-Accepted-GitHub-Permissions", tc.needed)
+			}
+			w.github.FailNext(tc.request, fault)
+			_, err := w.appWriter(t).Write(t.Context(), target(t, "repository"), name, value)
+			var got *secret.Error
+			if !errors.As(err, &got) || got.Status != tc.status || tc.needed != "" && got.Needed != tc.needed {
+				t.Fatalf("Write = %+v, want an *Error with status %d that needs %q", err, tc.status, tc.needed)
+			}
+			for _, want := range tc.want {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("Write = %v, want %q", err, want)
+				}
+			}
+			for _, cause := range tc.wrong {
+				if strings.Contains(err.Error(), cause) {
+					t.Errorf("Write = %v, want no %q", err, cause)
+				}
+			}
 		})
 	}
 }

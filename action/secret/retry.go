@@ -27,7 +27,7 @@ const (
 //   - 429, and 403 that is a rate limit: after Retry-After, else when the limit is reset, else after 60 s, doubling
 //
 // Every other refusal is final at once, so a plain mistake is reported without delay. A wait that would not end before the
-// context does is not begun.
+// context does, or before the run does that is being cancelled, is not begun.
 //
 // The retries are made here, below go-github, because that remembers a spent limit and then refuses calls by itself, with
 // the system's clock: rate limits end here and their headers are taken off the answers that pass.
@@ -36,7 +36,13 @@ type retrier struct {
 	now   func() time.Time
 	rand  io.Reader
 	sleep func(context.Context, time.Duration) error // nil: a timer
+	hurry *Hurry                                     // nil: none
 }
+
+// once makes calls under a context that are tried one time: for what is only good to know.
+func once(ctx context.Context) context.Context { return context.WithValue(ctx, onceKey{}, true) }
+
+type onceKey struct{}
 
 // A limitError says that GitHub's rate limit lasts longer than we may wait.
 type limitError struct {
@@ -55,17 +61,21 @@ func (r *retrier) RoundTrip(req *http.Request) (*http.Response, error) {
 		defer req.Body.Close()
 	}
 	for attempt := 1; ; attempt++ {
+		before := r.hurry.now()
 		resp, err := r.next.RoundTrip(req)
 		v := judge(resp, err, attempt, r.now())
 		if !v.again {
 			return hideLimits(resp), err
 		}
-		wait := v.wait + r.jitter(v.wait)
-		if attempt == maxAttempts || !r.fits(req.Context(), wait) {
+		if attempt == maxAttempts || req.Context().Value(onceKey{}) != nil {
 			return r.giveUp(v, resp, err)
 		}
-		if err := r.pause(req.Context(), wait); err != nil {
-			return nil, err
+		after := r.hurry.now()
+		if after.came && !before.came {
+			continue
+		}
+		if wait := v.wait + r.jitter(v.wait); !r.fits(req.Context(), wait, after) || !r.pause(req.Context(), wait, after) {
+			return r.giveUp(v, resp, err)
 		}
 	}
 }
@@ -86,15 +96,28 @@ func (r *retrier) jitter(wait time.Duration) time.Duration {
 	return wait / 1024 * time.Duration(b[0])
 }
 
-func (r *retrier) fits(ctx context.Context, wait time.Duration) bool {
+func (r *retrier) fits(ctx context.Context, wait time.Duration, haste haste) bool {
+	end := r.now().Add(wait)
 	deadline, ok := ctx.Deadline()
-	return !ok || r.now().Add(wait).Before(deadline)
+	return (!ok || end.Before(deadline)) && (!haste.came || end.Before(haste.until))
 }
 
-func (r *retrier) pause(ctx context.Context, wait time.Duration) error {
-	if r.sleep != nil {
-		return r.sleep(ctx, wait)
+// pause waits, and no longer than until the hurry comes. It is false when ctx has ended.
+func (r *retrier) pause(ctx context.Context, wait time.Duration, haste haste) bool {
+	short := ctx
+	if !haste.came {
+		var stop func()
+		short, stop = r.hurry.cut(ctx)
+		defer stop()
 	}
+	sleep := r.sleep
+	if sleep == nil {
+		sleep = onTimer
+	}
+	return sleep(short, wait) == nil || ctx.Err() == nil
+}
+
+func onTimer(ctx context.Context, wait time.Duration) error {
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	select {
@@ -139,7 +162,7 @@ func permanent(err error) bool {
 }
 
 // isLimit tells a rate limit from a missing permission: both come as 403, and the call that a limit still let through can
-// also be the one that lacks the permission.
+// also be the one that lacks the permission. So that nothing remains of the limit proves nothing: GitHub must say so, or say when to come again.
 func isLimit(resp *http.Response) bool {
 	if resp.StatusCode != http.StatusForbidden {
 		return resp.StatusCode == http.StatusTooManyRequests
@@ -149,9 +172,8 @@ func isLimit(resp *http.Response) bool {
 		return false
 	}
 	text := strings.ToLower(p.Message)
-	return resp.Header.Get("Retry-After") != "" || resp.Header.Get("X-RateLimit-Remaining") == "0" ||
-		strings.Contains(text, "rate limit") || strings.Contains(text, "abuse detection") ||
-		strings.HasSuffix(p.DocumentationURL, "rate-limits")
+	return resp.Header.Get("Retry-After") != "" || strings.Contains(text, "rate limit") || strings.Contains(text, "abuse detection") ||
+		strings.Contains(p.DocumentationURL, "rate-limit")
 }
 
 func limitedFor(resp *http.Response, attempt int, now time.Time) time.Duration {

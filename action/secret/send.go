@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -88,6 +89,14 @@ func (s *sender) redact(body []byte) []byte {
 	return bytes.ReplaceAll(body, []byte(s.token), []byte(hidden))
 }
 
-func sameOrigin(a, b *url.URL) bool {
-	return a.Scheme == b.Scheme && strings.EqualFold(a.Host, b.Host)
+// sameOrigin has the same rule as service/client, which this package may not import.
+func sameOrigin(a, b *url.URL) bool { return origin(a) == origin(b) }
+
+// origin is scheme, host and port in one spelling.
+func origin(u *url.URL) string {
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
+	}
+	return u.Scheme + "://" + net.JoinHostPort(strings.ToLower(u.Hostname()), port)
 }

@@ -50,6 +50,7 @@ func githubConfig(c *clock) githubtest.Config {
 			{Value: "token-that-may-read", Permissions: map[string]string{"secrets": "read"}},
 			{Value: "token-that-may-read-all", Permissions: every("read")},
 			{Value: "token-that-may-nothing"},
+			{Value: "token-that-may-list", Permissions: map[string]string{"secrets": "write", "actions": "read"}},
 			{Value: "token-of-the-job", GitHubToken: true},
 			{Value: "token-of-others", Permissions: every("write"), Repositories: []string{"other/site"}},
 			{Value: "classic-token", Scopes: []string{"repo", "admin:org"}},

@@ -6,17 +6,19 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"time"
 
 	"github.com/google/go-github/v60/github"
 )
 
-// A Writer puts secrets into the places of one repository and of organizations. It is for one goroutine at a time.
+// A Writer puts secrets into the places of one repository and of organizations. Several goroutines may use it, until Close.
 type Writer struct {
 	credential credential
 	byApp      bool
 	repo       Repo
 	repoID     int64
 	rand       io.Reader
+	now        func() time.Time
 }
 
 // WriterConfig is what a Writer needs.
@@ -25,12 +27,12 @@ type WriterConfig struct {
 	App    *App      // optional
 	Repo   Repo      // required
 	RepoID int64     // optional; GITHUB_REPOSITORY_ID: saves a call now and then
-	Rand   io.Reader // required; seals the values and must be cryptographically strong
+	Rand   io.Reader // required; seals the values; must be cryptographically strong, and safe for several goroutines
 }
 
 // NewWriter makes a writer for the targets of a repository. Close it.
 func NewWriter(cfg WriterConfig) (*Writer, error) {
-	w := &Writer{byApp: cfg.App != nil, repo: cfg.Repo, repoID: cfg.RepoID, rand: cfg.Rand}
+	w := &Writer{byApp: cfg.App != nil, repo: cfg.Repo, repoID: cfg.RepoID, rand: cfg.Rand, now: cfg.API.Now}
 	if cfg.Repo == (Repo{}) || cfg.Rand == nil {
 		return nil, errors.New("secret writer: Repo and Rand must be set")
 	}
@@ -42,7 +44,7 @@ func NewWriter(cfg WriterConfig) (*Writer, error) {
 	if cfg.API.Token != "" {
 		return nil, errors.New("secret writer: give a token or an App, not both")
 	}
-	w.credential = &installed{cfg: &cfg.API, app: cfg.App, repo: cfg.Repo, found: make(map[string]installation)}
+	w.credential = &installed{cfg: &cfg.API, app: cfg.App, repo: cfg.Repo, found: map[string]*lookup{}, made: map[string]*github.Client{}}
 	return w, cfg.API.withoutToken()
 }
 
@@ -67,15 +69,18 @@ type Outcome int
 const (
 	Created Outcome = iota + 1
 	Updated
+	Elsewhere // nothing was written: another job had done it
 )
 
-// String gives "created" or "updated".
+// String gives "created", "updated" or "stored by another job".
 func (o Outcome) String() string {
 	switch o {
 	case Created:
 		return "created"
 	case Updated:
 		return "updated"
+	case Elsewhere:
+		return "stored by another job"
 	}
 	return fmt.Sprintf("Outcome(%d)", int(o))
 }
@@ -84,20 +89,29 @@ func (o Outcome) String() string {
 // an *Error; what the secret held before is then still there, unless the answer to the last request was lost. Who may read the
 // secret of an organization stays as it is.
 func (w *Writer) Write(ctx context.Context, target Target, name, value string) (Outcome, error) {
+	return w.WriteUnless(ctx, target, name, value, time.Time{})
+}
+
+// WriteUnless is Write, but for a secret that was written after since, by the clock of this machine: that is left as it is, and
+// the outcome is Elsewhere. When it was written is asked once and not waited for: if in doubt, the value is written.
+func (w *Writer) WriteUnless(ctx context.Context, target Target, name, value string, since time.Time) (Outcome, error) {
 	if err := errors.Join(CheckName(name), CheckValue(value)); err != nil {
 		return 0, w.refuse("write", target, name, err)
 	}
-	outcome, err := w.write(ctx, target, name, value)
+	outcome, err := w.write(ctx, target, name, value, since)
 	if err != nil {
-		return 0, w.explain("write", target, name, err)
+		return 0, w.explain(ctx, "write", target, name, err)
 	}
 	return outcome, nil
 }
 
-func (w *Writer) write(ctx context.Context, target Target, name, value string) (Outcome, error) {
+func (w *Writer) write(ctx context.Context, target Target, name, value string, since time.Time) (Outcome, error) {
 	st, s, err := w.open(ctx, target, "write")
 	if err != nil {
 		return 0, err
+	}
+	if !since.IsZero() && w.writtenAfter(ctx, st, name, since) {
+		return Elsewhere, nil
 	}
 	key, _, err := publicKey(ctx, st)
 	if err != nil {
