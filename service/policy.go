@@ -160,20 +160,15 @@ type policyRemove struct {
 // Run removes the policy.
 func (c policyRemove) Run(ctx context.Context, a *app) error {
 	return a.with(ctx, func(ctx context.Context, l *license.Service) error {
-		if err := l.RemovePolicy(ctx, c.ID); err != nil {
+		families, err := l.RemovePolicy(ctx, c.ID, c.WithTokens)
+		if err != nil {
 			return refusal(err)
 		}
 		j := struct {
 			ID       string `json:"id"`
 			Status   string `json:"status"`
 			Families int64  `json:"families_revoked"`
-		}{ID: c.ID, Status: "removed"}
-		if c.WithTokens {
-			var err error
-			if j.Families, err = l.RevokeIssuedBy(ctx, c.ID); err != nil {
-				return err
-			}
-		}
+		}{c.ID, "removed", families}
 		return c.print(a.stdout, j, func(w io.Writer) {
 			row(w, "id", j.ID)
 			row(w, "status", j.Status)

@@ -602,6 +602,12 @@ type ValidCI struct {
 	Valid     bool      `json:"valid"`
 }
 
+// AdminTokenID defines model for admin_token_id.
+type AdminTokenID = string
+
+// APITokenID defines model for api_token_id.
+type APITokenID = string
+
 // Cursor defines model for cursor.
 type Cursor = string
 
@@ -637,6 +643,9 @@ type OfAction = string
 
 // OfLeases defines model for of_leases.
 type OfLeases = bool
+
+// PolicyID defines model for policy_id.
+type PolicyID = string
 
 // UserCode defines model for user_code.
 type UserCode = string

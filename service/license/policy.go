@@ -68,9 +68,11 @@ func (s *Service) Policies(ctx context.Context, account, after string, limit int
 	return s.store.Policies(ctx, account, after, limit)
 }
 
-// RemovePolicy ends a policy. Tokens that were issued under it live on to their end, which is near: see RevokeIssuedBy. ErrNotFound.
-func (s *Service) RemovePolicy(ctx context.Context, id string) error {
-	return s.store.RemovePolicy(ctx, id, s.act(ctx, PolicyRemoved, "", id, nil))
+// RemovePolicy ends a policy. Tokens that were issued under it live on to their end, which is near, unless withTokens ends them in the same moment;
+// then the answer is how many families that were. Removing it twice is no error: whoever has a second thought about the tokens can still end them.
+// ErrNotFound: there never was such a policy.
+func (s *Service) RemovePolicy(ctx context.Context, id string, withTokens bool) (families int64, err error) {
+	return s.store.RemovePolicy(ctx, id, s.act(ctx, PolicyRemoved, "", id, nil), s.endIssued(ctx, withTokens, id))
 }
 
 // PolicyFor finds the policy that lets an authentic identity in, and its account. Of several it is the one whose license is good, the oldest

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 )
 
@@ -20,6 +21,8 @@ const (
 	timeLetters   = 8
 	familyLetters = 16
 	idLetters     = 40
+
+	idBytes = 10 // of all other names: 16 letters
 )
 
 var idEncoding = base32.NewEncoding("0123456789abcdefghjkmnpqrstvwxyz").WithPadding(base32.NoPadding)
@@ -84,9 +87,19 @@ func joinTokenID(issued time.Time, family string, own []byte) TokenID {
 	return TokenID(idEncoding.EncodeToString(seconds[3:]) + family + idEncoding.EncodeToString(own))
 }
 
+// isID tells a name that newID could have given from any other text: from a secret, above all, that was put in its place.
+func isID(prefix, s string) bool {
+	name, ok := strings.CutPrefix(s, prefix)
+	if !ok {
+		return false
+	}
+	raw, err := idEncoding.DecodeString(name)
+	return err == nil && len(raw) == idBytes && len(name) == idEncoding.EncodedLen(idBytes) // the decoder passes over line breaks
+}
+
 // newID is a random name with a prefix that says of what.
 func newID(prefix string, rand io.Reader) (string, error) {
-	var random [10]byte
+	var random [idBytes]byte
 	if _, err := io.ReadFull(rand, random[:]); err != nil {
 		return "", fmt.Errorf("draw a name: %w", err)
 	}

@@ -1,8 +1,6 @@
 package server
 
 import (
-	"net/http"
-
 	"github.com/gin-gonic/gin"
 
 	"github.com/pageflare/ci/service/api"
@@ -44,11 +42,11 @@ func (s *Server) createAdminToken(c *gin.Context) error {
 	}, made, err)
 }
 
-// revokeAdminToken answers DELETE /_api/admin/admin-tokens/{id}.
+// revokeAdminToken answers DELETE /_api/admin/admin-tokens/{id}. It takes no token: one that stands in a path reaches logs.
 func (s *Server) revokeAdminToken(c *gin.Context) error {
-	if _, err := s.license.RevokeAdminToken(c.Request.Context(), c.Param("id")); err != nil {
-		return err
+	if !license.IsAdminTokenID(c.Param("id")) {
+		return unfit("that is no id of an admin token (adm_ and 16 letters or digits): GET /_api/admin/admin-tokens lists them")
 	}
-	c.JSON(http.StatusOK, api.RevokedAdminToken{ID: c.Param("id"), Status: "revoked"})
-	return nil
+	id, err := s.license.RevokeAdminToken(c.Request.Context(), c.Param("id"))
+	return answer(c, func(id string) api.RevokedAdminToken { return api.RevokedAdminToken{ID: id, Status: "revoked"} }, id, err)
 }

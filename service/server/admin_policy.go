@@ -3,7 +3,6 @@ package server
 import (
 	"context"
 	"fmt"
-	"net/http"
 
 	"github.com/gin-gonic/gin"
 
@@ -78,17 +77,10 @@ func (s *Server) removePolicy(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	out := api.RemovedPolicy{ID: c.Param("id"), Status: "removed"}
-	if err := s.license.RemovePolicy(c.Request.Context(), out.ID); err != nil {
-		return err
-	}
-	if withTokens {
-		if out.FamiliesRevoked, err = s.license.RevokeIssuedBy(c.Request.Context(), out.ID); err != nil {
-			return err
-		}
-	}
-	c.JSON(http.StatusOK, out)
-	return nil
+	families, err := s.license.RemovePolicy(c.Request.Context(), c.Param("id"), withTokens)
+	return answer(c, func(families int64) api.RemovedPolicy {
+		return api.RemovedPolicy{ID: c.Param("id"), Status: "removed", FamiliesRevoked: families}
+	}, families, err)
 }
 
 // explainPolicies answers POST /_api/admin/policies/explain.

@@ -140,6 +140,31 @@ func TestTokensAndKeysThroughTheAdminAPI(t *testing.T) {
 
 }
 
+// A path reaches logs, so a token that stands in one is refused and not repeated, and nothing is half done.
+func TestNoTokenIsRevokedByItsTextInAPath(t *testing.T) {
+	t.Parallel()
+	a := newAdmin(t)
+	_, key := a.Account(t, "a@example.com")
+	issued := call(t, a.Service, "POST", "/_api/license/issue", "", bearer(key)...).token(t)
+	other := a.AdminToken(t, license.ScopeAuditRead)
+	for path, secret := range map[string]string{
+		"api-tokens/" + key: key, "api-tokens/" + key + "?with_tokens=true": key, "api-tokens/" + key[:41]: key[:41],
+		"admin-tokens/" + other: other, "admin-tokens/" + other[:42]: other[:42],
+		"api-tokens/adm_0123456789abcdef": "adm_", "api-tokens/at_0123456789abcdeF": "abcdeF", "api-tokens/at_0123456789abcde%0A": `\n`,
+	} {
+		got := a.do("DELETE", path, "")
+		got.wantCode(t, http.StatusBadRequest, api.CodeInvalidRequest)
+		if strings.Contains(got.body, secret) {
+			t.Errorf("%s is repeated in %s", secret, got.body)
+		}
+	}
+	call(t, a.Service, "GET", "/_api/license/refresh", "", bearer(issued)...).token(t)
+	call(t, a.Service, "POST", "/_api/license/issue", "", bearer(key)...).token(t)
+	call(t, a.Service, "GET", "/_api/admin/audit", "", bearer(other)...).wantStatus(t, http.StatusOK)
+	a.do("DELETE", "api-tokens/at_0000000000000000", "").wantCode(t, http.StatusNotFound, api.CodeNotFound)
+	a.do("DELETE", "admin-tokens/adm_0000000000000000", "").wantCode(t, http.StatusNotFound, api.CodeNotFound)
+}
+
 func TestKeysThroughTheAdminAPI(t *testing.T) {
 	t.Parallel()
 	a := newAdmin(t)

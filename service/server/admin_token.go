@@ -1,8 +1,6 @@
 package server
 
 import (
-	"net/http"
-
 	"github.com/gin-gonic/gin"
 
 	"github.com/pageflare/ci/service/api"
@@ -35,23 +33,20 @@ func (s *Server) createAPIToken(c *gin.Context) error {
 	}, made, err)
 }
 
-// revokeAPIToken answers DELETE /_api/admin/api-tokens/{id}.
+// revokeAPIToken answers DELETE /_api/admin/api-tokens/{id}. It takes no token: one that stands in a path reaches logs.
 func (s *Server) revokeAPIToken(c *gin.Context) error {
 	withTokens, err := flag(c, "with_tokens")
 	if err != nil {
 		return err
 	}
-	out := api.RevokedAPIToken{ID: c.Param("id"), Status: "revoked"}
-	if _, err := s.license.RevokeAPIToken(c.Request.Context(), out.ID); err != nil {
-		return err
+	if !license.IsAPITokenID(c.Param("id")) {
+		return unfit("that is no id of an API token (at_ and 16 letters or digits): POST /_api/oauth/introspect tells the id of one by its text (jti), " +
+			"POST /_api/oauth/revoke ends one by its text")
 	}
-	if withTokens {
-		if out.FamiliesRevoked, err = s.license.RevokeIssuedBy(c.Request.Context(), out.ID); err != nil {
-			return err
-		}
-	}
-	c.JSON(http.StatusOK, out)
-	return nil
+	id, families, err := s.license.RevokeAPIToken(c.Request.Context(), c.Param("id"), withTokens)
+	return answer(c, func(id string) api.RevokedAPIToken {
+		return api.RevokedAPIToken{ID: id, Status: "revoked", FamiliesRevoked: families}
+	}, id, err)
 }
 
 func (s *Server) showToken(t license.TokenRecord) api.TokenRecord {

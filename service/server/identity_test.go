@@ -287,12 +287,34 @@ func TestPoliciesDecide(t *testing.T) {
 	if _, err := k.RestoreAccount(t.Context(), k.account.ID); err != nil {
 		t.Fatal(err)
 	}
-	if err := k.RemovePolicy(t.Context(), made.ID); err != nil {
+	if _, err := k.RemovePolicy(t.Context(), made.ID, false); err != nil {
 		t.Fatal(err)
 	}
 	k.exchange(k.identity(allowed)).wantCode(t, http.StatusForbidden, api.CodePolicyDenied)
 	if again := k.policy(nil); again.Version != 2 {
 		t.Errorf("version = %d, want 2: a removed policy keeps its number", again.Version)
+	}
+}
+
+// Whoever removes a policy first and thinks of its tokens later can still end them.
+func TestTheTokensOfARemovedPolicyCanStillBeEnded(t *testing.T) {
+	t.Parallel()
+	k := newKeyless(t)
+	removed := k.policy(nil)
+	issued := k.exchange(k.identity(nil)).token(t)
+	admin := bearer(k.AdminToken(t, license.ScopePoliciesWrite))
+	path := "/_api/admin/policies/" + removed.ID
+	into[api.RemovedPolicy](t, call(t, k.Service, "DELETE", path, "", admin...))
+	call(t, k.Service, "GET", "/_api/license/refresh", "", bearer(issued)...).token(t)
+	for _, want := range []int64{1, 0} {
+		if out := into[api.RemovedPolicy](t, call(t, k.Service, "DELETE", path+"?with_tokens=true", "", admin...)); out.FamiliesRevoked != want {
+			t.Errorf("removed = %+v, want %d families to end", out, want)
+		}
+	}
+	call(t, k.Service, "GET", "/_api/license/refresh", "", bearer(issued)...).wantCode(t, http.StatusForbidden, api.CodeTokenRevoked)
+	lines, err := k.Audit(t.Context(), license.AuditQuery{Action: license.PolicyRemoved, Limit: 9})
+	if err != nil || len(lines) != 1 {
+		t.Errorf("audit = %+v, %v, want the one removal", lines, err)
 	}
 }
 
@@ -482,5 +504,6 @@ func TestPoliciesThroughTheAdminAPI(t *testing.T) {
 		t.Errorf("policies = %+v", got)
 	}
 	into[api.RemovedPolicy](t, a.do("DELETE", "policies/"+made.ID, ""))
-	a.do("DELETE", "policies/"+made.ID, "").wantCode(t, 404, api.CodeNotFound)
+	into[api.RemovedPolicy](t, a.do("DELETE", "policies/"+made.ID, "")) // twice is no error
+	a.do("DELETE", "policies/pol_0000000000000000", "").wantCode(t, 404, api.CodeNotFound)
 }
