@@ -47,16 +47,10 @@ type AdminToken struct {
 // May says whether the token has a scope.
 func (t AdminToken) May(s Scope) bool { return slices.Contains(t.Scopes, s) }
 
-const (
-	adminTokenPrefix = "pf_adm_"
-	adminTokenID     = "adm_"
-)
+const adminTokenPrefix = "pf_adm_"
 
 // IsAdminToken tells an admin token, good or not, from any other text.
 func IsAdminToken(s string) bool { return isOpaque(adminTokenPrefix, s) }
-
-// IsAdminTokenID tells the id of an admin token from any other text. Whether there is one is not said.
-func IsAdminTokenID(s string) bool { return isID(adminTokenID, s) }
 
 // NewAdminToken is what an admin token starts with.
 type NewAdminToken struct {
@@ -83,7 +77,7 @@ func (s *Service) CreateAdminToken(ctx context.Context, n NewAdminToken, by *Adm
 	if err != nil {
 		return "", AdminToken{}, err
 	}
-	if t.ID, err = newID(adminTokenID, s.cfg.Rand); err != nil {
+	if t.ID, err = newID(OfAdminToken, s.cfg.Rand); err != nil {
 		return "", AdminToken{}, err
 	}
 	t.Hash = hashOpaque(text.Reveal())

@@ -7,16 +7,10 @@ import (
 	"time"
 )
 
-const (
-	apiTokenPrefix = "pf_at_"
-	apiTokenID     = "at_"
-)
+const apiTokenPrefix = "pf_at_"
 
 // IsAPIToken tells an API token, good or revoked, from any other text.
 func IsAPIToken(s string) bool { return isOpaque(apiTokenPrefix, s) }
-
-// IsAPITokenID tells the id of an API token from any other text. Whether there is one is not said.
-func IsAPITokenID(s string) bool { return isID(apiTokenID, s) }
 
 // drawAPIToken makes a new API token: its text, which only the caller sees, and its record.
 func drawAPIToken(account, name string, now time.Time, rand io.Reader) (Secret, APIToken, error) {
@@ -24,7 +18,7 @@ func drawAPIToken(account, name string, now time.Time, rand io.Reader) (Secret, 
 	if err != nil {
 		return "", APIToken{}, err
 	}
-	id, err := newID(apiTokenID, rand)
+	id, err := newID(OfAPIToken, rand)
 	if err != nil {
 		return "", APIToken{}, err
 	}

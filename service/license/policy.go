@@ -53,7 +53,7 @@ func (s *Service) AddPolicy(ctx context.Context, p TrustPolicy) (TrustPolicy, er
 	if a.Status == Deleted {
 		return TrustPolicy{}, ErrRevoked
 	}
-	if p.ID, err = newID("pol_", s.cfg.Rand); err != nil {
+	if p.ID, err = newID(OfPolicy, s.cfg.Rand); err != nil {
 		return TrustPolicy{}, err
 	}
 	p.CreatedAt = s.time()

@@ -41,6 +41,9 @@ func (s *Server) addPolicy(c *gin.Context) error {
 	if err := bindJSON(c, &in); err != nil {
 		return err
 	}
+	if !license.OfAccount.Fits(in.Account) {
+		return errNoAccount
+	}
 	p := license.TrustPolicy{AccountID: in.Account, Repository: in.Repository, Policy: oidc.Policy{
 		Issuer: in.Issuer, RepositoryID: in.RepositoryID, OwnerID: in.RepositoryOwnerID, Refs: in.Ref, Environments: in.Environment, Events: in.Event,
 		JobWorkflowRefs: in.JobWorkflowRef, Visibilities: in.Visibility,

@@ -289,7 +289,7 @@ func TestWrongRequestsOfTheAdminAPI(t *testing.T) {
 		"no date":               {body: `{"email":"a@example.com"}`, status: 400, code: api.CodeInvalidRequest, says: "is not a date"},
 		"an address taken":      {body: `{"email":"Taken@example.com","valid_until":"2099-01-01"}`, status: 409, code: api.CodeConflict, says: "exists already"},
 		"nothing to change":     {method: "PATCH", path: "accounts/" + owner.ID, body: `{}`, status: 400, code: api.CodeInvalidRequest, says: "nothing to change"},
-		"an unknown account":    {method: "PATCH", path: "accounts/user_none", body: `{"tier":"pro"}`, status: 404, code: api.CodeNotFound, says: "user_none"},
+		"an unknown account":    {method: "PATCH", path: "accounts/user_0000000000000000", body: `{"tier":"pro"}`, status: 404, code: api.CodeNotFound, says: "user_0000000000000000"},
 		"an id that is none":    {method: "GET", path: "accounts/%2e%2e", status: 404, code: api.CodeNotFound, says: "not found"},
 		"an id with a quote":    {method: "GET", path: "accounts/'%20OR%201=1--", status: 404, code: api.CodeNotFound, says: "not found"},
 		"a jti that is none":    {method: "GET", path: "tokens/x", status: 400, code: api.CodeInvalidRequest, says: "no id of a token"},
@@ -307,8 +307,8 @@ func TestWrongRequestsOfTheAdminAPI(t *testing.T) {
 		"two limits":            {method: "GET", path: "accounts?limit=1&limit=2", status: 400, code: api.CodeInvalidRequest, says: "twice"},
 		"a mistyped filter":     {method: "GET", path: "audit?acount=x", status: 400, code: api.CodeInvalidRequest, says: `"acount"`},
 		"a cursor of no list":   {method: "GET", path: "audit?cursor=x", status: 400, code: api.CodeInvalidRequest, says: "cursor"},
-		"an unclear flag":       {method: "DELETE", path: "keys/k_x?force=yes", status: 400, code: api.CodeInvalidRequest, says: "neither true nor false"},
-		"another flag":          {method: "DELETE", path: "keys/k_x?forse=true", status: 400, code: api.CodeInvalidRequest, says: "force"},
+		"an unclear flag":       {method: "DELETE", path: "keys/k_0000000000000000?force=yes", status: 400, code: api.CodeInvalidRequest, says: "neither true nor false"},
+		"another flag":          {method: "DELETE", path: "keys/k_0000000000000000?forse=true", status: 400, code: api.CodeInvalidRequest, says: "force"},
 		"an end that is none":   {method: "GET", path: "audit/verify?noted=7", status: 400, code: api.CodeInvalidRequest, says: "NUMBER:HASH"},
 	} {
 		t.Run(name, func(t *testing.T) {
