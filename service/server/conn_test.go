@@ -18,6 +18,7 @@ import (
 // serveHurried serves on a listener of its own, with short time limits of reading, until the test ends. It returns the address.
 func serveHurried(t *testing.T, s *servicetest.Service, header, read time.Duration) string {
 	t.Helper()
+	s.ServesBeside()
 	s.Server.Hurry(header, read)
 	var lc net.ListenConfig
 	l, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")

@@ -64,9 +64,7 @@ func TestEveryRouteRefusesAlike(t *testing.T) {
 	}
 	limited := servicetest.Start(t, servicetest.Options{BadCredentials: 1, Now: frozen()})
 	whole, broken, slow := newRefused(t, nil), newRefused(t, nil), newRefused(t, nil)
-	if err := broken.Store.Close(); err != nil {
-		t.Fatal(err)
-	}
+	broken.Break(t)
 	addr := serveHurried(t, slow.Service, long, short)
 	call(t, limited, "POST", "/_api/license/issue", "").wantUnauthorized(t)
 	for _, r := range whole.Server.Routes() {

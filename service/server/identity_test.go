@@ -446,6 +446,7 @@ func TestAnIssuerThatDoesNotAnswer(t *testing.T) {
 	other.policy(nil)
 	identity := other.identity(nil)
 	other.jobs.Close()
+	other.MayFail()
 	got := other.exchange(identity)
 	got.wantCode(t, http.StatusServiceUnavailable, api.CodeUnavailable) // nothing is said about the job
 }

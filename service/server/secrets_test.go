@@ -32,9 +32,7 @@ func TestNoTokenInAWrongPlaceIsRepeated(t *testing.T) {
 	}
 	var log syncBuffer
 	whole, broken := newRefused(t, &log), newRefused(t, &log)
-	if err := broken.Store.Close(); err != nil {
-		t.Fatal(err)
-	}
+	broken.Break(t)
 	asked := 0
 	for _, test := range []struct {
 		refused
