@@ -271,6 +271,9 @@ type Explanation struct {
 	// LetIn Whether an exchange would be granted now. Never without a signature that was checked.
 	LetIn bool `json:"let_in"`
 
+	// Outcome The same in words, with the third answer that there is for claims without a signature.
+	Outcome string `json:"outcome"`
+
 	// Policies Those for the repository; none means that there is no policy for it.
 	Policies []PolicyVerdict `json:"policies"`
 }

@@ -104,7 +104,7 @@ func (s *Server) explainPolicies(c *gin.Context) error {
 	}
 	found, err := s.license.Explain(c.Request.Context(), id, clauses)
 	return answer(c, func(e license.Explanation) api.Explanation {
-		return api.Explanation{LetIn: e.Outcome == oidc.Passed, Identity: shown(e.Identity, showClause), Policies: shown(e.Policies, showVerdict)}
+		return api.Explanation{LetIn: e.Outcome == oidc.Passed, Outcome: e.Verdict(), Identity: shown(e.Identity, showClause), Policies: shown(e.Policies, showVerdict)}
 	}, found, err)
 }
 

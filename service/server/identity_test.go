@@ -481,7 +481,7 @@ func TestPoliciesThroughTheAdminAPI(t *testing.T) {
 	if made.RepositoryID != "1296269" || made.RepositoryOwnerID != "1" || made.Issuer != jobs.URL() || made.Version != 1 {
 		t.Errorf("made = %+v", made)
 	}
-	if got := explain(); !got.LetIn || len(got.Policies) != 1 || !got.Policies[0].LetIn {
+	if got := explain(); !got.LetIn || got.Outcome != "let in" || len(got.Policies) != 1 || !got.Policies[0].LetIn {
 		t.Errorf("explained = %+v", got)
 	}
 	dev := into[api.Explanation](t, a.do("POST", "policies/explain", `{"claims":{"iss":"`+jobs.URL()+`","aud":"x","sub":"s","jti":"j","exp":1,"iat":1,"nbf":1,
@@ -492,7 +492,7 @@ func TestPoliciesThroughTheAdminAPI(t *testing.T) {
 			wrong[c.Name] = c.Hint != ""
 		}
 	}
-	if dev.LetIn || !wrong["audience"] || !wrong["not expired"] || !wrong["recent"] || !wrong["ref"] || len(wrong) != 4 {
+	if dev.LetIn || dev.Outcome != "refused" || !wrong["audience"] || !wrong["not expired"] || !wrong["recent"] || !wrong["ref"] || len(wrong) != 4 {
 		t.Errorf("explained = %+v", dev)
 	}
 	a.do("POST", "policies", `{"account":"`+owner.ID+`","repository":"acme/none"}`).wantCode(t, 400, api.CodeInvalidRequest)
