@@ -32,10 +32,10 @@ func outside() *http.Client {
 // repository asks GitHub for the ids of a repository and its owner. license.ErrInvalid: the name is none, or names nothing that can be seen.
 // https://docs.github.com/en/rest/repos/repos#get-a-repository
 func (a *app) repository(ctx context.Context, name string) (repositoryID, ownerID string, err error) {
-	owner, repo, ok := strings.Cut(name, "/")
-	if !ok || owner == "" || repo == "" || strings.ContainsAny(repo, "/?#%") || strings.ContainsAny(owner, "?#%") || strings.Contains(name, "..") {
-		return "", "", fmt.Errorf("%w: repository %q is not OWNER/NAME", license.ErrInvalid, name)
+	if err := license.CheckRepository(name); err != nil {
+		return "", "", err
 	}
+	owner, repo, _ := strings.Cut(name, "/")
 	c := github.NewClient(outside())
 	if token := a.getenv("GITHUB_TOKEN"); token != "" {
 		c = c.WithAuthToken(token)

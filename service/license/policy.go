@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
+	"strings"
 	"time"
 
 	"github.com/pageflare/ci/service/oidc"
@@ -40,11 +42,27 @@ type IdentityUse struct {
 	Token TokenID   // what it was exchanged for
 }
 
+var repositoryName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,100}/[A-Za-z0-9._-]{1,100}$`)
+
+// CheckRepository says whether a text can be the name of a repository, OWNER/NAME. ErrInvalid. It is for people, so it is printed, and it becomes a part
+// of an address when GitHub is asked.
+func CheckRepository(name string) error {
+	if _, repository, _ := strings.Cut(name, "/"); !repositoryName.MatchString(name) || repository == "." || repository == ".." {
+		return fmt.Errorf("%w: repository %.100q is not OWNER/NAME", ErrInvalid, name)
+	}
+	return nil
+}
+
 // AddPolicy stores a trust policy; its ID, Version and CreatedAt are given here. Refusals: ErrInvalid for each fault, ErrNotFound: no such
 // account, ErrRevoked: a deleted one.
 func (s *Service) AddPolicy(ctx context.Context, p TrustPolicy) (TrustPolicy, error) {
 	if err := p.Check(); err != nil {
 		return TrustPolicy{}, unreadable(err.Error())
+	}
+	if p.Repository != "" {
+		if err := CheckRepository(p.Repository); err != nil {
+			return TrustPolicy{}, err
+		}
 	}
 	a, err := s.store.Account(ctx, p.AccountID)
 	if err != nil {

@@ -69,7 +69,10 @@ func (s *Server) nameRepository(ctx context.Context, p *license.TrustPolicy) err
 	if s.repository == nil {
 		return unfit("give repository_id and repository_owner_id: this service cannot ask GitHub for them")
 	}
-	var err error
+	err := license.CheckRepository(p.Repository)
+	if err != nil {
+		return err
+	}
 	p.RepositoryID, p.OwnerID, err = s.repository(ctx, p.Repository)
 	return err
 }

@@ -36,6 +36,12 @@ type keyless struct {
 
 func newKeyless(t *testing.T) *keyless {
 	t.Helper()
+	return newKeylessWith(t, servicetest.Options{})
+}
+
+// newKeylessWith sets clock, issuer and log of the options.
+func newKeylessWith(t *testing.T, o servicetest.Options) *keyless {
+	t.Helper()
 	k := &keyless{t: t, now: time.Now().Truncate(time.Second)}
 	clock := func() time.Time { return k.now }
 	var err error
@@ -43,7 +49,8 @@ func newKeyless(t *testing.T) *keyless {
 		t.Fatal(err)
 	}
 	t.Cleanup(k.jobs.Close)
-	k.Service = servicetest.Start(t, servicetest.Options{Now: clock, Issuers: []string{k.jobs.URL()}, Log: &k.log})
+	o.Now, o.Issuers, o.Log = clock, []string{k.jobs.URL()}, &k.log
+	k.Service = servicetest.Start(t, o)
 	k.account, _ = k.Account(t, "a@example.com")
 	return k
 }
@@ -337,15 +344,7 @@ func TestAPolicyIsRemovedWithItsTokens(t *testing.T) {
 // Anybody who has a repository at GitHub can make jobs that prove who they are: those that no policy lets in count like bad credentials.
 func TestJobsThatNobodyLetInAreLimitedByAddress(t *testing.T) {
 	t.Parallel()
-	now := time.Now().Truncate(time.Second)
-	jobs, err := githubtest.NewIssuer(githubtest.IssuerConfig{Now: func() time.Time { return now }})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(jobs.Close)
-	s := servicetest.Start(t, servicetest.Options{Now: func() time.Time { return now }, Issuers: []string{jobs.URL()}, BadCredentials: 2})
-	k := &keyless{t: t, Service: s, jobs: jobs, now: now}
-	k.account, _ = k.Account(t, "a@example.com")
+	k := newKeylessWith(t, servicetest.Options{BadCredentials: 2})
 	k.policy(nil)
 	stranger := func() answer { return k.exchange(k.identity(map[string]any{"repository_id": "7"})) }
 	stranger().wantCode(t, http.StatusForbidden, api.CodePolicyDenied)
@@ -358,19 +357,40 @@ func TestJobsThatNobodyLetInAreLimitedByAddress(t *testing.T) {
 	k.exchange(k.identity(nil)).token(t) // one that is let in is not held up
 }
 
+// Whatever an identity is refused for, it is counted: the account of its policy is not good, or its issuer cannot be asked.
+func TestEveryRefusalOfAnIdentityIsLimitedByAddress(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		spoil  func(k *keyless) error
+		status int
+	}{
+		"a suspended account": {func(k *keyless) error { _, err := k.SuspendAccount(k.t.Context(), k.account.ID); return err }, http.StatusForbidden},
+		"a deleted account":   {func(k *keyless) error { _, err := k.DeleteAccount(k.t.Context(), k.account.ID); return err }, http.StatusForbidden},
+		"an expired license":  {func(k *keyless) error { k.EndLicense(k.t, k.account.ID); k.now = k.now.Add(time.Second); return nil }, http.StatusForbidden},
+		"an issuer that does not answer": {func(k *keyless) error {
+			k.MayFail()
+			k.jobs.Close()
+			return nil
+		}, http.StatusServiceUnavailable},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			k := newKeylessWith(t, servicetest.Options{BadCredentials: 2})
+			k.policy(nil)
+			if err := test.spoil(k); err != nil {
+				t.Fatal(err)
+			}
+			k.exchange(k.identity(nil)).wantStatus(t, test.status)
+			k.exchange(k.identity(nil)).wantStatus(t, test.status)
+			k.exchange(k.identity(nil)).wantCode(t, http.StatusTooManyRequests, api.CodeRateLimited)
+			wantMetrics(t, k.Service, `rate_limited_total{by="address"} 1`)
+		})
+	}
+}
+
 func TestJobsOfOneRepositoryShareALimit(t *testing.T) {
 	t.Parallel()
-	now := time.Now().Truncate(time.Second)
-	jobs, err := githubtest.NewIssuer(githubtest.IssuerConfig{Now: func() time.Time { return now }})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(jobs.Close)
-	s := servicetest.Start(t, servicetest.Options{
-		Now: func() time.Time { return now }, Issuers: []string{jobs.URL()}, RateLimits: map[license.Tier]int{license.Pro: 2},
-	})
-	k := &keyless{t: t, Service: s, jobs: jobs, now: now}
-	k.account, _ = k.Account(t, "a@example.com")
+	k := newKeylessWith(t, servicetest.Options{RateLimits: map[license.Tier]int{license.Pro: 2}})
 	k.policy(nil)
 	k.policy(func(p *oidc.Policy) { p.RepositoryID = "7" })
 	k.exchange(k.identity(nil)).token(t)
@@ -499,6 +519,17 @@ func TestPoliciesThroughTheAdminAPI(t *testing.T) {
 	a.do("POST", "policies", `{"account":"`+owner.ID+`","repository_id":"7"}`).wantCode(t, 400, api.CodeInvalidRequest)
 	a.do("POST", "policies", `{"account":"`+owner.ID+`","repository":"acme/site","ref":["refs/heads/*"]}`).wantCode(t, 400, api.CodeInvalidRequest)
 	a.do("POST", "policies", `{"account":"user_none","repository":"acme/site"}`).wantCode(t, 404, api.CodeNotFound)
+	a.do("POST", "policies", `{"account":"user_0000000000000000","repository":"acme/site"}`).wantCode(t, 404, api.CodeNotFound)
+	for _, name := range []string{
+		`acme/\u001b]0;x\u0007`, "acme", "acme/", "/site", "acme/..", "acme/site/x", "acme/site?x", "acme/s ite", "acme/" + strings.Repeat("s", 60000),
+	} { // it is printed for people, whoever gives the ids
+		for _, ids := range []string{"", `,"repository_id":"7","repository_owner_id":"1"`} {
+			got := a.do("POST", "policies", `{"account":"`+owner.ID+`","repository":"`+name+`"`+ids+`}`)
+			if got.wantCode(t, 400, api.CodeInvalidRequest); len(got.body) > 1000 {
+				t.Errorf("the answer has %d bytes", len(got.body))
+			}
+		}
+	}
 	a.do("POST", "policies/explain", `{"token":"x"}`).wantCode(t, 400, api.CodeInvalidRequest)
 	a.do("POST", "policies/explain", `{}`).wantCode(t, 400, api.CodeInvalidRequest)
 	if got := into[api.PolicyPage](t, a.do("GET", "policies?account="+owner.ID, "")); len(got.Items) != 1 || got.Items[0].ID != made.ID {
