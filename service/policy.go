@@ -222,7 +222,7 @@ func (c policyExplain) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	v, err := a.verifier(a.publicURL(a.cfg.Listen), slog.New(slog.DiscardHandler))
+	v, err := a.verifier(a.publicURL(a.cfg.Listen), nil, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return err
 	}

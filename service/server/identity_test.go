@@ -462,6 +462,13 @@ func TestAnIssuerThatDoesNotAnswer(t *testing.T) {
 	k.now = k.now.Add(time.Hour)
 	k.exchange(k.identity(nil)).token(t) // the last good keys are used for as long as it does not answer
 
+	// a process that starts meanwhile finds them in the database
+	replica := &keyless{t: t, Service: k.Replica(t, nil), jobs: k.jobs}
+	replica.exchange(k.identity(nil)).token(t)
+	if !strings.Contains(k.log.String(), `"msg":"issuer does not answer"`) {
+		t.Errorf("the log does not warn: %s", k.log.String())
+	}
+
 	other := newKeyless(t)
 	other.policy(nil)
 	identity := other.identity(nil)

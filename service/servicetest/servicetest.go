@@ -105,7 +105,7 @@ func start(t testing.TB, s Service) *Service {
 	})
 	must(t, err)
 	identities, err := oidc.New(oidc.Config{
-		Issuers: o.Issuers, Audience: o.PublicURL, HTTP: &http.Client{Transport: &http.Transport{}}, Now: o.Now, Log: s.Log,
+		Issuers: o.Issuers, Audience: o.PublicURL, Keeper: s.Service, HTTP: &http.Client{Transport: &http.Transport{}}, Now: o.Now, Log: s.Log,
 	})
 	must(t, err)
 	s.Server, err = server.New(server.Config{

@@ -54,6 +54,7 @@ func Run(t *testing.T, open func(t *testing.T) license.Store) {
 		"a sign-in link begins one session":                     sessions,
 		"writers at once make one chain":                        oneChain,
 		"policies are found by repository until removed":        policies,
+		"the newest keys of an issuer are kept":                 issuerKeys,
 		"an identity is used once":                              identityOnce,
 		"uses of identities are forgotten in time":              identitiesForgotten,
 	} {
@@ -724,6 +725,24 @@ func policies(t *testing.T, s license.Store) {
 	same(t, 3, add(newPolicy(5, a.ID, "7")).Version)
 	_, err = s.AddPolicy(t.Context(), newPolicy(6, "user_none", "7"), did(at))
 	wantErr(t, "AddPolicy(no account)", err, license.ErrNotFound)
+}
+
+func issuerKeys(t *testing.T, s license.Store) {
+	const issuer = "https://issuer.example"
+	wantKept := func(want string, fetched time.Time) {
+		t.Helper()
+		jwks, at, err := s.IssuerKeys(t.Context(), issuer)
+		must(t, err)
+		same(t, want, string(jwks))
+		same(t, fetched, at)
+	}
+	wantKept("", time.Time{})
+	must(t, s.KeepIssuerKeys(t.Context(), issuer, []byte("one"), at))
+	wantKept("one", at)
+	must(t, s.KeepIssuerKeys(t.Context(), issuer, []byte("two"), at.Add(time.Second)))
+	must(t, s.KeepIssuerKeys(t.Context(), issuer, []byte("late"), at)) // by a replica that was slow
+	must(t, s.KeepIssuerKeys(t.Context(), "https://other.example", []byte("other"), at.Add(time.Hour)))
+	wantKept("two", at.Add(time.Second))
 }
 
 func newUse(hash string, token license.TokenID) license.IdentityUse {
