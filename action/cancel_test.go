@@ -67,7 +67,7 @@ func TestCancelledDuringTheRefreshStoresTheTokenThatWasIssued(t *testing.T) {
 		case <-answer:
 		case <-req.Context().Done(): // the job gave up: the test fails, and does not hang
 		}
-		j.service.Server.ServeHTTP(w, req)
+		j.service.ServeHTTP(w, req)
 	})
 	r := j.cancelAt(func() { <-asked }, func() { close(answer) })
 	r.wantExit(t, 128+int(syscall.SIGINT))

@@ -133,7 +133,7 @@ func TestExtraCertificateAuthorities(t *testing.T) {
 			t.Parallel()
 			j := newJob(t)
 			j.licensed(2 * dayLong)
-			s := httptest.NewTLSServer(http.HandlerFunc(j.service.Server.ServeHTTP))
+			s := httptest.NewTLSServer(http.HandlerFunc(j.service.ServeHTTP))
 			t.Cleanup(s.Close)
 			j.input("api-url", s.URL+"/_api")
 			text := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw}))

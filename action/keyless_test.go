@@ -210,7 +210,7 @@ func TestAnExchangeWhoseAnswerWasLostIsAskedForAgain(t *testing.T) {
 	var asked atomic.Int64
 	j.api(func(w http.ResponseWriter, req *http.Request) {
 		answer := httptest.NewRecorder()
-		j.service.Server.ServeHTTP(answer, req)
+		j.service.ServeHTTP(answer, req)
 		if asked.Add(1) == 1 {
 			if answer.Code != http.StatusOK {
 				t.Errorf("the first exchange = %d", answer.Code)

@@ -302,7 +302,7 @@ func TestTroubleThatPassesIsWaitedOut(t *testing.T) {
 					first(w)
 					return
 				}
-				j.service.Server.ServeHTTP(w, req)
+				j.service.ServeHTTP(w, req)
 			})
 			r := j.run()
 			r.wantExit(t, 0)
@@ -366,7 +366,7 @@ func TestARefusedTokenSaysWhichAndIsNotRetried(t *testing.T) {
 			j.licensed(2 * dayLong)
 			must(t, spoil(j))
 			var calls atomic.Int32
-			j.api(func(w http.ResponseWriter, req *http.Request) { calls.Add(1); j.service.Server.ServeHTTP(w, req) })
+			j.api(func(w http.ResponseWriter, req *http.Request) { calls.Add(1); j.service.ServeHTTP(w, req) })
 			r := j.run()
 			r.wantExit(t, 1)
 			r.wantOutputs(t, map[string]string{"token-state": "expired"})

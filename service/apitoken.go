@@ -88,7 +88,7 @@ func (c apiTokenRevoke) Run(ctx context.Context, a *app) error {
 		return usagef("neither an API token (pf_at_…, 42 characters) nor the id of one (at_…): copy it again") // not quoted: all but a letter of it may be right
 	}
 	return a.with(ctx, func(ctx context.Context, l *license.Service) error {
-		id, err := l.RevokeAPIToken(ctx, text)
+		id, families, err := l.RevokeAPIToken(ctx, text, c.WithTokens)
 		if err != nil {
 			return refusal(err)
 		}
@@ -96,12 +96,7 @@ func (c apiTokenRevoke) Run(ctx context.Context, a *app) error {
 			ID       string `json:"id"`
 			Status   string `json:"status"`
 			Families int64  `json:"families_revoked"`
-		}{ID: id, Status: "revoked"}
-		if c.WithTokens {
-			if j.Families, err = l.RevokeIssuedBy(ctx, id); err != nil {
-				return err
-			}
-		}
+		}{id, "revoked", families}
 		return c.print(a.stdout, j, func(w io.Writer) {
 			row(w, "id", j.ID)
 			row(w, "status", j.Status)

@@ -17,9 +17,9 @@ import (
 	"github.com/pageflare/ci/service/oidc"
 )
 
-// verifier proves identity tokens that were made for this service.
-func (a *app) verifier(publicURL string, log *slog.Logger) (*oidc.Verifier, error) {
-	return oidc.New(oidc.Config{Issuers: a.cfg.OIDCIssuers, Audience: publicURL, HTTP: outside(), Now: time.Now, Log: log})
+// verifier proves identity tokens that were made for this service. keeper may be nil.
+func (a *app) verifier(publicURL string, keeper oidc.Keeper, log *slog.Logger) (*oidc.Verifier, error) {
+	return oidc.New(oidc.Config{Issuers: a.cfg.OIDCIssuers, Audience: publicURL, HTTP: outside(), Keeper: keeper, Now: time.Now, Log: log})
 }
 
 // outside is a client for the issuers and GitHub's API, with proxies as the environment says.
@@ -32,10 +32,10 @@ func outside() *http.Client {
 // repository asks GitHub for the ids of a repository and its owner. license.ErrInvalid: the name is none, or names nothing that can be seen.
 // https://docs.github.com/en/rest/repos/repos#get-a-repository
 func (a *app) repository(ctx context.Context, name string) (repositoryID, ownerID string, err error) {
-	owner, repo, ok := strings.Cut(name, "/")
-	if !ok || owner == "" || repo == "" || strings.ContainsAny(repo, "/?#%") || strings.ContainsAny(owner, "?#%") || strings.Contains(name, "..") {
-		return "", "", fmt.Errorf("%w: repository %q is not OWNER/NAME", license.ErrInvalid, name)
+	if err := license.CheckRepository(name); err != nil {
+		return "", "", err
 	}
+	owner, repo, _ := strings.Cut(name, "/")
 	c := github.NewClient(outside())
 	if token := a.getenv("GITHUB_TOKEN"); token != "" {
 		c = c.WithAuthToken(token)

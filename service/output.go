@@ -7,6 +7,7 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
 )
 
 // asJSON is the flag of every command that prints something.
@@ -58,11 +59,17 @@ func dash(s string) string {
 	return s
 }
 
-// row writes cells separated by tabs.
+// row writes cells separated by tabs. What is no text is shown as a mark: some of what is listed comes from strangers, and a terminal obeys what it is
+// told.
 func row(w io.Writer, cells ...any) {
 	text := make([]string, len(cells))
 	for i, c := range cells {
-		text[i] = fmt.Sprint(c)
+		text[i] = strings.Map(func(r rune) rune {
+			if unicode.IsPrint(r) {
+				return r
+			}
+			return unicode.ReplacementChar
+		}, fmt.Sprint(c))
 	}
 	fmt.Fprintln(w, strings.Join(text, "\t"))
 }

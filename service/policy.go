@@ -160,20 +160,15 @@ type policyRemove struct {
 // Run removes the policy.
 func (c policyRemove) Run(ctx context.Context, a *app) error {
 	return a.with(ctx, func(ctx context.Context, l *license.Service) error {
-		if err := l.RemovePolicy(ctx, c.ID); err != nil {
+		families, err := l.RemovePolicy(ctx, c.ID, c.WithTokens)
+		if err != nil {
 			return refusal(err)
 		}
 		j := struct {
 			ID       string `json:"id"`
 			Status   string `json:"status"`
 			Families int64  `json:"families_revoked"`
-		}{ID: c.ID, Status: "removed"}
-		if c.WithTokens {
-			var err error
-			if j.Families, err = l.RevokeIssuedBy(ctx, c.ID); err != nil {
-				return err
-			}
-		}
+		}{c.ID, "removed", families}
 		return c.print(a.stdout, j, func(w io.Writer) {
 			row(w, "id", j.ID)
 			row(w, "status", j.Status)
@@ -192,6 +187,7 @@ type policyExplain struct {
 // explanationJSON is how an explanation is printed.
 type explanationJSON struct {
 	LetIn    bool          `json:"let_in"`
+	Outcome  string        `json:"outcome"` // in words: license.Explanation.Verdict
 	Identity []clauseJSON  `json:"identity"`
 	Policies []verdictJSON `json:"policies"`
 }
@@ -226,7 +222,7 @@ func (c policyExplain) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	v, err := a.verifier(a.publicURL(a.cfg.Listen), slog.New(slog.DiscardHandler))
+	v, err := a.verifier(a.publicURL(a.cfg.Listen), nil, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return err
 	}
@@ -239,15 +235,18 @@ func (c policyExplain) Run(ctx context.Context, a *app) error {
 		if err != nil {
 			return err
 		}
-		j := explanationJSON{LetIn: e.Outcome == oidc.Passed, Identity: toClauses(e.Identity), Policies: []verdictJSON{}}
+		j := explanationJSON{LetIn: e.Outcome == oidc.Passed, Outcome: e.Verdict(), Identity: toClauses(e.Identity), Policies: []verdictJSON{}}
 		for _, v := range e.Policies {
 			j.Policies = append(j.Policies, verdictJSON{v.Policy.ID, v.Policy.Version, v.Policy.AccountID, oidc.Met(v.Clauses), toClauses(v.Clauses)})
 		}
-		return c.print(a.stdout, j, func(w io.Writer) { j.text(w, id, e.Outcome) })
+		return c.print(a.stdout, j, func(w io.Writer) { j.text(w, id) })
 	})
 }
 
 func explainIdentity(ctx context.Context, v *oidc.Verifier, text string) (oidc.Identity, []oidc.Clause, error) {
+	if scheme, token, ok := strings.Cut(text, " "); ok && strings.EqualFold(scheme, "Bearer") { // copied out of a header
+		text = strings.TrimSpace(token)
+	}
 	if !strings.HasPrefix(text, "{") {
 		return v.Explain(ctx, text)
 	}
@@ -258,14 +257,10 @@ func explainIdentity(ctx context.Context, v *oidc.Verifier, text string) (oidc.I
 	return id, v.ExplainClaims(id), nil
 }
 
-func (j explanationJSON) text(w io.Writer, id oidc.Identity, outcome oidc.Outcome) {
-	row(w, map[oidc.Outcome]string{
-		oidc.Passed:     "this job is let in",
-		oidc.NotChecked: "this job is let in, if what was not checked is good",
-		oidc.Failed:     "this job is refused",
-	}[outcome])
+func (j explanationJSON) text(w io.Writer, id oidc.Identity) {
+	row(w, "this job is "+j.Outcome)
 	row(w)
-	row(w, "THE IDENTITY TOKEN", "OUTCOME", "IT HAS", "ACCEPTED", "WHAT TO DO")
+	row(w, "THE IDENTITY TOKEN", "OUTCOME", "IT HAS", "ACCEPTED")
 	clauseRows(w, j.Identity)
 	if len(j.Policies) == 0 {
 		row(w)
@@ -273,14 +268,21 @@ func (j explanationJSON) text(w io.Writer, id oidc.Identity, outcome oidc.Outcom
 	}
 	for _, p := range j.Policies {
 		row(w)
-		row(w, "POLICY "+p.ID, "OUTCOME", "THE JOB HAS", "ACCEPTED", "WHAT TO DO")
+		row(w, "POLICY "+p.ID, "OUTCOME", "THE JOB HAS", "ACCEPTED")
 		clauseRows(w, p.Clauses)
 	}
 }
 
+// clauseRows is the table of the clauses, and what to do about those that were not met, each on a line of its own: beside the table it would not fit
+// a terminal.
 func clauseRows(w io.Writer, clauses []clauseJSON) {
 	for _, c := range clauses {
-		row(w, c.Name, c.Outcome, dash(c.Got), dash(c.Want), dash(c.Hint))
+		row(w, c.Name, c.Outcome, dash(c.Got), dash(c.Want))
+	}
+	for _, c := range clauses {
+		if c.Hint != "" {
+			row(w, "-> "+c.Name+": "+c.Hint)
+		}
 	}
 }
 

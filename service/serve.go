@@ -35,7 +35,7 @@ func (serveCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	identities, err := a.verifier(url, log)
+	identities, err := a.verifier(url, svc, log)
 	if err != nil {
 		return errors.Join(usageError{err}, closeStore())
 	}

@@ -271,6 +271,9 @@ type Explanation struct {
 	// LetIn Whether an exchange would be granted now. Never without a signature that was checked.
 	LetIn bool `json:"let_in"`
 
+	// Outcome The same in words, with the third answer that there is for claims without a signature.
+	Outcome string `json:"outcome"`
+
 	// Policies Those for the repository; none means that there is no policy for it.
 	Policies []PolicyVerdict `json:"policies"`
 }
@@ -602,6 +605,12 @@ type ValidCI struct {
 	Valid     bool      `json:"valid"`
 }
 
+// AdminTokenID defines model for admin_token_id.
+type AdminTokenID = string
+
+// APITokenID defines model for api_token_id.
+type APITokenID = string
+
 // Cursor defines model for cursor.
 type Cursor = string
 
@@ -637,6 +646,9 @@ type OfAction = string
 
 // OfLeases defines model for of_leases.
 type OfLeases = bool
+
+// PolicyID defines model for policy_id.
+type PolicyID = string
 
 // UserCode defines model for user_code.
 type UserCode = string

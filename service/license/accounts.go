@@ -27,7 +27,7 @@ func ParseDay(text string) (time.Time, error) {
 // CreateAccount stores an active account and gives it a first API token, whose text is in the answer and nowhere else. Refusals: ErrInvalid
 // for each faulty particular, ErrConflict when an account has that email.
 func (s *Service) CreateAccount(ctx context.Context, n NewAccount) (Account, Secret, error) {
-	id, err := newID("user_", s.cfg.Rand)
+	id, err := newID(OfAccount, s.cfg.Rand)
 	if err != nil {
 		return Account{}, "", err
 	}

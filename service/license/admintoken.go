@@ -77,7 +77,7 @@ func (s *Service) CreateAdminToken(ctx context.Context, n NewAdminToken, by *Adm
 	if err != nil {
 		return "", AdminToken{}, err
 	}
-	if t.ID, err = newID("adm_", s.cfg.Rand); err != nil {
+	if t.ID, err = newID(OfAdminToken, s.cfg.Rand); err != nil {
 		return "", AdminToken{}, err
 	}
 	t.Hash = hashOpaque(text.Reveal())

@@ -18,7 +18,7 @@ func drawAPIToken(account, name string, now time.Time, rand io.Reader) (Secret, 
 	if err != nil {
 		return "", APIToken{}, err
 	}
-	id, err := newID("at_", rand)
+	id, err := newID(OfAPIToken, rand)
 	if err != nil {
 		return "", APIToken{}, err
 	}
@@ -52,15 +52,17 @@ func (s *Service) APITokens(ctx context.Context, account string) ([]APIToken, er
 	return s.store.APITokens(ctx, account)
 }
 
-// RevokeAPIToken ends an API token, by its id or by its text, and returns its id. Ending it twice is no error. ErrNotFound: no such token.
-// The license tokens that were issued by it stay good: see RevokeIssuedBy.
-func (s *Service) RevokeAPIToken(ctx context.Context, idOrText string) (id string, err error) {
+// RevokeAPIToken ends an API token, by its id or by its text, and returns its id. The license tokens that were issued by it stay good, unless
+// withTokens ends them in the same moment; then the answer is how many families that were. Ending it twice is no error. ErrNotFound: no such token.
+func (s *Service) RevokeAPIToken(ctx context.Context, idOrText string, withTokens bool) (id string, families int64, err error) {
+	id = idOrText
 	if IsAPIToken(idOrText) {
 		t, _, err := s.store.APIToken(ctx, hashOpaque(idOrText))
 		if err != nil {
-			return "", err
+			return "", 0, err
 		}
-		idOrText = t.ID
+		id = t.ID
 	}
-	return idOrText, s.store.RevokeAPIToken(ctx, idOrText, s.act(ctx, APITokenRevoked, "", idOrText, nil))
+	families, err = s.store.RevokeAPIToken(ctx, id, s.act(ctx, APITokenRevoked, "", id, nil), s.endIssued(ctx, withTokens, id))
+	return id, families, err
 }

@@ -16,6 +16,17 @@ type Explanation struct {
 	Policies []PolicyVerdict // those for its repository; none: there is no policy for it
 }
 
+// Verdict is the outcome in words, as people and programs are told it.
+func (e Explanation) Verdict() string {
+	switch e.Outcome {
+	case oidc.Passed:
+		return "let in"
+	case oidc.NotChecked:
+		return "let in if what was not checked is good"
+	}
+	return "refused"
+}
+
 // PolicyVerdict is what one policy, and the license that it gives, says of an identity.
 type PolicyVerdict struct {
 	Policy  TrustPolicy

@@ -62,7 +62,7 @@ func (s *Service) Revoke(ctx context.Context, by Caller, text string) error {
 		if err := by.mayEnd(t.AccountID); err != nil {
 			return err
 		}
-		_, err = s.RevokeAPIToken(ctx, t.ID)
+		_, _, err = s.RevokeAPIToken(ctx, t.ID, false)
 		return err
 	}
 	claims, bad, err := s.keys.parse(ctx, text, s.time())

@@ -238,7 +238,7 @@ func (s *Service) newKey(ctx context.Context, a Algorithm, signsFrom time.Time) 
 	if _, err := io.ReadFull(s.cfg.Rand, secret); err != nil {
 		return SealedKey{}, Act{}, fmt.Errorf("draw a signing key: %w", err)
 	}
-	id, err := newID("k_", s.cfg.Rand)
+	id, err := newID(OfKey, s.cfg.Rand)
 	if err != nil {
 		return SealedKey{}, Act{}, err
 	}

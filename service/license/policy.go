@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
+	"strings"
 	"time"
 
 	"github.com/pageflare/ci/service/oidc"
@@ -40,11 +42,27 @@ type IdentityUse struct {
 	Token TokenID   // what it was exchanged for
 }
 
+var repositoryName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,100}/[A-Za-z0-9._-]{1,100}$`)
+
+// CheckRepository says whether a text can be the name of a repository, OWNER/NAME. ErrInvalid. It is for people, so it is printed, and it becomes a part
+// of an address when GitHub is asked.
+func CheckRepository(name string) error {
+	if _, repository, _ := strings.Cut(name, "/"); !repositoryName.MatchString(name) || repository == "." || repository == ".." {
+		return fmt.Errorf("%w: repository %.100q is not OWNER/NAME", ErrInvalid, name)
+	}
+	return nil
+}
+
 // AddPolicy stores a trust policy; its ID, Version and CreatedAt are given here. Refusals: ErrInvalid for each fault, ErrNotFound: no such
 // account, ErrRevoked: a deleted one.
 func (s *Service) AddPolicy(ctx context.Context, p TrustPolicy) (TrustPolicy, error) {
 	if err := p.Check(); err != nil {
 		return TrustPolicy{}, unreadable(err.Error())
+	}
+	if p.Repository != "" {
+		if err := CheckRepository(p.Repository); err != nil {
+			return TrustPolicy{}, err
+		}
 	}
 	a, err := s.store.Account(ctx, p.AccountID)
 	if err != nil {
@@ -53,7 +71,7 @@ func (s *Service) AddPolicy(ctx context.Context, p TrustPolicy) (TrustPolicy, er
 	if a.Status == Deleted {
 		return TrustPolicy{}, ErrRevoked
 	}
-	if p.ID, err = newID("pol_", s.cfg.Rand); err != nil {
+	if p.ID, err = newID(OfPolicy, s.cfg.Rand); err != nil {
 		return TrustPolicy{}, err
 	}
 	p.CreatedAt = s.time()
@@ -68,9 +86,11 @@ func (s *Service) Policies(ctx context.Context, account, after string, limit int
 	return s.store.Policies(ctx, account, after, limit)
 }
 
-// RemovePolicy ends a policy. Tokens that were issued under it live on to their end, which is near: see RevokeIssuedBy. ErrNotFound.
-func (s *Service) RemovePolicy(ctx context.Context, id string) error {
-	return s.store.RemovePolicy(ctx, id, s.act(ctx, PolicyRemoved, "", id, nil))
+// RemovePolicy ends a policy. Tokens that were issued under it live on to their end, which is near, unless withTokens ends them in the same moment;
+// then the answer is how many families that were. Removing it twice is no error: whoever has a second thought about the tokens can still end them.
+// ErrNotFound: there never was such a policy.
+func (s *Service) RemovePolicy(ctx context.Context, id string, withTokens bool) (families int64, err error) {
+	return s.store.RemovePolicy(ctx, id, s.act(ctx, PolicyRemoved, "", id, nil), s.endIssued(ctx, withTokens, id))
 }
 
 // PolicyFor finds the policy that lets an authentic identity in, and its account. Of several it is the one whose license is good, the oldest

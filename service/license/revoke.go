@@ -69,9 +69,13 @@ func (s *Service) revocable(ctx context.Context, tokenOrID string, family bool) 
 	return t, err
 }
 
-// RevokeIssuedBy ends every family that an API token or a trust policy, by its id, began: what a thief made, and all that descends from that.
-func (s *Service) RevokeIssuedBy(ctx context.Context, issuer string) (families int64, err error) {
-	return s.store.RevokeIssuedBy(ctx, issuer, s.act(ctx, IssuesRevoked, "", issuer, nil))
+// endIssued is the act of ending every family that an API token or a trust policy began: what a thief made, and all that descends from that. nil
+// when that is not wanted.
+func (s *Service) endIssued(ctx context.Context, wanted bool, issuer string) *Act {
+	if !wanted {
+		return nil
+	}
+	return new(s.act(ctx, IssuesRevoked, "", issuer, nil))
 }
 
 // tokenID is the id in a token, or the text itself when it is an id.

@@ -373,7 +373,7 @@ func TestAPITokensWorkUntilTheyAreRevoked(t *testing.T) {
 	if !license.IsAPIToken(first.Reveal()) || !license.IsAPIToken(second.Reveal()) || license.IsAPIToken(mistype(second.Reveal())) {
 		t.Error("IsAPIToken does not tell a good API token from a mistyped one")
 	}
-	if _, err := b.RevokeAPIToken(t.Context(), first.Reveal()); err != nil {
+	if _, _, err := b.RevokeAPIToken(t.Context(), first.Reveal(), false); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := b.Authenticate(t.Context(), first.Reveal()); !errors.Is(err, license.ErrUnauthenticated) {
@@ -522,18 +522,15 @@ func TestWhatALeakedAPITokenMadeCanBeEnded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	id, err := b.RevokeAPIToken(t.Context(), leaked.Reveal())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if n, err := b.RevokeIssuedBy(t.Context(), id); n != 1 || err != nil {
-		t.Errorf("RevokeIssuedBy = %d, %v, want 1 family", n, err)
+	id, n, err := b.RevokeAPIToken(t.Context(), leaked.Reveal(), true)
+	if n != 1 || err != nil {
+		t.Errorf("RevokeAPIToken = %d, %v, want 1 family", n, err)
 	}
 	b.mustRefuse(made.Token, license.ErrTokenRevoked)
 	b.mustRefuse(descended.Token, license.ErrTokenRevoked)
 	b.refresh(b.Service, good.Token)
-	if n, err := b.RevokeIssuedBy(t.Context(), id); n != 0 || err != nil {
-		t.Errorf("RevokeIssuedBy again = %d, %v, want nothing to do", n, err)
+	if again, n, err := b.RevokeAPIToken(t.Context(), id, true); again != id || n != 0 || err != nil {
+		t.Errorf("RevokeAPIToken again = %s, %d, %v, want nothing to do", again, n, err)
 	}
 }
 

@@ -25,8 +25,9 @@ type Store interface {
 	APIToken(ctx context.Context, hash string) (APIToken, Account, error)
 	// APITokens returns the tokens of an account, oldest first.
 	APITokens(ctx context.Context, account string) ([]APIToken, error)
-	// RevokeAPIToken ends a token at the time of the act; one that has ended keeps its first time. ErrNotFound.
-	RevokeAPIToken(ctx context.Context, id string, act Act) error
+	// RevokeAPIToken ends a token at the time of the act; one that has ended keeps its first time. With issued, every family whose first token says
+	// that it was issued by this one is revoked too, and the answer is how many were not before. ErrNotFound.
+	RevokeAPIToken(ctx context.Context, id string, act Act, issued *Act) (families int64, err error)
 
 	// Standing returns the account, and whether one of the subjects (token ids, families) was revoked. ErrNotFound: no such account.
 	Standing(ctx context.Context, account string, subjects ...string) (a Account, revoked bool, err error)
@@ -42,9 +43,6 @@ type Store interface {
 	Tokens(ctx context.Context, account string, before TokenID, limit int) ([]TokenRecord, error)
 	// Revoke stores a revocation; one that exists keeps its first time.
 	Revoke(ctx context.Context, r Revocation, act Act) error
-	// RevokeIssuedBy revokes every family whose first token says that it was issued by this, at the time of the act, and returns how many were not
-	// revoked before.
-	RevokeIssuedBy(ctx context.Context, issuer string, act Act) (families int64, err error)
 
 	// RecordLease stores the newest lease of a license token under a key; how long the longest one lasts is kept too. Recording the same id again
 	// changes nothing. ErrKeyRetired as above.
@@ -68,13 +66,19 @@ type Store interface {
 	Policies(ctx context.Context, account, after string, limit int) ([]TrustPolicy, error)
 	// PoliciesFor returns all policies for a repository id, of any issuer and owner, oldest first.
 	PoliciesFor(ctx context.Context, repositoryID string) ([]TrustPolicy, error)
-	// RemovePolicy ends a policy. ErrNotFound.
-	RemovePolicy(ctx context.Context, id string, act Act) error
+	// RemovePolicy ends a policy; one that has ended keeps its first time. With issued it revokes what was issued under it, as RevokeAPIToken does.
+	// ErrNotFound: there never was one.
+	RemovePolicy(ctx context.Context, id string, act Act, issued *Act) (families int64, err error)
 	// RecordExchange remembers the use of an identity and records its token; or, when the identity was used before, changes nothing and
 	// returns that use. Uses are forgotten some time after their Until.
 	RecordExchange(ctx context.Context, use IdentityUse, t TokenRecord, act Act) (first IdentityUse, err error)
 	// IdentityUse returns the use of an identity that is remembered under a hash. ErrNotFound.
 	IdentityUse(ctx context.Context, hash string) (IdentityUse, error)
+
+	// KeepIssuerKeys stores the keys of an issuer as it published them at that time, unless later ones are stored. No act: they are nobody's doing.
+	KeepIssuerKeys(ctx context.Context, issuer string, jwks []byte, fetched time.Time) error
+	// IssuerKeys returns the keys that were stored, and when they were fetched; nil when there are none.
+	IssuerKeys(ctx context.Context, issuer string) (jwks []byte, fetched time.Time, err error)
 
 	// AddAdminToken stores a new admin token.
 	AddAdminToken(ctx context.Context, t AdminToken, act Act) error

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 )
 
@@ -20,13 +21,17 @@ const (
 	timeLetters   = 8
 	familyLetters = 16
 	idLetters     = 40
+
+	idBytes = 10 // of all other names: 16 letters
 )
 
-var idEncoding = base32.NewEncoding("0123456789abcdefghjkmnpqrstvwxyz").WithPadding(base32.NoPadding)
+const idAlphabet = "0123456789abcdefghjkmnpqrstvwxyz"
+
+var idEncoding = base32.NewEncoding(idAlphabet).WithPadding(base32.NoPadding)
 
 // Family is what a token shares with all tokens that descend from the same first one; empty for a text that is no TokenID.
 func (id TokenID) Family() string {
-	if len(id) != idLetters {
+	if len(id) != idLetters || !hasIDLetters(string(id)) {
 		return ""
 	}
 	return string(id[timeLetters : timeLetters+familyLetters])
@@ -84,11 +89,39 @@ func joinTokenID(issued time.Time, family string, own []byte) TokenID {
 	return TokenID(idEncoding.EncodeToString(seconds[3:]) + family + idEncoding.EncodeToString(own))
 }
 
-// newID is a random name with a prefix that says of what.
-func newID(prefix string, rand io.Reader) (string, error) {
-	var random [10]byte
+// Kind is what an id names; the id begins with it.
+type Kind string
+
+// The kinds whose ids people hand to us.
+const (
+	OfAccount    Kind = "user_"
+	OfAPIToken   Kind = "at_"
+	OfAdminToken Kind = "adm_"
+	OfPolicy     Kind = "pol_"
+	OfKey        Kind = "k_"
+)
+
+// Fits says whether a text could be an id of that kind; whether there is such a thing is not asked. What does not fit is better not repeated: it
+// may be a secret in the wrong place.
+func (k Kind) Fits(s string) bool {
+	name, ok := strings.CutPrefix(s, string(k))
+	return ok && len(name) == idEncoding.EncodedLen(idBytes) && hasIDLetters(name)
+}
+
+func hasIDLetters(s string) bool {
+	for i := range len(s) {
+		if strings.IndexByte(idAlphabet, s[i]) < 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// newID is a random name of a kind.
+func newID(kind Kind, rand io.Reader) (string, error) {
+	var random [idBytes]byte
 	if _, err := io.ReadFull(rand, random[:]); err != nil {
 		return "", fmt.Errorf("draw a name: %w", err)
 	}
-	return prefix + idEncoding.EncodeToString(random[:]), nil
+	return string(kind) + idEncoding.EncodeToString(random[:]), nil
 }

@@ -112,6 +112,8 @@ func TestTokensThatCanBeReadInTwoWays(t *testing.T) {
 		"the audience beside null":        {usualHeader, aud(audience, nil), oidc.ErrClaims},
 		"the audience in a list of lists": {usualHeader, aud([]string{audience}), oidc.ErrClaims},
 		"the audience in capitals":        {usualHeader, strings.Replace(good, audience, strings.ToUpper(audience), 1), oidc.ErrAudience},
+		"an audience for a terminal":      {usualHeader, strings.Replace(good, audience, `\u001b]0;x\u0007`, 1), oidc.ErrClaims},
+		"one of several for a terminal":   {usualHeader, aud(audience, "\u009b2J"), oidc.ErrClaims},
 		"exp as text":                     {usualHeader, i.plain(t, func(c jwt.MapClaims) { c["exp"] = "9999999999" }) + "}", oidc.ErrClaims},
 		"exp with a fraction":             {usualHeader, i.plain(t, func(c jwt.MapClaims) { c["exp"] = 1.5 }) + "}", oidc.ErrClaims},
 		"exp beyond all times":            {usualHeader, i.plain(t, func(c jwt.MapClaims) { c["exp"] = int64(1) << 60 }) + "}", oidc.ErrClaims},

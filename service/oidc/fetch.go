@@ -89,8 +89,18 @@ func (f *fetcher) get(ctx context.Context, address string) ([]json.RawMessage, e
 	if err != nil {
 		return nil, err
 	}
-	var set struct{ Keys []json.RawMessage }
-	if err := json.Unmarshal(body, &set); err != nil {
+	return parseKeySet(body)
+}
+
+// keySet is a JSON Web Key Set (RFC 7517, 5), each key still encoded.
+type keySet struct {
+	Keys []json.RawMessage `json:"keys"`
+}
+
+// parseKeySet reads a set of at most maxDocument.
+func parseKeySet(text []byte) ([]json.RawMessage, error) {
+	var set keySet
+	if len(text) > maxDocument || json.Unmarshal(text, &set) != nil {
 		return nil, errors.New("the answer is not a JSON Web Key Set")
 	}
 	return set.Keys, nil

@@ -27,20 +27,26 @@ const (
 	minKeyBits, maxKeyBits = 2048, 8192
 )
 
-// keys is our view of the keys of one issuer. The last good one is used for as long as the issuer does not answer.
+// keys is our view of the keys of one issuer. The last good one is used for as long as the issuer does not answer; there is a copy of it with the
+// keeper, for those who were not running when it answered last.
 type keys struct {
 	issuer string
 	fetch  func(ctx context.Context) ([]json.RawMessage, error) // what the issuer publishes, each key still encoded
 	now    func() time.Time
 	log    *slog.Logger
+	keeper Keeper // nil: nothing is kept
 
 	mu     sync.Mutex
-	known  map[string][]crypto.PublicKey // by kid; nil before the first fetch that went well
-	read   time.Time                     // when known was fetched
-	tried  time.Time                     // when the last fetch began
-	failed bool                          // the last fetch did
-	ended  chan struct{}                 // closed when the fetch that runs has ended; nil while none runs
+	known  keysByID
+	read   time.Time     // when known was fetched
+	tried  time.Time     // when the last fetch began
+	failed bool          // the last fetch did
+	kept   []byte        // what the keeper got from us last
+	ended  chan struct{} // closed when the fetch that runs has ended; nil while none runs
 }
+
+// keysByID are usable keys by kid; nil before the first fetch that went well.
+type keysByID map[string][]crypto.PublicKey
 
 // lookup returns the keys of that name. ErrUnknownKey: the issuer has published none. ErrUnreachable: it does not answer, and may have.
 func (k *keys) lookup(ctx context.Context, keyID string) ([]crypto.PublicKey, error) {
@@ -71,7 +77,7 @@ func (k *keys) look(ctx context.Context, keyID string) (found []crypto.PublicKey
 		return nil, k.ended, nil
 	case !k.mayFetch(now) && k.failed:
 		return nil, nil, ErrUnreachable
-	case !k.mayFetch(now):
+	case !k.mayFetch(now): // final, though the key may be seconds old: see docs/decisions/0007
 		return nil, nil, ErrUnknownKey
 	}
 	k.refresh(ctx, now)
@@ -102,33 +108,87 @@ func within(now, since time.Time, d time.Duration) bool {
 func (k *keys) refresh(ctx context.Context, now time.Time) {
 	ended := make(chan struct{})
 	k.ended, k.tried = ended, now
-	var known map[string][]crypto.PublicKey
+	read := k.read
+	var known keysByID
 	err := errors.New("the fetch panicked")
 	k.mu.Unlock()
 	defer func() {
 		k.mu.Lock()
 		k.ended, k.failed = nil, err != nil
 		close(ended)
-		if err == nil {
-			k.known, k.read = known, now
-			return
+		if known != nil {
+			k.known, k.read = known, read
 		}
-		k.log.Warn("issuer does not answer", "issuer", k.issuer, "keys", len(k.known), "err", err)
+		switch {
+		case err != nil && k.known == nil:
+			k.log.Warn("issuer does not answer", "issuer", k.issuer, "keys", 0, "err", err)
+		case err != nil:
+			k.log.Warn("issuer does not answer", "issuer", k.issuer, "keys", len(k.known), "fetched", k.read.UTC().Format(time.RFC3339), "err", err)
+		}
 	}()
-	known, err = k.usable(context.WithoutCancel(ctx))
+	ctx = context.WithoutCancel(ctx)
+	all, err := k.fetch(ctx)
+	if err == nil {
+		known, err = usable(all)
+	}
+	if err == nil {
+		read = now
+		k.keep(ctx, all, now)
+		return
+	}
+	if kept, at := k.fromKeeper(ctx); at.After(read) {
+		known, read = kept, at
+	}
 }
 
-// usable fetches the keys and leaves out those that can not have signed an identity token, also those of a kind that we do not know
-// (RFC 7517, 5).
-func (k *keys) usable(ctx context.Context) (map[string][]crypto.PublicKey, error) {
-	all, err := k.fetch(ctx)
-	if err != nil {
-		return nil, err
+// keep hands the keys to the keeper, also when they are those of before: another process may have kept others meanwhile, which the issuer withdrew.
+func (k *keys) keep(ctx context.Context, all []json.RawMessage, now time.Time) {
+	if k.keeper == nil {
+		return
 	}
+	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
+	defer cancel()
+	set, err := json.Marshal(keySet{all})
+	if err == nil {
+		err = k.keeper.KeepIssuerKeys(ctx, k.issuer, set, now)
+	}
+	if err != nil {
+		k.log.Warn("keys of the issuer are not kept", "issuer", k.issuer, "err", err)
+	}
+}
+
+// fromKeeper is what the keeper has, read as strictly as what an issuer sends; nothing when there is none.
+func (k *keys) fromKeeper(ctx context.Context) (keysByID, time.Time) {
+	if k.keeper == nil {
+		return nil, time.Time{}
+	}
+	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
+	defer cancel()
+	text, at, err := k.keeper.IssuerKeys(ctx, k.issuer)
+	if err == nil && text == nil {
+		return nil, time.Time{}
+	}
+	var all []json.RawMessage
+	var known keysByID
+	if err == nil {
+		all, err = parseKeySet(text)
+	}
+	if err == nil {
+		known, err = usable(all)
+	}
+	if err != nil {
+		k.log.Warn("kept keys of the issuer cannot be used", "issuer", k.issuer, "err", err)
+		return nil, time.Time{}
+	}
+	return known, at
+}
+
+// usable leaves out the keys that can not have signed an identity token, also those of a kind that we do not know (RFC 7517, 5).
+func usable(all []json.RawMessage) (keysByID, error) {
 	if len(all) > maxKeys {
 		return nil, fmt.Errorf("%d keys are more than %d", len(all), maxKeys)
 	}
-	known := map[string][]crypto.PublicKey{}
+	known := keysByID{}
 	for _, raw := range all {
 		if id, public := usableKey(raw); public != nil {
 			known[id] = append(known[id], public)

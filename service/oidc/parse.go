@@ -122,10 +122,18 @@ func (m members) text(name string) (*string, error) {
 	} else if json.Unmarshal(raw, &s) != nil {
 		return nil, fmt.Errorf("%w: %s is not text", ErrClaims, name)
 	}
-	if s != nil && strings.ContainsFunc(*s, func(r rune) bool { return !unicode.IsPrint(r) }) {
-		return nil, fmt.Errorf("%w: %s holds a character that is not for text", ErrClaims, name)
+	if s != nil {
+		return s, printable(name, *s)
 	}
-	return s, nil
+	return nil, nil
+}
+
+// printable refuses a claim that would not be text on a terminal or in a log.
+func printable(name, s string) error {
+	if strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return fmt.Errorf("%w: %s holds a character that is not for text", ErrClaims, name)
+	}
+	return nil
 }
 
 // maxUnix is 9999-12-31T23:59:59Z, the last second that RFC 3339 can write.
@@ -152,7 +160,7 @@ func (m members) audience() ([]string, error) {
 	}
 	var one *string
 	if json.Unmarshal(raw, &one) == nil && one != nil {
-		return []string{*one}, nil
+		return []string{*one}, printable("aud", *one)
 	}
 	var several []*string
 	if json.Unmarshal(raw, &several) != nil || len(several) == 0 {
@@ -162,6 +170,9 @@ func (m members) audience() ([]string, error) {
 	for _, s := range several {
 		if s == nil {
 			return nil, fmt.Errorf("%w: aud is neither text nor a list of texts", ErrClaims)
+		}
+		if err := printable("aud", *s); err != nil {
+			return nil, err
 		}
 		list = append(list, *s)
 	}

@@ -16,8 +16,18 @@ type Config struct {
 	Issuers  []string     // `iss` of tokens, character by character
 	Audience string       // what tokens must be made for, and for nothing else: the origin that clients call
 	HTTP     *http.Client // fetches keys
+	Keeper   Keeper       // keeps the last good keys of issuers; nil: they are forgotten when the process ends
 	Now      func() time.Time
 	Log      *slog.Logger
+}
+
+// Keeper keeps the keys that issuers published last, so that they survive an outage of the issuer together with a restart of ours, and so that several
+// processes have them in common. They are public, and they decide who is believed: whoever can change what a Keeper returns can let anybody in.
+type Keeper interface {
+	// KeepIssuerKeys keeps a JSON Web Key Set as it was fetched at that time, unless a later one is kept.
+	KeepIssuerKeys(ctx context.Context, issuer string, jwks []byte, fetched time.Time) error
+	// IssuerKeys returns what is kept; nil when there is nothing.
+	IssuerKeys(ctx context.Context, issuer string) (jwks []byte, fetched time.Time, err error)
 }
 
 // Verifier tells authentic identity tokens from all others. It is safe for use by several goroutines.
@@ -40,7 +50,7 @@ func New(cfg Config) (*Verifier, error) {
 		if err != nil {
 			return nil, err
 		}
-		v.keys[issuer] = &keys{issuer: issuer, fetch: f.keySet, now: cfg.Now, log: cfg.Log}
+		v.keys[issuer] = &keys{issuer: issuer, fetch: f.keySet, now: cfg.Now, log: cfg.Log, keeper: cfg.Keeper}
 	}
 	return v, nil
 }

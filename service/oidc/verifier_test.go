@@ -79,9 +79,15 @@ func jwk(kid string, k *rsa.PublicKey) map[string]string {
 
 func (i *issuer) verifier(t *testing.T) *oidc.Verifier {
 	t.Helper()
+	return i.keeping(t, nil, io.Discard)
+}
+
+// keeping is a verifier with a keeper.
+func (i *issuer) keeping(t *testing.T, keeper oidc.Keeper, log io.Writer) *oidc.Verifier {
+	t.Helper()
 	v, err := oidc.New(oidc.Config{
 		Issuers: []string{i.URL}, Audience: audience, HTTP: &http.Client{Transport: &http.Transport{}}, Now: func() time.Time { return i.now },
-		Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Log: slog.New(slog.NewTextHandler(log, nil)), Keeper: keeper,
 	})
 	if err != nil {
 		t.Fatal(err)

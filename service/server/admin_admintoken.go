@@ -1,8 +1,6 @@
 package server
 
 import (
-	"net/http"
-
 	"github.com/gin-gonic/gin"
 
 	"github.com/pageflare/ci/service/api"
@@ -46,9 +44,6 @@ func (s *Server) createAdminToken(c *gin.Context) error {
 
 // revokeAdminToken answers DELETE /_api/admin/admin-tokens/{id}.
 func (s *Server) revokeAdminToken(c *gin.Context) error {
-	if _, err := s.license.RevokeAdminToken(c.Request.Context(), c.Param("id")); err != nil {
-		return err
-	}
-	c.JSON(http.StatusOK, api.RevokedAdminToken{ID: c.Param("id"), Status: "revoked"})
-	return nil
+	id, err := s.license.RevokeAdminToken(c.Request.Context(), c.Param("id"))
+	return answer(c, func(id string) api.RevokedAdminToken { return api.RevokedAdminToken{ID: id, Status: "revoked"} }, id, err)
 }

@@ -3,7 +3,6 @@ package server
 import (
 	"context"
 	"fmt"
-	"net/http"
 
 	"github.com/gin-gonic/gin"
 
@@ -42,6 +41,9 @@ func (s *Server) addPolicy(c *gin.Context) error {
 	if err := bindJSON(c, &in); err != nil {
 		return err
 	}
+	if !license.OfAccount.Fits(in.Account) {
+		return errNoAccount
+	}
 	p := license.TrustPolicy{AccountID: in.Account, Repository: in.Repository, Policy: oidc.Policy{
 		Issuer: in.Issuer, RepositoryID: in.RepositoryID, OwnerID: in.RepositoryOwnerID, Refs: in.Ref, Environments: in.Environment, Events: in.Event,
 		JobWorkflowRefs: in.JobWorkflowRef, Visibilities: in.Visibility,
@@ -67,7 +69,10 @@ func (s *Server) nameRepository(ctx context.Context, p *license.TrustPolicy) err
 	if s.repository == nil {
 		return unfit("give repository_id and repository_owner_id: this service cannot ask GitHub for them")
 	}
-	var err error
+	err := license.CheckRepository(p.Repository)
+	if err != nil {
+		return err
+	}
 	p.RepositoryID, p.OwnerID, err = s.repository(ctx, p.Repository)
 	return err
 }
@@ -78,17 +83,10 @@ func (s *Server) removePolicy(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	out := api.RemovedPolicy{ID: c.Param("id"), Status: "removed"}
-	if err := s.license.RemovePolicy(c.Request.Context(), out.ID); err != nil {
-		return err
-	}
-	if withTokens {
-		if out.FamiliesRevoked, err = s.license.RevokeIssuedBy(c.Request.Context(), out.ID); err != nil {
-			return err
-		}
-	}
-	c.JSON(http.StatusOK, out)
-	return nil
+	families, err := s.license.RemovePolicy(c.Request.Context(), c.Param("id"), withTokens)
+	return answer(c, func(families int64) api.RemovedPolicy {
+		return api.RemovedPolicy{ID: c.Param("id"), Status: "removed", FamiliesRevoked: families}
+	}, families, err)
 }
 
 // explainPolicies answers POST /_api/admin/policies/explain.
@@ -109,7 +107,7 @@ func (s *Server) explainPolicies(c *gin.Context) error {
 	}
 	found, err := s.license.Explain(c.Request.Context(), id, clauses)
 	return answer(c, func(e license.Explanation) api.Explanation {
-		return api.Explanation{LetIn: e.Outcome == oidc.Passed, Identity: shown(e.Identity, showClause), Policies: shown(e.Policies, showVerdict)}
+		return api.Explanation{LetIn: e.Outcome == oidc.Passed, Outcome: e.Verdict(), Identity: shown(e.Identity, showClause), Policies: shown(e.Policies, showVerdict)}
 	}, found, err)
 }
 

@@ -140,6 +140,31 @@ func TestTokensAndKeysThroughTheAdminAPI(t *testing.T) {
 
 }
 
+// A path reaches logs, so a token that stands in one is refused and not repeated, and nothing is half done.
+func TestNoTokenIsRevokedByItsTextInAPath(t *testing.T) {
+	t.Parallel()
+	a := newAdmin(t)
+	_, key := a.Account(t, "a@example.com")
+	issued := call(t, a.Service, "POST", "/_api/license/issue", "", bearer(key)...).token(t)
+	other := a.AdminToken(t, license.ScopeAuditRead)
+	for path, secret := range map[string]string{
+		"api-tokens/" + key: key, "api-tokens/" + key + "?with_tokens=true": key, "api-tokens/" + key[:41]: key[:41],
+		"admin-tokens/" + other: other, "admin-tokens/" + other[:42]: other[:42],
+		"api-tokens/adm_0123456789abcdef": "adm_", "api-tokens/at_0123456789abcdeF": "abcdeF", "api-tokens/at_0123456789abcde%0A": `\n`,
+	} {
+		got := a.do("DELETE", path, "")
+		got.wantCode(t, http.StatusBadRequest, api.CodeInvalidRequest)
+		if strings.Contains(got.body, secret) {
+			t.Errorf("%s is repeated in %s", secret, got.body)
+		}
+	}
+	call(t, a.Service, "GET", "/_api/license/refresh", "", bearer(issued)...).token(t)
+	call(t, a.Service, "POST", "/_api/license/issue", "", bearer(key)...).token(t)
+	call(t, a.Service, "GET", "/_api/admin/audit", "", bearer(other)...).wantStatus(t, http.StatusOK)
+	a.do("DELETE", "api-tokens/at_0000000000000000", "").wantCode(t, http.StatusNotFound, api.CodeNotFound)
+	a.do("DELETE", "admin-tokens/adm_0000000000000000", "").wantCode(t, http.StatusNotFound, api.CodeNotFound)
+}
+
 func TestKeysThroughTheAdminAPI(t *testing.T) {
 	t.Parallel()
 	a := newAdmin(t)
@@ -264,7 +289,7 @@ func TestWrongRequestsOfTheAdminAPI(t *testing.T) {
 		"no date":               {body: `{"email":"a@example.com"}`, status: 400, code: api.CodeInvalidRequest, says: "is not a date"},
 		"an address taken":      {body: `{"email":"Taken@example.com","valid_until":"2099-01-01"}`, status: 409, code: api.CodeConflict, says: "exists already"},
 		"nothing to change":     {method: "PATCH", path: "accounts/" + owner.ID, body: `{}`, status: 400, code: api.CodeInvalidRequest, says: "nothing to change"},
-		"an unknown account":    {method: "PATCH", path: "accounts/user_none", body: `{"tier":"pro"}`, status: 404, code: api.CodeNotFound, says: "user_none"},
+		"an unknown account":    {method: "PATCH", path: "accounts/user_0000000000000000", body: `{"tier":"pro"}`, status: 404, code: api.CodeNotFound, says: "user_0000000000000000"},
 		"an id that is none":    {method: "GET", path: "accounts/%2e%2e", status: 404, code: api.CodeNotFound, says: "not found"},
 		"an id with a quote":    {method: "GET", path: "accounts/'%20OR%201=1--", status: 404, code: api.CodeNotFound, says: "not found"},
 		"a jti that is none":    {method: "GET", path: "tokens/x", status: 400, code: api.CodeInvalidRequest, says: "no id of a token"},
@@ -282,8 +307,8 @@ func TestWrongRequestsOfTheAdminAPI(t *testing.T) {
 		"two limits":            {method: "GET", path: "accounts?limit=1&limit=2", status: 400, code: api.CodeInvalidRequest, says: "twice"},
 		"a mistyped filter":     {method: "GET", path: "audit?acount=x", status: 400, code: api.CodeInvalidRequest, says: `"acount"`},
 		"a cursor of no list":   {method: "GET", path: "audit?cursor=x", status: 400, code: api.CodeInvalidRequest, says: "cursor"},
-		"an unclear flag":       {method: "DELETE", path: "keys/k_x?force=yes", status: 400, code: api.CodeInvalidRequest, says: "neither true nor false"},
-		"another flag":          {method: "DELETE", path: "keys/k_x?forse=true", status: 400, code: api.CodeInvalidRequest, says: "force"},
+		"an unclear flag":       {method: "DELETE", path: "keys/k_0000000000000000?force=yes", status: 400, code: api.CodeInvalidRequest, says: "neither true nor false"},
+		"another flag":          {method: "DELETE", path: "keys/k_0000000000000000?forse=true", status: 400, code: api.CodeInvalidRequest, says: "force"},
 		"an end that is none":   {method: "GET", path: "audit/verify?noted=7", status: 400, code: api.CodeInvalidRequest, says: "NUMBER:HASH"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -14,6 +14,8 @@ import (
 	"github.com/gin-gonic/gin"
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/pageflare/ci/service/license"
 )
 
 // A request is read strictly: what we do not know, or what two readers could read differently, is refused and nothing is done.
@@ -109,6 +111,46 @@ func bindForm(c *gin.Context) (map[string]string, error) {
 		out[name] = all[0]
 	}
 	return out, nil
+}
+
+var (
+	errNoAccount = fmt.Errorf("account: %w", license.ErrNotFound)
+	errNoPolicy  = fmt.Errorf("policy: %w", license.ErrNotFound)
+	errNoKey     = fmt.Errorf("signing key: %w", license.ErrNotFound)
+)
+
+// ids are the parts of paths that name something by its id, and the answer to what cannot be one. It is not repeated and goes no further: people put
+// tokens there, and what stands in a path reaches errors and logs.
+var ids = []struct {
+	path, name string
+	fits       func(string) bool
+	refusal    error
+}{
+	{"/_api/admin/accounts/:id", "id", license.OfAccount.Fits, errNoAccount},
+	{"/_api/admin/policies/:id", "id", license.OfPolicy.Fits, errNoPolicy},
+	{"/_api/admin/keys/:kid", "kid", license.OfKey.Fits, errNoKey},
+	{"/_api/admin/tokens/:jti", "jti", func(s string) bool { return license.TokenID(s).Family() != "" },
+		unfit("that is no id of a token (40 letters and digits)")},
+	{"/_api/admin/api-tokens/:id", "id", license.OfAPIToken.Fits,
+		unfit("that is no id of an API token (at_ and 16 letters or digits): POST /_api/oauth/introspect tells the id of one by its text (jti), " +
+			"POST /_api/oauth/revoke ends one by its text")},
+	{"/_api/admin/admin-tokens/:id", "id", license.OfAdminToken.Fits,
+		unfit("that is no id of an admin token (adm_ and 16 letters or digits): GET /_api/admin/admin-tokens lists them")},
+}
+
+// wantID refuses what cannot be an id in a path.
+func (s *Server) wantID(path string) gin.HandlerFunc {
+	for _, id := range ids {
+		if strings.HasPrefix(path, id.path) {
+			return func(c *gin.Context) {
+				if !id.fits(c.Param(id.name)) {
+					s.fail(c, id.refusal)
+					c.Abort()
+				}
+			}
+		}
+	}
+	return func(*gin.Context) {}
 }
 
 // errType says that the body is of another kind than the route reads.

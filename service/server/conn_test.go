@@ -7,6 +7,9 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -18,6 +21,7 @@ import (
 // serveHurried serves on a listener of its own, with short time limits of reading, until the test ends. It returns the address.
 func serveHurried(t *testing.T, s *servicetest.Service, header, read time.Duration) string {
 	t.Helper()
+	s.ServesBeside()
 	s.Server.Hurry(header, read)
 	var lc net.ListenConfig
 	l, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
@@ -173,6 +177,8 @@ func TestWhatIsNoRequestIsRefusedAndCounted(t *testing.T) {
 		{"GET /_api/health HTTP/1.1\r\nHost: x\r\nAuthorization : Bearer x\r\n\r\n", "HTTP/1.1 400 Bad Request: invalid header name\r\n"},
 		{"POST /_api/license/issue HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", "HTTP/1.1 400 Bad Request\r\n"},
 		{"GET /_api/health HTTP/9.9\r\nHost: x\r\n\r\n", "HTTP/1.1 505 HTTP Version Not Supported"},
+		{"POST /_api/license/issue HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: x\r\n\r\n", "HTTP/1.1 501 Not Implemented"},
+		{"POST /_api/license/issue HTTP/1.1\r\nHost: x\r\nExpect: x\r\nContent-Length: 1\r\n\r\nx", "HTTP/1.1 417 Expectation Failed"},
 		{"GET /_api/license/refresh HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + strings.Repeat("x", 32<<10) + "\r\n\r\n", "HTTP/1.1 431 Request Header Fields Too Large\r\n"},
 	} {
 		if got := rest(t, speak(t, addr, test.text)); !strings.HasPrefix(got, test.want) || strings.Contains(got, "Bearer") {
@@ -180,7 +186,34 @@ func TestWhatIsNoRequestIsRefusedAndCounted(t *testing.T) {
 		}
 	}
 	wantMetrics(t, s, `http_requests_total{method="none",route="none",status="400"} 5`, `http_requests_total{method="none",route="none",status="431"} 1`,
-		`refusals_total{reason="invalid_request"} 7`)
+		`http_requests_total{method="none",route="none",status="417"} 1`, `http_requests_total{method="none",route="none",status="501"} 1`,
+		`http_requests_total{method="none",route="none",status="505"} 1`, `refusals_total{reason="invalid_request"} 9`)
+	// so junk can answer 5xx, and must not ring the alert for our own
+	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "operations.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	alert := regexp.MustCompile(`(?m)^\| answers fail \|.*$`).FindString(string(text))
+	if strings.Count(alert, `http_requests_total{`) != 2 || strings.Count(alert, `route!="none"`) != 2 {
+		t.Errorf("the alert counts what is no request of ours: %s", alert)
+	}
+	for _, status := range []string{"400", "417", "431", "501", "505"} {
+		if !documented(t, status) {
+			t.Errorf("docs/api.md does not name the status %s", status)
+		}
+	}
+}
+
+// documented says whether docs/api.md names a status among those that net/http answers with.
+func documented(t *testing.T, status string) bool {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "api.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(text), "What is not HTTP,")
+	rest, _, _ = strings.Cut(rest, "\n\n")
+	return strings.Contains(rest, status)
 }
 
 func TestConnectionsAreCountedByState(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"io"
 	"maps"
 	"net/http"
 	"os"
@@ -62,10 +63,8 @@ func TestEveryRouteRefusesAlike(t *testing.T) {
 		t.Fatal(err)
 	}
 	limited := servicetest.Start(t, servicetest.Options{BadCredentials: 1, Now: frozen()})
-	whole, broken, slow := newRefused(t), newRefused(t), newRefused(t)
-	if err := broken.Store.Close(); err != nil {
-		t.Fatal(err)
-	}
+	whole, broken, slow := newRefused(t, nil), newRefused(t, nil), newRefused(t, nil)
+	broken.Break(t)
 	addr := serveHurried(t, slow.Service, long, short)
 	call(t, limited, "POST", "/_api/license/issue", "").wantUnauthorized(t)
 	for _, r := range whole.Server.Routes() {
@@ -77,13 +76,13 @@ func TestEveryRouteRefusesAlike(t *testing.T) {
 			t.Parallel()
 			if !r.Guard.Open() {
 				call(t, limited, r.Method, r.Path, "").wantStatus(t, http.StatusTooManyRequests)
-				call(t, broken.Service, r.Method, r.Path, "", bearer(broken.credential(r.Guard))...).wantStatus(t, http.StatusInternalServerError)
+				call(t, broken.Service, r.Method, examplePath(r, op), "", bearer(broken.credential(r.Guard))...).wantStatus(t, http.StatusInternalServerError)
 			}
 			whole.wantExampleNotFound(t, r, op)
 			whole.wantParametersRead(t, r, op)
 			if op.RequestBody == nil && op.Responses.Value("413") != nil { // a body that is ignored
-				call(t, whole.Service, r.Method, r.Path, strings.Repeat(" ", 64<<10+1), bearer(whole.credential(r.Guard))...).wantStatus(t, http.StatusRequestEntityTooLarge)
-				slow.wantTimeout(t, addr, r, "text/plain")
+				call(t, whole.Service, r.Method, examplePath(r, op), strings.Repeat(" ", 64<<10+1), bearer(whole.credential(r.Guard))...).wantStatus(t, http.StatusRequestEntityTooLarge)
+				slow.wantTimeout(t, addr, r, op, "text/plain")
 			}
 			if op.RequestBody == nil {
 				return
@@ -92,12 +91,12 @@ func TestEveryRouteRefusesAlike(t *testing.T) {
 			send := func(body, media string, status int) {
 				t.Helper()
 				headers := append(bearer(whole.credential(r.Guard)), "Content-Type", media)
-				call(t, whole.Service, r.Method, r.Path, body, headers...).wantStatus(t, refusal(r, status))
+				call(t, whole.Service, r.Method, examplePath(r, op), body, headers...).wantStatus(t, refusal(r, status))
 			}
 			send("\xff%", media, http.StatusBadRequest)
 			send(strings.Repeat(" ", 64<<10+1), media, http.StatusRequestEntityTooLarge)
 			send("x", "text/plain", http.StatusUnsupportedMediaType)
-			slow.wantTimeout(t, addr, r, media)
+			slow.wantTimeout(t, addr, r, op, media)
 		})
 	}
 }
@@ -123,11 +122,12 @@ type refused struct {
 	admin, apiToken, login, license string
 }
 
-func newRefused(t *testing.T) refused {
+func newRefused(t *testing.T, log io.Writer) refused {
 	t.Helper()
 	s := servicetest.Start(t, servicetest.Options{
 		Issuers:    []string{"https://token.actions.githubusercontent.com"},
 		Repository: func(context.Context, string) (string, string, error) { return "1296269", "583231", nil },
+		Log:        log,
 	})
 	a, key := s.Account(t, "a@example.com")
 	return refused{s, s.AdminToken(t, license.Scopes...), key, approved(t, s, a.ID), s.IssueToken(t, a.ID, 0)}
@@ -151,12 +151,7 @@ func (s refused) wantExampleNotFound(t *testing.T, r server.Route, op *openapi3.
 	if op.Responses.Value("404") == nil || !strings.Contains(r.Path, ":") && op.RequestBody == nil {
 		return // it names nothing
 	}
-	path, body := documentPath(r.Path), ""
-	for _, p := range op.Parameters {
-		if p.Value.In == openapi3.ParameterInPath {
-			path = strings.ReplaceAll(path, "{"+p.Value.Name+"}", fmt.Sprint(p.Value.Example))
-		}
-	}
+	body := ""
 	headers := bearer(s.credential(r.Guard))
 	if op.RequestBody != nil {
 		example, err := json.Marshal(op.RequestBody.Value.Content.Get("application/json").Example)
@@ -165,7 +160,18 @@ func (s refused) wantExampleNotFound(t *testing.T, r server.Route, op *openapi3.
 		}
 		body, headers = string(example), append(headers, "Content-Type", "application/json")
 	}
-	call(t, s.Service, r.Method, path, body, headers...).wantStatus(t, http.StatusNotFound)
+	call(t, s.Service, r.Method, examplePath(r, op), body, headers...).wantStatus(t, http.StatusNotFound)
+}
+
+// examplePath is the path of a route with the ids of the document's examples.
+func examplePath(r server.Route, op *openapi3.Operation) string {
+	path := documentPath(r.Path)
+	for _, p := range op.Parameters {
+		if p.Value.In == openapi3.ParameterInPath {
+			path = strings.ReplaceAll(path, "{"+p.Value.Name+"}", fmt.Sprint(p.Value.Example))
+		}
+	}
+	return path
 }
 
 // wantParametersRead gives each parameter that is a number or a switch another value.
@@ -173,15 +179,15 @@ func (s refused) wantParametersRead(t *testing.T, r server.Route, op *openapi3.O
 	t.Helper()
 	for _, p := range op.Parameters {
 		if p.Value.In == openapi3.ParameterInQuery && !p.Value.Schema.Value.Type.Is("string") {
-			call(t, s.Service, r.Method, r.Path+"?"+p.Value.Name+"=x", "", bearer(s.credential(r.Guard))...).wantCode(t, http.StatusBadRequest, api.CodeInvalidRequest)
+			call(t, s.Service, r.Method, examplePath(r, op)+"?"+p.Value.Name+"=x", "", bearer(s.credential(r.Guard))...).wantCode(t, http.StatusBadRequest, api.CodeInvalidRequest)
 		}
 	}
 }
 
 // wantTimeout sends the beginning of a body and waits.
-func (s refused) wantTimeout(t *testing.T, addr string, r server.Route, media string) {
+func (s refused) wantTimeout(t *testing.T, addr string, r server.Route, op *openapi3.Operation, media string) {
 	t.Helper()
-	header := fmt.Sprintf("%s %s HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\nAuthorization: Bearer %s\r\nContent-Length: 9\r\n\r\n", r.Method, r.Path, media, s.credential(r.Guard))
+	header := fmt.Sprintf("%s %s HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\nAuthorization: Bearer %s\r\nContent-Length: 9\r\n\r\n", r.Method, examplePath(r, op), media, s.credential(r.Guard))
 	sendHalf(t, addr, header, "{").wantStatus(t, refusal(r, http.StatusRequestTimeout))
 }
 

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
 
@@ -103,21 +102,20 @@ var oauthCodes = []struct {
 func failOAuth(c *gin.Context, err error) bool {
 	var over *limited
 	if errors.As(err, &over) {
-		because(c, "slow_down")
-		c.Header("Retry-After", strconv.Itoa(over.seconds()))
+		because(c, "slow_down", over.Error())
 		c.JSON(http.StatusBadRequest, api.OAuthError{Error: "slow_down", ErrorDescription: over.Error()})
 		return true
 	}
 	var bad *unfitError
 	var kind *errType
 	if errors.As(err, &bad) || errors.As(err, &kind) {
-		because(c, api.CodeInvalidRequest)
-		c.JSON(http.StatusBadRequest, api.OAuthError{Error: "invalid_request", ErrorDescription: err.Error()})
+		because(c, api.CodeInvalidRequest, unfitReason)
+		c.JSON(http.StatusBadRequest, api.OAuthError{Error: "invalid_request", ErrorDescription: license.HideSecrets(err.Error())})
 		return true
 	}
 	for _, o := range oauthCodes {
 		if errors.Is(err, o.err) {
-			because(c, api.Code(o.code))
+			because(c, api.Code(o.code), o.err.Error())
 			c.JSON(http.StatusBadRequest, api.OAuthError{Error: o.code, ErrorDescription: o.err.Error()})
 			return true
 		}

@@ -441,9 +441,7 @@ func TestDeviceRoutesWithoutADatabase(t *testing.T) {
 	t.Parallel()
 	s := servicetest.Start(t, servicetest.Options{})
 	codes := beginLogin(t, s)
-	if err := s.Store.Close(); err != nil {
-		t.Fatal(err)
-	}
+	s.Break(t)
 	for _, got := range []answer{
 		poll(t, s, codes.DeviceCode), asCLI(t, s, "/_api/auth/device/code", `{"client_id":"cl_pageflare_cli"}`),
 		asCLI(t, s, "/_api/license/activate", `{}`, bearer("pf_lt_0000000000000000000000000000001OwHEt")...),

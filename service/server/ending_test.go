@@ -38,7 +38,7 @@ func TestARightThatEndsWhileTheBodyComesIsNoRight(t *testing.T) {
 	}{
 		"an API token is revoked": {
 			"/_api/license/issue", key.Reveal(), "text/plain", "x",
-			func() error { _, err := k.RevokeAPIToken(ctx, keyRecord.ID); return err }, http.StatusUnauthorized,
+			func() error { _, _, err := k.RevokeAPIToken(ctx, keyRecord.ID, false); return err }, http.StatusUnauthorized,
 		},
 		"a license token is revoked alone": {
 			"/_api/license/issue", issued.Token.Reveal(), "text/plain", "x",
@@ -46,7 +46,7 @@ func TestARightThatEndsWhileTheBodyComesIsNoRight(t *testing.T) {
 		},
 		"a policy is removed": {
 			"/_api/license/issue", k.identity(nil), "text/plain", "x",
-			func() error { return k.RemovePolicy(ctx, policy.ID) }, http.StatusForbidden,
+			func() error { _, err := k.RemovePolicy(ctx, policy.ID, false); return err }, http.StatusForbidden,
 		},
 		"an admin token is revoked": {
 			"/_api/admin/admin-tokens", admin.Reveal(), "application/json", `{"scopes":["audit:read"]}`,

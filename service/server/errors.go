@@ -62,76 +62,92 @@ var personals = []refusal{
 	{license.ErrScope, http.StatusForbidden, api.CodeInsufficientScope},
 }
 
-func personal(err error) *refusal {
-	for i := range personals {
-		if errors.Is(err, personals[i].err) {
-			return &personals[i]
+// answerTo is the answer to an error: what its sender is told, and what the log says of it. The log holds nothing that a sender chose, for people send
+// tokens where they do not belong.
+type answerTo struct {
+	status  int
+	code    api.Code
+	message string // for the sender; may quote what was sent
+	reason  string // for the log
+}
+
+// unfitReason is what the log says of an unfitError, whose own text quotes names of members and parameters.
+const unfitReason = "the request cannot be read: its sender was told why"
+
+// answerOf finds the answer to an error; false when there is none for it, so that it is a fault of ours.
+func answerOf(err error) (answerTo, bool) {
+	var over *limited
+	if errors.As(err, &over) {
+		return answerTo{http.StatusTooManyRequests, api.CodeRateLimited, over.Error(), over.Error()}, true
+	}
+	var bad *unfitError
+	if errors.As(err, &bad) {
+		return answerTo{http.StatusBadRequest, api.CodeInvalidRequest, bad.Error(), unfitReason}, true
+	}
+	var kind *errType
+	if errors.As(err, &kind) {
+		return answerTo{http.StatusUnsupportedMediaType, api.CodeUnsupportedMediaType, kind.Error(), kind.Error()}, true
+	}
+	for _, p := range personals {
+		if errors.Is(err, p.err) {
+			return answerTo{p.status, p.code, err.Error(), p.err.Error()}, true
 		}
 	}
-	return nil
+	for _, r := range refusals {
+		if errors.Is(err, r.err) {
+			return answerTo{r.status, r.code, r.err.Error(), r.err.Error()}, true
+		}
+	}
+	return answerTo{}, false
 }
 
 // fail answers with an error. It is the one place where errors become answers.
 func (s *Server) fail(c *gin.Context, err error) {
-	_ = c.Error(err) // for the access log
 	var over *limited
 	if errors.As(err, &over) {
 		s.metrics.limited.WithLabelValues(over.by).Inc()
+		c.Header("Retry-After", strconv.Itoa(over.seconds()))
+	}
+	if errors.Is(err, license.ErrUnavailable) {
+		s.log.Warn("unavailable", "request_id", requestID(c), "route", c.FullPath(), "err", license.HideSecrets(err.Error()))
 	}
 	if toneOf(c) == toneOAuth && failOAuth(c, err) {
 		return
 	}
 	if errors.Is(err, license.ErrUnauthenticated) {
-		because(c, unauthorized)
+		because(c, unauthorized, license.HideSecrets(err.Error())) // says what is wrong with a token and never quotes one
 		c.Header("WWW-Authenticate", "Bearer")
 		c.JSON(http.StatusUnauthorized, api.Unauthorized{Error: http.StatusText(http.StatusUnauthorized)})
 		return
 	}
-	if over != nil {
-		c.Header("Retry-After", strconv.Itoa(over.seconds()))
-		s.refuse(c, http.StatusTooManyRequests, api.CodeRateLimited, over.Error())
+	if a, ok := answerOf(err); ok {
+		s.refuse(c, a)
 		return
-	}
-	var bad *unfitError
-	if errors.As(err, &bad) {
-		s.refuse(c, http.StatusBadRequest, api.CodeInvalidRequest, bad.Error())
-		return
-	}
-	var kind *errType
-	if errors.As(err, &kind) {
-		s.refuse(c, http.StatusUnsupportedMediaType, api.CodeUnsupportedMediaType, kind.Error())
-		return
-	}
-	if p := personal(err); p != nil {
-		s.refuse(c, p.status, p.code, err.Error())
-		return
-	}
-	for _, r := range refusals {
-		if errors.Is(err, r.err) {
-			s.refuse(c, r.status, r.code, r.err.Error())
-			return
-		}
 	}
 	if c.Request.Context().Err() != nil {
-		s.refuse(c, http.StatusServiceUnavailable, api.CodeUnavailable, "the request was given up: try again")
+		const gone = "the request was given up: try again"
+		s.refuse(c, answerTo{http.StatusServiceUnavailable, api.CodeUnavailable, gone, gone})
 		return
 	}
-	s.log.Error("internal error", "request_id", requestID(c), "route", c.FullPath(), "err", err)
-	s.refuse(c, http.StatusInternalServerError, api.CodeInternal, "the service met a fault of its own: try again later, and report request "+requestID(c))
+	s.log.Error("internal error", "request_id", requestID(c), "route", c.FullPath(), "err", license.HideSecrets(err.Error()))
+	s.refuse(c, answerTo{
+		http.StatusInternalServerError, api.CodeInternal, "the service met a fault of its own: try again later, and report request " + requestID(c), "internal error",
+	})
 }
 
 // refuse answers in the tone of the route.
-func (s *Server) refuse(c *gin.Context, status int, code api.Code, message string) {
-	because(c, code)
+func (s *Server) refuse(c *gin.Context, a answerTo) {
+	because(c, a.code, a.reason)
+	message := license.HideSecrets(a.message)
 	switch toneOf(c) {
 	case toneOAuth:
-		c.JSON(status, api.OAuthError{Error: "server_error", ErrorDescription: message})
+		c.JSON(a.status, api.OAuthError{Error: "server_error", ErrorDescription: message})
 	case toneCLI:
-		c.JSON(status, api.Error{Error: message, Code: code, Message: message})
+		c.JSON(a.status, api.Error{Error: message, Code: a.code, Message: message})
 	case tonePage:
-		s.message(c, status, http.StatusText(status), message)
+		s.message(c, a.status, http.StatusText(a.status), message)
 	default:
-		c.JSON(status, api.Error{Error: http.StatusText(status), Code: code, Message: message})
+		c.JSON(a.status, api.Error{Error: http.StatusText(a.status), Code: a.code, Message: message})
 	}
 }
 

@@ -93,7 +93,7 @@ func (s *Server) guard(g Guard) gin.HandlerFunc {
 	}
 	return func(c *gin.Context) {
 		err := s.admit(c, g)
-		if errors.Is(err, license.ErrUnauthenticated) || errors.Is(err, license.ErrNoPolicy) { // any job of the world can prove who it is
+		if errors.Is(err, license.ErrUnauthenticated) || errors.Is(err, errStranger) {
 			if over := s.limits.takeAddress(c.Request.Context(), c.ClientIP()); over != nil {
 				err = over
 			}

@@ -32,8 +32,8 @@ func (s *Server) end(f func(*gin.Context) error) gin.HandlerFunc {
 	}
 }
 
-// access names the request, and counts it and writes one line about it when it is over. The line holds no header, no query and no body: nothing in it
-// can be a secret.
+// access names the request, and counts it and writes one line about it when it is over. The line holds nothing that a caller can choose: no header, no
+// query, no body, no path as it was sent, and no method that we do not know. So nothing in it can be a secret.
 func (s *Server) access(c *gin.Context) {
 	begun := s.now()
 	c.Set(requestIDKey, rand.Text())
@@ -43,15 +43,15 @@ func (s *Server) access(c *gin.Context) {
 	took := s.now().Sub(begun)
 	s.metrics.answered(c, took)
 	attrs := []any{
-		"request_id", requestID(c), "method", c.Request.Method, "route", c.FullPath(), "status", c.Writer.Status(),
+		"request_id", requestID(c), "method", knownMethod(c.Request.Method), "route", c.FullPath(), "status", c.Writer.Status(),
 		"bytes", c.Writer.Size(), "ms", float64(took.Microseconds()) / 1000, "remote", c.ClientIP(),
 	}
 	if who, ok := c.Get(callerKey); ok {
 		who := who.(license.Caller)
 		attrs = append(attrs, "account", who.Account.ID, "credential", who.Key())
 	}
-	if err := c.Errors.Last(); err != nil && c.Writer.Status() < http.StatusInternalServerError {
-		attrs = append(attrs, "reason", err.Err)
+	if code, refused := c.Get(reasonKey); refused {
+		attrs = append(attrs, "code", code, "reason", c.GetString(toldKey))
 	}
 	s.log.Info("request", attrs...)
 }

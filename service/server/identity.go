@@ -12,6 +12,14 @@ import (
 
 const jobKey = "job"
 
+// errStranger marks every refusal of an identity: any job of the world can prove who it is, so what is refused is counted by address, whatever for.
+var errStranger = errors.New("refused identity")
+
+// stranger marks an error. Its text stays as it is.
+type stranger struct{ error }
+
+func (s stranger) Unwrap() []error { return []error{s.error, errStranger} }
+
 // job is who exchanges an identity, and what for.
 type job struct {
 	identity oidc.Identity
@@ -29,13 +37,16 @@ func (s *Server) admitJob(c *gin.Context, token string) error {
 	id, err := s.identities.Verify(ctx, token)
 	switch {
 	case errors.Is(err, oidc.ErrUnreachable):
-		return fmt.Errorf("%w: %w", errIssuer, err)
+		return stranger{fmt.Errorf("%w: %w", errIssuer, err)}
 	case err != nil:
 		return fmt.Errorf("%w: %w", license.ErrUnauthenticated, err)
 	}
 	actAs(c, license.Actor{Kind: license.ActorJob, ID: "repository " + id.RepositoryID + " run " + id.RunID})
 	policy, account, err := s.license.PolicyFor(ctx, id)
-	if err != nil {
+	switch {
+	case errors.Is(err, license.ErrNoPolicy), errors.Is(err, license.ErrExpired), errors.Is(err, license.ErrInactive), errors.Is(err, license.ErrRevoked):
+		return stranger{err}
+	case err != nil:
 		return err
 	}
 	c.Set(jobKey, job{id, policy, account})

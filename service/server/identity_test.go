@@ -36,6 +36,12 @@ type keyless struct {
 
 func newKeyless(t *testing.T) *keyless {
 	t.Helper()
+	return newKeylessWith(t, servicetest.Options{})
+}
+
+// newKeylessWith sets clock, issuer and log of the options.
+func newKeylessWith(t *testing.T, o servicetest.Options) *keyless {
+	t.Helper()
 	k := &keyless{t: t, now: time.Now().Truncate(time.Second)}
 	clock := func() time.Time { return k.now }
 	var err error
@@ -43,7 +49,8 @@ func newKeyless(t *testing.T) *keyless {
 		t.Fatal(err)
 	}
 	t.Cleanup(k.jobs.Close)
-	k.Service = servicetest.Start(t, servicetest.Options{Now: clock, Issuers: []string{k.jobs.URL()}, Log: &k.log})
+	o.Now, o.Issuers, o.Log = clock, []string{k.jobs.URL()}, &k.log
+	k.Service = servicetest.Start(t, o)
 	k.account, _ = k.Account(t, "a@example.com")
 	return k
 }
@@ -287,12 +294,34 @@ func TestPoliciesDecide(t *testing.T) {
 	if _, err := k.RestoreAccount(t.Context(), k.account.ID); err != nil {
 		t.Fatal(err)
 	}
-	if err := k.RemovePolicy(t.Context(), made.ID); err != nil {
+	if _, err := k.RemovePolicy(t.Context(), made.ID, false); err != nil {
 		t.Fatal(err)
 	}
 	k.exchange(k.identity(allowed)).wantCode(t, http.StatusForbidden, api.CodePolicyDenied)
 	if again := k.policy(nil); again.Version != 2 {
 		t.Errorf("version = %d, want 2: a removed policy keeps its number", again.Version)
+	}
+}
+
+// Whoever removes a policy first and thinks of its tokens later can still end them.
+func TestTheTokensOfARemovedPolicyCanStillBeEnded(t *testing.T) {
+	t.Parallel()
+	k := newKeyless(t)
+	removed := k.policy(nil)
+	issued := k.exchange(k.identity(nil)).token(t)
+	admin := bearer(k.AdminToken(t, license.ScopePoliciesWrite))
+	path := "/_api/admin/policies/" + removed.ID
+	into[api.RemovedPolicy](t, call(t, k.Service, "DELETE", path, "", admin...))
+	call(t, k.Service, "GET", "/_api/license/refresh", "", bearer(issued)...).token(t)
+	for _, want := range []int64{1, 0} {
+		if out := into[api.RemovedPolicy](t, call(t, k.Service, "DELETE", path+"?with_tokens=true", "", admin...)); out.FamiliesRevoked != want {
+			t.Errorf("removed = %+v, want %d families to end", out, want)
+		}
+	}
+	call(t, k.Service, "GET", "/_api/license/refresh", "", bearer(issued)...).wantCode(t, http.StatusForbidden, api.CodeTokenRevoked)
+	lines, err := k.Audit(t.Context(), license.AuditQuery{Action: license.PolicyRemoved, Limit: 9})
+	if err != nil || len(lines) != 1 {
+		t.Errorf("audit = %+v, %v, want the one removal", lines, err)
 	}
 }
 
@@ -315,15 +344,7 @@ func TestAPolicyIsRemovedWithItsTokens(t *testing.T) {
 // Anybody who has a repository at GitHub can make jobs that prove who they are: those that no policy lets in count like bad credentials.
 func TestJobsThatNobodyLetInAreLimitedByAddress(t *testing.T) {
 	t.Parallel()
-	now := time.Now().Truncate(time.Second)
-	jobs, err := githubtest.NewIssuer(githubtest.IssuerConfig{Now: func() time.Time { return now }})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(jobs.Close)
-	s := servicetest.Start(t, servicetest.Options{Now: func() time.Time { return now }, Issuers: []string{jobs.URL()}, BadCredentials: 2})
-	k := &keyless{t: t, Service: s, jobs: jobs, now: now}
-	k.account, _ = k.Account(t, "a@example.com")
+	k := newKeylessWith(t, servicetest.Options{BadCredentials: 2})
 	k.policy(nil)
 	stranger := func() answer { return k.exchange(k.identity(map[string]any{"repository_id": "7"})) }
 	stranger().wantCode(t, http.StatusForbidden, api.CodePolicyDenied)
@@ -336,19 +357,40 @@ func TestJobsThatNobodyLetInAreLimitedByAddress(t *testing.T) {
 	k.exchange(k.identity(nil)).token(t) // one that is let in is not held up
 }
 
+// Whatever an identity is refused for, it is counted: the account of its policy is not good, or its issuer cannot be asked.
+func TestEveryRefusalOfAnIdentityIsLimitedByAddress(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		spoil  func(k *keyless) error
+		status int
+	}{
+		"a suspended account": {func(k *keyless) error { _, err := k.SuspendAccount(k.t.Context(), k.account.ID); return err }, http.StatusForbidden},
+		"a deleted account":   {func(k *keyless) error { _, err := k.DeleteAccount(k.t.Context(), k.account.ID); return err }, http.StatusForbidden},
+		"an expired license":  {func(k *keyless) error { k.EndLicense(k.t, k.account.ID); k.now = k.now.Add(time.Second); return nil }, http.StatusForbidden},
+		"an issuer that does not answer": {func(k *keyless) error {
+			k.MayFail()
+			k.jobs.Close()
+			return nil
+		}, http.StatusServiceUnavailable},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			k := newKeylessWith(t, servicetest.Options{BadCredentials: 2})
+			k.policy(nil)
+			if err := test.spoil(k); err != nil {
+				t.Fatal(err)
+			}
+			k.exchange(k.identity(nil)).wantStatus(t, test.status)
+			k.exchange(k.identity(nil)).wantStatus(t, test.status)
+			k.exchange(k.identity(nil)).wantCode(t, http.StatusTooManyRequests, api.CodeRateLimited)
+			wantMetrics(t, k.Service, `rate_limited_total{by="address"} 1`)
+		})
+	}
+}
+
 func TestJobsOfOneRepositoryShareALimit(t *testing.T) {
 	t.Parallel()
-	now := time.Now().Truncate(time.Second)
-	jobs, err := githubtest.NewIssuer(githubtest.IssuerConfig{Now: func() time.Time { return now }})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(jobs.Close)
-	s := servicetest.Start(t, servicetest.Options{
-		Now: func() time.Time { return now }, Issuers: []string{jobs.URL()}, RateLimits: map[license.Tier]int{license.Pro: 2},
-	})
-	k := &keyless{t: t, Service: s, jobs: jobs, now: now}
-	k.account, _ = k.Account(t, "a@example.com")
+	k := newKeylessWith(t, servicetest.Options{RateLimits: map[license.Tier]int{license.Pro: 2}})
 	k.policy(nil)
 	k.policy(func(p *oidc.Policy) { p.RepositoryID = "7" })
 	k.exchange(k.identity(nil)).token(t)
@@ -420,10 +462,18 @@ func TestAnIssuerThatDoesNotAnswer(t *testing.T) {
 	k.now = k.now.Add(time.Hour)
 	k.exchange(k.identity(nil)).token(t) // the last good keys are used for as long as it does not answer
 
+	// a process that starts meanwhile finds them in the database
+	replica := &keyless{t: t, Service: k.Replica(t, nil), jobs: k.jobs}
+	replica.exchange(k.identity(nil)).token(t)
+	if !strings.Contains(k.log.String(), `"msg":"issuer does not answer"`) {
+		t.Errorf("the log does not warn: %s", k.log.String())
+	}
+
 	other := newKeyless(t)
 	other.policy(nil)
 	identity := other.identity(nil)
 	other.jobs.Close()
+	other.MayFail()
 	got := other.exchange(identity)
 	got.wantCode(t, http.StatusServiceUnavailable, api.CodeUnavailable) // nothing is said about the job
 }
@@ -458,7 +508,7 @@ func TestPoliciesThroughTheAdminAPI(t *testing.T) {
 	if made.RepositoryID != "1296269" || made.RepositoryOwnerID != "1" || made.Issuer != jobs.URL() || made.Version != 1 {
 		t.Errorf("made = %+v", made)
 	}
-	if got := explain(); !got.LetIn || len(got.Policies) != 1 || !got.Policies[0].LetIn {
+	if got := explain(); !got.LetIn || got.Outcome != "let in" || len(got.Policies) != 1 || !got.Policies[0].LetIn {
 		t.Errorf("explained = %+v", got)
 	}
 	dev := into[api.Explanation](t, a.do("POST", "policies/explain", `{"claims":{"iss":"`+jobs.URL()+`","aud":"x","sub":"s","jti":"j","exp":1,"iat":1,"nbf":1,
@@ -469,18 +519,30 @@ func TestPoliciesThroughTheAdminAPI(t *testing.T) {
 			wrong[c.Name] = c.Hint != ""
 		}
 	}
-	if dev.LetIn || !wrong["audience"] || !wrong["not expired"] || !wrong["recent"] || !wrong["ref"] || len(wrong) != 4 {
+	if dev.LetIn || dev.Outcome != "refused" || !wrong["audience"] || !wrong["not expired"] || !wrong["recent"] || !wrong["ref"] || len(wrong) != 4 {
 		t.Errorf("explained = %+v", dev)
 	}
 	a.do("POST", "policies", `{"account":"`+owner.ID+`","repository":"acme/none"}`).wantCode(t, 400, api.CodeInvalidRequest)
 	a.do("POST", "policies", `{"account":"`+owner.ID+`","repository_id":"7"}`).wantCode(t, 400, api.CodeInvalidRequest)
 	a.do("POST", "policies", `{"account":"`+owner.ID+`","repository":"acme/site","ref":["refs/heads/*"]}`).wantCode(t, 400, api.CodeInvalidRequest)
 	a.do("POST", "policies", `{"account":"user_none","repository":"acme/site"}`).wantCode(t, 404, api.CodeNotFound)
+	a.do("POST", "policies", `{"account":"user_0000000000000000","repository":"acme/site"}`).wantCode(t, 404, api.CodeNotFound)
+	for _, name := range []string{
+		`acme/\u001b]0;x\u0007`, "acme", "acme/", "/site", "acme/..", "acme/site/x", "acme/site?x", "acme/s ite", "acme/" + strings.Repeat("s", 60000),
+	} { // it is printed for people, whoever gives the ids
+		for _, ids := range []string{"", `,"repository_id":"7","repository_owner_id":"1"`} {
+			got := a.do("POST", "policies", `{"account":"`+owner.ID+`","repository":"`+name+`"`+ids+`}`)
+			if got.wantCode(t, 400, api.CodeInvalidRequest); len(got.body) > 1000 {
+				t.Errorf("the answer has %d bytes", len(got.body))
+			}
+		}
+	}
 	a.do("POST", "policies/explain", `{"token":"x"}`).wantCode(t, 400, api.CodeInvalidRequest)
 	a.do("POST", "policies/explain", `{}`).wantCode(t, 400, api.CodeInvalidRequest)
 	if got := into[api.PolicyPage](t, a.do("GET", "policies?account="+owner.ID, "")); len(got.Items) != 1 || got.Items[0].ID != made.ID {
 		t.Errorf("policies = %+v", got)
 	}
 	into[api.RemovedPolicy](t, a.do("DELETE", "policies/"+made.ID, ""))
-	a.do("DELETE", "policies/"+made.ID, "").wantCode(t, 404, api.CodeNotFound)
+	into[api.RemovedPolicy](t, a.do("DELETE", "policies/"+made.ID, "")) // twice is no error
+	a.do("DELETE", "policies/pol_0000000000000000", "").wantCode(t, 404, api.CodeNotFound)
 }

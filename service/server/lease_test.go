@@ -86,9 +86,7 @@ func TestTheRefusalsOfALease(t *testing.T) {
 	call(t, s, "GET", "/_api/license/lease", "", bearer(revoked)...).wantCode(t, http.StatusForbidden, api.CodeTokenRevoked)
 	s.EndLicense(t, a.ID)
 	call(t, s, "GET", "/_api/license/lease", "", bearer(issued)...).wantCode(t, http.StatusForbidden, api.CodeLicenseExpired)
-	if err := s.Store.Close(); err != nil {
-		t.Fatal(err)
-	}
+	s.Break(t)
 	call(t, s, "GET", "/_api/license/lease", "", bearer(issued)...).wantCode(t, http.StatusInternalServerError, api.CodeInternal)
 	call(t, s, "GET", jwksPath, "").want(t, 200, call(t, s, "GET", jwksPath, "").body) // the last ones go on being known
 }

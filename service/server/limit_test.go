@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -58,6 +59,35 @@ func TestAddressesBehindATrustedProxyAreCountedApart(t *testing.T) {
 	} {
 		if got := ask(test.from); got != test.want {
 			t.Errorf("from %s = %d, want %d", test.from, got, test.want)
+		}
+	}
+}
+
+// Only the entries that trusted proxies wrote into X-Forwarded-For count; where there is none that is an address, it is the proxy that calls.
+func TestACallerCannotChooseItsAddress(t *testing.T) {
+	t.Parallel()
+	var log syncBuffer
+	s := servicetest.Start(t, servicetest.Options{TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Log: &log})
+	for _, test := range []struct {
+		name    string
+		headers []string
+		want    string
+	}{
+		{"X-Real-IP alone", []string{"X-Real-IP", "198.51.100.7"}, "127.0.0.1"},
+		{"X-Real-IP beside a good entry", []string{"X-Forwarded-For", "203.0.113.1", "X-Real-IP", "198.51.100.7"}, "203.0.113.1"},
+		{"X-Real-IP beside an entry with a port", []string{"X-Forwarded-For", "203.0.113.1:5555", "X-Real-IP", "198.51.100.7"}, "127.0.0.1"},
+		{"an entry with a port", []string{"X-Forwarded-For", "198.51.100.7:5555"}, "127.0.0.1"},
+		{"an entry in brackets", []string{"X-Forwarded-For", "[2001:db8::1]"}, "127.0.0.1"},
+		{"an entry in brackets with a port", []string{"X-Forwarded-For", "[2001:db8::1]:5555"}, "127.0.0.1"},
+		{"an entry with a zone", []string{"X-Forwarded-For", "fe80::1%eth0"}, "127.0.0.1"},
+		{"the client's own entry, and the proxy's with a port", []string{"X-Forwarded-For", "198.51.100.7, 203.0.113.1:5555"}, "127.0.0.1"},
+		{"two headers", []string{"X-Forwarded-For", "198.51.100.7", "X-Forwarded-For", "203.0.113.1"}, "203.0.113.1"},
+		{"other headers of proxies", []string{"Forwarded", "for=198.51.100.7", "CF-Connecting-IP", "198.51.100.7", "True-Client-IP", "198.51.100.7"}, "127.0.0.1"},
+	} {
+		log.Reset()
+		call(t, s, "GET", "/_api/health", "", test.headers...)
+		if !strings.Contains(log.String(), `"remote":"`+test.want+`"`) {
+			t.Errorf("%s: want remote %s in %s", test.name, test.want, log.String())
 		}
 	}
 }

@@ -84,11 +84,15 @@ func (m *metrics) telemetry(reports func() int64) {
 	}, func() float64 { return float64(reports()) }))
 }
 
-// reasonKey is where a refusal leaves its reason for the metrics.
-const reasonKey = "reason"
+// reasonKey is where a refusal leaves its code for the metrics, and toldKey what the log says of it.
+const reasonKey, toldKey = "reason", "told"
 
-// because notes why a request is refused. Every answer that is no success calls it, directly or by refuse.
-func because(c *gin.Context, reason api.Code) { c.Set(reasonKey, reason) }
+// because notes why a request is refused. Every answer that is no success calls it, directly or by refuse. told is for the log: nothing in it may be
+// of the caller's choice.
+func because(c *gin.Context, reason api.Code, told string) {
+	c.Set(reasonKey, reason)
+	c.Set(toldKey, told)
+}
 
 // answered counts a request that is over.
 func (m *metrics) answered(c *gin.Context, took time.Duration) {

@@ -132,9 +132,7 @@ func TestKeysAndLiveTokensAreCounted(t *testing.T) {
 	if got := s.Metrics(t); !strings.Contains(got, `alg="HS256",kid="`+kid+`",state="verifying"`) || !strings.Contains(got, `state="signing"} 60`) {
 		t.Errorf("metrics after a rotation:\n%s", ours(got))
 	}
-	if err := s.Store.Close(); err != nil {
-		t.Fatal(err)
-	}
+	s.Break(t)
 	if got := s.Metrics(t); !strings.Contains(got, "database_up 0\n") || strings.Contains(got, "tokens_live{") {
 		t.Errorf("metrics without a database:\n%s", ours(got))
 	}

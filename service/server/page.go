@@ -292,6 +292,7 @@ func (s *Server) deviceConfirm(c *gin.Context) error {
 	}
 	code := license.NormalUserCode(form["user_code"])
 	if code == "" {
+		because(c, api.CodeInvalidRequest, "no user code")
 		return s.showDeviceForm(c, http.StatusBadRequest, "", "That is no code. A code has eight letters, such as WDJB-MJHT.")
 	}
 	if err := s.limits.takeCode(c.Request.Context(), caller(c).Session.ID, c.ClientIP()); err != nil {
@@ -299,6 +300,7 @@ func (s *Server) deviceConfirm(c *gin.Context) error {
 	}
 	d, err := s.license.FindDevice(c.Request.Context(), code)
 	if errors.Is(err, license.ErrUnknownCode) {
+		because(c, api.CodeNotFound, err.Error())
 		return s.showDeviceForm(c, http.StatusNotFound, code, "This code is not known, was used already, or has expired. Compare it with what the program shows.")
 	}
 	if err != nil {

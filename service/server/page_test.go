@@ -440,9 +440,7 @@ func TestPagesWithoutADatabase(t *testing.T) {
 	a, _ := s.Account(t, "dev@example.com")
 	v := signedIn(t, s, a.ID)
 	page := v.enter(beginLogin(t, s).UserCode)
-	if err := s.Store.Close(); err != nil {
-		t.Fatal(err)
-	}
+	s.Break(t)
 	for _, got := range []answer{
 		v.get("/device"), v.get("/sign-in?link=pf_sl_x"), v.post("/sign-in", url.Values{"link": {"x"}}), v.post("/device/approve", url.Values{"form": {page.formToken(t)}}),
 	} {

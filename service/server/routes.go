@@ -82,7 +82,7 @@ func (s *Server) route() {
 	}
 	s.engine.Use(s.access, s.recover, s.wholeBody)
 	for _, r := range s.Routes() {
-		s.engine.Handle(r.Method, r.Path, s.guard(r.Guard), s.end(r.handle))
+		s.engine.Handle(r.Method, r.Path, s.guard(r.Guard), s.wantID(r.Path), s.end(r.handle))
 		if r.Method == http.MethodGet && r.Guard.Open() {
 			s.engine.HEAD(r.Path, s.end(r.handle)) // what probes and proxies ask; net/http leaves the body out
 		}

@@ -67,6 +67,7 @@ func New(cfg Config) (*Server, error) {
 	s.metrics.telemetry(s.TelemetryReports)
 	s.engine.HandleMethodNotAllowed = true
 	s.engine.RedirectTrailingSlash = false
+	s.engine.RemoteIPHeaders = []string{"X-Forwarded-For"} // gin would believe X-Real-IP too, which proxies pass on as the client wrote it
 	proxies := make([]string, 0, len(cfg.TrustedProxies))
 	for _, p := range cfg.TrustedProxies {
 		proxies = append(proxies, p.String())

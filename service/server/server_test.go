@@ -183,9 +183,7 @@ func TestHealth(t *testing.T) {
 	if got := call(t, s, "GET", "/openapi.yaml", ""); got.body != string(api.Document()) {
 		t.Error("/openapi.yaml is not the document")
 	}
-	if err := s.Store.Close(); err != nil {
-		t.Fatal(err)
-	}
+	s.Break(t)
 	call(t, s, "GET", "/_api/health", "").want(t, 200, `{"status":"ok"}`)
 	call(t, s, "GET", "/readyz", "").wantCode(t, 503, api.CodeUnavailable)
 }
@@ -206,9 +204,7 @@ func TestHeadIsAnsweredLikeGetWithoutItsBody(t *testing.T) {
 	if got := call(t, s, "HEAD", "/_api/license/refresh", "", bearer(issued)...); got.status != 405 {
 		t.Errorf("HEAD of a guarded route = %d, want 405", got.status)
 	}
-	if err := s.Store.Close(); err != nil {
-		t.Fatal(err)
-	}
+	s.Break(t)
 	if got := call(t, s, "HEAD", "/readyz", ""); got.status != 503 || got.body != "" {
 		t.Errorf("HEAD /readyz without a database = %d %s, want 503 and nothing", got.status, got.body)
 	}
@@ -302,11 +298,20 @@ func TestAuthorizationIsReadStrictly(t *testing.T) {
 func TestEveryVectorOfTheTokenPackageIsRefusedAs401(t *testing.T) {
 	t.Parallel()
 	s := servicetest.Start(t, servicetest.Options{})
+	broken, long := 0, 0
 	for _, v := range vectors(t) {
-		if strings.ContainsAny(v.Token, "\r\n") || len(v.Token) > 15<<10 {
-			continue // cannot be sent in a header
+		switch {
+		case strings.ContainsAny(v.Token, "\r\n"): // ends the header, so that no server sees it as part of a token (RFC 9110, 5.5): for service/token alone
+			broken++
+			continue
+		case len(v.Token) > 15<<10: // net/http answers 431 before anybody reads the token: TestWhatIsNoRequestIsRefusedAndCounted
+			long++
+			continue
 		}
 		call(t, s, "GET", "/_api/license/refresh", "", bearer(v.Token)...).wantUnauthorized(t)
+	}
+	if broken != 3 || long != 1 {
+		t.Errorf("%d vectors with a line break and %d longer than a header were left out, want 3 and 1", broken, long)
 	}
 }
 
@@ -416,9 +421,7 @@ func TestABrokenDatabaseIs500WithoutItsText(t *testing.T) {
 	s := servicetest.Start(t, servicetest.Options{Log: &log})
 	a, _ := s.Account(t, "a@example.com")
 	old := s.IssueToken(t, a.ID, 0)
-	if err := s.Store.Close(); err != nil {
-		t.Fatal(err)
-	}
+	s.Break(t)
 	got := call(t, s, "GET", "/_api/license/refresh", "", bearer(old)...)
 	got.wantCode(t, 500, api.CodeInternal)
 	if strings.Contains(got.body, "closed") || !strings.Contains(got.body, got.header.Get("X-Request-Id")) {
@@ -460,6 +463,7 @@ func TestAGracefulStopLetsRequestsFinish(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.ServesBeside()
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- s.Server.Serve(ctx, l) }()
@@ -549,6 +553,12 @@ func (s *syncBuffer) Write(p []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.b.Write(p)
+}
+
+func (s *syncBuffer) Reset() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.b.Reset()
 }
 
 func (s *syncBuffer) String() string {

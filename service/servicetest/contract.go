@@ -138,7 +138,8 @@ func validate(in *openapi3filter.RequestValidationInput, a Answer, headersAlone 
 
 // contracted is a handler whose answers are checked.
 type contracted struct {
-	t testing.TB
+	t     testing.TB
+	watch *watch
 	http.Handler
 }
 
@@ -149,6 +150,7 @@ func (h contracted) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	r.Body = teed{io.TeeReader(r.Body, &body), r.Body}
 	answered := &recorder{ResponseWriter: w, status: http.StatusOK}
 	h.Handler.ServeHTTP(answered, r)
+	h.watch.answered(asked, answered.status)
 	CheckContract(h.t, asked, body.Bytes(), Answer{answered.status, w.Header(), answered.body.Bytes()})
 }
 

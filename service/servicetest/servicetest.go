@@ -1,5 +1,6 @@
 // Package servicetest is a whole License service on a temporary database, for any test: real routes, real rules, a real SQLite file. Only the
-// clock can be the test's own. What it answers is held against openapi.yaml (contract.go).
+// clock can be the test's own. What it answers is held against openapi.yaml (contract.go), and what must never happen, whatever a test sends, is
+// watched for (watch.go).
 package servicetest
 
 import (
@@ -34,7 +35,7 @@ type Options struct {
 	Issuers        []string // of identities; none when nil
 	Repository     server.Resolver
 	PublicURL      string    // the origin when empty
-	Log            io.Writer // JSON lines; discarded when nil
+	Log            io.Writer // gets the JSON lines too, for a test that wants to read them
 }
 
 // Service is a running License service.
@@ -42,9 +43,12 @@ type Service struct {
 	*license.Service
 	Server *server.Server
 	Store  *store.Store
+	Log    *slog.Logger
 	URL    string // base path of the API: http://127.0.0.1:PORT/_api
 	Origin string // http://127.0.0.1:PORT
 
+	watch    *watch
+	handler  http.Handler
 	options  Options
 	database string
 	master   license.MasterKey
@@ -83,9 +87,8 @@ func start(t testing.TB, s Service) *Service {
 	if o.LeaseGrace == 0 {
 		o.LeaseGrace = 168 * time.Hour
 	}
-	if o.Log == nil {
-		o.Log = io.Discard
-	}
+	s.watch = newWatch(t)
+	s.Log = slog.New(slog.NewJSONHandler(s.watch.logs(o.Log), nil))
 	// the listener comes first: the address is in the tokens
 	var lc net.ListenConfig
 	l, err := lc.Listen(context.Background(), "tcp", "127.0.0.1:0")
@@ -102,24 +105,29 @@ func start(t testing.TB, s Service) *Service {
 	})
 	must(t, err)
 	identities, err := oidc.New(oidc.Config{
-		Issuers: o.Issuers, Audience: o.PublicURL, HTTP: &http.Client{Transport: &http.Transport{}}, Now: o.Now, Log: slog.New(slog.NewJSONHandler(o.Log, nil)),
+		Issuers: o.Issuers, Audience: o.PublicURL, Keeper: s.Service, HTTP: &http.Client{Transport: &http.Transport{}}, Now: o.Now, Log: s.Log,
 	})
 	must(t, err)
 	s.Server, err = server.New(server.Config{
 		License: s.Service, Identities: identities, Repository: o.Repository,
-		Version: "test", RateLimits: o.RateLimits, BadCredentials: o.BadCredentials, TrustedProxies: o.TrustedProxies, Now: o.Now, Log: slog.New(slog.NewJSONHandler(o.Log, nil)),
+		Version: "test", RateLimits: o.RateLimits, BadCredentials: o.BadCredentials, TrustedProxies: o.TrustedProxies, Now: o.Now, Log: s.Log,
 	})
 	must(t, err)
-	h := &httptest.Server{Listener: l, Config: &http.Server{Handler: contracted{t, s.Server}}}
+	s.handler = contracted{t, s.watch, s.Server}
+	h := &httptest.Server{Listener: l, Config: &http.Server{Handler: s.handler}}
 	h.Start()
 	t.Cleanup(func() {
 		h.Close()
+		s.watch.check(&s)
 		if err := s.Store.Close(); err != nil {
 			t.Error(err)
 		}
 	})
 	return &s
 }
+
+// ServeHTTP answers one request like a request to URL, for a test that stands between the service and its caller.
+func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
 
 // Account makes an active account of tier pro that is valid for two years from now, and returns it with its API token.
 func (s *Service) Account(t testing.TB, email string) (license.Account, string) {

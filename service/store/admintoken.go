@@ -69,16 +69,16 @@ func (s *Store) AdminTokens(ctx context.Context) ([]license.AdminToken, error) {
 
 // RevokeAdminToken meets license.Store.
 func (s *Store) RevokeAdminToken(ctx context.Context, id string, act license.Act) error {
-	return inTx(ctx, s.write, func(t *tx) error { return t.end(ctx, "admin token", "admin_tokens", id, act) })
+	return inTx(ctx, s.write, func(t *tx) error { return t.end(ctx, "admin token", "admin_tokens", "revoked_at", id, act) })
 }
 
-// end sets the end of a row that has not ended yet, and notes that it did.
-func (t *tx) end(ctx context.Context, what, table, id string, act license.Act) error {
+// end sets the end of a row that has not ended yet, and notes that it did. license.ErrNotFound: there is no such row.
+func (t *tx) end(ctx context.Context, what, table, column, id string, act license.Act) error {
 	var there bool
 	if err := t.QueryRowContext(ctx, `SELECT TRUE FROM `+table+` WHERE id = $1`, id).Scan(&there); err != nil {
 		return fmt.Errorf("%s %s: %w", what, id, notFound(err))
 	}
-	done, err := t.ExecContext(ctx, `UPDATE `+table+` SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL`, id, millis(act.At))
+	done, err := t.ExecContext(ctx, `UPDATE `+table+` SET `+column+` = $2 WHERE id = $1 AND `+column+` IS NULL`, id, millis(act.At))
 	if err != nil {
 		return fmt.Errorf("%s %s: %w", what, id, storeError(err))
 	}

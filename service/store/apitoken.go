@@ -73,6 +73,13 @@ func (s *Store) APITokens(ctx context.Context, account string) ([]license.APITok
 }
 
 // RevokeAPIToken meets license.Store.
-func (s *Store) RevokeAPIToken(ctx context.Context, id string, act license.Act) error {
-	return inTx(ctx, s.write, func(t *tx) error { return t.end(ctx, "API token", "api_tokens", id, act) })
+func (s *Store) RevokeAPIToken(ctx context.Context, id string, act license.Act, issued *license.Act) (families int64, err error) {
+	err = inTx(ctx, s.write, func(t *tx) error {
+		if err := t.end(ctx, "API token", "api_tokens", "revoked_at", id, act); err != nil {
+			return err
+		}
+		families, err = t.revokeIssuedBy(ctx, id, issued)
+		return err
+	})
+	return families, err
 }

@@ -75,15 +75,15 @@ func (s *Store) policies(ctx context.Context, where string, args ...any) ([]lice
 }
 
 // RemovePolicy meets license.Store.
-func (s *Store) RemovePolicy(ctx context.Context, id string, act license.Act) error {
-	return inTx(ctx, s.write, func(t *tx) error {
-		t.log(act)
-		err := changedOne(t.ExecContext(ctx, `UPDATE policies SET removed_at = $2 WHERE id = $1 AND removed_at IS NULL`, id, millis(act.At)))
-		if err != nil {
-			return fmt.Errorf("policy %s: %w", id, err)
+func (s *Store) RemovePolicy(ctx context.Context, id string, act license.Act, issued *license.Act) (families int64, err error) {
+	err = inTx(ctx, s.write, func(t *tx) error {
+		if err := t.end(ctx, "policy", "policies", "removed_at", id, act); err != nil {
+			return err
 		}
-		return nil
+		families, err = t.revokeIssuedBy(ctx, id, issued)
+		return err
 	})
+	return families, err
 }
 
 // forgotten is how many uses of identities that can be forgotten are forgotten with each new one: more than come in.

@@ -29,8 +29,8 @@ func endedRights(t *testing.T, s license.Store) {
 		end  func() error
 		want error
 	}{
-		{"API token", func(r *license.TokenRecord) { r.IssuedBy = "at_001" }, func() error { return s.RevokeAPIToken(t.Context(), "at_001", did(at)) }, license.ErrUnauthenticated},
-		{"policy", func(r *license.TokenRecord) { r.IssuedBy = policy.ID }, func() error { return s.RemovePolicy(t.Context(), policy.ID, did(at)) }, license.ErrNoPolicy},
+		{"API token", func(r *license.TokenRecord) { r.IssuedBy = "at_001" }, func() error { _, err := s.RevokeAPIToken(t.Context(), "at_001", did(at), nil); return err }, license.ErrUnauthenticated},
+		{"policy", func(r *license.TokenRecord) { r.IssuedBy = policy.ID }, func() error { _, err := s.RemovePolicy(t.Context(), policy.ID, did(at), nil); return err }, license.ErrNoPolicy},
 		{"login", func(r *license.TokenRecord) { r.IssuedBy = login.ID }, func() error {
 			_, err := s.ChangeDeviceLogin(t.Context(), login.DeviceHash, func(d *license.DeviceLogin) ([]license.Act, error) {
 				d.TokenEnds = at
@@ -75,10 +75,8 @@ func endingRace(t *testing.T, s license.Store) {
 			})
 		}
 		wg.Go(func() {
-			ctx := context.WithoutCancel(t.Context())
-			if ended = s.RevokeAPIToken(ctx, key.ID, did(at)); ended == nil {
-				_, ended = s.RevokeIssuedBy(ctx, key.ID, did(at))
-			}
+			issued := did(at)
+			_, ended = s.RevokeAPIToken(context.WithoutCancel(t.Context()), key.ID, did(at), &issued)
 		})
 		wg.Wait()
 		must(t, ended)

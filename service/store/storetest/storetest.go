@@ -56,6 +56,7 @@ func Run(t *testing.T, open func(t *testing.T) license.Store) {
 		"a sign-in link begins one session":                     sessions,
 		"writers at once make one chain":                        oneChain,
 		"policies are found by repository until removed":        policies,
+		"the newest keys of an issuer are kept":                 issuerKeys,
 		"an identity is used once":                              identityOnce,
 		"uses of identities are forgotten in time":              identitiesForgotten,
 	} {
@@ -214,11 +215,19 @@ func apiTokenByHash(t *testing.T, s license.Store) {
 
 func apiTokenRevoked(t *testing.T, s license.Store) {
 	create(t, s, 1)
-	must(t, s.RevokeAPIToken(t.Context(), "at_001", did(at)))
-	must(t, s.RevokeAPIToken(t.Context(), "at_001", did(at.Add(time.Hour))))
+	revokeAPIToken(t, s, did(at), nil)
+	revokeAPIToken(t, s, did(at.Add(time.Hour)), nil)
 	token, _, err := s.APIToken(t.Context(), "hash1")
 	must(t, err)
 	same(t, at, token.RevokedAt)
+}
+
+// revokeAPIToken revokes the first API token of the first account.
+func revokeAPIToken(t *testing.T, s license.Store, act license.Act, issued *license.Act) (families int64) {
+	t.Helper()
+	families, err := s.RevokeAPIToken(t.Context(), "at_001", act, issued)
+	must(t, err)
+	return families
 }
 
 func missing(t *testing.T, s license.Store) {
@@ -230,7 +239,10 @@ func missing(t *testing.T, s license.Store) {
 	_, _, err = s.APIToken(ctx, "none")
 	wantErr(t, "APIToken", err, license.ErrNotFound)
 	wantErr(t, "AddAPIToken", s.AddAPIToken(ctx, newAPIToken(9), did(at)), license.ErrNotFound)
-	wantErr(t, "RevokeAPIToken", s.RevokeAPIToken(ctx, "at_none", did(at)), license.ErrNotFound)
+	_, err = s.RevokeAPIToken(ctx, "at_none", did(at), new(did(at)))
+	wantErr(t, "RevokeAPIToken", err, license.ErrNotFound)
+	_, err = s.RemovePolicy(ctx, "pol_none", did(at), new(did(at)))
+	wantErr(t, "RemovePolicy", err, license.ErrNotFound)
 	_, _, err = s.Standing(ctx, "user_none", "x")
 	wantErr(t, "Standing", err, license.ErrNotFound)
 	_, err = s.Token(ctx, tokenID(1, 1, 1))
@@ -346,9 +358,9 @@ func revokedIssuedBy(t *testing.T, s license.Store) {
 	}
 	child := newToken(a.ID, tokenID(9, 0, 9)) // of the first family, made by a refresh
 	must(t, s.RecordToken(t.Context(), child, did(at)))
-	n, err := s.RevokeIssuedBy(t.Context(), "at_001", did(at))
-	must(t, err)
-	same(t, int64(2), n)
+	same(t, int64(0), revokeAPIToken(t, s, did(at), nil)) // what it issued stays good
+	same(t, int64(2), revokeAPIToken(t, s, did(at), new(did(at))))
+	same(t, int64(0), revokeAPIToken(t, s, did(at), new(did(at))))
 	list, err := s.Tokens(t.Context(), a.ID, "", 10)
 	must(t, err)
 	revoked := map[string]bool{}
@@ -591,8 +603,8 @@ func acts(t *testing.T, s license.Store) {
 	r := newToken(a.ID, tokenID(1, 1, 1))
 	must(t, s.RecordToken(t.Context(), r, act("three", a.ID)))
 	must(t, s.RecordToken(t.Context(), r, act("nothing new", a.ID)))
-	must(t, s.RevokeAPIToken(t.Context(), "at_001", act("four", "")))
-	must(t, s.RevokeAPIToken(t.Context(), "at_001", act("ended before", "")))
+	revokeAPIToken(t, s, act("four", ""), nil)
+	revokeAPIToken(t, s, act("ended before", ""), nil)
 	must(t, s.Revoke(t.Context(), license.Revocation{Subject: "y", AccountID: a.ID, At: at}, act("five", a.ID)))
 	must(t, s.Revoke(t.Context(), license.Revocation{Subject: "y", AccountID: a.ID, At: at}, act("revoked before", a.ID)))
 
@@ -698,14 +710,41 @@ func policies(t *testing.T, s license.Store) {
 	page, err = s.Policies(t.Context(), "", other.ID, 9)
 	must(t, err)
 	same(t, []license.TrustPolicy{narrow, foreign}, page)
-	must(t, s.RemovePolicy(t.Context(), narrow.ID, did(at)))
-	wantErr(t, "RemovePolicy(again)", s.RemovePolicy(t.Context(), narrow.ID, did(at)), license.ErrNotFound)
+	r := newToken(a.ID, tokenID(1, 1, 1))
+	r.IssuedBy = narrow.ID
+	must(t, s.RecordToken(t.Context(), r, did(at)))
+	for _, again := range []struct {
+		issued *license.Act
+		want   int64
+	}{{nil, 0}, {nil, 0}, {new(did(at)), 1}, {new(did(at)), 0}} { // the tokens can be an afterthought
+		families, err := s.RemovePolicy(t.Context(), narrow.ID, did(at), again.issued)
+		must(t, err)
+		same(t, again.want, families)
+	}
 	got, err := s.PoliciesFor(t.Context(), "7")
 	must(t, err)
 	same(t, []license.TrustPolicy{second, foreign}, got)
 	same(t, 3, add(newPolicy(5, a.ID, "7")).Version)
 	_, err = s.AddPolicy(t.Context(), newPolicy(6, "user_none", "7"), did(at))
 	wantErr(t, "AddPolicy(no account)", err, license.ErrNotFound)
+}
+
+func issuerKeys(t *testing.T, s license.Store) {
+	const issuer = "https://issuer.example"
+	wantKept := func(want string, fetched time.Time) {
+		t.Helper()
+		jwks, at, err := s.IssuerKeys(t.Context(), issuer)
+		must(t, err)
+		same(t, want, string(jwks))
+		same(t, fetched, at)
+	}
+	wantKept("", time.Time{})
+	must(t, s.KeepIssuerKeys(t.Context(), issuer, []byte("one"), at))
+	wantKept("one", at)
+	must(t, s.KeepIssuerKeys(t.Context(), issuer, []byte("two"), at.Add(time.Second)))
+	must(t, s.KeepIssuerKeys(t.Context(), issuer, []byte("late"), at)) // by a replica that was slow
+	must(t, s.KeepIssuerKeys(t.Context(), "https://other.example", []byte("other"), at.Add(time.Hour)))
+	wantKept("two", at.Add(time.Second))
 }
 
 func newUse(hash string, token license.TokenID) license.IdentityUse {
