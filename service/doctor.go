@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/store"
 )
 
 type doctorCmd struct{ asJSON }
@@ -88,6 +89,9 @@ func (a *app) checkSettings() []finding {
 }
 
 func (a *app) checkDatabase(ctx context.Context) []finding {
+	if err := a.checkFiles(ctx); err != nil {
+		return []finding{wrong("database", strings.ReplaceAll(err.Error(), "\n", "; "))}
+	}
 	var newest time.Time
 	err := a.with(ctx, func(ctx context.Context, l *license.Service) error {
 		last, err := l.Audit(ctx, license.AuditQuery{Limit: 1})
@@ -105,6 +109,17 @@ func (a *app) checkDatabase(ctx context.Context) []finding {
 		out[0] = wrong("database", fmt.Sprintf("%s can be read by others (mode %04o), and addresses of accounts are in it: run chmod 600 on it", path, info.Mode().Perm()))
 	}
 	return append(out, checkClock(time.Now(), newest))
+}
+
+// checkFiles finds what is wrong with the files before they are opened: a database that is damaged may open all the same.
+func (a *app) checkFiles(ctx context.Context) error {
+	if err := a.inspect(); err != nil {
+		return err
+	}
+	if err := store.Check(ctx, a.cfg.DatabaseURL); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
 }
 
 // clockSlack is how far apart the clocks of servers may be.
