@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -47,6 +48,10 @@ func (f finding) mark() string {
 func (c doctorCmd) Run(ctx context.Context, a *app) error {
 	findings := a.checkSettings()
 	findings = append(findings, a.checkDatabase(ctx)...)
+	dir := filepath.Dir(a.databasePath())
+	if free, known := freeSpace(dir); known {
+		findings = append(findings, checkSpace(dir, free))
+	}
 	findings = append(findings, a.checkKeyFile(), a.checkAddress(ctx))
 	if a.cfg.MetricsListen != "" {
 		findings = append(findings, a.checkMetrics(ctx))
@@ -104,7 +109,7 @@ func (a *app) checkDatabase(ctx context.Context) []finding {
 		return []finding{wrong("database", strings.ReplaceAll(err.Error(), "\n", "; "))}
 	}
 	out := []finding{well("database", hideUserInfo(a.cfg.DatabaseURL)+" is open, up to date and its signing keys open")}
-	path := strings.TrimPrefix(a.cfg.DatabaseURL, "sqlite:")
+	path := a.databasePath()
 	if info, err := os.Stat(path); err == nil && info.Mode().Perm()&0o077 != 0 {
 		out[0] = wrong("database", fmt.Sprintf("%s can be read by others (mode %04o), and addresses of accounts are in it: run chmod 600 on it", path, info.Mode().Perm()))
 	}
@@ -131,6 +136,17 @@ func checkClock(now, newest time.Time) finding {
 		return wrong("clock", fmt.Sprintf("it is %s here, and the database was changed at %s: set the clock of this machine, and keep it by NTP", second(now), second(newest)))
 	}
 	return well("clock", second(now)+", not before the newest change of the database")
+}
+
+// minFree is the room that a database needs: its log alone takes 4 MiB between two clearings.
+const minFree = 16 << 20
+
+// checkSpace looks at the room that there is for the database.
+func checkSpace(dir string, free uint64) finding {
+	if free < minFree {
+		return wrong("disk", fmt.Sprintf("only %d KiB are free in folder %s, where the database is: make room, 16 MiB at least", free>>10, dir))
+	}
+	return well("disk", fmt.Sprintf("%d MiB are free in folder %s, where the database is", free>>20, dir))
 }
 
 func (a *app) checkKeyFile() finding {

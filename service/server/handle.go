@@ -50,7 +50,7 @@ func (s *Server) access(c *gin.Context) {
 		who := who.(license.Caller)
 		attrs = append(attrs, "account", who.Account.ID, "credential", who.Key())
 	}
-	if err := c.Errors.Last(); err != nil && c.Writer.Status() < http.StatusInternalServerError {
+	if err := c.Errors.Last(); err != nil && c.Writer.Status() != http.StatusInternalServerError { // the text of a 500 has a line of its own
 		attrs = append(attrs, "reason", err.Err)
 	}
 	s.log.Info("request", attrs...)
