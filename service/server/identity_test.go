@@ -20,6 +20,7 @@ import (
 	"github.com/pageflare/ci/service/api"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/oidc"
+	"github.com/pageflare/ci/service/server"
 	"github.com/pageflare/ci/service/servicetest"
 	"github.com/pageflare/ci/service/token"
 )
@@ -436,6 +437,9 @@ func TestPoliciesThroughTheAdminAPI(t *testing.T) {
 	}
 	t.Cleanup(jobs.Close)
 	s := servicetest.Start(t, servicetest.Options{Issuers: []string{jobs.URL()}, Repository: func(_ context.Context, name string) (string, string, error) {
+		if name == "acme/slow" {
+			return "", "", server.ErrNoAnswer
+		}
 		if name != "acme/site" {
 			return "", "", fmt.Errorf("%w: no repository %s", license.ErrInvalid, name)
 		}
@@ -473,6 +477,7 @@ func TestPoliciesThroughTheAdminAPI(t *testing.T) {
 		t.Errorf("explained = %+v", dev)
 	}
 	a.do("POST", "policies", `{"account":"`+owner.ID+`","repository":"acme/none"}`).wantCode(t, 400, api.CodeInvalidRequest)
+	a.do("POST", "policies", `{"account":"`+owner.ID+`","repository":"acme/slow"}`).wantCode(t, 503, api.CodeUnavailable)
 	a.do("POST", "policies", `{"account":"`+owner.ID+`","repository_id":"7"}`).wantCode(t, 400, api.CodeInvalidRequest)
 	a.do("POST", "policies", `{"account":"`+owner.ID+`","repository":"acme/site","ref":["refs/heads/*"]}`).wantCode(t, 400, api.CodeInvalidRequest)
 	a.do("POST", "policies", `{"account":"user_none","repository":"acme/site"}`).wantCode(t, 404, api.CodeNotFound)
