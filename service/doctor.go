@@ -98,7 +98,8 @@ func (a *app) checkDatabase(ctx context.Context) []finding {
 		return []finding{wrong("database", strings.ReplaceAll(err.Error(), "\n", "; "))}
 	}
 	var newest time.Time
-	err := a.with(ctx, func(ctx context.Context, l *license.Service) error {
+	first := !a.haveDatabase()
+	err := a.withNew(ctx, func(ctx context.Context, l *license.Service) error {
 		last, err := l.Audit(ctx, license.AuditQuery{Limit: 1})
 		for _, line := range last {
 			newest = line.At
@@ -109,6 +110,10 @@ func (a *app) checkDatabase(ctx context.Context) []finding {
 		return []finding{wrong("database", strings.ReplaceAll(err.Error(), "\n", "; "))}
 	}
 	out := []finding{well("database", hideUserInfo(a.cfg.DatabaseURL)+" is open, up to date and its signing keys open")}
+	if first {
+		out[0].Warning = true
+		out[0].Text = hideUserInfo(a.cfg.DatabaseURL) + " was made just now and is empty: if there is another one, run this in its folder, or set LICENSE_DATABASE_URL"
+	}
 	path := a.databasePath()
 	if info, err := os.Stat(path); err == nil && info.Mode().Perm()&0o077 != 0 {
 		out[0] = wrong("database", fmt.Sprintf("%s can be read by others (mode %04o), and addresses of accounts are in it: run chmod 600 on it", path, info.Mode().Perm()))

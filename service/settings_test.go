@@ -159,7 +159,7 @@ func TestAFlagWinsOverItsVariable(t *testing.T) {
 	t.Parallel()
 	b := newBox(t)
 	b.env["LICENSE_DATABASE_URL"] = "sqlite:variable.db"
-	b.ok("account", "list", "--database-url", "sqlite:flag.db")
+	b.ok("doctor", "--database-url", "sqlite:flag.db", "--listen", "127.0.0.1:0")
 	b.wantFiles("flag.db", "flag.db.key")
 }
 
