@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/sethvargo/go-githubactions"
@@ -97,13 +98,21 @@ func (r *run) notExchanged(err error) {
 	r.warn(text + "; the optimizer runs unlicensed")
 }
 
-// audience is the origin of the License API: the default audience of identity tokens.
+// audience is the origin of the License API, spelled as the service spells its own: in small letters, without the port that its scheme has anyway. It is
+// the default audience of identity tokens, which the service compares character by character.
 func audience(apiURL string) string {
 	u, err := url.Parse(apiURL)
 	if err != nil {
 		return ""
 	}
-	return u.Scheme + "://" + u.Host
+	host := strings.ToLower(u.Hostname())
+	if strings.Contains(host, ":") {
+		host = "[" + host + "]"
+	}
+	if port := u.Port(); port != "" && port != map[string]string{"http": "80", "https": "443"}[u.Scheme] {
+		host += ":" + port
+	}
+	return u.Scheme + "://" + host
 }
 
 // sleep waits for d or until ctx ends.

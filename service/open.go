@@ -46,8 +46,8 @@ func (a *app) license(ctx context.Context, s *store.Store, issuer string) (*lice
 		LeaseGrace: a.cfg.LeaseGrace, Now: time.Now, Rand: rand.Reader,
 	})
 	if errors.Is(err, license.ErrWrongMasterKey) {
-		return nil, usagef("%s does not open the signing keys in %s: give the key that this database was made with",
-			a.keySource(), hideUserInfo(a.cfg.DatabaseURL))
+		return nil, usagef("%s does not open the signing keys in %s: %w: give the key that this database was made with",
+			a.keySource(), hideUserInfo(a.cfg.DatabaseURL), license.ErrWrongMasterKey)
 	}
 	return l, err
 }
