@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/go-retryablehttp"
@@ -120,13 +121,21 @@ func (r *run) explainExchange(err error) string {
 	return text
 }
 
-// audience is the origin of the License API: the default audience of identity tokens.
+// audience is the origin of the License API, spelled as the service spells its own: in small letters, without the port that its scheme has anyway. It is
+// the default audience of identity tokens, which the service compares character by character.
 func audience(apiURL string) string {
 	u, err := url.Parse(apiURL)
 	if err != nil {
 		return ""
 	}
-	return u.Scheme + "://" + u.Host
+	host := strings.ToLower(u.Hostname())
+	if strings.Contains(host, ":") {
+		host = "[" + host + "]"
+	}
+	if port := u.Port(); port != "" && port != map[string]string{"http": "80", "https": "443"}[u.Scheme] {
+		host += ":" + port
+	}
+	return u.Scheme + "://" + host
 }
 
 // clip cuts a foreign text to n letters.

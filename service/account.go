@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"strings"
 	"time"
@@ -70,7 +71,11 @@ type accountCreate struct {
 
 // Run makes the account.
 func (c accountCreate) Run(ctx context.Context, a *app) error {
-	return a.with(ctx, func(ctx context.Context, l *license.Service) error {
+	first := !a.haveDatabase()
+	return a.withNew(ctx, func(ctx context.Context, l *license.Service) error {
+		if first {
+			fmt.Fprintf(a.stderr, "note: there was no database at %s: a new one was made\n", hideUserInfo(a.cfg.DatabaseURL))
+		}
 		made, key, err := l.CreateAccount(ctx, license.NewAccount{Email: c.Email, Tier: c.Tier, Features: c.Feature, ValidUntil: c.ValidUntil.Time})
 		if err != nil {
 			return refusal(err)

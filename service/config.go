@@ -64,19 +64,20 @@ const (
 // config checks the settings. The error has a line for each fault.
 func (s Settings) config(getenv func(string) string) (Config, error) {
 	c := Config{
-		Listen: s.Listen, DatabaseURL: s.DatabaseURL, PublicURL: strings.TrimRight(s.PublicURL, "/"), KeyFile: s.KeyFile,
+		Listen: s.Listen, DatabaseURL: s.DatabaseURL, KeyFile: s.KeyFile,
 		MetricsListen: s.MetricsListen, Key: license.Secret(getenv("LICENSE_KEY")), LogFormat: s.LogFormat,
 	}
 	var faults []error
 	check := func(name, value, want string, err error) {
-		if err != nil {
-			faults = append(faults, fmt.Errorf("%s: %q %w; give %s", name, value, err, want))
+		for _, fault := range each(err) {
+			faults = append(faults, fmt.Errorf("%s: %q %w; give %s", name, value, fault, want))
 		}
 	}
 	check("LICENSE_LISTEN", s.Listen, "an address such as 127.0.0.1:8080", checkListen(s.Listen))
 	check("LICENSE_DATABASE_URL", hideUserInfo(s.DatabaseURL), "sqlite:PATH", checkDatabaseURL(s.DatabaseURL))
-	check("LICENSE_PUBLIC_URL", hideUserInfo(s.PublicURL), "a URL such as https://license.example.com", checkPublicURL(c.PublicURL))
 	var err error
+	c.PublicURL, err = parsePublicURL(s.PublicURL)
+	check("LICENSE_PUBLIC_URL", hideUserInfo(s.PublicURL), "a URL such as https://license.example.com", err)
 	c.TokenTTL, err = parseTTL(s.TokenTTL)
 	check("LICENSE_TOKEN_TTL", s.TokenTTL, "a duration of at least 1m such as 8760h", err)
 	c.OIDCTokenTTL, err = parseTTL(s.OIDCTokenTTL)
@@ -117,6 +118,17 @@ func (s Settings) config(getenv func(string) string) (Config, error) {
 	return c, errors.Join(faults...)
 }
 
+// each is the errors that are joined in one.
+func each(err error) []error {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		return joined.Unwrap()
+	}
+	if err == nil {
+		return nil
+	}
+	return []error{err}
+}
+
 func checkListen(s string) error {
 	_, port, err := net.SplitHostPort(s)
 	if err != nil {
@@ -149,18 +161,32 @@ func checkDatabaseURL(s string) error {
 	return nil
 }
 
-func checkPublicURL(s string) error {
+// parsePublicURL reads the address that clients call, and spells it as they do: in small letters, without the port that its scheme has anyway. It is
+// compared character by character with what jobs ask for.
+func parsePublicURL(s string) (string, error) {
+	s = strings.TrimRight(s, "/")
 	if s == "" {
-		return nil
+		return "", nil
 	}
 	u, err := url.Parse(s)
 	switch {
-	case err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "":
-		return errors.New("is not an http or https URL")
+	case err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "":
+		return "", errors.New("is not an http or https URL")
 	case u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.Path != "":
-		return errors.New("has more than scheme, host and port")
+		return "", errors.New("has more than scheme, host and port")
 	}
-	return nil
+	host := strings.ToLower(u.Hostname())
+	if strings.Contains(host, ":") {
+		host = "[" + host + "]"
+	}
+	port := u.Port()
+	if n, err := strconv.Atoi(port); port != "" && (err != nil || n < 1 || n > 65535) {
+		return "", errors.New("has no port from 1 to 65535")
+	}
+	if port != "" && port != map[string]string{"http": "80", "https": "443"}[u.Scheme] {
+		host += ":" + port
+	}
+	return u.Scheme + "://" + host, nil
 }
 
 // checkAPIURL refuses what GitHub's API cannot have: the token that is sent there must not travel in the open.
@@ -188,17 +214,20 @@ func parseIssuers(s string) ([]string, error) {
 		return nil, nil
 	}
 	var out []string
+	var faults []error
 	for item := range strings.SplitSeq(s, ",") {
 		item = strings.TrimSpace(item)
-		if err := oidc.CheckIssuer(item); err != nil {
-			return nil, fmt.Errorf("is no list of issuers: %w", err)
+		err := oidc.CheckIssuer(item)
+		switch {
+		case err != nil:
+			faults = append(faults, fmt.Errorf("is no list of issuers: %w", err))
+		case slices.Contains(out, item):
+			faults = append(faults, fmt.Errorf("has %s twice", item))
+		default:
+			out = append(out, item)
 		}
-		if slices.Contains(out, item) {
-			return nil, fmt.Errorf("has %s twice", item)
-		}
-		out = append(out, item)
 	}
-	return out, nil
+	return out, errors.Join(faults...)
 }
 
 func parseTTL(s string) (time.Duration, error) {
@@ -230,22 +259,22 @@ func parseGrace(s string) (time.Duration, error) {
 func parseRateLimits(s string) (map[license.Tier]int, error) {
 	out := map[license.Tier]int{license.Free: 60, license.Pro: 600, license.Team: 3000}
 	named := map[license.Tier]bool{}
+	var faults []error
 	for item := range strings.SplitSeq(s, ",") {
 		name, number, _ := strings.Cut(strings.TrimSpace(item), "=")
 		tier := license.Tier(name)
-		if !slices.Contains([]license.Tier{license.Free, license.Pro, license.Team}, tier) {
-			return nil, fmt.Errorf("has %q, which is not a tier", name)
-		}
 		n, err := strconv.Atoi(number)
-		if err != nil || n < 0 || n > 1_000_000 {
-			return nil, fmt.Errorf("has no number from 0 to 1000000 for %s", tier)
-		}
-		if named[tier] {
-			return nil, fmt.Errorf("has %s twice", tier)
+		switch {
+		case !slices.Contains([]license.Tier{license.Free, license.Pro, license.Team}, tier):
+			faults = append(faults, fmt.Errorf("has %q, which is not a tier", name))
+		case err != nil || n < 0 || n > 1_000_000:
+			faults = append(faults, fmt.Errorf("has no number from 0 to 1000000 for %s", tier))
+		case named[tier]:
+			faults = append(faults, fmt.Errorf("has %s twice", tier))
 		}
 		out[tier], named[tier] = n, true
 	}
-	return out, nil
+	return out, errors.Join(faults...)
 }
 
 func parseProxies(s string) ([]netip.Prefix, error) {
@@ -253,14 +282,15 @@ func parseProxies(s string) ([]netip.Prefix, error) {
 		return nil, nil
 	}
 	var out []netip.Prefix
+	var faults []error
 	for item := range strings.SplitSeq(s, ",") {
 		p, err := netip.ParsePrefix(strings.TrimSpace(item))
 		if err != nil {
-			return nil, fmt.Errorf("has %q, which is not a network", item)
+			faults = append(faults, fmt.Errorf("has %q, which is not a network", item))
 		}
 		out = append(out, p.Masked())
 	}
-	return out, nil
+	return out, errors.Join(faults...)
 }
 
 // hideUserInfo keeps passwords out of messages: in a URL what stands before the host and after the path, in other texts than sqlite:PATH

@@ -40,3 +40,21 @@ func TestTheUnitIsConfined(t *testing.T) {
 		}
 	}
 }
+
+// The function of the document runs commands as the unit runs the server: with another user, folder or database they would work on nothing, or fail.
+func TestCommandsUnderSystemdRunAsTheUnitDoes(t *testing.T) {
+	t.Parallel()
+	unit, err := os.ReadFile(filepath.FromSlash("../deploy/pageflare-license.service"))
+	must(t, err)
+	wrapper := document(t, "operations.md")
+	shared := regexp.MustCompile(`(?m)^(DynamicUser|User|StateDirectory|StateDirectoryMode|WorkingDirectory|EnvironmentFile)=.*$`).FindAllString(string(unit), -1)
+	if len(shared) != 6 {
+		t.Fatalf("the unit has %q of what commands need too", shared)
+	}
+	database := regexp.MustCompile(`(?m)^Environment=(LICENSE_DATABASE_URL=.*)$`).FindStringSubmatch(string(unit))
+	for _, want := range append(shared, database[1]) {
+		if !strings.Contains(wrapper, "--property="+want+" ") && !strings.Contains(wrapper, "--setenv="+want+" ") {
+			t.Errorf("the function in docs/operations.md lacks %s", want)
+		}
+	}
+}

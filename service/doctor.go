@@ -11,11 +11,14 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
 
 	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/store"
 )
 
 type doctorCmd struct{ asJSON }
@@ -45,8 +48,14 @@ func (f finding) mark() string {
 // Run checks what serve needs and says of each thing whether it is well. It changes nothing but what a first start would make.
 func (c doctorCmd) Run(ctx context.Context, a *app) error {
 	findings := a.checkSettings()
-	findings = append(findings, a.checkDatabase(ctx)...)
-	findings = append(findings, a.checkKeyFile(), a.checkAddress(ctx))
+	inside, database := a.checkDatabase(ctx)
+	findings = append(findings, database...)
+	dir := filepath.Dir(a.databasePath())
+	if free, known := freeSpace(dir); known {
+		findings = append(findings, checkSpace(dir, free))
+	}
+	findings = append(findings, a.checkKey(inside)...)
+	findings = append(findings, a.checkAddress(ctx, inside))
 	if a.cfg.MetricsListen != "" {
 		findings = append(findings, a.checkMetrics(ctx))
 	}
@@ -87,24 +96,58 @@ func (a *app) checkSettings() []finding {
 	return out
 }
 
-func (a *app) checkDatabase(ctx context.Context) []finding {
-	var newest time.Time
-	err := a.with(ctx, func(ctx context.Context, l *license.Service) error {
-		last, err := l.Audit(ctx, license.AuditQuery{Limit: 1})
-		for _, line := range last {
-			newest = line.At
-		}
-		return errors.Join(err, l.Ready(ctx))
-	})
-	if err != nil {
-		return []finding{wrong("database", strings.ReplaceAll(err.Error(), "\n", "; "))}
+// inside is what is in the database, or why that is not known.
+type inside struct {
+	newest time.Time // line of the audit log
+	kids   []string  // of all signing keys
+	err    error
+}
+
+func (a *app) checkDatabase(ctx context.Context) (inside, []finding) {
+	first := !a.haveDatabase()
+	in := a.lookInside(ctx)
+	if in.err != nil {
+		return in, []finding{wrong("database", strings.ReplaceAll(in.err.Error(), "\n", "; "))}
 	}
 	out := []finding{well("database", hideUserInfo(a.cfg.DatabaseURL)+" is open, up to date and its signing keys open")}
-	path := strings.TrimPrefix(a.cfg.DatabaseURL, "sqlite:")
+	if first {
+		out[0].Warning = true
+		out[0].Text = hideUserInfo(a.cfg.DatabaseURL) + " was made just now and is empty: if there is another one, run this in its folder, or set LICENSE_DATABASE_URL"
+	}
+	path := a.databasePath()
 	if info, err := os.Stat(path); err == nil && info.Mode().Perm()&0o077 != 0 {
 		out[0] = wrong("database", fmt.Sprintf("%s can be read by others (mode %04o), and addresses of accounts are in it: run chmod 600 on it", path, info.Mode().Perm()))
 	}
-	return append(out, checkClock(time.Now(), newest))
+	return in, append(out, checkClock(time.Now(), in.newest))
+}
+
+func (a *app) lookInside(ctx context.Context) (in inside) {
+	if in.err = a.checkFiles(ctx); in.err != nil {
+		return in
+	}
+	in.err = a.withNew(ctx, func(ctx context.Context, l *license.Service) error {
+		last, err := l.Audit(ctx, license.AuditQuery{Limit: 1})
+		for _, line := range last {
+			in.newest = line.At
+		}
+		keys, listed := l.Keys(ctx)
+		for _, k := range keys {
+			in.kids = append(in.kids, k.ID)
+		}
+		return errors.Join(err, listed, l.Ready(ctx))
+	})
+	return in
+}
+
+// checkFiles finds what is wrong with the files before they are opened: a database that is damaged may open all the same.
+func (a *app) checkFiles(ctx context.Context) error {
+	if err := a.inspect(); err != nil {
+		return err
+	}
+	if err := store.Check(ctx, a.cfg.DatabaseURL); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
 }
 
 // clockSlack is how far apart the clocks of servers may be.
@@ -118,37 +161,85 @@ func checkClock(now, newest time.Time) finding {
 	return well("clock", second(now)+", not before the newest change of the database")
 }
 
-func (a *app) checkKeyFile() finding {
-	if a.cfg.Key != "" {
-		return well("key", "comes from LICENSE_KEY")
+// minFree is the room that a database needs: its log alone takes 4 MiB between two clearings.
+const minFree = 16 << 20
+
+// checkSpace looks at the room that there is for the database.
+func checkSpace(dir string, free uint64) finding {
+	if free < minFree {
+		return wrong("disk", fmt.Sprintf("only %d KiB are free in folder %s, where the database is: make room, 16 MiB at least", free>>10, dir))
 	}
-	info, err := os.Stat(a.cfg.KeyFile)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return wrong("key", "key file "+a.cfg.KeyFile+" is missing: see the database")
-	case err != nil:
-		return wrong("key", err.Error())
-	case !info.Mode().IsRegular():
-		return wrong("key", a.cfg.KeyFile+" is not a file: set LICENSE_KEY_FILE")
-	case info.Mode().Perm()&0o077 != 0:
-		return wrong("key", fmt.Sprintf("key file %s can be read by others (mode %04o): run chmod 600 on it", a.cfg.KeyFile, info.Mode().Perm()))
-	}
-	return well("key", "key file "+a.cfg.KeyFile+"; keep a copy of it apart from the database")
+	return well("disk", fmt.Sprintf("%d MiB are free in folder %s, where the database is", free>>20, dir))
 }
 
-func (a *app) checkAddress(ctx context.Context) finding {
+// checkKey looks at the key-encryption key. Nothing is said of one that is missing because the database has no place to be.
+func (a *app) checkKey(in inside) []finding {
+	_, read := readKeyFile(a.cfg.KeyFile)
+	info, err := os.Stat(a.cfg.KeyFile)
+	database, unused := os.Stat(a.databasePath())
+	switch {
+	case errors.Is(in.err, license.ErrWrongMasterKey):
+		return []finding{wrong("key", a.keySource()+" is of another database: give the key that this one was made with")}
+	case a.cfg.Key != "":
+		return []finding{well("key", "comes from LICENSE_KEY")}
+	case errors.Is(err, fs.ErrNotExist) && (unused != nil || !database.Mode().IsRegular()):
+		return nil
+	case errors.Is(err, fs.ErrNotExist):
+		return []finding{wrong("key", "key file "+a.cfg.KeyFile+" is missing: see the database")}
+	case err != nil:
+		return []finding{wrong("key", err.Error())}
+	case !info.Mode().IsRegular():
+		return []finding{wrong("key", a.cfg.KeyFile+" is not a file: set LICENSE_KEY_FILE")}
+	case info.Mode().Perm()&0o077 != 0:
+		return []finding{wrong("key", fmt.Sprintf("key file %s can be read by others (mode %04o): run chmod 600 on it", a.cfg.KeyFile, info.Mode().Perm()))}
+	case read != nil:
+		return []finding{wrong("key", read.Error())}
+	case in.err != nil:
+		return []finding{well("key", "key file "+a.cfg.KeyFile+" holds a key; whether it is that of the database cannot be seen")}
+	}
+	return []finding{well("key", "key file "+a.cfg.KeyFile+"; keep a copy of it apart from the database")}
+}
+
+func (a *app) checkAddress(ctx context.Context, in inside) finding {
 	var lc net.ListenConfig
 	l, err := lc.Listen(ctx, "tcp", a.cfg.Listen)
 	if err == nil {
 		return well("address", a.cfg.Listen+" is free").closing(l)
 	}
-	if errors.Is(err, syscall.EADDRINUSE) {
-		if err := askHealth(ctx, a.cfg.Listen); err != nil {
-			return wrong("address", a.cfg.Listen+" is in use by another program: stop it, or set LICENSE_LISTEN")
-		}
-		return well("address", "a License service answers at "+a.cfg.Listen)
+	if !errors.Is(err, syscall.EADDRINUSE) {
+		return wrong("address", err.Error()+": set LICENSE_LISTEN to an address of this machine")
 	}
-	return wrong("address", err.Error()+": set LICENSE_LISTEN to an address of this machine")
+	if err := askHealth(ctx, a.cfg.Listen); err != nil {
+		return wrong("address", a.cfg.Listen+" is in use by another program: stop it, or set LICENSE_LISTEN")
+	}
+	kids := askKeys(ctx, a.cfg.Listen)
+	known := func(kid string) bool { return slices.Contains(in.kids, kid) }
+	if in.err == nil && len(kids) > 0 && !slices.ContainsFunc(kids, known) {
+		return finding{OK: true, Warning: true, What: "address", Text: fmt.Sprintf(
+			"a License service answers at %s, and works on another database than %s: run this in the folder of the server, or set LICENSE_DATABASE_URL",
+			a.cfg.Listen, hideUserInfo(a.cfg.DatabaseURL))}
+	}
+	return well("address", "a License service answers at "+a.cfg.Listen)
+}
+
+// askKeys asks the service that listens on addr for the names of the keys that it publishes: those of leases. None: it gives no leases, or no answer.
+func askKeys(ctx context.Context, addr string) (kids []string) {
+	res, err := ask(ctx, addr, "/.well-known/jwks.json")
+	if err != nil || res.StatusCode != http.StatusOK {
+		return nil
+	}
+	var set struct {
+		Keys []struct {
+			ID string `json:"kid"`
+		} `json:"keys"`
+	}
+	if json.Unmarshal(res.body, &set) != nil {
+		return nil
+	}
+	for _, k := range set.Keys {
+		kids = append(kids, k.ID)
+	}
+	return kids
 }
 
 func (f finding) closing(l net.Listener) finding {

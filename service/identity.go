@@ -15,6 +15,7 @@ import (
 
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/oidc"
+	"github.com/pageflare/ci/service/server"
 )
 
 // verifier proves identity tokens that were made for this service. keeper may be nil.
@@ -29,7 +30,8 @@ func outside() *http.Client {
 	return &http.Client{Transport: t, Timeout: 10 * time.Second}
 }
 
-// repository asks GitHub for the ids of a repository and its owner. license.ErrInvalid: the name is none, or names nothing that can be seen.
+// repository asks GitHub for the ids of a repository and its owner. license.ErrInvalid: the name is none, or names nothing that can be seen;
+// server.ErrNoAnswer: GitHub cannot tell now. What to do is for the caller to say, who knows how ids are given.
 // https://docs.github.com/en/rest/repos/repos#get-a-repository
 func (a *app) repository(ctx context.Context, name string) (repositoryID, ownerID string, err error) {
 	if err := license.CheckRepository(name); err != nil {
@@ -46,22 +48,31 @@ func (a *app) repository(ctx context.Context, name string) (repositoryID, ownerI
 		}
 	}
 	found, res, err := c.Repositories.Get(ctx, owner, repo)
-	var limited *github.RateLimitError
-	switch {
-	case errors.As(err, &limited):
-		return "", "", fmt.Errorf("ask GitHub for repository %s: its limit for requests is used up until %s: set GITHUB_TOKEN, or give --repository-id and --repository-owner-id",
-			name, limited.Rate.Reset.UTC().Format(time.RFC3339))
-	case res != nil && res.StatusCode == http.StatusNotFound:
-		return "", "", fmt.Errorf("%w: repository %s: %w at %s: check the name; for a private one set GITHUB_TOKEN, or give --repository-id and --repository-owner-id",
-			license.ErrInvalid, name, errNoRepository, c.BaseURL.Host)
-	case res != nil && res.StatusCode == http.StatusUnauthorized && a.getenv("GITHUB_TOKEN") == "":
-		return "", "", fmt.Errorf("%w: %s tells nothing without a token: set GITHUB_TOKEN, or give --repository-id and --repository-owner-id", license.ErrInvalid, c.BaseURL.Host)
-	case res != nil && res.StatusCode == http.StatusUnauthorized:
-		return "", "", fmt.Errorf("%w: GITHUB_TOKEN is not accepted by %s: give another, or none for a public repository", license.ErrInvalid, c.BaseURL.Host)
-	case err != nil:
-		return "", "", fmt.Errorf("ask GitHub for repository %s: %w: try again, or give --repository-id and --repository-owner-id", name, err)
-	case found.GetID() == 0 || found.GetOwner().GetID() == 0:
-		return "", "", fmt.Errorf("ask GitHub for repository %s: the answer lacks ids: give --repository-id and --repository-owner-id", name)
+	if err != nil {
+		return "", "", fmt.Errorf("ask GitHub for repository %s: %w", name, a.githubFault(err, res, c.BaseURL.Host))
+	}
+	if found.GetID() == 0 || found.GetOwner().GetID() == 0 {
+		return "", "", fmt.Errorf("ask GitHub for repository %s: %w: the answer lacks ids", name, server.ErrNoAnswer)
 	}
 	return strconv.FormatInt(found.GetID(), 10), strconv.FormatInt(found.GetOwner().GetID(), 10), nil
+}
+
+// githubFault sorts what GitHub says: only of a name or a token that it refuses a person has to give another.
+func (a *app) githubFault(err error, res *github.Response, host string) error {
+	var limited *github.RateLimitError
+	status := 0
+	if res != nil {
+		status = res.StatusCode
+	}
+	switch {
+	case errors.As(err, &limited):
+		return fmt.Errorf("%w: its limit for requests is used up until %s", server.ErrNoAnswer, limited.Rate.Reset.UTC().Format(time.RFC3339))
+	case status == http.StatusNotFound:
+		return fmt.Errorf("%w: no such repository can be seen at %s: check the name; a private one is seen with GITHUB_TOKEN", license.ErrInvalid, host)
+	case status == http.StatusUnauthorized && a.getenv("GITHUB_TOKEN") == "":
+		return fmt.Errorf("%w: %s tells nothing without GITHUB_TOKEN", license.ErrInvalid, host)
+	case status == http.StatusUnauthorized:
+		return fmt.Errorf("%w: GITHUB_TOKEN is not accepted by %s", license.ErrInvalid, host)
+	}
+	return fmt.Errorf("%w: %w", server.ErrNoAnswer, err)
 }

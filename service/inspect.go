@@ -12,7 +12,7 @@ import (
 // inspect finds what is wrong with the files of this start before one of them is made: all faults at once, and a start that cannot work
 // leaves nothing behind. Errors are usage errors.
 func (a *app) inspect() error {
-	database := strings.TrimPrefix(a.cfg.DatabaseURL, "sqlite:")
+	database := a.databasePath()
 	place := checkPlace(database)
 	var faults []error
 	if place != nil {
@@ -23,6 +23,9 @@ func (a *app) inspect() error {
 	}
 	return errors.Join(faults...)
 }
+
+// databasePath is the file of the database.
+func (a *app) databasePath() string { return strings.TrimPrefix(a.cfg.DatabaseURL, "sqlite:") }
 
 // inspectKey looks at the key file. One that is missing is made for a new database only.
 func (a *app) inspectKey(database string) error {

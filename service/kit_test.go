@@ -215,9 +215,17 @@ func (r *running) kill() {
 
 // call sends a request with a bearer token ("" for none) and returns status and body.
 func (r *running) call(ctx context.Context, method, path, token string) (int, string, error) {
-	req, err := http.NewRequestWithContext(ctx, method, "http://"+r.addr+path, http.NoBody)
+	return r.send(ctx, method, path, token, "")
+}
+
+// send is call with a JSON body ("" for none).
+func (r *running) send(ctx context.Context, method, path, token, body string) (int, string, error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://"+r.addr+path, strings.NewReader(body))
 	if err != nil {
 		return 0, "", err
+	}
+	if body != "" {
+		req.Header.Set("Content-Type", "application/json")
 	}
 	if token != "" {
 		req.Header.Set("Authorization", "Bearer "+token)
@@ -228,8 +236,8 @@ func (r *running) call(ctx context.Context, method, path, token string) (int, st
 		return 0, "", err
 	}
 	defer res.Body.Close()
-	body, err := io.ReadAll(res.Body)
-	return res.StatusCode, string(body), err
+	answer, err := io.ReadAll(res.Body)
+	return res.StatusCode, string(answer), err
 }
 
 // wantCall fails unless a request is answered with a status; it returns the body.

@@ -16,6 +16,8 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/pageflare/ci/service/license"
 )
 
 // version and commit are set by the linker in releases.
@@ -110,6 +112,7 @@ func (a *app) report(err error) int {
 		return exitOK
 	}
 	for line := range strings.SplitSeq(err.Error(), "\n") {
+		line = strings.ReplaceAll(line, license.ErrInvalid.Error()+": ", "") // a person has made no request
 		fmt.Fprintf(a.stderr, "error: %s\n", line)
 	}
 	if errors.As(err, new(usageError)) {

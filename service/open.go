@@ -46,8 +46,8 @@ func (a *app) license(ctx context.Context, s *store.Store, issuer string) (*lice
 		LeaseGrace: a.cfg.LeaseGrace, Now: time.Now, Rand: rand.Reader,
 	})
 	if errors.Is(err, license.ErrWrongMasterKey) {
-		return nil, usagef("%s does not open the signing keys in %s: give the key that this database was made with",
-			a.keySource(), hideUserInfo(a.cfg.DatabaseURL))
+		return nil, usagef("%s does not open the signing keys in %s: %w: give the key that this database was made with",
+			a.keySource(), hideUserInfo(a.cfg.DatabaseURL), license.ErrWrongMasterKey)
 	}
 	return l, err
 }
@@ -125,7 +125,22 @@ func makeKeyFile(file string) (license.MasterKey, error) {
 }
 
 // with runs f on the service, for the commands that work on the database directly. In the audit log the user of the operating system did it.
+// A command in the wrong folder must not make a database there and work on that: only those that begin something use withNew.
 func (a *app) with(ctx context.Context, f func(context.Context, *license.Service) error) error {
+	if !a.haveDatabase() {
+		return usagef("there is no database at %s: run this in the folder of the server, or set LICENSE_DATABASE_URL", hideUserInfo(a.cfg.DatabaseURL))
+	}
+	return a.withNew(ctx, f)
+}
+
+// haveDatabase tells whether there is a database, which an empty file is not.
+func (a *app) haveDatabase() bool {
+	info, err := os.Stat(a.databasePath())
+	return err == nil && info.Size() > 0 || err != nil && !errors.Is(err, fs.ErrNotExist) // what cannot be seen is for inspect to judge
+}
+
+// withNew is with, and makes a database where there is none.
+func (a *app) withNew(ctx context.Context, f func(context.Context, *license.Service) error) error {
 	ctx = license.WithActor(ctx, commandLine())
 	l, closeStore, err := a.open(ctx, a.publicURL(a.cfg.Listen))
 	if err != nil {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -112,7 +111,7 @@ func (c policyAdd) Run(ctx context.Context, a *app) error {
 		if !byID {
 			var err error
 			if p.RepositoryID, p.OwnerID, err = a.repository(ctx, p.Repository); err != nil {
-				return refusal(err)
+				return refusal(fmt.Errorf("%w; or give --repository-id and --repository-owner-id", err))
 			}
 		}
 		made, err := l.AddPolicy(ctx, p)
@@ -285,5 +284,3 @@ func clauseRows(w io.Writer, clauses []clauseJSON) {
 		}
 	}
 }
-
-var errNoRepository = errors.New("no such repository can be seen")

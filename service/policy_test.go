@@ -4,11 +4,13 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -60,7 +62,7 @@ func TestPolicyExplainOfTokens(t *testing.T) {
 			[]string{`^this job is refused$`, `(?m)^audience +no +https://github.com/acme +` + audienceOfBox}},
 		"a token of another owner": {sign(map[string]any{"repository_owner_id": "9"}), []string{`^this job is refused$`, `(?m)^repository_owner_id +no +9 +1$`, `(?m)^-> repository_owner_id: the repository has another owner`}},
 		"a dangerous event": {sign(map[string]any{"event_name": "pull_request_target"}),
-			[]string{`^this job is refused$`, `(?m)^event +no +pull_request_target +one of deployment, `, `(?m)^-> event: add a policy with --event pull_request_target`}},
+			[]string{`^this job is refused$`, `(?m)^event +no +pull_request_target +one of deployment, `, `(?m)^-> event: add a policy for the event pull_request_target`}},
 		"a token of a foreign key": {good[:strings.LastIndex(good, ".")+1] + base64.RawURLEncoding.EncodeToString(make([]byte, 256)),
 			[]string{`^this job is refused$`, `(?m)^signature +no `, `(?m)^-> signature: the token was changed`}},
 	} {
@@ -119,6 +121,9 @@ func fakeGitHub(t *testing.T) (url string, asked *atomic.Int64) {
 			w.Header().Set("X-RateLimit-Remaining", "0")
 			w.Header().Set("X-RateLimit-Reset", "4102444800")
 			answer(http.StatusForbidden, `{"message":"API rate limit exceeded"}`)
+		case r.URL.Path == "/repos/acme/slower":
+			w.Header().Set("Retry-After", "60")
+			answer(http.StatusForbidden, `{"message":"You have exceeded a secondary rate limit","documentation_url":"https://docs.github.com/rest/overview/rate-limits-for-the-rest-api#about-secondary-rate-limits"}`)
 		case r.URL.Path == "/repos/acme/broken":
 			answer(http.StatusBadGateway, `<html>`)
 		case r.URL.Path == "/repos/acme/empty":
@@ -146,14 +151,14 @@ func TestPolicyAddByName(t *testing.T) {
 		exit        int
 		want        string
 	}{
-		{"acme/site", "", exitUsage, "error: invalid request: repository acme/site: no such repository can be seen at 127.0.0.1:"},
-		{"acme/site", "wrong-secret", exitUsage, "error: invalid request: GITHUB_TOKEN is not accepted by 127.0.0.1:"},
-		{"acme/enterprise", "", exitUsage, "error: invalid request: 127.0.0.1:"},
-		{"acme/limited", "", exitFailure, "error: ask GitHub for repository acme/limited: its limit for requests is used up until 2100-01-01T00:00:00Z: set GITHUB_TOKEN"},
-		{"acme/broken", "", exitFailure, "error: ask GitHub for repository acme/broken: "},
-		{"acme/empty", "", exitFailure, "error: ask GitHub for repository acme/empty: the answer lacks ids"},
-		{"acme/../site", "good-secret", exitUsage, `error: invalid request: repository "acme/../site" is not OWNER/NAME`},
-		{"acme/site?x", "good-secret", exitUsage, `error: invalid request: repository "acme/site?x" is not OWNER/NAME`},
+		{"acme/site", "", exitUsage, "error: ask GitHub for repository acme/site: no such repository can be seen at 127.0.0.1:"},
+		{"acme/site", "wrong-secret", exitUsage, "error: ask GitHub for repository acme/site: GITHUB_TOKEN is not accepted by 127.0.0.1:"},
+		{"acme/enterprise", "", exitUsage, "error: ask GitHub for repository acme/enterprise: 127.0.0.1:"},
+		{"acme/limited", "", exitFailure, "error: ask GitHub for repository acme/limited: GitHub does not answer: its limit for requests is used up until 2100-01-01T00:00:00Z; or give --repository-id and --repository-owner-id"},
+		{"acme/broken", "", exitFailure, "error: ask GitHub for repository acme/broken: GitHub does not answer: "},
+		{"acme/empty", "", exitFailure, "error: ask GitHub for repository acme/empty: GitHub does not answer: the answer lacks ids"},
+		{"acme/../site", "good-secret", exitUsage, `error: repository "acme/../site" is not OWNER/NAME`},
+		{"acme/site?x", "good-secret", exitUsage, `error: repository "acme/site?x" is not OWNER/NAME`},
 	} {
 		b.env["GITHUB_TOKEN"] = test.token
 		r := b.run("policy", "add", "--account", account, "--repository", test.name)
@@ -175,6 +180,46 @@ func TestPolicyAddByName(t *testing.T) {
 	b.ok("policy", "list")
 	if asked.Load() != before+1 {
 		t.Error("GitHub was asked again")
+	}
+}
+
+// By the Admin API: what GitHub cannot tell now is neither a fault of the service nor of the request.
+func TestPoliciesByNameWhenGitHubDoesNotAnswer(t *testing.T) {
+	t.Parallel()
+	gone, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	must(t, gone.Close())
+	for _, github := range []string{"", "http://" + gone.Addr().String()} {
+		b := newBox(t)
+		names := []string{"acme/site"} // of a GitHub that is out of reach
+		b.env["LICENSE_GITHUB_API_URL"] = github
+		if github == "" {
+			names = []string{"acme/limited", "acme/slower", "acme/broken", "acme/empty"}
+			b.env["LICENSE_GITHUB_API_URL"], _ = fakeGitHub(t)
+		}
+		r := b.serve()
+		account := mustMember(t, b.ok("account", "create", "--email", "dev@example.com", "--valid-until", "2099-03-12", "--json"), "id")
+		admin := b.ok("admin-token", "create", "--scope", "policies:write")
+		for _, name := range names {
+			status, body, err := r.send(t.Context(), "POST", "/_api/admin/policies", admin, `{"account":"`+account+`","repository":"`+name+`"}`)
+			must(t, err)
+			const want = `{"code":"unavailable","error":"Service Unavailable","message":"GitHub does not answer: try again later, or give repository_id and repository_owner_id"}`
+			if status != http.StatusServiceUnavailable || body != want {
+				t.Errorf("a policy for %s at %q = %d %s, want 503 %s", name, github, status, body, want)
+			}
+		}
+		if github == "" {
+			status, body, err := r.send(t.Context(), "POST", "/_api/admin/policies", admin, `{"account":"`+account+`","repository":"acme/none"}`)
+			must(t, err)
+			if status != http.StatusBadRequest || !strings.Contains(body, "no such repository can be seen") || strings.Contains(body, "--") {
+				t.Errorf("a policy for a repository that is not there = %d %s, want 400 that says so without flags", status, body)
+			}
+		}
+		_, log, err := r.stop(syscall.SIGTERM)
+		must(t, err)
+		if strings.Contains(log, "level=ERROR") || !strings.Contains(log, "reason=\"GitHub does not answer") {
+			t.Errorf("the log has an error, or no reason:\n%s", log)
+		}
 	}
 }
 

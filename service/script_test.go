@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -36,7 +37,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "start": startService, "quit": quitService, "api": callAPI, "get": getMember, "members": wantMembers,
-			"perm": wantPerm, "folder": wantFolder, "life": wantLife, "alter": alterDatabase,
+			"perm": wantPerm, "folder": wantFolder, "life": wantLife, "alter": alterDatabase, "spoil": spoilFile,
 		},
 	})
 }
@@ -176,6 +177,21 @@ func wantLife(ts *testscript.TestScript, neg bool, args []string) {
 	if got := claims.Life(); got != want {
 		ts.Fatalf("life of the token = %s, want %s", got, want)
 	}
+}
+
+// spoil FILE FROM TO: noise stands in the place of these bytes.
+func spoilFile(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg && len(args) == 3, "spoil FILE FROM TO")
+	from, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	to, err := strconv.Atoi(args[2])
+	ts.Check(err)
+	noise := make([]byte, to-from)
+	_, _ = rand.NewChaCha8([32]byte{}).Read(noise) // it never fails
+	f, err := os.OpenFile(ts.MkAbs(args[0]), os.O_WRONLY, 0)
+	ts.Check(err)
+	_, err = f.WriteAt(noise, int64(from))
+	ts.Check(errors.Join(err, f.Close()))
 }
 
 // alter DATABASE SQL: what a script cannot bring about: the passing of time, a newer version.

@@ -79,6 +79,9 @@ func TestAFaultySettingStopsTheStart(t *testing.T) {
 		{"another scheme", "PUBLIC_URL", "ftp://license.example.com", `"ftp://license.example.com" is not an http or https URL`},
 		{"a public URL without host", "PUBLIC_URL", "https://", `"https://" is not an http or https URL`},
 		{"a public URL with the path of the API", "PUBLIC_URL", "https://license.example.com/_api", `"https://license.example.com/_api" has more than scheme, host and port`},
+		{"a public URL with a port that is too high", "PUBLIC_URL", "https://license.example.com:65536", `"https://license.example.com:65536" has no port from 1 to 65535`},
+		{"a public URL with port 0", "PUBLIC_URL", "http://license.example.com:0", `"http://license.example.com:0" has no port from 1 to 65535`},
+		{"a public URL with a port alone", "PUBLIC_URL", "http://:8080", `"http://:8080" is not an http or https URL`},
 		{"a public URL with a password", "PUBLIC_URL", "https://me:" + secret + "@example.com", `"https://[hidden]@example.com" has more than`},
 		{"a public URL with a query", "PUBLIC_URL", "https://example.com?key=" + secret, `"https://example.com?[hidden]" has more than`},
 
@@ -155,11 +158,53 @@ func TestAllFaultySettingsAreReportedAtOnce(t *testing.T) {
 	flags.wantFiles()
 }
 
+func TestEveryItemOfAListThatIsWrongIsReported(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		variable, value string
+		want            []string
+	}{
+		{"RATE_LIMITS", "gold=5,pro=many,free=1,free=2", []string{`has "gold", which is not a tier`, "has no number from 0 to 1000000 for pro", "has free twice"}},
+		{"TRUSTED_PROXIES", "here,10.0.0.0/8,there", []string{`has "here", which`, `has "there", which`}},
+		{"OIDC_ISSUERS", "http://a.example,b.example,https://c.example,https://c.example", []string{"is no list of issuers", "is no list of issuers", "has https://c.example twice"}},
+	} {
+		_, err := configOf(t, c.variable, c.value)
+		if err == nil {
+			t.Errorf("config(%s=%s) = nil, want %d faults", c.variable, c.value, len(c.want))
+			continue
+		}
+		lines := strings.Split(err.Error(), "\n")
+		if len(lines) != len(c.want) {
+			t.Errorf("config(%s=%s) = %d faults, want %d:\n%v", c.variable, c.value, len(lines), len(c.want), err)
+			continue
+		}
+		for i, line := range lines {
+			if !strings.HasPrefix(line, "LICENSE_"+c.variable+": ") || !strings.Contains(line, c.want[i]) {
+				t.Errorf("line %d = %q, want %s", i+1, line, c.want[i])
+			}
+		}
+	}
+}
+
+// It is compared character by character with the audience that jobs ask for, which the Action spells so too: see TestAudience in action.
+func TestThePublicURLIsSpelledInOneWay(t *testing.T) {
+	t.Parallel()
+	for value, want := range map[string]string{
+		"HTTPS://License.Example.COM": "https://license.example.com", "https://license.example.com:443/": "https://license.example.com",
+		"http://h:80": "http://h", "http://h:443": "http://h:443", "https://h:8443": "https://h:8443", "https://h:": "https://h", "http://[::1]:8080": "http://[::1]:8080",
+		"https://[FD00::1]:443": "https://[fd00::1]",
+	} {
+		if c, err := configOf(t, "PUBLIC_URL", value); err != nil || c.PublicURL != want {
+			t.Errorf("config(PUBLIC_URL=%s) = %q, %v, want %q", value, c.PublicURL, err, want)
+		}
+	}
+}
+
 func TestAFlagWinsOverItsVariable(t *testing.T) {
 	t.Parallel()
 	b := newBox(t)
 	b.env["LICENSE_DATABASE_URL"] = "sqlite:variable.db"
-	b.ok("account", "list", "--database-url", "sqlite:flag.db")
+	b.ok("doctor", "--database-url", "sqlite:flag.db", "--listen", "127.0.0.1:0")
 	b.wantFiles("flag.db", "flag.db.key")
 }
 

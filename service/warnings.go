@@ -21,6 +21,12 @@ func (c Config) warnings() []warning {
 	case len(c.TrustedProxies) > 0:
 		add("LICENSE_PUBLIC_URL", "is not set, and there is a proxy in front: tokens name http://"+c.Listen+" as their issuer, not the address that the proxy has; "+setURL)
 	}
+	for _, p := range c.TrustedProxies {
+		if p.Bits() == 0 {
+			add("LICENSE_TRUSTED_PROXIES", "trusts every address: anybody can choose the address that limits and the audit log see; name the proxy alone")
+			break
+		}
+	}
 	if u, err := url.Parse(c.PublicURL); err == nil && u.Scheme == "http" && !loopback(u.Hostname()) {
 		add("LICENSE_PUBLIC_URL", "begins with http: whoever is on the way reads the tokens; put a proxy with TLS in front, and set it to its https address")
 	}

@@ -8,21 +8,6 @@ import (
 	"time"
 )
 
-// Defines values for CappedBy.
-const (
-	CappedByValidUntil CappedBy = "valid_until"
-)
-
-// Valid indicates whether the value is a known member of the CappedBy enum.
-func (e CappedBy) Valid() bool {
-	switch e {
-	case CappedByValidUntil:
-		return true
-	default:
-		return false
-	}
-}
-
 // APIToken An API token without its text.
 type APIToken struct {
 	Account string `json:"account"`
@@ -173,10 +158,6 @@ type CLIVersion struct {
 	CurrentVersion string `json:"current_version"`
 }
 
-// CappedBy Why the token lives shorter than the service would have let it: `valid_until`, its license ends. Missing when nothing cut
-// it short.
-type CappedBy string
-
 // Clause One condition, and whether it is met.
 type Clause struct {
 	Got string `json:"got,omitempty,omitzero"`
@@ -234,7 +215,7 @@ type DeviceTokenRequest struct {
 
 // Error The body of every error but 401.
 type Error struct {
-	// Code The stable reason of an error.
+	// Code The stable reason of an error. More of them may come: read one that you do not know as its status alone.
 	//
 	// | code | status | meaning | what to do |
 	// | --- | --- | --- | --- |

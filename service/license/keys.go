@@ -330,7 +330,7 @@ func (s *Service) RetireKey(ctx context.Context, id string, force bool) error {
 		return err
 	}
 	if live > 0 {
-		return fmt.Errorf("%w: %d live %s depend on %s: wait until they have expired, or end them with --force", ErrKeyInUse, live, k.signs(), id)
+		return fmt.Errorf("%w: %d live %s depend on %s: wait until they have expired, or force it to end them", ErrKeyInUse, live, k.signs(), id)
 	}
 	return nil
 }

@@ -309,12 +309,14 @@ func signWith(set *token.KeySet, c token.Claims, capped bool) (Issued, error) {
 	}, nil
 }
 
-// Ready tells whether the service can do its work: its store answers and its keys open.
+// Ready tells whether the service can do its work: its store reads and writes, and its keys open.
 func (s *Service) Ready(ctx context.Context) error {
 	keys, err := s.store.Keys(ctx)
 	if err != nil {
 		return err
 	}
-	_, err = s.keys.open(keys)
-	return err
+	if _, err = s.keys.open(keys); err != nil {
+		return err
+	}
+	return s.store.Ready(ctx)
 }

@@ -9,6 +9,9 @@ import (
 // changes that were acknowledged before, by this process or another. Each method is one transaction; the acts that a method takes are lines that
 // it adds to the audit log in that same transaction, unless nothing was changed.
 type Store interface {
+	// Ready returns nil when the newest write went well, or when a small one does now; else why the database cannot write.
+	Ready(ctx context.Context) error
+
 	// CreateAccount stores a new account and its first API token. ErrConflict: an account has that email.
 	CreateAccount(ctx context.Context, a Account, t APIToken, acts ...Act) error
 	// Account returns one account. ErrNotFound.

@@ -35,12 +35,12 @@ func (p Policy) Match(id Identity) bool { return Met(p.Explain(id)) }
 
 // Explain judges an identity by each clause of the policy. It is pure, and what Match says.
 func (p Policy) Explain(id Identity) []Clause {
-	events, hint := p.Events, "add a policy with --event "+id.Event+" if such jobs shall be let in"
+	events, hint := p.Events, "add a policy for the event "+id.Event+" if such jobs shall be let in"
 	if len(events) == 0 {
 		events, hint = UsualEvents, hint+"; people without write access can cause it, and steer what the job does"
 	}
 	return []Clause{
-		clause("policy issuer", p.Issuer != "" && p.Issuer == id.Issuer, p.Issuer, id.Issuer, "the ids of one GitHub mean nothing to another: add a policy with --issuer"),
+		clause("policy issuer", p.Issuer != "" && p.Issuer == id.Issuer, p.Issuer, id.Issuer, "the ids of one GitHub mean nothing to another: add a policy for this issuer"),
 		clause("repository_id", p.RepositoryID != "" && p.RepositoryID == id.RepositoryID, p.RepositoryID, id.RepositoryID, "add a policy for this repository"),
 		clause("repository_owner_id", p.OwnerID != "" && p.OwnerID == id.OwnerID, p.OwnerID, id.OwnerID,
 			"the repository has another owner than when the policy was made: if that is right, remove the policy and add it again"),
@@ -57,7 +57,7 @@ func (p Policy) narrowed(name string, list []string, got string) Clause {
 	if len(list) == 0 {
 		return clause(name, true, "any", got, "")
 	}
-	hint := "add a policy that names it with --" + strings.ReplaceAll(name, "_", "-")
+	hint := "add a policy whose " + name + " names it"
 	if got == "" {
 		hint = "the job has none"
 	}

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/gin-gonic/gin"
@@ -11,7 +12,8 @@ import (
 	"github.com/pageflare/ci/service/oidc"
 )
 
-// Resolver finds the ids of a repository and of its owner by the name OWNER/NAME. license.ErrInvalid: there is none that can be seen.
+// Resolver finds the ids of a repository and of its owner by the name OWNER/NAME. license.ErrInvalid: there is none that can be seen;
+// ErrNoAnswer: GitHub cannot tell now.
 type Resolver func(ctx context.Context, name string) (repositoryID, ownerID string, err error)
 
 func showPolicy(p license.TrustPolicy) api.Policy {
@@ -74,6 +76,12 @@ func (s *Server) nameRepository(ctx context.Context, p *license.TrustPolicy) err
 		return err
 	}
 	p.RepositoryID, p.OwnerID, err = s.repository(ctx, p.Repository)
+	switch {
+	case errors.Is(err, ErrNoAnswer):
+		return fmt.Errorf("%w (%w)", errGitHub, err)
+	case errors.Is(err, license.ErrInvalid):
+		return fmt.Errorf("%w; or give repository_id and repository_owner_id", err)
+	}
 	return err
 }
 

@@ -19,9 +19,13 @@ var (
 	errNoMethod = errors.New("this route has another method: see the header Allow")
 	errTooLarge = fmt.Errorf("the request body is larger than %d bytes: send none", maxBody)
 	errIssuer   = errors.New("the issuer of this identity token does not answer: try again later")
+	errGitHub   = errors.New("GitHub does not answer: try again later, or give repository_id and repository_owner_id")
 	errTooSlow  = errors.New("the request body came too slowly: send it again, on a better line")
 	errNotReady = errors.New("the service cannot reach its database: try again later")
 )
+
+// ErrNoAnswer says that GitHub could not be asked: it is out of reach, has a fault, or lets us ask no more for now.
+var ErrNoAnswer = errors.New("GitHub does not answer")
 
 // refusal is how an error looks on the wire.
 type refusal struct {
@@ -38,6 +42,7 @@ var refusals = []refusal{
 	{license.ErrTokenRevoked, http.StatusForbidden, api.CodeTokenRevoked},
 	{license.ErrNoPolicy, http.StatusForbidden, api.CodePolicyDenied},
 	{license.ErrIdentityUsed, http.StatusForbidden, api.CodeIdentityUsed},
+	{errGitHub, http.StatusServiceUnavailable, api.CodeUnavailable},
 	{errIssuer, http.StatusServiceUnavailable, api.CodeUnavailable},
 	{license.ErrNoLeases, http.StatusNotFound, api.CodeNotFound},
 	{errNoRoute, http.StatusNotFound, api.CodeNotFound},

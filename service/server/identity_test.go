@@ -20,6 +20,7 @@ import (
 	"github.com/pageflare/ci/service/api"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/oidc"
+	"github.com/pageflare/ci/service/server"
 	"github.com/pageflare/ci/service/servicetest"
 	"github.com/pageflare/ci/service/token"
 )
@@ -486,6 +487,9 @@ func TestPoliciesThroughTheAdminAPI(t *testing.T) {
 	}
 	t.Cleanup(jobs.Close)
 	s := servicetest.Start(t, servicetest.Options{Issuers: []string{jobs.URL()}, Repository: func(_ context.Context, name string) (string, string, error) {
+		if name == "acme/slow" {
+			return "", "", server.ErrNoAnswer
+		}
 		if name != "acme/site" {
 			return "", "", fmt.Errorf("%w: no repository %s", license.ErrInvalid, name)
 		}
@@ -545,4 +549,6 @@ func TestPoliciesThroughTheAdminAPI(t *testing.T) {
 	into[api.RemovedPolicy](t, a.do("DELETE", "policies/"+made.ID, ""))
 	into[api.RemovedPolicy](t, a.do("DELETE", "policies/"+made.ID, "")) // twice is no error
 	a.do("DELETE", "policies/pol_0000000000000000", "").wantCode(t, 404, api.CodeNotFound)
+	a.MayFail() // GitHub does
+	a.do("POST", "policies", `{"account":"`+owner.ID+`","repository":"acme/slow"}`).wantCode(t, 503, api.CodeUnavailable)
 }

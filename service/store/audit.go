@@ -14,6 +14,7 @@ type tx struct {
 	pool       *pool
 	unprepared []string // texts of statements that had to be parsed
 	acts       []license.Act
+	wrote      bool            // something was written for certain, acts apart
 	alive      map[string]bool // signing keys that were found not to be retired, see mayRecord
 }
 

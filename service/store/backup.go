@@ -79,12 +79,8 @@ func readBack(ctx context.Context, path string) (license.AuditHead, error) {
 		return license.AuditHead{}, err
 	}
 	defer db.Close()
-	var said string
-	if err := db.QueryRowContext(ctx, `PRAGMA quick_check(1)`).Scan(&said); err != nil {
+	if err := quickCheck(ctx, db); err != nil {
 		return license.AuditHead{}, err
-	}
-	if said != "ok" {
-		return license.AuditHead{}, errors.New(said)
 	}
 	return (&Store{read: &pool{DB: db}}).AuditHead(ctx)
 }

@@ -1,6 +1,9 @@
 package store
 
-import "testing"
+import (
+	"fmt"
+	"testing"
+)
 
 // Pragma returns the value of a pragma on a connection of each pool.
 func (s *Store) Pragma(t *testing.T, name string) map[string]int {
@@ -29,10 +32,38 @@ func (s *Store) PlanOfRevokeIssuedBy(t *testing.T) string {
 	return plan
 }
 
+// Hasty makes writes give up at once when another process has the lock.
+func (s *Store) Hasty(t *testing.T) {
+	t.Helper()
+	if _, err := s.write.ExecContext(t.Context(), "PRAGMA busy_timeout = 0"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Full lets the file grow no more, as a disk without room does; or again, when full is false.
+func (s *Store) Full(t *testing.T, full bool) {
+	t.Helper()
+	pages := 1 // the size that it has is the least
+	if !full {
+		pages = 1 << 30
+	}
+	if _, err := s.write.ExecContext(t.Context(), fmt.Sprintf("PRAGMA max_page_count = %d", pages)); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // Prepared returns how many statements are kept.
 func (s *Store) Prepared() (n int) {
 	for _, p := range []*pool{s.read, s.write} {
 		p.prepared.Range(func(any, any) bool { n++; return true })
 	}
 	return n
+}
+
+// WriteFault is how the newest write failed; nil when it went well.
+func (s *Store) WriteFault() error {
+	if fault := s.write.fault.Load(); fault != nil {
+		return *fault
+	}
+	return nil
 }

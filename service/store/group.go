@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -18,6 +19,9 @@ const groupPatience = 8 * time.Second
 
 // errClosed says that the store was closed before the write began.
 var errClosed = errors.New("the database is closed")
+
+// errTooLong says that a write took longer than its caller can wait.
+var errTooLong = fmt.Errorf("%w: a write took longer than %s", license.ErrUnavailable, groupPatience)
 
 // group is group commit: writes that arrive while the disk is busy with the ones before share the next transaction, and each returns when
 // that one is durable. One goroutine owns the transactions; stop ends it.
@@ -45,7 +49,7 @@ func startGroup(db *pool) *group {
 func (g *group) do(ctx context.Context, run func(ctx context.Context, t *tx) error) (err error) {
 	ctx, written := traceWrite(ctx)
 	defer func() { written(err) }()
-	ctx, cancel := context.WithTimeoutCause(ctx, groupPatience, license.ErrUnavailable)
+	ctx, cancel := context.WithTimeoutCause(ctx, groupPatience, errTooLong)
 	defer cancel()
 	w := &groupWrite{ctx: ctx, run: run, result: make(chan error, 1)}
 	select {
@@ -53,13 +57,13 @@ func (g *group) do(ctx context.Context, run func(ctx context.Context, t *tx) err
 	case <-g.closing:
 		return errClosed
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		return g.leave(ctx)
 	}
 	select {
 	case err := <-w.result:
 		return err
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		return g.leave(ctx)
 	case <-g.ended:
 	}
 	select {
@@ -68,6 +72,13 @@ func (g *group) do(ctx context.Context, run func(ctx context.Context, t *tx) err
 	default:
 		return errClosed // it was queued in the moment after the last look
 	}
+}
+
+// leave is what a caller learns whose write was not done in time, or who did not wait for it.
+func (g *group) leave(ctx context.Context) error {
+	err := context.Cause(ctx)
+	g.db.note(err, false)
+	return err
 }
 
 // stop waits for the writes that were accepted. Stopping twice is no error.

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
@@ -69,18 +71,57 @@ func checkFile(path string) error {
 	defer f.Close()
 	head := make([]byte, 16)
 	if n, _ := f.Read(head); n > 0 && string(head) != "SQLite format 3\x00" {
-		return errors.New("is not a SQLite database: name another file in LICENSE_DATABASE_URL")
+		return errors.New("is not a SQLite database: name another file in LICENSE_DATABASE_URL, or restore a backup")
 	}
 	return f.Close()
 }
 
-// damaged adds the remedy to what SQLite says of a file that is not whole.
+// ErrDamaged says that the file of the database is not whole.
+var ErrDamaged = errors.New("the file is damaged: restore a backup (docs/service.md)")
+
+// damaged turns what SQLite says of a file that is not whole into ErrDamaged.
 func damaged(err error) error {
 	var e *sqlite.Error
-	if errors.As(err, &e) && (e.Code()&0xff == sqlite3.SQLITE_CORRUPT || e.Code()&0xff == sqlite3.SQLITE_NOTADB) {
-		return fmt.Errorf("the file is damaged: restore a backup: %w", err)
+	if !errors.Is(err, ErrDamaged) && errors.As(err, &e) && (e.Code()&0xff == sqlite3.SQLITE_CORRUPT || e.Code()&0xff == sqlite3.SQLITE_NOTADB) {
+		return fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
 	return err
+}
+
+// Check reads the whole database that url names (sqlite:PATH), also beside a running server, and changes nothing in it. ErrDamaged: it is not whole;
+// fs.ErrNotExist: there is none.
+func Check(ctx context.Context, url string) error {
+	path := strings.TrimPrefix(url, "sqlite:")
+	if _, err := os.Stat(path); err != nil {
+		return fmt.Errorf("database %s: %w", url, err)
+	}
+	if err := checkFile(path); err != nil {
+		return fmt.Errorf("database %s: %w", url, err)
+	}
+	name, err := dataSource(path)
+	if err != nil {
+		return err
+	}
+	db, err := sql.Open("sqlite", name+"?mode=rw&_pragma=busy_timeout(5000)&_pragma=query_only(1)")
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(quickCheck(ctx, db), db.Close()); err != nil {
+		return fmt.Errorf("database %s: %w", url, damaged(err))
+	}
+	return nil
+}
+
+// quickCheck reads every page. It looks at all but whether an index has what its table has. ErrDamaged.
+func quickCheck(ctx context.Context, db *sql.DB) error {
+	var said string
+	if err := db.QueryRowContext(ctx, `PRAGMA quick_check(1)`).Scan(&said); err != nil {
+		return damaged(err)
+	}
+	if said != "ok" {
+		return fmt.Errorf("%w: %s", ErrDamaged, strings.ReplaceAll(said, "\n", "; "))
+	}
+	return nil
 }
 
 // storeError turns the constraint errors of the driver into those of the rules.

@@ -4,13 +4,15 @@ import (
 	"context"
 	"database/sql"
 	"sync"
+	"sync/atomic"
 )
 
 // pool is a database that parses the text of a statement once for each connection: a small statement takes SQLite longer to parse than to run. Every
 // text is kept, so none may be made of values: those are arguments, and there are as many texts as places in this package that have one.
 type pool struct {
 	*sql.DB
-	prepared sync.Map // text -> *sql.Stmt
+	prepared sync.Map              // text -> *sql.Stmt
+	fault    atomic.Pointer[error] // of the newest write, when the database itself failed
 }
 
 // statement is the prepared statement of a text. It takes a connection, so whoever holds the last one must not ask.

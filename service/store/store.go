@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/pageflare/ci/service/license"
@@ -17,9 +18,10 @@ import (
 
 // Store is a database of the License service. It is safe for use by several goroutines, and several processes can share one database.
 type Store struct {
-	read  *pool
-	write *pool
-	group *group
+	read   *pool
+	write  *pool
+	group  *group
+	trying sync.Mutex // held by the one caller of Ready that tries a write
 }
 
 var _ license.Store = (*Store)(nil)
@@ -66,12 +68,16 @@ func hidePassword(url string) string {
 // inTx runs f in a transaction of its own, durable when it returns nil, and adds the acts that it noted to the audit log.
 func inTx(ctx context.Context, db *pool, f func(*tx) error) (err error) {
 	ctx, written := traceWrite(ctx)
-	defer func() { written(err) }()
+	var t *tx
+	defer func() {
+		db.note(err, t != nil && (t.wrote || len(t.acts) > 0))
+		written(err)
+	}()
 	begun, err := db.BeginTx(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("begin: %w", storeError(err))
 	}
-	t := &tx{Tx: begun, pool: db, alive: map[string]bool{}}
+	t = &tx{Tx: begun, pool: db, alive: map[string]bool{}}
 	defer func() { db.prepareAll(ctx, t.unprepared) }()
 	if err := f(t); err != nil {
 		return errors.Join(err, t.Rollback())

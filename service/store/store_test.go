@@ -1,9 +1,11 @@
 package store_test
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -199,5 +201,41 @@ func TestALockedDatabaseIsUnavailableForAllAtOnce(t *testing.T) {
 	}
 	if err := s.RecordToken(t.Context(), license.TokenRecord{ID: "x", AccountID: "user_none"}, license.Act{}); !errors.Is(err, license.ErrNotFound) {
 		t.Errorf("RecordToken after the lock = %v, want ErrNotFound: it works again", err)
+	}
+}
+
+func TestCheckReadsTheWholeFile(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "license.db")
+	url := "sqlite:" + file
+	if err := store.Check(t.Context(), url); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("Check(no file) = %v, want fs.ErrNotExist", err)
+	}
+	s := open(t, url)
+	if err := store.Check(t.Context(), url); err != nil { // beside a server
+		t.Errorf("Check(whole) = %v, want nil", err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	spoil(t, file, 16384, bytes.Repeat([]byte{0x55}, 40960-16384))
+	if _, err := os.Stat(file + "-wal"); err == nil {
+		t.Fatal("there is a WAL, which would hide what is spoiled")
+	}
+	if err := store.Check(t.Context(), url); !errors.Is(err, store.ErrDamaged) || strings.Contains(err.Error(), "\n") {
+		t.Errorf("Check(spoiled) = %v, want ErrDamaged in one line", err)
+	}
+}
+
+// spoil writes over a part of a file.
+func spoil(t *testing.T, file string, at int64, noise []byte) {
+	t.Helper()
+	f, err := os.OpenFile(file, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = f.WriteAt(noise, at)
+	if err := errors.Join(err, f.Close()); err != nil {
+		t.Fatal(err)
 	}
 }

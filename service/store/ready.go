@@ -1,0 +1,44 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/pageflare/ci/service/license"
+)
+
+// note remembers how a write went. What the rules refused says nothing of the database, and neither does what changed nothing. A file that is damaged
+// stays so until somebody restores it.
+func (p *pool) note(err error, wrote bool) {
+	if last := p.fault.Load(); last != nil && errors.Is(*last, ErrDamaged) {
+		return
+	}
+	err = damaged(err)
+	switch {
+	case err == nil && wrote:
+		p.fault.Store(nil)
+	case errors.Is(err, license.ErrUnavailable), errors.Is(err, ErrDamaged):
+		p.fault.Store(&err)
+	}
+}
+
+// Ready meets license.Store. After a write that failed it tries a small one by itself: a service that gets no writes learns so that its disk has room
+// again. One caller at a time tries; the others hear of the last failure meanwhile.
+func (s *Store) Ready(ctx context.Context) error {
+	fault := s.write.fault.Load()
+	if fault == nil {
+		return nil
+	}
+	if errors.Is(*fault, ErrDamaged) || !s.trying.TryLock() {
+		return *fault
+	}
+	defer s.trying.Unlock()
+	return inTx(ctx, s.write, func(t *tx) error {
+		t.wrote = true
+		if _, err := t.ExecContext(ctx, `UPDATE audit_head SET seq = seq WHERE id = 1`); err != nil {
+			return fmt.Errorf("try a write: %w", storeError(err))
+		}
+		return nil
+	})
+}

@@ -1,0 +1,107 @@
+package store_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/store"
+)
+
+// wantNotReady fails unless the store says in the words of the driver why it cannot write.
+func wantNotReady(t *testing.T, s *store.Store, words string) {
+	t.Helper()
+	if err := s.Ready(t.Context()); !errors.Is(err, license.ErrUnavailable) || !strings.Contains(err.Error(), words) {
+		t.Errorf("Ready = %v, want ErrUnavailable with %q", err, words)
+	}
+}
+
+func TestAStoreIsNotReadyWhileItsWritesFail(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "license.db")
+	s := open(t, "sqlite:"+file)
+	s.Hasty(t)
+	if err := s.Ready(t.Context()); err != nil {
+		t.Errorf("Ready of a new store = %v, want nil", err)
+	}
+	account := backupAccount(t, s)
+	lock, err := openFile(t, file+"?_txlock=immediate").Begin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Ready(t.Context()); err != nil {
+		t.Errorf("Ready before a write failed = %v, want nil: it tries nothing without a reason", err)
+	}
+	err = s.RecordToken(t.Context(), backupToken(account, 1), license.Act{Action: "token.issue", Details: "{}"})
+	if !errors.Is(err, license.ErrUnavailable) || !strings.Contains(err.Error(), "database is locked") {
+		t.Errorf("RecordToken on a locked database = %v, want ErrUnavailable in the words of the driver", err)
+	}
+	wantNotReady(t, s, "database is locked")
+	wantNotReady(t, s, "database is locked")
+	if err := lock.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Ready(t.Context()); err != nil {
+		t.Errorf("Ready without the lock = %v, want nil though nobody wrote", err)
+	}
+}
+
+// A disk without room: what needs no room still works, and is no proof of health.
+func TestAFullDatabaseIsNotReadyUntilAWriteIsGood(t *testing.T) {
+	t.Parallel()
+	s := open(t, "sqlite:"+filepath.Join(t.TempDir(), "license.db"))
+	account := backupAccount(t, s)
+	act := license.Act{Action: "token.issue", Details: fmt.Sprintf(`{"filler":%q}`, strings.Repeat("x", 16<<10))}
+	if err := s.RecordToken(t.Context(), backupToken(account, 1), act); err != nil {
+		t.Fatal(err)
+	}
+	s.Full(t, true)
+	err := s.RecordToken(t.Context(), backupToken(account, 2), act)
+	if !errors.Is(err, license.ErrUnavailable) || !strings.Contains(err.Error(), "database or disk is full") {
+		t.Errorf("RecordToken on a full disk = %v, want ErrUnavailable in the words of the driver", err)
+	}
+	if err := s.RecordToken(t.Context(), backupToken(account, 1), act); err != nil { // it is there already: nothing is written
+		t.Errorf("RecordToken of what is there = %v, want nil", err)
+	}
+	if s.WriteFault() == nil {
+		t.Error("a write that wrote nothing counts as a good one")
+	}
+	s.Full(t, false)
+	if err := s.RecordToken(t.Context(), backupToken(account, 3), act); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.WriteFault(); err != nil {
+		t.Errorf("after a good write the fault is %v, want none", err)
+	}
+}
+
+func TestADamagedFileStaysNotReady(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "license.db")
+	first := open(t, "sqlite:"+file)
+	account := backupAccount(t, first)
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	var page int64
+	if err := openFile(t, file).QueryRow(`SELECT rootpage FROM sqlite_schema WHERE name = 'tokens'`).Scan(&page); err != nil {
+		t.Fatal(err)
+	}
+	spoil(t, file, (page-1)*4096, bytes.Repeat([]byte{0x55}, 4096))
+	s := open(t, "sqlite:"+file)
+	for range 2 {
+		if err := s.RecordToken(t.Context(), backupToken(account, 1), license.Act{}); err == nil {
+			t.Fatal("a token was recorded in a damaged table")
+		}
+		if err := s.Revoke(t.Context(), license.Revocation{Subject: "x", AccountID: account}, license.Act{Details: "{}"}); err != nil {
+			t.Fatal(err) // its table is whole
+		}
+		if err := s.Ready(t.Context()); !errors.Is(err, store.ErrDamaged) {
+			t.Errorf("Ready of a damaged database = %v, want ErrDamaged", err)
+		}
+	}
+}
