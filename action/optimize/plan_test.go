@@ -41,6 +41,15 @@ func TestCheckRefuses(t *testing.T) {
 		{"a link out by way of another link", map[string]string{"dist/a": "-> b", "dist/b": "-> ../.."}, nil, []string{`"a" is a link to "b"`, `"b" is a link to "../.."`}},
 		{"a broken link out of the source", map[string]string{"dist/x": "-> ../none"}, nil, []string{`"x" is a link to "../none" outside`}},
 		{"a link below a dot folder", map[string]string{"dist/.d/x": "-> /etc"}, nil, []string{`".d/x" is a link to "/etc" outside`}},
+		{"a link to the credentials of a checkout", map[string]string{"dist/.git/config": "token", "dist/robots.txt": "-> .git/config"}, toOut,
+			[]string{`"robots.txt" is a link to ".git/config", which is kept out of the published site; remove the link`}},
+		{"a link to a checkout", map[string]string{"dist/sub/.git/config": "token", "dist/x": "-> sub/.git", "dist/y": "-> x/config"}, toOut,
+			[]string{`"x" is a link to "sub/.git"`, `"y" is a link to "x/config"`}},
+		{"a broken link into a checkout", map[string]string{"dist/x": "-> .git/config"}, nil, []string{`"x" is a link to ".git/config"`}},
+		{"a link to a file of the optimizer's own", map[string]string{"dist/pageflare.jsonc": "{}", "dist/.appz/a": "", "dist/a.json": "-> pageflare.jsonc", "dist/b": "-> .appz/a"},
+			toOut, []string{`"a.json" is a link`, `"b" is a link`}},
+		{"a link to the optimizer's manifest", map[string]string{"dist/.pageflare-output-manifest.json": "[]", "dist/m.json": "-> .pageflare-output-manifest.json"}, nil,
+			[]string{`"m.json" is a link`}},
 		{"every fault of the site", map[string]string{"dist/x": "-> /etc", "dist/\ny": "-> /usr"}, nil, []string{`"x"`, `"\ny"`}},
 		{"a checkout in place", map[string]string{"dist/.git/HEAD": "ref"}, nil, []string{`".git" is a Git checkout`}},
 		{"a submodule in place", map[string]string{"dist/sub/.git": "gitdir: x"}, nil, []string{`"sub/.git" is a Git checkout`}},
@@ -79,6 +88,9 @@ func TestCheckRefuses(t *testing.T) {
 		})
 	}
 }
+
+// toOut sets an output beside the source.
+func toOut(c *optimize.Config, _ string) { c.Output = "out" }
 
 func refused(t *testing.T, cfg optimize.Config, want ...string) {
 	t.Helper()
