@@ -3,6 +3,7 @@ package optimize
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"runtime"
 	"strconv"
 	"strings"
@@ -12,6 +13,17 @@ var (
 	SplitArgs     = splitArgs
 	ErrNoExchange = errNoExchange
 )
+
+// CheckMounted is Check on a machine with the mounts.
+func CheckMounted(cfg Config, mountinfo string) error {
+	p := &Plan{cfg: cfg, swap: exchange, mounts: func() ([]string, error) { return parseMounts(mountinfo), nil }}
+	return p.check()
+}
+
+// RemoveTreeMounted is removeTree on a machine with the mounts, where device tells file systems apart.
+func RemoveTreeMounted(path, mountinfo string, device func(fs.FileInfo) uint64) error {
+	return removeTreeOn(path, func() ([]string, error) { return parseMounts(mountinfo), nil }, device)
+}
 
 // WithSwap has the plan swap folders by the function.
 func (p *Plan) WithSwap(swap func(from, to string) error) { p.swap = swap }

@@ -171,10 +171,22 @@ func (s *stage) discard() error {
 	return err
 }
 
-// removeTree also removes what holds folders without write permission.
-func removeTree(path string) error {
-	if os.RemoveAll(path) == nil {
-		return nil
+// removeTree also removes what holds folders without write permission. It removes nothing when something is mounted below.
+func removeTree(path string) error { return removeTreeOn(path, mountPoints, deviceOf) }
+
+func removeTreeOn(path string, mounts func() ([]string, error), device func(fs.FileInfo) uint64) error {
+	remove := func() error {
+		at, err := foreign(path, mounts, device)
+		switch {
+		case err != nil:
+			return err
+		case at != "":
+			return fmt.Errorf("something is mounted at %s, which would be emptied; unmount it and remove the rest", at)
+		}
+		return os.RemoveAll(path)
+	}
+	if err := remove(); err == nil || !errors.Is(err, fs.ErrPermission) {
+		return err
 	}
 	_ = filepath.WalkDir(path, func(path string, d fs.DirEntry, err error) error {
 		if d != nil && d.IsDir() && err == nil {
@@ -182,5 +194,5 @@ func removeTree(path string) error {
 		}
 		return nil
 	})
-	return os.RemoveAll(path)
+	return remove()
 }
