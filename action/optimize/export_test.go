@@ -37,7 +37,7 @@ func (p *Plan) Stage(ctx context.Context, cli func(staging string)) (Report, err
 	if err != nil {
 		return Report{}, err
 	}
-	s, err := newStage(p.Output, p.swap)
+	s, err := newStage(p.Workspace, p.Output, p.swap)
 	if err != nil {
 		return Report{}, err
 	}

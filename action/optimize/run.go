@@ -28,7 +28,7 @@ func (p *Plan) Run(ctx context.Context, token string) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
-	s, err := newStage(p.Output, p.swap)
+	s, err := newStage(p.Workspace, p.Output, p.swap)
 	if err != nil {
 		return Report{}, err
 	}
