@@ -152,6 +152,8 @@ func findOutput(name, workspace, source string) (string, error) {
 		return "", fmt.Errorf("output %q lies outside the workspace (%s); set input output to a folder inside it", name, real)
 	case inGit(real, workspace):
 		return "", fmt.Errorf("output %q lies in a .git folder, which it would destroy; set input output to a folder of its own", name)
+	case within(real, filepath.Join(workspace, ".github")):
+		return "", fmt.Errorf("output %q lies in .github, where the workflows are; set input output to a folder of its own", name)
 	case within(real, source):
 		return "", fmt.Errorf("output %q lies inside the source, so the next run would optimize its own output; put it beside the source", name)
 	case within(source, real):
@@ -163,7 +165,7 @@ func findOutput(name, workspace, source string) (string, error) {
 	if git := findGit(real); git != "" {
 		return "", fmt.Errorf("output %q holds the checkout %q, which replacing it would lose; set input output to a folder inside it or another one", name, git)
 	}
-	return real, nil
+	return real, checkOurs(real, name)
 }
 
 // inGit says whether the path leads through a .git within the workspace.

@@ -102,7 +102,7 @@ func TestOptimizerThatFails(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			ws := site(t, map[string]string{"dist/index.html": page, "dist/a/b.txt": "b", "out/index.html": "old"})
+			ws := site(t, map[string]string{"dist/index.html": page, "dist/a/b.txt": "b", "out/index.html": earlier})
 			before := snapshot(t, ws)
 			cfg := faked(t, ws, tt.script)
 			cfg.Output = "out"

@@ -71,7 +71,7 @@ func TestSwapThatFailsLeavesTheOutput(t *testing.T) {
 
 func TestOutputThatIsALinkIsReplacedAtItsTarget(t *testing.T) {
 	t.Parallel()
-	ws := site(t, map[string]string{"dist/index.html": page, "real/old.html": "", "out": "-> real"})
+	ws := site(t, map[string]string{"dist/index.html": page, "real/index.html": earlier, "real/old.html": "", "out": "-> real"})
 	cfg := faked(t, ws, done)
 	cfg.Output = "out"
 	run(t, cfg)
@@ -240,10 +240,13 @@ func TestParallelRunsDoNotDisturbEachOther(t *testing.T) {
 	ws := site(t, map[string]string{"dist/index.html": page, "dist/.nojekyll": ""})
 	ended := make(chan error)
 	const runs = 4
+	var plans []*optimize.Plan
 	for i := range runs {
 		cfg := faked(t, ws, done)
 		cfg.Output = fmt.Sprintf("out%d", i/2) // pairs share an output
-		p := check(t, cfg)
+		plans = append(plans, check(t, cfg))
+	}
+	for _, p := range plans {
 		go func() {
 			_, err := p.Run(t.Context(), "")
 			ended <- err
@@ -279,7 +282,7 @@ func post(n int) string {
 }
 
 func benchmarkStage(b *testing.B, files, carried int) {
-	all := map[string]string{"dist/index.html": page}
+	all := map[string]string{"dist/index.html": earlier} // as the output of the loop before
 	for i := range files - carried - 1 {
 		all[fmt.Sprintf("dist/posts/%d/f%d.html", i%50, i)] = post(i)
 	}

@@ -323,17 +323,17 @@ func TestTrapTelemetry(t *testing.T) {
 
 func TestTrapWarmCacheSkipsLostFiles(t *testing.T) {
 	t.Parallel()
-	ws := site(t, map[string]string{"dist/index.html": page, "dist/a.css": "a { color: red }"})
+	ws := site(t, map[string]string{"dist/index.html": page, "dist/b.html": page, "dist/a.css": "a { color: red }"})
 	cfg := config(t, ws)
 	cfg.Output = "out"
 	run(t, cfg)
 	first := read(t, ws, "out/a.css")
-	if err := os.Remove(filepath.Join(ws, "out/index.html")); err != nil {
+	if err := os.Remove(filepath.Join(ws, "out/b.html")); err != nil {
 		t.Fatal(err)
 	}
 	write(t, ws, map[string]string{"out/a.css": "tampered", "out/stale.txt": "x"})
 	run(t, cfg)
-	if got := names(t, filepath.Join(ws, "out")); got != "a.css index.html" {
+	if got := names(t, filepath.Join(ws, "out")); got != "a.css b.html index.html" {
 		t.Errorf("out = %q, want it filled anew", got)
 	}
 	if got := read(t, ws, "out/a.css"); got != first {
