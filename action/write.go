@@ -150,10 +150,10 @@ func finding(f secret.Finding) string {
 	return text
 }
 
-// stopCommands makes the runner take nothing for a command until the word it returns.
+// stopCommands makes the runner take nothing for a command until what it returns is called, at the begin of a line.
 // https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands#stopping-and-starting-workflow-commands
-func (r *run) stopCommands() string {
+func (r *run) stopCommands() (resume func()) {
 	word := "pageflare-" + rand.Text()
 	r.gha.IssueCommand(&githubactions.Command{Name: "stop-commands", Message: word})
-	return word
+	return func() { r.gha.IssueCommand(&githubactions.Command{Name: word}) }
 }

@@ -87,7 +87,7 @@ func Sampled(sizes []int64) (bytes int64) {
 // Take has a run take the measurements of a folder, which works, and of a missing one, which does not.
 func Take(ctx context.Context, r *Report, dir string) (log string) {
 	var b strings.Builder
-	p := &Plan{cfg: Config{Log: &b}}
+	p := &Plan{log: &lines{w: &b}}
 	p.takePacked(r, startPacking(ctx, dir, tree{}, 1, &compressors{}), startPacking(ctx, dir+"/missing", tree{}, 1, &compressors{}))
 	return b.String()
 }

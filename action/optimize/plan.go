@@ -20,6 +20,7 @@ type Plan struct {
 	cfg  Config
 	args []string
 	temp string
+	log  *lines
 
 	// what tests put in the place of the system
 	swap   func(from, to string) error
@@ -33,7 +34,7 @@ type Plan struct {
 // Folders are compared by their real paths: an output that is a symlink is replaced at its target, and a symlink to the source
 // is "in place". The site is walked once, without following links.
 func Check(cfg Config) (*Plan, error) {
-	p := &Plan{cfg: cfg, swap: exchange, mounts: mountPoints, maxStdout: maxStdout}
+	p := &Plan{cfg: cfg, log: &lines{w: cfg.Log}, swap: exchange, mounts: mountPoints, maxStdout: maxStdout}
 	if err := p.check(); err != nil {
 		return nil, err
 	}

@@ -257,6 +257,26 @@ func TestLogCarriesWhatTheOptimizerSays(t *testing.T) {
 	}
 }
 
+func TestWhatTheOptimizerLeavesOpenIsEnded(t *testing.T) {
+	t.Parallel()
+	for name, script := range map[string]string{
+		"by an optimizer that works":    `printf 'half a line' >&2; ` + done,
+		"by an optimizer that fails":    `printf 'half a line' >&2; exit 1`,
+		"by an optimizer that is ended": `printf 'half a line' >&2; exec cat /dev/zero`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cfg := faked(t, site(t, map[string]string{"dist/index.html": page}), script)
+			p := check(t, cfg)
+			p.WithMaxStdout(1 << 20)
+			_, _ = p.Run(t.Context(), "")
+			if log := fmt.Sprint(cfg.Log); !strings.HasPrefix(log, "half a line\n") || !strings.HasSuffix(log, "\n") || strings.Contains(log, "\n\n") {
+				t.Errorf("log = %q, want whole lines", log)
+			}
+		})
+	}
+}
+
 // The process that optimizes is killed, as a runner does in the end. This test runs itself anew for that.
 func TestCrashLeavesTheSourceWhole(t *testing.T) {
 	if ws := os.Getenv("OPTIMIZE_TEST_CRASH"); ws != "" {
