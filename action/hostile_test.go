@@ -55,6 +55,20 @@ func TestAHostileRepositoryHarmsNobody(t *testing.T) {
 	}
 }
 
+// The runner takes commands again only when it sees the word in a line of its own: without that, no error would be shown.
+func TestCommandsAreTakenAgainAfterHalfALine(t *testing.T) {
+	t.Parallel()
+	j := newJob(t)
+	j.input("optimizer-path", j.write("fake-cli", "#!/bin/sh\nprintf 'half a line' >&2\nexec cat /dev/zero\n"))
+	r := j.run()
+	r.wantExit(t, 1)
+	_, after, _ := strings.Cut(r.log, "::stop-commands::")
+	word, after, _ := strings.Cut(after, "\n")
+	if !strings.Contains(after, "half a line") || !strings.Contains(after, "\n::"+word+"::\n") || !strings.Contains(after, "\n::error::") {
+		t.Errorf("the word %s or the error is not in a line of its own:\n%s", word, r.log)
+	}
+}
+
 // What the License API answers is not ours either: claims end up in outputs and in the summary.
 func TestHostileClaimsHarmNobody(t *testing.T) {
 	t.Parallel()

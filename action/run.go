@@ -272,10 +272,9 @@ func (r *run) use(ctx, finish context.Context) {
 // optimize runs the CLI. While it runs, nothing that it prints can be a command to the runner.
 func (r *run) optimize(ctx context.Context) error {
 	r.gha.Group("Pageflare optimizer")
-	word := r.stopCommands()
+	defer r.gha.EndGroup()
+	defer r.stopCommands()() // also after a panic, whose message is a command again
 	report, err := r.cfg.Plan.Run(ctx, r.token)
-	r.gha.IssueCommand(&githubactions.Command{Name: word})
-	r.gha.EndGroup()
 	if err == nil {
 		r.site = &report
 	}

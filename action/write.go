@@ -168,10 +168,10 @@ func reasons(failed []error, tried int) string {
 	return everywhere + ": " + strings.Join(texts, "; and ")
 }
 
-// stopCommands makes the runner take nothing for a command until the word it returns.
+// stopCommands makes the runner take nothing for a command until what it returns is called, at the begin of a line.
 // https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands#stopping-and-starting-workflow-commands
-func (r *run) stopCommands() string {
+func (r *run) stopCommands() (resume func()) {
 	word := "pageflare-" + rand.Text()
 	r.gha.IssueCommand(&githubactions.Command{Name: "stop-commands", Message: word})
-	return word
+	return func() { r.gha.IssueCommand(&githubactions.Command{Name: word}) }
 }

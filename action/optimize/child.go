@@ -40,7 +40,7 @@ func (p *Plan) execute(ctx context.Context, home, staging, token string) (outcom
 	cmd := exec.CommandContext(run, p.cfg.Binary, p.words(staging)...)
 	cmd.Dir = home // some passes write into the working folder, which must not be the workspace
 	cmd.Env = p.environ(home, token)
-	cmd.Stdout, cmd.Stderr = stdout, io.MultiWriter(stderr, p.cfg.Log)
+	cmd.Stdout, cmd.Stderr = stdout, io.MultiWriter(stderr, p.log)
 	cmd.SysProcAttr = childAttr()
 	cmd.Cancel = func() error { return signalGroup(cmd.Process.Pid, syscall.SIGTERM) }
 	cmd.WaitDelay = p.cfg.Grace

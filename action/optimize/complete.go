@@ -30,8 +30,8 @@ type carrier struct {
 	report   *Report
 }
 
-// complete fills the stage with what the source has and the CLI did not bring, and gives it the source's modes and owner. It
-// answers with what lies there then.
+// complete fills the stage with what the source has and the CLI did not bring, and gives it the source's modes and the workspace's
+// owner. It answers with what lies there then.
 func (s *stage) complete(ctx context.Context, source tree, report *Report) (tree, error) {
 	from, err := os.OpenRoot(source.root)
 	if err != nil {
@@ -50,7 +50,7 @@ func (s *stage) complete(ctx context.Context, source tree, report *Report) (tree
 	if err := c.carryAll(ctx, source, s.path); err != nil {
 		return tree{}, err
 	}
-	return c.finish(source, s.path)
+	return c.finish(source, s)
 }
 
 func (c *carrier) carryAll(ctx context.Context, source tree, staged string) error {
@@ -79,26 +79,17 @@ func (c *carrier) carryAll(ctx context.Context, source tree, staged string) erro
 	return nil
 }
 
-// finish sets owner and modes, children first, since a folder may lose its write permission. As root, what was made belongs
-// to the owner of the source: later steps of the job run as that user.
-func (c *carrier) finish(source tree, staged string) (tree, error) {
-	t, err := list(staged)
+// finish sets owner and modes, children first, since a folder may lose its write permission.
+func (c *carrier) finish(source tree, s *stage) (tree, error) {
+	t, err := list(s.path)
 	if err != nil {
 		return tree{}, err
 	}
-	info, err := c.from.Stat(".")
-	if err != nil {
-		return tree{}, err
-	}
-	uid, gid, ok := ownerOf(info)
-	give := ok && os.Geteuid() == 0 && (uid != 0 || gid != 0)
 	t.nodes = append([]node{{path: ".", kind: fs.ModeDir, perm: t.perm}}, t.nodes...)
 	c.perm["."] = source.perm
 	for i := len(t.nodes) - 1; i >= 0; i-- {
 		n := &t.nodes[i]
-		if give {
-			err = c.to.Lchown(n.path, uid, gid)
-		}
+		err := s.owner.take(c.to.Lchown, n.path)
 		if perm, ok := c.perm[n.path]; ok && perm != n.perm && n.kind != fs.ModeSymlink {
 			n.perm = perm
 			err = errors.Join(err, c.to.Chmod(n.path, perm))

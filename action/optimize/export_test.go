@@ -3,6 +3,7 @@ package optimize
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"runtime"
 	"strconv"
 	"strings"
@@ -12,6 +13,17 @@ var (
 	SplitArgs     = splitArgs
 	ErrNoExchange = errNoExchange
 )
+
+// CheckMounted is Check on a machine with the mounts.
+func CheckMounted(cfg Config, mountinfo string) error {
+	p := &Plan{cfg: cfg, swap: exchange, mounts: func() ([]string, error) { return parseMounts(mountinfo), nil }}
+	return p.check()
+}
+
+// RemoveTreeMounted is removeTree on a machine with the mounts, where device tells file systems apart.
+func RemoveTreeMounted(path, mountinfo string, device func(fs.FileInfo) uint64) error {
+	return removeTreeOn(path, func() ([]string, error) { return parseMounts(mountinfo), nil }, device)
+}
 
 // WithSwap has the plan swap folders by the function.
 func (p *Plan) WithSwap(swap func(from, to string) error) { p.swap = swap }
@@ -25,7 +37,7 @@ func (p *Plan) Stage(ctx context.Context, cli func(staging string)) (Report, err
 	if err != nil {
 		return Report{}, err
 	}
-	s, err := newStage(p.Output, p.swap)
+	s, err := newStage(p.Workspace, p.Output, p.swap)
 	if err != nil {
 		return Report{}, err
 	}
@@ -95,7 +107,7 @@ func Sampled(sizes []int64) (bytes int64) {
 // Take has a run take the measurements of a folder, which works, and of a missing one, which does not.
 func Take(ctx context.Context, r *Report, dir string) (log string) {
 	var b strings.Builder
-	p := &Plan{cfg: Config{Log: &b}}
+	p := &Plan{log: &lines{w: &b}}
 	p.takePacked(r, startPacking(ctx, dir, tree{}, nil, 1, &compressors{}), startPacking(ctx, dir+"/missing", tree{}, nil, 1, &compressors{}))
 	return b.String()
 }

@@ -16,6 +16,9 @@ import (
 
 const page = "<!doctype html>\n<html>\n  <head><title>A   page</title></head>\n  <body>\n    <!-- note -->\n    <p>Hello</p>\n  </body>\n</html>\n"
 
+// earlier is a page of an earlier output.
+const earlier = `<html><head><meta name="generator" content="Pageflare 2026-01-02 03:04:05 UTC"></head><body>earlier</body></html>`
+
 // site writes files below a new workspace and answers with it. A name that ends in "/" is a folder, content "-> x" a link.
 func site(t testing.TB, files map[string]string) string {
 	t.Helper()

@@ -20,7 +20,11 @@ type Plan struct {
 	cfg  Config
 	args []string
 	temp string
-	swap func(from, to string) error
+	log  *lines
+
+	// what tests put in the place of the system
+	swap   func(from, to string) error
+	mounts func() ([]string, error)
 
 	maxStdout int // bytes that the CLI may print
 }
@@ -30,13 +34,17 @@ type Plan struct {
 // Folders are compared by their real paths: an output that is a symlink is replaced at its target, and a symlink to the source
 // is "in place". The site is walked once, without following links.
 func Check(cfg Config) (*Plan, error) {
-	p := &Plan{cfg: cfg, swap: exchange, maxStdout: maxStdout}
-	var argErr error
-	p.args, argErr = splitArgs(cfg.Args, cfg.Workspace)
-	if err := errors.Join(checkBinary(cfg.Binary), argErr, p.checkFolders()); err != nil {
+	p := &Plan{cfg: cfg, log: &lines{w: cfg.Log}, swap: exchange, mounts: mountPoints, maxStdout: maxStdout}
+	if err := p.check(); err != nil {
 		return nil, err
 	}
 	return p, nil
+}
+
+func (p *Plan) check() error {
+	var argErr error
+	p.args, argErr = splitArgs(p.cfg.Args, p.cfg.Workspace)
+	return errors.Join(checkBinary(p.cfg.Binary), argErr, p.checkFolders())
 }
 
 func checkBinary(path string) error {
@@ -68,6 +76,9 @@ func (p *Plan) checkFolders() error {
 	}
 	p.Output, outErr = findOutput(p.cfg.Output, workspace, p.Source)
 	p.InPlace = p.Output == p.Source
+	if outErr == nil {
+		outErr = p.checkReplaced()
+	}
 	_, siteErr := scanSite(p.Source, p.cfg.Source, p.InPlace)
 	return errors.Join(tempErr, outErr, siteErr)
 }
@@ -127,7 +138,7 @@ func remedyForMissing(path string) string {
 
 func findOutput(name, workspace, source string) (string, error) {
 	if name == "" {
-		return checkMount(source, "source")
+		return source, nil
 	}
 	real, err := resolve(absolute(name, workspace))
 	if err != nil {
@@ -135,13 +146,15 @@ func findOutput(name, workspace, source string) (string, error) {
 	}
 	switch {
 	case real == source:
-		return checkMount(source, "source")
+		return source, nil
 	case real == workspace:
 		return "", fmt.Errorf("output %q is the workspace itself; set input output to a folder of its own", name)
 	case !within(real, workspace):
 		return "", fmt.Errorf("output %q lies outside the workspace (%s); set input output to a folder inside it", name, real)
 	case inGit(real, workspace):
 		return "", fmt.Errorf("output %q lies in a .git folder, which it would destroy; set input output to a folder of its own", name)
+	case within(real, filepath.Join(workspace, ".github")):
+		return "", fmt.Errorf("output %q lies in .github, where the workflows are; set input output to a folder of its own", name)
 	case within(real, source):
 		return "", fmt.Errorf("output %q lies inside the source, so the next run would optimize its own output; put it beside the source", name)
 	case within(source, real):
@@ -153,7 +166,7 @@ func findOutput(name, workspace, source string) (string, error) {
 	if git := findGit(real); git != "" {
 		return "", fmt.Errorf("output %q holds the checkout %q, which replacing it would lose; set input output to a folder inside it or another one", name, git)
 	}
-	return checkMount(real, "output")
+	return real, checkOurs(real, name)
 }
 
 // inGit says whether the path leads through a .git within the workspace.
@@ -174,12 +187,16 @@ func findGit(dir string) (found string) {
 	return found
 }
 
-// checkMount makes sure that the folder can be replaced by rename: its parent is writable and on the same file system.
-func checkMount(path, input string) (string, error) {
-	if isMount(path) {
-		return "", fmt.Errorf("%s %q is a mount point and cannot be replaced by rename; use a folder inside it", input, path)
+// checkReplaced makes sure that the output can be replaced by rename, and that nothing else is lost with it.
+func (p *Plan) checkReplaced() error {
+	input, name := "output", p.cfg.Output
+	if p.InPlace {
+		input, name = "source", p.cfg.Source
 	}
-	parent := filepath.Dir(path)
+	if err := p.checkMounts(p.Output, input, name); err != nil {
+		return err
+	}
+	parent := filepath.Dir(p.Output)
 	for {
 		if _, err := os.Stat(parent); err == nil {
 			break
@@ -187,9 +204,9 @@ func checkMount(path, input string) (string, error) {
 		parent = filepath.Dir(parent)
 	}
 	if !canWrite(parent) {
-		return "", fmt.Errorf("%s %q: its parent folder is not writable; the result is made beside it and swapped in", input, path)
+		return fmt.Errorf("%s %q: its parent folder is not writable; the result is made beside it and swapped in", input, name)
 	}
-	return path, nil
+	return nil
 }
 
 // resolve is EvalSymlinks for a path whose end may not exist yet.

@@ -41,6 +41,15 @@ func TestCheckRefuses(t *testing.T) {
 		{"a link out by way of another link", map[string]string{"dist/a": "-> b", "dist/b": "-> ../.."}, nil, []string{`"a" is a link to "b"`, `"b" is a link to "../.."`}},
 		{"a broken link out of the source", map[string]string{"dist/x": "-> ../none"}, nil, []string{`"x" is a link to "../none" outside`}},
 		{"a link below a dot folder", map[string]string{"dist/.d/x": "-> /etc"}, nil, []string{`".d/x" is a link to "/etc" outside`}},
+		{"a link to the credentials of a checkout", map[string]string{"dist/.git/config": "token", "dist/robots.txt": "-> .git/config"}, toOut,
+			[]string{`"robots.txt" is a link to ".git/config", which is kept out of the published site; remove the link`}},
+		{"a link to a checkout", map[string]string{"dist/sub/.git/config": "token", "dist/x": "-> sub/.git", "dist/y": "-> x/config"}, toOut,
+			[]string{`"x" is a link to "sub/.git"`, `"y" is a link to "x/config"`}},
+		{"a broken link into a checkout", map[string]string{"dist/x": "-> .git/config"}, nil, []string{`"x" is a link to ".git/config"`}},
+		{"a link to a file of the optimizer's own", map[string]string{"dist/pageflare.jsonc": "{}", "dist/.appz/a": "", "dist/a.json": "-> pageflare.jsonc", "dist/b": "-> .appz/a"},
+			toOut, []string{`"a.json" is a link`, `"b" is a link`}},
+		{"a link to the optimizer's manifest", map[string]string{"dist/.pageflare-output-manifest.json": "[]", "dist/m.json": "-> .pageflare-output-manifest.json"}, nil,
+			[]string{`"m.json" is a link`}},
 		{"every fault of the site", map[string]string{"dist/x": "-> /etc", "dist/\ny": "-> /usr"}, nil, []string{`"x"`, `"\ny"`}},
 		{"a checkout in place", map[string]string{"dist/.git/HEAD": "ref"}, nil, []string{`".git" is a Git checkout`}},
 		{"a submodule in place", map[string]string{"dist/sub/.git": "gitdir: x"}, nil, []string{`"sub/.git" is a Git checkout`}},
@@ -58,6 +67,14 @@ func TestCheckRefuses(t *testing.T) {
 		{"the repository itself as output", map[string]string{".git/HEAD": "ref"}, func(c *optimize.Config, ws string) { c.Output = ".git" }, []string{`output ".git" lies in a .git folder`}},
 		{"a part of the repository as output", map[string]string{".git/hooks/x": ""}, func(c *optimize.Config, ws string) { c.Output = ".git/hooks" }, []string{`output ".git/hooks" lies in a .git folder`}},
 		{"the repository itself as source", map[string]string{".git/HEAD": "ref"}, func(c *optimize.Config, ws string) { c.Source = ".git" }, []string{`source ".git" lies in a .git folder`}},
+		{"the workflows as output", nil, func(c *optimize.Config, ws string) { c.Output = ".github" }, []string{`output ".github" lies in .github, where the workflows are`}},
+		{"an output among the workflows", map[string]string{".github/x": ""}, func(c *optimize.Config, ws string) { c.Output = ".github/site" }, []string{"where the workflows are"}},
+		{"an output with the sources of a program", map[string]string{"src/main.js": "x"}, func(c *optimize.Config, ws string) { c.Output = "src" },
+			[]string{`output "src" holds files that this Action did not make, such as "main.js"`, "remove it in a step before, or set input output to another folder"}},
+		{"an output with pages that were not optimized", map[string]string{"public/index.html": page}, func(c *optimize.Config, ws string) { c.Output = "public" },
+			[]string{`output "public" holds files that this Action did not make, such as "index.html"`}},
+		{"an output with a link to an optimized page", map[string]string{"o/index.html": "-> ../p.html", "p.html": earlier}, func(c *optimize.Config, ws string) { c.Output = "o" },
+			[]string{"did not make"}},
 		{"a dangling link as output", map[string]string{"l": "-> none"}, func(c *optimize.Config, ws string) { c.Output = "l" }, []string{"symlink to nothing"}},
 
 		{"faults of binary, arguments and folders at once", nil, func(c *optimize.Config, ws string) { c.Binary, c.Source, c.Args = "/none", "nope", "--json" }, []string{"/none", "nope", "--json"}},
@@ -79,6 +96,9 @@ func TestCheckRefuses(t *testing.T) {
 		})
 	}
 }
+
+// toOut sets an output beside the source.
+func toOut(c *optimize.Config, _ string) { c.Output = "out" }
 
 func refused(t *testing.T, cfg optimize.Config, want ...string) {
 	t.Helper()
@@ -151,6 +171,30 @@ func TestCheckBoundsWhatItReports(t *testing.T) {
 	_, err := optimize.Check(cfg)
 	if n := strings.Count(err.Error(), "\n") + 1; n != 21 {
 		t.Errorf("Check reports %d faults of 100, want 20 and a last line", n)
+	}
+}
+
+func TestCheckTakesAnOutputThatIsEmptyOrAnEarlierOne(t *testing.T) {
+	t.Parallel()
+	for name, files := range map[string]map[string]string{
+		"none":                                     {},
+		"an empty folder":                          {"out/": ""},
+		"a folder that is kept empty":              {"out/.gitkeep": ""},
+		"the same pages":                           {"out/index.html": earlier, "out/index.webp": ""},
+		"pages that the source had once":           {"out/index.html": earlier, "out/a/gone.html": page, "out/.nojekyll": "", "out/gone.js": ""},
+		"a first page that could not be processed": {"out/index.html": page, "out/about.html": earlier},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ws := site(t, map[string]string{"dist/index.html": page})
+			write(t, ws, files)
+			cfg := faked(t, ws, done)
+			cfg.Output = "out"
+			run(t, cfg)
+			if got := names(t, filepath.Join(ws, "out")); got != "index.html" {
+				t.Errorf("out = %q, want it replaced", got)
+			}
+		})
 	}
 }
 

@@ -14,11 +14,12 @@ import (
 // crash leaves them whole. token is PAGEFLARE_TOKEN; "" runs unlicensed.
 //
 // Errors: *ExitError when the CLI failed; the context's error, wrapped, when cancelled before the swap. Broken references
-// under --fail-on-broken-refs are no error but Report.ExitCode 1, since the output is complete.
+// under --fail-on-broken-refs are no error but Report.ExitCode 1, since the output is complete. The log ends with a whole line.
 func (p *Plan) Run(ctx context.Context, token string) (Report, error) {
 	if err := ctx.Err(); err != nil {
 		return Report{}, fmt.Errorf("optimizer not started: %w", err)
 	}
+	defer p.log.end()
 	home, err := os.MkdirTemp(p.temp, "pageflare-home-")
 	if err != nil {
 		return Report{}, fmt.Errorf("make a private home: %w", err)
@@ -28,7 +29,7 @@ func (p *Plan) Run(ctx context.Context, token string) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
-	s, err := newStage(p.Output, p.swap)
+	s, err := newStage(p.Workspace, p.Output, p.swap)
 	if err != nil {
 		return Report{}, err
 	}
@@ -155,5 +156,6 @@ func (p *Plan) now() time.Time {
 }
 
 func (p *Plan) logf(format string, args ...any) {
-	fmt.Fprintf(p.cfg.Log, format+"\n", args...)
+	p.log.end()
+	fmt.Fprintf(p.log, format+"\n", args...)
 }

@@ -102,7 +102,7 @@ func TestOptimizerThatFails(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			ws := site(t, map[string]string{"dist/index.html": page, "dist/a/b.txt": "b", "out/index.html": "old"})
+			ws := site(t, map[string]string{"dist/index.html": page, "dist/a/b.txt": "b", "out/index.html": earlier})
 			before := snapshot(t, ws)
 			cfg := faked(t, ws, tt.script)
 			cfg.Output = "out"
@@ -254,6 +254,26 @@ func TestLogCarriesWhatTheOptimizerSays(t *testing.T) {
 		if !strings.Contains(log, want) {
 			t.Errorf("log = %q, want it to hold %q", log, want)
 		}
+	}
+}
+
+func TestWhatTheOptimizerLeavesOpenIsEnded(t *testing.T) {
+	t.Parallel()
+	for name, script := range map[string]string{
+		"by an optimizer that works":    `printf 'half a line' >&2; ` + done,
+		"by an optimizer that fails":    `printf 'half a line' >&2; exit 1`,
+		"by an optimizer that is ended": `printf 'half a line' >&2; exec cat /dev/zero`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cfg := faked(t, site(t, map[string]string{"dist/index.html": page}), script)
+			p := check(t, cfg)
+			p.WithMaxStdout(1 << 20)
+			_, _ = p.Run(t.Context(), "")
+			if log := fmt.Sprint(cfg.Log); !strings.HasPrefix(log, "half a line\n") || !strings.HasSuffix(log, "\n") || strings.Contains(log, "\n\n") {
+				t.Errorf("log = %q, want whole lines", log)
+			}
+		})
 	}
 }
 

@@ -24,6 +24,7 @@ const asideSuffix = ".old"
 type stage struct {
 	path   string
 	output string
+	owner  owner
 	lock   *os.File // nil where the file system cannot lock
 	made   []string // parents of the output that were missing, outermost first
 	swap   func(from, to string) error
@@ -34,9 +35,14 @@ type stage struct {
 // stagePrefix begins the name of each staging folder of an output; the cut keeps it within what a file system takes.
 func stagePrefix(base string) string { return "." + base[:min(len(base), 200)] + ".pageflare-" }
 
-func newStage(output string, swap func(from, to string) error) (*stage, error) {
-	s := &stage{output: output, swap: swap}
+func newStage(workspace, output string, swap func(from, to string) error) (*stage, error) {
+	o, err := heir(workspace)
+	if err != nil {
+		return nil, err
+	}
+	s := &stage{output: output, owner: o, swap: swap}
 	if err := s.makeParents(filepath.Dir(output)); err != nil {
+		s.removeParents()
 		return nil, fmt.Errorf("make the parent of output %q: %w", output, err)
 	}
 	sweep(output)
@@ -84,7 +90,30 @@ func (s *stage) makeParents(dir string) error {
 		return err
 	}
 	s.made = append(s.made, dir)
-	return nil
+	return s.owner.take(os.Lchown, dir)
+}
+
+// owner is who gets what a run makes, and nothing else: the Action is root in its container, and later steps of the job run as the
+// owner of the workspace, whoever built the source.
+type owner struct {
+	uid, gid int
+	give     bool // we are root, and that is somebody else
+}
+
+func heir(workspace string) (owner, error) {
+	info, err := os.Stat(workspace)
+	if err != nil {
+		return owner{}, err
+	}
+	uid, gid, ok := ownerOf(info)
+	return owner{uid: uid, gid: gid, give: ok && os.Geteuid() == 0 && (uid != 0 || gid != 0)}, nil
+}
+
+func (o owner) take(chown func(name string, uid, gid int) error, name string) error {
+	if !o.give {
+		return nil
+	}
+	return chown(name, o.uid, o.gid)
 }
 
 func (s *stage) removeParents() {
@@ -171,10 +200,22 @@ func (s *stage) discard() error {
 	return err
 }
 
-// removeTree also removes what holds folders without write permission.
-func removeTree(path string) error {
-	if os.RemoveAll(path) == nil {
-		return nil
+// removeTree also removes what holds folders without write permission. It removes nothing when something is mounted below.
+func removeTree(path string) error { return removeTreeOn(path, mountPoints, deviceOf) }
+
+func removeTreeOn(path string, mounts func() ([]string, error), device func(fs.FileInfo) uint64) error {
+	remove := func() error {
+		at, err := foreign(path, mounts, device)
+		switch {
+		case err != nil:
+			return err
+		case at != "":
+			return fmt.Errorf("something is mounted at %s, which would be emptied; unmount it and remove the rest", at)
+		}
+		return os.RemoveAll(path)
+	}
+	if err := remove(); err == nil || !errors.Is(err, fs.ErrPermission) {
+		return err
 	}
 	_ = filepath.WalkDir(path, func(path string, d fs.DirEntry, err error) error {
 		if d != nil && d.IsDir() && err == nil {
@@ -182,5 +223,5 @@ func removeTree(path string) error {
 		}
 		return nil
 	})
-	return os.RemoveAll(path)
+	return remove()
 }

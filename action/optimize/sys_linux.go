@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -57,13 +56,21 @@ func can(path string, mode uint32) bool {
 	return unix.Faccessat(unix.AT_FDCWD, path, mode, unix.AT_EACCESS) == nil
 }
 
-// isMount says whether another file system begins at path.
-func isMount(path string) bool {
-	var at, above unix.Stat_t
-	if unix.Stat(path, &at) != nil || unix.Stat(filepath.Dir(path), &above) != nil {
-		return false
+// mountPoints lists what is mounted where, as this process sees it.
+func mountPoints() ([]string, error) {
+	b, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return nil, err
 	}
-	return at.Dev != above.Dev
+	return parseMounts(string(b)), nil
+}
+
+// deviceOf tells file systems apart.
+func deviceOf(info fs.FileInfo) uint64 {
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		return st.Dev
+	}
+	return 0
 }
 
 func ownerOf(info fs.FileInfo) (uid, gid int, ok bool) {

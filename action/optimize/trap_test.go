@@ -323,17 +323,17 @@ func TestTrapTelemetry(t *testing.T) {
 
 func TestTrapWarmCacheSkipsLostFiles(t *testing.T) {
 	t.Parallel()
-	ws := site(t, map[string]string{"dist/index.html": page, "dist/a.css": "a { color: red }"})
+	ws := site(t, map[string]string{"dist/index.html": page, "dist/b.html": page, "dist/a.css": "a { color: red }"})
 	cfg := config(t, ws)
 	cfg.Output = "out"
 	run(t, cfg)
 	first := read(t, ws, "out/a.css")
-	if err := os.Remove(filepath.Join(ws, "out/index.html")); err != nil {
+	if err := os.Remove(filepath.Join(ws, "out/b.html")); err != nil {
 		t.Fatal(err)
 	}
 	write(t, ws, map[string]string{"out/a.css": "tampered", "out/stale.txt": "x"})
 	run(t, cfg)
-	if got := names(t, filepath.Join(ws, "out")); got != "a.css index.html" {
+	if got := names(t, filepath.Join(ws, "out")); got != "a.css b.html index.html" {
 		t.Errorf("out = %q, want it filled anew", got)
 	}
 	if got := read(t, ws, "out/a.css"); got != first {
@@ -358,7 +358,7 @@ func TestTrapRelativeOutputMeansTheSource(t *testing.T) {
 
 func TestTrapUnusualNames(t *testing.T) {
 	t.Parallel()
-	files := map[string]string{"new\nline.txt": "a", "-o.txt": "b", "100% ü.txt": "c", "bad\xff.txt": "d", "a;b|c.txt": "e", "::error::.txt": "f"}
+	files := map[string]string{"new\nline.txt": "a", "-o.txt": "b", "100% ü.txt": "c", "bad\xff.bin": "d", ".bad\xff.txt": "g", "a;b|c.txt": "e", "::error::.txt": "f"}
 	ws := site(t, map[string]string{"dist/index.html": page})
 	write(t, filepath.Join(ws, "dist"), files)
 	run(t, config(t, ws))
@@ -366,6 +366,25 @@ func TestTrapUnusualNames(t *testing.T) {
 		if got := read(t, ws, "dist", name); got != want {
 			t.Errorf("dist/%q = %q, want %q", name, got, want)
 		}
+	}
+}
+
+// The CLI would write bad?.html with a replacement character for the byte, over a page that has this very name.
+func TestTrapNamesThatAreNotUTF8(t *testing.T) {
+	t.Parallel()
+	ws := site(t, map[string]string{
+		"dist/index.html": page, "dist/a\xff.html": "one", "dist/a\ufffd.html": "two", "dist/b\xff.TXT": "x", "dist/d\xff/c.css": "", "dist/l\xff.js": "-> index.html", "dist/n\xff": "",
+	})
+	cfg := config(t, ws)
+	cfg.Output = "out"
+	refused(t, cfg, `source "dist": "a\xff.html" has a name that is not UTF-8`, `"b\xff.TXT" has`, `"d\xff/c.css" has`, `"l\xff.js" has`, `"n\xff" has`, "rename it")
+
+	ws = site(t, map[string]string{"dist/index.html": page, "dist/a\xff.zip": "one", "dist/d\xff/.c.css": "", "dist/d\xff/x.md": ""})
+	cfg = config(t, ws)
+	cfg.Output = "out"
+	run(t, cfg)
+	if got := names(t, filepath.Join(ws, "out")); got != "a\xff.zip d\xff index.html" {
+		t.Errorf("out = %q, want each name as it was and no other", got)
 	}
 }
 

@@ -174,8 +174,7 @@ func (s *step) wantTidy(r result) {
 	for _, p := range walk(s.t, s.ws) {
 		rel, err := filepath.Rel(s.ws, p)
 		must(s.t, err)
-		inSite := rel == "dist" || strings.HasPrefix(rel, "dist/") && !strings.HasPrefix(filepath.Base(p), ".pageflare")
-		if rel != "." && !inSite && rel != r.outputs["report-path"] && !strings.HasPrefix(rel, toolFolder) {
+		if rel != "." && !s.inSite(rel) && rel != r.outputs["report-path"] && !strings.HasPrefix(rel, toolFolder) {
 			s.t.Errorf("left in the workspace: %s", rel)
 		}
 	}
@@ -183,6 +182,17 @@ func (s *step) wantTidy(r result) {
 	if err != nil || len(home) > 0 {
 		s.t.Errorf("left in HOME: %v, %v", home, err)
 	}
+}
+
+// inSite says whether a path of the workspace is the source, the output, a folder on the way to it, or a file of one of them.
+func (s *step) inSite(rel string) bool {
+	output := s.inputs["output"]
+	for _, site := range []string{"dist", output} {
+		if site != "" && (rel == site || strings.HasPrefix(rel, site+"/")) {
+			return !strings.HasPrefix(filepath.Base(rel), ".pageflare")
+		}
+	}
+	return strings.HasPrefix(output, rel+"/")
 }
 
 // toolFolder is where a test puts programs of its own into the workspace.

@@ -190,6 +190,25 @@ func TestARunWithoutTokenAndNetwork(t *testing.T) {
 	s.wantOptimized(r)
 }
 
+// The folders on the way to an output are made by root too; that all belongs to the owner of the workspace is held for every run.
+func TestAnOutputOfItsOwn(t *testing.T) {
+	t.Parallel()
+	s := newStep(t)
+	s.inputs["output"] = "build/site/public"
+	before := tree(t, s.ws+"/dist")
+	for range 2 { // the second time over the first one's output
+		r := s.run()
+		r.wantExit(0)
+		r.wantNoProblem()
+		if tree(t, s.ws+"/dist") != before {
+			t.Error("the source was touched")
+		}
+		if !strings.Contains(read(t, s.ws+"/build/site/public/index.html"), `name="generator" content="Pageflare`) {
+			t.Error("the output is not optimized")
+		}
+	}
+}
+
 func TestFaultyInputsAreAllNamedAndChangeNothing(t *testing.T) {
 	t.Parallel()
 	s := newStep(t)
