@@ -83,7 +83,7 @@ func (c auditVerify) Run(ctx context.Context, a *app) error {
 		return usagef("--noted: %w", err)
 	}
 	return a.with(ctx, func(ctx context.Context, l *license.Service) error {
-		head, err := l.VerifyAudit(ctx, noted)
+		head, err := l.VerifyAudit(ctx, license.AuditCheck{Noted: noted})
 		if errors.Is(err, license.ErrTampered) {
 			return fmt.Errorf("%w: compare with a backup, and find out who can write to the database", err)
 		}

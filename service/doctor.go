@@ -89,7 +89,17 @@ func (a *app) checkSettings() []finding {
 
 func (a *app) checkDatabase(ctx context.Context) []finding {
 	var newest time.Time
+	log := well("audit log", "")
 	err := a.with(ctx, func(ctx context.Context, l *license.Service) error {
+		end, err := l.CheckAuditEnd(ctx)
+		switch {
+		case errors.Is(err, license.ErrTampered):
+			log = wrong("audit log", err.Error()+": run pageflare-license audit verify, compare with a backup, and find out who can write to the database")
+		case err != nil:
+			return err
+		default:
+			log.Text = fmt.Sprintf("ends at line %d, where this service set its end; audit verify reads all of it", end.Seq)
+		}
 		last, err := l.Audit(ctx, license.AuditQuery{Limit: 1})
 		for _, line := range last {
 			newest = line.At
@@ -104,7 +114,7 @@ func (a *app) checkDatabase(ctx context.Context) []finding {
 	if info, err := os.Stat(path); err == nil && info.Mode().Perm()&0o077 != 0 {
 		out[0] = wrong("database", fmt.Sprintf("%s can be read by others (mode %04o), and addresses of accounts are in it: run chmod 600 on it", path, info.Mode().Perm()))
 	}
-	return append(out, checkClock(time.Now(), newest))
+	return append(out, log, checkClock(time.Now(), newest))
 }
 
 // clockSlack is how far apart the clocks of servers may be.

@@ -7,7 +7,7 @@ import (
 
 // Store is what the rules need of a database. Every method that changes something has made it durable when it returns nil. Reads see all
 // changes that were acknowledged before, by this process or another. Each method is one transaction; the acts that a method takes are lines that
-// it adds to the audit log in that same transaction, unless nothing was changed.
+// it adds to the audit log in that same transaction, unless nothing was changed. An act without an account gets that of what it changes.
 type Store interface {
 	// CreateAccount stores a new account and its first API token. ErrConflict: an account has that email.
 	CreateAccount(ctx context.Context, a Account, t APIToken, acts ...Act) error
@@ -113,8 +113,13 @@ type Store interface {
 	// EndSession removes a session. Removing it twice is no error.
 	EndSession(ctx context.Context, id string, act Act) error
 
-	// AuditHead returns where the audit log ends.
+	// AuditHead returns where the audit log ends. ErrTampered: nothing says so.
 	AuditHead(ctx context.Context) (AuditHead, error)
+	// AuditEnd returns what there is at the end of the audit log. ErrTampered: nothing says where it ends.
+	AuditEnd(ctx context.Context) (AuditEnd, error)
+	// SealAuditEnd stores what seal returns as the seal of an end that has none. The end of each later transaction is sealed if the one before it
+	// is found with its own seal. ErrTampered as above.
+	SealAuditEnd(ctx context.Context, seal func(AuditEnd) string) error
 	// AuditAfter returns up to limit lines of the audit log that come after the given number, oldest first.
 	AuditAfter(ctx context.Context, seq int64, limit int) ([]AuditLine, error)
 	// AuditLines returns the lines that a query asks for, newest first.

@@ -48,7 +48,7 @@ func (s *Server) verifyAudit(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	head, err := s.license.VerifyAudit(c.Request.Context(), noted)
+	head, err := s.license.VerifyAudit(c.Request.Context(), license.AuditCheck{Noted: noted})
 	out := api.AuditVerdict{Whole: err == nil, Lines: head.Seq, End: head.String()}
 	if errors.Is(err, license.ErrTampered) {
 		out.Fault = err.Error()

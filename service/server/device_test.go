@@ -148,7 +148,7 @@ func TestALoginFromItsBeginToItsEnd(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("audit log, newest first (-want +got):\n%s", diff)
 	}
-	if _, err := s.VerifyAudit(t.Context(), license.AuditHead{}); err != nil {
+	if _, err := s.VerifyAudit(t.Context(), license.AuditCheck{}); err != nil {
 		t.Error(err)
 	}
 }

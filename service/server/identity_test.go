@@ -111,7 +111,7 @@ func TestAJobExchangesItsIdentity(t *testing.T) {
 	if other := k.exchange(k.identity(nil)).token(t); other == issued {
 		t.Error("another identity token got the same license token")
 	}
-	if head, err := k.VerifyAudit(t.Context(), license.AuditHead{}); err != nil || head.Seq == 0 {
+	if head, err := k.VerifyAudit(t.Context(), license.AuditCheck{}); err != nil || head.Seq == 0 {
 		t.Errorf("VerifyAudit = %v, %v", head, err)
 	}
 }

@@ -55,6 +55,8 @@ func Run(t *testing.T, open func(t *testing.T) license.Store) {
 		"a machine ends with its family and no other":           machines,
 		"a sign-in link begins one session":                     sessions,
 		"writers at once make one chain":                        oneChain,
+		"the end of the log is sealed with each line":           sealedEnd,
+		"lines give no seal to an end that had none":            unsealedEnd,
 		"policies are found by repository until removed":        policies,
 		"an identity is used once":                              identityOnce,
 		"uses of identities are forgotten in time":              identitiesForgotten,
@@ -664,6 +666,49 @@ func oneChain(t *testing.T, s license.Store) {
 		}
 		previous = l.Hash
 	}
+}
+
+// sealedEnd seals an empty log and adds to it.
+func sealedEnd(t *testing.T, s license.Store) {
+	end, err := s.AuditEnd(t.Context())
+	must(t, err)
+	if diff := cmp.Diff(license.AuditEnd{}, end, cmpopts.IgnoreUnexported(license.Act{})); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+	seal := func(seal string) {
+		t.Helper()
+		must(t, s.SealAuditEnd(t.Context(), func(e license.AuditEnd) string { return seal }))
+	}
+	seal("") // nobody can say what it is
+	empty := did(at).Seal(license.AuditHead{})
+	seal(empty)
+	seal("another") // it has one
+	end, err = s.AuditEnd(t.Context())
+	must(t, err)
+	same(t, empty, end.Seal)
+	a := newAccount(1)
+	must(t, s.CreateAccount(t.Context(), a, newAPIToken(1), did(at), did(at)))
+	end, err = s.AuditEnd(t.Context())
+	must(t, err)
+	lines, err := s.AuditAfter(t.Context(), 0, 9)
+	must(t, err)
+	want := license.AuditEnd{AuditHead: lines[1].Head(), Last: lines[1], Before: lines[0].Hash, Used: true}
+	if !did(at).Sealed(want.AuditHead, end.Seal) {
+		t.Errorf("the seal of %v is not its own", end.AuditHead)
+	}
+	end.Seal = ""
+	if diff := cmp.Diff(want, end, cmpopts.IgnoreUnexported(license.Act{})); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
+// unsealedEnd adds to a log that was never sealed.
+func unsealedEnd(t *testing.T, s license.Store) {
+	create(t, s, 1)
+	must(t, s.AddKey(t.Context(), newKey("k_1", at), did(at)))
+	end, err := s.AuditEnd(t.Context())
+	must(t, err)
+	same(t, "", end.Seal)
 }
 
 func newPolicy(n int, account, repository string) license.TrustPolicy {
