@@ -608,6 +608,9 @@ type Cursor = string
 // Force defines model for force.
 type Force = bool
 
+// From defines model for from.
+type From = string
+
 // ID defines model for id.
 type ID = string
 
@@ -754,6 +757,9 @@ type ListAuditParams struct {
 
 // VerifyAuditParams defines parameters for VerifyAudit.
 type VerifyAuditParams struct {
+	// From An end that was verified before, as NUMBER:HASH: only its line and what came after it are read.
+	From From `form:"from,omitempty" json:"from,omitempty,omitzero"`
+
 	// Noted An end that was answered before, as NUMBER:HASH; the log must still contain it.
 	Noted Noted `form:"noted,omitempty" json:"noted,omitempty,omitzero"`
 }

@@ -1,6 +1,7 @@
 package client_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -176,9 +177,30 @@ func TestAdminOfTheRealService(t *testing.T) {
 	if !verdict.Whole || verdict.Lines < 20 {
 		t.Errorf("VerifyAudit = %+v", verdict)
 	}
-	must[api.AuditVerdict](t)(a.VerifyAudit(ctx, api.VerifyAuditParams{Noted: verdict.End}))
+	must[api.AuditVerdict](t)(a.VerifyAudit(ctx, api.VerifyAuditParams{From: verdict.End, Noted: verdict.End}))
 
 	wantEveryOperation(t, a, seen.asked)
+}
+
+// A long log takes longer than other calls may.
+func TestVerifyAuditEndsWithItsContextAlone(t *testing.T) {
+	t.Parallel()
+	s := servicetest.Start(t, servicetest.Options{})
+	for _, hurried := range []client.Config{{Attempt: time.Nanosecond}, {Budget: time.Nanosecond}} {
+		hurried.BaseURL = s.URL
+		a := newClient(t, hurried).Admin(s.AdminToken(t, license.ScopeAuditRead))
+		if got, err := a.VerifyAudit(t.Context(), api.VerifyAuditParams{}); err != nil || !got.Whole {
+			t.Errorf("VerifyAudit = %+v, %v", got, err)
+		}
+		for _, err := range a.ListAudit(t.Context(), api.ListAuditParams{}) {
+			wantFailure(t, err, client.ErrUnavailable)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if _, err := a.VerifyAudit(ctx, api.VerifyAuditParams{}); !errors.Is(err, context.Canceled) {
+			t.Errorf("VerifyAudit = %v, want the error of its context", err)
+		}
+	}
 }
 
 // wantEveryOperation holds the methods and what was called against openapi.yaml.

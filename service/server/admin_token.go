@@ -63,7 +63,7 @@ func (s *Server) showToken(t license.TokenRecord) api.TokenRecord {
 
 // listTokens answers GET /_api/admin/accounts/{id}/tokens.
 func (s *Server) listTokens(c *gin.Context) error {
-	cursor, limit, err := page(c)
+	cursor, limit, _, err := page(c)
 	if err != nil {
 		return err
 	}
