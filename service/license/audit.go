@@ -25,7 +25,7 @@ const (
 // Actor is who acts, and from where.
 type Actor struct {
 	Kind      ActorKind
-	ID        string // id of the credential, or the user of the operating system
+	ID        string // id of the credential, of the account if there is none, or the user of the operating system
 	Address   string // IP address of the caller; empty for the command line
 	RequestID string // as in the access log; empty for the command line
 }
@@ -42,6 +42,15 @@ func actor(ctx context.Context) Actor {
 		return a
 	}
 	return Actor{Kind: ActorUnknown}
+}
+
+// as is a context in which somebody who calls without a credential, as anyone may, is known by what they show otherwise.
+func as(ctx context.Context, id string) context.Context {
+	who := actor(ctx)
+	if who.Kind == ActorUnknown {
+		who.Kind, who.ID = ActorAccount, id
+	}
+	return WithActor(ctx, who)
 }
 
 // Action is what was done. The names are kept for ever: people search the log for them.
@@ -95,7 +104,7 @@ type Act struct {
 	At      time.Time
 	Actor   Actor
 	Action  Action
-	Account string // whose; empty when it belongs to no account
+	Account string // whose; when it is left empty, the store fills in whose the object is, if it is anybody's
 	Object  string // id of what was changed
 	Details string // JSON object with what else is worth knowing
 

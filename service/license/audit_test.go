@@ -70,7 +70,13 @@ func TestEveryActLeavesALine(t *testing.T) {
 	must(err)
 	_, err = b.SuspendAccount(ctx, a.ID)
 	must(err)
+	_, err = b.SuspendAccount(ctx, a.ID) // it is suspended
+	must(err)
 	_, err = b.RestoreAccount(ctx, a.ID)
+	must(err)
+	_, err = b.RestoreAccount(ctx, a.ID) // it is restored
+	must(err)
+	_, err = b.UpdateAccount(ctx, a.ID, license.AccountChange{Tier: new(license.Team)}) // it is of that tier
 	must(err)
 	_, err = b.DeleteAccount(ctx, a.ID)
 	must(err)

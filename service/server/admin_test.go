@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -111,6 +112,47 @@ func TestListsComeInPages(t *testing.T) {
 	more := into[api.AuditPage](t, a.do("GET", "audit?limit=3&action=account.create&cursor="+lines.NextCursor, ""))
 	if len(lines.Items) != 3 || len(more.Items) != 2 || more.Items[0].Seq >= lines.Items[2].Seq || more.NextCursor != "" {
 		t.Errorf("audit = %+v, then %+v", lines, more)
+	}
+}
+
+// A filter leaves out what is not asked for.
+func TestFiltersOfLists(t *testing.T) {
+	t.Parallel()
+	a := newAdmin(t)
+	one, _ := a.Account(t, "one@example.com")
+	two, _ := a.Account(t, "two@example.com")
+	var mine []string
+	for n := range 3 {
+		mine = append(mine, a.Trust(t, one.ID, "https://token.actions.githubusercontent.com", strconv.Itoa(n+1), "1"))
+		a.Trust(t, two.ID, "https://token.actions.githubusercontent.com", strconv.Itoa(n+1), "2")
+	}
+	slices.Sort(mine)
+	first := into[api.PolicyPage](t, a.do("GET", "policies?limit=2&account="+one.ID, ""))
+	rest := into[api.PolicyPage](t, a.do("GET", "policies?limit=2&account="+one.ID+"&cursor="+first.NextCursor, ""))
+	var got []string
+	for _, p := range append(first.Items, rest.Items...) {
+		got = append(got, p.ID)
+	}
+	if diff := cmp.Diff(mine, got); diff != "" || first.NextCursor != mine[1] || rest.NextCursor != "" {
+		t.Errorf("policies of one account, in pages with cursors %q and %q (-want +got)\n%s", first.NextCursor, rest.NextCursor, diff)
+	}
+	lines := into[api.AuditPage](t, a.do("GET", "audit?account="+one.ID, "")).Items
+	for _, l := range lines {
+		if l.Account != one.ID {
+			t.Errorf("a line of account %q among those of %s", l.Account, one.ID)
+		}
+	}
+	if len(lines) != 5 { // the account, its API token, three policies
+		t.Errorf("%d lines of an account, want 5", len(lines))
+	}
+	into[api.RevokedAPIToken](t, a.do("DELETE", "api-tokens/"+lines[3].Object+"?with_tokens=true", ""))
+	into[api.RemovedPolicy](t, a.do("DELETE", "policies/"+mine[0], ""))
+	var actions []string
+	for _, l := range into[api.AuditPage](t, a.do("GET", "audit?limit=2&account="+one.ID, "")).Items {
+		actions = append(actions, l.Action)
+	}
+	if diff := cmp.Diff([]string{"policy.remove", "api-token.revoke"}, actions); diff != "" {
+		t.Errorf("what was done last to an account (-want +got)\n%s", diff)
 	}
 }
 

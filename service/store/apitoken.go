@@ -74,5 +74,10 @@ func (s *Store) APITokens(ctx context.Context, account string) ([]license.APITok
 
 // RevokeAPIToken meets license.Store.
 func (s *Store) RevokeAPIToken(ctx context.Context, id string, act license.Act) error {
-	return inTx(ctx, s.write, func(t *tx) error { return t.end(ctx, "API token", "api_tokens", id, act) })
+	return inTx(ctx, s.write, func(t *tx) (err error) {
+		if act.Account, err = t.ownerOf(ctx, id); err != nil {
+			return err
+		}
+		return t.end(ctx, "API token", "api_tokens", id, act)
+	})
 }

@@ -30,6 +30,16 @@ func (t *tx) logIf(r sql.Result, a license.Act) error {
 	return err
 }
 
+// ownerOf is the account that an API token, a trust policy or a device login belongs to; "" when there is none by that id, or it is nobody's.
+func (t *tx) ownerOf(ctx context.Context, id string) (account string, err error) {
+	err = t.QueryRowContext(ctx, `SELECT account_id FROM api_tokens WHERE id = $1 UNION ALL SELECT account_id FROM policies WHERE id = $1
+		UNION ALL SELECT account_id FROM device_logins WHERE id = $1 AND account_id IS NOT NULL`, id).Scan(&account)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return "", fmt.Errorf("look up whose %s is: %w", id, storeError(err))
+	}
+	return account, nil
+}
+
 const auditColumns = `seq, at, actor_kind, actor_id, address, request_id, action, account_id, object, details, hash`
 
 // appendActs writes the lines of a transaction. The update of the head comes first: it is the lock that puts writers in a row. A head without its own

@@ -76,9 +76,12 @@ func (s *Store) policies(ctx context.Context, where string, args ...any) ([]lice
 
 // RemovePolicy meets license.Store.
 func (s *Store) RemovePolicy(ctx context.Context, id string, act license.Act) error {
-	return inTx(ctx, s.write, func(t *tx) error {
+	return inTx(ctx, s.write, func(t *tx) (err error) {
+		if act.Account, err = t.ownerOf(ctx, id); err != nil {
+			return err
+		}
 		t.log(act)
-		err := changedOne(t.ExecContext(ctx, `UPDATE policies SET removed_at = $2 WHERE id = $1 AND removed_at IS NULL`, id, millis(act.At)))
+		err = changedOne(t.ExecContext(ctx, `UPDATE policies SET removed_at = $2 WHERE id = $1 AND removed_at IS NULL`, id, millis(act.At)))
 		if err != nil {
 			return fmt.Errorf("policy %s: %w", id, err)
 		}

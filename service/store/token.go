@@ -155,6 +155,9 @@ func (s *Store) RevokeIssuedBy(ctx context.Context, issuer string, act license.A
 		if families, err = done.RowsAffected(); err != nil {
 			return err
 		}
+		if act.Account, err = t.ownerOf(ctx, issuer); err != nil {
+			return err
+		}
 		return t.logIf(done, act)
 	})
 	return families, err

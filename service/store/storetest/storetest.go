@@ -26,6 +26,7 @@ func Run(t *testing.T, open func(t *testing.T) license.Store) {
 		"two accounts cannot have one email":                    emailIsUnique,
 		"accounts are listed page by page":                      accountPages,
 		"a change that is refused changes nothing":              refusedChange,
+		"a change without effect leaves no line":                emptyChange,
 		"a deleted account loses its API tokens":                deletedAccount,
 		"the email of a deleted account is free again":          freedEmail,
 		"an API token is found by its hash":                     apiTokenByHash,
@@ -177,6 +178,37 @@ func refusedChange(t *testing.T, s license.Store) {
 	got, err = s.Account(t.Context(), want.ID)
 	must(t, err)
 	same(t, want, got)
+}
+
+func emptyChange(t *testing.T, s license.Store) {
+	want := create(t, s, 1)
+	for _, change := range []func(*license.Account){
+		func(*license.Account) {},
+		func(a *license.Account) { a.Features = append([]string{}, want.Features...) },
+		func(a *license.Account) { a.ValidUntil = want.ValidUntil.In(time.FixedZone("x", 3600)) },
+	} {
+		got, err := s.ChangeAccount(t.Context(), want.ID, func(a *license.Account) error { change(a); return nil }, did(at))
+		must(t, err)
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("(-want +got)\n%s", diff)
+		}
+	}
+	head, err := s.AuditHead(t.Context())
+	must(t, err)
+	same(t, int64(0), head.Seq)
+	for i, change := range []func(*license.Account){
+		func(a *license.Account) { a.Email = "new@example.com" },
+		func(a *license.Account) { a.Tier = license.Free },
+		func(a *license.Account) { a.Features[0] = "minify" },
+		func(a *license.Account) { a.ValidUntil = a.ValidUntil.Add(time.Millisecond) },
+		func(a *license.Account) { a.Status = license.Suspended },
+	} {
+		_, err := s.ChangeAccount(t.Context(), want.ID, func(a *license.Account) error { change(a); return nil }, did(at))
+		must(t, err)
+		head, err := s.AuditHead(t.Context())
+		must(t, err)
+		same(t, int64(i+1), head.Seq)
+	}
 }
 
 func deletedAccount(t *testing.T, s license.Store) {
@@ -351,6 +383,7 @@ func revokedIssuedBy(t *testing.T, s license.Store) {
 	n, err := s.RevokeIssuedBy(t.Context(), "at_001", did(at))
 	must(t, err)
 	same(t, int64(2), n)
+	same(t, a.ID, lastLine(t, s).Account) // that of the API token
 	list, err := s.Tokens(t.Context(), a.ID, "", 10)
 	must(t, err)
 	revoked := map[string]bool{}
@@ -358,6 +391,14 @@ func revokedIssuedBy(t *testing.T, s license.Store) {
 		revoked[string(r.ID[:8])] = r.Revoked
 	}
 	same(t, map[string]bool{"00000000": true, "00000001": true, "00000002": false, "00000003": false, "00000009": true}, revoked)
+}
+
+// lastLine is the newest line of the audit log.
+func lastLine(t *testing.T, s license.Store) license.AuditLine {
+	t.Helper()
+	lines, err := s.AuditLines(t.Context(), license.AuditQuery{Limit: 1})
+	must(t, err)
+	return lines[0]
 }
 
 func newKey(id string, from time.Time) license.SealedKey {
@@ -603,11 +644,7 @@ func acts(t *testing.T, s license.Store) {
 	var want []license.AuditLine
 	previous := ""
 	for i, action := range []license.Action{"one", "two", "three", "four", "five"} {
-		owner := a.ID
-		if action == "four" {
-			owner = ""
-		}
-		l := license.AuditLine{Seq: int64(i + 1), Act: act(action, owner)}
+		l := license.AuditLine{Seq: int64(i + 1), Act: act(action, a.ID)} // that of "four" comes from the API token
 		l.Hash = l.Link(l.Seq, previous)
 		want, previous = append(want, l), l.Hash
 	}
@@ -618,17 +655,22 @@ func acts(t *testing.T, s license.Store) {
 	must(t, err)
 	same(t, license.AuditHead{Seq: 5, Hash: previous}, head)
 
-	numbers := func(q license.AuditQuery) (out []int64) {
+	numbers := func(q license.AuditQuery) any {
+		var out []int64
 		lines, err := s.AuditLines(t.Context(), q)
 		must(t, err)
 		for _, l := range lines {
 			out = append(out, l.Seq)
 		}
+		if out == nil {
+			return nil
+		}
 		return out
 	}
 	same(t, []int64{5, 4, 3}, numbers(license.AuditQuery{Limit: 3}))
 	same(t, []int64{2, 1}, numbers(license.AuditQuery{Before: 3, Limit: 3}))
-	same(t, []int64{5, 3, 2, 1}, numbers(license.AuditQuery{Account: a.ID, Limit: 9}))
+	same(t, []int64{5, 4, 3, 2, 1}, numbers(license.AuditQuery{Account: a.ID, Limit: 9}))
+	same(t, nil, numbers(license.AuditQuery{Account: "user_none", Limit: 9}))
 	same(t, []int64{3}, numbers(license.AuditQuery{Action: "three", Limit: 9}))
 }
 
@@ -744,6 +786,7 @@ func policies(t *testing.T, s license.Store) {
 	must(t, err)
 	same(t, []license.TrustPolicy{narrow, foreign}, page)
 	must(t, s.RemovePolicy(t.Context(), narrow.ID, did(at)))
+	same(t, a.ID, lastLine(t, s).Account)
 	wantErr(t, "RemovePolicy(again)", s.RemovePolicy(t.Context(), narrow.ID, did(at)), license.ErrNotFound)
 	got, err := s.PoliciesFor(t.Context(), "7")
 	must(t, err)
