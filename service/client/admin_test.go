@@ -95,7 +95,7 @@ func TestAdminOfTheRealService(t *testing.T) {
 
 	apiToken := must[api.APIToken](t)(a.CreateAPIToken(ctx, account.ID, api.NewAPIToken{Name: "build server"}))
 	made := must[api.IssuedToken](t)(c.Issue(ctx, apiToken.APIToken))
-	if got := must[[]api.APIToken](t)(a.ListAPITokens(ctx, account.ID)); len(got) != 2 || got[1].Name != "build server" || got[1].APIToken != "" {
+	if got := all(t, a.ListAPITokens(ctx, account.ID, api.ListAPITokensParams{Limit: 1})); len(got) != 2 || got[1].Name != "build server" || got[1].APIToken != "" {
 		t.Errorf("ListAPITokens = %+v", got)
 	}
 	issued := must[api.IssuedToken](t)(a.IssueToken(ctx, account.ID, api.NewToken{TTL: "72h"}))
@@ -152,7 +152,7 @@ func TestAdminOfTheRealService(t *testing.T) {
 	}
 
 	small := must[api.AdminToken](t)(a.CreateAdminToken(ctx, api.NewAdminToken{Name: "billing", Scopes: []string{"accounts:read"}}))
-	if got := must[[]api.AdminToken](t)(a.ListAdminTokens(ctx)); len(got) != 2 {
+	if got := all(t, a.ListAdminTokens(ctx, api.ListAdminTokensParams{Limit: 1})); len(got) != 2 {
 		t.Errorf("ListAdminTokens = %+v", got)
 	}
 	_, err = c.Admin(small.AdminToken).DeleteAccount(ctx, account.ID)

@@ -144,9 +144,12 @@ func optionalUnix(t time.Time) any {
 	return t.Unix()
 }
 
-// AdminTokens lists the admin tokens, ended ones too, oldest first.
-func (s *Service) AdminTokens(ctx context.Context) ([]AdminToken, error) {
-	return s.store.AdminTokens(ctx)
+// AdminTokens returns up to limit admin tokens, ended ones too, oldest first, that come after the given one. ErrInvalid: after is no admin token.
+func (s *Service) AdminTokens(ctx context.Context, after string, limit int) ([]AdminToken, error) {
+	if err := checkAfter("adm_", after); err != nil {
+		return nil, err
+	}
+	return s.store.AdminTokens(ctx, after, limit)
 }
 
 // RevokeAdminToken ends an admin token, by its id or by its text, and returns its id. Ending it twice is no error. ErrNotFound.

@@ -23,8 +23,8 @@ type Store interface {
 	AddAPIToken(ctx context.Context, t APIToken, act Act) error
 	// APIToken returns the token with that hash, revoked or not, and its account. ErrNotFound.
 	APIToken(ctx context.Context, hash string) (APIToken, Account, error)
-	// APITokens returns the tokens of an account, oldest first.
-	APITokens(ctx context.Context, account string) ([]APIToken, error)
+	// APITokens returns up to limit tokens of an account, oldest first, that come after the given one ("" for the oldest). ErrInvalid: that is none of them.
+	APITokens(ctx context.Context, account, after string, limit int) ([]APIToken, error)
 	// RevokeAPIToken ends a token at the time of the act; one that has ended keeps its first time. ErrNotFound.
 	RevokeAPIToken(ctx context.Context, id string, act Act) error
 
@@ -80,8 +80,8 @@ type Store interface {
 	AddAdminToken(ctx context.Context, t AdminToken, act Act) error
 	// AdminToken returns the admin token with that hash, ended or not. ErrNotFound.
 	AdminToken(ctx context.Context, hash string) (AdminToken, error)
-	// AdminTokens returns all admin tokens, oldest first.
-	AdminTokens(ctx context.Context) ([]AdminToken, error)
+	// AdminTokens returns up to limit admin tokens, oldest first, that come after the given one ("" for the oldest). ErrInvalid: there is none by that id.
+	AdminTokens(ctx context.Context, after string, limit int) ([]AdminToken, error)
 	// RevokeAdminToken ends an admin token at the time of the act; one that has ended keeps its first time. ErrNotFound.
 	RevokeAdminToken(ctx context.Context, id string, act Act) error
 

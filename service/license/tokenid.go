@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 )
 
@@ -20,9 +21,12 @@ const (
 	timeLetters   = 8
 	familyLetters = 16
 	idLetters     = 40
+	ownLetters    = 16 // of other ids, behind their prefix
+
+	idLetterSet = "0123456789abcdefghjkmnpqrstvwxyz"
 )
 
-var idEncoding = base32.NewEncoding("0123456789abcdefghjkmnpqrstvwxyz").WithPadding(base32.NoPadding)
+var idEncoding = base32.NewEncoding(idLetterSet).WithPadding(base32.NoPadding)
 
 // Family is what a token shares with all tokens that descend from the same first one; empty for a text that is no TokenID.
 func (id TokenID) Family() string {
@@ -30,6 +34,14 @@ func (id TokenID) Family() string {
 		return ""
 	}
 	return string(id[timeLetters : timeLetters+familyLetters])
+}
+
+// checkBefore refuses what a list of tokens cannot go on after; empty: it begins. ErrInvalid.
+func (id TokenID) checkBefore() error {
+	if id == "" || len(id) == idLetters && strings.Trim(string(id), idLetterSet) == "" {
+		return nil
+	}
+	return unreadable("a list of tokens goes on after the last jti of the page before (40 letters and digits), and that is none")
 }
 
 // byIdentity is the first letter of families that began with the identity of a job. Such a token lives as long as a job and no longer: it can be
@@ -82,6 +94,20 @@ func joinTokenID(issued time.Time, family string, own []byte) TokenID {
 	var seconds [8]byte
 	binary.BigEndian.PutUint64(seconds[:], uint64(issued.Unix()))
 	return TokenID(idEncoding.EncodeToString(seconds[3:]) + family + idEncoding.EncodeToString(own))
+}
+
+// isID tells an id with the prefix, known or not, from any other text.
+func isID(prefix, text string) bool {
+	own, ok := strings.CutPrefix(text, prefix)
+	return ok && len(own) == ownLetters && strings.Trim(own, idLetterSet) == ""
+}
+
+// checkAfter refuses what a list with ids of a prefix cannot go on after; empty: it begins. ErrInvalid.
+func checkAfter(prefix, after string) error {
+	if after == "" || isID(prefix, after) {
+		return nil
+	}
+	return unreadable("a list goes on after the last id of the page before, such as " + prefix + "0123456789abcdef, and that is none")
 }
 
 // newID is a random name with a prefix that says of what.

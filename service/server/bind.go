@@ -154,6 +154,16 @@ func page(c *gin.Context, others ...string) (cursor string, limit int, query url
 	return query.Get("cursor"), limit, query, nil
 }
 
+// bare is a handler of a route that takes no parameters.
+func bare(handle func(*gin.Context) error) func(*gin.Context) error {
+	return func(c *gin.Context) error {
+		if _, err := parameters(c); err != nil {
+			return err
+		}
+		return handle(c)
+	}
+}
+
 // parameters reads the query. Other parameters than the named ones are refused: a filter that is mistyped must not list everything.
 func parameters(c *gin.Context, known ...string) (url.Values, error) {
 	query, err := url.ParseQuery(c.Request.URL.RawQuery)

@@ -81,6 +81,7 @@ func TestEveryRouteRefusesAlike(t *testing.T) {
 			}
 			whole.wantExampleNotFound(t, r, op)
 			whole.wantParametersRead(t, r, op)
+			whole.wantUnknownParameterRefused(t, r)
 			if op.RequestBody == nil && op.Responses.Value("413") != nil { // a body that is ignored
 				call(t, whole.Service, r.Method, r.Path, strings.Repeat(" ", 64<<10+1), bearer(whole.credential(r.Guard))...).wantStatus(t, http.StatusRequestEntityTooLarge)
 				slow.wantTimeout(t, addr, r, "text/plain")
@@ -175,6 +176,15 @@ func (s refused) wantParametersRead(t *testing.T, r server.Route, op *openapi3.O
 		if p.Value.In == openapi3.ParameterInQuery && !p.Value.Schema.Value.Type.Is("string") {
 			call(t, s.Service, r.Method, r.Path+"?"+p.Value.Name+"=x", "", bearer(s.credential(r.Guard))...).wantCode(t, http.StatusBadRequest, api.CodeInvalidRequest)
 		}
+	}
+}
+
+// wantUnknownParameterRefused gives a parameter that no route has: one that is mistyped must not be as good as none.
+func (s refused) wantUnknownParameterRefused(t *testing.T, r server.Route) {
+	t.Helper()
+	if strings.HasPrefix(r.Path, "/_api/admin/") {
+		call(t, s.Service, r.Method, r.Path+"?acount=x", "{}", append(bearer(s.credential(r.Guard)), "Content-Type", "application/json")...).
+			wantCode(t, http.StatusBadRequest, api.CodeInvalidRequest)
 	}
 }
 

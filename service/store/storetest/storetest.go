@@ -233,17 +233,29 @@ func freedEmail(t *testing.T, s license.Store) {
 }
 
 func apiTokenByHash(t *testing.T, s license.Store) {
-	want := create(t, s, 1)
+	a := create(t, s, 1)
 	token, owner, err := s.APIToken(t.Context(), "hash1")
 	must(t, err)
 	same(t, newAPIToken(1), token)
-	same(t, want, owner)
+	same(t, a, owner)
 
-	second := license.APIToken{ID: "at_second", AccountID: want.ID, Name: "ci", Hash: "hash2", CreatedAt: at.Add(time.Second)}
+	second := license.APIToken{ID: "at_second", AccountID: a.ID, Name: "ci", Hash: "hash2", CreatedAt: at.Add(time.Second)}
 	must(t, s.AddAPIToken(t.Context(), second, did(at)))
-	list, err := s.APITokens(t.Context(), want.ID)
-	must(t, err)
-	same(t, []license.APIToken{newAPIToken(1), second}, list)
+	twin := second // made in the same moment
+	twin.ID, twin.Hash = "at_twin", "hash3"
+	must(t, s.AddAPIToken(t.Context(), twin, did(at)))
+	create(t, s, 4)
+	for after, want := range map[string][]license.APIToken{
+		"": {newAPIToken(1), second}, "at_001": {second, twin}, "at_second": {twin}, "at_twin": nil,
+	} {
+		list, err := s.APITokens(t.Context(), a.ID, after, 2)
+		must(t, err)
+		same(t, want, list)
+	}
+	for _, after := range []string{"at_none", "at_004"} {
+		_, err = s.APITokens(t.Context(), a.ID, after, 2)
+		wantErr(t, "APITokens(after "+after+")", err, license.ErrInvalid)
+	}
 }
 
 func apiTokenRevoked(t *testing.T, s license.Store) {
@@ -612,9 +624,16 @@ func adminTokens(t *testing.T, s license.Store) {
 	must(t, s.RevokeAdminToken(t.Context(), "adm_1", did(at)))
 	must(t, s.RevokeAdminToken(t.Context(), "adm_1", did(at.Add(time.Hour))))
 	first.RevokedAt = at
-	list, err := s.AdminTokens(t.Context())
+	for after, want := range map[string][]license.AdminToken{"": {first, second}, "adm_1": {second}, "adm_2": nil} {
+		list, err := s.AdminTokens(t.Context(), after, 2)
+		must(t, err)
+		same(t, want, list)
+	}
+	list, err := s.AdminTokens(t.Context(), "", 1)
 	must(t, err)
-	same(t, []license.AdminToken{first, second}, list)
+	same(t, []license.AdminToken{first}, list)
+	_, err = s.AdminTokens(t.Context(), "adm_none", 1)
+	wantErr(t, "AdminTokens(after none)", err, license.ErrInvalid)
 	_, err = s.AdminToken(t.Context(), "none")
 	wantErr(t, "AdminToken(none)", err, license.ErrNotFound)
 	wantErr(t, "RevokeAdminToken(none)", s.RevokeAdminToken(t.Context(), "adm_none", did(at)), license.ErrNotFound)
