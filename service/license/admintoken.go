@@ -16,8 +16,8 @@ type Scope string
 const (
 	ScopeAccountsRead  Scope = "accounts:read"
 	ScopeAccountsWrite Scope = "accounts:write"
-	ScopeTokensRead    Scope = "tokens:read"  // records of API tokens and license tokens; introspection
-	ScopeTokensWrite   Scope = "tokens:write" // issue and revoke API tokens and license tokens, of any account
+	ScopeTokensRead    Scope = "tokens:read"  // records of API tokens, license tokens and machines; introspection
+	ScopeTokensWrite   Scope = "tokens:write" // issue and revoke API tokens and license tokens, of any account, and sign its people in: who signs in gets tokens
 	ScopePoliciesRead  Scope = "policies:read"
 	ScopePoliciesWrite Scope = "policies:write"
 	ScopeKeysRead      Scope = "keys:read"

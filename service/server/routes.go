@@ -51,7 +51,7 @@ func (s *Server) Routes() []Route {
 		{http.MethodDelete, "/_api/admin/admin-tokens/:id", Admin(license.ScopeAdminWrite), bare(s.revokeAdminToken)},
 		{http.MethodGet, "/_api/admin/audit", Admin(license.ScopeAuditRead), s.listAudit},
 		{http.MethodGet, "/_api/admin/audit/verify", Admin(license.ScopeAuditRead), s.verifyAudit},
-		{http.MethodPost, "/_api/admin/accounts/:id/sign-in", Admin(license.ScopeAccountsWrite), bare(s.createSignInLink)},
+		{http.MethodPost, "/_api/admin/accounts/:id/sign-in", Admin(license.ScopeTokensWrite), bare(s.createSignInLink)},
 		{http.MethodPost, "/_api/auth/device/code", Open, s.deviceCode},
 		{http.MethodPost, "/_api/auth/device/token", Open, s.deviceToken},
 		{http.MethodPost, "/_api/license/activate", LoginToken, s.activate},
