@@ -97,7 +97,7 @@ func (c accountList) Run(ctx context.Context, a *app) error {
 	return a.with(ctx, func(ctx context.Context, l *license.Service) error {
 		found, err := l.Accounts(ctx, c.After, int(c.Limit))
 		if err != nil {
-			return err
+			return refusal(err)
 		}
 		list := make([]accountJSON, 0, len(found))
 		for _, x := range found {

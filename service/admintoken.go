@@ -64,14 +64,18 @@ func (c adminTokenCreate) Run(ctx context.Context, a *app) error {
 	})
 }
 
-type adminTokenList struct{ asJSON }
+type adminTokenList struct {
+	asJSON
+	Limit limit  `default:"100" help:"At most so many."`
+	After string `help:"Go on after this id." placeholder:"ID"`
+}
 
 // Run lists the admin tokens.
 func (c adminTokenList) Run(ctx context.Context, a *app) error {
 	return a.with(ctx, func(ctx context.Context, l *license.Service) error {
-		found, err := l.AdminTokens(ctx)
+		found, err := l.AdminTokens(ctx, c.After, int(c.Limit))
 		if err != nil {
-			return err
+			return refusal(err)
 		}
 		list := make([]adminTokenJSON, 0, len(found))
 		for _, t := range found {

@@ -50,12 +50,14 @@ func (c apiTokenCreate) Run(ctx context.Context, a *app) error {
 type apiTokenList struct {
 	asJSON
 	Account string `required:"" help:"Id of the account." placeholder:"ID"`
+	Limit   limit  `default:"100" help:"At most so many."`
+	After   string `help:"Go on after this id." placeholder:"ID"`
 }
 
 // Run lists the API tokens.
 func (c apiTokenList) Run(ctx context.Context, a *app) error {
 	return a.with(ctx, func(ctx context.Context, l *license.Service) error {
-		found, err := l.APITokens(ctx, c.Account)
+		found, err := l.APITokens(ctx, c.Account, c.After, int(c.Limit))
 		if err != nil {
 			return refusal(err)
 		}

@@ -14,7 +14,7 @@ import (
 
 type auditCmd struct {
 	List   auditList   `cmd:"" help:"List what was done, newest first."`
-	Verify auditVerify `cmd:"" help:"Read the whole audit log and prove that no line was changed or taken away; prints its end, to be noted elsewhere."`
+	Verify auditVerify `cmd:"" help:"Read the audit log and prove that no line was changed, added or taken away; prints its end, to be noted elsewhere."`
 }
 
 // auditJSON is how a line of the audit log is printed.
@@ -73,22 +73,29 @@ func (c auditList) Run(ctx context.Context, a *app) error {
 
 type auditVerify struct {
 	asJSON
+	From  string `help:"An end that was verified before, as NUMBER:HASH: only its line and what came after it are read." placeholder:"END"`
 	Noted string `help:"An end that was printed before, as NUMBER:HASH: the log must still contain it." placeholder:"END"`
 }
 
 // Run verifies the log. Exit status 1: it was changed.
 func (c auditVerify) Run(ctx context.Context, a *app) error {
-	noted, err := license.ParseAuditHead(c.Noted)
-	if err != nil {
-		return usagef("--noted: %w", err)
+	var check license.AuditCheck
+	for _, end := range []struct {
+		flag, text string
+		into       *license.AuditHead
+	}{{"--from", c.From, &check.From}, {"--noted", c.Noted, &check.Noted}} {
+		var err error
+		if *end.into, err = license.ParseAuditHead(end.text); err != nil {
+			return usagef("%s: %w", end.flag, err)
+		}
 	}
 	return a.with(ctx, func(ctx context.Context, l *license.Service) error {
-		head, err := l.VerifyAudit(ctx, noted)
+		head, err := l.VerifyAudit(ctx, check)
 		if errors.Is(err, license.ErrTampered) {
 			return fmt.Errorf("%w: compare with a backup, and find out who can write to the database", err)
 		}
 		if err != nil {
-			return err
+			return refusal(err)
 		}
 		j := struct {
 			Status string `json:"status"`

@@ -99,6 +99,7 @@ func (a *app) checkSettings() []finding {
 // inside is what is in the database, or why that is not known.
 type inside struct {
 	newest time.Time // line of the audit log
+	log    finding   // on the audit log
 	kids   []string  // of all signing keys
 	err    error
 }
@@ -118,7 +119,7 @@ func (a *app) checkDatabase(ctx context.Context) (inside, []finding) {
 	if info, err := os.Stat(path); err == nil && info.Mode().Perm()&0o077 != 0 {
 		out[0] = wrong("database", fmt.Sprintf("%s can be read by others (mode %04o), and addresses of accounts are in it: run chmod 600 on it", path, info.Mode().Perm()))
 	}
-	return in, append(out, checkClock(time.Now(), in.newest))
+	return in, append(out, in.log, checkClock(time.Now(), in.newest))
 }
 
 func (a *app) lookInside(ctx context.Context) (in inside) {
@@ -126,6 +127,15 @@ func (a *app) lookInside(ctx context.Context) (in inside) {
 		return in
 	}
 	in.err = a.withNew(ctx, func(ctx context.Context, l *license.Service) error {
+		end, err := l.CheckAuditEnd(ctx)
+		switch {
+		case errors.Is(err, license.ErrTampered):
+			in.log = wrong("audit log", err.Error()+": run pageflare-license audit verify, compare with a backup, and find out who can write to the database")
+		case err != nil:
+			return err
+		default:
+			in.log = well("audit log", fmt.Sprintf("ends at line %d, where this service set its end; audit verify reads all of it", end.Seq))
+		}
 		last, err := l.Audit(ctx, license.AuditQuery{Limit: 1})
 		for _, line := range last {
 			in.newest = line.At

@@ -135,7 +135,7 @@ func (c policyList) Run(ctx context.Context, a *app) error {
 	return a.with(ctx, func(ctx context.Context, l *license.Service) error {
 		found, err := l.Policies(ctx, c.Account, c.After, int(c.Limit))
 		if err != nil {
-			return err
+			return refusal(err)
 		}
 		list := make([]policyJSON, 0, len(found))
 		for _, p := range found {

@@ -19,8 +19,11 @@ type accountSignIn struct {
 	ID string `arg:"" help:"Id of the account."`
 }
 
-// Run prints the bare link.
+// Run prints the bare link. It begins with the public URL, so without one that people can call there is none.
 func (c accountSignIn) Run(ctx context.Context, a *app) error {
+	if advice := a.cfg.noLink(); advice != "" {
+		return usagef("LICENSE_PUBLIC_URL %s", advice)
+	}
 	return a.with(ctx, func(ctx context.Context, l *license.Service) error {
 		link, ends, err := l.CreateSignInLink(ctx, c.ID)
 		if err != nil {

@@ -160,19 +160,21 @@ func TestFaultyVariablesOfTraces(t *testing.T) {
 	}
 }
 
-func TestServeWarnsOfAPublicURLThatNobodyCanCall(t *testing.T) {
+func TestServeWarnsOfSettingsThatAreHardlyMeant(t *testing.T) {
 	t.Parallel()
+	const publicURL, proxies = "LICENSE_PUBLIC_URL", "LICENSE_TRUSTED_PROXIES"
 	for _, test := range []struct {
-		env  map[string]string
-		want string
+		env           map[string]string
+		setting, want string
 	}{
-		{map[string]string{}, ""},
-		{map[string]string{"LICENSE_LISTEN": "0.0.0.0:0"}, "is not set, and the service listens on all addresses"},
-		{map[string]string{"LICENSE_LISTEN": ":0"}, "is not set, and the service listens on all addresses"},
-		{map[string]string{"LICENSE_TRUSTED_PROXIES": "10.0.0.0/8"}, "is not set, and there is a proxy in front"},
-		{map[string]string{"LICENSE_PUBLIC_URL": "http://license.example.com"}, "begins with http: whoever is on the way reads the tokens"},
-		{map[string]string{"LICENSE_LISTEN": "[::]:0", "LICENSE_PUBLIC_URL": "https://license.example.com"}, ""},
-		{map[string]string{"LICENSE_PUBLIC_URL": "http://localhost:8080"}, ""},
+		{map[string]string{}, "", ""},
+		{map[string]string{"LICENSE_LISTEN": "0.0.0.0:0"}, publicURL, "is not set, and the service listens on all addresses"},
+		{map[string]string{"LICENSE_LISTEN": ":0"}, publicURL, "is not set, and the service listens on all addresses"},
+		{map[string]string{proxies: "10.0.0.0/8"}, publicURL, "is not set, and there is a proxy in front"},
+		{map[string]string{publicURL: "http://license.example.com"}, publicURL, "begins with http: whoever is on the way reads the tokens"},
+		{map[string]string{publicURL: "https://license.example.com"}, proxies, "is not set, and LICENSE_PUBLIC_URL begins with https"},
+		{map[string]string{"LICENSE_LISTEN": "[::]:0", publicURL: "https://license.example.com", proxies: "10.0.0.0/8"}, "", ""},
+		{map[string]string{publicURL: "http://localhost:8080"}, "", ""},
 	} {
 		b := newBox(t)
 		b.env["LICENSE_LISTEN"] = "127.0.0.1:0"
@@ -194,7 +196,7 @@ func TestServeWarnsOfAPublicURLThatNobodyCanCall(t *testing.T) {
 			}
 			continue
 		}
-		if strings.Count(log, `level=WARN msg=setting name=LICENSE_PUBLIC_URL advice="`+test.want) != 1 || !strings.Contains(doctor.out, "LICENSE_PUBLIC_URL "+test.want) {
+		if strings.Count(log, `level=WARN msg=setting name=`+test.setting+` advice="`+test.want) != 1 || !strings.Contains(doctor.out, test.setting+" "+test.want) {
 			t.Errorf("%v is not warned of once with %s:\n%s%s", test.env, test.want, log, doctor.out)
 		}
 	}

@@ -9,11 +9,12 @@ import (
 // warning is a setting that is allowed and, most likely, not what was meant.
 type warning struct{ setting, advice string }
 
+const setURL = "set it to what clients call, such as https://license.example.com"
+
 // warnings looks at settings together. serve logs them once, doctor shows them.
 func (c Config) warnings() []warning {
 	var out []warning
 	add := func(setting, advice string) { out = append(out, warning{setting, advice}) }
-	const setURL = "set it to what clients call, such as https://license.example.com"
 	switch {
 	case c.PublicURL != "":
 	case allAddresses(c.Listen):
@@ -27,10 +28,30 @@ func (c Config) warnings() []warning {
 			break
 		}
 	}
-	if u, err := url.Parse(c.PublicURL); err == nil && u.Scheme == "http" && !loopback(u.Hostname()) {
+	u, err := url.Parse(c.PublicURL)
+	if err == nil && u.Scheme == "http" && !loopback(u.Hostname()) {
 		add("LICENSE_PUBLIC_URL", "begins with http: whoever is on the way reads the tokens; put a proxy with TLS in front, and set it to its https address")
 	}
+	if err == nil && u.Scheme == "https" && len(c.TrustedProxies) == 0 {
+		add("LICENSE_TRUSTED_PROXIES", "is not set, and LICENSE_PUBLIC_URL begins with https, so a proxy with TLS is in front: all clients look like it, share one limit for bad credentials, and have its address in the audit log; set it to the addresses of the proxy, such as 10.0.0.0/8")
+	}
 	return out
+}
+
+// noLink says why a link that begins with the public URL would lead nowhere; "" when it leads somewhere.
+func (c Config) noLink() string {
+	if c.PublicURL != "" {
+		return ""
+	}
+	if _, port, _ := net.SplitHostPort(c.Listen); port == "0" {
+		return "is not set, and LICENSE_LISTEN leaves the port open, so the link would lead nowhere; " + setURL
+	}
+	for _, w := range c.warnings() {
+		if w.setting == "LICENSE_PUBLIC_URL" {
+			return w.advice
+		}
+	}
+	return ""
 }
 
 // allAddresses tells an address that stands for all of this machine.

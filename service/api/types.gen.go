@@ -598,6 +598,9 @@ type Cursor = string
 // Force defines model for force.
 type Force = bool
 
+// From defines model for from.
+type From = string
+
 // ID defines model for id.
 type ID = string
 
@@ -715,8 +718,26 @@ type ListAccountsParams struct {
 	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
 }
 
+// ListAPITokensParams defines parameters for ListAPITokens.
+type ListAPITokensParams struct {
+	// Limit At most so many.
+	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
+
+	// Cursor The next_cursor of the page before.
+	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
+}
+
 // ListTokensParams defines parameters for ListTokens.
 type ListTokensParams struct {
+	// Limit At most so many.
+	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
+
+	// Cursor The next_cursor of the page before.
+	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
+}
+
+// ListAdminTokensParams defines parameters for ListAdminTokens.
+type ListAdminTokensParams struct {
 	// Limit At most so many.
 	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
 
@@ -747,6 +768,9 @@ type ListAuditParams struct {
 
 // VerifyAuditParams defines parameters for VerifyAudit.
 type VerifyAuditParams struct {
+	// From An end that was verified before, as NUMBER:HASH: only its line and what came after it are read.
+	From From `form:"from,omitempty" json:"from,omitempty,omitzero"`
+
 	// Noted An end that was answered before, as NUMBER:HASH; the log must still contain it.
 	Noted Noted `form:"noted,omitempty" json:"noted,omitempty,omitzero"`
 }

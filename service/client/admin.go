@@ -71,10 +71,13 @@ func (a *Admin) CreateSignInLink(ctx context.Context, id string) (api.SignInLink
 	return ask[api.SignInLink](ctx, a, request{op: "make a sign-in link", method: http.MethodPost, path: join("admin/accounts", id, "sign-in")})
 }
 
-// ListAPITokens returns the API tokens of an account, oldest first, without their text.
-func (a *Admin) ListAPITokens(ctx context.Context, account string) ([]api.APIToken, error) {
-	page, err := ask[api.APITokenPage](ctx, a, request{op: "list API tokens", path: join("admin/accounts", account, "api-tokens")})
-	return page.Items, err
+// ListAPITokens yields the API tokens of an account, oldest first, without their text, as ListAccounts does.
+func (a *Admin) ListAPITokens(ctx context.Context, account string, p api.ListAPITokensParams) iter.Seq2[api.APIToken, error] {
+	return pages(p.Cursor, func(cursor string) ([]api.APIToken, string, error) {
+		p.Cursor = cursor
+		page, err := ask[api.APITokenPage](ctx, a, request{op: "list API tokens", path: join("admin/accounts", account, "api-tokens"), query: query(p)})
+		return page.Items, page.NextCursor, err
+	})
 }
 
 // CreateAPIToken makes an API token, whose text is in this answer alone.
@@ -151,10 +154,13 @@ func (a *Admin) RetireKey(ctx context.Context, kid string, p api.RetireKeyParams
 	return ask[api.RetiredKey](ctx, a, request{op: "retire the signing key", method: http.MethodDelete, path: join("admin/keys", kid), query: query(p)})
 }
 
-// ListAdminTokens returns the admin tokens, oldest first, without their text.
-func (a *Admin) ListAdminTokens(ctx context.Context) ([]api.AdminToken, error) {
-	page, err := ask[api.AdminTokenPage](ctx, a, request{op: "list admin tokens", path: "admin/admin-tokens"})
-	return page.Items, err
+// ListAdminTokens yields the admin tokens, oldest first, without their text, as ListAccounts does.
+func (a *Admin) ListAdminTokens(ctx context.Context, p api.ListAdminTokensParams) iter.Seq2[api.AdminToken, error] {
+	return pages(p.Cursor, func(cursor string) ([]api.AdminToken, string, error) {
+		p.Cursor = cursor
+		page, err := ask[api.AdminTokenPage](ctx, a, request{op: "list admin tokens", path: "admin/admin-tokens", query: query(p)})
+		return page.Items, page.NextCursor, err
+	})
 }
 
 // CreateAdminToken makes an admin token, whose text is in this answer alone.
@@ -176,9 +182,10 @@ func (a *Admin) ListAudit(ctx context.Context, p api.ListAuditParams) iter.Seq2[
 	})
 }
 
-// VerifyAudit has the service read its whole audit log. A log that was changed is no error: Whole is false, and Fault says where.
+// VerifyAudit has the service read its audit log, or what of it came after From. A log that was changed is no error: Whole is false, and Fault says
+// where. A long log takes longer than other calls may: this one ends with ctx alone.
 func (a *Admin) VerifyAudit(ctx context.Context, p api.VerifyAuditParams) (api.AuditVerdict, error) {
-	return ask[api.AuditVerdict](ctx, a, request{op: "verify the audit log", path: "admin/audit/verify", query: query(p)})
+	return ask[api.AuditVerdict](ctx, a, request{op: "verify the audit log", path: "admin/audit/verify", query: query(p), patient: true})
 }
 
 // ask makes a call of the Admin API; without a method it is GET.

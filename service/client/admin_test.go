@@ -1,6 +1,7 @@
 package client_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -94,7 +95,7 @@ func TestAdminOfTheRealService(t *testing.T) {
 
 	apiToken := must[api.APIToken](t)(a.CreateAPIToken(ctx, account.ID, api.NewAPIToken{Name: "build server"}))
 	made := must[api.IssuedToken](t)(c.Issue(ctx, apiToken.APIToken))
-	if got := must[[]api.APIToken](t)(a.ListAPITokens(ctx, account.ID)); len(got) != 2 || got[1].Name != "build server" || got[1].APIToken != "" {
+	if got := all(t, a.ListAPITokens(ctx, account.ID, api.ListAPITokensParams{Limit: 1})); len(got) != 2 || got[1].Name != "build server" || got[1].APIToken != "" {
 		t.Errorf("ListAPITokens = %+v", got)
 	}
 	issued := must[api.IssuedToken](t)(a.IssueToken(ctx, account.ID, api.NewToken{TTL: "72h"}))
@@ -151,7 +152,7 @@ func TestAdminOfTheRealService(t *testing.T) {
 	}
 
 	small := must[api.AdminToken](t)(a.CreateAdminToken(ctx, api.NewAdminToken{Name: "billing", Scopes: []string{"accounts:read"}}))
-	if got := must[[]api.AdminToken](t)(a.ListAdminTokens(ctx)); len(got) != 2 {
+	if got := all(t, a.ListAdminTokens(ctx, api.ListAdminTokensParams{Limit: 1})); len(got) != 2 {
 		t.Errorf("ListAdminTokens = %+v", got)
 	}
 	_, err = c.Admin(small.AdminToken).DeleteAccount(ctx, account.ID)
@@ -176,9 +177,30 @@ func TestAdminOfTheRealService(t *testing.T) {
 	if !verdict.Whole || verdict.Lines < 20 {
 		t.Errorf("VerifyAudit = %+v", verdict)
 	}
-	must[api.AuditVerdict](t)(a.VerifyAudit(ctx, api.VerifyAuditParams{Noted: verdict.End}))
+	must[api.AuditVerdict](t)(a.VerifyAudit(ctx, api.VerifyAuditParams{From: verdict.End, Noted: verdict.End}))
 
 	wantEveryOperation(t, a, seen.asked)
+}
+
+// A long log takes longer than other calls may.
+func TestVerifyAuditEndsWithItsContextAlone(t *testing.T) {
+	t.Parallel()
+	s := servicetest.Start(t, servicetest.Options{})
+	for _, hurried := range []client.Config{{Attempt: time.Nanosecond}, {Budget: time.Nanosecond}} {
+		hurried.BaseURL = s.URL
+		a := newClient(t, hurried).Admin(s.AdminToken(t, license.ScopeAuditRead))
+		if got, err := a.VerifyAudit(t.Context(), api.VerifyAuditParams{}); err != nil || !got.Whole {
+			t.Errorf("VerifyAudit = %+v, %v", got, err)
+		}
+		for _, err := range a.ListAudit(t.Context(), api.ListAuditParams{}) {
+			wantFailure(t, err, client.ErrUnavailable)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if _, err := a.VerifyAudit(ctx, api.VerifyAuditParams{}); !errors.Is(err, context.Canceled) {
+			t.Errorf("VerifyAudit = %v, want the error of its context", err)
+		}
+	}
 }
 
 // wantEveryOperation holds the methods and what was called against openapi.yaml.

@@ -33,6 +33,7 @@ type request struct {
 	grant            bool                    // a 400 may be one of RFC 8628
 	rejects          bool                    // a 4xx with a code is the API's own
 	reads            bool                    // changes nothing
+	patient          bool                    // its answer may take long: Budget bounds the waits between tries, and nothing but ctx the tries
 	once             bool                    // must not be done twice: it is sent again only when nothing was done
 	accept           func(body []byte) error // takes over the body of a 200; an error says why it is no answer
 }
@@ -46,7 +47,12 @@ func (r request) hidden() []string {
 
 // call sends the request until it has an answer or a reason to stop. The error is an *Error, or wraps that of ctx.
 func (c *Client) call(ctx context.Context, r request) error {
-	budget, cancel := context.WithTimeout(ctx, c.cfg.Budget)
+	budget, cancel, hc := ctx, context.CancelFunc(func() {}), *c.http
+	if r.patient {
+		hc.Timeout = 0
+	} else {
+		budget, cancel = context.WithTimeout(ctx, c.cfg.Budget)
+	}
 	defer cancel()
 	req, err := c.build(budget, r)
 	if err != nil {
@@ -55,7 +61,7 @@ func (c *Client) call(ctx context.Context, r request) error {
 	t := &tries{client: c, request: r, start: c.cfg.Now()}
 	req.SetResponseHandler(func(resp *http.Response) error { return t.judge(resp) })
 	loop := &retryablehttp.Client{
-		HTTPClient: c.http,
+		HTTPClient: &hc,
 		RetryMax:   maxTries - 1,
 		CheckRetry: t.check,
 		// The wait is PrepareRetry, which can be told to stop and can be faked.

@@ -55,8 +55,11 @@ func (s *Service) Account(ctx context.Context, id string) (Account, error) {
 	return s.store.Account(ctx, id)
 }
 
-// Accounts returns up to limit accounts whose id comes after the given one, in the order of ids.
+// Accounts returns up to limit accounts whose id comes after the given one, in the order of ids. ErrInvalid: after is no id.
 func (s *Service) Accounts(ctx context.Context, after string, limit int) ([]Account, error) {
+	if err := checkAfter(OfAccount, after); err != nil {
+		return nil, err
+	}
 	return s.store.Accounts(ctx, after, limit)
 }
 

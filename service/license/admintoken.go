@@ -16,8 +16,8 @@ type Scope string
 const (
 	ScopeAccountsRead  Scope = "accounts:read"
 	ScopeAccountsWrite Scope = "accounts:write"
-	ScopeTokensRead    Scope = "tokens:read"  // records of API tokens and license tokens; introspection
-	ScopeTokensWrite   Scope = "tokens:write" // issue and revoke API tokens and license tokens, of any account
+	ScopeTokensRead    Scope = "tokens:read"  // records of API tokens, license tokens and machines; introspection
+	ScopeTokensWrite   Scope = "tokens:write" // issue and revoke API tokens and license tokens, of any account, and sign its people in: who signs in gets tokens
 	ScopePoliciesRead  Scope = "policies:read"
 	ScopePoliciesWrite Scope = "policies:write"
 	ScopeKeysRead      Scope = "keys:read"
@@ -144,9 +144,12 @@ func optionalUnix(t time.Time) any {
 	return t.Unix()
 }
 
-// AdminTokens lists the admin tokens, ended ones too, oldest first.
-func (s *Service) AdminTokens(ctx context.Context) ([]AdminToken, error) {
-	return s.store.AdminTokens(ctx)
+// AdminTokens returns up to limit admin tokens, ended ones too, oldest first, that come after the given one. ErrInvalid: after is no admin token.
+func (s *Service) AdminTokens(ctx context.Context, after string, limit int) ([]AdminToken, error) {
+	if err := checkAfter(OfAdminToken, after); err != nil {
+		return nil, err
+	}
+	return s.store.AdminTokens(ctx, after, limit)
 }
 
 // RevokeAdminToken ends an admin token, by its id or by its text, and returns its id. Ending it twice is no error. ErrNotFound.

@@ -44,12 +44,16 @@ func (s *Service) CreateAPIToken(ctx context.Context, account, name string) (Sec
 	return text, record, s.store.AddAPIToken(ctx, record, s.act(ctx, APITokenCreated, account, record.ID, nil))
 }
 
-// APITokens lists the API tokens of an account, revoked ones too, oldest first. ErrNotFound: no such account.
-func (s *Service) APITokens(ctx context.Context, account string) ([]APIToken, error) {
+// APITokens returns up to limit API tokens of an account, revoked ones too, oldest first, that come after the given one. ErrNotFound: no such account.
+// ErrInvalid: after is none of its API tokens.
+func (s *Service) APITokens(ctx context.Context, account, after string, limit int) ([]APIToken, error) {
+	if err := checkAfter(OfAPIToken, after); err != nil {
+		return nil, err
+	}
 	if _, err := s.store.Account(ctx, account); err != nil {
 		return nil, err
 	}
-	return s.store.APITokens(ctx, account)
+	return s.store.APITokens(ctx, account, after, limit)
 }
 
 // RevokeAPIToken ends an API token, by its id or by its text, and returns its id. The license tokens that were issued by it stay good, unless

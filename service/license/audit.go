@@ -6,10 +6,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
-	"fmt"
-	"strconv"
-	"strings"
 	"time"
 )
 
@@ -29,7 +25,7 @@ const (
 // Actor is who acts, and from where.
 type Actor struct {
 	Kind      ActorKind
-	ID        string // id of the credential, or the user of the operating system
+	ID        string // id of the credential, of the account if there is none, or the user of the operating system
 	Address   string // IP address of the caller; empty for the command line
 	RequestID string // as in the access log; empty for the command line
 }
@@ -46,6 +42,15 @@ func actor(ctx context.Context) Actor {
 		return a
 	}
 	return Actor{Kind: ActorUnknown}
+}
+
+// as is a context in which somebody who calls without a credential, as anyone may, is known by what they show otherwise.
+func as(ctx context.Context, id string) context.Context {
+	who := actor(ctx)
+	if who.Kind == ActorUnknown {
+		who.Kind, who.ID = ActorAccount, id
+	}
+	return WithActor(ctx, who)
 }
 
 // Action is what was done. The names are kept for ever: people search the log for them.
@@ -99,7 +104,7 @@ type Act struct {
 	At      time.Time
 	Actor   Actor
 	Action  Action
-	Account string // whose; empty when it belongs to no account
+	Account string // whose; when it is left empty, the store fills in whose the object is, if it is anybody's
 	Object  string // id of what was changed
 	Details string // JSON object with what else is worth knowing
 
@@ -124,17 +129,40 @@ func (s *Service) act(ctx context.Context, action Action, account, object string
 // Link is the hash of this line of the log: a keyed hash (HMAC-SHA256) of the hash before it and all that the line says. Who can write the
 // database but has not the key-encryption key can neither change a line nor take one out from between two others.
 //
-// The wire form under the hash is a JSON array: previous hash, number, milliseconds, actor kind, actor id, address, request id, action,
-// account, object, details.
+// The wire form under the hash is a JSON array: "audit line", previous hash, number, milliseconds, actor kind, actor id, address, request id,
+// action, account, object, details.
 func (a Act) Link(seq int64, previous string) string {
-	line, err := json.Marshal([]any{
+	return auditMAC(a.key, append([]any{"audit line"}, a.says(seq, previous)...)...)
+}
+
+// linkBefore is the Link of a line from before ends were sealed: the same array without its first element.
+func (a Act) linkBefore(seq int64, previous string) string {
+	return auditMAC(a.key, a.says(seq, previous)...)
+}
+
+func (a Act) says(seq int64, previous string) []any {
+	return []any{
 		previous, seq, a.At.UnixMilli(), a.Actor.Kind, a.Actor.ID, a.Actor.Address, a.Actor.RequestID, a.Action, a.Account, a.Object, a.Details,
-	})
+	}
+}
+
+// Seal is what proves that whoever has the key set the end of the log there: a keyed hash of a JSON array: "audit head", number, hash. Without it,
+// who can write the database could name any earlier line as the end, for its hash stands in the line.
+func (a Act) Seal(end AuditHead) string { return auditMAC(a.key, "audit head", end.Seq, end.Hash) }
+
+// Sealed says whether a seal is that of an end.
+func (a Act) Sealed(end AuditHead, seal string) bool {
+	return hmac.Equal([]byte(a.Seal(end)), []byte(seal))
+}
+
+// auditMAC is the keyed hash of a JSON array, whose first element keeps apart what it is for.
+func auditMAC(key []byte, array ...any) string {
+	text, err := json.Marshal(array)
 	if err != nil {
 		panic(err) // texts and numbers
 	}
-	mac := hmac.New(sha256.New, a.key)
-	mac.Write(line)
+	mac := hmac.New(sha256.New, key)
+	mac.Write(text)
 	return hex.EncodeToString(mac.Sum(nil))
 }
 
@@ -145,27 +173,8 @@ type AuditLine struct {
 	Hash string
 }
 
-// AuditHead is the end of the log. Noted down elsewhere, it proves later that nothing was cut off.
-type AuditHead struct {
-	Seq  int64
-	Hash string // empty while the log is empty
-}
-
-// String is NUMBER:HASH, the form in which people note it down.
-func (h AuditHead) String() string { return fmt.Sprintf("%d:%s", h.Seq, h.Hash) }
-
-// ParseAuditHead reads NUMBER:HASH; an empty text is the start of the log. ErrInvalid.
-func ParseAuditHead(text string) (AuditHead, error) {
-	if text == "" {
-		return AuditHead{}, nil
-	}
-	number, hash, _ := strings.Cut(text, ":")
-	n, err := strconv.ParseInt(number, 10, 64)
-	if err != nil || n < 1 || len(hash) != hex.EncodedLen(sha256.Size) {
-		return AuditHead{}, unreadable(fmt.Sprintf("%q is not an end of the audit log such as 12:5f0c… (NUMBER:HASH, as its verification tells it)", text))
-	}
-	return AuditHead{n, hash}, nil
-}
+// Head is the end of a log whose last line this is.
+func (l AuditLine) Head() AuditHead { return AuditHead{l.Seq, l.Hash} }
 
 // AuditQuery chooses lines of the audit log. What is empty does not matter.
 type AuditQuery struct {
@@ -178,54 +187,4 @@ type AuditQuery struct {
 // Audit returns lines of the log, newest first.
 func (s *Service) Audit(ctx context.Context, q AuditQuery) ([]AuditLine, error) {
 	return s.store.AuditLines(ctx, q)
-}
-
-// ErrTampered says that the audit log is not as it was written; the error that wraps it says where.
-var ErrTampered = errors.New("the audit log was changed")
-
-// auditPage is how many lines are verified at a time.
-const auditPage = 1000
-
-// VerifyAudit reads the whole audit log and returns its end. ErrTampered: a line was changed, added or taken away. noted, when it is not
-// empty, is an end that was returned before: the log must still contain it, so that nothing was cut off behind it either.
-func (s *Service) VerifyAudit(ctx context.Context, noted AuditHead) (AuditHead, error) {
-	head, err := s.store.AuditHead(ctx) // first: lines that come while this runs are not its business
-	if err != nil {
-		return AuditHead{}, err
-	}
-	var at AuditHead
-	for at.Seq < head.Seq {
-		lines, err := s.store.AuditAfter(ctx, at.Seq, auditPage)
-		if err != nil {
-			return AuditHead{}, err
-		}
-		if len(lines) == 0 {
-			break
-		}
-		for _, l := range lines {
-			l.key = s.auditKey
-			switch {
-			case l.Seq != at.Seq+1:
-				return at, fmt.Errorf("%w: lines %d to %d are missing", ErrTampered, at.Seq+1, l.Seq-1)
-			case l.Link(l.Seq, at.Hash) != l.Hash:
-				return at, fmt.Errorf("%w: line %d is not as it was written, or the one before it was replaced", ErrTampered, l.Seq)
-			}
-			at = AuditHead{l.Seq, l.Hash}
-			if at.Seq == noted.Seq && at.Hash != noted.Hash {
-				return at, fmt.Errorf("%w: line %d has another hash than the one noted", ErrTampered, l.Seq)
-			}
-			if at.Seq == head.Seq {
-				break
-			}
-		}
-	}
-	switch {
-	case at.Seq < head.Seq:
-		return at, fmt.Errorf("%w: lines %d to %d are missing", ErrTampered, at.Seq+1, head.Seq)
-	case at.Hash != head.Hash:
-		return at, fmt.Errorf("%w: its end is noted with another hash", ErrTampered)
-	case at.Seq < noted.Seq:
-		return at, fmt.Errorf("%w: it ends at line %d, and line %d was there", ErrTampered, at.Seq, noted.Seq)
-	}
-	return at, nil
 }

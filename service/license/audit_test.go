@@ -1,9 +1,13 @@
 package license_test
 
 import (
+	"context"
+	"crypto/rand"
 	"database/sql"
 	"errors"
+	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -64,7 +68,13 @@ func TestEveryActLeavesALine(t *testing.T) {
 	must(err)
 	_, err = b.SuspendAccount(ctx, a.ID)
 	must(err)
+	_, err = b.SuspendAccount(ctx, a.ID) // it is suspended
+	must(err)
 	_, err = b.RestoreAccount(ctx, a.ID)
+	must(err)
+	_, err = b.RestoreAccount(ctx, a.ID) // it is restored
+	must(err)
+	_, err = b.UpdateAccount(ctx, a.ID, license.AccountChange{Tier: new(license.Team)}) // it is of that tier
 	must(err)
 	_, err = b.DeleteAccount(ctx, a.ID)
 	must(err)
@@ -94,45 +104,219 @@ func TestEveryActLeavesALine(t *testing.T) {
 	if got := lines[0].Actor; got != (license.Actor{Kind: license.ActorAdmin, ID: "adm_1", Address: "192.0.2.7", RequestID: "r1"}) {
 		t.Errorf("actor = %+v", got)
 	}
-	head, err := b.VerifyAudit(t.Context(), license.AuditHead{})
+	head, err := b.VerifyAudit(t.Context(), license.AuditCheck{})
 	if err != nil || head.Seq != int64(len(lines)) || head.Hash != lines[0].Hash {
 		t.Errorf("VerifyAudit = %+v, %v, want the end of the log", head, err)
 	}
 }
 
+// newTampered is a service with six lines in its audit log: a key, an account, its API token, and then the account is suspended, restored and suspended.
+func newTampered(t *testing.T) (*bench, license.Account, license.AuditHead) {
+	t.Helper()
+	b := newBench(t)
+	a, _ := b.account()
+	for _, act := range []func(context.Context, string) (license.Account, error){b.SuspendAccount, b.RestoreAccount, b.SuspendAccount} {
+		if _, err := act(t.Context(), a.ID); err != nil {
+			t.Fatal(err)
+		}
+	}
+	end, err := b.VerifyAudit(t.Context(), license.AuditCheck{})
+	if err != nil || end.Seq != 6 {
+		t.Fatalf("VerifyAudit before = %+v, %v", end, err)
+	}
+	return b, a, end
+}
+
+// wantTampered fails unless the log is found to be changed, with a text in what is said of it.
+func wantTampered(t *testing.T, s *license.Service, c license.AuditCheck, want string) {
+	t.Helper()
+	if _, err := s.VerifyAudit(t.Context(), c); !errors.Is(err, license.ErrTampered) || !strings.Contains(err.Error(), want) {
+		t.Errorf("VerifyAudit = %v, want ErrTampered with %q", err, want)
+	}
+}
+
+const (
+	copyLine = `INSERT INTO audit_log SELECT %s, at, actor_kind, actor_id, address, request_id, action, account_id, object, details, hash FROM audit_log WHERE seq = 6; `
+	cutTail  = `DELETE FROM audit_log WHERE seq > 4; UPDATE audit_head SET seq = 4, hash = (SELECT hash FROM audit_log WHERE seq = 4); `
+	cutAll   = `DELETE FROM audit_log; UPDATE audit_head SET seq = 0, hash = ''; `
+)
+
+// Every change is found without anything that was noted down, and most of those at the end by a look at the end alone.
 func TestATamperedAuditLogIsFound(t *testing.T) {
 	t.Parallel()
-	for name, test := range map[string]struct{ query, want string }{
-		"a changed detail":            {`UPDATE audit_log SET details = '{}' WHERE seq = 2`, "line 2"},
-		"a changed actor":             {`UPDATE audit_log SET actor_id = 'root' WHERE seq = 4`, "line 4"},
-		"a changed time":              {`UPDATE audit_log SET at = at + 1 WHERE seq = 2`, "line 2"},
-		"a missing line":              {`DELETE FROM audit_log WHERE seq = 3`, "lines 3 to 3 are missing"},
-		"missing first lines":         {`DELETE FROM audit_log WHERE seq < 3`, "lines 1 to 2 are missing"},
-		"missing last lines":          {`DELETE FROM audit_log WHERE seq > 4`, "lines 5 to 6 are missing"},
-		"lines that changed places":   {`UPDATE audit_log SET seq = CASE seq WHEN 3 THEN -4 WHEN 4 THEN -3 END WHERE seq IN (3, 4); UPDATE audit_log SET seq = -seq WHERE seq < 0`, "line 3"},
-		"a line taken out, closed up": {`DELETE FROM audit_log WHERE seq = 3; UPDATE audit_log SET seq = seq - 1 WHERE seq > 3; UPDATE audit_head SET seq = seq - 1`, "line 3"},
-		"a forged line":               {`INSERT INTO audit_log SELECT 7, at, actor_kind, actor_id, address, request_id, action, account_id, object, details, hash FROM audit_log WHERE seq = 6; UPDATE audit_head SET seq = 7`, "line 7"},
-		"an end cut off with its head": {`DELETE FROM audit_log WHERE seq > 4; UPDATE audit_head SET seq = 4, hash = (SELECT hash FROM audit_log WHERE seq = 4)`,
-			"it ends at line 4, and line 6 was there"},
+	for name, test := range map[string]struct {
+		query, want string
+		atEnd       bool // the end alone shows it
+	}{
+		"a changed detail":               {`UPDATE audit_log SET details = '{}' WHERE seq = 2`, "line 2", false},
+		"a changed actor":                {`UPDATE audit_log SET actor_id = 'root' WHERE seq = 4`, "line 4", false},
+		"a changed time":                 {`UPDATE audit_log SET at = at + 1 WHERE seq = 2`, "line 2", false},
+		"a changed last line":            {`UPDATE audit_log SET actor_id = 'root' WHERE seq = 6`, "line 6", true},
+		"a missing line":                 {`DELETE FROM audit_log WHERE seq = 3`, "lines 3 to 3 are missing", false},
+		"missing first lines":            {`DELETE FROM audit_log WHERE seq < 3`, "lines 1 to 2 are missing", false},
+		"missing last lines":             {`DELETE FROM audit_log WHERE seq > 4`, "lines 5 to 6 are missing", true},
+		"no line left":                   {`DELETE FROM audit_log`, "lines 1 to 6 are missing", true},
+		"lines that changed places":      {`UPDATE audit_log SET seq = CASE seq WHEN 3 THEN -4 WHEN 4 THEN -3 END WHERE seq IN (3, 4); UPDATE audit_log SET seq = -seq WHERE seq < 0`, "line 3", false},
+		"a line taken out, closed up":    {`DELETE FROM audit_log WHERE seq = 3; UPDATE audit_log SET seq = seq - 1 WHERE seq > 3; UPDATE audit_head SET seq = seq - 1`, "line 3", true},
+		"a forged line":                  {fmt.Sprintf(copyLine, "7") + `UPDATE audit_head SET seq = 7`, "line 7", true},
+		"a forged line behind the end":   {fmt.Sprintf(copyLine, "7"), "line 7 is none that was written here", true},
+		"a forged line far behind":       {fmt.Sprintf(copyLine, "1006"), "line 1006 is none that was written here", true},
+		"a forged line before the first": {fmt.Sprintf(copyLine, "-5"), "line -5 is none that was written here", true},
+		"a forged line zero":             {fmt.Sprintf(copyLine, "0"), "line 0 is none that was written here", true},
+		"an end cut off with its head":   {cutTail, "line 4 was made its end by other means", true},
+		"the same without a seal":        {cutTail + `UPDATE audit_head SET seal = ''`, "line 4 was made its end by other means", true},
+		"everything cut off":             {cutAll, "it is empty, and there are accounts", true},
+		"the same without a seal, keys or accounts": {
+			cutAll + `UPDATE audit_head SET seal = ''; DELETE FROM api_tokens; DELETE FROM accounts; DELETE FROM signing_keys`, "line 0 was made its end", true},
+		"no head": {`DELETE FROM audit_head`, "the row that says where it ends (audit_head) is missing", true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			b := newBench(t)
-			a, _ := b.account() // lines 2 and 3; the first key is line 1
-			for range 3 {
-				if _, err := b.SuspendAccount(t.Context(), a.ID); err != nil {
-					t.Fatal(err)
-				}
-			}
-			noted, err := b.VerifyAudit(t.Context(), license.AuditHead{})
-			if err != nil || noted.Seq != 6 {
-				t.Fatalf("VerifyAudit before = %+v, %v", noted, err)
-			}
+			b, _, _ := newTampered(t)
 			b.change(test.query)
-			_, err = b.VerifyAudit(t.Context(), noted)
-			if !errors.Is(err, license.ErrTampered) || !strings.Contains(err.Error(), test.want) {
-				t.Errorf("VerifyAudit = %v, want ErrTampered with %q", err, test.want)
+			wantTampered(t, b.Service, license.AuditCheck{}, test.want)
+			if _, err := b.CheckAuditEnd(t.Context()); errors.Is(err, license.ErrTampered) != test.atEnd {
+				t.Errorf("CheckAuditEnd = %v, want ErrTampered: %t", err, test.atEnd)
 			}
 		})
 	}
 }
+
+// Lines that are added later, and services that start later, make no forged end a good one.
+func TestAForgedEndStaysForged(t *testing.T) {
+	t.Parallel()
+	for name, query := range map[string]string{
+		"an end cut off":                          cutTail,
+		"an end cut off and its seal taken away":  cutTail + `UPDATE audit_head SET seal = ''`,
+		"everything cut off":                      cutAll,
+		"everything cut off, and its seal":        cutAll + `UPDATE audit_head SET seal = ''`,
+		"a seal taken away, and nothing else":     `UPDATE audit_head SET seal = ''`,
+		"the seal of a database of somebody else": `UPDATE audit_head SET seal = hash`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b, a, _ := newTampered(t)
+			b.change(query)
+			for _, s := range []*license.Service{b.Service, b.replica(), b.replica()} { // a start between the writes
+				if _, err := s.UpdateAccount(t.Context(), a.ID, license.AccountChange{Email: new(rand.Text() + "@example.com")}); err != nil {
+					t.Fatalf("a write to a database with a forged end = %v, want the service to go on", err)
+				}
+				wantTampered(t, s, license.AuditCheck{}, "by other means")
+			}
+		})
+	}
+}
+
+// An older database with its own seal is whole; an end that was noted down elsewhere tells it from the newer one.
+func TestANotedEndFindsAnOlderDatabase(t *testing.T) {
+	t.Parallel()
+	b, a, end := newTampered(t)
+	b.change(`CREATE TABLE kept AS SELECT * FROM audit_head`)
+	if _, err := b.RestoreAccount(t.Context(), a.ID); err != nil {
+		t.Fatal(err)
+	}
+	noted, err := b.VerifyAudit(t.Context(), license.AuditCheck{Noted: end})
+	if err != nil || noted.Seq != 7 {
+		t.Fatalf("VerifyAudit = %+v, %v", noted, err)
+	}
+	b.change(`DELETE FROM audit_log WHERE seq > 6; DELETE FROM audit_head; INSERT INTO audit_head SELECT * FROM kept`)
+	if _, err := b.VerifyAudit(t.Context(), license.AuditCheck{Noted: end}); err != nil {
+		t.Errorf("VerifyAudit(noted before) = %v", err)
+	}
+	for _, c := range []license.AuditCheck{{Noted: noted}, {From: noted}} {
+		wantTampered(t, b.Service, c, "it ends at line 6, and line 7 was there")
+	}
+}
+
+func TestVerifyReadsFromANotedEnd(t *testing.T) {
+	t.Parallel()
+	b, _, end := newTampered(t)
+	lines, err := b.Audit(t.Context(), license.AuditQuery{Limit: 9})
+	if err != nil {
+		t.Fatal(err)
+	}
+	head := func(seq int64) license.AuditHead { return lines[end.Seq-seq].Head() }
+	b.change(`UPDATE audit_log SET details = '{"n":1}' WHERE seq = 2`)
+	wantTampered(t, b.Service, license.AuditCheck{}, "line 2")
+	for _, c := range []license.AuditCheck{{From: head(4)}, {From: end}, {From: head(4), Noted: head(4)}, {From: head(4), Noted: end}} {
+		if got, err := b.VerifyAudit(t.Context(), c); err != nil || got != end {
+			t.Errorf("VerifyAudit(%+v) = %v, %v, want %v: what was changed lies before", c, got, err, end)
+		}
+	}
+	for seq := int64(1); seq <= end.Seq; seq++ {
+		wantTampered(t, b.Service, license.AuditCheck{From: license.AuditHead{Seq: seq, Hash: strings.Repeat("0", 64)}}, "line ")
+	}
+	wantTampered(t, b.Service, license.AuditCheck{From: head(2)}, "line 2")
+	if _, err := b.VerifyAudit(t.Context(), license.AuditCheck{From: head(4), Noted: head(3)}); !errors.Is(err, license.ErrInvalid) {
+		t.Errorf("VerifyAudit(noted before from) = %v, want ErrInvalid", err)
+	}
+	b.change(`UPDATE audit_log SET actor_id = 'root' WHERE seq = 4`) // under the very line that was noted
+	wantTampered(t, b.Service, license.AuditCheck{From: head(4)}, "line 4")
+	b.change(`DELETE FROM audit_log WHERE seq = 5`)
+	wantTampered(t, b.Service, license.AuditCheck{From: end}, "line 5 is missing")
+}
+
+// A database of before ends were sealed gets its seal from the first of the processes that start on it, and the lines of both forms are one chain.
+func TestAnOlderLogIsSealedOnce(t *testing.T) {
+	t.Parallel()
+	b, a, _ := newTampered(t)
+	lines, err := b.Audit(t.Context(), license.AuditQuery{Limit: 9})
+	if err != nil {
+		t.Fatal(err)
+	}
+	previous := ""
+	for i := range lines {
+		l := lines[len(lines)-1-i]
+		previous = b.LinkBefore(l, previous)
+		b.change(fmt.Sprintf(`UPDATE audit_log SET hash = '%s' WHERE seq = %d`, previous, l.Seq))
+	}
+	b.change(`UPDATE audit_head SET seal = '', hash = '` + previous + `'`)
+	services := make([]*license.Service, 8)
+	errs := make([]error, len(services))
+	var started sync.WaitGroup
+	for i := range services {
+		started.Go(func() { services[i], errs[i] = license.New(context.WithoutCancel(t.Context()), b.cfg) })
+	}
+	started.Wait()
+	if err := errors.Join(errs...); err != nil {
+		t.Fatal(err)
+	}
+	end, err := services[0].VerifyAudit(t.Context(), license.AuditCheck{})
+	if err != nil || end != (license.AuditHead{Seq: 6, Hash: previous}) {
+		t.Fatalf("VerifyAudit after the start = %+v, %v", end, err)
+	}
+	if _, err := services[7].RestoreAccount(t.Context(), a.ID); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := services[3].VerifyAudit(t.Context(), license.AuditCheck{From: end}); err != nil || got.Seq != 7 {
+		t.Errorf("VerifyAudit after a new line = %+v, %v", got, err)
+	}
+	b.change(`DELETE FROM audit_log WHERE seq > 5; UPDATE audit_head SET seq = 5, hash = (SELECT hash FROM audit_log WHERE seq = 5)`)
+	wantTampered(t, b.replica(), license.AuditCheck{}, "line 5 was made its end by other means")
+}
+
+// A line that somebody put where the next one goes is no fault of whoever asks for something.
+func TestATakenLineIsAFaultOfItsOwn(t *testing.T) {
+	t.Parallel()
+	for name, query := range map[string]string{"the next line is there": fmt.Sprintf(copyLine, "7"), "there is no head": `DELETE FROM audit_head`} {
+		b, a, _ := newTampered(t)
+		b.change(query)
+		for what, err := range map[string]error{
+			"RestoreAccount": second(b.RestoreAccount(t.Context(), a.ID)),
+			"IssueFor":       second(b.IssueFor(t.Context(), restored(b, a), 0)),
+		} {
+			if !errors.Is(err, license.ErrTampered) || errors.Is(err, license.ErrConflict) || errors.Is(err, license.ErrNotFound) || !strings.Contains(err.Error(), "audit verify") {
+				t.Errorf("%s where %s = %v, want ErrTampered with the remedy", what, name, err)
+			}
+		}
+	}
+}
+
+// restored is the account, good again in spite of the log.
+func restored(b *bench, a license.Account) string {
+	b.t.Helper()
+	b.change(`UPDATE accounts SET status = 'active'`)
+	return a.ID
+}
+
+func second[T any](_ T, err error) error { return err }

@@ -227,7 +227,7 @@ func (s *Service) PollDevice(ctx context.Context, client, deviceCode string) (Lo
 			return nil, nil
 		}
 		d.State, d.TokenHash, d.TokenEnds = DeviceUsed, hashOpaque(token.Reveal()), now.Add(LoginTokenLife)
-		return []Act{s.act(ctx, DeviceLoggedIn, d.AccountID, d.ID, Details{"client": d.Client})}, nil
+		return []Act{s.act(as(ctx, d.AccountID), DeviceLoggedIn, d.AccountID, d.ID, Details{"client": d.Client})}, nil
 	})
 	switch {
 	case errors.Is(err, ErrNotFound) || errors.Is(err, ErrConflict): // ErrConflict: another poll was quicker

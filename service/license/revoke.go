@@ -9,7 +9,11 @@ import (
 )
 
 // Tokens returns up to limit issued tokens of an account, newest first, starting after the given one ("" for the newest). ErrNotFound: no such account.
+// ErrInvalid: before is no id.
 func (s *Service) Tokens(ctx context.Context, account string, before TokenID, limit int) ([]TokenRecord, error) {
+	if err := before.checkBefore(); err != nil {
+		return nil, err
+	}
 	if _, err := s.store.Account(ctx, account); err != nil {
 		return nil, err
 	}

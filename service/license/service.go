@@ -55,6 +55,9 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 	}
 	s := &Service{cfg: cfg, store: cfg.Store, deriveKey: derive, auditKey: audit, codeKey: codes}
 	s.keys = &keyring{store: cfg.Store, master: cfg.MasterKey, now: s.time}
+	if err := s.sealAuditEnd(ctx); err != nil {
+		return nil, err
+	}
 	if err := s.firstKeys(ctx); err != nil {
 		return nil, err
 	}

@@ -386,7 +386,7 @@ func TestAPITokensWorkUntilTheyAreRevoked(t *testing.T) {
 	if _, err := b.Refresh(t.Context(), c); !errors.Is(err, license.ErrUnauthenticated) {
 		t.Errorf("Refresh(API token) = %v, want ErrUnauthenticated", err)
 	}
-	list, err := b.APITokens(t.Context(), a.ID)
+	list, err := b.APITokens(t.Context(), a.ID, "", 9)
 	if err != nil || len(list) != 2 || list[0].RevokedAt.IsZero() || strings.Contains(fmt.Sprint(list), second.Reveal()) {
 		t.Errorf("APITokens = %+v, %v", list, err)
 	}

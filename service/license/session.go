@@ -100,7 +100,7 @@ func (s *Service) SignIn(ctx context.Context, secret string) (Secret, Session, e
 	}
 	now := s.time()
 	session := Session{ID: id, Hash: hashOpaque(text.Reveal()), AccountID: a.ID, CreatedAt: now, ExpiresAt: now.Add(SessionLife), secret: text}
-	err = s.store.BeginSession(ctx, hashOpaque(secret), session, s.act(ctx, SignedIn, a.ID, id, nil))
+	err = s.store.BeginSession(ctx, hashOpaque(secret), session, s.act(as(ctx, a.ID), SignedIn, a.ID, id, nil))
 	if errors.Is(err, ErrNotFound) {
 		return "", Session{}, fmt.Errorf("%w: the sign-in link was used in this moment", ErrUnauthenticated)
 	}
@@ -127,7 +127,7 @@ func (s *Service) Session(ctx context.Context, secret string) (Caller, error) {
 
 // SignOut ends the caller's session.
 func (s *Service) SignOut(ctx context.Context, c Caller) error {
-	return s.store.EndSession(ctx, c.Session.ID, s.act(ctx, SignedOut, c.Account.ID, c.Session.ID, nil))
+	return s.store.EndSession(ctx, c.Session.ID, s.act(as(ctx, c.Session.ID), SignedOut, c.Account.ID, c.Session.ID, nil))
 }
 
 // PublicURL is where clients and people reach the service; it has no slash at its end.

@@ -7,7 +7,7 @@ import (
 
 // Store is what the rules need of a database. Every method that changes something has made it durable when it returns nil. Reads see all
 // changes that were acknowledged before, by this process or another. Each method is one transaction; the acts that a method takes are lines that
-// it adds to the audit log in that same transaction, unless nothing was changed.
+// it adds to the audit log in that same transaction, unless nothing was changed. An act without an account gets that of what it changes.
 type Store interface {
 	// Ready returns nil when the newest write went well, or when a small one does now; else why the database cannot write.
 	Ready(ctx context.Context) error
@@ -26,8 +26,8 @@ type Store interface {
 	AddAPIToken(ctx context.Context, t APIToken, act Act) error
 	// APIToken returns the token with that hash, revoked or not, and its account. ErrNotFound.
 	APIToken(ctx context.Context, hash string) (APIToken, Account, error)
-	// APITokens returns the tokens of an account, oldest first.
-	APITokens(ctx context.Context, account string) ([]APIToken, error)
+	// APITokens returns up to limit tokens of an account, oldest first, that come after the given one ("" for the oldest). ErrInvalid: that is none of them.
+	APITokens(ctx context.Context, account, after string, limit int) ([]APIToken, error)
 	// RevokeAPIToken ends a token at the time of the act; one that has ended keeps its first time. With issued, every family whose first token says
 	// that it was issued by this one is revoked too, and the answer is how many were not before. ErrNotFound.
 	RevokeAPIToken(ctx context.Context, id string, act Act, issued *Act) (families int64, err error)
@@ -87,8 +87,8 @@ type Store interface {
 	AddAdminToken(ctx context.Context, t AdminToken, act Act) error
 	// AdminToken returns the admin token with that hash, ended or not. ErrNotFound.
 	AdminToken(ctx context.Context, hash string) (AdminToken, error)
-	// AdminTokens returns all admin tokens, oldest first.
-	AdminTokens(ctx context.Context) ([]AdminToken, error)
+	// AdminTokens returns up to limit admin tokens, oldest first, that come after the given one ("" for the oldest). ErrInvalid: there is none by that id.
+	AdminTokens(ctx context.Context, after string, limit int) ([]AdminToken, error)
 	// RevokeAdminToken ends an admin token at the time of the act; one that has ended keeps its first time. ErrNotFound.
 	RevokeAdminToken(ctx context.Context, id string, act Act) error
 
@@ -120,8 +120,13 @@ type Store interface {
 	// EndSession removes a session. Removing it twice is no error.
 	EndSession(ctx context.Context, id string, act Act) error
 
-	// AuditHead returns where the audit log ends.
+	// AuditHead returns where the audit log ends. ErrTampered: nothing says so.
 	AuditHead(ctx context.Context) (AuditHead, error)
+	// AuditEnd returns what there is at the end of the audit log. ErrTampered: nothing says where it ends.
+	AuditEnd(ctx context.Context) (AuditEnd, error)
+	// SealAuditEnd stores what seal returns as the seal of an end that has none. The end of each later transaction is sealed if the one before it
+	// is found with its own seal. ErrTampered as above.
+	SealAuditEnd(ctx context.Context, seal func(AuditEnd) string) error
 	// AuditAfter returns up to limit lines of the audit log that come after the given number, oldest first.
 	AuditAfter(ctx context.Context, seq int64, limit int) ([]AuditLine, error)
 	// AuditLines returns the lines that a query asks for, newest first.

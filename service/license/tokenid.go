@@ -37,6 +37,14 @@ func (id TokenID) Family() string {
 	return string(id[timeLetters : timeLetters+familyLetters])
 }
 
+// checkBefore refuses what a list of tokens cannot go on after; empty: it begins. ErrInvalid.
+func (id TokenID) checkBefore() error {
+	if id == "" || len(id) == idLetters && strings.Trim(string(id), idAlphabet) == "" {
+		return nil
+	}
+	return unreadable("a list of tokens goes on after the last jti of the page before (40 letters and digits), and that is none")
+}
+
 // byIdentity is the first letter of families that began with the identity of a job. Such a token lives as long as a job and no longer: it can be
 // refreshed, but what it is refreshed to ends when it does.
 const byIdentity = 'z'
@@ -115,6 +123,14 @@ func hasIDLetters(s string) bool {
 		}
 	}
 	return true
+}
+
+// checkAfter refuses what a list with ids of a kind cannot go on after; empty: it begins. ErrInvalid.
+func checkAfter(kind Kind, after string) error {
+	if after == "" || kind.Fits(after) {
+		return nil
+	}
+	return unreadable("a list goes on after the last id of the page before, such as " + string(kind) + "0123456789abcdef, and that is none")
 }
 
 // newID is a random name of a kind.

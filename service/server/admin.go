@@ -2,7 +2,6 @@ package server
 
 import (
 	"net/http"
-	"net/url"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -63,29 +62,15 @@ func life(text string) (time.Duration, error) {
 
 // flag reads the one parameter that a route has, true or false.
 func flag(c *gin.Context, name string) (bool, error) {
-	text, err := parameter(c, name)
+	query, err := parameters(c, name)
 	if err != nil {
 		return false, err
 	}
-	switch text {
+	switch query.Get(name) {
 	case "true":
 		return true, nil
 	case "", "false":
 		return false, nil
 	}
 	return false, unfit("%s is neither true nor false", name)
-}
-
-// parameter reads the one parameter that a route has; "" when it is missing.
-func parameter(c *gin.Context, name string) (string, error) {
-	query, err := url.ParseQuery(c.Request.URL.RawQuery)
-	if err != nil {
-		return "", unfit("the query cannot be read")
-	}
-	for other, values := range query {
-		if other != name || len(values) > 1 {
-			return "", unfit("the query has more than one %s", name)
-		}
-	}
-	return query.Get(name), nil
 }

@@ -18,7 +18,7 @@ func showAccount(a license.Account) api.Account {
 
 // listAccounts answers GET /_api/admin/accounts.
 func (s *Server) listAccounts(c *gin.Context) error {
-	cursor, limit, err := page(c)
+	cursor, limit, _, err := page(c)
 	if err != nil {
 		return err
 	}

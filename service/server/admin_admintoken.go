@@ -16,9 +16,14 @@ func showAdminToken(t license.AdminToken) api.AdminToken {
 
 // listAdminTokens answers GET /_api/admin/admin-tokens.
 func (s *Server) listAdminTokens(c *gin.Context) error {
-	found, err := s.license.AdminTokens(c.Request.Context())
+	cursor, limit, _, err := page(c)
+	if err != nil {
+		return err
+	}
+	found, err := s.license.AdminTokens(c.Request.Context(), cursor, limit+1)
 	return answer(c, func(list []license.AdminToken) api.AdminTokenPage {
-		return api.AdminTokenPage{Items: shown(list, showAdminToken)}
+		list, next := cut(list, limit, func(t license.AdminToken) string { return t.ID })
+		return api.AdminTokenPage{Items: shown(list, showAdminToken), NextCursor: next}
 	}, found, err)
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
+	"time"
 
 	"github.com/gin-gonic/gin"
 
@@ -21,11 +22,11 @@ func showLine(l license.AuditLine) api.AuditLine {
 
 // listAudit answers GET /_api/admin/audit.
 func (s *Server) listAudit(c *gin.Context) error {
-	cursor, limit, err := page(c, "account", "action")
+	cursor, limit, query, err := page(c, "account", "action")
 	if err != nil {
 		return err
 	}
-	q := license.AuditQuery{Limit: limit + 1, Account: c.Query("account"), Action: license.Action(c.Query("action"))}
+	q := license.AuditQuery{Limit: limit + 1, Account: query.Get("account"), Action: license.Action(query.Get("action"))}
 	if cursor != "" {
 		if q.Before, err = strconv.ParseInt(cursor, 10, 64); err != nil || q.Before < 1 {
 			return unfit("cursor is not one that this route gave")
@@ -38,23 +39,51 @@ func (s *Server) listAudit(c *gin.Context) error {
 	}, found, err)
 }
 
-// verifyAudit answers GET /_api/admin/audit/verify.
+// verifyTime is how long a verification may take: enough for a hundred million lines.
+const verifyTime = 10 * time.Minute
+
+var (
+	errVerifying = errors.New("the audit log is being verified for somebody else, which is done once at a time: try again later")
+	errNoVerdict = errors.New("the verification was given up before its end: try again, and from an end that was noted before if the log is long")
+)
+
+// verifyAudit answers GET /_api/admin/audit/verify. A long log takes longer than any other answer, and all of a processor: so there is more time for it,
+// and it is done once at a time, and only while somebody waits.
 func (s *Server) verifyAudit(c *gin.Context) error {
-	text, err := parameter(c, "noted")
+	check, err := auditCheck(c)
 	if err != nil {
 		return err
 	}
-	noted, err := license.ParseAuditHead(text)
-	if err != nil {
-		return err
+	if !s.verifying.TryLock() {
+		c.Header("Retry-After", "10")
+		return errVerifying
 	}
-	head, err := s.license.VerifyAudit(c.Request.Context(), noted)
+	defer s.verifying.Unlock()
+	ctx, end := s.longer(c, verifyTime)
+	defer end()
+	head, err := s.license.VerifyAudit(ctx, check)
 	out := api.AuditVerdict{Whole: err == nil, Lines: head.Seq, End: head.String()}
-	if errors.Is(err, license.ErrTampered) {
+	switch {
+	case errors.Is(err, license.ErrTampered):
 		out.Fault = err.Error()
-	} else if err != nil {
+	case err != nil && ctx.Err() != nil:
+		return errNoVerdict
+	case err != nil:
 		return err
 	}
 	c.JSON(http.StatusOK, out)
 	return nil
+}
+
+// auditCheck reads `from` and `noted`.
+func auditCheck(c *gin.Context) (check license.AuditCheck, err error) {
+	query, err := parameters(c, "from", "noted")
+	if err != nil {
+		return check, err
+	}
+	if check.From, err = license.ParseAuditHead(query.Get("from")); err != nil {
+		return check, err
+	}
+	check.Noted, err = license.ParseAuditHead(query.Get("noted"))
+	return check, err
 }

@@ -26,11 +26,11 @@ func showPolicy(p license.TrustPolicy) api.Policy {
 
 // listPolicies answers GET /_api/admin/policies.
 func (s *Server) listPolicies(c *gin.Context) error {
-	cursor, limit, err := page(c, "account")
+	cursor, limit, query, err := page(c, "account")
 	if err != nil {
 		return err
 	}
-	found, err := s.license.Policies(c.Request.Context(), c.Query("account"), cursor, limit+1)
+	found, err := s.license.Policies(c.Request.Context(), query.Get("account"), cursor, limit+1)
 	return answer(c, func(list []license.TrustPolicy) api.PolicyPage {
 		list, next := cut(list, limit, func(p license.TrustPolicy) string { return p.ID })
 		return api.PolicyPage{Items: shown(list, showPolicy), NextCursor: next}

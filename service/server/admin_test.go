@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -107,10 +108,75 @@ func TestListsComeInPages(t *testing.T) {
 	if len(first.Items) != 2 || len(rest.Items) != 1 || rest.NextCursor != "" || rest.Items[0].Jti == first.Items[1].Jti {
 		t.Errorf("tokens = %+v, then %+v", first, rest)
 	}
+	for range 2 {
+		into[api.APIToken](t, a.do("POST", "accounts/"+owner+"/api-tokens", `{"name":"more"}`))
+		a.AdminToken(t, license.ScopeAuditRead)
+	}
+	wantTwoPages(t, a, "accounts/"+owner+"/api-tokens")
+	wantTwoPages(t, a, "admin-tokens")
 	lines := into[api.AuditPage](t, a.do("GET", "audit?limit=3&action=account.create", ""))
 	more := into[api.AuditPage](t, a.do("GET", "audit?limit=3&action=account.create&cursor="+lines.NextCursor, ""))
 	if len(lines.Items) != 3 || len(more.Items) != 2 || more.Items[0].Seq >= lines.Items[2].Seq || more.NextCursor != "" {
 		t.Errorf("audit = %+v, then %+v", lines, more)
+	}
+}
+
+// wantTwoPages fails unless a list of three is the same in pages of two, in its order.
+func wantTwoPages(t *testing.T, a *admin, path string) {
+	t.Helper()
+	type list struct {
+		Items []struct {
+			ID string `json:"id"`
+		} `json:"items"`
+		NextCursor string `json:"next_cursor"`
+	}
+	whole := into[list](t, a.do("GET", path, ""))
+	first := into[list](t, a.do("GET", path+"?limit=2", ""))
+	rest := into[list](t, a.do("GET", path+"?limit=2&cursor="+first.NextCursor, ""))
+	if len(whole.Items) != 3 || whole.NextCursor != "" || len(first.Items) != 2 || first.NextCursor != first.Items[1].ID || rest.NextCursor != "" ||
+		!slices.Equal(whole.Items, append(first.Items, rest.Items...)) {
+		t.Errorf("%s = %+v, in pages %+v and %+v", path, whole, first, rest)
+	}
+}
+
+// A filter leaves out what is not asked for.
+func TestFiltersOfLists(t *testing.T) {
+	t.Parallel()
+	a := newAdmin(t)
+	one, _ := a.Account(t, "one@example.com")
+	two, _ := a.Account(t, "two@example.com")
+	var mine []string
+	for n := range 3 {
+		mine = append(mine, a.Trust(t, one.ID, "https://token.actions.githubusercontent.com", strconv.Itoa(n+1), "1"))
+		a.Trust(t, two.ID, "https://token.actions.githubusercontent.com", strconv.Itoa(n+1), "2")
+	}
+	slices.Sort(mine)
+	first := into[api.PolicyPage](t, a.do("GET", "policies?limit=2&account="+one.ID, ""))
+	rest := into[api.PolicyPage](t, a.do("GET", "policies?limit=2&account="+one.ID+"&cursor="+first.NextCursor, ""))
+	var got []string
+	for _, p := range append(first.Items, rest.Items...) {
+		got = append(got, p.ID)
+	}
+	if diff := cmp.Diff(mine, got); diff != "" || first.NextCursor != mine[1] || rest.NextCursor != "" {
+		t.Errorf("policies of one account, in pages with cursors %q and %q (-want +got)\n%s", first.NextCursor, rest.NextCursor, diff)
+	}
+	lines := into[api.AuditPage](t, a.do("GET", "audit?account="+one.ID, "")).Items
+	for _, l := range lines {
+		if l.Account != one.ID {
+			t.Errorf("a line of account %q among those of %s", l.Account, one.ID)
+		}
+	}
+	if len(lines) != 5 { // the account, its API token, three policies
+		t.Errorf("%d lines of an account, want 5", len(lines))
+	}
+	into[api.RevokedAPIToken](t, a.do("DELETE", "api-tokens/"+lines[3].Object+"?with_tokens=true", ""))
+	into[api.RemovedPolicy](t, a.do("DELETE", "policies/"+mine[0], ""))
+	var actions []string
+	for _, l := range into[api.AuditPage](t, a.do("GET", "audit?limit=2&account="+one.ID, "")).Items {
+		actions = append(actions, l.Action)
+	}
+	if diff := cmp.Diff([]string{"policy.remove", "api-token.revoke"}, actions); diff != "" {
+		t.Errorf("what was done last to an account (-want +got)\n%s", diff)
 	}
 }
 
@@ -306,10 +372,22 @@ func TestWrongRequestsOfTheAdminAPI(t *testing.T) {
 		"a limit too large":     {method: "GET", path: "accounts?limit=201", status: 400, code: api.CodeInvalidRequest, says: "1 to 200"},
 		"two limits":            {method: "GET", path: "accounts?limit=1&limit=2", status: 400, code: api.CodeInvalidRequest, says: "twice"},
 		"a mistyped filter":     {method: "GET", path: "audit?acount=x", status: 400, code: api.CodeInvalidRequest, says: `"acount"`},
-		"a cursor of no list":   {method: "GET", path: "audit?cursor=x", status: 400, code: api.CodeInvalidRequest, says: "cursor"},
-		"an unclear flag":       {method: "DELETE", path: "keys/k_0000000000000000?force=yes", status: 400, code: api.CodeInvalidRequest, says: "neither true nor false"},
-		"another flag":          {method: "DELETE", path: "keys/k_0000000000000000?forse=true", status: 400, code: api.CodeInvalidRequest, says: "force"},
-		"an end that is none":   {method: "GET", path: "audit/verify?noted=7", status: 400, code: api.CodeInvalidRequest, says: "NUMBER:HASH"},
+		"a cursor of accounts":  {method: "GET", path: "accounts?cursor=zzz", status: 400, code: api.CodeInvalidRequest, says: "such as user_"},
+		"one with capitals":     {method: "GET", path: "accounts?cursor=user_0123456789ABCDEF", status: 400, code: api.CodeInvalidRequest, says: "such as user_"},
+		"one of another list":   {method: "GET", path: "policies?cursor=user_0123456789abcdef", status: 400, code: api.CodeInvalidRequest, says: "such as pol_"},
+		"a cursor of tokens":    {method: "GET", path: "accounts/" + owner.ID + "/tokens?cursor=zzz", status: 400, code: api.CodeInvalidRequest, says: "jti"},
+		"one with a quote":      {method: "GET", path: "accounts/" + owner.ID + "/tokens?cursor=" + strings.Repeat("'", 40), status: 400, code: api.CodeInvalidRequest, says: "jti"},
+		"a cursor of API tokens": {method: "GET", path: "accounts/" + owner.ID + "/api-tokens?cursor=zzz", status: 400, code: api.CodeInvalidRequest,
+			says: "such as at_"},
+		"one of another account": {method: "GET", path: "accounts/" + owner.ID + "/api-tokens?cursor=at_0123456789abcdef", status: 400, code: api.CodeInvalidRequest,
+			says: "nothing in this list"},
+		"a cursor of admin tokens": {method: "GET", path: "admin-tokens?cursor=adm_0123456789abcdef", status: 400, code: api.CodeInvalidRequest,
+			says: "nothing in this list"},
+		"a parameter of none": {method: "GET", path: "keys?limit=1", status: 400, code: api.CodeInvalidRequest, says: "takes none"},
+		"a cursor of no list": {method: "GET", path: "audit?cursor=x", status: 400, code: api.CodeInvalidRequest, says: "cursor"},
+		"an unclear flag":     {method: "DELETE", path: "keys/k_0000000000000000?force=yes", status: 400, code: api.CodeInvalidRequest, says: "neither true nor false"},
+		"another flag":        {method: "DELETE", path: "keys/k_0000000000000000?forse=true", status: 400, code: api.CodeInvalidRequest, says: "force"},
+		"an end that is none": {method: "GET", path: "audit/verify?noted=7", status: 400, code: api.CodeInvalidRequest, says: "NUMBER:HASH"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if test.method == "" {

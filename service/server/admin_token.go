@@ -13,9 +13,14 @@ func showAPIToken(t license.APIToken) api.APIToken {
 
 // listAPITokens answers GET /_api/admin/accounts/{id}/api-tokens.
 func (s *Server) listAPITokens(c *gin.Context) error {
-	found, err := s.license.APITokens(c.Request.Context(), c.Param("id"))
+	cursor, limit, _, err := page(c)
+	if err != nil {
+		return err
+	}
+	found, err := s.license.APITokens(c.Request.Context(), c.Param("id"), cursor, limit+1)
 	return answer(c, func(list []license.APIToken) api.APITokenPage {
-		return api.APITokenPage{Items: shown(list, showAPIToken)}
+		list, next := cut(list, limit, func(t license.APIToken) string { return t.ID })
+		return api.APITokenPage{Items: shown(list, showAPIToken), NextCursor: next}
 	}, found, err)
 }
 
@@ -54,7 +59,7 @@ func (s *Server) showToken(t license.TokenRecord) api.TokenRecord {
 
 // listTokens answers GET /_api/admin/accounts/{id}/tokens.
 func (s *Server) listTokens(c *gin.Context) error {
-	cursor, limit, err := page(c)
+	cursor, limit, _, err := page(c)
 	if err != nil {
 		return err
 	}

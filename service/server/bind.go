@@ -182,27 +182,46 @@ const (
 	maxPage     = 200
 )
 
-// page reads the parameters `limit` and `cursor` of a list; cursor is "" for the first page. Other parameters than the named ones are refused:
-// a filter that is mistyped must not list everything.
-func page(c *gin.Context, others ...string) (cursor string, limit int, err error) {
+// page reads the parameters `limit` and `cursor` of a list, and what it can be narrowed by; cursor is "" for the first page.
+func page(c *gin.Context, others ...string) (cursor string, limit int, query url.Values, err error) {
+	if query, err = parameters(c, append([]string{"limit", "cursor"}, others...)...); err != nil {
+		return "", 0, nil, err
+	}
 	limit = defaultPage
-	query, err := url.ParseQuery(c.Request.URL.RawQuery)
-	if err != nil {
-		return "", 0, unfit("the query cannot be read")
-	}
-	known := append([]string{"limit", "cursor"}, others...)
-	for name, values := range query {
-		if !slices.Contains(known, name) {
-			return "", 0, unfit("there is no parameter %s: give %s", strconv.Quote(name), strings.Join(known, ", "))
-		}
-		if len(values) > 1 {
-			return "", 0, unfit("the parameter %s is there twice", strconv.Quote(name))
-		}
-	}
 	if text := query.Get("limit"); text != "" {
 		if limit, err = strconv.Atoi(text); err != nil || limit < 1 || limit > maxPage {
-			return "", 0, unfit("limit is not a number from 1 to %d", maxPage)
+			return "", 0, nil, unfit("limit is not a number from 1 to %d", maxPage)
 		}
 	}
-	return query.Get("cursor"), limit, nil
+	return query.Get("cursor"), limit, query, nil
+}
+
+// bare is a handler of a route that takes no parameters.
+func bare(handle func(*gin.Context) error) func(*gin.Context) error {
+	return func(c *gin.Context) error {
+		if _, err := parameters(c); err != nil {
+			return err
+		}
+		return handle(c)
+	}
+}
+
+// parameters reads the query. Other parameters than the named ones are refused: a filter that is mistyped must not list everything.
+func parameters(c *gin.Context, known ...string) (url.Values, error) {
+	query, err := url.ParseQuery(c.Request.URL.RawQuery)
+	if err != nil {
+		return nil, unfit("the query cannot be read")
+	}
+	for name, values := range query {
+		if len(known) == 0 {
+			return nil, unfit("there is no parameter %s: this route takes none", strconv.Quote(name))
+		}
+		if !slices.Contains(known, name) {
+			return nil, unfit("there is no parameter %s: give %s", strconv.Quote(name), strings.Join(known, ", "))
+		}
+		if len(values) > 1 {
+			return nil, unfit("the parameter %s is there twice", strconv.Quote(name))
+		}
+	}
+	return query, nil
 }

@@ -80,6 +80,7 @@ func TestEveryRouteRefusesAlike(t *testing.T) {
 			}
 			whole.wantExampleNotFound(t, r, op)
 			whole.wantParametersRead(t, r, op)
+			whole.wantUnknownParameterRefused(t, r, op)
 			if op.RequestBody == nil && op.Responses.Value("413") != nil { // a body that is ignored
 				call(t, whole.Service, r.Method, examplePath(r, op), strings.Repeat(" ", 64<<10+1), bearer(whole.credential(r.Guard))...).wantStatus(t, http.StatusRequestEntityTooLarge)
 				slow.wantTimeout(t, addr, r, op, "text/plain")
@@ -181,6 +182,15 @@ func (s refused) wantParametersRead(t *testing.T, r server.Route, op *openapi3.O
 		if p.Value.In == openapi3.ParameterInQuery && !p.Value.Schema.Value.Type.Is("string") {
 			call(t, s.Service, r.Method, examplePath(r, op)+"?"+p.Value.Name+"=x", "", bearer(s.credential(r.Guard))...).wantCode(t, http.StatusBadRequest, api.CodeInvalidRequest)
 		}
+	}
+}
+
+// wantUnknownParameterRefused gives a parameter that no route has: one that is mistyped must not be as good as none.
+func (s refused) wantUnknownParameterRefused(t *testing.T, r server.Route, op *openapi3.Operation) {
+	t.Helper()
+	if strings.HasPrefix(r.Path, "/_api/admin/") {
+		call(t, s.Service, r.Method, examplePath(r, op)+"?acount=x", "{}", append(bearer(s.credential(r.Guard)), "Content-Type", "application/json")...).
+			wantCode(t, http.StatusBadRequest, api.CodeInvalidRequest)
 	}
 }
 

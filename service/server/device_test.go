@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -148,7 +149,7 @@ func TestALoginFromItsBeginToItsEnd(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("audit log, newest first (-want +got):\n%s", diff)
 	}
-	if _, err := s.VerifyAudit(t.Context(), license.AuditHead{}); err != nil {
+	if _, err := s.VerifyAudit(t.Context(), license.AuditCheck{}); err != nil {
 		t.Error(err)
 	}
 }
@@ -514,7 +515,10 @@ func TestAnAdminMakesASignInLink(t *testing.T) {
 	t.Parallel()
 	s := servicetest.Start(t, servicetest.Options{PublicURL: "https://license.example.com"})
 	a, _ := s.Account(t, "dev@example.com")
-	admin := bearer(s.AdminToken(t, license.ScopeAccountsWrite))
+	admin := bearer(s.AdminToken(t, license.ScopeTokensWrite))
+	rest := slices.DeleteFunc(slices.Clone(license.Scopes), func(s license.Scope) bool { return s == license.ScopeTokensWrite })
+	call(t, s, "POST", "/_api/admin/accounts/"+a.ID+"/sign-in", "", bearer(s.AdminToken(t, rest...))...). // who is signed in gets license tokens
+														wantCode(t, 403, api.CodeInsufficientScope)
 	got := unmarshal[api.SignInLink](t, call(t, s, "POST", "/_api/admin/accounts/"+a.ID+"/sign-in", "", admin...))
 	_, secret, ok := strings.Cut(got.URL, "https://license.example.com/sign-in?link=")
 	if who, err := s.SignInAccount(t.Context(), secret); !ok || err != nil || who.ID != a.ID {

@@ -56,6 +56,8 @@ var refusals = []refusal{
 	{license.ErrUnavailable, http.StatusServiceUnavailable, api.CodeUnavailable},
 	{license.ErrKeyRetired, http.StatusServiceUnavailable, api.CodeUnavailable}, // twice in one moment: the next try has another key
 	{errNotReady, http.StatusServiceUnavailable, api.CodeUnavailable},
+	{errVerifying, http.StatusServiceUnavailable, api.CodeUnavailable},
+	{errNoVerdict, http.StatusServiceUnavailable, api.CodeUnavailable},
 }
 
 // personals are refusals whose whole text is for the caller: it says what exactly is wrong with what was asked for.

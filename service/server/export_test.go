@@ -13,7 +13,10 @@ func (s *Server) TakeAddress(ctx context.Context, ip string) error {
 }
 
 // Hurry shortens the time limits of reading a request to the API.
-func (s *Server) Hurry(header, read time.Duration) { s.timeouts = timeouts{header, read} }
+func (s *Server) Hurry(header, read time.Duration) { s.timeouts = timeouts{header, read, writeTimeout} }
+
+// HurryAnswers shortens the time limit of answering a request to the API.
+func (s *Server) HurryAnswers(write time.Duration) { s.timeouts.write = write }
 
 // MetricDescs are all metrics there can be.
 func (s *Server) MetricDescs() []string {

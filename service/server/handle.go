@@ -2,6 +2,7 @@ package server
 
 import (
 	"bytes"
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -72,6 +73,15 @@ func (s *Server) recover(c *gin.Context) {
 		c.Abort()
 	}()
 	c.Next()
+}
+
+// longer gives an answer more time than others have: a context of so long, which also ends when the client leaves or the service stops. The clock of a
+// connection is the real one.
+func (s *Server) longer(c *gin.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	_ = http.NewResponseController(c.Writer).SetWriteDeadline(time.Now().Add(d + writeTimeout)) // without a connection there is no deadline
+	ctx, cancel := context.WithTimeout(c.Request.Context(), d)
+	stop := context.AfterFunc(s.stopping, cancel)
+	return ctx, func() { stop(); cancel() }
 }
 
 // wholeBody reads the body before anything else is done, the look at the caller included: whoever lets a body come slowly must not be let in by a

@@ -130,7 +130,7 @@ func (s *Server) ServeMetrics(ctx context.Context, l net.Listener) error {
 	defer cancel()
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{ErrorLog: scrapeLog{s.log}, MaxRequestsInFlight: scrapes}))
-	return s.serve(ctx, s.httpServer(mux, timeouts{headerTimeout, readTimeout}), l)
+	return s.serve(ctx, s.httpServer(mux, timeouts{headerTimeout, readTimeout, writeTimeout}), l)
 }
 
 // scrapes is how many scrapes are answered at once.

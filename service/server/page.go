@@ -230,7 +230,7 @@ func (s *Server) signIn(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	ctx := license.WithActor(c.Request.Context(), license.Actor{Kind: license.ActorUnknown, Address: c.ClientIP(), RequestID: requestID(c)})
+	ctx := c.Request.Context()
 	secret, _, err := s.license.SignIn(ctx, linkSecret(form["link"]))
 	if errors.Is(err, license.ErrUnauthenticated) {
 		if over := s.limits.takeAddress(ctx, c.ClientIP()); over != nil {

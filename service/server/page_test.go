@@ -478,3 +478,61 @@ func TestNoSecretOfALoginIsLogged(t *testing.T) {
 		}
 	}
 }
+
+// Each line says who, from where and in which request, also those of routes that ask for no credential.
+func TestTheAuditLogSaysWhoLoggedIn(t *testing.T) {
+	t.Parallel()
+	s := servicetest.Start(t, servicetest.Options{TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
+	a, _ := s.Account(t, "dev@example.com")
+	v := &visitor{t: t, s: s}
+	asPerson := func(path string, form url.Values) answer {
+		t.Helper()
+		return v.call("POST", path, form.Encode(), "Content-Type", "application/x-www-form-urlencoded", "Origin", v.s.PublicURL(), "X-Forwarded-For", "192.0.2.8")
+	}
+	codes := beginLoginWith(t, s, "X-Forwarded-For", "192.0.2.9")
+	begun := asPerson("/sign-in", url.Values{"link": {newLink(t, s, a.ID)}})
+	approved := asPerson("/device/approve", url.Values{"form": {v.enter(codes.UserCode).formToken(t)}, "user_code": {codes.UserCode}})
+	login := asCLI(t, s, "/_api/auth/device/token", `{"client_id":"cl_pageflare_cli","grant_type":"`+grant+`","device_code":"`+codes.DeviceCode+`"}`, "X-Forwarded-For", "192.0.2.10")
+	again := asPerson("/sign-in", url.Values{"link": {newLink(t, s, a.ID)}}) // which ends the session of before
+	signOut := asPerson("/sign-out", url.Values{"form": {formOf(t, v.get("/device"), "/sign-out")}})
+
+	lines := map[string][]license.AuditLine{}
+	found, err := s.Audit(t.Context(), license.AuditQuery{Limit: 99, Account: a.ID})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range found {
+		lines[l.Actor.RequestID] = append(lines[l.Actor.RequestID], l)
+	}
+	session := lines[id(begun)][0].Object
+	for _, want := range []struct {
+		of      answer
+		actions []license.Action // newest first
+		actor   string
+		address string
+		details string
+	}{
+		{begun, []license.Action{license.SignedIn}, a.ID, "192.0.2.8", "{}"},
+		{approved, []license.Action{license.DeviceWasApproved}, session, "192.0.2.8", `{"address":"192.0.2.9","client":"cl_pageflare_cli"}`},
+		{login, []license.Action{license.DeviceLoggedIn}, a.ID, "192.0.2.10", `{"client":"cl_pageflare_cli"}`},
+		{again, []license.Action{license.SignedOut, license.SignedIn}, session, "192.0.2.8", "{}"},
+		{signOut, []license.Action{license.SignedOut}, lines[id(again)][1].Object, "192.0.2.8", "{}"},
+	} {
+		got := lines[id(want.of)]
+		if len(got) != len(want.actions) {
+			t.Errorf("%d lines of a request for %s, want %d", len(got), want.actions, len(want.actions))
+			continue
+		}
+		for i, l := range got {
+			if l.Action != want.actions[i] || l.Actor.Kind != license.ActorAccount || l.Actor.Address != want.address {
+				t.Errorf("line = %+v, want %s by the account from %s", l, want.actions[i], want.address)
+			}
+		}
+		if got[0].Actor.ID != want.actor || got[0].Details != want.details {
+			t.Errorf("line = %+v, want it by %s with %s", got[0], want.actor, want.details)
+		}
+	}
+}
+
+// id names the request that was answered so.
+func id(a answer) string { return a.header.Get("X-Request-Id") }

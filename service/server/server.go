@@ -51,6 +51,9 @@ type Server struct {
 	now        func() time.Time
 	log        *slog.Logger
 	engine     *gin.Engine
+	verifying  sync.Mutex      // held by the one that verifies the audit log
+	stopping   context.Context // ends when Serve begins to stop
+	stop       context.CancelFunc
 }
 
 // New returns a Server. The error says what is wrong with the configuration.
@@ -62,8 +65,9 @@ func New(cfg Config) (*Server, error) {
 	}
 	s := &Server{
 		license: cfg.License, identities: cfg.Identities, repository: cfg.Repository, limits: limits, pages: newPages(), metrics: newMetrics(cfg.Version, newStanding(cfg.License.Keys, cfg.Now)),
-		tracer: cfg.Tracer, timeouts: timeouts{headerTimeout, readTimeout}, now: cfg.Now, log: cfg.Log, engine: gin.New(),
+		tracer: cfg.Tracer, timeouts: timeouts{headerTimeout, readTimeout, writeTimeout}, now: cfg.Now, log: cfg.Log, engine: gin.New(),
 	}
+	s.stopping, s.stop = context.WithCancel(context.Background())
 	s.metrics.telemetry(s.TelemetryReports)
 	s.engine.HandleMethodNotAllowed = true
 	s.engine.RedirectTrailingSlash = false
@@ -98,20 +102,21 @@ const (
 	stopTimeout   = 20 * time.Second // for the requests in flight when the service stops
 )
 
-// timeouts are the time limits of reading, which a test may shorten.
-type timeouts struct{ header, read time.Duration }
+// timeouts are the time limits of a request, which a test may shorten.
+type timeouts struct{ header, read, write time.Duration }
 
 // Serve answers requests on a listener until ctx ends, then lets the requests in flight finish. It returns nil after a graceful stop.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	srv := s.httpServer(s, s.timeouts)
 	srv.ConnState, srv.ConnContext = s.connState, connContext
+	srv.RegisterOnShutdown(s.stop)
 	return s.serve(ctx, srv, &listener{l, s})
 }
 
 // httpServer serves h within the time limits.
 func (s *Server) httpServer(h http.Handler, limits timeouts) *http.Server {
 	return &http.Server{
-		Handler: h, ReadHeaderTimeout: limits.header, ReadTimeout: limits.read, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
+		Handler: h, ReadHeaderTimeout: limits.header, ReadTimeout: limits.read, WriteTimeout: limits.write, IdleTimeout: idleTimeout,
 		MaxHeaderBytes: maxHeader, ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
 }

@@ -36,6 +36,8 @@ type Options struct {
 	Repository     server.Resolver
 	PublicURL      string    // the origin when empty
 	Log            io.Writer // gets the JSON lines too, for a test that wants to read them
+
+	Between func(license.Store) license.Store // what the rules have in place of the store; the store itself when nil
 }
 
 // Service is a running License service.
@@ -100,8 +102,12 @@ func start(t testing.TB, s Service) *Service {
 	s.options = o
 	s.Store, err = store.Open(context.Background(), s.database)
 	must(t, err)
+	var rules license.Store = s.Store
+	if o.Between != nil {
+		rules = o.Between(s.Store)
+	}
 	s.Service, err = license.New(context.Background(), license.Config{
-		Store: s.Store, MasterKey: s.master, Issuer: o.PublicURL, TokenTTL: o.TokenTTL, LeaseGrace: max(o.LeaseGrace, 0), Now: o.Now, Rand: o.Rand,
+		Store: rules, MasterKey: s.master, Issuer: o.PublicURL, TokenTTL: o.TokenTTL, LeaseGrace: max(o.LeaseGrace, 0), Now: o.Now, Rand: o.Rand,
 	})
 	must(t, err)
 	identities, err := oidc.New(oidc.Config{

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"github.com/pageflare/ci/service/license"
 )
@@ -93,7 +94,9 @@ func (s *Store) ChangeAccount(ctx context.Context, id string, change func(*licen
 		if a, err = account(ctx, t, id); err != nil {
 			return err
 		}
-		if err := change(&a); err != nil {
+		before := a
+		before.Features = slices.Clone(a.Features)
+		if err := change(&a); err != nil || unchanged(before, a) {
 			return err
 		}
 		t.log(act)
@@ -107,6 +110,12 @@ func (s *Store) ChangeAccount(ctx context.Context, id string, change func(*licen
 		return err
 	})
 	return a, err
+}
+
+// unchanged says whether a change altered nothing of an account that is stored.
+func unchanged(before, after license.Account) bool {
+	return slices.Equal(before.Features, after.Features) && before.Email == after.Email && before.Tier == after.Tier && before.Status == after.Status &&
+		millis(before.ValidUntil) == millis(after.ValidUntil)
 }
 
 func updateAccount(ctx context.Context, t *tx, a license.Account) error {

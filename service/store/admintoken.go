@@ -50,8 +50,13 @@ func (s *Store) AdminToken(ctx context.Context, hash string) (license.AdminToken
 }
 
 // AdminTokens meets license.Store.
-func (s *Store) AdminTokens(ctx context.Context) ([]license.AdminToken, error) {
-	rows, err := s.read.QueryContext(ctx, `SELECT `+adminTokenColumns+` FROM admin_tokens ORDER BY created_at, id`)
+func (s *Store) AdminTokens(ctx context.Context, after string, limit int) ([]license.AdminToken, error) {
+	since, err := madeAt(s.read.QueryRowContext(ctx, `SELECT created_at FROM admin_tokens WHERE id = $1`, after), after)
+	if err != nil {
+		return nil, fmt.Errorf("list admin tokens: %w", err)
+	}
+	rows, err := s.read.QueryContext(ctx, `SELECT `+adminTokenColumns+` FROM admin_tokens
+		WHERE created_at > $1 OR created_at = $1 AND id > $2 ORDER BY created_at, id LIMIT $3`, since, after, limit)
 	if err != nil {
 		return nil, fmt.Errorf("list admin tokens: %w", err)
 	}
@@ -72,8 +77,8 @@ func (s *Store) RevokeAdminToken(ctx context.Context, id string, act license.Act
 	return inTx(ctx, s.write, func(t *tx) error { return t.end(ctx, "admin token", "admin_tokens", "revoked_at", id, act) })
 }
 
-// end sets the end of a row that has not ended yet, and notes that it did. license.ErrNotFound: there is no such row.
-func (t *tx) end(ctx context.Context, what, table, column, id string, act license.Act) error {
+// end sets the end of a row that has not ended yet, and notes that it did, for the account whose it is. license.ErrNotFound: there is no such row.
+func (t *tx) end(ctx context.Context, what, table, column, id string, act license.Act) (err error) {
 	var there bool
 	if err := t.QueryRowContext(ctx, `SELECT TRUE FROM `+table+` WHERE id = $1`, id).Scan(&there); err != nil {
 		return fmt.Errorf("%s %s: %w", what, id, notFound(err))
@@ -81,6 +86,9 @@ func (t *tx) end(ctx context.Context, what, table, column, id string, act licens
 	done, err := t.ExecContext(ctx, `UPDATE `+table+` SET `+column+` = $2 WHERE id = $1 AND `+column+` IS NULL`, id, millis(act.At))
 	if err != nil {
 		return fmt.Errorf("%s %s: %w", what, id, storeError(err))
+	}
+	if act.Account, err = t.ownerOf(ctx, id); err != nil {
+		return err
 	}
 	return t.logIf(done, act)
 }

@@ -3,7 +3,9 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
+	"math"
 
 	"github.com/pageflare/ci/service/license"
 )
@@ -55,8 +57,13 @@ func (s *Store) APIToken(ctx context.Context, hash string) (license.APIToken, li
 }
 
 // APITokens meets license.Store.
-func (s *Store) APITokens(ctx context.Context, account string) ([]license.APIToken, error) {
-	rows, err := s.read.QueryContext(ctx, `SELECT `+apiTokenColumns+` FROM api_tokens t WHERE t.account_id = $1 ORDER BY t.created_at, t.id`, account)
+func (s *Store) APITokens(ctx context.Context, account, after string, limit int) ([]license.APIToken, error) {
+	since, err := madeAt(s.read.QueryRowContext(ctx, `SELECT created_at FROM api_tokens WHERE id = $1 AND account_id = $2`, after, account), after)
+	if err != nil {
+		return nil, fmt.Errorf("list API tokens: %w", err)
+	}
+	rows, err := s.read.QueryContext(ctx, `SELECT `+apiTokenColumns+` FROM api_tokens t
+		WHERE t.account_id = $1 AND (t.created_at > $2 OR t.created_at = $2 AND t.id > $3) ORDER BY t.created_at, t.id LIMIT $4`, account, since, after, limit)
 	if err != nil {
 		return nil, fmt.Errorf("list API tokens: %w", err)
 	}
@@ -70,6 +77,18 @@ func (s *Store) APITokens(ctx context.Context, account string) ([]license.APITok
 		list = append(list, r.apiToken())
 	}
 	return list, rows.Err()
+}
+
+// madeAt reads when the row was made that a list, oldest first, goes on after; before everything when after is empty. ErrInvalid: there is no such row.
+func madeAt(row *sql.Row, after string) (at int64, err error) {
+	err = row.Scan(&at)
+	switch {
+	case after == "":
+		return math.MinInt64, nil
+	case errors.Is(err, sql.ErrNoRows):
+		return 0, fmt.Errorf("%w: nothing in this list has the id %s to go on after", license.ErrInvalid, after)
+	}
+	return at, err
 }
 
 // RevokeAPIToken meets license.Store.

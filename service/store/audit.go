@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 
 	"github.com/pageflare/ci/service/license"
@@ -30,40 +31,122 @@ func (t *tx) logIf(r sql.Result, a license.Act) error {
 	return err
 }
 
+// ownerOf is the account that an API token, a trust policy or a device login belongs to; "" when there is none by that id, or it is nobody's.
+func (t *tx) ownerOf(ctx context.Context, id string) (account string, err error) {
+	err = t.QueryRowContext(ctx, `SELECT account_id FROM api_tokens WHERE id = $1 UNION ALL SELECT account_id FROM policies WHERE id = $1
+		UNION ALL SELECT account_id FROM device_logins WHERE id = $1 AND account_id IS NOT NULL`, id).Scan(&account)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return "", fmt.Errorf("look up whose %s is: %w", id, storeError(err))
+	}
+	return account, nil
+}
+
 const auditColumns = `seq, at, actor_kind, actor_id, address, request_id, action, account_id, object, details, hash`
 
-// appendActs writes the lines of a transaction. The update of the head comes first: it is the lock that puts writers in a row.
+// appendActs writes the lines of a transaction. The update of the head comes first: it is the lock that puts writers in a row. A head without its own
+// seal was set by other means: the lines behind it get none either, so that it is found later too.
 func (t *tx) appendActs(ctx context.Context) error {
 	if len(t.acts) == 0 {
 		return nil
 	}
 	var head license.AuditHead
-	err := t.QueryRowContext(ctx, `UPDATE audit_head SET seq = seq + $1 WHERE id = 1 RETURNING seq, hash`, len(t.acts)).Scan(&head.Seq, &head.Hash)
+	var seal string
+	err := t.QueryRowContext(ctx, `UPDATE audit_head SET seq = seq + $1 WHERE id = 1 RETURNING seq, hash, seal`, len(t.acts)).Scan(&head.Seq, &head.Hash, &seal)
 	if err != nil {
-		return fmt.Errorf("append to the audit log: %w", storeError(err))
+		return appendFault(noHead(err))
 	}
 	head.Seq -= int64(len(t.acts))
+	sealed := t.acts[0].Sealed(head, seal)
 	for _, a := range t.acts {
 		head = license.AuditHead{Seq: head.Seq + 1, Hash: a.Link(head.Seq+1, head.Hash)}
 		_, err := t.ExecContext(ctx, `INSERT INTO audit_log (`+auditColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
 			head.Seq, millis(a.At), a.Actor.Kind, a.Actor.ID, a.Actor.Address, a.Actor.RequestID, a.Action, a.Account, a.Object, a.Details, head.Hash)
+		if errors.Is(storeError(err), license.ErrConflict) {
+			err = fmt.Errorf("%w: line %d is there already", license.ErrTampered, head.Seq)
+		}
 		if err != nil {
-			return fmt.Errorf("append to the audit log: %w", storeError(err))
+			return appendFault(err)
 		}
 	}
-	if _, err := t.ExecContext(ctx, `UPDATE audit_head SET hash = $1 WHERE id = 1`, head.Hash); err != nil {
-		return fmt.Errorf("append to the audit log: %w", storeError(err))
+	if sealed {
+		seal = t.acts[0].Seal(head)
+	}
+	if _, err := t.ExecContext(ctx, `UPDATE audit_head SET hash = $1, seal = $2 WHERE id = 1`, head.Hash, seal); err != nil {
+		return appendFault(err)
 	}
 	return nil
+}
+
+// appendFault is never one of the caller's: what was asked for may be in order.
+func appendFault(err error) error {
+	if errors.Is(err, license.ErrTampered) {
+		return fmt.Errorf("append to the audit log: %w: run `pageflare-license audit verify`", err)
+	}
+	return fmt.Errorf("append to the audit log: %w", storeError(err))
+}
+
+// noHead says what it means when the row of the head is not there.
+func noHead(err error) error {
+	if errors.Is(err, sql.ErrNoRows) {
+		return fmt.Errorf("%w: the row that says where it ends (audit_head) is missing", license.ErrTampered)
+	}
+	return err
 }
 
 // AuditHead meets license.Store.
 func (s *Store) AuditHead(ctx context.Context) (license.AuditHead, error) {
 	var h license.AuditHead
 	if err := s.read.QueryRowContext(ctx, `SELECT seq, hash FROM audit_head WHERE id = 1`).Scan(&h.Seq, &h.Hash); err != nil {
-		return h, fmt.Errorf("read the end of the audit log: %w", err)
+		return h, noHead(err)
 	}
 	return h, nil
+}
+
+// AuditEnd meets license.Store.
+func (s *Store) AuditEnd(ctx context.Context) (license.AuditEnd, error) {
+	moment, err := s.read.BeginTx(ctx, nil)
+	if err != nil {
+		return license.AuditEnd{}, fmt.Errorf("read the end of the audit log: %w", storeError(err))
+	}
+	defer func() { _ = moment.Rollback() }() // it changed nothing
+	return auditEnd(ctx, moment)
+}
+
+// SealAuditEnd meets license.Store. Of several processes that start at once the first one finds no seal.
+func (s *Store) SealAuditEnd(ctx context.Context, seal func(license.AuditEnd) string) error {
+	return inTx(ctx, s.write, func(t *tx) error {
+		e, err := auditEnd(ctx, t)
+		if err != nil || e.Seal != "" {
+			return err
+		}
+		_, err = t.ExecContext(ctx, `UPDATE audit_head SET seal = $1 WHERE id = 1`, seal(e))
+		return storeError(err)
+	})
+}
+
+func auditEnd(ctx context.Context, q querier) (e license.AuditEnd, err error) {
+	var stray sql.NullInt64
+	err = q.QueryRowContext(ctx, `SELECT h.seq, h.hash, h.seal, coalesce((SELECT max(seq) FROM audit_log WHERE seq > h.seq), (SELECT min(seq) FROM audit_log WHERE seq < 1)),
+		EXISTS (SELECT 1 FROM accounts) OR EXISTS (SELECT 1 FROM signing_keys) FROM audit_head h WHERE h.id = 1`).Scan(&e.Seq, &e.Hash, &e.Seal, &stray, &e.Used)
+	if err != nil {
+		return e, noHead(storeError(err))
+	}
+	if stray.Valid {
+		e.Stray = &stray.Int64
+	}
+	last, err := scanLine(q.QueryRowContext(ctx, `SELECT `+auditColumns+` FROM audit_log WHERE seq <= $1 AND seq > 0 ORDER BY seq DESC LIMIT 1`, e.Seq).Scan)
+	if errors.Is(err, sql.ErrNoRows) {
+		return e, nil
+	}
+	if err != nil {
+		return e, fmt.Errorf("read the end of the audit log: %w", err)
+	}
+	e.Last = last
+	err = q.QueryRowContext(ctx, `SELECT hash FROM audit_log WHERE seq = $1`, last.Seq-1).Scan(&e.Before)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return e, fmt.Errorf("read the end of the audit log: %w", err)
+	}
+	return e, nil
 }
 
 // AuditAfter meets license.Store.
@@ -85,14 +168,20 @@ func (s *Store) auditLines(ctx context.Context, where string, args ...any) ([]li
 	defer rows.Close()
 	var list []license.AuditLine
 	for rows.Next() {
-		var l license.AuditLine
-		var at int64
-		err := rows.Scan(&l.Seq, &at, &l.Actor.Kind, &l.Actor.ID, &l.Actor.Address, &l.Actor.RequestID, &l.Action, &l.Account, &l.Object, &l.Details, &l.Hash)
+		l, err := scanLine(rows.Scan)
 		if err != nil {
 			return nil, fmt.Errorf("read the audit log: %w", err)
 		}
-		l.At = fromMillis(at)
 		list = append(list, l)
 	}
 	return list, rows.Err()
+}
+
+// scanLine reads auditColumns.
+func scanLine(scan func(...any) error) (license.AuditLine, error) {
+	var l license.AuditLine
+	var at int64
+	err := scan(&l.Seq, &at, &l.Actor.Kind, &l.Actor.ID, &l.Actor.Address, &l.Actor.RequestID, &l.Action, &l.Account, &l.Object, &l.Details, &l.Hash)
+	l.At = fromMillis(at)
+	return l, err
 }

@@ -161,5 +161,9 @@ func (t *tx) revokeIssuedBy(ctx context.Context, issuer string, act *license.Act
 	if families, err = done.RowsAffected(); err != nil {
 		return 0, err
 	}
-	return families, t.logIf(done, *act)
+	noted := *act
+	if noted.Account, err = t.ownerOf(ctx, issuer); err != nil {
+		return 0, err
+	}
+	return families, t.logIf(done, noted)
 }

@@ -173,7 +173,10 @@ func machines(t *testing.T, s license.Store) {
 func sessions(t *testing.T, s license.Store) {
 	a := create(t, s, 1)
 	link := license.SignInLink{Hash: "link", AccountID: a.ID, ExpiresAt: at.Add(time.Minute)}
-	must(t, s.AddSignInLink(t.Context(), link, did(at)))
+	made := did(at)
+	made.Action = "made"
+	must(t, s.AddSignInLink(t.Context(), link, made))
+	same(t, license.Action("made"), lastLine(t, s).Action)
 	got, err := s.SignInLink(t.Context(), link.Hash)
 	must(t, err)
 	same(t, link, got)
@@ -182,7 +185,10 @@ func sessions(t *testing.T, s license.Store) {
 	session := func(n int) license.Session {
 		return license.Session{ID: fmt.Sprintf("ses_%d", n), Hash: fmt.Sprintf("session%d", n), AccountID: a.ID, CreatedAt: at, ExpiresAt: at.Add(time.Hour)}
 	}
-	must(t, s.BeginSession(t.Context(), link.Hash, session(1), did(at)))
+	begun := did(at)
+	begun.Action = "begun"
+	must(t, s.BeginSession(t.Context(), link.Hash, session(1), begun))
+	same(t, license.Action("begun"), lastLine(t, s).Action)
 	wantErr(t, "BeginSession(used link)", s.BeginSession(t.Context(), link.Hash, session(2), did(at)), license.ErrNotFound)
 	_, _, err = s.Session(t.Context(), session(2).Hash)
 	wantErr(t, "Session(refused)", err, license.ErrNotFound)
@@ -200,9 +206,14 @@ func sessions(t *testing.T, s license.Store) {
 	must(t, s.BeginSession(t.Context(), "late", third, later))
 	_, _, err = s.Session(t.Context(), session(1).Hash)
 	wantErr(t, "Session(let go of)", err, license.ErrNotFound)
+	before, err := s.AuditHead(t.Context())
+	must(t, err)
 	for range 2 {
 		must(t, s.EndSession(t.Context(), third.ID, later))
 	}
+	after, err := s.AuditHead(t.Context())
+	must(t, err)
+	same(t, before.Seq+1, after.Seq)
 	_, _, err = s.Session(t.Context(), third.Hash)
 	wantErr(t, "Session(ended)", err, license.ErrNotFound)
 }

@@ -26,6 +26,7 @@ func Run(t *testing.T, open func(t *testing.T) license.Store) {
 		"two accounts cannot have one email":                    emailIsUnique,
 		"accounts are listed page by page":                      accountPages,
 		"a change that is refused changes nothing":              refusedChange,
+		"a change without effect leaves no line":                emptyChange,
 		"a deleted account loses its API tokens":                deletedAccount,
 		"the email of a deleted account is free again":          freedEmail,
 		"an API token is found by its hash":                     apiTokenByHash,
@@ -55,6 +56,8 @@ func Run(t *testing.T, open func(t *testing.T) license.Store) {
 		"a machine ends with its family and no other":           machines,
 		"a sign-in link begins one session":                     sessions,
 		"writers at once make one chain":                        oneChain,
+		"the end of the log is sealed with each line":           sealedEnd,
+		"lines give no seal to an end that had none":            unsealedEnd,
 		"policies are found by repository until removed":        policies,
 		"the newest keys of an issuer are kept":                 issuerKeys,
 		"an identity is used once":                              identityOnce,
@@ -178,6 +181,37 @@ func refusedChange(t *testing.T, s license.Store) {
 	same(t, want, got)
 }
 
+func emptyChange(t *testing.T, s license.Store) {
+	want := create(t, s, 1)
+	for _, change := range []func(*license.Account){
+		func(*license.Account) {},
+		func(a *license.Account) { a.Features = append([]string{}, want.Features...) },
+		func(a *license.Account) { a.ValidUntil = want.ValidUntil.In(time.FixedZone("x", 3600)) },
+	} {
+		got, err := s.ChangeAccount(t.Context(), want.ID, func(a *license.Account) error { change(a); return nil }, did(at))
+		must(t, err)
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("(-want +got)\n%s", diff)
+		}
+	}
+	head, err := s.AuditHead(t.Context())
+	must(t, err)
+	same(t, int64(0), head.Seq)
+	for i, change := range []func(*license.Account){
+		func(a *license.Account) { a.Email = "new@example.com" },
+		func(a *license.Account) { a.Tier = license.Free },
+		func(a *license.Account) { a.Features[0] = "minify" },
+		func(a *license.Account) { a.ValidUntil = a.ValidUntil.Add(time.Millisecond) },
+		func(a *license.Account) { a.Status = license.Suspended },
+	} {
+		_, err := s.ChangeAccount(t.Context(), want.ID, func(a *license.Account) error { change(a); return nil }, did(at))
+		must(t, err)
+		head, err := s.AuditHead(t.Context())
+		must(t, err)
+		same(t, int64(i+1), head.Seq)
+	}
+}
+
 func deletedAccount(t *testing.T, s license.Store) {
 	a := create(t, s, 1)
 	later := at.Add(time.Minute)
@@ -200,17 +234,29 @@ func freedEmail(t *testing.T, s license.Store) {
 }
 
 func apiTokenByHash(t *testing.T, s license.Store) {
-	want := create(t, s, 1)
+	a := create(t, s, 1)
 	token, owner, err := s.APIToken(t.Context(), "hash1")
 	must(t, err)
 	same(t, newAPIToken(1), token)
-	same(t, want, owner)
+	same(t, a, owner)
 
-	second := license.APIToken{ID: "at_second", AccountID: want.ID, Name: "ci", Hash: "hash2", CreatedAt: at.Add(time.Second)}
+	second := license.APIToken{ID: "at_second", AccountID: a.ID, Name: "ci", Hash: "hash2", CreatedAt: at.Add(time.Second)}
 	must(t, s.AddAPIToken(t.Context(), second, did(at)))
-	list, err := s.APITokens(t.Context(), want.ID)
-	must(t, err)
-	same(t, []license.APIToken{newAPIToken(1), second}, list)
+	twin := second // made in the same moment
+	twin.ID, twin.Hash = "at_twin", "hash3"
+	must(t, s.AddAPIToken(t.Context(), twin, did(at)))
+	create(t, s, 4)
+	for after, want := range map[string][]license.APIToken{
+		"": {newAPIToken(1), second}, "at_001": {second, twin}, "at_second": {twin}, "at_twin": nil,
+	} {
+		list, err := s.APITokens(t.Context(), a.ID, after, 2)
+		must(t, err)
+		same(t, want, list)
+	}
+	for _, after := range []string{"at_none", "at_004"} {
+		_, err = s.APITokens(t.Context(), a.ID, after, 2)
+		wantErr(t, "APITokens(after "+after+")", err, license.ErrInvalid)
+	}
 }
 
 func apiTokenRevoked(t *testing.T, s license.Store) {
@@ -360,6 +406,7 @@ func revokedIssuedBy(t *testing.T, s license.Store) {
 	must(t, s.RecordToken(t.Context(), child, did(at)))
 	same(t, int64(0), revokeAPIToken(t, s, did(at), nil)) // what it issued stays good
 	same(t, int64(2), revokeAPIToken(t, s, did(at), new(did(at))))
+	same(t, a.ID, lastLine(t, s).Account) // that of the API token
 	same(t, int64(0), revokeAPIToken(t, s, did(at), new(did(at))))
 	list, err := s.Tokens(t.Context(), a.ID, "", 10)
 	must(t, err)
@@ -368,6 +415,14 @@ func revokedIssuedBy(t *testing.T, s license.Store) {
 		revoked[string(r.ID[:8])] = r.Revoked
 	}
 	same(t, map[string]bool{"00000000": true, "00000001": true, "00000002": false, "00000003": false, "00000009": true}, revoked)
+}
+
+// lastLine is the newest line of the audit log.
+func lastLine(t *testing.T, s license.Store) license.AuditLine {
+	t.Helper()
+	lines, err := s.AuditLines(t.Context(), license.AuditQuery{Limit: 1})
+	must(t, err)
+	return lines[0]
 }
 
 func newKey(id string, from time.Time) license.SealedKey {
@@ -581,9 +636,16 @@ func adminTokens(t *testing.T, s license.Store) {
 	must(t, s.RevokeAdminToken(t.Context(), "adm_1", did(at)))
 	must(t, s.RevokeAdminToken(t.Context(), "adm_1", did(at.Add(time.Hour))))
 	first.RevokedAt = at
-	list, err := s.AdminTokens(t.Context())
+	for after, want := range map[string][]license.AdminToken{"": {first, second}, "adm_1": {second}, "adm_2": nil} {
+		list, err := s.AdminTokens(t.Context(), after, 2)
+		must(t, err)
+		same(t, want, list)
+	}
+	list, err := s.AdminTokens(t.Context(), "", 1)
 	must(t, err)
-	same(t, []license.AdminToken{first, second}, list)
+	same(t, []license.AdminToken{first}, list)
+	_, err = s.AdminTokens(t.Context(), "adm_none", 1)
+	wantErr(t, "AdminTokens(after none)", err, license.ErrInvalid)
 	_, err = s.AdminToken(t.Context(), "none")
 	wantErr(t, "AdminToken(none)", err, license.ErrNotFound)
 	wantErr(t, "RevokeAdminToken(none)", s.RevokeAdminToken(t.Context(), "adm_none", did(at)), license.ErrNotFound)
@@ -613,11 +675,7 @@ func acts(t *testing.T, s license.Store) {
 	var want []license.AuditLine
 	previous := ""
 	for i, action := range []license.Action{"one", "two", "three", "four", "five"} {
-		owner := a.ID
-		if action == "four" {
-			owner = ""
-		}
-		l := license.AuditLine{Seq: int64(i + 1), Act: act(action, owner)}
+		l := license.AuditLine{Seq: int64(i + 1), Act: act(action, a.ID)} // that of "four" comes from the API token
 		l.Hash = l.Link(l.Seq, previous)
 		want, previous = append(want, l), l.Hash
 	}
@@ -628,17 +686,22 @@ func acts(t *testing.T, s license.Store) {
 	must(t, err)
 	same(t, license.AuditHead{Seq: 5, Hash: previous}, head)
 
-	numbers := func(q license.AuditQuery) (out []int64) {
+	numbers := func(q license.AuditQuery) any {
+		var out []int64
 		lines, err := s.AuditLines(t.Context(), q)
 		must(t, err)
 		for _, l := range lines {
 			out = append(out, l.Seq)
 		}
+		if out == nil {
+			return nil
+		}
 		return out
 	}
 	same(t, []int64{5, 4, 3}, numbers(license.AuditQuery{Limit: 3}))
 	same(t, []int64{2, 1}, numbers(license.AuditQuery{Before: 3, Limit: 3}))
-	same(t, []int64{5, 3, 2, 1}, numbers(license.AuditQuery{Account: a.ID, Limit: 9}))
+	same(t, []int64{5, 4, 3, 2, 1}, numbers(license.AuditQuery{Account: a.ID, Limit: 9}))
+	same(t, nil, numbers(license.AuditQuery{Account: "user_none", Limit: 9}))
 	same(t, []int64{3}, numbers(license.AuditQuery{Action: "three", Limit: 9}))
 }
 
@@ -676,6 +739,49 @@ func oneChain(t *testing.T, s license.Store) {
 		}
 		previous = l.Hash
 	}
+}
+
+// sealedEnd seals an empty log and adds to it.
+func sealedEnd(t *testing.T, s license.Store) {
+	end, err := s.AuditEnd(t.Context())
+	must(t, err)
+	if diff := cmp.Diff(license.AuditEnd{}, end, cmpopts.IgnoreUnexported(license.Act{})); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+	seal := func(seal string) {
+		t.Helper()
+		must(t, s.SealAuditEnd(t.Context(), func(e license.AuditEnd) string { return seal }))
+	}
+	seal("") // nobody can say what it is
+	empty := did(at).Seal(license.AuditHead{})
+	seal(empty)
+	seal("another") // it has one
+	end, err = s.AuditEnd(t.Context())
+	must(t, err)
+	same(t, empty, end.Seal)
+	a := newAccount(1)
+	must(t, s.CreateAccount(t.Context(), a, newAPIToken(1), did(at), did(at)))
+	end, err = s.AuditEnd(t.Context())
+	must(t, err)
+	lines, err := s.AuditAfter(t.Context(), 0, 9)
+	must(t, err)
+	want := license.AuditEnd{AuditHead: lines[1].Head(), Last: lines[1], Before: lines[0].Hash, Used: true}
+	if !did(at).Sealed(want.AuditHead, end.Seal) {
+		t.Errorf("the seal of %v is not its own", end.AuditHead)
+	}
+	end.Seal = ""
+	if diff := cmp.Diff(want, end, cmpopts.IgnoreUnexported(license.Act{})); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
+// unsealedEnd adds to a log that was never sealed.
+func unsealedEnd(t *testing.T, s license.Store) {
+	create(t, s, 1)
+	must(t, s.AddKey(t.Context(), newKey("k_1", at), did(at)))
+	end, err := s.AuditEnd(t.Context())
+	must(t, err)
+	same(t, "", end.Seal)
 }
 
 func newPolicy(n int, account, repository string) license.TrustPolicy {
@@ -721,6 +827,7 @@ func policies(t *testing.T, s license.Store) {
 		must(t, err)
 		same(t, again.want, families)
 	}
+	same(t, a.ID, lastLine(t, s).Account)
 	got, err := s.PoliciesFor(t.Context(), "7")
 	must(t, err)
 	same(t, []license.TrustPolicy{second, foreign}, got)
