@@ -368,7 +368,10 @@ func TestEveryRefusalOfAnIdentityIsLimitedByAddress(t *testing.T) {
 	}{
 		"a suspended account": {func(k *keyless) error { _, err := k.SuspendAccount(k.t.Context(), k.account.ID); return err }, http.StatusForbidden},
 		"a deleted account":   {func(k *keyless) error { _, err := k.DeleteAccount(k.t.Context(), k.account.ID); return err }, http.StatusForbidden},
-		"an expired license":  {func(k *keyless) error { k.EndLicense(k.t, k.account.ID); k.now = k.now.Add(time.Second); return nil }, http.StatusForbidden},
+		"an expired license": {func(k *keyless) error {
+			_, err := k.UpdateAccount(k.t.Context(), k.account.ID, license.AccountChange{ValidUntil: new(k.now)})
+			return err
+		}, http.StatusForbidden},
 		"an issuer that does not answer": {func(k *keyless) error {
 			k.MayFail()
 			k.jobs.Close()
