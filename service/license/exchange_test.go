@@ -94,13 +94,21 @@ func TestALostAnswerIsGivenAgainAfterAKeyRotation(t *testing.T) {
 	if err != nil || again.Token != first.Token {
 		t.Errorf("Exchange(again, after a key rotation) = %+v, %v, want the same token", again.ID, err)
 	}
-	id.ID = "j2"
-	other, err := b.Exchange(t.Context(), id, p, a)
+	next := id
+	next.ID = "j2"
+	other, err := b.Exchange(t.Context(), next, p, a)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if record, err := b.Token(t.Context(), string(other.ID)); err != nil || record.KeyID != made.ID {
 		t.Errorf("key of the next token = %s, %v, want %s", record.KeyID, err, made.ID)
+	}
+	if err := b.RetireKey(t.Context(), keyOf(t, b, first), true); err != nil {
+		t.Fatal(err)
+	}
+	b.advance(time.Second)
+	if _, err := b.Exchange(t.Context(), id, p, a); !errors.Is(err, license.ErrIdentityUsed) {
+		t.Errorf("Exchange after its key was retired by force = %v, want ErrIdentityUsed", err)
 	}
 }
 

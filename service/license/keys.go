@@ -95,15 +95,16 @@ type keyView struct {
 	leases []token.LeaseKey // the one that signs first; empty when there are none
 }
 
-// look returns the keys, at most maxAge old. While the store does not answer it returns the last ones it gave, with the error.
+// look returns the keys, at most maxAge old, to either side: a clock that was set back does not make them last. While the store does not answer it
+// returns the last ones it gave, with the error.
 func (k *keyring) look(ctx context.Context, maxAge time.Duration) (*keyView, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	now := k.now()
-	if k.view != nil && within(now, k.read, maxAge) {
+	if k.view != nil && now.Sub(k.read).Abs() < maxAge {
 		return k.view, nil
 	}
-	if k.err != nil && within(now, k.tried, keyMinAge) {
+	if k.err != nil && now.Sub(k.tried).Abs() < keyMinAge {
 		return k.view, k.err
 	}
 	sealed, err := k.store.Keys(ctx)
@@ -117,11 +118,6 @@ func (k *keyring) look(ctx context.Context, maxAge time.Duration) (*keyView, err
 	k.view, k.read, k.err = nil, now, nil
 	k.view, err = k.open(sealed)
 	return k.view, err
-}
-
-// within says whether it is less than d since then. A clock that was set back since tells nothing.
-func within(now, then time.Time, d time.Duration) bool {
-	return !now.Before(then) && now.Sub(then) < d
 }
 
 // set returns the keys, at most keyMaxAge old. While the store does not answer, the last view goes on being used.

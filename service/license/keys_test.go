@@ -14,7 +14,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/pageflare/ci/service/license"
-	"github.com/pageflare/ci/service/oidc"
 	"github.com/pageflare/ci/service/store"
 	"github.com/pageflare/ci/service/token"
 )
@@ -313,37 +312,6 @@ func TestAKeyThatIsRetiredInBetweenSignsNothing(t *testing.T) {
 				b.advance(time.Second)
 			}
 		})
-	}
-}
-
-// A job lost its answer and asks again, and meanwhile, or on another server, another key signs.
-func TestALostAnswerIsGivenAgainAcrossAKeyRotation(t *testing.T) {
-	t.Parallel()
-	b := newBench(t)
-	a, _ := b.account()
-	policy, err := b.AddPolicy(t.Context(), license.TrustPolicy{AccountID: a.ID, Policy: oidc.Policy{Issuer: "https://issuer.example", RepositoryID: "7", OwnerID: "8"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	job := oidc.Identity{Issuer: "https://issuer.example", ID: "1", IssuedAt: noon, ExpiresAt: noon.Add(5 * time.Minute), RepositoryID: "7", OwnerID: "8"}
-	first, err := b.Exchange(t.Context(), job, policy, a)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := b.RotateKey(t.Context(), license.HS256); err != nil {
-		t.Fatal(err)
-	}
-	b.advance(6 * time.Second)
-	again, err := b.Exchange(t.Context(), job, policy, a)
-	if err != nil || again.Token != first.Token {
-		t.Errorf("Exchange again = %v, the same token: %t; want the answer that was lost", err, again.Token == first.Token)
-	}
-	if err := b.RetireKey(t.Context(), keyOf(t, b, first), true); err != nil {
-		t.Fatal(err)
-	}
-	b.advance(time.Second)
-	if _, err := b.Exchange(t.Context(), job, policy, a); !errors.Is(err, license.ErrIdentityUsed) {
-		t.Errorf("Exchange after its key was retired by force = %v, want ErrIdentityUsed", err)
 	}
 }
 

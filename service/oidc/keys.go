@@ -41,7 +41,6 @@ type keys struct {
 	read   time.Time     // when known was fetched
 	tried  time.Time     // when the last fetch began
 	failed bool          // the last fetch did
-	kept   []byte        // what the keeper got from us last
 	ended  chan struct{} // closed when the fetch that runs has ended; nil while none runs
 }
 
@@ -69,7 +68,7 @@ func (k *keys) look(ctx context.Context, keyID string) (found []crypto.PublicKey
 	defer k.mu.Unlock()
 	now := k.now()
 	found = k.known[keyID]
-	fresh := within(now, k.read, keysMaxAge)
+	fresh := now.Sub(k.read).Abs() < keysMaxAge
 	switch {
 	case found != nil && (fresh || k.ended != nil || !k.mayFetch(now)):
 		return found, nil, nil
@@ -90,17 +89,13 @@ func (k *keys) look(ctx context.Context, keyID string) (found []crypto.PublicKey
 	return nil, nil, ErrUnknownKey
 }
 
+// mayFetch says whether the pause since the last fetch is over. To either side: a clock that was set back does not make it last for ever.
 func (k *keys) mayFetch(now time.Time) bool {
 	pause := fetchPause
 	if k.known == nil {
 		pause = firstPause
 	}
-	return !within(now, k.tried, pause)
-}
-
-// within says whether since is less than d before now. A clock that was set back does not make it last for ever.
-func within(now, since time.Time, d time.Duration) bool {
-	return now.Sub(since) < d && !now.Before(since)
+	return now.Sub(k.tried).Abs() >= pause
 }
 
 // refresh fetches the keys. It is called with the lock held and gives it up while it waits. A caller who leaves does not end the fetch, for others

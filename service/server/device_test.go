@@ -407,6 +407,7 @@ func TestLoginsAreBoundedByAddress(t *testing.T) {
 	}
 	got := begin("198.51.100.1")
 	got.wantOAuth(t, "slow_down")
+	wantMetrics(t, s, `rate_limited_total{by="login"} 1`, `refusals_total{reason="slow_down"} 1`)
 	if got.header.Get("Retry-After") != "2" {
 		t.Errorf("Retry-After = %q, want 2", got.header.Get("Retry-After"))
 	}

@@ -116,6 +116,7 @@ func TestAJobExchangesItsIdentity(t *testing.T) {
 	}
 	k.now = k.now.Add(time.Second)
 	k.exchange(identity).wantCode(t, http.StatusForbidden, api.CodeIdentityUsed)
+	wantMetrics(t, k.Service, `refusals_total{reason="identity_used"} 1`, `tokens_total{act="issue",outcome="identity_used"} 1`)
 	if other := k.exchange(k.identity(nil)).token(t); other == issued {
 		t.Error("another identity token got the same license token")
 	}
@@ -355,6 +356,7 @@ func TestJobsThatNobodyLetInAreLimitedByAddress(t *testing.T) {
 	if after := got.header.Get("Retry-After"); after != "30" {
 		t.Errorf("Retry-After = %q, want 30", after)
 	}
+	wantMetrics(t, k.Service, `refusals_total{reason="policy_denied"} 2`, `tokens_total{act="issue",outcome="policy_denied"} 2`, `rate_limited_total{by="address"} 1`)
 	k.exchange(k.identity(nil)).token(t) // one that is let in is not held up
 }
 
@@ -367,7 +369,10 @@ func TestEveryRefusalOfAnIdentityIsLimitedByAddress(t *testing.T) {
 	}{
 		"a suspended account": {func(k *keyless) error { _, err := k.SuspendAccount(k.t.Context(), k.account.ID); return err }, http.StatusForbidden},
 		"a deleted account":   {func(k *keyless) error { _, err := k.DeleteAccount(k.t.Context(), k.account.ID); return err }, http.StatusForbidden},
-		"an expired license":  {func(k *keyless) error { k.EndLicense(k.t, k.account.ID); k.now = k.now.Add(time.Hour); return nil }, http.StatusForbidden},
+		"an expired license": {func(k *keyless) error {
+			_, err := k.UpdateAccount(k.t.Context(), k.account.ID, license.AccountChange{ValidUntil: new(k.now)})
+			return err
+		}, http.StatusForbidden},
 		"an issuer that does not answer": {func(k *keyless) error {
 			k.MayFail()
 			k.jobs.Close()
@@ -397,6 +402,7 @@ func TestJobsOfOneRepositoryShareALimit(t *testing.T) {
 	k.exchange(k.identity(nil)).token(t)
 	k.exchange(k.identity(map[string]any{"run_id": "43"})).token(t)
 	k.exchange(k.identity(map[string]any{"run_id": "44"})).wantCode(t, http.StatusTooManyRequests, api.CodeRateLimited)
+	wantMetrics(t, k.Service, `rate_limited_total{by="repository"} 1`)
 	k.exchange(k.identity(map[string]any{"repository_id": "7"})).token(t)
 }
 

@@ -39,23 +39,26 @@ const (
 
 func newLimits(perMinute map[license.Tier]int, bad int, now func() time.Time) (limits, error) {
 	out := limits{tiers: map[license.Tier]*throttled.GCRARateLimiterCtx{}}
-	var err error
 	for tier, n := range perMinute {
+		var err error
 		if out.tiers[tier], err = newLimiter(n, now); err != nil {
 			return limits{}, fmt.Errorf("rate limit of tier %s: %w", tier, err)
 		}
 	}
-	if out.addresses, err = newLimiter(bad, now); err != nil {
-		return limits{}, fmt.Errorf("rate limit of addresses: %w", err)
-	}
-	if out.logins, err = newLimiter(loginsPerMinute, now); err != nil {
-		return limits{}, fmt.Errorf("rate limit of logins: %w", err)
-	}
-	if out.allLogins, err = newLimiter(allLoginsPerMinute, now); err != nil {
-		return limits{}, fmt.Errorf("rate limit of all logins: %w", err)
-	}
-	if out.codes, err = newLimiter(codesPerMinute, now); err != nil {
-		return limits{}, fmt.Errorf("rate limit of user codes: %w", err)
+	for _, l := range []struct {
+		of        string
+		to        **throttled.GCRARateLimiterCtx
+		perMinute int
+	}{
+		{"addresses", &out.addresses, bad},
+		{"logins", &out.logins, loginsPerMinute},
+		{"all logins", &out.allLogins, allLoginsPerMinute},
+		{"user codes", &out.codes, codesPerMinute},
+	} {
+		var err error
+		if *l.to, err = newLimiter(l.perMinute, now); err != nil {
+			return limits{}, fmt.Errorf("rate limit of %s: %w", l.of, err)
+		}
 	}
 	return out, nil
 }

@@ -127,6 +127,7 @@ func TestLoginsOfAllAddressesAreBounded(t *testing.T) {
 		t.Errorf("%d of 4000 logins at once from as many addresses were let in, want 3000", let)
 	}
 	asCLI(t, s, "/_api/auth/device/code", `{"client_id":"cl_pageflare_cli"}`).wantOAuth(t, "slow_down")
+	wantMetrics(t, s, `rate_limited_total{by="all_logins"} 1`, `refusals_total{reason="slow_down"} 1`)
 	now = now.Add(time.Minute)
 	beginLogin(t, s)
 }

@@ -51,7 +51,10 @@ func TestGuessesOnPagesAreLimited(t *testing.T) {
 		v.enter("BCDF-GHJK").wantStatus(t, http.StatusNotFound)
 	}
 	v.enter("BCDF-GHJK").wantStatus(t, http.StatusTooManyRequests)
-	wantMetrics(t, s, `rate_limited_total{by="address"} 1`, `rate_limited_total{by="code"} 1`, `refusals_total{reason="rate_limited"} 2`)
+	signedIn(t, s, a.ID).enter("BCDF-GHJK").wantStatus(t, http.StatusTooManyRequests) // another session, the same address
+	v.enter("no code").wantStatus(t, http.StatusBadRequest)
+	wantMetrics(t, s, `rate_limited_total{by="address"} 1`, `rate_limited_total{by="code"} 1`, `rate_limited_total{by="code_address"} 1`,
+		`refusals_total{reason="rate_limited"} 3`, `refusals_total{reason="not_found"} 10`, `refusals_total{reason="invalid_request"} 2`)
 }
 
 // TestALinkOfTheAdminAPISignsIn: and who came by it decides a login once.
