@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -44,6 +45,9 @@ func TestFaultyInputsStopBeforeAnythingIsTouched(t *testing.T) {
 		"a number of jobs that is none":     {func(j *job) { j.input("job-total", "many") }, []string{`input job-total: "many" is not a number of jobs`}},
 		"a max-size of nothing":             {func(j *job) { j.input("max-size", "0") }, []string{"input max-size"}},
 		"a max-size that is negative":       {func(j *job) { j.input("max-size", "-5MB") }, []string{"input max-size"}},
+		"a max-size with an exponent":       {func(j *job) { j.input("max-size", "1e3") }, []string{`input max-size: "1e3" is not a size`}},
+		"a max-size with an underscore":     {func(j *job) { j.input("max-size", "1_000") }, []string{`input max-size: "1_000" is not a size`}},
+		"a max-size in another base":        {func(j *job) { j.input("max-size", "0x1_0p4") }, []string{`input max-size: "0x1_0p4" is not a size`}},
 		"certificates that are missing":     {func(j *job) { j.input("ca-certificates", "none.pem") }, []string{"input ca-certificates", "none.pem"}},
 		"certificates that are none":        {func(j *job) { j.input("ca-certificates", "dist/index.html") }, []string{"input ca-certificates: it holds no certificate"}},
 		"a repository that is no name":      {func(j *job) { j.env["GITHUB_REPOSITORY"] = "acme/site/../other" }, []string{"GITHUB_REPOSITORY"}},
@@ -95,6 +99,30 @@ func TestAllFaultsAreReportedAtOnce(t *testing.T) {
 		if !strings.Contains(r.log, name) {
 			t.Errorf("the error does not name %s:\n%s", name, r.log)
 		}
+	}
+}
+
+// GitHub cuts an annotation at 4,096 letters without a sign.
+func TestFaultsThatDoNotFitIntoAnAnnotationAreInTheLog(t *testing.T) {
+	t.Parallel()
+	j := newJob(t)
+	for i := range 20 {
+		must(t, os.Symlink("/etc/passwd", filepath.Join(j.ws, "dist", strings.Repeat("##[error]\n::error::", 10)+string(rune('a'+i)))))
+	}
+	r := j.run()
+	r.wantExit(t, 2)
+	var annotation []rune
+	inLog := 0
+	for line := range strings.SplitSeq(r.log, "\n") {
+		if text, ok := strings.CutPrefix(line, "::error::"); ok {
+			annotation = []rune(strings.ReplaceAll(text, "%0A", "\n"))
+		} else if strings.HasPrefix(line, `- source "dist": `) && !strings.Contains(line, "##[") {
+			inLog++
+		}
+	}
+	shown := strings.Count(string(annotation), `source "dist": `)
+	if len(annotation) > 4096 || shown == 0 || inLog < 20 || !strings.HasSuffix(string(annotation), fmt.Sprintf("\nand %d more: see the log", inLog-shown)) {
+		t.Errorf("the annotation has %d letters and %d faults, the log %d:\n%s", len(annotation), shown, inLog, r.log)
 	}
 }
 

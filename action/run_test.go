@@ -551,6 +551,26 @@ func TestAWriteHappensWhileTheOptimizerRuns(t *testing.T) {
 	r.wantOutputs(t, map[string]string{"token-state": "refreshed", "secret-updated": "true"})
 }
 
+func TestAFolderInThePlaceOfTheReportIsNamed(t *testing.T) {
+	t.Parallel()
+	j := newJob(t)
+	must(t, os.MkdirAll(filepath.Join(j.ws, reportName, "kept"), 0o755))
+	cmd, log := j.command(t.Context())
+	must(t, cmd.Run())
+	if !strings.Contains(log.String(), "::warning::the JSON report could not be written: pageflare-report.json in the workspace is a folder: give it another name") {
+		t.Errorf("log:\n%s", log)
+	}
+}
+
+func TestWhatTheOptimizerSaysEndsUpInOneSentence(t *testing.T) {
+	t.Parallel()
+	j := newJob(t)
+	j.input("optimizer-path", j.write("fake-cli", "#!/bin/sh\necho 'Error:   × Run your build, then point pageflare at the output.' >&2\nexit 3\n"))
+	r := j.run()
+	r.wantExit(t, 3)
+	r.wantLog(t, "::error::the optimizer failed with exit status 3: Run your build, then point pageflare at the output; the site is as it was\n")
+}
+
 func TestTheReportDoesNotFollowALink(t *testing.T) {
 	t.Parallel()
 	j := newJob(t)

@@ -99,6 +99,8 @@ func (o outcome) failure(token string) *ExitError {
 		message = strings.TrimSuffix(fmt.Sprintf("killed by signal %d (%s): %s", int(o.signal), o.signal, message), ": ")
 	case message == "":
 		message = "it said nothing on stderr"
+	case strings.Contains(message, syscall.ENOSPC.Error()) || strings.Contains(message, "No space left on device"):
+		message = strings.TrimRight(message, ".") + "; " + remedyForFull
 	}
 	if token != "" {
 		message = strings.ReplaceAll(message, token, "***")

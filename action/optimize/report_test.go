@@ -76,6 +76,7 @@ func TestUnfold(t *testing.T) {
 		{"folded inside a long word", "Error:   × Input path /tmp/\n  │ " + strings.Repeat("a", 74) + "\n  │ aa is not a directory\n", "Input path /tmp/" + strings.Repeat("a", 76) + " is not a directory"},
 		{"paragraphs", "Error:   × No index.html found in /x\n  │ \n  │   pageflare expects a site (dist/,\n  │ out/).\n", "No index.html found in /x; pageflare expects a site (dist/, out/)."},
 		{"a usage error", "error: unexpected argument '--x' found\n\n  tip: y\n\nUsage: pageflare\n", "error: unexpected argument '--x' found"},
+		{"commands to a terminal", "Error:   × \x1b[2Jbad \x1b[1;31mfile\x1b[0m \x1b]0;title\x07a\tb\r\x00\u202ec\u009b3J\n", "bad file a bc"},
 		{"nothing", "\n", ""},
 	}
 	for _, tt := range tests {

@@ -95,6 +95,7 @@ func TestOptimizerThatFails(t *testing.T) {
 		{"killed by another signal", `echo last words >&2; kill -ABRT $$`, 134, "killed by signal 6 (aborted): last words"},
 		{"terminated by somebody", `kill -TERM $$`, 143, "killed by signal 15 (terminated)"},
 		{"much on stderr", `head -c 1000000 /dev/zero | tr '\0' x >&2; printf '\n\nlast words\n' >&2; exit 1`, 1, "last words"},
+		{"a full disk", `echo 'Error:   × IO error: No space left on device (os error 28).' >&2; exit 1`, 1, "(os error 28); free space on the disk"},
 		{"the token on stderr", `echo "bad token $PAGEFLARE_TOKEN" >&2; exit 1`, 1, "bad token ***"},
 	}
 	for _, tt := range tests {
