@@ -284,6 +284,10 @@ func (r *run) judge(err error) {
 
 // judgeSite holds what was asked of the optimized site against it, all of it.
 func (r *run) judgeSite(s optimize.Report) {
+	if s.OptimizedBefore != "" {
+		r.warn(fmt.Sprintf("the source was optimized before, as its page %q says, and pages grow when they are optimized again: build the site again before each run, or set input output",
+			s.OptimizedBefore))
+	}
 	if s.BrokenRefsFailed {
 		r.fail(fmt.Sprintf("the site has %d broken references, and optimizer-args asks to fail then; see the summary", len(s.BrokenRefs)))
 		r.exit = s.ExitCode

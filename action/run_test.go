@@ -571,6 +571,39 @@ func TestWhatTheOptimizerSaysEndsUpInOneSentence(t *testing.T) {
 	r.wantLog(t, "::error::the optimizer failed with exit status 3: Run your build, then point pageflare at the output; the site is as it was\n")
 }
 
+func TestEverythingThatIsWrongWithTheSiteIsSaid(t *testing.T) {
+	t.Parallel()
+	j := newJob(t)
+	must(t, os.WriteFile(filepath.Join(j.ws, "dist", "about.html"), []byte(`<!doctype html><title>x</title><img src="gone.png">`), 0o644))
+	r := j.input("max-size", "100").input("optimizer-args", "--fail-on-broken-refs").run()
+	r.wantExit(t, 1)
+	r.wantLog(t, "::error::the site has 1 broken references", "more than max-size allows (100)")
+	if strings.Contains(r.log, "::warning::") {
+		t.Errorf("a first run warns:\n%s", r.log)
+	}
+}
+
+func TestASiteThatIsOptimizedTwiceIsWarnedAbout(t *testing.T) {
+	t.Parallel()
+	j := newJob(t)
+	for _, warned := range []bool{false, true} {
+		r := j.run()
+		r.wantExit(t, 0)
+		if got := strings.Contains(r.log, `::warning::the source was optimized before, as its page "index.html" says`) && strings.Contains(r.log, "build the site again"); got != warned {
+			t.Errorf("warned = %t, want %t:\n%s", got, warned, r.log)
+		}
+	}
+	must(t, os.RemoveAll(filepath.Join(j.ws, "dist"))) // a new build
+	writeSite(t, filepath.Join(j.ws, "dist"))
+	for range 2 { // the second run is over the output of the first
+		r := j.input("output", "public").run()
+		r.wantExit(t, 0)
+		if strings.Contains(r.log, "::warning::") {
+			t.Errorf("a run with an output of its own warns:\n%s", r.log)
+		}
+	}
+}
+
 func TestTheReportDoesNotFollowALink(t *testing.T) {
 	t.Parallel()
 	j := newJob(t)

@@ -23,6 +23,8 @@ type Report struct {
 	Before, After Total
 	Changes       []Change // every file
 
+	OptimizedBefore string // a page of the source that the CLI had optimized already; empty without one
+
 	Restored []string // files the CLI leaves out by their type or folder, brought over as they were
 	Omitted  []string // files the CLI's wp_hide hides on purpose
 	Warnings []string // sentences for the user

@@ -58,6 +58,7 @@ func (p *Plan) discard(s *stage) {
 func (p *Plan) runInto(ctx context.Context, site tree, s *stage, home, token string) (Report, error) {
 	began := p.now()
 	spare := &compressors{}
+	already := marked(p.Source)
 	before := startPacking(ctx, p.Source, site, 1, spare) // one core: the CLI is at work
 	defer before.cancel()
 	out, err := p.execute(ctx, home, s.path, token)
@@ -76,6 +77,7 @@ func (p *Plan) runInto(ctx context.Context, site tree, s *stage, home, token str
 	packed := startPacking(ctx, s.path, after, runtime.GOMAXPROCS(0), spare)
 	defer packed.cancel()
 	report.Before, report.After, report.Changes = measure(site), measure(after), compare(site, after)
+	report.OptimizedBefore = already
 	p.remark(&report)
 	if err := ctx.Err(); err != nil {
 		return Report{}, fmt.Errorf("optimizer stopped before its result was put in place: %w", err)
