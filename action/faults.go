@@ -11,8 +11,8 @@ import (
 // faults is what is wrong with inputs and environment, a line for each. What a line quotes was written by anybody: see shown.
 type faults struct{ lines []error }
 
-// maxFaults is how many faults of one kind are shown: more of them would push the others out of the annotation.
-const maxFaults = 5
+// maxFaults is how many faults of one input are told at all: a list of thousands of lines is one mistake.
+const maxFaults = 100
 
 // input adds the faults of an input.
 func (f *faults) input(name string, err error) {

@@ -55,6 +55,25 @@ func TestAHostileRepositoryHarmsNobody(t *testing.T) {
 	}
 }
 
+// The secrets of the job are in environment and memory of the Action, which the optimizer must not read though it is the same user. Root has the
+// right to in some containers.
+func TestTheOptimizerCannotReadTheAction(t *testing.T) {
+	t.Parallel()
+	j := newJob(t)
+	tried := filepath.Join(j.dir, "tried")
+	j.input("optimizer-path", j.write("fake-cli", `#!/bin/sh
+for f in environ mem maps fd/1 task/$PPID/environ; do
+	(: < /proc/$PPID/$f) 2>/dev/null && echo "opened $f"
+done > `+tried+`
+sed -n 's/^NoNewPrivs:.*1$/confined/p' /proc/self/status >> `+tried+`
+exit 3
+`))
+	j.run().wantExit(t, 3)
+	if got := j.read("tried"); got != "confined\n" {
+		t.Errorf("the optimizer read of the Action:\n%s", got)
+	}
+}
+
 // The runner takes commands again only when it sees the word in a line of its own: without that, no error would be shown.
 func TestCommandsAreTakenAgainAfterHalfALine(t *testing.T) {
 	t.Parallel()

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/base64"
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -46,6 +47,9 @@ func TestFaultyInputsStopBeforeAnythingIsTouched(t *testing.T) {
 		"a number of jobs that is none":     {func(j *job) { j.input("job-total", "many") }, []string{`input job-total: "many" is not a number of jobs`}},
 		"a max-size of nothing":             {func(j *job) { j.input("max-size", "0") }, []string{"input max-size"}},
 		"a max-size that is negative":       {func(j *job) { j.input("max-size", "-5MB") }, []string{"input max-size"}},
+		"a max-size with an exponent":       {func(j *job) { j.input("max-size", "1e3") }, []string{`input max-size: "1e3" is not a size`}},
+		"a max-size with an underscore":     {func(j *job) { j.input("max-size", "1_000") }, []string{`input max-size: "1_000" is not a size`}},
+		"a max-size in another base":        {func(j *job) { j.input("max-size", "0x1_0p4") }, []string{`input max-size: "0x1_0p4" is not a size`}},
 		"certificates that are missing":     {func(j *job) { j.input("ca-certificates", "none.pem") }, []string{"input ca-certificates", "none.pem"}},
 		"certificates that are none":        {func(j *job) { j.input("ca-certificates", "dist/index.html") }, []string{"input ca-certificates: it holds no certificate"}},
 		"a repository that is no name":      {func(j *job) { j.env["GITHUB_REPOSITORY"] = "acme/site/../other" }, []string{"GITHUB_REPOSITORY"}},
@@ -59,7 +63,7 @@ func TestFaultyInputsStopBeforeAnythingIsTouched(t *testing.T) {
 		"an audience of two words":     {func(j *job) { j.input("oidc-audience", "my service") }, []string{`input oidc-audience: "my service" is not an audience`}},
 		"an audience that is too long": {func(j *job) { j.input("oidc-audience", strings.Repeat("a", 2000)) }, []string{"input oidc-audience: \"aaa"}},
 		"two bad targets":              {func(j *job) { j.input("secret-targets", "moon, mars") }, []string{`input secret-targets: target "moon"`, `input secret-targets: target "mars"`}},
-		"many bad targets":             {func(j *job) { j.input("secret-targets", strings.Repeat("moon,", 100)+"repository") }, []string{"%0Ainput secret-targets: and 95 more faults"}},
+		"many bad targets":             {func(j *job) { j.input("secret-targets", strings.Repeat("moon,", 100)+"repository") }, []string{"%0Aand 95 more: see the log"}},
 		"two bad arguments":            {func(j *job) { j.input("optimizer-args", "--json dist") }, []string{"input optimizer-args: --json is not allowed", `input optimizer-args: "dist" is not a flag`}},
 		"an App of which all is wrong": {func(j *job) {
 			j.input("github-token", "").input("app-id", "my app").input("app-private-key", "hunter2")
@@ -192,6 +196,30 @@ func TestATokenIsNoNameOfASecret(t *testing.T) {
 		if strings.Contains(r.log, "ghp_") {
 			t.Errorf("it is shown:\n%s", r.log)
 		}
+	}
+}
+
+// GitHub cuts an annotation at 4,096 letters without a sign.
+func TestFaultsThatDoNotFitIntoAnAnnotationAreInTheLog(t *testing.T) {
+	t.Parallel()
+	j := newJob(t)
+	for i := range 20 {
+		must(t, os.Symlink("/etc/passwd", filepath.Join(j.ws, "dist", strings.Repeat("##[error]\n::error::", 10)+string(rune('a'+i)))))
+	}
+	r := j.run()
+	r.wantExit(t, 2)
+	var annotation []rune
+	inLog := 0
+	for line := range strings.SplitSeq(r.log, "\n") {
+		if text, ok := strings.CutPrefix(line, "::error::"); ok {
+			annotation = []rune(strings.ReplaceAll(text, "%0A", "\n"))
+		} else if strings.HasPrefix(line, `- input source "dist": `) && !strings.Contains(line, "##[") {
+			inLog++
+		}
+	}
+	shown := strings.Count(string(annotation), `source "dist": `)
+	if len(annotation) > 4096 || shown == 0 || inLog < 20 || !strings.HasSuffix(string(annotation), fmt.Sprintf("\nand %d more: see the log", inLog-shown)) {
+		t.Errorf("the annotation has %d letters and %d faults, the log %d:\n%s", len(annotation), shown, inLog, r.log)
 	}
 }
 

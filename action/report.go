@@ -50,6 +50,35 @@ func (r *run) attempt(what string, f func() error) (ok bool) {
 // maxAnnotation is the most letters of an annotation; GitHub cuts at 4,096 without a sign.
 const maxAnnotation = 4000
 
+// maxOfOne is how many faults of one input are shown in the annotation: more of them would push those of others out.
+const maxOfOne = 5
+
+// annotateFaults shows the faults of the inputs in one annotation, whole ones, as many as fit. When some do not, the log has all of them, each in
+// a line that begins with a dash and so is no command.
+func (r *run) annotateFaults(err error) {
+	faults := strings.Split(err.Error(), "\n")
+	var shown []string
+	size, of := 0, map[string]int{}
+	for _, f := range faults {
+		name, _, _ := strings.Cut(f, ": ")
+		letters := len([]rune(f)) + 1
+		if of[name]++; of[name] <= maxOfOne && (len(shown) == 0 || size+letters <= maxAnnotation) {
+			shown, size = append(shown, f), size+letters
+		}
+	}
+	text := clip(strings.Join(shown, "\n"), maxAnnotation)
+	if more := len(faults) - len(shown); more > 0 {
+		for _, f := range faults {
+			fmt.Fprintf(r.stdout, "- %s\n", printable(f))
+		}
+		text += fmt.Sprintf("\nand %d more: see the log", more)
+	}
+	r.gha.Errorf("%s", text)
+}
+
+// printable is a line of text without what could be a command of the old form ##[name], which the runner takes anywhere in a line.
+func printable(s string) string { return strings.ReplaceAll(oneLine(s), "##[", "# #[") }
+
 // annotate shows the problems, one annotation each.
 func (r *run) annotate() {
 	for _, p := range r.problems {
@@ -259,6 +288,9 @@ func (r *run) writeReport() error {
 		return err
 	}
 	path := filepath.Join(r.cfg.Workspace, reportName)
+	if info, err := os.Lstat(path); err == nil && info.IsDir() {
+		return fmt.Errorf("%s in the workspace is a folder: give it another name", reportName)
+	}
 	if err := replaceFile(path, append(b, '\n'), 0o644); err != nil {
 		return err
 	}

@@ -71,7 +71,7 @@ func (r *run) do(ctx context.Context) int {
 	}
 	var err error
 	if r.cfg, err = in.Config(r.stdout); err != nil {
-		r.gha.Errorf("%v", err)
+		r.annotateFaults(err)
 		return exitUsage
 	}
 	for _, n := range r.cfg.Notices {
@@ -286,18 +286,30 @@ func (r *run) judge(err error) {
 	var exit *optimize.ExitError
 	switch {
 	case errors.As(err, &exit):
-		r.fail(fmt.Sprintf("the optimizer failed: %v: the site is as it was", err))
+		r.fail(fmt.Sprintf("the optimizer failed with exit status %d: %s; the site is as it was", exit.Code, strings.TrimRight(exit.Message, ".")))
 		r.exit = exit.Code
 	case errors.Is(err, context.Canceled):
 		// cancelled says so
 	case err != nil:
-		r.fail(fmt.Sprintf("the site could not be optimized: %v: it is as it was", err))
-	case r.overBudget(*r.site):
+		r.fail(fmt.Sprintf("the site could not be optimized: %v; it is as it was", err))
+	default:
+		r.judgeSite(*r.site)
+	}
+}
+
+// judgeSite holds what was asked of the optimized site against it, all of it.
+func (r *run) judgeSite(s optimize.Report) {
+	if s.OptimizedBefore != "" {
+		r.warn(fmt.Sprintf("the source was optimized before, as its page %q says, and pages grow when they are optimized again: build the site again before each run, or set input output",
+			s.OptimizedBefore))
+	}
+	if s.BrokenRefsFailed {
+		r.fail(fmt.Sprintf("the site has %d broken references, and optimizer-args asks to fail then; see the summary", len(s.BrokenRefs)))
+		r.exit = s.ExitCode
+	}
+	if r.overBudget(s) {
 		r.fail(fmt.Sprintf("the optimized site has %d bytes, %d more than max-size allows (%d): see the summary for the largest files",
-			r.site.After.Bytes, r.site.After.Bytes-r.cfg.MaxSize, r.cfg.MaxSize))
-	case r.site.BrokenRefsFailed:
-		r.fail(fmt.Sprintf("the site has %d broken references, and optimizer-args asks to fail then; see the summary", len(r.site.BrokenRefs)))
-		r.exit = r.site.ExitCode
+			s.After.Bytes, s.After.Bytes-r.cfg.MaxSize, r.cfg.MaxSize))
 	}
 }
 

@@ -590,6 +590,59 @@ func TestAWriteHappensWhileTheOptimizerRuns(t *testing.T) {
 	r.wantOutputs(t, map[string]string{"token-state": "refreshed", "secret-updated": "true"})
 }
 
+func TestAFolderInThePlaceOfTheReportIsNamed(t *testing.T) {
+	t.Parallel()
+	j := newJob(t)
+	must(t, os.MkdirAll(filepath.Join(j.ws, reportName, "kept"), 0o755))
+	cmd, log := j.command(t.Context())
+	must(t, cmd.Run())
+	if !strings.Contains(log.String(), "::warning::the JSON report could not be written: pageflare-report.json in the workspace is a folder: give it another name") {
+		t.Errorf("log:\n%s", log)
+	}
+}
+
+func TestWhatTheOptimizerSaysEndsUpInOneSentence(t *testing.T) {
+	t.Parallel()
+	j := newJob(t)
+	j.input("optimizer-path", j.write("fake-cli", "#!/bin/sh\necho 'Error:   × Run your build, then point pageflare at the output.' >&2\nexit 3\n"))
+	r := j.run()
+	r.wantExit(t, 3)
+	r.wantLog(t, "::error::the optimizer failed with exit status 3: Run your build, then point pageflare at the output; the site is as it was\n")
+}
+
+func TestEverythingThatIsWrongWithTheSiteIsSaid(t *testing.T) {
+	t.Parallel()
+	j := newJob(t)
+	must(t, os.WriteFile(filepath.Join(j.ws, "dist", "about.html"), []byte(`<!doctype html><title>x</title><img src="gone.png">`), 0o644))
+	r := j.input("max-size", "100").input("optimizer-args", "--fail-on-broken-refs").run()
+	r.wantExit(t, 1)
+	r.wantLog(t, "::error::the site has 1 broken references", "more than max-size allows (100)")
+	if strings.Contains(r.log, "::warning::") {
+		t.Errorf("a first run warns:\n%s", r.log)
+	}
+}
+
+func TestASiteThatIsOptimizedTwiceIsWarnedAbout(t *testing.T) {
+	t.Parallel()
+	j := newJob(t)
+	for _, warned := range []bool{false, true} {
+		r := j.run()
+		r.wantExit(t, 0)
+		if got := strings.Contains(r.log, `::warning::the source was optimized before, as its page "index.html" says`) && strings.Contains(r.log, "build the site again"); got != warned {
+			t.Errorf("warned = %t, want %t:\n%s", got, warned, r.log)
+		}
+	}
+	must(t, os.RemoveAll(filepath.Join(j.ws, "dist"))) // a new build
+	writeSite(t, filepath.Join(j.ws, "dist"))
+	for range 2 { // the second run is over the output of the first
+		r := j.input("output", "public").run()
+		r.wantExit(t, 0)
+		if strings.Contains(r.log, "::warning::") {
+			t.Errorf("a run with an output of its own warns:\n%s", r.log)
+		}
+	}
+}
+
 func TestTheReportDoesNotFollowALink(t *testing.T) {
 	t.Parallel()
 	j := newJob(t)

@@ -23,7 +23,8 @@ func parseSize(s string) (int64, error) {
 			continue
 		}
 		n, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
-		if err != nil || !(n*float64(u.bytes) >= 1) || n*float64(u.bytes) > 1e15 {
+		if err != nil || strings.Trim(number, "0123456789. ") != "" || // 1e3, 0x1p4, 1_000, Inf
+			!(n*float64(u.bytes) >= 1) || n*float64(u.bytes) > 1e15 {
 			break
 		}
 		return int64(n * float64(u.bytes)), nil

@@ -68,17 +68,25 @@ func (p *Plan) words(staging string) []string {
 	return append([]string{"optimize", p.Source, "--output", staging, "--json", "--no-browser"}, p.args...)
 }
 
-// startAndWait stays on one thread, since the kernel's promise to kill the child is bound to the thread that started it. What
-// the CLI started and left behind ends with it.
+// startAndWait stays on one thread, since the kernel's promise to kill the child is bound to the thread that started it. The thread has given up
+// rights by then and ends with its goroutine. What the CLI started and left behind ends with it.
 func startAndWait(cmd *exec.Cmd) error {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	if err := cmd.Start(); err != nil {
-		return err
-	}
-	err := cmd.Wait()
-	_ = signalGroup(cmd.Process.Pid, syscall.SIGKILL) // mostly there is nobody left
-	return err
+	ended := make(chan error)
+	go func() {
+		runtime.LockOSThread() // and never unlocked
+		if err := confine(); err != nil {
+			ended <- fmt.Errorf("keep the optimizer from reading the memory of the Action: %w", err)
+			return
+		}
+		if err := cmd.Start(); err != nil {
+			ended <- err
+			return
+		}
+		err := cmd.Wait()
+		_ = signalGroup(cmd.Process.Pid, syscall.SIGKILL) // mostly there is nobody left
+		ended <- err
+	}()
+	return <-ended
 }
 
 // failure says what the CLI's end means when there is no result.
@@ -91,6 +99,8 @@ func (o outcome) failure(token string) *ExitError {
 		message = strings.TrimSuffix(fmt.Sprintf("killed by signal %d (%s): %s", int(o.signal), o.signal, message), ": ")
 	case message == "":
 		message = "it said nothing on stderr"
+	case strings.Contains(message, syscall.ENOSPC.Error()) || strings.Contains(message, "No space left on device"):
+		message = strings.TrimRight(message, ".") + "; " + remedyForFull
 	}
 	if token != "" {
 		message = strings.ReplaceAll(message, token, "***")

@@ -2,12 +2,10 @@ package optimize
 
 import "strings"
 
-// passed are the variables of the Action that the CLI may see, beside LC_*. Inputs, credentials of the job and everything
-// else stay behind: the CLI reads a site that the job may not trust.
+// passed are the variables of the Action that the CLI may see. Inputs, credentials of the job and everything else stay behind: the CLI
+// reads a site that the job may not trust. It opens no connection, so it needs no proxy either, whose address often holds a password.
 var passed = map[string]bool{
-	"PATH": true, "LANG": true, "TZ": true, "CI": true, "SSL_CERT_FILE": true, "SSL_CERT_DIR": true,
-	"HTTP_PROXY": true, "HTTPS_PROXY": true, "NO_PROXY": true, "ALL_PROXY": true,
-	"http_proxy": true, "https_proxy": true, "no_proxy": true, "all_proxy": true,
+	"PATH": true, "LANG": true, "LC_ALL": true, "TZ": true, "CI": true, "SSL_CERT_FILE": true, "SSL_CERT_DIR": true,
 }
 
 // environ is the whole environment of the CLI.
@@ -16,10 +14,11 @@ func (p *Plan) environ(home, token string) []string {
 		"HOME=" + home,
 		"TMPDIR=" + home,
 		"PAGEFLARE_NO_AUTO_INSTALL=1",
+		"PAGEFLARE_TELEMETRY=0",
 	}
 	for _, pair := range p.cfg.Environ {
 		name, _, _ := strings.Cut(pair, "=")
-		if passed[name] || strings.HasPrefix(name, "LC_") {
+		if passed[name] {
 			env = append(env, pair)
 		}
 	}
@@ -31,8 +30,5 @@ func (p *Plan) environ(home, token string) []string {
 	add("PAGEFLARE_TOKEN", token)
 	add("PAGEFLARE_LICENSE", string(p.cfg.License))
 	add("PAGEFLARE_API_URL", strings.TrimRight(p.cfg.APIURL, "/"))
-	if !p.cfg.Telemetry {
-		add("PAGEFLARE_TELEMETRY", "0")
-	}
 	return env
 }

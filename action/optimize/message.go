@@ -1,7 +1,9 @@
 package optimize
 
 import (
+	"regexp"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -13,11 +15,13 @@ const foldWidth = 74
 //	Error:   × Input path /tmp/my site/one two three four five six seven eight
 //	  │ nine/ten is not a directory
 //
+// Colors, other commands to a terminal and control characters are left out: what it prints may come from the site.
 // Of a usage error only the first paragraph is kept; the rest repeats the command's help.
 func Unfold(stderr string) string {
 	var paragraphs []string
 	var text, last string
 	for _, line := range strings.Split(stderr, "\n") {
+		line = strings.Map(visible, terminal.ReplaceAllString(line, ""))
 		line = strings.TrimSpace(line)
 		line = strings.TrimPrefix(line, "Error:")
 		line = strings.TrimPrefix(strings.TrimSpace(line), "×")
@@ -39,6 +43,19 @@ func Unfold(stderr string) string {
 		paragraphs = paragraphs[:1]
 	}
 	return strings.Join(paragraphs, "; ")
+}
+
+// terminal matches what a terminal takes for commands: ESC [ … letter, and ESC ] … BEL or ESC \.
+var terminal = regexp.MustCompile(`(?:\x1b\[|\x{9b})[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?`)
+
+func visible(r rune) rune {
+	switch {
+	case r == '\t':
+		return ' '
+	case unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r):
+		return -1
+	}
+	return r
 }
 
 // broken says whether the line was cut inside a word: after a hyphen or slash, or because one word fills it.

@@ -23,7 +23,6 @@ type Config struct {
 	Args      string           // more words for the CLI, quoted as in a shell; optional
 	APIURL    string           // base of the License API; "": the CLI's own default
 	License   Secret           // the user's PAGEFLARE_LICENSE; optional
-	Telemetry bool             // false: the CLI opens no connection of its own
 	Environ   []string         // of the Action; Run passes on the few variables named in environ.go
 	Log       io.Writer        // what the CLI says on stderr, and a line per act of ours
 	TempDir   string           // outside of Workspace, for the private HOME; "": the system's

@@ -8,17 +8,10 @@ import (
 	"time"
 )
 
-// Report is what a run did. Counts and features are the CLI's own words; sizes are measured on disk, since the CLI's totals
+// Report is what a run did. Tier and broken references are the CLI's own words; sizes are measured on disk, since the CLI's totals
 // leave out images, new variants and its last pass.
 type Report struct {
-	Tier     string
-	Features []Feature
-	Phases   []Phase
-
-	FilesProcessed int
-	FilesSkipped   int
-	FilesErrored   int
-
+	Tier             string
 	BrokenRefs       []BrokenRef
 	BrokenRefsFailed bool // under --fail-on-broken-refs; the output is complete all the same
 	ExitCode         int  // 0, or 1 when BrokenRefsFailed: pass it on
@@ -30,61 +23,33 @@ type Report struct {
 	Before, After Total
 	Changes       []Change // every file
 
+	OptimizedBefore string // a page of the source that the CLI had optimized already; empty without one
+
 	Restored []string // files the CLI leaves out by their type or folder, brought over as they were
 	Omitted  []string // files the CLI's wp_hide hides on purpose
 	Warnings []string // sentences for the user
 	Duration time.Duration
 }
 
-// Feature is one ability of the CLI; Status is "active", "pro_locked" or "disabled".
-type Feature struct{ Label, Status string }
-
 // BrokenRef is an asset that page Source names and the site does not have.
 type BrokenRef struct{ Source, Target string }
-
-// Phase is one step of the CLI. The last and longest, critical CSS, is not among them.
-type Phase struct {
-	Name     string
-	Duration time.Duration
-}
-
-// FeatureCount says how many features have the status.
-func (r Report) FeatureCount(status string) int {
-	n := 0
-	for _, f := range r.Features {
-		if f.Status == status {
-			n++
-		}
-	}
-	return n
-}
 
 // BytesSaved is negative when the site grew.
 func (r Report) BytesSaved() int64 { return r.Before.Bytes - r.After.Bytes }
 
 // wire is what --json prints:
 //
-//	{"manifest":{"files_processed":1,…,"broken_refs":[{"source":"index.html","target":"no.png"}]},"tier":"Free","features":[…]}
+//	{"manifest":{"files_errored":0,…,"broken_refs":[{"source":"index.html","target":"no.png"}]},"tier":"Free",…}
 type wire struct {
 	Manifest *struct {
-		FilesProcessed int               `json:"files_processed"`
-		FilesSkipped   int               `json:"files_skipped"`
-		FilesErrored   int               `json:"files_errored"`
-		Errors         []json.RawMessage `json:"errors"`
-		BrokenRefs     []struct {
+		FilesErrored int               `json:"files_errored"`
+		Errors       []json.RawMessage `json:"errors"`
+		BrokenRefs   []struct {
 			Source string `json:"source"`
 			Target string `json:"target"`
 		} `json:"broken_refs"`
-		PhaseTimings []struct {
-			Phase    string  `json:"phase"`
-			Duration float64 `json:"duration"` // milliseconds
-		} `json:"phase_timings"`
 	} `json:"manifest"`
-	Tier     string `json:"tier"`
-	Features []struct {
-		Label  string `json:"label"`
-		Status string `json:"status"`
-	} `json:"features"`
+	Tier string `json:"tier"`
 }
 
 var errNoManifest = errors.New("no manifest on its standard output")
@@ -118,22 +83,11 @@ func afterProse(b []byte) []byte {
 }
 
 func (w wire) report() Report {
-	r := Report{
-		Tier:           w.Tier,
-		FilesProcessed: w.Manifest.FilesProcessed,
-		FilesSkipped:   w.Manifest.FilesSkipped,
-		FilesErrored:   w.Manifest.FilesErrored,
-	}
-	for _, f := range w.Features {
-		r.Features = append(r.Features, Feature(f))
-	}
+	r := Report{Tier: w.Tier}
 	for _, b := range w.Manifest.BrokenRefs {
 		r.BrokenRefs = append(r.BrokenRefs, BrokenRef(b))
 	}
-	for _, p := range w.Manifest.PhaseTimings {
-		r.Phases = append(r.Phases, Phase{Name: p.Phase, Duration: time.Duration(p.Duration * float64(time.Millisecond))})
-	}
-	if n := max(r.FilesErrored, len(w.Manifest.Errors)); n > 0 {
+	if n := max(w.Manifest.FilesErrored, len(w.Manifest.Errors)); n > 0 {
 		r.Warnings = append(r.Warnings, fmt.Sprintf("the optimizer could not process %d of the files; they are published as they were", n))
 	}
 	for _, e := range w.Manifest.Errors {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"runtime"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -16,6 +17,17 @@ import (
 // Errors: *ExitError when the CLI failed; the context's error, wrapped, when cancelled before the swap. Broken references
 // under --fail-on-broken-refs are no error but Report.ExitCode 1, since the output is complete. The log ends with a whole line.
 func (p *Plan) Run(ctx context.Context, token string) (Report, error) {
+	report, err := p.run(ctx, token)
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		err = fmt.Errorf("%w; %s", err, remedyForFull)
+	}
+	return report, err
+}
+
+// remedyForFull is what to do when the disk is full.
+const remedyForFull = "free space on the disk of the workspace before this step: for a moment the site is there twice"
+
+func (p *Plan) run(ctx context.Context, token string) (Report, error) {
 	if err := ctx.Err(); err != nil {
 		return Report{}, fmt.Errorf("optimizer not started: %w", err)
 	}
@@ -46,6 +58,7 @@ func (p *Plan) discard(s *stage) {
 func (p *Plan) runInto(ctx context.Context, site tree, s *stage, home, token string) (Report, error) {
 	began := p.now()
 	spare := &compressors{}
+	already := marked(p.Source)
 	before := startPacking(ctx, p.Source, site, nil, 1, spare) // one core: the CLI is at work
 	defer before.cancel()
 	out, err := p.execute(ctx, home, s.path, token)
@@ -64,6 +77,7 @@ func (p *Plan) runInto(ctx context.Context, site tree, s *stage, home, token str
 	packed := startPacking(ctx, s.path, after, before, runtime.GOMAXPROCS(0), spare)
 	defer packed.cancel()
 	report.Before, report.After, report.Changes = measure(site), measure(after), compare(site, after)
+	report.OptimizedBefore = already
 	p.remark(&report)
 	if err := ctx.Err(); err != nil {
 		return Report{}, fmt.Errorf("optimizer stopped before its result was put in place: %w", err)

@@ -30,7 +30,7 @@ func TestOptimizerSeesNothingOfTheJob(t *testing.T) {
 	seen := filepath.Join(t.TempDir(), "seen")
 	cfg := faked(t, ws, `cat /proc/$$/environ > `+seen+`; pwd > `+seen+`.pwd; echo "$@" > `+seen+`.args; `+done)
 	cfg.Environ = []string{
-		"PATH=" + os.Getenv("PATH"), "LANG=C", "LC_ALL=C", "LC_TIME=C", "TZ=UTC", "CI=true", "HTTP_PROXY=http://p", "https_proxy=http://q",
+		"PATH=" + os.Getenv("PATH"), "LANG=C", "LC_ALL=C", "LC_TIME=C", "TZ=UTC", "CI=true", "HTTP_PROXY=http://me:pw@p", "https_proxy=http://q",
 		"NO_PROXY=x", "SSL_CERT_FILE=/c", "SSL_CERT_DIR=/d",
 		"HOME=/root", "TMPDIR=/t", "INPUT_TOKEN=a", "INPUT_APP-PRIVATE-KEY=b", "GITHUB_TOKEN=c", "ACTIONS_ID_TOKEN_REQUEST_TOKEN=d", "PAGEFLARE_TOKEN=old",
 		"PAGEFLARE_LICENSE=old", "AWS_SECRET_ACCESS_KEY=e", "LCX=f", "PATHX=g", "LD_PRELOAD=h",
@@ -48,9 +48,9 @@ func TestOptimizerSeesNothingOfTheJob(t *testing.T) {
 	}
 	sort.Strings(env)
 	want := []string{
-		"CI=true", "HOME", "HTTP_PROXY=http://p", "LANG=C", "LC_ALL=C", "LC_TIME=C", "NO_PROXY=x", "PAGEFLARE_API_URL=https://api.example/base",
+		"CI=true", "HOME", "LANG=C", "LC_ALL=C", "PAGEFLARE_API_URL=https://api.example/base",
 		"PAGEFLARE_LICENSE=blob", "PAGEFLARE_NO_AUTO_INSTALL=1", "PAGEFLARE_TELEMETRY=0", "PAGEFLARE_TOKEN=jwt", "PATH=" + os.Getenv("PATH"),
-		"SSL_CERT_DIR=/d", "SSL_CERT_FILE=/c", "TMPDIR=" + home, "TZ=UTC", "https_proxy=http://q",
+		"SSL_CERT_DIR=/d", "SSL_CERT_FILE=/c", "TMPDIR=" + home, "TZ=UTC",
 	}
 	if diff := cmp.Diff(want, env); diff != "" {
 		t.Errorf("environment (-want +got):\n%s", diff)
@@ -69,14 +69,12 @@ func TestOptimizerSeesNothingOfTheJob(t *testing.T) {
 	}
 }
 
-func TestTelemetryIsLeftToTheOptimizerOnRequest(t *testing.T) {
+func TestOptimizerGetsNoEmptyValues(t *testing.T) {
 	t.Parallel()
 	seen := filepath.Join(t.TempDir(), "seen")
-	cfg := faked(t, site(t, map[string]string{"dist/index.html": page}), `env > `+seen+`; `+done)
-	cfg.Telemetry = true
-	run(t, cfg)
-	if got := read(t, seen); strings.Contains(got, "TELEMETRY") || strings.Contains(got, "PAGEFLARE_TOKEN") || strings.Contains(got, "API_URL") {
-		t.Errorf("environment = %q, want no telemetry switch, and no empty values", got)
+	run(t, faked(t, site(t, map[string]string{"dist/index.html": page}), `env > `+seen+`; `+done))
+	if got := read(t, seen); strings.Contains(got, "PAGEFLARE_TOKEN") || strings.Contains(got, "LICENSE") || strings.Contains(got, "API_URL") {
+		t.Errorf("environment = %q, want no empty values", got)
 	}
 }
 
@@ -97,6 +95,7 @@ func TestOptimizerThatFails(t *testing.T) {
 		{"killed by another signal", `echo last words >&2; kill -ABRT $$`, 134, "killed by signal 6 (aborted): last words"},
 		{"terminated by somebody", `kill -TERM $$`, 143, "killed by signal 15 (terminated)"},
 		{"much on stderr", `head -c 1000000 /dev/zero | tr '\0' x >&2; printf '\n\nlast words\n' >&2; exit 1`, 1, "last words"},
+		{"a full disk", `echo 'Error:   × IO error: No space left on device (os error 28).' >&2; exit 1`, 1, "(os error 28); free space on the disk"},
 		{"the token on stderr", `echo "bad token $PAGEFLARE_TOKEN" >&2; exit 1`, 1, "bad token ***"},
 	}
 	for _, tt := range tests {

@@ -69,6 +69,17 @@ func TestSwapThatFailsLeavesTheOutput(t *testing.T) {
 	}
 }
 
+func TestAFullDiskComesWithARemedy(t *testing.T) {
+	t.Parallel()
+	p := check(t, faked(t, site(t, map[string]string{"dist/index.html": page}), done))
+	p.WithSwap(func(from, to string) error {
+		return &os.LinkError{Op: "rename", Old: from, New: to, Err: syscall.ENOSPC}
+	})
+	if _, err := p.Run(t.Context(), ""); !errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), "; free space on the disk of the workspace") {
+		t.Errorf("Run = %v, want what to do about it", err)
+	}
+}
+
 func TestOutputThatIsALinkIsReplacedAtItsTarget(t *testing.T) {
 	t.Parallel()
 	ws := site(t, map[string]string{"dist/index.html": page, "real/index.html": earlier, "real/old.html": "", "out": "-> real"})

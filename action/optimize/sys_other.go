@@ -14,6 +14,8 @@ import (
 
 func childAttr() *syscall.SysProcAttr { return nil }
 
+func confine() error { return nil }
+
 func signalGroup(leader int, sig syscall.Signal) error {
 	p, err := os.FindProcess(leader)
 	if err != nil {
