@@ -359,6 +359,36 @@ type LoginToken struct {
 	TokenType string `json:"token_type"`
 }
 
+// Machine A machine that a pageflare CLI activated.
+type Machine struct {
+	Account   string `json:"account"`
+	CreatedAt string `json:"created_at"`
+
+	// EndedAt Null when it was not ended
+	EndedAt *string `json:"ended_at"`
+
+	// Family Of its license tokens.
+	Family string `json:"family"`
+	ID     string `json:"id"`
+
+	// Label Its host name, most likely; empty once the account is deleted.
+	Label string `json:"label"`
+
+	// MachineID What it calls itself; two machines may have the same.
+	MachineID string `json:"machine_id"`
+
+	// Status It is ended also when its family was revoked.
+	Status string `json:"status"`
+}
+
+// MachinePage defines model for MachinePage.
+type MachinePage struct {
+	Items []Machine `json:"items"`
+
+	// NextCursor Give it as cursor for the next page; missing on the last one.
+	NextCursor string `json:"next_cursor,omitempty,omitzero"`
+}
+
 // NewAPIToken defines model for NewAPIToken.
 type NewAPIToken struct {
 	// Name What it is for.
@@ -727,6 +757,15 @@ type ListAccountsParams struct {
 
 // ListAPITokensParams defines parameters for ListAPITokens.
 type ListAPITokensParams struct {
+	// Limit At most so many.
+	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
+
+	// Cursor The next_cursor of the page before.
+	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
+}
+
+// ListMachinesParams defines parameters for ListMachines.
+type ListMachinesParams struct {
 	// Limit At most so many.
 	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
 

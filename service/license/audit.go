@@ -96,6 +96,7 @@ const (
 
 	MachineActivated   Action = "machine.activate"
 	MachineDeactivated Action = "machine.deactivate"
+	MachineEnded       Action = "machine.end"
 )
 
 // Act is one line of the audit log: who did what, on what, from where. It holds ids and hashes, never a secret and never an address of a
