@@ -364,7 +364,7 @@ type Machine struct {
 	Account   string `json:"account"`
 	CreatedAt string `json:"created_at"`
 
-	// EndedAt Null when it was not ended
+	// EndedAt Null when it was not ended, or only by the revocation of its family.
 	EndedAt *string `json:"ended_at"`
 
 	// Family Of its license tokens.
@@ -668,6 +668,9 @@ type OfAccount = string
 // OfAction defines model for of_action.
 type OfAction = string
 
+// OfActor defines model for of_actor.
+type OfActor = string
+
 // OfLeases defines model for of_leases.
 type OfLeases = bool
 
@@ -810,6 +813,9 @@ type ListAuditParams struct {
 
 	// Action Only this action, such as token.revoke.
 	Action OfAction `form:"action,omitempty" json:"action,omitempty,omitzero"`
+
+	// Actor Only what was done by this one: the id of a token, a session or an account, or the name of a user of the command line.
+	Actor OfActor `form:"actor,omitempty" json:"actor,omitempty,omitzero"`
 }
 
 // VerifyAuditParams defines parameters for VerifyAudit.

@@ -185,6 +185,9 @@ func TestAdminOfTheRealService(t *testing.T) {
 	if got := all(t, a.ListAudit(ctx, api.ListAuditParams{Account: account.ID, Action: "account.delete", Limit: 1})); len(got) != 1 || got[0].Object != account.ID {
 		t.Errorf("ListAudit = %+v", got)
 	}
+	for line, err := range a.ListAudit(ctx, api.ListAuditParams{Actor: small.ID}) {
+		t.Errorf("a line by a token that did nothing: %+v, %v", line, err)
+	}
 	verdict := must[api.AuditVerdict](t)(a.VerifyAudit(ctx, api.VerifyAuditParams{}))
 	if !verdict.Whole || verdict.Lines < 20 {
 		t.Errorf("VerifyAudit = %+v", verdict)
