@@ -49,14 +49,17 @@ type auditList struct {
 	Before  int64  `help:"Go on before this number, to older ones." placeholder:"NUMBER"`
 	Account string `help:"Only what was done to this account." placeholder:"ID"`
 	Action  string `help:"Only this action, such as token.revoke." placeholder:"ACTION"`
+	Actor   string `help:"Only what was done by this one: the id of a token, a session or an account, or the name of a user of the command line." placeholder:"ID"`
 }
 
 // Run lists the lines.
 func (c auditList) Run(ctx context.Context, a *app) error {
 	return a.with(ctx, func(ctx context.Context, l *license.Service) error {
-		found, err := l.Audit(ctx, license.AuditQuery{Before: c.Before, Limit: int(c.Limit), Account: c.Account, Action: license.Action(c.Action)})
+		found, err := l.Audit(ctx, license.AuditQuery{
+			Before: c.Before, Limit: int(c.Limit), Account: c.Account, Action: license.Action(c.Action), Actor: c.Actor,
+		})
 		if err != nil {
-			return err
+			return refusal(err)
 		}
 		list := make([]auditJSON, 0, len(found))
 		for _, x := range found {

@@ -133,6 +133,10 @@ func (b *box) exampleVariables(i int) {
 	b.env["TOKEN"], b.env["JTI"] = mustMember(b.t, issued, "token"), mustMember(b.t, issued, "jti")
 	b.env["POLICY"] = mustMember(b.t, b.ok("policy", "add", "--account", b.env["ACCOUNT"], "--repository-id", "7", "--repository-owner-id", "8", "--json"), "id")
 	b.env["ADMIN_TOKEN"] = strings.TrimSpace(b.ok("admin-token", "create", "--scope", "audit:read"))
+	shown := b.ok("token", "show", b.env["JTI"], "--json")
+	b.env["MACHINE"] = fmt.Sprintf("mac_%016d", i)
+	b.alter(fmt.Sprintf("INSERT INTO machines (id, account_id, machine_id, label, family, created_at) VALUES ('%s', '%s', 'm', '', '%s', 1000)",
+		b.env["MACHINE"], b.env["ACCOUNT"], mustMember(b.t, shown, "family")))
 	b.env["KID"] = mustMember(b.t, b.ok("key", "list", "--json"), "0.kid")
 }
 
@@ -282,11 +286,11 @@ func exampleLogins(t *testing.T, s *servicetest.Service, account string, env map
 	must(t, err)
 	program, err := s.Authenticate(ctx, login.Token.Reveal())
 	must(t, err)
-	machine, _, err := s.Activate(ctx, program, "0f3a5c", "build-7")
+	machine, record, err := s.Activate(ctx, program, "0f3a5c", "build-7")
 	must(t, err)
 	maps.Copy(env, map[string]string{
 		"LINK": linkSecret(), "SESSION": secret.Reveal(), "DEVICE_CODE": approved.DeviceCode.Reveal(), "USER_CODE": waiting.UserCode.Reveal(),
-		"LOGIN_TOKEN": login.Token.Reveal(), "MACHINE_TOKEN": machine.Token.Reveal(), "FORM_DEVICE": session.FormToken("device"),
+		"LOGIN_TOKEN": login.Token.Reveal(), "MACHINE_TOKEN": machine.Token.Reveal(), "MACHINE": record.ID, "FORM_DEVICE": session.FormToken("device"),
 		"FORM_SIGN_OUT": session.FormToken("sign-out"), "FORM_DECIDE": session.FormToken("decide " + waiting.UserCode.Reveal()),
 	})
 }
@@ -297,7 +301,7 @@ var ofItsOwn = map[string]bool{
 	"iat": true, "exp": true, "created_at": true, "issued_at": true, "signs_from": true, "at": true, "object": true, "hash": true, "end": true,
 	"seq": true, "lines": true, "lease": true, "grace_until": true, "x": true,
 	"issuer": true, "api_token": true, "admin_token": true, "next_cursor": true,
-	"device_code": true, "user_code": true, "verification_uri": true, "verification_uri_complete": true, "access_token": true, "machine": true, "url": true,
+	"device_code": true, "user_code": true, "verification_uri": true, "verification_uri_complete": true, "access_token": true, "machine": true, "url": true, "ended_at": true,
 	"token_endpoint": true, "device_authorization_endpoint": true, "introspection_endpoint": true, "revocation_endpoint": true,
 }
 
@@ -399,10 +403,18 @@ func TestEveryActionIsInTheDocument(t *testing.T) {
 	for _, row := range table(t, document(t, "api.md"), "| action | what happened |") {
 		got = append(got, strings.Split(row[0], ", ")...)
 	}
+	var known []string
+	for _, a := range license.Actions {
+		known = append(known, code(string(a)))
+	}
 	slices.Sort(want)
 	slices.Sort(got)
+	slices.Sort(known)
 	if diff := cmp.Diff(want, got); diff != "" || len(want) == 0 {
 		t.Errorf("actions (-service/license +docs/api.md):\n%s", diff)
+	}
+	if diff := cmp.Diff(want, known); diff != "" {
+		t.Errorf("actions (-constants +license.Actions):\n%s", diff)
 	}
 }
 

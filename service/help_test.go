@@ -33,7 +33,7 @@ func TestEveryCommandHasHelp(t *testing.T) {
 			if r.exit != exitOK || r.err != "" || !strings.HasPrefix(r.out, "Usage: "+program+" "+path+" ") {
 				t.Errorf("%s --help = exit %d, stderr %q, stdout\n%s", path, r.exit, r.err, r.out)
 			}
-			text := strings.Join(strings.Fields(r.out), " ")
+			text := oneSpaced(r.out)
 			wants := []string{node.Help}
 			for _, f := range node.Flags {
 				wants = append(wants, "--"+f.Name, f.Help)
@@ -42,7 +42,7 @@ func TestEveryCommandHasHelp(t *testing.T) {
 				wants = append(wants, "<"+a.Name+">", a.Help)
 			}
 			for _, want := range wants {
-				if want == "" || !strings.Contains(text, strings.TrimSuffix(strings.Join(strings.Fields(want), " "), ".")) {
+				if want == "" || !strings.Contains(text, strings.TrimSuffix(oneSpaced(want), ".")) {
 					t.Errorf("%s --help lacks %q:\n%s", path, want, r.out)
 				}
 			}

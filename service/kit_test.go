@@ -299,3 +299,6 @@ func anotherProgram(t *testing.T, body string) string {
 	t.Cleanup(s.Close)
 	return s.Listener.Addr().String()
 }
+
+// oneSpaced is a text with one space wherever there is room: how wide the columns of a table are is nobody's promise.
+func oneSpaced(s string) string { return strings.Join(strings.Fields(s), " ") }

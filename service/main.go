@@ -67,6 +67,7 @@ type commands struct {
 	Account     accountCmd     `cmd:"" help:"Accounts and their licenses."`
 	APIToken    apiTokenCmd    `cmd:"" name:"api-token" help:"API tokens, by which people and programs call the License API."`
 	Token       tokenCmd       `cmd:"" help:"License tokens."`
+	Machine     machineCmd     `cmd:"" help:"Machines that pageflare CLIs activated."`
 	Key         keyCmd         `cmd:"" help:"Signing keys."`
 	Policy      policyCmd      `cmd:"" help:"Trust policies: which jobs of GitHub Actions get license tokens without a secret."`
 	AdminToken  adminTokenCmd  `cmd:"" name:"admin-token" help:"Admin tokens, by which those who run the service call the Admin API."`

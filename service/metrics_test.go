@@ -33,7 +33,7 @@ func TestMetricsHaveAListenerOfTheirOwn(t *testing.T) {
 		t.Errorf("doctor beside the service:\n%s", out)
 	}
 	b.env["LICENSE_METRICS_LISTEN"] = anotherProgram(t, "hello")
-	if got := b.run("doctor"); got.exit != exitFailure || !strings.Contains(got.out, "WRONG  metrics   "+b.env["LICENSE_METRICS_LISTEN"]+" is in use by another program") {
+	if got := b.run("doctor"); got.exit != exitFailure || !strings.Contains(oneSpaced(got.out), "WRONG metrics "+b.env["LICENSE_METRICS_LISTEN"]+" is in use by another program") {
 		t.Errorf("doctor beside another program = exit %d\n%s", got.exit, got.out)
 	}
 	if exit, log, err := r.stop(syscall.SIGTERM); exit != exitOK || err != nil {

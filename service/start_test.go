@@ -234,8 +234,8 @@ func TestAnotherProgramIsNoLicenseService(t *testing.T) {
 		if r := b.run("healthcheck"); r.exit != exitFailure || !strings.Contains(r.err, "not as a License service") {
 			t.Errorf("healthcheck of a program that says %q = exit %d, %s", body, r.exit, r.err)
 		}
-		want := "WRONG  address   " + addr + " is in use by another program: stop it, or set LICENSE_LISTEN"
-		if r := b.run("doctor"); r.exit != exitFailure || !strings.Contains(r.out, want) {
+		want := "WRONG address " + addr + " is in use by another program: stop it, or set LICENSE_LISTEN"
+		if r := b.run("doctor"); r.exit != exitFailure || !strings.Contains(oneSpaced(r.out), want) {
 			t.Errorf("doctor beside a program that says %q = exit %d, want %s in\n%s", body, r.exit, want, r.out)
 		}
 	}

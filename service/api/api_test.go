@@ -210,6 +210,7 @@ func TestExamplesPassThroughTheTypes(t *testing.T) {
 		"KeyPage": func() any { return new(api.KeyPage) }, "RetiredKey": func() any { return new(api.RetiredKey) },
 		"AdminToken": func() any { return new(api.AdminToken) }, "AdminTokenPage": func() any { return new(api.AdminTokenPage) },
 		"RevokedAdminToken": func() any { return new(api.RevokedAdminToken) }, "AuditPage": func() any { return new(api.AuditPage) },
+		"Machine": func() any { return new(api.Machine) }, "MachinePage": func() any { return new(api.MachinePage) },
 		"Policy": func() any { return new(api.Policy) }, "PolicyPage": func() any { return new(api.PolicyPage) },
 		"RemovedPolicy": func() any { return new(api.RemovedPolicy) }, "Explanation": func() any { return new(api.Explanation) },
 		"AuditVerdict": func() any { return new(api.AuditVerdict) }, "OAuthError": func() any { return new(api.OAuthError) },

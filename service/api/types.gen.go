@@ -343,6 +343,36 @@ type LoginToken struct {
 	TokenType string `json:"token_type"`
 }
 
+// Machine A machine that a pageflare CLI activated.
+type Machine struct {
+	Account   string `json:"account"`
+	CreatedAt string `json:"created_at"`
+
+	// EndedAt Null when it was not ended, or only by the revocation of its family.
+	EndedAt *string `json:"ended_at"`
+
+	// Family Of its license tokens.
+	Family string `json:"family"`
+	ID     string `json:"id"`
+
+	// Label Its host name, most likely; empty once the account is deleted.
+	Label string `json:"label"`
+
+	// MachineID What it calls itself; two machines may have the same.
+	MachineID string `json:"machine_id"`
+
+	// Status It is ended also when its family was revoked.
+	Status string `json:"status"`
+}
+
+// MachinePage defines model for MachinePage.
+type MachinePage struct {
+	Items []Machine `json:"items"`
+
+	// NextCursor Give it as cursor for the next page; missing on the last one.
+	NextCursor string `json:"next_cursor,omitempty,omitzero"`
+}
+
 // NewAPIToken defines model for NewAPIToken.
 type NewAPIToken struct {
 	// Name What it is for.
@@ -628,6 +658,9 @@ type OfAccount = string
 // OfAction defines model for of_action.
 type OfAction = string
 
+// OfActor defines model for of_actor.
+type OfActor = string
+
 // OfLeases defines model for of_leases.
 type OfLeases = bool
 
@@ -727,6 +760,15 @@ type ListAPITokensParams struct {
 	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
 }
 
+// ListMachinesParams defines parameters for ListMachines.
+type ListMachinesParams struct {
+	// Limit At most so many.
+	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
+
+	// Cursor The next_cursor of the page before.
+	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
+}
+
 // ListTokensParams defines parameters for ListTokens.
 type ListTokensParams struct {
 	// Limit At most so many.
@@ -764,6 +806,9 @@ type ListAuditParams struct {
 
 	// Action Only this action, such as token.revoke.
 	Action OfAction `form:"action,omitempty" json:"action,omitempty,omitzero"`
+
+	// Actor Only what was done by this one: the id of a token, a session or an account, or the name of a user of the command line.
+	Actor OfActor `form:"actor,omitempty" json:"actor,omitempty,omitzero"`
 }
 
 // VerifyAuditParams defines parameters for VerifyAudit.

@@ -114,6 +114,20 @@ func (a *Admin) RevokeToken(ctx context.Context, which api.TokenToRevoke) (api.T
 	return ask[api.TokenRecord](ctx, a, request{op: "revoke the license token", method: http.MethodPost, path: "admin/tokens/revoke", body: which, secret: which.Token})
 }
 
+// ListMachines yields the machines of an account in the order of their ids, as ListAccounts does.
+func (a *Admin) ListMachines(ctx context.Context, account string, p api.ListMachinesParams) iter.Seq2[api.Machine, error] {
+	return pages(p.Cursor, func(cursor string) ([]api.Machine, string, error) {
+		p.Cursor = cursor
+		page, err := ask[api.MachinePage](ctx, a, request{op: "list machines", path: join("admin/accounts", account, "machines"), query: query(p)})
+		return page.Items, page.NextCursor, err
+	})
+}
+
+// EndMachine ends a machine with all license tokens of its family, and returns it as it is then.
+func (a *Admin) EndMachine(ctx context.Context, id string) (api.Machine, error) {
+	return ask[api.Machine](ctx, a, request{op: "end the machine", method: http.MethodDelete, path: join("admin/machines", id)})
+}
+
 // ListPolicies yields trust policies in the order of their ids, as ListAccounts does.
 func (a *Admin) ListPolicies(ctx context.Context, p api.ListPoliciesParams) iter.Seq2[api.Policy, error] {
 	return pages(p.Cursor, func(cursor string) ([]api.Policy, string, error) {

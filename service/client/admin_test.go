@@ -127,6 +127,18 @@ func TestAdminOfTheRealService(t *testing.T) {
 		t.Errorf("refresh of its token: %v", err)
 	}
 
+	caller := must[license.Caller](t)(s.Authenticate(ctx, s.IssueToken(t, account.ID, 0)))
+	_, machine, err := s.Activate(ctx, caller, "0f3a5c", "build-7")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := all(t, a.ListMachines(ctx, account.ID, api.ListMachinesParams{Limit: 1})); len(got) != 1 || got[0].ID != machine.ID || got[0].Label != "build-7" {
+		t.Errorf("ListMachines = %+v", got)
+	}
+	if got := must[api.Machine](t)(a.EndMachine(ctx, machine.ID)); got.ID != machine.ID || got.Status != "ended" {
+		t.Errorf("EndMachine = %+v", got)
+	}
+
 	policy := must[api.Policy](t)(a.AddPolicy(ctx, api.NewPolicy{Account: account.ID, RepositoryID: "1296269", RepositoryOwnerID: "583231", Ref: []string{"refs/heads/main"}}))
 	if got := all(t, a.ListPolicies(ctx, api.ListPoliciesParams{Account: account.ID})); len(got) != 1 || got[0].ID != policy.ID {
 		t.Errorf("ListPolicies = %+v", got)
@@ -172,6 +184,9 @@ func TestAdminOfTheRealService(t *testing.T) {
 
 	if got := all(t, a.ListAudit(ctx, api.ListAuditParams{Account: account.ID, Action: "account.delete", Limit: 1})); len(got) != 1 || got[0].Object != account.ID {
 		t.Errorf("ListAudit = %+v", got)
+	}
+	for line, err := range a.ListAudit(ctx, api.ListAuditParams{Actor: small.ID}) {
+		t.Errorf("a line by a token that did nothing: %+v, %v", line, err)
 	}
 	verdict := must[api.AuditVerdict](t)(a.VerifyAudit(ctx, api.VerifyAuditParams{}))
 	if !verdict.Whole || verdict.Lines < 20 {

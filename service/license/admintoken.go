@@ -122,12 +122,15 @@ func mayGrant(by *AdminToken, t AdminToken) error {
 	return nil
 }
 
-func scopeNames() string {
-	names := make([]string, 0, len(Scopes))
-	for _, s := range Scopes {
-		names = append(names, string(s))
+func scopeNames() string { return joined(Scopes) }
+
+// joined is a list of names for people.
+func joined[T ~string](names []T) string {
+	texts := make([]string, 0, len(names))
+	for _, n := range names {
+		texts = append(texts, string(n))
 	}
-	return strings.Join(names, ", ")
+	return strings.Join(texts, ", ")
 }
 
 // sortedScopes is a list without repeats, in the order of Scopes, unknown ones last.

@@ -6,6 +6,8 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
+	"slices"
 	"time"
 )
 
@@ -96,7 +98,16 @@ const (
 
 	MachineActivated   Action = "machine.activate"
 	MachineDeactivated Action = "machine.deactivate"
+	MachineEnded       Action = "machine.end"
 )
+
+// Actions are all actions there are.
+var Actions = []Action{
+	AccountCreated, AccountUpdated, AccountSuspended, AccountRestored, AccountDeleted, APITokenCreated, APITokenRevoked, AdminTokenCreated,
+	AdminTokenRevoked, TokenIssued, TokenRefreshed, TokenRevoked, FamilyRevoked, IssuesRevoked, TokenExchanged, PolicyAdded, PolicyRemoved, LeaseIssued,
+	KeyAdded, KeyRetired, SignInLinkCreated, SignedIn, SignedOut, DeviceWasApproved, DeviceWasDenied, DeviceLoggedIn, LoginRevoked, MachineActivated,
+	MachineDeactivated, MachineEnded,
+}
 
 // Act is one line of the audit log: who did what, on what, from where. It holds ids and hashes, never a secret and never an address of a
 // person, for a line can not be erased. An act that changed nothing leaves no line.
@@ -182,9 +193,19 @@ type AuditQuery struct {
 	Limit   int
 	Account string
 	Action  Action
+	Actor   string // its id
 }
 
-// Audit returns lines of the log, newest first.
+// Audit returns lines of the log, newest first. What is asked for must be there to be found, or a mistyped name would look like a blank record: ErrInvalid,
+// there is no such action; ErrNotFound, no such account. Of actors there is no list.
 func (s *Service) Audit(ctx context.Context, q AuditQuery) ([]AuditLine, error) {
+	if q.Action != "" && !slices.Contains(Actions, q.Action) {
+		return nil, unreadable(fmt.Sprintf("action %q is none of %s", q.Action, joined(Actions)))
+	}
+	if q.Account != "" {
+		if _, err := s.store.Account(ctx, q.Account); err != nil {
+			return nil, err
+		}
+	}
 	return s.store.AuditLines(ctx, q)
 }

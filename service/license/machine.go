@@ -17,8 +17,19 @@ type Machine struct {
 	Label     string // its host name, most likely; empty once the account is deleted
 	Family    string // of its license tokens
 	CreatedAt time.Time
-	EndedAt   time.Time // zero while it is active
+	EndedAt   time.Time // zero until it is ended
+	Revoked   bool      // its family was revoked, which ends it as well; only read
 }
+
+// Status is active or ended.
+func (m Machine) Status() string {
+	if m.Revoked || !m.EndedAt.IsZero() {
+		return "ended"
+	}
+	return "active"
+}
+
+const machinePrefix = "mac_"
 
 var machineID = regexp.MustCompile(`^[A-Za-z0-9_-]{1,128}$`)
 
@@ -49,7 +60,7 @@ func (s *Service) Activate(ctx context.Context, c Caller, id, label string) (Iss
 		return Issued{}, Machine{}, err
 	}
 	m := Machine{AccountID: c.Account.ID, MachineID: id, Label: label, Family: issued.ID.Family(), CreatedAt: s.time()}
-	if m.ID, err = newID("mac_", s.cfg.Rand); err != nil {
+	if m.ID, err = newID(machinePrefix, s.cfg.Rand); err != nil {
 		return Issued{}, Machine{}, err
 	}
 	return issued, m, s.store.AddMachine(ctx, m, s.act(ctx, MachineActivated, m.AccountID, m.ID, Details{"family": m.Family, "jti": issued.ID}))
@@ -66,6 +77,31 @@ func (s *Service) Deactivate(ctx context.Context, c Caller, id string) error {
 		return fmt.Errorf("machine: %w: this license token was made for another", ErrNotFound)
 	}
 	return s.store.EndMachine(ctx, m, s.act(ctx, MachineDeactivated, m.AccountID, m.ID, Details{"family": m.Family}))
+}
+
+// Machines returns up to limit machines of an account, ended ones too, whose id comes after the given one, in the order of ids. ErrNotFound: no such
+// account. ErrInvalid: after is no id.
+func (s *Service) Machines(ctx context.Context, account, after string, limit int) ([]Machine, error) {
+	if err := checkAfter(machinePrefix, after); err != nil {
+		return nil, err
+	}
+	if _, err := s.store.Account(ctx, account); err != nil {
+		return nil, err
+	}
+	return s.store.Machines(ctx, account, after, limit)
+}
+
+// EndMachine ends a machine, by its id, with the whole family of its license tokens, and returns it as it is then. It is for those who run the service.
+// Doing it twice is no error. ErrNotFound.
+func (s *Service) EndMachine(ctx context.Context, id string) (Machine, error) {
+	m, err := s.store.Machine(ctx, id)
+	if err != nil {
+		return Machine{}, err
+	}
+	if err := s.store.EndMachine(ctx, m, s.act(ctx, MachineEnded, m.AccountID, m.ID, Details{"family": m.Family})); err != nil {
+		return Machine{}, err
+	}
+	return s.store.Machine(ctx, id)
 }
 
 // Validate says whether a caller's license token may be used now. Refusals: ErrExpired, ErrInactive, ErrRevoked, ErrTokenRevoked.

@@ -106,6 +106,10 @@ type Store interface {
 	AddMachine(ctx context.Context, m Machine, act Act) error
 	// MachineOf returns the machine that has a family of license tokens. ErrNotFound.
 	MachineOf(ctx context.Context, family string) (Machine, error)
+	// Machine returns one machine. ErrNotFound.
+	Machine(ctx context.Context, id string) (Machine, error)
+	// Machines returns up to limit machines of an account whose id comes after the given one, in the order of ids.
+	Machines(ctx context.Context, account, after string, limit int) ([]Machine, error)
 	// EndMachine ends a machine and revokes its family at the time of the act; one that has ended keeps its first time.
 	EndMachine(ctx context.Context, m Machine, act Act) error
 

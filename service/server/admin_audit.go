@@ -22,11 +22,11 @@ func showLine(l license.AuditLine) api.AuditLine {
 
 // listAudit answers GET /_api/admin/audit.
 func (s *Server) listAudit(c *gin.Context) error {
-	cursor, limit, query, err := page(c, "account", "action")
+	cursor, limit, query, err := page(c, "account", "action", "actor")
 	if err != nil {
 		return err
 	}
-	q := license.AuditQuery{Limit: limit + 1, Account: query.Get("account"), Action: license.Action(query.Get("action"))}
+	q := license.AuditQuery{Limit: limit + 1, Account: query.Get("account"), Action: license.Action(query.Get("action")), Actor: query.Get("actor")}
 	if cursor != "" {
 		if q.Before, err = strconv.ParseInt(cursor, 10, 64); err != nil || q.Before < 1 {
 			return unfit("cursor is not one that this route gave")

@@ -169,7 +169,14 @@ func TestFiltersOfLists(t *testing.T) {
 	if len(lines) != 5 { // the account, its API token, three policies
 		t.Errorf("%d lines of an account, want 5", len(lines))
 	}
+	all := a.token
+	a.token = a.AdminToken(t, license.Scopes...)
 	into[api.RevokedAPIToken](t, a.do("DELETE", "api-tokens/"+lines[3].Object+"?with_tokens=true", ""))
+	by := into[api.AuditPage](t, a.do("GET", "audit?limit=1", "")).Items[0].Actor.ID
+	a.token = all
+	if got := into[api.AuditPage](t, a.do("GET", "audit?actor="+by, "")).Items; len(got) != 1 || got[0].Actor.ID != by || got[0].Action != "api-token.revoke" {
+		t.Errorf("what an admin token did = %+v, want the one act", got)
+	}
 	into[api.RemovedPolicy](t, a.do("DELETE", "policies/"+mine[0], ""))
 	var actions []string
 	for _, l := range into[api.AuditPage](t, a.do("GET", "audit?limit=2&account="+one.ID, "")).Items {
@@ -383,11 +390,13 @@ func TestWrongRequestsOfTheAdminAPI(t *testing.T) {
 			says: "nothing in this list"},
 		"a cursor of admin tokens": {method: "GET", path: "admin-tokens?cursor=adm_0123456789abcdef", status: 400, code: api.CodeInvalidRequest,
 			says: "nothing in this list"},
-		"a parameter of none": {method: "GET", path: "keys?limit=1", status: 400, code: api.CodeInvalidRequest, says: "takes none"},
-		"a cursor of no list": {method: "GET", path: "audit?cursor=x", status: 400, code: api.CodeInvalidRequest, says: "cursor"},
-		"an unclear flag":     {method: "DELETE", path: "keys/k_0000000000000000?force=yes", status: 400, code: api.CodeInvalidRequest, says: "neither true nor false"},
-		"another flag":        {method: "DELETE", path: "keys/k_0000000000000000?forse=true", status: 400, code: api.CodeInvalidRequest, says: "force"},
-		"an end that is none": {method: "GET", path: "audit/verify?noted=7", status: 400, code: api.CodeInvalidRequest, says: "NUMBER:HASH"},
+		"a parameter of none":    {method: "GET", path: "keys?limit=1", status: 400, code: api.CodeInvalidRequest, says: "takes none"},
+		"an action that is none": {method: "GET", path: "audit?action=token.revok", status: 400, code: api.CodeInvalidRequest, says: `action "token.revok" is none of account.create, `},
+		"lines of nobody":        {method: "GET", path: "audit?account=user_none", status: 404, code: api.CodeNotFound, says: "account user_none: not found"},
+		"a cursor of no list":    {method: "GET", path: "audit?cursor=x", status: 400, code: api.CodeInvalidRequest, says: "cursor"},
+		"an unclear flag":        {method: "DELETE", path: "keys/k_0000000000000000?force=yes", status: 400, code: api.CodeInvalidRequest, says: "neither true nor false"},
+		"another flag":           {method: "DELETE", path: "keys/k_0000000000000000?forse=true", status: 400, code: api.CodeInvalidRequest, says: "force"},
+		"an end that is none":    {method: "GET", path: "audit/verify?noted=7", status: 400, code: api.CodeInvalidRequest, says: "NUMBER:HASH"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if test.method == "" {

@@ -23,6 +23,7 @@ import (
 	"github.com/pageflare/ci/service/server"
 	"github.com/pageflare/ci/service/servicetest"
 	"github.com/pageflare/ci/service/store"
+	"github.com/pageflare/ci/service/token"
 )
 
 const (
@@ -548,4 +549,60 @@ func (c *clock) add(d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.ahead += d
+}
+
+// Those who run the service find the machines of an account and end them, also when whoever logged in is gone.
+func TestMachinesThroughTheAdminAPI(t *testing.T) {
+	t.Parallel()
+	a := newAdmin(t)
+	owner, _ := a.Account(t, "dev@example.com")
+	stranger, _ := a.Account(t, "other@example.com")
+	login := bearer(approved(t, a.Service, owner.ID))
+	tokens := map[string]string{} // by the id of their machine
+	for _, label := range []string{"build-7", "build-8", ""} {
+		made := unmarshal[api.Activated](t, asCLI(t, a.Service, "/_api/license/activate", `{"machine_id":"0f3a5c","label":"`+label+`"}`, login...))
+		tokens[made.Machine] = made.Token
+	}
+	list := "accounts/" + owner.ID + "/machines"
+	wantTwoPages(t, a, list)
+	if got := a.do("GET", "accounts/"+stranger.ID+"/machines", ""); got.body != `{"items":[]}` {
+		t.Errorf("machines of another account = %s", got.body)
+	}
+	machines := into[api.MachinePage](t, a.do("GET", list, "")).Items
+	m := machines[1]
+	if m.Account != owner.ID || m.MachineID != "0f3a5c" || m.Status != "active" || m.EndedAt != nil || m.Family != license.TokenID(jtiOf(t, tokens[m.ID])).Family() {
+		t.Errorf("machine = %+v", m)
+	}
+	for range 2 { // twice is no error
+		if got := into[api.Machine](t, a.do("DELETE", "machines/"+m.ID, "")); got.ID != m.ID || got.Status != "ended" || got.EndedAt == nil {
+			t.Errorf("ended = %+v", got)
+		}
+	}
+	for machine, token := range tokens {
+		got := call(t, a.Service, "GET", "/_api/license/refresh", "", bearer(token)...)
+		if machine == m.ID {
+			got.wantCode(t, http.StatusForbidden, api.CodeTokenRevoked)
+			continue
+		}
+		got.token(t)
+	}
+	lines := into[api.AuditPage](t, a.do("GET", "audit?action=machine.end&account="+owner.ID, "")).Items
+	if len(lines) != 1 || lines[0].Object != m.ID || lines[0].Actor.Kind != "admin" {
+		t.Errorf("lines = %+v, want one by the admin", lines)
+	}
+	a.do("GET", list+"?cursor=zzz", "").wantCode(t, http.StatusBadRequest, api.CodeInvalidRequest)
+	a.token = a.AdminToken(t, license.ScopeTokensRead)
+	a.do("DELETE", "machines/"+m.ID, "").wantCode(t, http.StatusForbidden, api.CodeInsufficientScope)
+	a.token = a.AdminToken(t, license.ScopeTokensWrite)
+	a.do("GET", list, "").wantCode(t, http.StatusForbidden, api.CodeInsufficientScope)
+}
+
+// jtiOf is the id in a license token.
+func jtiOf(t *testing.T, text string) string {
+	t.Helper()
+	c, err := token.Decode(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c.ID
 }

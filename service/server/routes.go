@@ -39,6 +39,8 @@ func (s *Server) Routes() []Route {
 		{http.MethodPost, "/_api/admin/accounts/:id/tokens", Admin(license.ScopeTokensWrite), bare(s.issueToken)},
 		{http.MethodGet, "/_api/admin/tokens/:jti", Admin(license.ScopeTokensRead), bare(s.getToken)},
 		{http.MethodPost, "/_api/admin/tokens/revoke", Admin(license.ScopeTokensWrite), bare(s.revokeToken)},
+		{http.MethodGet, "/_api/admin/accounts/:id/machines", Admin(license.ScopeTokensRead), s.listMachines},
+		{http.MethodDelete, "/_api/admin/machines/:id", Admin(license.ScopeTokensWrite), bare(s.endMachine)},
 		{http.MethodGet, "/_api/admin/policies", Admin(license.ScopePoliciesRead), s.listPolicies},
 		{http.MethodPost, "/_api/admin/policies", Admin(license.ScopePoliciesWrite), bare(s.addPolicy)},
 		{http.MethodDelete, "/_api/admin/policies/:id", Admin(license.ScopePoliciesWrite), s.removePolicy},

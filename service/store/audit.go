@@ -156,8 +156,8 @@ func (s *Store) AuditAfter(ctx context.Context, seq int64, limit int) ([]license
 
 // AuditLines meets license.Store.
 func (s *Store) AuditLines(ctx context.Context, q license.AuditQuery) ([]license.AuditLine, error) {
-	return s.auditLines(ctx, `WHERE ($1 = 0 OR seq < $1) AND ($2 = '' OR account_id = $2) AND ($3 = '' OR action = $3) ORDER BY seq DESC LIMIT $4`,
-		q.Before, q.Account, string(q.Action), q.Limit)
+	return s.auditLines(ctx, `WHERE ($1 = 0 OR seq < $1) AND ($2 = '' OR account_id = $2) AND ($3 = '' OR action = $3) AND ($4 = '' OR actor_id = $4)
+		ORDER BY seq DESC LIMIT $5`, q.Before, q.Account, string(q.Action), q.Actor, q.Limit)
 }
 
 func (s *Store) auditLines(ctx context.Context, where string, args ...any) ([]license.AuditLine, error) {

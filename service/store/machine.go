@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 
 	"github.com/pageflare/ci/service/license"
@@ -18,18 +19,51 @@ func (s *Store) AddMachine(ctx context.Context, m license.Machine, act license.A
 	})
 }
 
-// MachineOf meets license.Store.
-func (s *Store) MachineOf(ctx context.Context, family string) (license.Machine, error) {
+const machineColumns = `m.id, m.account_id, m.machine_id, m.label, m.family, m.created_at, m.ended_at,
+	EXISTS (SELECT 1 FROM revocations r WHERE r.subject = m.family)`
+
+// scanMachine reads machineColumns.
+func scanMachine(scan func(...any) error) (license.Machine, error) {
 	var m license.Machine
 	var created int64
 	var ended sql.NullInt64
-	err := s.read.QueryRowContext(ctx, `SELECT id, account_id, machine_id, label, family, created_at, ended_at FROM machines WHERE family = $1`, family).
-		Scan(&m.ID, &m.AccountID, &m.MachineID, &m.Label, &m.Family, &created, &ended)
-	if err != nil {
+	if err := scan(&m.ID, &m.AccountID, &m.MachineID, &m.Label, &m.Family, &created, &ended, &m.Revoked); err != nil {
 		return license.Machine{}, fmt.Errorf("machine: %w", notFound(err))
 	}
 	m.CreatedAt, m.EndedAt = fromMillis(created), fromNullMillis(ended)
 	return m, nil
+}
+
+// MachineOf meets license.Store.
+func (s *Store) MachineOf(ctx context.Context, family string) (license.Machine, error) {
+	return scanMachine(s.read.QueryRowContext(ctx, `SELECT `+machineColumns+` FROM machines m WHERE m.family = $1`, family).Scan)
+}
+
+// Machine meets license.Store.
+func (s *Store) Machine(ctx context.Context, id string) (license.Machine, error) {
+	m, err := scanMachine(s.read.QueryRowContext(ctx, `SELECT `+machineColumns+` FROM machines m WHERE m.id = $1`, id).Scan)
+	if errors.Is(err, license.ErrNotFound) {
+		return m, fmt.Errorf("machine %s: %w", id, license.ErrNotFound)
+	}
+	return m, err
+}
+
+// Machines meets license.Store.
+func (s *Store) Machines(ctx context.Context, account, after string, limit int) ([]license.Machine, error) {
+	rows, err := s.read.QueryContext(ctx, `SELECT `+machineColumns+` FROM machines m WHERE m.account_id = $1 AND m.id > $2 ORDER BY m.id LIMIT $3`, account, after, limit)
+	if err != nil {
+		return nil, fmt.Errorf("list machines: %w", err)
+	}
+	defer rows.Close()
+	var list []license.Machine
+	for rows.Next() {
+		m, err := scanMachine(rows.Scan)
+		if err != nil {
+			return nil, fmt.Errorf("list machines: %w", err)
+		}
+		list = append(list, m)
+	}
+	return list, rows.Err()
 }
 
 // EndMachine meets license.Store.

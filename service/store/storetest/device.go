@@ -148,8 +148,24 @@ func machines(t *testing.T, s license.Store) {
 	}
 	got, err = s.MachineOf(t.Context(), want.Family)
 	must(t, err)
-	want.EndedAt = at.Add(time.Hour)
+	want.EndedAt, want.Revoked = at.Add(time.Hour), true
 	same(t, want, got)
+	got, err = s.Machine(t.Context(), want.ID)
+	must(t, err)
+	same(t, want, got)
+	other := twin
+	other.ID, other.Family, other.AccountID = "mac_0", "another", create(t, s, 2).ID
+	must(t, s.AddMachine(t.Context(), other, did(at)))
+	for after, want := range map[string][]license.Machine{"": {want, twin}, "mac_1": {twin}, "mac_2": nil} {
+		list, err := s.Machines(t.Context(), a.ID, after, 2)
+		must(t, err)
+		same(t, want, list)
+	}
+	list, err := s.Machines(t.Context(), a.ID, "", 1)
+	must(t, err)
+	same(t, []license.Machine{want}, list)
+	_, err = s.Machine(t.Context(), "mac_none")
+	wantErr(t, "Machine(none)", err, license.ErrNotFound)
 	for family, ended := range map[string]bool{want.Family: true, twin.Family: false} {
 		_, revoked, err := s.Standing(t.Context(), a.ID, family)
 		must(t, err)

@@ -703,6 +703,8 @@ func acts(t *testing.T, s license.Store) {
 	same(t, []int64{5, 4, 3, 2, 1}, numbers(license.AuditQuery{Account: a.ID, Limit: 9}))
 	same(t, nil, numbers(license.AuditQuery{Account: "user_none", Limit: 9}))
 	same(t, []int64{3}, numbers(license.AuditQuery{Action: "three", Limit: 9}))
+	same(t, []int64{5, 4, 3, 2, 1}, numbers(license.AuditQuery{Actor: "test", Limit: 9}))
+	same(t, nil, numbers(license.AuditQuery{Actor: "tes", Limit: 9}))
 }
 
 func oneChain(t *testing.T, s license.Store) {

@@ -1,0 +1,34 @@
+package server
+
+import (
+	"github.com/gin-gonic/gin"
+
+	"github.com/pageflare/ci/service/api"
+	"github.com/pageflare/ci/service/license"
+)
+
+func showMachine(m license.Machine) api.Machine {
+	return api.Machine{
+		ID: m.ID, Account: m.AccountID, MachineID: m.MachineID, Label: m.Label, Family: m.Family, Status: m.Status(), CreatedAt: stamp(m.CreatedAt),
+		EndedAt: optional(m.EndedAt),
+	}
+}
+
+// listMachines answers GET /_api/admin/accounts/{id}/machines.
+func (s *Server) listMachines(c *gin.Context) error {
+	cursor, limit, _, err := page(c)
+	if err != nil {
+		return err
+	}
+	found, err := s.license.Machines(c.Request.Context(), c.Param("id"), cursor, limit+1)
+	return answer(c, func(list []license.Machine) api.MachinePage {
+		list, next := cut(list, limit, func(m license.Machine) string { return m.ID })
+		return api.MachinePage{Items: shown(list, showMachine), NextCursor: next}
+	}, found, err)
+}
+
+// endMachine answers DELETE /_api/admin/machines/{id}.
+func (s *Server) endMachine(c *gin.Context) error {
+	m, err := s.license.EndMachine(c.Request.Context(), c.Param("id"))
+	return answer(c, showMachine, m, err)
+}
