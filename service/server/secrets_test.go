@@ -34,29 +34,34 @@ func TestNoTokenInAWrongPlaceIsRepeated(t *testing.T) {
 	whole, broken := newRefused(t, &log), newRefused(t, &log)
 	broken.Break(t)
 	asked := 0
-	for _, test := range []struct {
-		refused
-		name, secret string
-	}{
-		{whole, "API token", whole.apiToken}, {whole, "license token", whole.license}, {whole, "half a license token", whole.license[:60]},
-		{broken, "API token", broken.apiToken}, {broken, "license token", broken.license},
-	} {
-		s, name, secret := test.refused, test.name, test.secret
+	for _, s := range []refused{whole, broken} {
+		kinds := []string{s.apiToken, s.license, s.license[:60]} // the last one lost its end when it was copied; each place gets one of them
 		for _, r := range s.Server.Routes() {
+			if s.Store == broken.Store && !r.Guard.Open() {
+				continue // who calls cannot be told, so nothing else is looked at
+			}
 			op := doc.Paths.Find(documentPath(r.Path)).GetOperation(r.Method)
-			for _, p := range places(t, r, op, secret) {
+			var of [][]placed
+			for _, secret := range kinds {
+				of = append(of, places(t, r, op, secret))
+			}
+			for i := range of[0] {
+				kind := asked % len(kinds)
+				p, secret := of[kind][i], kinds[kind]
 				asked++
 				got := call(t, s.Service, p.method, p.path, p.body, append(bearer(s.credential(r.Guard)), p.headers...)...)
 				if told := got.body + fmt.Sprint(got.header); got.status >= 300 && strings.Contains(told, secret) {
-					t.Errorf("%s %s repeats the %s: %d %s", p.method, p.path, name, got.status, told)
+					t.Errorf("%s %s repeats the token: %d %s", p.method, p.path, got.status, told)
 				}
 			}
 		}
-		if strings.Contains(log.String(), secret) || strings.Contains(log.String(), secret[len(secret)-20:]) {
-			t.Fatalf("the %s is in the log:\n%s", name, linesWith(log.String(), secret[len(secret)-20:]))
+		for _, secret := range kinds {
+			if end := secret[len(secret)-20:]; strings.Contains(log.String(), end) {
+				t.Errorf("a token is in the log:\n%s", linesWith(log.String(), end))
+			}
 		}
 	}
-	if asked < 2000 {
+	if asked < 1000 {
 		t.Errorf("%d requests, want every place of every route", asked)
 	}
 }
@@ -122,7 +127,7 @@ func spoiled(t *testing.T, media string, schema *openapi3.Schema, example any, s
 			changed.Set(name, value)
 			return changed.Encode()
 		}
-		for name := range schema.Properties {
+		for _, name := range slices.Sorted(maps.Keys(schema.Properties)) {
 			all = append(all, with(name, secret), with(name, "x")+"&"+name+"="+secret)
 		}
 		return values.Encode(), append(all, with(secret, "1"), with(secret, "1")+"&"+secret+"=2")
@@ -139,7 +144,7 @@ func spoiled(t *testing.T, media string, schema *openapi3.Schema, example any, s
 		}
 		return string(text)
 	}
-	for name := range schema.Properties {
+	for _, name := range slices.Sorted(maps.Keys(schema.Properties)) {
 		all = append(all, with(name, secret), with(name, []string{secret}), with(name, map[string]any{secret: secret}))
 	}
 	text, err := json.Marshal(good)
