@@ -32,6 +32,7 @@ type request struct {
 	form             url.Values              // sent instead, as a form
 	grant            bool                    // a 400 may be one of RFC 8628
 	rejects          bool                    // a 4xx with a code is the API's own
+	silent           bool                    // a 204 says yes too
 	reads            bool                    // changes nothing
 	once             bool                    // must not be done twice: it is sent again only when nothing was done
 	accept           func(body []byte) error // takes over the body of a 200; an error says why it is no answer
