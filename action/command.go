@@ -55,7 +55,7 @@ func (w world) command(ctx context.Context, args []string) int {
 		kong.Vars{"version": versionText(), "api": vendorAPI},
 		kong.Writers(w.stdout, w.stderr),
 		kong.Exit(func(int) { answered = true }),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, FlagsLast: true}),
 		kong.BindTo(ctx, (*context.Context)(nil)),
 		kong.Bind(w, &c),
 	)

@@ -715,7 +715,7 @@ type UnsupportedMediaType = Error
 
 // ListAccountsParams defines parameters for ListAccounts.
 type ListAccountsParams struct {
-	// Limit At most so many.
+	// Limit How many to list at most.
 	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
 
 	// Cursor The next_cursor of the page before.
@@ -724,7 +724,7 @@ type ListAccountsParams struct {
 
 // ListTokensParams defines parameters for ListTokens.
 type ListTokensParams struct {
-	// Limit At most so many.
+	// Limit How many to list at most.
 	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
 
 	// Cursor The next_cursor of the page before.
@@ -739,7 +739,7 @@ type RevokeAPITokenParams struct {
 
 // ListAuditParams defines parameters for ListAudit.
 type ListAuditParams struct {
-	// Limit At most so many.
+	// Limit How many to list at most.
 	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
 
 	// Cursor The next_cursor of the page before.
@@ -772,7 +772,7 @@ type RetireKeyParams struct {
 
 // ListPoliciesParams defines parameters for ListPolicies.
 type ListPoliciesParams struct {
-	// Limit At most so many.
+	// Limit How many to list at most.
 	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
 
 	// Cursor The next_cursor of the page before.
