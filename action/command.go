@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"text/tabwriter"
 
@@ -18,12 +17,13 @@ import (
 
 // commands is the command line: the same client of the License API that the Action uses, for people.
 type commands struct {
-	APIURL string `name:"api-url" env:"PAGEFLARE_API_URL" default:"https://pageflare.dev/_api" help:"Base path of the License API."`
-	Token  string `name:"token" placeholder:"TOKEN" help:"Token to use. PAGEFLARE_TOKEN wins over it; without both, ~/.config/pageflare/credentials.json is read. Better not on a command line: other users of the machine can read those."`
+	APIURL *string `name:"api-url" env:"PAGEFLARE_API_URL" placeholder:"URL" group:"Settings:" help:"Base path of the License API. Default: that of the stored token, else ${api}."`
 
 	Version kong.VersionFlag `help:"Print version, commit and Go version." short:"v"`
 
 	TokenCmd struct {
+		Token string `name:"token" placeholder:"TOKEN" help:"Token to use. PAGEFLARE_TOKEN wins over it; without both, ~/.config/pageflare/credentials.json is read. Better not on a command line: other users of the machine can read those."`
+
 		Issue   issueCmd   `cmd:"" help:"Issue a license token with an API token or a license token, and print it."`
 		Refresh refreshCmd `cmd:"" help:"Refresh the license token, print the new one, and store it where the old one was if that is the credentials file."`
 		Show    showCmd    `cmd:"" help:"Show what the license token says: account, tier, expiry. The token itself is not shown."`
@@ -36,6 +36,8 @@ type commands struct {
 type usageError struct{ error }
 
 func (e usageError) Unwrap() error { return e.error }
+
+const vendorAPI = "https://pageflare.dev/_api"
 
 const outsideOfWorkflow = `this is the pageflare GitHub Action: use it as a step of a workflow, or give a command: see pageflare-action --help`
 
@@ -50,10 +52,10 @@ func (w world) command(ctx context.Context, args []string) int {
 		kong.Name("pageflare-action"),
 		kong.Description("Keeps the Pageflare license token of a repository fresh and optimizes its site. As a step of a GitHub workflow it takes no "+
 			"arguments and reads its inputs; these commands are for people."),
-		kong.Vars{"version": versionText()},
+		kong.Vars{"version": versionText(), "api": vendorAPI},
 		kong.Writers(w.stdout, w.stderr),
 		kong.Exit(func(int) { answered = true }),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, FlagsLast: true}),
 		kong.BindTo(ctx, (*context.Context)(nil)),
 		kong.Bind(w, &c),
 	)
@@ -65,9 +67,17 @@ func (w world) command(ctx context.Context, args []string) int {
 		return exitOK
 	}
 	if err != nil {
-		return w.failed(usageError{fmt.Errorf("%w: see pageflare-action --help", err)})
+		return w.failed(usageError{fmt.Errorf("%w: see %s --help", err, meant(err))})
 	}
 	return w.failed(k.Run())
+}
+
+// meant is the command that a faulty command line was about, as far as it could be read.
+func meant(err error) string {
+	if fault, ok := errors.AsType[*kong.ParseError](err); ok && fault.Context.Selected() != nil {
+		return fault.Context.Selected().FullPath()
+	}
+	return "pageflare-action"
 }
 
 // failed writes an error, a line for each fault, and returns the exit status.
@@ -86,29 +96,35 @@ func (w world) failed(err error) int {
 
 // credential is a token and where it was found.
 type credential struct {
-	token string
-	file  string // the credentials file, if it was found there
+	credentials
+	file string // the credentials file, if it was found there
 }
 
 // credential is PAGEFLARE_TOKEN, else --token, else the credentials file.
 func (w world) credential(c *commands) (credential, error) {
-	env := strings.TrimSpace(w.getenv("PAGEFLARE_TOKEN"))
+	env, given := strings.TrimSpace(w.getenv("PAGEFLARE_TOKEN")), c.TokenCmd.Token
 	if env != "" {
-		if c.Token != "" && c.Token != env {
+		if given != "" && given != env {
 			fmt.Fprintln(w.stderr, "warning: PAGEFLARE_TOKEN is set and wins over --token")
 		}
-		return credential{token: env}, nil
+		return found(env), nil
 	}
-	if c.Token != "" {
-		return credential{token: strings.TrimSpace(c.Token)}, nil
+	if given != "" {
+		return found(strings.TrimSpace(given)), nil
 	}
-	file := credentialsFile(w.getenv)
+	file, err := w.credentialsFile()
+	if err != nil {
+		return credential{}, usageError{fmt.Errorf("no token: set PAGEFLARE_TOKEN or give --token\n%w", err)}
+	}
 	stored, err := readCredentials(file)
 	if errors.Is(err, os.ErrNotExist) {
 		return credential{}, usageError{fmt.Errorf("no token: set PAGEFLARE_TOKEN, give --token, or run pageflare-action login so that %s holds one", file)}
 	}
-	return credential{token: stored, file: file}, err
+	return credential{stored, file}, err
 }
+
+// found is a token that is not stored.
+func found(token string) credential { return credential{credentials: credentials{Token: token}} }
 
 // caller is what a call of the License API needs: whose token, and the client.
 func (w world) caller(c *commands) (credential, *client.Client, error) {
@@ -116,8 +132,42 @@ func (w world) caller(c *commands) (credential, *client.Client, error) {
 	if err != nil {
 		return credential{}, nil, err
 	}
-	api, err := w.client(c)
+	api, err := w.client(c, cred)
 	return cred, api, err
+}
+
+// client is a client of the License API that a stored token is of, else of the one that is named, else of the vendor's. A stored token goes
+// to no other License API than its own.
+func (w world) client(c *commands, of credential) (*client.Client, error) {
+	named := vendorAPI
+	if c.APIURL != nil {
+		named = *c.APIURL
+	}
+	if of.APIURL == "" {
+		return w.clientAt(named)
+	}
+	own, err := w.clientAt(of.APIURL)
+	if err != nil {
+		return nil, fmt.Errorf("credentials: %s: %w", of.file, err)
+	}
+	if c.APIURL == nil {
+		return own, nil
+	}
+	other, err := w.clientAt(named)
+	if err == nil && other.BaseURL() != own.BaseURL() {
+		err = usageError{fmt.Errorf("api-url: the token in %s is of %s and is not sent to %s: leave out --api-url and PAGEFLARE_API_URL, or log in there",
+			of.file, own.BaseURL(), other.BaseURL())}
+	}
+	return own, err
+}
+
+// clientAt is a client of the License API at a base path.
+func (w world) clientAt(baseURL string) (*client.Client, error) {
+	api, err := client.New(client.Config{BaseURL: baseURL, HTTP: w.http, UserAgent: userAgent(), Now: w.now})
+	if err != nil {
+		return nil, usageError{err}
+	}
+	return api, nil
 }
 
 type issueCmd struct{}
@@ -128,7 +178,7 @@ func (issueCmd) Run(ctx context.Context, w world, c *commands) error {
 	if err != nil {
 		return err
 	}
-	issued, err := api.Issue(ctx, cred.token)
+	issued, err := api.Issue(ctx, cred.Token)
 	if err != nil {
 		return err
 	}
@@ -144,12 +194,16 @@ func (refreshCmd) Run(ctx context.Context, w world, c *commands) error {
 	if err != nil {
 		return err
 	}
-	issued, err := api.Refresh(ctx, cred.token)
+	was, err := claimsOf(cred.Token)
 	if err != nil {
 		return err
 	}
-	if err := w.mayReplace(cred.token, issued.Token); err != nil {
-		return fmt.Errorf("the answer of the License API at %s: %w", c.APIURL, err)
+	issued, err := api.Refresh(ctx, cred.Token)
+	if err != nil {
+		return err
+	}
+	if err := w.mayReplace(was, issued.Token); err != nil {
+		return fmt.Errorf("the answer of the License API at %s: %w", api.BaseURL(), err)
 	}
 	if _, err := fmt.Fprintln(w.stdout, issued.Token); err != nil {
 		return err
@@ -157,15 +211,21 @@ func (refreshCmd) Run(ctx context.Context, w world, c *commands) error {
 	if cred.file == "" {
 		return nil
 	}
-	return writeCredentials(cred.file, issued.Token)
+	cred.Token, cred.APIURL = issued.Token, api.BaseURL() // which has just shown that the token is one of its own
+	return cred.write(cred.file)
+}
+
+// claimsOf reads a token that a person gave. One that cannot be a license token is refused here, without asking anybody.
+func claimsOf(raw string) (token.Claims, error) {
+	claims, err := token.Decode(raw)
+	if err != nil {
+		return token.Claims{}, usageError{explainToken(raw, err)}
+	}
+	return claims, nil
 }
 
 // mayReplace looks at an answer before it replaces anything.
-func (w world) mayReplace(old, issued string) error {
-	was, err := token.Decode(old)
-	if err != nil {
-		return fmt.Errorf("the token in hand: %w", err)
-	}
+func (w world) mayReplace(was token.Claims, issued string) error {
 	is, err := token.Decode(issued)
 	if err != nil {
 		return err
@@ -181,9 +241,9 @@ func (showCmd) Run(w world, c *commands) error {
 	if err != nil {
 		return err
 	}
-	claims, err := token.Decode(cred.token)
+	claims, err := claimsOf(cred.Token)
 	if err != nil {
-		return usageError{explainToken(cred.token, err)}
+		return err
 	}
 	t := tabwriter.NewWriter(w.stdout, 0, 4, 2, ' ', 0)
 	line := func(name, value string) { fmt.Fprintf(t, "%s\t%s\n", name, orElse(value, "-")) }
@@ -202,13 +262,4 @@ func (showCmd) Run(w world, c *commands) error {
 		line("token expires", fmt.Sprintf("%s (in %d days)", day(claims.ExpiresAt), int(left.Hours()/24)))
 	}
 	return t.Flush()
-}
-
-// credentialsFile is where the vendor's CLI keeps its token.
-func credentialsFile(getenv func(string) string) string {
-	dir := getenv("XDG_CONFIG_HOME")
-	if dir == "" {
-		dir = filepath.Join(getenv("HOME"), ".config")
-	}
-	return filepath.Join(dir, "pageflare", "credentials.json")
 }

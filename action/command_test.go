@@ -10,15 +10,21 @@ import (
 	"github.com/pageflare/ci/service/token"
 )
 
-// cli runs a command outside of a workflow.
+// cli runs a command outside of a workflow, with the service in PAGEFLARE_API_URL.
 func (j *job) cli(args ...string) (int, string) {
+	j.t.Helper()
+	j.env["PAGEFLARE_API_URL"] = j.service.URL
+	return j.program(args...)
+}
+
+// program runs a command outside of a workflow, with the environment as it is otherwise.
+func (j *job) program(args ...string) (int, string) {
 	j.t.Helper()
 	for name := range j.env {
 		if strings.HasPrefix(name, "INPUT_") || strings.HasPrefix(name, "GITHUB_") {
 			delete(j.env, name)
 		}
 	}
-	j.env["PAGEFLARE_API_URL"] = j.service.URL
 	cmd, log := j.command(j.t.Context(), args...)
 	_ = cmd.Run() // the exit status is returned
 	return cmd.ProcessState.ExitCode(), log.String()
@@ -92,10 +98,16 @@ func TestCommandsSayWhatIsWrong(t *testing.T) {
 		"something that is none":   {nil, "token show --token secretish", 2, "not a license token"},
 		"an API that is no URL":    {nil, "token issue --token x --api-url example.com", 2, "api-url"},
 		"an API nobody serves":     {nil, "token issue --token x --api-url http://127.0.0.1:1/_api", 1, "connection refused"},
-		"a token nobody knows":     {nil, "token refresh --token e30.e30.secretish", 1, "does not accept the token (401)"},
-		"an unknown command":       {nil, "token destroy", 2, "see pageflare-action --help"},
+		"a token nobody knows":     {nil, "token refresh --token " + foreignToken(t, "user_x", time.Now().Add(time.Hour)), 1, "does not accept the token (401)"},
+		"no token to refresh":      {nil, "token refresh --token secretish --api-url http://127.0.0.1:1/_api", 2, "not a license token"},
+		"an API token to refresh":  {nil, "token refresh --token pf_at_secretish", 2, "this is an API token"},
+		"an unknown command":       {nil, "destroy", 2, "unexpected argument destroy: see pageflare-action --help"},
+		"an unknown token command": {nil, "token destroy", 2, "unexpected argument destroy: see pageflare-action token --help"},
+		"an unknown flag":          {nil, "token show --destroy", 2, "unknown flag --destroy: see pageflare-action token show --help"},
+		"a token to log in with":   {nil, "login --token secretish", 2, "unknown flag --token: see pageflare-action login --help"},
+		"a token to log out with":  {nil, "logout --token secretish", 2, "unknown flag --token: see pageflare-action logout --help"},
 		"no command":               {nil, "", 2, "this is the pageflare GitHub Action"},
-		"a token with a space":     {func(j *job) { j.env["PAGEFLARE_TOKEN"] = "a secretish" }, "token refresh", 1, "unusable token"},
+		"a token with a space":     {func(j *job) { j.env["PAGEFLARE_TOKEN"] = "a secretish" }, "token issue", 1, "unusable token"},
 		"help":                     {nil, "--help", 0, "token refresh"},
 		"help of a command":        {nil, "token issue --help", 0, "--api-url"},
 		"version":                  {nil, "--version", 0, "go1."},
@@ -113,6 +125,19 @@ func TestCommandsSayWhatIsWrong(t *testing.T) {
 				t.Errorf("pageflare-action %s = %d, want %d with %q and no secret:\n%s", c.args, code, c.exit, c.want, out)
 			}
 		})
+	}
+}
+
+// The settings come last, and a command offers no flag that it ignores.
+func TestHelpOfACommandShowsItsOwnFlagsFirst(t *testing.T) {
+	t.Parallel()
+	j := newJob(t)
+	for command, own := range map[string]bool{"token refresh": true, "token show": true, "login": false, "logout": false} {
+		code, out := j.cli(append(strings.Fields(command), "--help")...)
+		flags, settings, grouped := strings.Cut(out, "\nSettings:\n")
+		if code != 0 || !grouped || !strings.Contains(settings, "--api-url") || strings.Contains(flags, "--api-url") || strings.Contains(flags, "--token=TOKEN") != own {
+			t.Errorf("%s --help = %d\n%s", command, code, out)
+		}
 	}
 }
 

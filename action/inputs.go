@@ -83,7 +83,7 @@ type Inputs struct {
 
 // defaults are what an input is when it is missing or empty. action.yml says the same; a test holds the two equal.
 var defaults = map[string]string{
-	"api-url": "https://pageflare.dev/_api", "refresh-before": "7d", "secret-name": "PAGEFLARE_TOKEN", "secret-targets": "repository",
+	"api-url": vendorAPI, "refresh-before": "7d", "secret-name": "PAGEFLARE_TOKEN", "secret-targets": "repository",
 	"mode": "optimize", "source": "dist", "fail-on": "expired", "summary": "true", "export-token": "false",
 }
 

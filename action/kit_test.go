@@ -27,6 +27,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv(asProgram) == "1" {
 		w := newWorld()
 		w.spread = 0 // nobody to wait for
+		w.wait = func(ctx context.Context, d time.Duration) error { return sleep(ctx, d/100) }
 		os.Exit(w.start())
 	}
 	os.Exit(m.Run())

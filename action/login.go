@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -23,9 +24,13 @@ const slowerBy = 5 * time.Second
 type loginCmd struct{}
 
 // Run logs in by the device flow (RFC 8628): a person approves this machine in a browser, here or elsewhere. The license token goes to the
-// credentials file and nowhere else.
+// credentials file and nowhere else. The token that was in it before is ended.
 func (loginCmd) Run(ctx context.Context, w world, c *commands) error {
-	api, err := w.client(c)
+	file, old, err := w.beforeLogin()
+	if err != nil {
+		return err
+	}
+	api, err := w.loginClient(c, credential{old, file})
 	if err != nil {
 		return err
 	}
@@ -42,23 +47,51 @@ func (loginCmd) Run(ctx context.Context, w world, c *commands) error {
 	if err != nil {
 		return err
 	}
-	host, err := os.Hostname()
-	if err != nil {
-		host = "unknown"
-	}
+	host := hostName()
 	issued, err := api.Activate(ctx, access, machineID(host), host)
 	if err != nil {
 		return err
 	}
-	file := credentialsFile(w.getenv)
-	if err := writeCredentials(file, issued.Token); err != nil {
-		return err
+	fresh := credentials{Token: issued.Token, MachineID: machineID(host), APIURL: api.BaseURL()}
+	if err := fresh.write(file); err != nil {
+		return w.unstored(ctx, api, fresh, err)
 	}
 	fmt.Fprintf(w.stdout, "logged in: the license token is in %s\n", file)
+	w.endReplaced(ctx, old, fresh)
 	if w.getenv("PAGEFLARE_TOKEN") != "" {
 		fmt.Fprintln(w.stderr, "warning: PAGEFLARE_TOKEN is set and wins over that file")
 	}
 	return nil
+}
+
+// beforeLogin returns the credentials file and what is in it. It fails when nothing could be stored there, before anybody is asked to approve.
+func (w world) beforeLogin() (string, credentials, error) {
+	file, err := w.credentialsFile()
+	if err != nil {
+		return "", credentials{}, err
+	}
+	old, err := readCredentials(file)
+	if err != nil && !errors.Is(err, os.ErrNotExist) && !errors.Is(err, errNoToken) {
+		return "", credentials{}, err
+	}
+	return file, old, tryFolder(filepath.Dir(file))
+}
+
+// loginClient is a client of the License API that is named, else of the one where this machine is logged in. Another one than that is no
+// contradiction here: the stored token is not sent to it.
+func (w world) loginClient(c *commands, old credential) (*client.Client, error) {
+	if c.APIURL != nil {
+		old.APIURL = ""
+	}
+	return w.client(c, old)
+}
+
+// unstored ends a token that could not be stored: it would be good for a year, and nobody has it.
+func (w world) unstored(ctx context.Context, api *client.Client, fresh credentials, why error) error {
+	if err := w.end(ctx, api, fresh); err != nil {
+		return fmt.Errorf("%w\nthe token of this machine is stored nowhere and could not be ended: %w\nit %s: have it revoked by those who run its License API", why, err, stillGood(fresh.Token))
+	}
+	return fmt.Errorf("%w\nnot logged in: the token that could not be stored was ended", why)
 }
 
 // awaitLogin polls until the login is approved, denied or over.
@@ -66,9 +99,7 @@ func (w world) awaitLogin(ctx context.Context, api *client.Client, codes api.Dev
 	interval := time.Duration(max(codes.Interval, 1)) * time.Second
 	end := w.now().Add(time.Duration(codes.ExpiresIn) * time.Second)
 	for {
-		select {
-		case <-time.After(interval):
-		case <-ctx.Done():
+		if err := w.wait(ctx, interval); err != nil {
 			return "", errors.New("cancelled: nothing was stored; the code lapses by itself")
 		}
 		access, err := api.PollLogin(ctx, clientID, codes.DeviceCode)
@@ -88,53 +119,33 @@ func (w world) awaitLogin(ctx context.Context, api *client.Client, codes api.Dev
 	}
 }
 
-type logoutCmd struct{}
-
-// Run ends the license token of this machine, and removes the credentials file in any case.
-func (logoutCmd) Run(ctx context.Context, w world, c *commands) error {
-	file := credentialsFile(w.getenv)
-	stored, err := readCredentials(file)
-	if errors.Is(err, os.ErrNotExist) {
-		fmt.Fprintln(w.stdout, "already logged out")
-		return nil
+// endReplaced ends the token that a login has replaced: nobody could find it any more. That it cannot is a warning, for the new one is stored.
+func (w world) endReplaced(ctx context.Context, old, fresh credentials) {
+	if old.Token == "" || old.Token == fresh.Token || hasExpired(old.Token, w.now()) {
+		return
 	}
-	if err == nil {
-		err = w.deactivate(ctx, c, stored)
-	}
-	if gone := os.Remove(file); gone != nil {
-		return fmt.Errorf("credentials: %w", gone)
+	err := errors.New("it is not written which License API it is of")
+	if old.APIURL != "" {
+		var api *client.Client
+		if api, err = w.clientAt(old.APIURL); err == nil {
+			err = w.end(ctx, api, old)
+		}
 	}
 	if err != nil {
-		fmt.Fprintf(w.stderr, "warning: %v\n", err)
-		fmt.Fprintln(w.stdout, "logged out here; the token itself could not be ended: if others may have it, have it revoked")
-		return nil
+		fmt.Fprintf(w.stderr, "warning: the token that was stored before could not be ended: %v\nwarning: it %s: have it revoked by those who run its License API\n", err, stillGood(old.Token))
 	}
-	fmt.Fprintln(w.stdout, "logged out: the token of this machine has ended")
-	return nil
 }
 
-func (w world) deactivate(ctx context.Context, c *commands, token string) error {
-	api, err := w.client(c)
-	if err != nil {
-		return err
-	}
+func hostName() string {
 	host, err := os.Hostname()
 	if err != nil {
-		host = "unknown"
+		return "unknown"
 	}
-	return api.Deactivate(ctx, token, machineID(host))
+	return host
 }
 
-// client is a client of the License API.
-func (w world) client(c *commands) (*client.Client, error) {
-	api, err := client.New(client.Config{BaseURL: c.APIURL, HTTP: w.http, UserAgent: userAgent(), Now: w.now})
-	if err != nil {
-		return nil, usageError{err}
-	}
-	return api, nil
-}
-
-// machineID names this machine as the pageflare CLI does it: 64 hexadecimal digits, the same each time. It is no secret.
+// machineID names this machine as the pageflare CLI does it: 64 hexadecimal digits, the same as long as the host has its name. It is no
+// secret.
 func machineID(host string) string {
 	id, err := os.ReadFile("/etc/machine-id")
 	if err != nil {
@@ -142,4 +153,16 @@ func machineID(host string) string {
 	}
 	sum := sha256.Sum256([]byte("pageflare-action\x00" + strings.TrimSpace(string(id)) + "\x00" + host))
 	return hex.EncodeToString(sum[:])
+}
+
+// sleep waits for d or until ctx ends.
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }

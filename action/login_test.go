@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -12,19 +13,25 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/pageflare/ci/service/api"
+	"github.com/pageflare/ci/service/servicetest"
 	"github.com/pageflare/ci/service/token"
 )
 
 var shownCode = regexp.MustCompile(`enter the code ([A-Z]{4}-[A-Z]{4})`)
 
 // login runs the command, lets decide act on the code that it shows, and returns its exit status and all that it wrote.
-func (j *job) login(decide func(code string)) (int, string) {
+func (j *job) login(decide func(code string), flags ...string) (int, string) {
 	j.t.Helper()
 	delete(j.env, "PAGEFLARE_TOKEN")
 	j.cli("--version") // leaves the environment of a workflow behind
-	cmd, _ := j.command(j.t.Context(), "login")
+	cmd, _ := j.command(j.t.Context(), append([]string{"login"}, flags...)...)
 	pipe, write := io.Pipe()
 	cmd.Stdout, cmd.Stderr = write, write
 	must(j.t, cmd.Start())
@@ -41,16 +48,50 @@ func (j *job) login(decide func(code string)) (int, string) {
 	return cmd.ProcessState.ExitCode(), out.String()
 }
 
+// approve lets the account of the job say yes.
+func (j *job) approve(code string) {
+	j.t.Helper()
+	j.service.DecideLogin(j.t, j.account, code, true)
+}
+
+// loggedIn logs in at the service and returns what is stored.
+func (j *job) loggedIn() credentials {
+	j.t.Helper()
+	if code, out := j.login(j.approve); code != 0 {
+		j.t.Fatalf("login = %d\n%s", code, out)
+	}
+	return j.credentials()
+}
+
+func (j *job) credentials() credentials {
+	j.t.Helper()
+	c, err := readCredentials(filepath.Join(j.dir, ".config", "pageflare", "credentials.json"))
+	must(j.t, err)
+	return c
+}
+
+// wantEnded fails unless the service has ended a token, or not.
+func (j *job) wantEnded(raw string, want bool) {
+	j.t.Helper()
+	code, out := j.cli("token", "refresh", "--token", raw)
+	if ended := code == 1 && strings.Contains(out, "token_revoked"); ended != want {
+		j.t.Errorf("the token has ended = %t, want %t: token refresh = %d\n%s", ended, want, code, out)
+	}
+}
+
 func TestLoginAndLogout(t *testing.T) {
 	t.Parallel()
 	j := newJob(t)
-	code, out := j.login(func(code string) { j.service.DecideLogin(t, j.account, code, true) })
+	code, out := j.login(j.approve)
 	file := filepath.Join(j.dir, ".config", "pageflare", "credentials.json")
 	if code != 0 || !strings.Contains(out, "logged in: the license token is in "+file) || !strings.Contains(out, j.service.Origin+"/device?user_code=") {
 		t.Fatalf("login = %d\n%s", code, out)
 	}
-	stored, err := readCredentials(file)
-	must(t, err)
+	c := j.credentials()
+	if c.APIURL != j.service.URL || len(c.MachineID) != 64 {
+		t.Errorf("stored beside the token: %q, %q; want the API and 64 digits", c.APIURL, c.MachineID)
+	}
+	stored := c.Token
 	info, err := os.Stat(file)
 	must(t, err)
 	claims, err := token.Decode(stored)
@@ -169,18 +210,197 @@ func TestPolls(t *testing.T) {
 	}
 }
 
-func TestLogoutRemovesTheFileWhenTheAPIIsOutOfReach(t *testing.T) {
+// RFC 8628, 3.5: after each slow_down, all further polls are five seconds further apart.
+func TestEachSlowDownMovesPollsFiveSecondsApart(t *testing.T) {
+	t.Parallel()
+	answers := []string{"authorization_pending", "slow_down", "authorization_pending", "slow_down", ""}
+	var polls atomic.Int32
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		if said := answers[polls.Add(1)-1]; said != "" {
+			w.WriteHeader(http.StatusBadRequest)
+			fmt.Fprintf(w, `{"error":%q}`, said)
+			return
+		}
+		fmt.Fprint(w, `{"access_token":"pf_lt_secret"}`)
+	}))
+	t.Cleanup(server.Close)
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	var waits []time.Duration
+	w := world{http: server.Client(), now: func() time.Time { return now }, wait: func(_ context.Context, d time.Duration) error {
+		waits, now = append(waits, d), now.Add(d)
+		return nil
+	}}
+	c, err := w.clientAt(server.URL)
+	must(t, err)
+	access, err := w.awaitLogin(t.Context(), c, api.DeviceCode{DeviceCode: "x", ExpiresIn: 600, Interval: 5})
+	want := []time.Duration{5 * time.Second, 5 * time.Second, 10 * time.Second, 10 * time.Second, 15 * time.Second}
+	if diff := cmp.Diff(want, waits); err != nil || access != "pf_lt_secret" || diff != "" {
+		t.Errorf("awaitLogin = %q, %v, waits (-want +got):\n%s", access, err, diff)
+	}
+}
+
+func TestLoginAgainEndsTheTokenThatWasStored(t *testing.T) {
 	t.Parallel()
 	j := newJob(t)
-	file := j.credentialsFile(`{"token":"` + j.service.IssueToken(t, j.account, 0) + `"}`)
-	j.cli("--version")
-	j.env["PAGEFLARE_API_URL"] = "http://127.0.0.1:9/_api"
-	cmd, log := j.command(t.Context(), "logout")
-	_ = cmd.Run() // its exit status is looked at
-	if cmd.ProcessState.ExitCode() != 0 || !strings.Contains(log.String(), "logged out here; the token itself could not be ended") || !strings.Contains(log.String(), "warning: ") {
-		t.Errorf("logout = %d\n%s", cmd.ProcessState.ExitCode(), log)
+	old := j.loggedIn()
+	code, out := j.login(j.approve)
+	if code != 0 || strings.Contains(out, "warning") {
+		t.Errorf("login again = %d\n%s", code, out)
 	}
-	if _, err := os.Stat(file); !os.IsNotExist(err) {
-		t.Errorf("the file is still there: %v", err)
+	j.wantEnded(old.Token, true)
+	if code, out := j.cli("token", "refresh"); code != 0 {
+		t.Errorf("token refresh with the new one = %d\n%s", code, out)
+	}
+}
+
+func TestLoginElsewhereEndsTheOldTokenWhereItIsOf(t *testing.T) {
+	t.Parallel()
+	j := newJob(t)
+	old := j.loggedIn()
+	elsewhere := servicetest.Start(t, servicetest.Options{})
+	account, _ := elsewhere.Account(t, "dev@example.com")
+	code, out := j.login(func(code string) { elsewhere.DecideLogin(t, account.ID, code, true) }, "--api-url", elsewhere.URL)
+	if code != 0 || strings.Contains(out, "warning") || j.credentials().APIURL != elsewhere.URL {
+		t.Errorf("login elsewhere = %d, stored for %s\n%s", code, j.credentials().APIURL, out)
+	}
+	j.wantEnded(old.Token, true)
+
+	delete(j.env, "PAGEFLARE_API_URL")
+	if code, out := j.program("token", "refresh"); code != 0 {
+		t.Errorf("token refresh where it is logged in = %d\n%s", code, out)
+	}
+}
+
+// That the old token could not be ended is no reason to be without the new one.
+func TestLoginAgainWarnsWhenTheOldTokenStaysGood(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ stored, want string }{
+		"its API is not available": {`,"machine_id":"m1","api_url":"%s"`, "is not available"},
+		"its API is not known":     {``, "it is not written which License API it is of"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			j := newJob(t)
+			old := j.service.IssueToken(t, j.account, 0)
+			claims, err := token.Decode(old)
+			must(t, err)
+			down, _ := answering(t, http.StatusServiceUnavailable, "{}")
+			j.credentialsFile(`{"token":"` + old + `"` + strings.Replace(c.stored, "%s", down, 1) + `}`)
+			code, out := j.login(j.approve, "--api-url", j.service.URL)
+			if code != 0 || !strings.Contains(out, "warning: the token that was stored before could not be ended: ") || !strings.Contains(out, c.want) ||
+				!strings.Contains(out, "is good until "+day(claims.ExpiresAt)+", its id is \""+claims.ID+"\"") || strings.Contains(out, old) {
+				t.Errorf("login = %d, lacks %q and what is still good:\n%s", code, c.want, out)
+			}
+			if j.credentials().Token == old {
+				t.Error("the new token is not stored")
+			}
+			j.wantEnded(old, false)
+		})
+	}
+}
+
+// answering is a License API that says the same to everybody, and how often it was asked. Nobody waits for it.
+func answering(t *testing.T, status int, body string) (string, *atomic.Int32) {
+	t.Helper()
+	var asked atomic.Int32
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		asked.Add(1)
+		w.Header().Set("Content-Type", "application/json")
+		w.Header().Set("Retry-After", "3600") // longer than any client waits
+		w.WriteHeader(status)
+		fmt.Fprint(w, body)
+	}))
+	t.Cleanup(server.Close)
+	return server.URL + "/_api", &asked
+}
+
+func TestLoginFindsOutFirstWhetherItCanStoreAnything(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		set  func(j *job)
+		exit int
+		want string
+	}{
+		"a file in the place of the folder":  {func(j *job) { j.write(".config", "") }, 1, "credentials: "},
+		"a folder in the place of the file":  {func(j *job) { j.mkdir(".config/pageflare/credentials.json") }, 1, "is a directory"},
+		"a folder that takes no file":        {func(j *job) { j.env["XDG_CONFIG_HOME"] = "/proc" }, 1, "nothing can be stored in /proc/pageflare"},
+		"no home":                            {func(j *job) { delete(j.env, "HOME") }, 2, "credentials: there is no folder for them: set HOME or XDG_CONFIG_HOME"},
+		"a home and a folder without a root": {func(j *job) { j.env["HOME"], j.env["XDG_CONFIG_HOME"] = "home", "config" }, 2, "there is no folder for them"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			j := newJob(t)
+			c.set(j)
+			code, out := j.login(func(code string) {
+				t.Error("somebody was asked to approve")
+				j.service.DecideLogin(t, j.account, code, false)
+			})
+			if code != c.exit || !strings.Contains(out, c.want) {
+				t.Errorf("login = %d, want %d with %q\n%s", code, c.exit, c.want, out)
+			}
+			j.wantWhole(false)
+		})
+	}
+}
+
+func TestAFolderThatIsNotAbsoluteCountsForNothing(t *testing.T) {
+	t.Parallel()
+	j := newJob(t)
+	j.env["XDG_CONFIG_HOME"] = "config"
+	j.loggedIn() // in HOME
+	j.wantWhole(false)
+	delete(j.env, "HOME")
+	for _, command := range []string{"token show", "token refresh", "logout"} {
+		if code, out := j.cli(strings.Fields(command)...); code != 2 || !strings.Contains(out, "there is no folder for them") {
+			t.Errorf("%s without HOME = %d\n%s", command, code, out)
+		}
+	}
+	j.env["XDG_CONFIG_HOME"] = filepath.Join(j.dir, ".config")
+	if code, out := j.cli("logout"); code != 0 || !strings.Contains(out, "has ended") {
+		t.Errorf("logout with an absolute XDG_CONFIG_HOME = %d\n%s", code, out)
+	}
+}
+
+func TestATokenThatCannotBeStoredIsEnded(t *testing.T) {
+	t.Parallel()
+	j := newJob(t)
+	code, out := j.login(func(code string) {
+		j.mkdir(".config/pageflare/credentials.json") // after it was tried
+		j.approve(code)
+	})
+	if code != 1 || !strings.Contains(out, "not logged in: the token that could not be stored was ended") || strings.Contains(out, "eyJ") {
+		t.Errorf("login = %d\n%s", code, out)
+	}
+	if n := j.service.Acts(t, "machine.deactivate"); n != 1 {
+		t.Errorf("machines that were deactivated = %d, want 1", n)
+	}
+}
+
+func TestATokenThatCanNeitherBeStoredNorEndedIsNamed(t *testing.T) {
+	t.Parallel()
+	j := newJob(t)
+	made := j.service.IssueToken(t, j.account, 0)
+	claims, err := token.Decode(made)
+	must(t, err)
+	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		switch {
+		case r.URL.Path == "/auth/device/code":
+			fmt.Fprint(w, `{"device_code":"x","user_code":"WDJB-MJHT","verification_uri":"https://l.example/device","expires_in":60,"interval":1}`)
+		case r.URL.Path == "/auth/device/token":
+			fmt.Fprint(w, `{"access_token":"pf_lt_secret"}`)
+		case r.URL.Path == "/license/activate":
+			answerToken(w, made)
+		default:
+			w.Header().Set("Retry-After", "3600") // longer than any client waits
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+	}))
+	t.Cleanup(api.Close)
+	code, out := j.login(func(string) { j.mkdir(".config/pageflare/credentials.json") }, "--api-url", api.URL)
+	want := `error: it is good until ` + day(claims.ExpiresAt) + `, its id is "` + claims.ID + `": have it revoked by those who run its License API`
+	if code != 1 || !strings.Contains(out, want) || strings.Contains(out, made) {
+		t.Errorf("login = %d, want 1 with %q\n%s", code, want, out)
 	}
 }

@@ -50,7 +50,7 @@ func newWorld() world {
 	self, _ := os.Executable() // "" is as good as a folder without an optimizer
 	return world{
 		getenv: os.Getenv, environ: os.Environ(), self: self, stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr,
-		http: &http.Client{}, now: time.Now, rand: rand.Reader, spread: spread,
+		http: &http.Client{}, now: time.Now, rand: rand.Reader, spread: spread, wait: sleep,
 	}
 }
 
@@ -65,7 +65,8 @@ type world struct {
 	http    *http.Client
 	now     func() time.Time
 	rand    io.Reader
-	spread  time.Duration // the longest random wait before a write
+	spread  time.Duration                              // the longest random wait before a write
+	wait    func(context.Context, time.Duration) error // between the polls of a login
 }
 
 // Exit statuses. The optimizer's own status is passed on as it is.

@@ -88,8 +88,8 @@ func (c accountCreate) Run(ctx context.Context, a *app) error {
 
 type accountList struct {
 	asJSON
-	Limit limit  `default:"100" help:"At most so many."`
-	After string `help:"Go on after this id." placeholder:"ID"`
+	Limit limit  `default:"100" help:"How many to list at most."`
+	After string `help:"Continue after this id." placeholder:"ID"`
 }
 
 // Run lists the accounts.

@@ -45,8 +45,8 @@ func toAuditJSON(l license.AuditLine) auditJSON {
 
 type auditList struct {
 	asJSON
-	Limit   limit  `default:"100" help:"At most so many."`
-	Before  int64  `help:"Go on before this number, to older ones." placeholder:"NUMBER"`
+	Limit   limit  `default:"100" help:"How many to list at most."`
+	Before  int64  `help:"Continue before this number, to older ones." placeholder:"NUMBER"`
 	Account string `help:"Only what was done to this account." placeholder:"ID"`
 	Action  string `help:"Only this action, such as token.revoke." placeholder:"ACTION"`
 	Actor   string `help:"Only what was done by this one: the id of a token, a session or an account, or the name of a user of the command line." placeholder:"ID"`

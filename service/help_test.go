@@ -1,6 +1,7 @@
 package main
 
 import (
+	"regexp"
 	"strings"
 	"testing"
 
@@ -17,6 +18,24 @@ func paths(n *kong.Node) map[string]*kong.Node {
 		}
 	}
 	return all
+}
+
+var heading = regexp.MustCompile(`(?m)^[A-Z][a-z]+:$`)
+
+// The settings are the same for all commands: what a command has of its own is read before them.
+func TestSettingsComeLastInHelp(t *testing.T) {
+	t.Parallel()
+	for _, command := range []string{"", "account", "account create", "account sign-in", "serve"} {
+		out := newBox(t).ok(append(strings.Fields(command), "--help")...)
+		before, settings, grouped := strings.Cut(out, "\nSettings:\n")
+		if !grouped || strings.Contains(before, "($LICENSE_") || strings.Count(settings, "($LICENSE_") < 14 || heading.MatchString(settings) {
+			t.Errorf("%s --help:\n%s", command, out)
+		}
+	}
+	out := newBox(t).ok("account", "create", "--help")
+	if email, listen := strings.Index(out, "--email="), strings.Index(out, "--listen="); email < 0 || listen < email {
+		t.Errorf("account create --help shows a setting before a flag of its own:\n%s", out)
+	}
 }
 
 func TestEveryCommandHasHelp(t *testing.T) {

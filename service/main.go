@@ -59,7 +59,7 @@ func usagef(format string, args ...any) error { return usageError{fmt.Errorf(for
 
 // commands is the whole command line.
 type commands struct {
-	Settings `embed:""`
+	Settings `embed:"" group:"Settings:"`
 
 	Version kong.VersionFlag `help:"Print version, commit and Go version." short:"v"`
 
@@ -86,8 +86,7 @@ func run(ctx context.Context, args []string, a *app) int {
 		kong.Vars{"version": versionText()},
 		kong.Writers(a.stdout, a.stderr),
 		kong.Exit(func(int) { answered = true }),
-		kong.UsageOnError(),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, FlagsLast: true}),
 		kong.BindTo(ctx, (*context.Context)(nil)),
 		kong.Bind(a),
 	)
@@ -99,12 +98,20 @@ func run(ctx context.Context, args []string, a *app) int {
 		return exitOK
 	}
 	if err != nil {
-		return a.report(usagef("%w: see pageflare-license --help", err))
+		return a.report(usagef("%w: see %s --help", err, meant(err)))
 	}
 	if a.cfg, err = c.config(a.getenv); err != nil {
 		return a.report(usageError{err})
 	}
 	return a.report(k.Run())
+}
+
+// meant is the command that a faulty command line was about, as far as it could be read.
+func meant(err error) string {
+	if fault, ok := errors.AsType[*kong.ParseError](err); ok && fault.Context.Selected() != nil {
+		return fault.Context.Selected().FullPath()
+	}
+	return "pageflare-license"
 }
 
 // report writes an error, a line for each fault, and returns the exit status.

@@ -126,8 +126,8 @@ func (c policyAdd) Run(ctx context.Context, a *app) error {
 type policyList struct {
 	asJSON
 	Account string `help:"Only those of this account." placeholder:"ID"`
-	Limit   limit  `default:"100" help:"At most so many."`
-	After   string `help:"Go on after this id." placeholder:"ID"`
+	Limit   limit  `default:"100" help:"How many to list at most."`
+	After   string `help:"Continue after this id." placeholder:"ID"`
 }
 
 // Run lists the policies.

@@ -78,8 +78,8 @@ func (c tokenIssue) Run(ctx context.Context, a *app) error {
 type tokenList struct {
 	asJSON
 	Account string `required:"" help:"Id of the account." placeholder:"ID"`
-	Limit   limit  `default:"100" help:"At most so many."`
-	Before  string `help:"Go on after this jti, to older ones." placeholder:"JTI"`
+	Limit   limit  `default:"100" help:"How many to list at most."`
+	Before  string `help:"Continue after this jti, to older ones." placeholder:"JTI"`
 }
 
 // Run lists the tokens.

@@ -133,7 +133,7 @@ func TestACollectorThatIsGoneDisturbsNobody(t *testing.T) {
 	if exit != exitOK || err != nil || !strings.Contains(log, "level=WARN msg=traces ") {
 		t.Errorf("exit = %d, %v, want 0 and a warning in the log:\n%s", exit, err, log)
 	}
-	if got := b.run("doctor"); got.exit != exitFailure || !strings.Contains(got.out, "WRONG  traces    nothing answers at "+to.URL) {
+	if got := b.run("doctor"); got.exit != exitFailure || !strings.Contains(oneSpaced(got.out), "WRONG traces nothing answers at "+to.URL) {
 		t.Errorf("doctor = exit %d\n%s", got.exit, got.out)
 	}
 }

@@ -744,7 +744,7 @@ type UnsupportedMediaType = Error
 
 // ListAccountsParams defines parameters for ListAccounts.
 type ListAccountsParams struct {
-	// Limit At most so many.
+	// Limit How many to list at most.
 	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
 
 	// Cursor The next_cursor of the page before.
@@ -753,7 +753,7 @@ type ListAccountsParams struct {
 
 // ListAPITokensParams defines parameters for ListAPITokens.
 type ListAPITokensParams struct {
-	// Limit At most so many.
+	// Limit How many to list at most.
 	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
 
 	// Cursor The next_cursor of the page before.
@@ -762,7 +762,7 @@ type ListAPITokensParams struct {
 
 // ListMachinesParams defines parameters for ListMachines.
 type ListMachinesParams struct {
-	// Limit At most so many.
+	// Limit How many to list at most.
 	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
 
 	// Cursor The next_cursor of the page before.
@@ -771,7 +771,7 @@ type ListMachinesParams struct {
 
 // ListTokensParams defines parameters for ListTokens.
 type ListTokensParams struct {
-	// Limit At most so many.
+	// Limit How many to list at most.
 	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
 
 	// Cursor The next_cursor of the page before.
@@ -780,7 +780,7 @@ type ListTokensParams struct {
 
 // ListAdminTokensParams defines parameters for ListAdminTokens.
 type ListAdminTokensParams struct {
-	// Limit At most so many.
+	// Limit How many to list at most.
 	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
 
 	// Cursor The next_cursor of the page before.
@@ -795,7 +795,7 @@ type RevokeAPITokenParams struct {
 
 // ListAuditParams defines parameters for ListAudit.
 type ListAuditParams struct {
-	// Limit At most so many.
+	// Limit How many to list at most.
 	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
 
 	// Cursor The next_cursor of the page before.
@@ -834,7 +834,7 @@ type RetireKeyParams struct {
 
 // ListPoliciesParams defines parameters for ListPolicies.
 type ListPoliciesParams struct {
-	// Limit At most so many.
+	// Limit How many to list at most.
 	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
 
 	// Cursor The next_cursor of the page before.

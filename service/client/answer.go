@@ -21,6 +21,9 @@ func (t *tries) judge(resp *http.Response) error {
 	if resp.StatusCode == http.StatusOK {
 		return t.judgeOK(resp, body, err)
 	}
+	if resp.StatusCode == http.StatusNoContent && t.request.silent {
+		return nil
+	}
 	return t.refusal(resp, body, err)
 }
 

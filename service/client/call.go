@@ -32,6 +32,7 @@ type request struct {
 	form             url.Values              // sent instead, as a form
 	grant            bool                    // a 400 may be one of RFC 8628
 	rejects          bool                    // a 4xx with a code is the API's own
+	silent           bool                    // a 204 says yes too
 	reads            bool                    // changes nothing
 	patient          bool                    // its answer may take long: Budget bounds the waits between tries, and nothing but ctx the tries
 	once             bool                    // must not be done twice: it is sent again only when nothing was done

@@ -18,6 +18,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/pageflare/ci/service/api"
@@ -61,6 +62,11 @@ func New(cfg Config) (*Client, error) {
 	c := &Client{base: base, cfg: cfg}
 	c.http = &http.Client{Transport: transport(cfg.HTTP), CheckRedirect: sameOrigin, Timeout: cfg.Attempt}
 	return c, nil
+}
+
+// BaseURL is where the client calls, in one spelling: those of two clients are equal when they call the same API.
+func (c *Client) BaseURL() string {
+	return strings.TrimSuffix(origin(c.base), ":"+usualPort[c.base.Scheme]) + c.base.EscapedPath()
 }
 
 // Issue asks for a new token for the account of the bearer, which is an API token or a license token.

@@ -290,6 +290,18 @@ func TestBaseURLAndRouteAreJoinedByOneSlash(t *testing.T) {
 	}
 }
 
+func TestBaseURLHasOneSpelling(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"https://pageflare.dev/_api": "https://pageflare.dev/_api", "https://PageFlare.dev:443/_api/": "https://pageflare.dev/_api",
+		"http://127.0.0.1:8080/_api": "http://127.0.0.1:8080/_api", "http://[::1]:80": "http://[::1]", "HTTPS://a.example:80/A%2Fb": "https://a.example:80/A%2Fb",
+	} {
+		if got := newClient(t, client.Config{BaseURL: text}).BaseURL(); got != want {
+			t.Errorf("BaseURL of %s = %s, want %s", text, got, want)
+		}
+	}
+}
+
 func TestClientServesManyAtOnce(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, refusal(503, api.CodeUnavailable), good())

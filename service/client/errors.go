@@ -21,7 +21,7 @@ var (
 	ErrRefused = errors.New("refused")
 
 	// ErrRejected says that the API rejects the request as it stands: there is nothing by that id (404), it contradicts what is there (409), or
-	// it makes no sense (400 and others). Error.Code says which. Only calls of the Admin API, Introspect, Revoke and Lease end with it.
+	// it makes no sense (400 and others). Error.Code says which. Only calls of the Admin API, Introspect, Revoke, Lease and Deactivate end with it.
 	ErrRejected = errors.New("rejected")
 
 	// ErrUnavailable says that no answer could be had: the network, 429 or 5xx, after all tries. It says nothing about the token.

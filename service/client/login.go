@@ -72,13 +72,14 @@ func (c *Client) Activate(ctx context.Context, accessToken, machineID, label str
 		body: map[string]string{"machine_id": machineID, "label": label}})
 }
 
-// Deactivate ends the license token of a machine, and what was made of it.
+// Deactivate ends the license token of a machine, and what was made of it. Doing it twice is no error. ErrRejected with status 404: the API knows
+// no machine of that id for this token.
 func (c *Client) Deactivate(ctx context.Context, bearer, machineID string) error {
 	if err := checkBearer(bearer); err != nil {
 		return fmt.Errorf("deactivate this machine: %w", err)
 	}
 	return c.call(ctx, request{op: "deactivate this machine", method: http.MethodDelete, path: "license/machine/" + url.PathEscape(machineID), bearer: bearer,
-		accept: func([]byte) error { return nil }})
+		rejects: true, silent: true, accept: func([]byte) error { return nil }})
 }
 
 // grantError is what a 400 of a poll says; nil when it says nothing of RFC 8628.

@@ -59,11 +59,13 @@ func sameOrigin(next *http.Request, via []*http.Request) error {
 	return nil
 }
 
+var usualPort = map[string]string{"http": "80", "https": "443"}
+
 // origin is scheme, host and port in one spelling.
 func origin(u *url.URL) string {
 	port := u.Port()
 	if port == "" {
-		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
+		port = usualPort[u.Scheme]
 	}
 	return u.Scheme + "://" + net.JoinHostPort(strings.ToLower(u.Hostname()), port)
 }

@@ -1,6 +1,7 @@
 package client_test
 
 import (
+	"net/http"
 	"testing"
 	"time"
 
@@ -104,4 +105,81 @@ func TestRefusalsOfTheRealService(t *testing.T) {
 			t.Errorf("after what makes it %s: %v", code, err)
 		}
 	}
+}
+
+// logIn is the license token of a machine, got by a device login.
+func logIn(t *testing.T, s *servicetest.Service, c *client.Client, account, machine string) string {
+	t.Helper()
+	codes, err := c.BeginLogin(t.Context(), "cl_pageflare_action")
+	if err != nil {
+		t.Fatalf("BeginLogin() = %v", err)
+	}
+	s.DecideLogin(t, account, codes.UserCode, true)
+	access, err := c.PollLogin(t.Context(), "cl_pageflare_action", codes.DeviceCode)
+	if err != nil {
+		t.Fatalf("PollLogin() = %v", err)
+	}
+	issued, err := c.Activate(t.Context(), access, machine, "build-7")
+	if err != nil {
+		t.Fatalf("Activate() = %v", err)
+	}
+	return issued.Token
+}
+
+func TestDeactivateTellsARefusalFromAnAnswerOfSomethingElse(t *testing.T) {
+	t.Parallel()
+	s := servicetest.Start(t, servicetest.Options{})
+	account, _ := s.Account(t, "a@example.com")
+	c := newClient(t, client.Config{BaseURL: s.URL})
+	held := logIn(t, s, c, account.ID, "m1")
+
+	e := wantFailure(t, c.Deactivate(t.Context(), held, "m2"), client.ErrRejected)
+	wantText(t, e, "404 not_found", "made for another")
+	if e.Status != 404 || e.Tries != 1 {
+		t.Errorf("Deactivate of another machine: status %d after %d tries, want 404 at once", e.Status, e.Tries)
+	}
+	if _, err := c.Refresh(t.Context(), held); err != nil {
+		t.Errorf("Refresh() after that = %v", err)
+	}
+	for range 2 {
+		if err := c.Deactivate(t.Context(), held, "m1"); err != nil {
+			t.Errorf("Deactivate() = %v", err)
+		}
+	}
+	_, err := c.Refresh(t.Context(), held)
+	wantFailure(t, err, client.ErrRefused)
+}
+
+func TestAnswersToDeactivate(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		answer http.HandlerFunc
+		want   error
+	}{
+		"yes":                   {answer(200, "application/json", `{"status":"deactivated"}`), nil},
+		"yes, without a body":   {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(204) }, nil}, // the vendor's CLI takes it for a yes
+		"no such machine":       {refusal(404, api.CodeNotFound), client.ErrRejected},
+		"not accepted":          {refusal(401, ""), client.ErrUnauthorized},
+		"refused":               {refusal(403, api.CodeTokenRevoked), client.ErrRefused},
+		"a page of a proxy":     {answer(404, "text/html", "<h1>Not found</h1>"), client.ErrAnswer},
+		"a page in its place":   {answer(200, "text/html", "<h1>It works</h1>"), client.ErrAnswer},
+		"not available for now": {refusal(503, api.CodeUnavailable), client.ErrUnavailable},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			err := newWorld(t, c.answer).client.Deactivate(t.Context(), bearer, "m1")
+			if c.want == nil && err != nil {
+				t.Errorf("Deactivate() = %v", err)
+			}
+			if c.want != nil {
+				wantFailure(t, err, c.want)
+			}
+		})
+	}
+}
+
+func TestOnlyDeactivateTakes204ForAYes(t *testing.T) {
+	t.Parallel()
+	_, err := newWorld(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(204) }).client.Refresh(t.Context(), bearer)
+	wantFailure(t, err, client.ErrAnswer)
 }

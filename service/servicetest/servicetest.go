@@ -181,6 +181,14 @@ func (s *Service) IssueToken(t testing.TB, account string, ttl time.Duration) st
 	return issued.Token.Reveal()
 }
 
+// Acts counts what the audit log has of an action, such as machine.deactivate: up to 100.
+func (s *Service) Acts(t testing.TB, action license.Action) int {
+	t.Helper()
+	lines, err := s.Audit(context.Background(), license.AuditQuery{Action: action, Limit: 100})
+	must(t, err)
+	return len(lines)
+}
+
 // Metrics are what Prometheus would get now, in its text format.
 func (s *Service) Metrics(t testing.TB) string {
 	t.Helper()
