@@ -60,6 +60,7 @@ var refusals = []refusal{
 
 // personals are refusals whose whole text is for the caller: it says what exactly is wrong with what was asked for.
 var personals = []refusal{
+	{license.ErrDeleted, http.StatusForbidden, api.CodeLicenseRevoked},
 	{license.ErrInvalid, http.StatusBadRequest, api.CodeInvalidRequest},
 	{license.ErrNotFound, http.StatusNotFound, api.CodeNotFound},
 	{license.ErrConflict, http.StatusConflict, api.CodeConflict},
