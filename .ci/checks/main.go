@@ -1,6 +1,6 @@
 // Command checks holds the rules of this repository that no linter knows: which package may import which, what no file
-// may name, that the Action's contract is documented, that workflows are pinned, that tests neither sleep nor skip, that a release names its image by digest, and that
-// `make help` is whole.
+// may name, that the Action's contract is documented, that workflows are pinned, that tests neither sleep nor skip, that a release names its image by digest, that
+// `make help` is whole, and the rules of the house that a parser can see.
 //
 //	go run ./.ci/checks
 //
@@ -48,6 +48,7 @@ func run(ctx context.Context, stdout, stderr io.Writer) int {
 		{"tests", tests},
 		{"release", release},
 		{"makefile", makefile},
+		{"house", house},
 	}, stdout, stderr)
 }
 
