@@ -124,8 +124,8 @@ func TestActionYAMLSaysWhatTheProgramReads(t *testing.T) {
 	asked := map[string]bool{}
 	in := Inputs{Input: func(name string) string { asked[name] = true; return "" }, Getenv: func(string) string { return "" }}
 	in.Secrets()
-	in.HTTP = new(http.Client) // never used
-	_, _ = in.Config(os.Stderr)  // what is read counts, not what is wrong with it
+	in.HTTP = new(http.Client)  // never used
+	_, _ = in.Config(os.Stderr) // what is read counts, not what is wrong with it
 	m := readMetadata(t)
 	for name, input := range m.Inputs {
 		if !asked[name] {
