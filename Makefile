@@ -15,7 +15,7 @@ packages := ./... ./.ci/checks ./.ci/release
 .PHONY: help demo test check bench e2e run build optimizer generate update-golden clean
 
 help: ## list the commands
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 demo: build optimizer ## show the whole product on this machine: service, fake GitHub, Action, real optimizer
 	@go run ./e2e/demo -action bin/pageflare-action -service bin/pageflare-license -optimizer $(optimizer) -site e2e/site -out build/demo

@@ -163,7 +163,7 @@ func TestATokenInTheWrongInputIsNotShown(t *testing.T) {
 			for _, value := range []string{s, "x\n" + s, "environment:" + s} {
 				var log bytes.Buffer
 				env := map[string]string{"GITHUB_WORKSPACE": t.TempDir(), "GITHUB_REPOSITORY": s}
-				in := Inputs{Getenv: func(name string) string { return env[name] }, HTTP: http.DefaultClient, Input: func(name string) string {
+				in := Inputs{Getenv: func(name string) string { return env[name] }, HTTP: &http.Client{}, Input: func(name string) string {
 					return map[string]string{input: value}[name]
 				}}
 				_, err := in.Config(&log)
@@ -252,8 +252,8 @@ func TestActionYAMLSaysWhatTheProgramReads(t *testing.T) {
 	asked := map[string]bool{}
 	in := Inputs{Input: func(name string) string { asked[name] = true; return "" }, Getenv: func(string) string { return "" }}
 	in.Secrets()
-	in.HTTP = http.DefaultClient // never used
-	_, _ = in.Config(os.Stderr)  // what is read counts, not what is wrong with it
+	in.HTTP = new(http.Client)  // never used
+	_, _ = in.Config(os.Stderr) // what is read counts, not what is wrong with it
 	m := readMetadata(t)
 	for name, input := range m.Inputs {
 		if !asked[name] {

@@ -14,7 +14,7 @@ type accountCmd struct {
 	Create  accountCreate  `cmd:"" help:"Make an account with a license and a first API token, which is shown this once."`
 	List    accountList    `cmd:"" help:"List accounts."`
 	Show    accountShow    `cmd:"" help:"Show one account."`
-	Update  accountUpdate  `cmd:"" help:"Change an account; the next refreshed tokens say the new."`
+	Update  accountUpdate  `cmd:"" help:"Change an account; tokens refreshed from now on carry the new values."`
 	Suspend accountSuspend `cmd:"" help:"Refuse tokens to an account until it is restored."`
 	Restore accountRestore `cmd:"" help:"Undo suspend."`
 	SignIn  accountSignIn  `cmd:"" name:"sign-in" help:"Print a link by which a person signs in to this account in a browser, once, within 15 minutes."`
@@ -79,6 +79,9 @@ func (c accountCreate) Run(ctx context.Context, a *app) error {
 		made, key, err := l.CreateAccount(ctx, license.NewAccount{Email: c.Email, Tier: c.Tier, Features: c.Feature, ValidUntil: c.ValidUntil.Time})
 		if err != nil {
 			return refusal(err)
+		}
+		if !made.ValidUntil.After(time.Now()) {
+			fmt.Fprintf(a.stderr, "warning: --valid-until %s has passed: this license is over, and its account gets no token until account update --valid-until\n", second(made.ValidUntil))
 		}
 		j := toAccountJSON(made)
 		j.APIToken = key.Reveal()

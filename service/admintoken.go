@@ -32,9 +32,9 @@ func toAdminTokenJSON(t license.AdminToken) adminTokenJSON {
 
 type adminTokenCreate struct {
 	asJSON
-	Scope []string       `required:"" help:"What it may do, such as accounts:read; can be given several times. \"all\" is every scope there is now." placeholder:"SCOPE"`
-	Name  string         `default:"" help:"What it is for."`
-	TTL   *time.Duration `name:"ttl" help:"Its life, such as 2160h. Default: until it is revoked." placeholder:"DURATION"`
+	Scope []string `required:"" help:"What it may do, such as accounts:read; can be given several times. \"all\" is every scope there is now." placeholder:"SCOPE"`
+	Name  string   `default:"" help:"What it is for."`
+	TTL   *life    `name:"ttl" help:"Its life, such as 2160h. Default: until it is revoked." placeholder:"DURATION"`
 }
 
 // Run makes the admin token and prints its text alone, or all with --json.
@@ -48,10 +48,10 @@ func (c adminTokenCreate) Run(ctx context.Context, a *app) error {
 		n.Scopes = append(n.Scopes, license.Scope(s))
 	}
 	if c.TTL != nil {
-		if *c.TTL < time.Minute {
+		if c.TTL.Duration < time.Minute {
 			return usagef("--ttl: %s is below a minute: give a duration such as 2160h", c.TTL)
 		}
-		n.Life = *c.TTL
+		n.Life = c.TTL.Duration
 	}
 	return a.with(ctx, func(ctx context.Context, l *license.Service) error {
 		text, record, err := l.CreateAdminToken(ctx, n, nil)

@@ -7,6 +7,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"go.yaml.in/yaml/v3"
 )
 
 var settingName = regexp.MustCompile(`\bLICENSE_[A-Z_]+\b`)
@@ -56,5 +59,54 @@ func TestCommandsUnderSystemdRunAsTheUnitDoes(t *testing.T) {
 		if !strings.Contains(wrapper, "--property="+want+" ") && !strings.Contains(wrapper, "--setenv="+want+" ") {
 			t.Errorf("the function in docs/operations.md lacks %s", want)
 		}
+	}
+}
+
+// What the head of the compose file promises, read as the engine reads it.
+func TestTheComposeFileIsConfined(t *testing.T) {
+	t.Parallel()
+	b, err := os.ReadFile(filepath.FromSlash("../deploy/compose.yaml"))
+	must(t, err)
+	type service struct {
+		Build       struct{ Context, Target string }
+		Environment map[string]string
+		Ports       []string
+		Volumes     []string
+		ReadOnly    bool     `yaml:"read_only"`
+		CapDrop     []string `yaml:"cap_drop"`
+		SecurityOpt []string `yaml:"security_opt"`
+		Grace       string   `yaml:"stop_grace_period"`
+	}
+	var file struct {
+		Services map[string]service
+		Volumes  map[string]any
+	}
+	must(t, yaml.Unmarshal(b, &file))
+	s, ok := file.Services["license"]
+	if len(file.Services) != 1 || !ok {
+		t.Fatalf("services = %v, want license alone", file.Services)
+	}
+	if s.Build.Context != ".." || s.Build.Target != "service" {
+		t.Errorf("it builds %+v, want the target service of the repository", s.Build)
+	}
+	dockerfile, err := os.ReadFile(filepath.FromSlash("../Dockerfile"))
+	must(t, err)
+	if !regexp.MustCompile(`(?m)^FROM \S+ AS service$`).Match(dockerfile) || !strings.Contains(string(dockerfile), "\nVOLUME /data\n") {
+		t.Error("the Dockerfile has no target service with the volume /data")
+	}
+	if len(s.Ports) != 1 || !strings.HasPrefix(s.Ports[0], "127.0.0.1:") || !strings.HasSuffix(s.Ports[0], ":8080") {
+		t.Errorf("ports = %v, want 8080 on loopback alone", s.Ports)
+	}
+	if _, declared := file.Volumes["license"]; !declared || !slices.Equal(s.Volumes, []string{"license:/data"}) {
+		t.Errorf("volumes = %v of %v, want license at /data", s.Volumes, file.Volumes)
+	}
+	if !s.ReadOnly || !slices.Equal(s.CapDrop, []string{"ALL"}) || !slices.Equal(s.SecurityOpt, []string{"no-new-privileges:true"}) {
+		t.Errorf("read_only %t, cap_drop %v, security_opt %v: want a read-only root without capabilities", s.ReadOnly, s.CapDrop, s.SecurityOpt)
+	}
+	if grace, err := time.ParseDuration(s.Grace); err != nil || grace <= 20*time.Second {
+		t.Errorf("stop_grace_period = %q, want more than the 20 s that requests in flight get", s.Grace)
+	}
+	if !strings.HasPrefix(s.Environment["LICENSE_PUBLIC_URL"], "${LICENSE_PUBLIC_URL:?") {
+		t.Errorf("LICENSE_PUBLIC_URL = %q, want one that must be set", s.Environment["LICENSE_PUBLIC_URL"])
 	}
 }

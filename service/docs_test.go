@@ -225,7 +225,8 @@ func exampleService(t *testing.T) map[string]string {
 	must(t, err)
 	t.Cleanup(jobs.Close)
 	s := servicetest.Start(t, servicetest.Options{Issuers: []string{jobs.URL()}, Now: func() time.Time { return time.Now().Add(time.Duration(ahead.Load()) * time.Second) }})
-	a, apiToken, err := s.CreateAccount(ctx, license.NewAccount{
+	command := license.WithActor(ctx, license.Actor{Kind: license.ActorCommand, ID: "root"})
+	a, apiToken, err := s.CreateAccount(command, license.NewAccount{
 		Email: "dev@example.com", Tier: license.Pro, Features: []string{"critical_css"}, ValidUntil: time.Date(2099, 3, 12, 0, 0, 0, 0, time.UTC),
 	})
 	must(t, err)
@@ -415,6 +416,25 @@ func TestEveryActionIsInTheDocument(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, known); diff != "" {
 		t.Errorf("actions (-constants +license.Actions):\n%s", diff)
+	}
+}
+
+func TestEveryKindOfActorIsInTheDocument(t *testing.T) {
+	t.Parallel()
+	source, err := os.ReadFile(filepath.Join("license", "audit.go"))
+	must(t, err)
+	openapi, err := os.ReadFile(filepath.Join("api", "openapi.yaml"))
+	must(t, err)
+	_, kinds, _ := strings.Cut(string(openapi), "    AuditActor:\n")
+	kinds, _, _ = strings.Cut(kinds, "id:")
+	all := regexp.MustCompile(`ActorKind = "([a-z-]+)"`).FindAllStringSubmatch(string(source), -1)
+	for _, m := range all {
+		if !strings.Contains(kinds, m[1]) {
+			t.Errorf("openapi.yaml does not name the kind of actor %s", m[1])
+		}
+	}
+	if len(all) < 5 {
+		t.Errorf("kinds = %d", len(all))
 	}
 }
 

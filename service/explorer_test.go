@@ -95,3 +95,19 @@ func TestTheExplorerSendsRequests(t *testing.T) {
 	}
 	b.quiet()
 }
+
+// Who opens /docs finds a box for a token, not the task to choose how one is given.
+func TestTheExplorerAsksForAToken(t *testing.T) {
+	t.Parallel()
+	s := servicetest.Start(t, servicetest.Options{})
+	b := newBrowser(t)
+	b.look(1280, "light")
+	b.open(s.Origin + "/docs/")
+	b.waitFor(`document.body.innerText.includes("Issues and refreshes Pageflare license tokens.") && /authentication/i.test(document.body.innerText)`)
+	b.picture("docs-start")
+	if strings.Contains(b.text(), "No authentication selected") {
+		t.Error("the box for the token says that none is selected")
+	}
+	b.waitFor(`!!document.querySelector("input[placeholder=Token]")`)
+	b.quiet()
+}

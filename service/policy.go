@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"strings"
 
 	"github.com/pageflare/ci/service/license"
@@ -94,15 +95,19 @@ func (c policyAdd) Run(ctx context.Context, a *app) error {
 		Issuer: c.Issuer, RepositoryID: c.RepositoryID, OwnerID: c.RepositoryOwnerID, Refs: c.Ref, Environments: c.Environment, Events: c.Event,
 		JobWorkflowRefs: c.JobWorkflowRef, Visibilities: c.Visibility,
 	}}
+	if len(a.cfg.OIDCIssuers) == 0 {
+		return usagef("--issuer: LICENSE_OIDC_ISSUERS is empty, so no identity would ever be trusted")
+	}
 	if p.Issuer == "" {
 		switch len(a.cfg.OIDCIssuers) {
-		case 0:
-			return usagef("--issuer: LICENSE_OIDC_ISSUERS is empty, so no identity would ever be trusted")
 		case 1:
 			p.Issuer = a.cfg.OIDCIssuers[0]
 		default:
 			return usagef("--issuer: the ids of one GitHub mean nothing to another: give one of %s", strings.Join(a.cfg.OIDCIssuers, ", "))
 		}
+	}
+	if !slices.Contains(a.cfg.OIDCIssuers, p.Issuer) {
+		return usagef("--issuer: %s is not in LICENSE_OIDC_ISSUERS, so no identity of it would ever be trusted: give one of %s", p.Issuer, strings.Join(a.cfg.OIDCIssuers, ", "))
 	}
 	return a.with(ctx, func(ctx context.Context, l *license.Service) error {
 		if _, err := l.Account(ctx, p.AccountID); err != nil { // before GitHub is asked

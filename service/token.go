@@ -47,15 +47,15 @@ func (j tokenJSON) text(w io.Writer) {
 
 type tokenIssue struct {
 	asJSON
-	Account string         `required:"" help:"Id of the account." placeholder:"ID"`
-	TTL     *time.Duration `name:"ttl" help:"Life of the token, such as 72h or 90s; capped by the end of the license. Default: LICENSE_TOKEN_TTL."`
+	Account string `required:"" help:"Id of the account." placeholder:"ID"`
+	TTL     *life  `name:"ttl" help:"Life of the token, such as 72h or 90s; capped by the end of the license. Default: LICENSE_TOKEN_TTL."`
 }
 
 // Run issues the token and prints it alone, or all with --json.
 func (c tokenIssue) Run(ctx context.Context, a *app) error {
 	var ttl time.Duration // the usual one
 	if c.TTL != nil {
-		ttl = *c.TTL
+		ttl = c.TTL.Duration
 		if ttl < time.Second {
 			return usagef("--ttl: %s is below a second: give a duration such as 72h or 90s", ttl)
 		}

@@ -1,5 +1,6 @@
 // Command checks holds the rules of this repository that no linter knows: which package may import which, what no file
-// may name, that the Action's contract is documented, that workflows are pinned, that tests neither sleep nor skip, and that a release names its image by digest.
+// may name, that the Action's contract is documented, that workflows are pinned, that tests neither sleep nor skip, that a release names its image by digest, that
+// `make help` is whole, and the rules of the house that a parser can see.
 //
 //	go run ./.ci/checks
 //
@@ -46,6 +47,8 @@ func run(ctx context.Context, stdout, stderr io.Writer) int {
 		{"workflows", workflows},
 		{"tests", tests},
 		{"release", release},
+		{"makefile", makefile},
+		{"house", house},
 	}, stdout, stderr)
 }
 

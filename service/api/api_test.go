@@ -145,6 +145,26 @@ func TestEveryOperationHasTheAnswersOfItsKind(t *testing.T) {
 	}
 }
 
+func TestEveryOperationIsDescribed(t *testing.T) {
+	t.Parallel()
+	for _, o := range operations(load(t)) {
+		if o.Summary == "" || o.Description == "" {
+			t.Errorf("%s has no summary or no description", o.name)
+		}
+	}
+}
+
+// What the route says it takes is explained where the explorer asks for it.
+func TestTheSecuritySchemeNamesEveryKindOfToken(t *testing.T) {
+	t.Parallel()
+	text := load(t).Components.SecuritySchemes["bearer"].Value.Description
+	for _, kind := range []string{"license token", "`pf_at_", "`pf_lt_", "`pf_adm_", "identity token"} {
+		if !strings.Contains(text, kind) {
+			t.Errorf("the scheme bearer does not name %s", kind)
+		}
+	}
+}
+
 // Each answer is shown by an example, has the headers that all have, and those that its status asks for.
 func TestAnswersHaveTheirHeadersAndExamples(t *testing.T) {
 	t.Parallel()
@@ -154,10 +174,16 @@ func TestAnswersHaveTheirHeadersAndExamples(t *testing.T) {
 		if h := extra[r.status]; h != "" {
 			want = append(want, h)
 		}
+		if r.status == "400" && strings.Contains(name, "/_api/auth/device/") { // its slow_down is the 429 of other routes
+			want = append(want, "Retry-After")
+		}
 		for _, h := range want {
 			if r.Headers[h] == nil {
 				t.Errorf("%s has no header %s", name, h)
 			}
+		}
+		if strings.HasPrefix(name, "GET /docs/bundle.js ") && r.status != "500" {
+			want = append(want, "ETag")
 		}
 		if len(r.Headers) != len(want) {
 			t.Errorf("%s has %d headers, want %v", name, len(r.Headers), want)
@@ -182,7 +208,7 @@ func TestErrorsHaveTheOneShape(t *testing.T) {
 	for name, r := range answers(load(t)) {
 		want := "#/components/schemas/Error"
 		switch {
-		case r.status == "200" || r.status == "303" || r.Content["text/html"] != nil:
+		case r.status == "200" || r.status == "303" || r.status == "304" || r.Content["text/html"] != nil:
 			continue
 		case r.status == "401":
 			want = "#/components/schemas/Unauthorized"

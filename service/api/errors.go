@@ -9,11 +9,10 @@ const (
 	// CodeLicenseExpired says that the license ended on its valid_until. Final: the holder renews the subscription.
 	CodeLicenseExpired Code = "license_expired"
 
-	// CodeLicenseRevoked says that the license was ended for good. Final: the holder asks whoever runs the account for another.
+	// CodeLicenseRevoked says that the account was deleted, and its license with it. Final: the holder asks whoever runs the service for another.
 	CodeLicenseRevoked Code = "license_revoked"
 
-	// CodeLicenseInactive says that the account has no active license: none yet, or it is suspended. Final until somebody activates
-	// or restores it; the token at hand works again then.
+	// CodeLicenseInactive says that the account is suspended. Final until somebody restores it; the token at hand works again then.
 	CodeLicenseInactive Code = "license_inactive"
 
 	// CodeTokenRevoked says that this token, or the family it belongs to, was revoked, and says nothing about the license. Final for
@@ -50,7 +49,7 @@ const (
 	// CodeUnsupportedMediaType (415) says that the body is of another kind than the route reads. The caller sends what the message names.
 	CodeUnsupportedMediaType Code = "unsupported_media_type"
 
-	// CodeRequestTooLarge (413) says that the request body is above the limit: the caller sends none.
+	// CodeRequestTooLarge (413) says that the request body is above the limit: the caller sends a smaller one, or none.
 	CodeRequestTooLarge Code = "request_too_large"
 
 	// CodeRequestTimeout (408) says that the request body came too slowly and that nothing was done. The caller sends it again, in one go.

@@ -104,7 +104,7 @@ type AuditActor struct {
 	// ID Id of the credential.
 	ID string `json:"id,omitempty,omitzero"`
 
-	// Kind account, admin, command-line, service or another.
+	// Kind By what right: a token or a session of an account; an admin token; somebody who can open the database; a job of GitHub Actions by its identity; the service itself.
 	Kind string `json:"kind"`
 }
 
@@ -220,8 +220,8 @@ type Error struct {
 	// | code | status | meaning | what to do |
 	// | --- | --- | --- | --- |
 	// | `license_expired` | 403 | the license ended on its `valid_until` | final; renew the subscription |
-	// | `license_revoked` | 403 | the license was ended for good | final; ask whoever runs the account |
-	// | `license_inactive` | 403 | the account has no active license: none yet, or suspended | final until it is activated or restored |
+	// | `license_revoked` | 403 | the account was deleted, and its license with it | final; ask whoever runs the service |
+	// | `license_inactive` | 403 | the account is suspended | final until it is restored |
 	// | `token_revoked` | 403 | this token, or the family it belongs to, was revoked | final; issue a new token |
 	// | `policy_denied` | 403 | no trust policy lets this job in | final; whoever runs the service adds one |
 	// | `identity_used` | 403 | the identity token was exchanged before | request a new one for each exchange |
@@ -231,9 +231,9 @@ type Error struct {
 	// | `unsupported_media_type` | 415 | the body is of another kind | final; send the kind that the message names |
 	// | `not_found` | 404 | no such path, or nothing by that name | final; check the address |
 	// | `method_not_allowed` | 405 | the path has other methods | final; see `Allow` |
-	// | `request_too_large` | 413 | the request body is above 64 KiB | final; send no body |
+	// | `request_too_large` | 413 | the request body is above 64 KiB | final; send a smaller one, or none |
 	// | `request_timeout` | 408 | the request body came too slowly | send it again |
-	// | `rate_limited` | 429 | too many requests | wait `Retry-After` seconds |
+	// | `rate_limited` | 429 | too many requests with this credential, by jobs of this repository, or without a good credential from this address | wait `Retry-After` seconds |
 	// | `internal` | 500 | a fault of the service | try again later; report it with the request id |
 	// | `unavailable` | 503 | the service cannot answer now | try again later |
 	Code Code `json:"code"`
@@ -275,9 +275,11 @@ type IdentityToExplain struct {
 
 // Introspection What is known of a token. `active` false comes alone.
 type Introspection struct {
-	Active   bool     `json:"active"`
-	Exp      int64    `json:"exp,omitempty,omitzero"`
-	Features []string `json:"features,omitempty,omitzero"`
+	Active bool  `json:"active"`
+	Exp    int64 `json:"exp,omitempty,omitzero"`
+
+	// Features Of an active token always there, also when there are none.
+	Features []string `json:"features,omitzero"`
 	Iat      int64    `json:"iat,omitempty,omitzero"`
 	Iss      string   `json:"iss,omitempty,omitzero"`
 

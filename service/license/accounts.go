@@ -71,7 +71,7 @@ type AccountChange struct {
 	ValidUntil *time.Time
 }
 
-// UpdateAccount changes particulars of an account; tokens that are refreshed from now on say the new ones. Refusals: ErrInvalid, ErrConflict, ErrNotFound,
+// UpdateAccount changes particulars of an account; tokens refreshed from now on carry the new values. Refusals: ErrInvalid, ErrConflict, ErrNotFound,
 // ErrRevoked for a deleted account.
 func (s *Service) UpdateAccount(ctx context.Context, id string, ch AccountChange) (Account, error) {
 	return s.change(ctx, id, AccountUpdated, ch.details(), func(a *Account) error {
@@ -109,7 +109,7 @@ func (s *Service) DeleteAccount(ctx context.Context, id string) (Account, error)
 func (s *Service) change(ctx context.Context, id string, did Action, details Details, change func(*Account) error) (Account, error) {
 	a, err := s.store.ChangeAccount(ctx, id, func(a *Account) error {
 		if a.Status == Deleted {
-			return ErrRevoked
+			return ErrDeleted
 		}
 		return change(a)
 	}, s.act(ctx, did, id, id, details))

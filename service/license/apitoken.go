@@ -32,7 +32,7 @@ func (s *Service) CreateAPIToken(ctx context.Context, account, name string) (Sec
 		return "", APIToken{}, err
 	}
 	if a.Status == Deleted {
-		return "", APIToken{}, ErrRevoked
+		return "", APIToken{}, fmt.Errorf("account %s: %w", a.ID, ErrDeleted)
 	}
 	if len(name) > 100 {
 		return "", APIToken{}, fmt.Errorf("%w: name is longer than 100 bytes", ErrInvalid)

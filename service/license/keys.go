@@ -314,8 +314,11 @@ func (s *Service) RetireKey(ctx context.Context, id string, force bool) error {
 	if err != nil {
 		return err
 	}
-	if k.State != KeyVerifying {
-		return fmt.Errorf("%w: %s is %s: run key rotate first and wait until another key signs", ErrKeyInUse, id, k.State)
+	switch k.State {
+	case KeySigning:
+		return fmt.Errorf("%w: %s is signing: rotate first, and wait until another key signs", ErrKeyInUse, id)
+	case KeyWaiting:
+		return fmt.Errorf("%w: %s is waiting: wait until it signs, then rotate", ErrKeyInUse, id)
 	}
 	var alive time.Time
 	if !force {

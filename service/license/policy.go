@@ -69,7 +69,7 @@ func (s *Service) AddPolicy(ctx context.Context, p TrustPolicy) (TrustPolicy, er
 		return TrustPolicy{}, err
 	}
 	if a.Status == Deleted {
-		return TrustPolicy{}, ErrRevoked
+		return TrustPolicy{}, fmt.Errorf("account %s: %w", a.ID, ErrDeleted)
 	}
 	if p.ID, err = newID(OfPolicy, s.cfg.Rand); err != nil {
 		return TrustPolicy{}, err

@@ -40,6 +40,15 @@ var (
 	ErrNoLeases = errors.New("this service gives no leases: go by its answers alone")
 )
 
+// ErrDeleted is ErrRevoked for those who run the service: there is nobody whom they could ask.
+var ErrDeleted error = deleted{}
+
+type deleted struct{}
+
+func (deleted) Error() string { return "it was deleted, for good: make a new one" }
+
+func (deleted) Is(target error) bool { return target == ErrRevoked }
+
 // unreadable is a text that means nothing here. It is an ErrInvalid whose own text is enough.
 type unreadable string
 

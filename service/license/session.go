@@ -57,7 +57,7 @@ func (s *Service) CreateSignInLink(ctx context.Context, account string) (url Sec
 		return "", time.Time{}, err
 	}
 	if a.Status == Deleted {
-		return "", time.Time{}, ErrRevoked
+		return "", time.Time{}, fmt.Errorf("account %s: %w", a.ID, ErrDeleted)
 	}
 	text, err := drawOpaque(signInPrefix, s.cfg.Rand)
 	if err != nil {

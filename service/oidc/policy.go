@@ -114,6 +114,10 @@ func (p Policy) Check() error {
 				fault("%s %q is not %s", list.name, v, list.like)
 			case slices.Contains(list.values[:i], v):
 				fault("%s %q is there twice", list.name, v)
+			case list.name == "event":
+				if err := checkEvent(v); err != nil {
+					faults = append(faults, err)
+				}
 			}
 		}
 	}

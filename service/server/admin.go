@@ -55,7 +55,7 @@ func life(text string) (time.Duration, error) {
 	}
 	d, err := time.ParseDuration(text)
 	if err != nil || d <= 0 {
-		return 0, unfit("ttl is not a duration such as 72h")
+		return 0, unfit("ttl is not a duration: give hours, such as 168h")
 	}
 	return d, nil
 }

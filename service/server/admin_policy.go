@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strconv"
 
 	"github.com/gin-gonic/gin"
 
@@ -55,6 +57,9 @@ func (s *Server) addPolicy(c *gin.Context) error {
 			return unfit("give issuer: the ids of one GitHub mean nothing to another, and not exactly one issuer is trusted here")
 		}
 		p.Issuer = s.identities.Issuers()[0]
+	}
+	if s.identities == nil || !slices.Contains(s.identities.Issuers(), p.Issuer) {
+		return unfit("issuer %s is not trusted here, so a policy for it would let nobody in: see LICENSE_OIDC_ISSUERS", strconv.Quote(p.Issuer))
 	}
 	if err := s.nameRepository(c.Request.Context(), &p); err != nil {
 		return err

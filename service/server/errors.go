@@ -17,7 +17,7 @@ import (
 var (
 	errNoRoute  = errors.New("there is no such route: see /openapi.yaml")
 	errNoMethod = errors.New("this route has another method: see the header Allow")
-	errTooLarge = fmt.Errorf("the request body is larger than %d bytes: send none", maxBody)
+	errTooLarge = fmt.Errorf("the request body is larger than %d bytes: send a smaller one, or none", maxBody)
 	errIssuer   = errors.New("the issuer of this identity token does not answer: try again later")
 	errGitHub   = errors.New("GitHub does not answer: try again later, or give repository_id and repository_owner_id")
 	errTooSlow  = errors.New("the request body came too slowly: send it again, on a better line")
@@ -62,6 +62,7 @@ var refusals = []refusal{
 
 // personals are refusals whose whole text is for the caller: it says what exactly is wrong with what was asked for.
 var personals = []refusal{
+	{license.ErrDeleted, http.StatusForbidden, api.CodeLicenseRevoked},
 	{license.ErrInvalid, http.StatusBadRequest, api.CodeInvalidRequest},
 	{license.ErrNotFound, http.StatusNotFound, api.CodeNotFound},
 	{license.ErrConflict, http.StatusConflict, api.CodeConflict},

@@ -3,10 +3,14 @@ package server
 import (
 	"bytes"
 	"compress/gzip"
+	"crypto/sha256"
 	"embed"
+	"encoding/hex"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/gin-gonic/gin"
 )
@@ -24,6 +28,12 @@ var explorer embed.FS
 const explorerPolicy = "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self' data:; " +
 	"form-action 'none'; frame-ancestors 'none'; base-uri 'none'"
 
+// toDocs answers GET / and GET /docs/: whoever types the address of the service into a browser wants to know what it is.
+func (s *Server) toDocs(c *gin.Context) error {
+	c.Redirect(http.StatusSeeOther, "/docs")
+	return nil
+}
+
 // docs answers GET /docs.
 func (s *Server) docs(c *gin.Context) error {
 	c.Header("Content-Security-Policy", explorerPolicy)
@@ -36,15 +46,38 @@ func (s *Server) docsStart(c *gin.Context) error {
 	return explorerFile(c, "start.js", "text/javascript; charset=utf-8")
 }
 
-// docsBundle answers GET /docs/bundle.js: compressed for whoever takes it so.
+// bundleTag names the bundle of this version.
+var bundleTag = sync.OnceValues(func() (string, error) {
+	packed, err := explorer.ReadFile(bundleFile)
+	sum := sha256.Sum256(packed)
+	return hex.EncodeToString(sum[:16]), err
+})
+
+const bundleFile = "explorer/bundle.gen.js.gz"
+
+// docsBundle answers GET /docs/bundle.js: compressed for whoever takes it so. It is a megabyte, so a browser may keep it; it asks each time whether it is
+// still that of the service (RFC 9111, 5.2.2.4), for the page that starts it changes with it.
 func (s *Server) docsBundle(c *gin.Context) error {
-	c.Header("Vary", "Accept-Encoding")
-	const name = "bundle.gen.js.gz"
-	if strings.Contains(c.GetHeader("Accept-Encoding"), "gzip") {
-		c.Header("Content-Encoding", "gzip")
-		return explorerFile(c, name, "text/javascript; charset=utf-8")
+	tag, err := bundleTag()
+	if err != nil {
+		return err
 	}
-	packed, err := explorer.ReadFile("explorer/" + name)
+	packedToo := strings.Contains(c.GetHeader("Accept-Encoding"), "gzip")
+	if packedToo {
+		tag += "-gzip" // other bytes, another name (RFC 9110, 8.8.3.3)
+	}
+	c.Header("Vary", "Accept-Encoding")
+	c.Header("Cache-Control", "public, no-cache")
+	c.Header("ETag", strconv.Quote(tag))
+	if known(c.GetHeader("If-None-Match"), strconv.Quote(tag)) {
+		c.Status(http.StatusNotModified)
+		return nil
+	}
+	if packedToo {
+		c.Header("Content-Encoding", "gzip")
+		return explorerFile(c, "bundle.gen.js.gz", "text/javascript; charset=utf-8")
+	}
+	packed, err := explorer.ReadFile(bundleFile)
 	if err != nil {
 		return err
 	}
@@ -58,6 +91,16 @@ func (s *Server) docsBundle(c *gin.Context) error {
 	}
 	c.Data(http.StatusOK, "text/javascript; charset=utf-8", plain)
 	return nil
+}
+
+// known tells whether an If-None-Match names the tag (RFC 9110, 13.1.2): a weak one counts too.
+func known(header, tag string) bool {
+	for item := range strings.SplitSeq(header, ",") {
+		if item = strings.TrimSpace(item); item == "*" || strings.TrimPrefix(item, "W/") == tag {
+			return true
+		}
+	}
+	return false
 }
 
 func explorerFile(c *gin.Context, name, kind string) error {

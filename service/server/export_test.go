@@ -12,6 +12,14 @@ func (s *Server) TakeAddress(ctx context.Context, ip string) error {
 	return s.limits.takeAddress(ctx, ip)
 }
 
+// Texts are those of refusals that always say the same.
+func Texts() (out []string) {
+	for _, r := range refusals {
+		out = append(out, r.err.Error())
+	}
+	return out
+}
+
 // Hurry shortens the time limits of reading a request to the API.
 func (s *Server) Hurry(header, read time.Duration) { s.timeouts = timeouts{header, read, writeTimeout} }
 

@@ -533,6 +533,8 @@ func TestPoliciesThroughTheAdminAPI(t *testing.T) {
 		t.Errorf("explained = %+v", dev)
 	}
 	a.do("POST", "policies", `{"account":"`+owner.ID+`","repository":"acme/none"}`).wantCode(t, 400, api.CodeInvalidRequest)
+	a.do("POST", "policies", `{"account":"`+owner.ID+`","repository":"acme/site","issuer":"https://typo.example"}`).wantCode(t, 400, api.CodeInvalidRequest)
+	a.do("POST", "policies", `{"account":"`+owner.ID+`","repository":"acme/site","event":["pushh"]}`).wantCode(t, 400, api.CodeInvalidRequest)
 	a.do("POST", "policies", `{"account":"`+owner.ID+`","repository_id":"7"}`).wantCode(t, 400, api.CodeInvalidRequest)
 	a.do("POST", "policies", `{"account":"`+owner.ID+`","repository":"acme/site","ref":["refs/heads/*"]}`).wantCode(t, 400, api.CodeInvalidRequest)
 	a.do("POST", "policies", `{"account":"user_none","repository":"acme/site"}`).wantCode(t, 404, api.CodeNotFound)

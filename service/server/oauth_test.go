@@ -3,6 +3,7 @@ package server_test
 import (
 	"net/http"
 	"net/url"
+	"strings"
 	"testing"
 	"time"
 
@@ -135,5 +136,20 @@ func TestWrongForms(t *testing.T) {
 		post(`{"token":"x"}`, "application/json").wantCode(t, 415, api.CodeUnsupportedMediaType)
 		post("token=x", "application/x-www-form-urlencoded; charset=latin1").wantCode(t, 415, api.CodeUnsupportedMediaType)
 		post("token="+string(make([]byte, 70000)), "application/x-www-form-urlencoded").wantCode(t, 413, api.CodeRequestTooLarge)
+	}
+}
+
+func TestIntrospectionNamesTheFeaturesAlsoWhenThereAreNone(t *testing.T) {
+	t.Parallel()
+	s := servicetest.Start(t, servicetest.Options{})
+	a, key := s.Account(t, "a@example.com")
+	if _, err := s.UpdateAccount(t.Context(), a.ID, license.AccountChange{Features: new([]string{})}); err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{s.IssueToken(t, a.ID, 0), key} {
+		got := form(t, s, "/_api/oauth/introspect", key, "token", text)
+		if got.status != 200 || !strings.Contains(got.body, `"features":[]`) {
+			t.Errorf("introspect without features = %d %s, want \"features\":[]", got.status, got.body)
+		}
 	}
 }

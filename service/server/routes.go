@@ -72,6 +72,8 @@ func (s *Server) Routes() []Route {
 		{http.MethodGet, "/.well-known/jwks.json", Open, s.publicKeys},
 		{http.MethodGet, "/readyz", Open, s.ready},
 		{http.MethodGet, "/openapi.yaml", Open, s.document},
+		{http.MethodGet, "/", Open, s.toDocs},
+		{http.MethodGet, "/docs/", Open, s.toDocs},
 		{http.MethodGet, "/docs", Open, s.docs},
 		{http.MethodGet, "/docs/bundle.js", Open, s.docsBundle},
 		{http.MethodGet, "/docs/start.js", Open, s.docsStart},

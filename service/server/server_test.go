@@ -149,6 +149,12 @@ func TestEveryGuardRefusesWithoutCredentials(t *testing.T) {
 		if r.Guard.Open() {
 			// what asks for a body says so, and a form wants to come from a page of ours
 			refused := got.status == http.StatusBadRequest || got.status == http.StatusUnsupportedMediaType || r.Path == "/sign-in"
+			if r.Path == "/" || r.Path == "/docs/" {
+				if got.status != http.StatusSeeOther || got.header.Get("Location") != "/docs" {
+					t.Errorf("GET %s = %d to %q, want 303 to /docs", r.Path, got.status, got.header.Get("Location"))
+				}
+				continue
+			}
 			if got.status != http.StatusOK && (r.Method != http.MethodPost || !refused) {
 				t.Errorf("%s %s = %d for anyone, want 200", r.Method, r.Path, got.status)
 			}
@@ -365,7 +371,7 @@ func TestAnExpiredTokenIs401(t *testing.T) {
 func TestOtherPathsAndMethods(t *testing.T) {
 	t.Parallel()
 	s := servicetest.Start(t, servicetest.Options{})
-	call(t, s, "GET", "/", "").wantCode(t, 404, api.CodeNotFound)
+	call(t, s, "GET", "/nothing", "").wantCode(t, 404, api.CodeNotFound)
 	call(t, s, "GET", "/_api/license/refresh/", "").wantCode(t, 404, api.CodeNotFound)
 	call(t, s, "GET", "/_api//health", "").wantCode(t, 404, api.CodeNotFound)
 	call(t, s, "GET", "/_api/license/issue", "").wantAllow(t, "POST")

@@ -9,5 +9,6 @@ Scalar.createApiReference("#explorer", {
   agent: {disabled: true},
   mcp: {disabled: true},
   persistAuth: false,
+  authentication: {preferredSecurityScheme: "bearer"},
   defaultHttpClient: {targetKey: "shell", clientKey: "curl"},
 });
