@@ -89,12 +89,12 @@ func (a *app) checkSettings() []finding {
 
 func (a *app) checkDatabase(ctx context.Context) []finding {
 	var newest time.Time
-	log := well("audit log", "")
+	log := well("audit", "")
 	err := a.with(ctx, func(ctx context.Context, l *license.Service) error {
 		end, err := l.CheckAuditEnd(ctx)
 		switch {
 		case errors.Is(err, license.ErrTampered):
-			log = wrong("audit log", err.Error()+": run pageflare-license audit verify, compare with a backup, and find out who can write to the database")
+			log = wrong("audit", err.Error()+": run pageflare-license audit verify, compare with a backup, and find out who can write to the database")
 		case err != nil:
 			return err
 		default:

@@ -5,6 +5,8 @@ package servicetest
 import (
 	"context"
 	"crypto/rand"
+	"database/sql"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
@@ -13,6 +15,7 @@ import (
 	"net/netip"
 	"net/url"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -171,6 +174,15 @@ func (s *Service) IssueToken(t testing.TB, account string, ttl time.Duration) st
 	issued, err := s.IssueFor(context.Background(), account, ttl)
 	must(t, err)
 	return issued.Token.Reveal()
+}
+
+// Alter changes the database behind the service's back, as somebody would who can write its file.
+func (s *Service) Alter(t testing.TB, statement string) {
+	t.Helper()
+	db, err := sql.Open("sqlite", strings.TrimPrefix(s.database, "sqlite:"))
+	must(t, err)
+	_, err = db.ExecContext(context.Background(), statement)
+	must(t, errors.Join(err, db.Close()))
 }
 
 // Metrics are what Prometheus would get now, in its text format.
