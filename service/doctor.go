@@ -130,11 +130,11 @@ func (a *app) lookInside(ctx context.Context) (in inside) {
 		end, err := l.CheckAuditEnd(ctx)
 		switch {
 		case errors.Is(err, license.ErrTampered):
-			in.log = wrong("audit log", err.Error()+": run pageflare-license audit verify, compare with a backup, and find out who can write to the database")
+			in.log = wrong("audit", err.Error()+": run pageflare-license audit verify, compare with a backup, and find out who can write to the database")
 		case err != nil:
 			return err
 		default:
-			in.log = well("audit log", fmt.Sprintf("ends at line %d, where this service set its end; audit verify reads all of it", end.Seq))
+			in.log = well("audit", fmt.Sprintf("ends at line %d, where this service set its end; audit verify reads all of it", end.Seq))
 		}
 		last, err := l.Audit(ctx, license.AuditQuery{Limit: 1})
 		for _, line := range last {

@@ -206,3 +206,30 @@ func TestVerifyFromANotedEndThroughTheAdminAPI(t *testing.T) {
 		a.do("GET", "audit/verify"+query, "").wantCode(t, http.StatusBadRequest, api.CodeInvalidRequest)
 	}
 }
+
+// A log that somebody tampered with is a fault of the service, told to whoever runs it, and no conflict of the caller's.
+func TestALogThatCannotBeWrittenIsAFaultOfTheService(t *testing.T) {
+	t.Parallel()
+	for name, statement := range map[string]string{
+		"the next line is there": `INSERT INTO audit_log SELECT seq + 1, at, actor_kind, actor_id, address, request_id, action, account_id, object, details, hash
+			FROM audit_log ORDER BY seq DESC LIMIT 1`,
+		"there is no head": `DELETE FROM audit_head`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var log strings.Builder
+			s := servicetest.Start(t, servicetest.Options{Log: &log})
+			a := &admin{t, s, s.AdminToken(t, license.Scopes...)}
+			owner, key := s.Account(t, "a@example.com")
+			s.Alter(t, statement)
+			a.do("POST", "accounts/"+owner.ID+"/suspend", "").wantCode(t, http.StatusInternalServerError, api.CodeInternal)
+			call(t, s, "POST", "/_api/license/issue", "", bearer(key)...).wantCode(t, http.StatusInternalServerError, api.CodeInternal)
+			if n := strings.Count(log.String(), "run `pageflare-license audit verify`"); n != 2 {
+				t.Errorf("the log has the remedy %d times, want 2:\n%s", n, log.String())
+			}
+			if got := into[api.AuditVerdict](t, a.do("GET", "audit/verify", "")); got.Whole {
+				t.Errorf("verdict = %+v", got)
+			}
+		})
+	}
+}

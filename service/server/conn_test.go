@@ -193,7 +193,7 @@ func TestWhatIsNoRequestIsRefusedAndCounted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	alert := regexp.MustCompile(`(?m)^\| answers fail \|.*$`).FindString(string(text))
+	alert := regexp.MustCompile(`(?m)^\| one answer of a hundred fails \|.*$`).FindString(string(text))
 	if strings.Count(alert, `http_requests_total{`) != 2 || strings.Count(alert, `route!="none"`) != 2 {
 		t.Errorf("the alert counts what is no request of ours: %s", alert)
 	}

@@ -160,7 +160,7 @@ func TestNoTokenInAnUnknownPathIsRepeated(t *testing.T) {
 	t.Parallel()
 	var log syncBuffer
 	s := newRefused(t, &log)
-	for _, path := range []string{"/" + s.apiToken, "/_api/license/" + s.license, "/?" + s.admin, "/_api/admin/" + s.login + "?x=" + s.admin} {
+	for _, path := range []string{"/" + s.apiToken, "/_api/license/" + s.license, "/none?" + s.admin, "/_api/admin/" + s.login + "?x=" + s.admin} {
 		got := call(t, s.Service, http.MethodGet, path, "", bearer(s.admin)...)
 		got.wantCode(t, http.StatusNotFound, api.CodeNotFound)
 		for _, secret := range []string{s.apiToken, s.license, s.admin, s.login} {

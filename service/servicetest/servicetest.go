@@ -6,6 +6,8 @@ package servicetest
 import (
 	"context"
 	"crypto/rand"
+	"database/sql"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
@@ -14,6 +16,7 @@ import (
 	"net/netip"
 	"net/url"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -187,6 +190,16 @@ func (s *Service) Acts(t testing.TB, action license.Action) int {
 	lines, err := s.Audit(context.Background(), license.AuditQuery{Action: action, Limit: 100})
 	must(t, err)
 	return len(lines)
+}
+
+// Alter changes the database behind the service's back, as somebody would who can write its file: the service may fail from then on.
+func (s *Service) Alter(t testing.TB, statement string) {
+	t.Helper()
+	s.MayFail()
+	db, err := sql.Open("sqlite", strings.TrimPrefix(s.database, "sqlite:"))
+	must(t, err)
+	_, err = db.ExecContext(context.Background(), statement)
+	must(t, errors.Join(err, db.Close()))
 }
 
 // Metrics are what Prometheus would get now, in its text format.
