@@ -31,8 +31,8 @@ const (
 	maxBudget = 512 << 10
 	minBudget = 128 << 10
 
-	// packPortion is what is worth a core of its own: a compressor's memory has to be made first.
-	packPortion = 128 << 10
+	// packPortion is what is worth a core of its own: a compressor takes as long to make as to use on some files.
+	packPortion = 48 << 10
 
 	gzipLevel     = 6
 	brotliQuality = 5
