@@ -1,6 +1,7 @@
 package secret_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -51,7 +52,7 @@ func TestALookThatHangsOrFailsIsNotRepeated(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
 			cfg := w.config(t, goodToken)
-			cfg.Timeout = 200 * time.Millisecond
+			cfg.Timeout = 2 * time.Second // that the other requests keep to on a busy machine too
 			fault.Times = -1
 			w.github.FailNext("GET /"+name, fault)
 			got, err := newWriter(t, cfg).WriteUnless(t.Context(), target(t, "repository"), name, value, w.clock.Now().Add(-time.Hour))
@@ -60,7 +61,9 @@ func TestALookThatHangsOrFailsIsNotRepeated(t *testing.T) {
 			}
 			status := fault.Status // 0 for the one that never comes
 			want := []string{"GET PAGEFLARE_TOKEN " + map[int]string{0: "0", 503: "503", 403: "403", 429: "429"}[status], "GET public-key 200", "PUT PAGEFLARE_TOKEN 201"}
-			if diff := cmp.Diff(want, w.asked()); diff != "" || len(w.clock.slept) > 0 {
+			asked := w.asked()
+			slices.Sort(asked) // GitHub learns late that nobody waits for the one that hangs
+			if diff := cmp.Diff(want, asked); diff != "" || len(w.clock.slept) > 0 {
 				t.Errorf("requests (-want +got):\n%s; waits %v", diff, w.clock.slept)
 			}
 		})
