@@ -22,7 +22,7 @@ type commands struct {
 	Version kong.VersionFlag `help:"Print version, commit and Go version." short:"v"`
 
 	TokenCmd struct {
-		Token string `name:"token" placeholder:"TOKEN" help:"Token to use. PAGEFLARE_TOKEN wins over it; without both, ~/.config/pageflare/credentials.json is read. Better not on a command line: other users of the machine can read those."`
+		Token string `name:"token" placeholder:"TOKEN" help:"Token to use. PAGEFLARE_TOKEN wins over it; without both, the credentials file is read: pageflare/credentials.json in XDG_CONFIG_HOME or ~/.config. Better not on a command line: other users of the machine can read those."`
 
 		Issue   issueCmd   `cmd:"" help:"Issue a license token with an API token or a license token, and print it."`
 		Refresh refreshCmd `cmd:"" help:"Refresh the license token, print the new one, and store it where the old one was if that is the credentials file."`

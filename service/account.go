@@ -18,7 +18,7 @@ type accountCmd struct {
 	Suspend accountSuspend `cmd:"" help:"Refuse tokens to an account until it is restored."`
 	Restore accountRestore `cmd:"" help:"Undo suspend."`
 	SignIn  accountSignIn  `cmd:"" name:"sign-in" help:"Print a link by which a person signs in to this account in a browser, once, within 15 minutes."`
-	Delete  accountDelete  `cmd:"" help:"End an account for good: erase its address, end its API tokens, refuse its license tokens."`
+	Delete  accountDelete  `cmd:"" help:"End an account for good: erase its address and the names of its machines, end its API tokens, refuse its license tokens."`
 }
 
 // accountJSON is how an account is printed.

@@ -66,8 +66,8 @@ func (c adminTokenCreate) Run(ctx context.Context, a *app) error {
 
 type adminTokenList struct {
 	asJSON
-	Limit limit  `default:"100" help:"At most so many."`
-	After string `help:"Go on after this id." placeholder:"ID"`
+	Limit limit  `default:"100" help:"How many to list at most."`
+	After string `help:"Continue after this id." placeholder:"ID"`
 }
 
 // Run lists the admin tokens.

@@ -50,8 +50,8 @@ func (c apiTokenCreate) Run(ctx context.Context, a *app) error {
 type apiTokenList struct {
 	asJSON
 	Account string `required:"" help:"Id of the account." placeholder:"ID"`
-	Limit   limit  `default:"100" help:"At most so many."`
-	After   string `help:"Go on after this id." placeholder:"ID"`
+	Limit   limit  `default:"100" help:"How many to list at most."`
+	After   string `help:"Continue after this id." placeholder:"ID"`
 }
 
 // Run lists the API tokens.

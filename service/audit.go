@@ -14,7 +14,7 @@ import (
 
 type auditCmd struct {
 	List   auditList   `cmd:"" help:"List what was done, newest first."`
-	Verify auditVerify `cmd:"" help:"Read the audit log and prove that no line was changed, added or taken away; prints its end, to be noted elsewhere."`
+	Verify auditVerify `cmd:"" help:"Read the audit log and prove that no line was changed, added, taken out or cut off; prints its end, to be noted elsewhere."`
 }
 
 // auditJSON is how a line of the audit log is printed.

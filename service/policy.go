@@ -15,7 +15,7 @@ import (
 type policyCmd struct {
 	Add     policyAdd     `cmd:"" help:"Let jobs of a repository exchange their identity for license tokens of an account."`
 	List    policyList    `cmd:"" help:"List the policies."`
-	Remove  policyRemove  `cmd:"" help:"Remove a policy."`
+	Remove  policyRemove  `cmd:"" help:"Remove a policy: no further job is let in by it."`
 	Explain policyExplain `cmd:"" help:"Say clause by clause why a job is let in or refused."`
 }
 
