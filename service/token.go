@@ -63,7 +63,7 @@ func (c tokenIssue) Run(ctx context.Context, a *app) error {
 	return a.with(ctx, func(ctx context.Context, l *license.Service) error {
 		issued, err := l.IssueFor(ctx, c.Account, ttl)
 		if err != nil {
-			return refusal(err)
+			return refusal(mendable(c.Account, err))
 		}
 		j := struct {
 			Token     string `json:"token"`
@@ -156,6 +156,23 @@ func (a *app) argument(s string) (string, error) {
 		return "", fmt.Errorf("read standard input: %w", err)
 	}
 	return strings.TrimSpace(string(b)), nil
+}
+
+// mendable says of a license that is not good what those who run the service can do about it: the usual text sends people to them.
+func mendable(account string, err error) error {
+	for _, r := range []struct {
+		is   error
+		what string
+	}{
+		{license.ErrInactive, "is suspended: `account restore " + account + "` lets it have tokens again"},
+		{license.ErrExpired, "has a license that has expired: `account update " + account + " --valid-until DATE` renews it"},
+		{license.ErrRevoked, "was deleted, for good: make a new one"},
+	} {
+		if errors.Is(err, r.is) {
+			return fmt.Errorf("account %s %s", account, r.what)
+		}
+	}
+	return err
 }
 
 // refusal makes a usage error of what a person has to give differently.

@@ -82,10 +82,15 @@ func (s *Service) AddPolicy(ctx context.Context, p TrustPolicy) (TrustPolicy, er
 }
 
 // Policies returns up to limit policies whose id comes after the given one, in the order of ids; of one account, or of all when it is "". ErrInvalid: after
-// is no id.
+// is no id. ErrNotFound: no such account.
 func (s *Service) Policies(ctx context.Context, account, after string, limit int) ([]TrustPolicy, error) {
 	if err := checkAfter(OfPolicy, after); err != nil {
 		return nil, err
+	}
+	if account != "" {
+		if _, err := s.store.Account(ctx, account); err != nil {
+			return nil, err
+		}
 	}
 	return s.store.Policies(ctx, account, after, limit)
 }

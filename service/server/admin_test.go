@@ -392,6 +392,7 @@ func TestWrongRequestsOfTheAdminAPI(t *testing.T) {
 			says: "nothing in this list"},
 		"a parameter of none":    {method: "GET", path: "keys?limit=1", status: 400, code: api.CodeInvalidRequest, says: "takes none"},
 		"an action that is none": {method: "GET", path: "audit?action=token.revok", status: 400, code: api.CodeInvalidRequest, says: `action "token.revok" is none of account.create, `},
+		"policies of nobody":     {method: "GET", path: "policies?account=user_0000000000000000", status: 404, code: api.CodeNotFound, says: "not found"},
 		"lines of nobody":        {method: "GET", path: "audit?account=user_none", status: 404, code: api.CodeNotFound, says: "account user_none: not found"},
 		"a cursor of no list":    {method: "GET", path: "audit?cursor=x", status: 400, code: api.CodeInvalidRequest, says: "cursor"},
 		"an unclear flag":        {method: "DELETE", path: "keys/k_0000000000000000?force=yes", status: 400, code: api.CodeInvalidRequest, says: "neither true nor false"},
