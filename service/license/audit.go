@@ -143,18 +143,8 @@ func (s *Service) act(ctx context.Context, action Action, account, object string
 // The wire form under the hash is a JSON array: "audit line", previous hash, number, milliseconds, actor kind, actor id, address, request id,
 // action, account, object, details.
 func (a Act) Link(seq int64, previous string) string {
-	return auditMAC(a.key, append([]any{"audit line"}, a.says(seq, previous)...)...)
-}
-
-// linkBefore is the Link of a line from before ends were sealed: the same array without its first element.
-func (a Act) linkBefore(seq int64, previous string) string {
-	return auditMAC(a.key, a.says(seq, previous)...)
-}
-
-func (a Act) says(seq int64, previous string) []any {
-	return []any{
-		previous, seq, a.At.UnixMilli(), a.Actor.Kind, a.Actor.ID, a.Actor.Address, a.Actor.RequestID, a.Action, a.Account, a.Object, a.Details,
-	}
+	return auditMAC(a.key, "audit line", previous, seq, a.At.UnixMilli(), a.Actor.Kind, a.Actor.ID, a.Actor.Address, a.Actor.RequestID, a.Action, a.Account,
+		a.Object, a.Details)
 }
 
 // Seal is what proves that whoever has the key set the end of the log there: a keyed hash of a JSON array: "audit head", number, hash. Without it,

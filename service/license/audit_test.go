@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -254,45 +253,6 @@ func TestVerifyReadsFromANotedEnd(t *testing.T) {
 	wantTampered(t, b.Service, license.AuditCheck{From: head(4)}, "line 4")
 	b.change(`DELETE FROM audit_log WHERE seq = 5`)
 	wantTampered(t, b.Service, license.AuditCheck{From: end}, "line 5 is missing")
-}
-
-// A database of before ends were sealed gets its seal from the first of the processes that start on it, and the lines of both forms are one chain.
-func TestAnOlderLogIsSealedOnce(t *testing.T) {
-	t.Parallel()
-	b, a, _ := newTampered(t)
-	lines, err := b.Audit(t.Context(), license.AuditQuery{Limit: 9})
-	if err != nil {
-		t.Fatal(err)
-	}
-	previous := ""
-	for i := range lines {
-		l := lines[len(lines)-1-i]
-		previous = b.LinkBefore(l, previous)
-		b.change(fmt.Sprintf(`UPDATE audit_log SET hash = '%s' WHERE seq = %d`, previous, l.Seq))
-	}
-	b.change(`UPDATE audit_head SET seal = '', hash = '` + previous + `'`)
-	services := make([]*license.Service, 8)
-	errs := make([]error, len(services))
-	var started sync.WaitGroup
-	for i := range services {
-		started.Go(func() { services[i], errs[i] = license.New(context.WithoutCancel(t.Context()), b.cfg) })
-	}
-	started.Wait()
-	if err := errors.Join(errs...); err != nil {
-		t.Fatal(err)
-	}
-	end, err := services[0].VerifyAudit(t.Context(), license.AuditCheck{})
-	if err != nil || end != (license.AuditHead{Seq: 6, Hash: previous}) {
-		t.Fatalf("VerifyAudit after the start = %+v, %v", end, err)
-	}
-	if _, err := services[7].RestoreAccount(t.Context(), a.ID); err != nil {
-		t.Fatal(err)
-	}
-	if got, err := services[3].VerifyAudit(t.Context(), license.AuditCheck{From: end}); err != nil || got.Seq != 7 {
-		t.Errorf("VerifyAudit after a new line = %+v, %v", got, err)
-	}
-	b.change(`DELETE FROM audit_log WHERE seq > 5; UPDATE audit_head SET seq = 5, hash = (SELECT hash FROM audit_log WHERE seq = 5)`)
-	wantTampered(t, b.replica(), license.AuditCheck{}, "line 5 was made its end by other means")
 }
 
 // A line that somebody put where the next one goes is no fault of whoever asks for something.

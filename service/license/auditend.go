@@ -53,13 +53,13 @@ func tampered(format string, args ...any) error {
 	return fmt.Errorf("%w: "+format, append([]any{ErrTampered}, args...)...)
 }
 
-// sealAuditEnd seals the end of a log that never had a seal: that of a new database, or of one that an older version wrote to last. Any other log
-// without one was tampered with and stays so: VerifyAudit says it, and all else goes on.
+// sealAuditEnd seals the end of the log of a new database. Any other log without a seal was tampered with and stays so: VerifyAudit says it, and all else
+// goes on.
 func (s *Service) sealAuditEnd(ctx context.Context) error {
 	e, err := s.store.AuditEnd(ctx)
 	if err == nil && e.Seal == "" {
 		err = s.store.SealAuditEnd(ctx, func(e AuditEnd) string {
-			if !s.neverSealed(e) {
+			if !neverSealed(e) {
 				return ""
 			}
 			return Act{key: s.auditKey}.Seal(e.AuditHead)
@@ -71,15 +71,8 @@ func (s *Service) sealAuditEnd(ctx context.Context) error {
 	return err
 }
 
-// neverSealed tells a log that cannot have had a seal: an empty one beside nothing else, or one whose last line has the form of before there were
-// seals, which nobody without the key can give to a line.
-func (s *Service) neverSealed(e AuditEnd) bool {
-	if e.AuditHead == (AuditHead{}) {
-		return e.Stray == nil && !e.Used
-	}
-	e.Last.key = s.auditKey
-	return e.Stray == nil && e.Last.Head() == e.AuditHead && e.Last.linkBefore(e.Seq, e.Before) == e.Hash
-}
+// neverSealed tells a log that cannot have had a seal: an empty one beside nothing else.
+func neverSealed(e AuditEnd) bool { return e.AuditHead == (AuditHead{}) && e.Stray == nil && !e.Used }
 
 // CheckAuditEnd looks at the end of the log alone and returns it: quick, however long the log is. ErrTampered: lines were cut off there, or added.
 func (s *Service) CheckAuditEnd(ctx context.Context) (AuditHead, error) {
@@ -112,7 +105,7 @@ func (s *Service) checkEnd(e AuditEnd) error {
 // follows says whether a line is as it was written, behind a line with the given hash.
 func (s *Service) follows(l AuditLine, previous string) bool {
 	l.key = s.auditKey
-	return l.Link(l.Seq, previous) == l.Hash || l.linkBefore(l.Seq, previous) == l.Hash
+	return l.Link(l.Seq, previous) == l.Hash
 }
 
 // auditPage is how many lines are verified at a time.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/pageflare/ci/service/license"
 )
@@ -23,7 +24,10 @@ func (p *pool) note(err error, wrote bool) {
 	}
 }
 
-// Ready meets license.Store. After a write that failed it tries a small one by itself: a service that gets no writes learns so that its disk has room
+// probes are what a try writes, in turn: a row that keeps its bytes is not written at all, and little finds room where a record does not.
+var probes = [2]string{strings.Repeat("a", 64<<10), strings.Repeat("b", 64<<10)}
+
+// Ready meets license.Store. After a write that failed it tries one by itself: a service that gets no writes learns so that its disk has room
 // again. One caller at a time tries; the others hear of the last failure meanwhile.
 func (s *Store) Ready(ctx context.Context) error {
 	fault := s.write.fault.Load()
@@ -36,7 +40,8 @@ func (s *Store) Ready(ctx context.Context) error {
 	defer s.trying.Unlock()
 	return inTx(ctx, s.write, func(t *tx) error {
 		t.wrote = true
-		if _, err := t.ExecContext(ctx, `UPDATE audit_head SET seq = seq WHERE id = 1`); err != nil {
+		_, err := t.ExecContext(ctx, `UPDATE write_probe SET filler = CASE filler WHEN $1 THEN $2 ELSE $1 END WHERE id = 1`, probes[0], probes[1])
+		if err != nil {
 			return fmt.Errorf("try a write: %w", storeError(err))
 		}
 		return nil

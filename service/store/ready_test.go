@@ -70,7 +70,15 @@ func TestAFullDatabaseIsNotReadyUntilAWriteIsGood(t *testing.T) {
 	if s.WriteFault() == nil {
 		t.Error("a write that wrote nothing counts as a good one")
 	}
+	for range 3 {
+		wantNotReady(t, s, "database or disk is full")
+	}
 	s.Full(t, false)
+	for range 2 {
+		if err := s.Ready(t.Context()); err != nil {
+			t.Errorf("Ready with room again = %v, want nil though nobody wrote", err)
+		}
+	}
 	if err := s.RecordToken(t.Context(), backupToken(account, 3), act); err != nil {
 		t.Fatal(err)
 	}
