@@ -78,7 +78,7 @@ type Store interface {
 	// IdentityUse returns the use of an identity that is remembered under a hash. ErrNotFound.
 	IdentityUse(ctx context.Context, hash string) (IdentityUse, error)
 
-	// KeepIssuerKeys stores the keys of an issuer as it published them at that time, unless later ones are stored. No act: they are nobody's doing.
+	// KeepIssuerKeys stores the keys of an issuer as it published them at that time; the last call counts. No act: they are nobody's doing.
 	KeepIssuerKeys(ctx context.Context, issuer string, jwks []byte, fetched time.Time) error
 	// IssuerKeys returns the keys that were stored, and when they were fetched; nil when there are none.
 	IssuerKeys(ctx context.Context, issuer string) (jwks []byte, fetched time.Time, err error)

@@ -22,7 +22,7 @@ type shelf struct {
 }
 
 func (s *shelf) KeepIssuerKeys(_ context.Context, _ string, jwks []byte, fetched time.Time) error {
-	if s.err == nil && fetched.After(s.fetched) {
+	if s.err == nil {
 		s.jwks, s.fetched = jwks, fetched
 	}
 	return s.err
@@ -79,6 +79,23 @@ func TestReplicasShareTheKeysOfAnIssuer(t *testing.T) {
 	i.want(t, behind, i.token(t, "one", nil), nil)
 	i.respond = down
 	i.want(t, i.keeping(t, kept, t.Output()), withdrawn, oidc.ErrUnreachable)
+}
+
+// A restored backup has old keys, and a clock that was ahead leaves some of the future: neither is believed.
+func TestKeptKeysCountForAWhile(t *testing.T) {
+	t.Parallel()
+	for age, want := range map[time.Duration]error{
+		7 * 24 * time.Hour: nil, 7*24*time.Hour + time.Second: oidc.ErrUnreachable, -oidc.Leeway: nil, -oidc.Leeway - time.Second: oidc.ErrUnreachable,
+	} {
+		t.Run(age.String(), func(t *testing.T) {
+			t.Parallel()
+			i := newIssuer(t)
+			kept := &shelf{}
+			i.want(t, i.keeping(t, kept, t.Output()), i.token(t, "one", nil), nil)
+			i.respond, kept.fetched = down, i.now.Add(-age)
+			i.want(t, i.keeping(t, kept, t.Output()), i.token(t, "one", nil), want)
+		})
+	}
 }
 
 // What is kept is read as strictly as what an issuer sends, and a keeper that fails costs nothing while the issuer answers.

@@ -131,7 +131,7 @@ func (k *keys) refresh(ctx context.Context, now time.Time) {
 		k.keep(ctx, all, now)
 		return
 	}
-	if kept, at := k.fromKeeper(ctx); at.After(read) {
+	if kept, at := k.fromKeeper(ctx, now); at.After(read) {
 		known, read = kept, at
 	}
 }
@@ -152,15 +152,19 @@ func (k *keys) keep(ctx context.Context, all []json.RawMessage, now time.Time) {
 	}
 }
 
-// fromKeeper is what the keeper has, read as strictly as what an issuer sends; nothing when there is none.
-func (k *keys) fromKeeper(ctx context.Context) (keysByID, time.Time) {
+// keptFor is how long keys count that another process fetched: longer than any outage, and no more than that, for an issuer withdraws keys.
+const keptFor = 7 * 24 * time.Hour
+
+// fromKeeper is what the keeper has, read as strictly as what an issuer sends; nothing when there is none, when it is too old, or when it was fetched in the
+// future, by a clock that was wrong.
+func (k *keys) fromKeeper(ctx context.Context, now time.Time) (keysByID, time.Time) {
 	if k.keeper == nil {
 		return nil, time.Time{}
 	}
 	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
 	text, at, err := k.keeper.IssuerKeys(ctx, k.issuer)
-	if err == nil && text == nil {
+	if err == nil && (text == nil || at.Before(now.Add(-keptFor)) || at.After(now.Add(Leeway))) {
 		return nil, time.Time{}
 	}
 	var all []json.RawMessage

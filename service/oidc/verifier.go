@@ -24,7 +24,7 @@ type Config struct {
 // Keeper keeps the keys that issuers published last, so that they survive an outage of the issuer together with a restart of ours, and so that several
 // processes have them in common. They are public, and they decide who is believed: whoever can change what a Keeper returns can let anybody in.
 type Keeper interface {
-	// KeepIssuerKeys keeps a JSON Web Key Set as it was fetched at that time, unless a later one is kept.
+	// KeepIssuerKeys keeps a JSON Web Key Set as it was fetched at that time; the last call counts.
 	KeepIssuerKeys(ctx context.Context, issuer string, jwks []byte, fetched time.Time) error
 	// IssuerKeys returns what is kept; nil when there is nothing.
 	IssuerKeys(ctx context.Context, issuer string) (jwks []byte, fetched time.Time, err error)

@@ -8,11 +8,11 @@ import (
 	"time"
 )
 
-// KeepIssuerKeys meets license.Store.
+// KeepIssuerKeys meets license.Store. The last writer wins, whatever it says that the time is: a clock that was ahead once must not shut out all others.
 func (s *Store) KeepIssuerKeys(ctx context.Context, issuer string, jwks []byte, fetched time.Time) error {
 	return inTx(ctx, s.write, func(t *tx) error {
 		_, err := t.ExecContext(ctx, `INSERT INTO issuer_keys (issuer, jwks, fetched_at) VALUES ($1, $2, $3)
-			ON CONFLICT (issuer) DO UPDATE SET jwks = excluded.jwks, fetched_at = excluded.fetched_at WHERE excluded.fetched_at > issuer_keys.fetched_at`,
+			ON CONFLICT (issuer) DO UPDATE SET jwks = excluded.jwks, fetched_at = excluded.fetched_at`,
 			issuer, string(jwks), millis(fetched))
 		if err != nil {
 			return fmt.Errorf("keep the keys of an issuer: %w", storeError(err))
