@@ -21,12 +21,13 @@ func (c backupCmd) Run(ctx context.Context, a *app) error {
 	if err := checkPlace(c.File); err != nil {
 		return usagef("backup %s: %w", c.File, err)
 	}
+	if !a.haveDatabase() {
+		return usagef("there is no database at %s: set LICENSE_DATABASE_URL to the one to back up", hideUserInfo(a.cfg.DatabaseURL))
+	}
 	made, err := store.Backup(ctx, a.cfg.DatabaseURL, c.File)
 	switch {
 	case errors.Is(err, fs.ErrExist):
 		return usagef("backup %s: it is there already, and a backup overwrites nothing: name a new file", c.File)
-	case errors.Is(err, fs.ErrNotExist):
-		return usagef("database %s is not there: set LICENSE_DATABASE_URL to the one to back up", hideUserInfo(a.cfg.DatabaseURL))
 	case err != nil:
 		return fmt.Errorf("backup %s: %w", c.File, err)
 	}

@@ -618,6 +618,9 @@ type ValidCI struct {
 	Valid     bool      `json:"valid"`
 }
 
+// ActivationID defines model for activation_id.
+type ActivationID = string
+
 // AdminTokenID defines model for admin_token_id.
 type AdminTokenID = string
 

@@ -29,8 +29,6 @@ func (m Machine) Status() string {
 	return "active"
 }
 
-const machinePrefix = "mac_"
-
 var machineID = regexp.MustCompile(`^[A-Za-z0-9_-]{1,128}$`)
 
 const maxLabel = 255 // a host name (RFC 1035, 2.3.4)
@@ -60,7 +58,7 @@ func (s *Service) Activate(ctx context.Context, c Caller, id, label string) (Iss
 		return Issued{}, Machine{}, err
 	}
 	m := Machine{AccountID: c.Account.ID, MachineID: id, Label: label, Family: issued.ID.Family(), CreatedAt: s.time()}
-	if m.ID, err = newID(machinePrefix, s.cfg.Rand); err != nil {
+	if m.ID, err = newID(OfMachine, s.cfg.Rand); err != nil {
 		return Issued{}, Machine{}, err
 	}
 	return issued, m, s.store.AddMachine(ctx, m, s.act(ctx, MachineActivated, m.AccountID, m.ID, Details{"family": m.Family, "jti": issued.ID}))
@@ -82,7 +80,7 @@ func (s *Service) Deactivate(ctx context.Context, c Caller, id string) error {
 // Machines returns up to limit machines of an account, ended ones too, whose id comes after the given one, in the order of ids. ErrNotFound: no such
 // account. ErrInvalid: after is no id.
 func (s *Service) Machines(ctx context.Context, account, after string, limit int) ([]Machine, error) {
-	if err := checkAfter(machinePrefix, after); err != nil {
+	if err := checkAfter(OfMachine, after); err != nil {
 		return nil, err
 	}
 	if _, err := s.store.Account(ctx, account); err != nil {

@@ -107,6 +107,7 @@ const (
 	OfAdminToken Kind = "adm_"
 	OfPolicy     Kind = "pol_"
 	OfKey        Kind = "k_"
+	OfMachine    Kind = "mac_"
 )
 
 // Fits says whether a text could be an id of that kind; whether there is such a thing is not asked. What does not fit is better not repeated: it

@@ -117,6 +117,7 @@ var (
 	errNoAccount = fmt.Errorf("account: %w", license.ErrNotFound)
 	errNoPolicy  = fmt.Errorf("policy: %w", license.ErrNotFound)
 	errNoKey     = fmt.Errorf("signing key: %w", license.ErrNotFound)
+	errNoMachine = fmt.Errorf("machine: %w", license.ErrNotFound)
 )
 
 // ids are the parts of paths that name something by its id, and the answer to what cannot be one. It is not repeated and goes no further: people put
@@ -129,6 +130,7 @@ var ids = []struct {
 	{"/_api/admin/accounts/:id", "id", license.OfAccount.Fits, errNoAccount},
 	{"/_api/admin/policies/:id", "id", license.OfPolicy.Fits, errNoPolicy},
 	{"/_api/admin/keys/:kid", "kid", license.OfKey.Fits, errNoKey},
+	{"/_api/admin/machines/:id", "id", license.OfMachine.Fits, errNoMachine},
 	{"/_api/admin/tokens/:jti", "jti", func(s string) bool { return license.TokenID(s).Family() != "" },
 		unfit("that is no id of a token (40 letters and digits)")},
 	{"/_api/admin/api-tokens/:id", "id", license.OfAPIToken.Fits,

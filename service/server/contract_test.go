@@ -9,6 +9,7 @@ import (
 	"maps"
 	"net/http"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -191,6 +192,22 @@ func (s refused) wantUnknownParameterRefused(t *testing.T, r server.Route, op *o
 	if strings.HasPrefix(r.Path, "/_api/admin/") {
 		call(t, s.Service, r.Method, examplePath(r, op)+"?acount=x", "{}", append(bearer(s.credential(r.Guard)), "Content-Type", "application/json")...).
 			wantCode(t, http.StatusBadRequest, api.CodeInvalidRequest)
+	}
+}
+
+// Whatever stands in the path of a route of the Admin API is looked at before it goes anywhere: a token in the wrong place must not.
+func TestEveryIDInAPathIsLookedAt(t *testing.T) {
+	t.Parallel()
+	s := newRefused(t, nil)
+	for _, r := range s.Server.Routes() {
+		if !strings.HasPrefix(r.Path, "/_api/admin/") || !strings.Contains(r.Path, ":") {
+			continue
+		}
+		path := regexp.MustCompile(`:[a-z]+`).ReplaceAllString(r.Path, "what-nobody-should-see")
+		got := call(t, s.Service, r.Method, path, "{}", append(bearer(s.credential(r.Guard)), "Content-Type", "application/json")...)
+		if got.status != http.StatusNotFound && got.status != http.StatusBadRequest || strings.Contains(got.body, "what-nobody-should-see") {
+			t.Errorf("%s %s = %d %s, want a refusal that does not repeat it", r.Method, r.Path, got.status, got.body)
+		}
 	}
 }
 

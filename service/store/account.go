@@ -69,14 +69,14 @@ func account(ctx context.Context, q querier, id string) (license.Account, error)
 func (s *Store) Accounts(ctx context.Context, after string, limit int) ([]license.Account, error) {
 	rows, err := s.read.QueryContext(ctx, `SELECT `+accountColumns+` FROM accounts a WHERE a.id > $1 ORDER BY a.id LIMIT $2`, after, limit)
 	if err != nil {
-		return nil, fmt.Errorf("list accounts: %w", err)
+		return nil, fmt.Errorf("list accounts: %w", storeError(err))
 	}
 	defer rows.Close()
 	var list []license.Account
 	for rows.Next() {
 		var r accountRow
 		if err := rows.Scan(r.into()...); err != nil {
-			return nil, fmt.Errorf("list accounts: %w", err)
+			return nil, fmt.Errorf("list accounts: %w", storeError(err))
 		}
 		a, err := r.account()
 		if err != nil {
@@ -84,7 +84,7 @@ func (s *Store) Accounts(ctx context.Context, after string, limit int) ([]licens
 		}
 		list = append(list, a)
 	}
-	return list, rows.Err()
+	return list, storeError(rows.Err())
 }
 
 // ChangeAccount meets license.Store.

@@ -53,23 +53,23 @@ func (s *Store) AdminToken(ctx context.Context, hash string) (license.AdminToken
 func (s *Store) AdminTokens(ctx context.Context, after string, limit int) ([]license.AdminToken, error) {
 	since, err := madeAt(s.read.QueryRowContext(ctx, `SELECT created_at FROM admin_tokens WHERE id = $1`, after), after)
 	if err != nil {
-		return nil, fmt.Errorf("list admin tokens: %w", err)
+		return nil, fmt.Errorf("list admin tokens: %w", storeError(err))
 	}
 	rows, err := s.read.QueryContext(ctx, `SELECT `+adminTokenColumns+` FROM admin_tokens
 		WHERE created_at > $1 OR created_at = $1 AND id > $2 ORDER BY created_at, id LIMIT $3`, since, after, limit)
 	if err != nil {
-		return nil, fmt.Errorf("list admin tokens: %w", err)
+		return nil, fmt.Errorf("list admin tokens: %w", storeError(err))
 	}
 	defer rows.Close()
 	var list []license.AdminToken
 	for rows.Next() {
 		t, err := scanAdminToken(rows.Scan)
 		if err != nil {
-			return nil, fmt.Errorf("list admin tokens: %w", err)
+			return nil, fmt.Errorf("list admin tokens: %w", storeError(err))
 		}
 		list = append(list, t)
 	}
-	return list, rows.Err()
+	return list, storeError(rows.Err())
 }
 
 // RevokeAdminToken meets license.Store.

@@ -60,23 +60,23 @@ func (s *Store) APIToken(ctx context.Context, hash string) (license.APIToken, li
 func (s *Store) APITokens(ctx context.Context, account, after string, limit int) ([]license.APIToken, error) {
 	since, err := madeAt(s.read.QueryRowContext(ctx, `SELECT created_at FROM api_tokens WHERE id = $1 AND account_id = $2`, after, account), after)
 	if err != nil {
-		return nil, fmt.Errorf("list API tokens: %w", err)
+		return nil, fmt.Errorf("list API tokens: %w", storeError(err))
 	}
 	rows, err := s.read.QueryContext(ctx, `SELECT `+apiTokenColumns+` FROM api_tokens t
 		WHERE t.account_id = $1 AND (t.created_at > $2 OR t.created_at = $2 AND t.id > $3) ORDER BY t.created_at, t.id LIMIT $4`, account, since, after, limit)
 	if err != nil {
-		return nil, fmt.Errorf("list API tokens: %w", err)
+		return nil, fmt.Errorf("list API tokens: %w", storeError(err))
 	}
 	defer rows.Close()
 	var list []license.APIToken
 	for rows.Next() {
 		var r apiTokenRow
 		if err := rows.Scan(r.into()...); err != nil {
-			return nil, fmt.Errorf("list API tokens: %w", err)
+			return nil, fmt.Errorf("list API tokens: %w", storeError(err))
 		}
 		list = append(list, r.apiToken())
 	}
-	return list, rows.Err()
+	return list, storeError(rows.Err())
 }
 
 // madeAt reads when the row was made that a list, oldest first, goes on after; before everything when after is empty. ErrInvalid: there is no such row.

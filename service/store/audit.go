@@ -139,12 +139,12 @@ func auditEnd(ctx context.Context, q querier) (e license.AuditEnd, err error) {
 		return e, nil
 	}
 	if err != nil {
-		return e, fmt.Errorf("read the end of the audit log: %w", err)
+		return e, fmt.Errorf("read the end of the audit log: %w", storeError(err))
 	}
 	e.Last = last
 	err = q.QueryRowContext(ctx, `SELECT hash FROM audit_log WHERE seq = $1`, last.Seq-1).Scan(&e.Before)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
-		return e, fmt.Errorf("read the end of the audit log: %w", err)
+		return e, fmt.Errorf("read the end of the audit log: %w", storeError(err))
 	}
 	return e, nil
 }
@@ -163,18 +163,18 @@ func (s *Store) AuditLines(ctx context.Context, q license.AuditQuery) ([]license
 func (s *Store) auditLines(ctx context.Context, where string, args ...any) ([]license.AuditLine, error) {
 	rows, err := s.read.QueryContext(ctx, `SELECT `+auditColumns+` FROM audit_log `+where, args...)
 	if err != nil {
-		return nil, fmt.Errorf("read the audit log: %w", err)
+		return nil, fmt.Errorf("read the audit log: %w", storeError(err))
 	}
 	defer rows.Close()
 	var list []license.AuditLine
 	for rows.Next() {
 		l, err := scanLine(rows.Scan)
 		if err != nil {
-			return nil, fmt.Errorf("read the audit log: %w", err)
+			return nil, fmt.Errorf("read the audit log: %w", storeError(err))
 		}
 		list = append(list, l)
 	}
-	return list, rows.Err()
+	return list, storeError(rows.Err())
 }
 
 // scanLine reads auditColumns.

@@ -30,6 +30,9 @@ func Backup(ctx context.Context, url, to string) (made Copy, err error) {
 	if _, err := os.Stat(from); err != nil {
 		return Copy{}, fmt.Errorf("database %s: %w", url, err)
 	}
+	if err := checkOurs(ctx, from); err != nil {
+		return Copy{}, fmt.Errorf("database %s: %w", url, err)
+	}
 	if _, err := os.Lstat(to); err == nil {
 		return Copy{}, &fs.PathError{Op: "make", Path: to, Err: fs.ErrExist}
 	}

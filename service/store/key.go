@@ -13,7 +13,7 @@ import (
 func (s *Store) Keys(ctx context.Context) ([]license.SealedKey, error) {
 	rows, err := s.read.QueryContext(ctx, `SELECT id, algorithm, sealed, created_at, signs_from FROM signing_keys WHERE retired_at IS NULL ORDER BY signs_from, id`)
 	if err != nil {
-		return nil, fmt.Errorf("list signing keys: %w", err)
+		return nil, fmt.Errorf("list signing keys: %w", storeError(err))
 	}
 	defer rows.Close()
 	var list []license.SealedKey
@@ -22,7 +22,7 @@ func (s *Store) Keys(ctx context.Context) ([]license.SealedKey, error) {
 		var sealed string
 		var created, from int64
 		if err := rows.Scan(&k.ID, &k.Algorithm, &sealed, &created, &from); err != nil {
-			return nil, fmt.Errorf("list signing keys: %w", err)
+			return nil, fmt.Errorf("list signing keys: %w", storeError(err))
 		}
 		if k.Sealed, err = base64.StdEncoding.DecodeString(sealed); err != nil {
 			return nil, fmt.Errorf("signing key %s: %w", k.ID, err)
@@ -30,7 +30,7 @@ func (s *Store) Keys(ctx context.Context) ([]license.SealedKey, error) {
 		k.CreatedAt, k.SignsFrom = fromMillis(created), fromMillis(from)
 		list = append(list, k)
 	}
-	return list, rows.Err()
+	return list, storeError(rows.Err())
 }
 
 // AddKey meets license.Store.

@@ -52,18 +52,18 @@ func (s *Store) Machine(ctx context.Context, id string) (license.Machine, error)
 func (s *Store) Machines(ctx context.Context, account, after string, limit int) ([]license.Machine, error) {
 	rows, err := s.read.QueryContext(ctx, `SELECT `+machineColumns+` FROM machines m WHERE m.account_id = $1 AND m.id > $2 ORDER BY m.id LIMIT $3`, account, after, limit)
 	if err != nil {
-		return nil, fmt.Errorf("list machines: %w", err)
+		return nil, fmt.Errorf("list machines: %w", storeError(err))
 	}
 	defer rows.Close()
 	var list []license.Machine
 	for rows.Next() {
 		m, err := scanMachine(rows.Scan)
 		if err != nil {
-			return nil, fmt.Errorf("list machines: %w", err)
+			return nil, fmt.Errorf("list machines: %w", storeError(err))
 		}
 		list = append(list, m)
 	}
-	return list, rows.Err()
+	return list, storeError(rows.Err())
 }
 
 // EndMachine meets license.Store.

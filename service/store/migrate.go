@@ -25,7 +25,7 @@ func migrate(ctx context.Context, db *sql.DB) error {
 	}
 	p, err := goose.NewProvider(database.DialectSQLite3, db, files)
 	if err != nil {
-		return fmt.Errorf("read the migrations: %w", err)
+		return fmt.Errorf("read the migrations: %w", storeError(err))
 	}
 	// SQLite does not wait for its lock while it changes to WAL, so we do: pauses of 10 ms to 640 ms, about five seconds in all
 	const tries = 14
@@ -45,7 +45,7 @@ func migrate(ctx context.Context, db *sql.DB) error {
 func up(ctx context.Context, p *goose.Provider) error {
 	current, target, err := p.GetVersions(ctx)
 	if err != nil {
-		return fmt.Errorf("read the version of the database: %w", err)
+		return fmt.Errorf("read the version of the database: %w", storeError(err))
 	}
 	if current > target {
 		return ErrNewer

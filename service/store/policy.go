@@ -62,7 +62,7 @@ func (s *Store) policies(ctx context.Context, where string, args ...any) ([]lice
 		var narrow string
 		var created int64
 		if err := rows.Scan(&p.ID, &p.Version, &p.AccountID, &p.Repository, &p.Issuer, &p.RepositoryID, &p.OwnerID, &narrow, &created); err != nil {
-			return nil, fmt.Errorf("list policies: %w", err)
+			return nil, fmt.Errorf("list policies: %w", storeError(err))
 		}
 		if err := json.Unmarshal([]byte(narrow), &n); err != nil { // never less narrow than it was meant
 			return nil, fmt.Errorf("policy %s: %w", p.ID, err)
@@ -71,7 +71,7 @@ func (s *Store) policies(ctx context.Context, where string, args ...any) ([]lice
 		p.CreatedAt = fromMillis(created)
 		list = append(list, p)
 	}
-	return list, rows.Err()
+	return list, storeError(rows.Err())
 }
 
 // RemovePolicy meets license.Store.

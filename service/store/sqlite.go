@@ -79,6 +79,37 @@ func checkFile(path string) error {
 // ErrDamaged says that the file of the database is not whole.
 var ErrDamaged = errors.New("the file is damaged: restore a backup (docs/service.md)")
 
+// checkOurs refuses the database of another program, before anything in it is changed. One that is not there yet, or empty, passes.
+func checkOurs(ctx context.Context, path string) (err error) {
+	if info, err := os.Stat(path); err != nil || info.IsDir() || info.Size() == 0 {
+		return nil // openSQLite makes the file, or says what is wrong with it
+	}
+	if err := checkFile(path); err != nil {
+		return err
+	}
+	db, err := openToLook(path)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	var foreign bool
+	err = db.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%')
+		AND NOT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'goose_db_version')`).Scan(&foreign)
+	if err == nil && foreign {
+		err = errors.New("is the database of another program: name another file in LICENSE_DATABASE_URL")
+	}
+	return damaged(err)
+}
+
+// openToLook opens a database as it is: nothing in it can be changed, its mode of journaling included.
+func openToLook(path string) (*sql.DB, error) {
+	name, err := dataSource(path)
+	if err != nil {
+		return nil, err
+	}
+	return sql.Open("sqlite", name+"?mode=rw&_pragma=busy_timeout(5000)&_pragma=query_only(1)")
+}
+
 // damaged turns what SQLite says of a file that is not whole into ErrDamaged.
 func damaged(err error) error {
 	var e *sqlite.Error
@@ -98,11 +129,7 @@ func Check(ctx context.Context, url string) error {
 	if err := checkFile(path); err != nil {
 		return fmt.Errorf("database %s: %w", url, err)
 	}
-	name, err := dataSource(path)
-	if err != nil {
-		return err
-	}
-	db, err := sql.Open("sqlite", name+"?mode=rw&_pragma=busy_timeout(5000)&_pragma=query_only(1)")
+	db, err := openToLook(path)
 	if err != nil {
 		return err
 	}
@@ -140,5 +167,5 @@ func storeError(err error) error {
 	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY:
 		return fmt.Errorf("%w: %w", license.ErrUnavailable, err)
 	}
-	return err
+	return damaged(err)
 }

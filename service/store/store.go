@@ -36,6 +36,9 @@ func Open(ctx context.Context, url string) (*Store, error) {
 	if !ok || path == "" {
 		return nil, fmt.Errorf("database url %q is not sqlite:PATH", hidePassword(url))
 	}
+	if err := checkOurs(ctx, path); err != nil {
+		return nil, fmt.Errorf("database %s: %w", url, err)
+	}
 	s, err := openSQLite(path)
 	if err != nil {
 		return nil, err
@@ -80,10 +83,12 @@ func inTx(ctx context.Context, db *pool, f func(*tx) error) (err error) {
 	t = &tx{Tx: begun, pool: db, alive: map[string]bool{}}
 	defer func() { db.prepareAll(ctx, t.unprepared) }()
 	if err := f(t); err != nil {
-		return errors.Join(err, t.Rollback())
+		_ = t.Rollback() // a full disk has undone all already, and says so once more
+		return err
 	}
 	if err := t.appendActs(ctx); err != nil {
-		return errors.Join(err, t.Rollback())
+		_ = t.Rollback()
+		return err
 	}
 	if err := t.Commit(); err != nil {
 		return fmt.Errorf("commit: %w", storeError(err))
@@ -108,12 +113,12 @@ func changedOne(r sql.Result, err error) error {
 	return err
 }
 
-// notFound turns the driver's "no rows" into ErrNotFound.
+// notFound turns the driver's "no rows" into ErrNotFound, and its other errors as storeError does.
 func notFound(err error) error {
 	if errors.Is(err, sql.ErrNoRows) {
 		return license.ErrNotFound
 	}
-	return err
+	return storeError(err)
 }
 
 func millis(t time.Time) int64 { return t.UnixMilli() }

@@ -72,6 +72,31 @@ func TestOpenNamesWhatIsWrongWithTheDatabase(t *testing.T) {
 	}
 }
 
+// Whoever names the wrong file finds it as it was, its mode of journaling included.
+func TestTheDatabaseOfAnotherProgramIsLeftAlone(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	file := filepath.Join(dir, "shop.db")
+	shop := openFile(t, file)
+	if _, err := shop.Exec(`CREATE TABLE orders (id INTEGER)`); err != nil {
+		t.Fatal(err)
+	}
+	before, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = "is the database of another program: name another file in LICENSE_DATABASE_URL"
+	if _, err := store.Open(t.Context(), "sqlite:"+file); err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("Open = %v, want %q", err, want)
+	}
+	if _, err := store.Backup(t.Context(), "sqlite:"+file, filepath.Join(dir, "copy.db")); err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("Backup = %v, want %q", err, want)
+	}
+	if after, err := os.ReadFile(file); err != nil || !bytes.Equal(before, after) {
+		t.Errorf("the file was changed (%v)", err)
+	}
+}
+
 func TestDatabaseOfANewerVersionIsRefused(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "license.db")

@@ -118,18 +118,18 @@ func (s *Store) Tokens(ctx context.Context, account string, before license.Token
 	rows, err := s.read.QueryContext(ctx, `SELECT `+tokenColumns+` FROM tokens t
 		WHERE t.account_id = $1 AND ($2 = '' OR t.id < $2) ORDER BY t.id DESC LIMIT $3`, account, string(before), limit)
 	if err != nil {
-		return nil, fmt.Errorf("list tokens: %w", err)
+		return nil, fmt.Errorf("list tokens: %w", storeError(err))
 	}
 	defer rows.Close()
 	var list []license.TokenRecord
 	for rows.Next() {
 		var r tokenRow
 		if err := rows.Scan(r.into()...); err != nil {
-			return nil, fmt.Errorf("list tokens: %w", err)
+			return nil, fmt.Errorf("list tokens: %w", storeError(err))
 		}
 		list = append(list, r.record())
 	}
-	return list, rows.Err()
+	return list, storeError(rows.Err())
 }
 
 // Revoke meets license.Store.
