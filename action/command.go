@@ -140,7 +140,8 @@ func (w world) caller(c *commands) (credential, *client.Client, error) {
 // to no other License API than its own.
 func (w world) client(c *commands, of credential) (*client.Client, error) {
 	named := vendorAPI
-	if c.APIURL != nil {
+	given := c.APIURL != nil && *c.APIURL != "" // a variable that is empty names nothing
+	if given {
 		named = *c.APIURL
 	}
 	if of.APIURL == "" {
@@ -148,9 +149,9 @@ func (w world) client(c *commands, of credential) (*client.Client, error) {
 	}
 	own, err := w.clientAt(of.APIURL)
 	if err != nil {
-		return nil, fmt.Errorf("credentials: %s: %w", of.file, err)
+		return nil, fmt.Errorf("credentials: %s: %w; log in again with --api-url, or remove the file", of.file, err)
 	}
-	if c.APIURL == nil {
+	if !given {
 		return own, nil
 	}
 	other, err := w.clientAt(named)

@@ -81,8 +81,10 @@ func (t trigger) untrusted() string {
 	switch {
 	case t.name == "pull_request_target":
 		return "this run was triggered by pull_request_target, where the code of a pull request may run beside secrets"
+	case t.name == "workflow_run" && t.event.WorkflowRun.HeadRepository.FullName == "":
+		return "this run was triggered by workflow_run, and its event does not say which repository that run was of"
 	case t.name == "workflow_run" && !t.here(t.event.WorkflowRun.HeadRepository.FullName):
-		return "this run was triggered by a workflow run of the fork " + orElse(t.event.WorkflowRun.HeadRepository.FullName, "(unknown)")
+		return "this run was triggered by a workflow run of the fork " + t.event.WorkflowRun.HeadRepository.FullName
 	case t.name == "issue_comment" && (!t.known || t.event.Issue.PullRequest != nil):
 		// it runs the workflow of the default branch, which in most cases checks out the pull request
 		return "this run was triggered by a comment on a pull request, whose code may run beside secrets"

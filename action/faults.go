@@ -55,9 +55,9 @@ func (f *faults) add(err error, prefix func(line string) string) {
 // err is all faults joined; nil without one.
 func (f *faults) err() error { return errors.Join(f.lines...) }
 
-// What a text shows at most of a value, and of anything.
+// What a text shows at most of a value, and of anything. A path says the most at its end.
 const (
-	maxShown = 60
+	maxShown = 80
 	maxLine  = 500
 )
 
@@ -66,8 +66,8 @@ const (
 func shown(text string) string {
 	text = secretForm().ReplaceAllString(text, "[hidden: looks like a token]")
 	text = quotedForm().ReplaceAllStringFunc(text, func(q string) string {
-		if short := clip(q, maxShown); short != q {
-			return short + `"`
+		if r := []rune(q); len(r) > maxShown {
+			return string(r[:maxShown/2]) + "…" + string(r[len(r)-maxShown/2:])
 		}
 		return q
 	})
@@ -82,7 +82,7 @@ var (
 	// secretForm is a private key, also in base64, a JWT, a token of GitHub or one of ours; where a word begins, or after the \n or \u2028 of a
 	// quoted text.
 	secretForm = sync.OnceValue(func() *regexp.Regexp {
-		return regexp.MustCompile(`-----BEGIN[^"]*|(?:\\[a-zA-Z][0-9a-f]*|\b)(?:LS0tLS1CRUdJTi[\w+/=]*|eyJ[\w.-]{10,}|(?:gh[pousr]|github_pat|pf_at|pf_adm)_[\w.-]{4,})`)
+		return regexp.MustCompile(`-----BEGIN [A-Z ]*PRIVATE KEY[^"]*|(?:\\[a-zA-Z][0-9a-f]*|\b)(?:LS0tLS1CRUdJTi[\w+/=]*|eyJ[\w.-]{10,}|(?:gh[pousr]|github_pat|pf_at|pf_adm)_[\w.-]{16,})`)
 	})
 	quotedForm = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`"(?:[^"\\]|\\.)*"`) })
 )

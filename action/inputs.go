@@ -186,7 +186,7 @@ func (in Inputs) misplaced(name string) error {
 	if !looksSecret(in.get(name)) {
 		return nil
 	}
-	return errors.New("holds what looks like a token or a private key, and is shown in logs and reports: put that into a secret, and give here what docs/action.md says")
+	return errors.New("holds what looks like a token or a private key, and is shown in logs and reports: put that into a secret, and give here a name or an address (https://github.com/pageflare/ci/blob/main/docs/action.md#inputs)")
 }
 
 // checkLength refuses what is longer than any name or address that somebody uses.

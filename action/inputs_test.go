@@ -144,6 +144,21 @@ func TestALongValueLeavesRoomForTheOtherFaults(t *testing.T) {
 	}
 }
 
+// Which file it is stands at the end of a path.
+func TestALongPathIsShownWithItsEnd(t *testing.T) {
+	t.Parallel()
+	j := newJob(t)
+	folder := filepath.Join("_next", "static", "chunks", "app", "(dashboard)", "settings", "[team]", "members", "a-rather-long-name-of-a-folder")
+	must(t, os.MkdirAll(filepath.Join(j.ws, "dist", folder), 0o755))
+	for _, name := range []string{"one.css", "two.css"} {
+		must(t, os.Symlink("/etc/passwd", filepath.Join(j.ws, "dist", folder, name)))
+	}
+	r := j.run()
+	r.wantExit(t, 2)
+	r.wantLog(t, `/one.css" is a link to "/etc/passwd"`)
+	r.wantLog(t, `/two.css" is a link to "/etc/passwd"`)
+}
+
 // People paste a token into the wrong input. Nothing has masked it there.
 func TestATokenInTheWrongInputIsNotShown(t *testing.T) {
 	t.Parallel()

@@ -80,7 +80,7 @@ func (w world) beforeLogin() (string, credentials, error) {
 // loginClient is a client of the License API that is named, else of the one where this machine is logged in. Another one than that is no
 // contradiction here: the stored token is not sent to it.
 func (w world) loginClient(c *commands, old credential) (*client.Client, error) {
-	if c.APIURL != nil {
+	if c.APIURL != nil && *c.APIURL != "" {
 		old.APIURL = ""
 	}
 	return w.client(c, old)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"io"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -50,6 +51,42 @@ func TestAPanicInAWriteIsThatTargetsError(t *testing.T) {
 		t.Error("want the second target written, and the first not")
 	}
 	j.github.WantRevoked(t, 3)
+}
+
+// The optimizer's side breaks while the secret is being written: the token that was issued is stored all the same.
+func TestAPanicBesideAWriteLosesNoToken(t *testing.T) {
+	t.Parallel()
+	j := newJob(t)
+	j.licensed(2 * dayLong)
+	j.input("optimizer-path", j.write("fake-cli", "#!/bin/sh\nexit 3\n"))
+	held := make(chan struct{})
+	j.github.FailNext("GET /actions/secrets/PAGEFLARE_TOKEN", githubtest.Fault{Hold: held})
+	out := &breaking{at: "optimizer ended", held: held}
+	w := world{
+		getenv: func(name string) string { return j.env[name] }, stdout: out, stderr: io.Discard, http: newWorld().http, now: time.Now, rand: rand.Reader,
+	}
+	if code := w.main(context.Background(), nil); code != 1 || !strings.Contains(out.String(), "internal error: no room") {
+		t.Errorf("exit = %d, want 1 and the error:\n%s", code, out.String())
+	}
+	if j.stored() == "" {
+		t.Error("the token that was issued is not stored")
+	}
+}
+
+// breaking panics once, at a text, and lets go of what was held.
+type breaking struct {
+	bytes.Buffer
+	at   string
+	held chan struct{}
+}
+
+func (b *breaking) Write(p []byte) (int, error) {
+	if b.held != nil && strings.Contains(string(p), b.at) {
+		close(b.held)
+		b.held = nil
+		panic("no room")
+	}
+	return b.Buffer.Write(p)
 }
 
 // closer closes a channel at the first write.

@@ -263,8 +263,10 @@ func (r *run) use(ctx, finish context.Context) {
 	default:
 		written := make(chan struct{})
 		go func() { defer close(written); r.writeSecret(ctx, finish) }()
-		err := r.optimize(ctx)
-		<-written
+		err := func() error {
+			defer func() { <-written }() // also after a panic: a token that was issued is stored
+			return r.optimize(ctx)
+		}()
 		r.judge(err)
 	}
 }

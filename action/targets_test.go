@@ -283,7 +283,7 @@ func TestFaultyAppInputsStopBeforeAnyCall(t *testing.T) {
 		"an App and a token":  {func(j *job) { j.withApp(appPEM()).input("github-token", orgPAT) }, []string{"input github-token: a GitHub App is given as well"}},
 		"an id without a key": {func(j *job) { j.withApp("") }, []string{"input app-private-key: empty"}},
 		"a key without an id": {func(j *job) { j.withApp(appPEM()).input("app-id", "") }, []string{"input app-id: want"}},
-		"a key that is none":  {func(j *job) { j.withApp("hunter2-hunter2") }, []string{"input app-private-key: not a private key of a GitHub App"}},
+		"a key that is none":  {func(j *job) { j.withApp("hunter2-hunter2") }, []string{"input app-private-key: not a private key of a GitHub App", "from -----BEGIN to the last -----"}},
 		"an id that is none":  {func(j *job) { j.withApp(appPEM()).input("app-id", "my app") }, []string{"input app-id: want the app id"}},
 		"a store of nothing":  {func(j *job) { j.input("secret-targets", "dependabot/environment:x") }, []string{"environments keep Actions secrets only"}},
 	} {

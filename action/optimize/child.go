@@ -54,7 +54,11 @@ func (p *Plan) execute(ctx context.Context, home, staging, token string) (outcom
 	case errors.Is(context.Cause(run), errTooMuch):
 		return outcome{}, &ExitError{Code: 1, Message: fmt.Sprintf("printed more than %d bytes on its standard output", p.maxStdout)}
 	case cmd.ProcessState == nil:
-		return outcome{}, fmt.Errorf("start optimizer %q: %w; is it built for this machine (%s)?", p.cfg.Binary, reason(err), runtime.GOARCH)
+		hint := ""
+		if errors.Is(err, syscall.ENOEXEC) {
+			hint = fmt.Sprintf("; is it built for this machine (%s)?", runtime.GOARCH)
+		}
+		return outcome{}, fmt.Errorf("start optimizer %q: %w%s", p.cfg.Binary, reason(err), hint)
 	}
 	out := outcome{code: cmd.ProcessState.ExitCode(), stdout: stdout.buf.Bytes(), stderr: stderr.String()}
 	if ws, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
@@ -75,7 +79,7 @@ func startAndWait(cmd *exec.Cmd) error {
 	go func() {
 		runtime.LockOSThread() // and never unlocked
 		if err := confine(); err != nil {
-			ended <- fmt.Errorf("keep the optimizer from reading the memory of the Action: %w", err)
+			ended <- fmt.Errorf("keep it from reading the memory of the Action: %w: let the seccomp profile of the container allow prctl and capset", err)
 			return
 		}
 		if err := cmd.Start(); err != nil {

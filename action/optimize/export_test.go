@@ -11,6 +11,7 @@ import (
 
 var (
 	SplitArgs     = splitArgs
+	Confine       = confine
 	ErrNoExchange = errNoExchange
 )
 

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"syscall"
 )
 
 // errNoExchange says that the file system cannot swap two folders at once.
@@ -109,11 +110,26 @@ func heir(workspace string) (owner, error) {
 	return owner{uid: uid, gid: gid, give: ok && os.Geteuid() == 0 && (uid != 0 || gid != 0)}, nil
 }
 
+// take gives a file to the owner. Where the kernel gives nothing away (root without CAP_CHOWN, a user namespace without that owner, some network file
+// systems) it stays ours: the site is good all the same.
 func (o owner) take(chown func(name string, uid, gid int) error, name string) error {
 	if !o.give {
 		return nil
 	}
-	return chown(name, o.uid, o.gid)
+	err := chown(name, o.uid, o.gid)
+	if errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.ENOTSUP) {
+		return nil
+	}
+	return err
+}
+
+// GiveAway gives a file in the workspace to the owner of the workspace, as far as that can be done.
+func GiveAway(workspace, path string) error {
+	o, err := heir(workspace)
+	if err != nil {
+		return err
+	}
+	return o.take(os.Lchown, path)
 }
 
 func (s *stage) removeParents() {

@@ -20,12 +20,15 @@ var kept = map[uintptr]bool{unix.CAP_CHOWN: true, unix.CAP_DAC_OVERRIDE: true, u
 
 // confine keeps the CLI, which is the same user, from reading environment and memory of this process, where the secrets of the job are. The
 // process becomes one that cannot be traced, which is enough in a container with its default rights. Root with CAP_SYS_PTRACE, CAP_PERFMON or
-// CAP_SYS_ADMIN could read them all the same: what this thread starts has no such right, and gets none by setuid programs.
+// CAP_SYS_ADMIN could read them all the same: what this thread starts has no such right, neither by what it inherits nor by setuid programs.
 func confine() error {
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
 		return err
 	}
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		return err
+	}
+	if err := inheritNothing(); err != nil {
 		return err
 	}
 	for right := uintptr(0); right <= unix.CAP_LAST_CAP; right++ {
@@ -41,6 +44,17 @@ func confine() error {
 		}
 	}
 	return nil
+}
+
+// inheritNothing empties the inheritable set of this thread, and by that the ambient one. It needs no right.
+func inheritNothing() error {
+	h := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var sets [2]unix.CapUserData
+	if err := unix.Capget(&h, &sets[0]); err != nil {
+		return err
+	}
+	sets[0].Inheritable, sets[1].Inheritable = 0, 0
+	return unix.Capset(&h, &sets[0])
 }
 
 func signalGroup(leader int, sig syscall.Signal) error {
