@@ -174,7 +174,7 @@ func TestAStoredTokenIsSentToItsOwnAPIAlone(t *testing.T) {
 			}
 			j.env["PAGEFLARE_API_URL"] = j.service.URL + "/" // the same in other words
 			if command == "logout" {
-				j.env["PAGEFLARE_API_URL"] = "" // which names nothing
+				j.env["PAGEFLARE_API_URL"] = ""                                                         // which names nothing
 				j.env["HTTPS_PROXY"], j.env["https_proxy"] = "http://127.0.0.1:1", "http://127.0.0.1:1" // no test calls the vendor
 			}
 			if code, out := j.program(args...); code != 0 {

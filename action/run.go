@@ -126,8 +126,8 @@ func (r *run) obtainToken(ctx context.Context) {
 	}
 	r.token, r.claims = string(r.cfg.Token), r.cfg.Claims
 	d := refresh.Decide(r.claims, r.cfg.RefreshBefore, r.now())
-	r.reason = d.Reason
-	r.gha.Infof("License token: %s: %s", d.Action, d.Reason)
+	r.reason = fmt.Sprintf("%s: %s", d.Action, d.Reason)
+	r.gha.Infof("License token: %s", r.reason)
 	switch {
 	case d.Action == refresh.Keep:
 		r.state = StateFresh
