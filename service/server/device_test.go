@@ -2,17 +2,14 @@ package server_test
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/json"
 	"fmt"
-	"log/slog"
 	"net/http"
-	"net/http/httptest"
 	"net/netip"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -20,9 +17,7 @@ import (
 
 	"github.com/pageflare/ci/service/api"
 	"github.com/pageflare/ci/service/license"
-	"github.com/pageflare/ci/service/server"
 	"github.com/pageflare/ci/service/servicetest"
-	"github.com/pageflare/ci/service/store"
 	"github.com/pageflare/ci/service/token"
 )
 
@@ -456,58 +451,45 @@ func TestDeviceRoutesWithoutADatabase(t *testing.T) {
 	call(t, s, "GET", "/_api/cli/check-version", "").want(t, 200, `{"current_version":"0.9.2"}`)
 }
 
-// busyStore is a database that another process has locked.
-type busyStore struct{ license.Store }
-
-func (busyStore) ChangeDeviceLogin(context.Context, string, func(*license.DeviceLogin) ([]license.Act, error)) (license.DeviceLogin, error) {
-	return license.DeviceLogin{}, license.ErrUnavailable
+// busyStore is a database that another process has locked, from now on.
+type busyStore struct {
+	license.Store
+	now atomic.Bool
 }
 
-func (busyStore) AddDeviceLogin(context.Context, license.DeviceLogin) error {
-	return license.ErrUnavailable
+func (b *busyStore) ChangeDeviceLogin(ctx context.Context, hash string, change func(*license.DeviceLogin) ([]license.Act, error)) (license.DeviceLogin, error) {
+	if b.now.Load() {
+		return license.DeviceLogin{}, license.ErrUnavailable
+	}
+	return b.Store.ChangeDeviceLogin(ctx, hash, change)
+}
+
+func (b *busyStore) AddDeviceLogin(ctx context.Context, d license.DeviceLogin) error {
+	if b.now.Load() {
+		return license.ErrUnavailable
+	}
+	return b.Store.AddDeviceLogin(ctx, d)
 }
 
 func TestAPollOfABusyDatabaseIsSlowedDown(t *testing.T) {
 	t.Parallel()
-	db, err := store.Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "license.db"))
+	busy := &busyStore{}
+	s := servicetest.Start(t, servicetest.Options{Between: func(s license.Store) license.Store { busy.Store = s; return busy }})
+	s.MayFail()
+	codes, err := s.BeginDevice(t.Context(), "cl_pageflare_cli", "192.0.2.7")
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = db.Close() })
-	master, err := license.NewMasterKey(rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	l, err := license.New(t.Context(), license.Config{
-		Store: busyStore{db}, MasterKey: master, Issuer: "http://127.0.0.1", TokenTTL: time.Hour, Now: time.Now, Rand: rand.Reader,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	free, err := license.New(t.Context(), license.Config{Store: db, MasterKey: master, Issuer: "http://127.0.0.1", TokenTTL: time.Hour, Now: time.Now, Rand: rand.Reader})
-	if err != nil {
-		t.Fatal(err)
-	}
-	codes, err := free.BeginDevice(t.Context(), "cl_pageflare_cli", "192.0.2.7") // before it got busy
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := server.New(server.Config{License: l, Now: time.Now, Log: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
+	busy.now.Store(true)
 	for _, c := range []struct{ path, code, want string }{
 		{"token", codes.DeviceCode.Reveal(), `400 {"error":"slow_down"`},
 		{"code", "", `503 {"error":"server_error"`},
 		{"token", "x", `400 {"error":"invalid_grant"`}, // what changes nothing does not wait for the writer
 		{"token", strings.ToLower(codes.DeviceCode.Reveal()), `400 {"error":"invalid_grant"`},
 	} {
-		req := httptest.NewRequestWithContext(t.Context(), "POST", "/_api/auth/device/"+c.path,
-			strings.NewReader(`{"client_id":"cl_pageflare_cli","grant_type":"`+grant+`","device_code":"`+c.code+`"}`))
-		req.Header.Set("Content-Type", "application/json")
-		w := httptest.NewRecorder()
-		s.ServeHTTP(w, req)
-		if got := fmt.Sprintf("%d %s", w.Code, w.Body); !strings.HasPrefix(got, c.want) {
+		body := `{"client_id":"cl_pageflare_cli","grant_type":"` + grant + `","device_code":"` + c.code + `"}`
+		a := asCLI(t, s, "/_api/auth/device/"+c.path, body)
+		if got := fmt.Sprintf("%d %s", a.status, a.body); !strings.HasPrefix(got, c.want) {
 			t.Errorf("%s of a busy database = %s, want %s", c.path, got, c.want)
 		}
 	}
