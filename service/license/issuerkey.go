@@ -9,7 +9,7 @@ import (
 
 var _ oidc.Keeper = (*Service)(nil)
 
-// KeepIssuerKeys keeps what an issuer published, unless something newer is kept.
+// KeepIssuerKeys keeps what an issuer published; the last call counts.
 func (s *Service) KeepIssuerKeys(ctx context.Context, issuer string, jwks []byte, fetched time.Time) error {
 	return s.store.KeepIssuerKeys(ctx, issuer, jwks, fetched)
 }

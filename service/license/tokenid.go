@@ -39,7 +39,7 @@ func (id TokenID) Family() string {
 
 // checkBefore refuses what a list of tokens cannot go on after; empty: it begins. ErrInvalid.
 func (id TokenID) checkBefore() error {
-	if id == "" || len(id) == idLetters && strings.Trim(string(id), idAlphabet) == "" {
+	if id == "" || id.Family() != "" {
 		return nil
 	}
 	return unreadable("a list of tokens goes on after the last jti of the page before (40 letters and digits), and that is none")
