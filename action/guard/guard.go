@@ -83,8 +83,8 @@ func (s *Site) Judge(path string, source, result []byte) Verdict {
 	switch kindOf(path) {
 	case page:
 		return s.judgePage(path, source, result)
-	case script, module:
-		return judge(compareScript(source, result, kindOf(path) == module))
+	case script:
+		return judge(compareScript(source, result, s.isModule(path)))
 	case sheet:
 		return judge(compareSheet(source, result))
 	case icon:
@@ -123,7 +123,6 @@ const (
 	opaque fileKind = iota // byte for byte
 	page
 	script
-	module
 	sheet
 	icon
 	object
@@ -133,7 +132,7 @@ const (
 
 var kinds = map[string]fileKind{
 	".html": page, ".htm": page, ".xhtml": markup,
-	".js": script, ".mjs": module, ".cjs": script, ".css": sheet, ".svg": icon,
+	".js": script, ".mjs": script, ".cjs": script, ".css": sheet, ".svg": icon,
 	".json": object, ".webmanifest": object, ".map": object, ".xml": markup, ".rss": markup, ".atom": markup,
 	".png": picture, ".jpg": picture, ".jpeg": picture, ".gif": picture, ".webp": picture, ".avif": picture,
 }
@@ -158,7 +157,7 @@ func keyOf(name string) string {
 	switch kindOf(name) {
 	case page:
 		return KeyHTML
-	case script, module:
+	case script:
 		return KeyJS
 	case sheet:
 		return KeyCSS
