@@ -41,10 +41,10 @@ func (r *repair) judge(source, result []byte) Verdict {
 	for _, r.allTags = range []bool{false, true} {
 		published := r.merge(len(source))
 		if len(published) >= len(source) {
-			return Verdict{Publish: PublishSource, Differences: r.notes.list()}
+			return Verdict{Publish: PublishSource, Differences: r.notes.list(), NoGain: true}
 		}
 		if last = sameEncoding(source, published); last == nil {
-			last = compareTrees(source, published, r.sp)
+			last = comparePages(source, published, r.sp)
 		}
 		switch {
 		case last != nil:

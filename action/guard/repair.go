@@ -110,8 +110,20 @@ func (r *repair) enter(u *unit) {
 	case unitText:
 		r.head = r.head && blank(u.raw)
 	case unitBlob:
-		r.head = r.head && headTags[u.name]
+		r.head = r.head && headTags[u.name] && (u.name != "noscript" || staysInHead(u.inner))
 	}
+}
+
+// staysInHead says whether what <noscript> holds leaves a browser without scripts in the head.
+func staysInHead(inner []byte) bool {
+	units, err := cut(inner)
+	for i := range units {
+		u := &units[i]
+		if u.kind == unitText && !blank(u.raw) || u.name != "" && u.name != "link" && u.name != "meta" && u.name != "style" {
+			return false
+		}
+	}
+	return err == nil
 }
 
 // attributesFor asks for attributes only where a rule looks at them.

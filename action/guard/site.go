@@ -38,7 +38,7 @@ func NewSite(c Config) *Site {
 				settings[name] = b
 			}
 		case kindOf(name) == sheet:
-			if b, err := c.Read(name); err == nil && len(b) <= maxFile {
+			if b, err := c.Read(name); err == nil && len(b) <= MaxFile {
 				s.rules.addSheet(b)
 			}
 		}

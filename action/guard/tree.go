@@ -8,15 +8,26 @@ import (
 	"golang.org/x/net/html"
 )
 
-// compareTrees holds a page against its source as browsers see them: two parsed trees, in document
+// comparePages holds a page against its source as browsers see them: two parsed trees, in document
 // order. It is the last word on a page that is not published as it was. It stops at the first
 // difference, and answers nil without one.
-func compareTrees(source, result []byte, sp *spacing) *Difference {
-	was, err := flatten(source, sp)
+//
+// What <noscript> holds is markup for a browser that runs no scripts, and can end the head there; for
+// all others it is text. A page that has one is compared both ways.
+func comparePages(source, result []byte, sp *spacing) *Difference {
+	d := compareTrees(source, result, sp, false)
+	if d == nil && bytes.Contains(bytes.ToLower(source), []byte("<noscript")) {
+		d = compareTrees(source, result, sp, true)
+	}
+	return d
+}
+
+func compareTrees(source, result []byte, sp *spacing, scripting bool) *Difference {
+	was, err := flatten(source, sp, scripting)
 	if err != nil {
 		return &Difference{Kind: KindInvalid, Detail: "the page cannot be compared: " + strings.TrimPrefix(err.Error(), "html: ")}
 	}
-	is, err := flatten(result, sp)
+	is, err := flatten(result, sp, scripting)
 	if err != nil {
 		return &Difference{Kind: KindInvalid, Detail: "the optimized page cannot be parsed: " + strings.TrimPrefix(err.Error(), "html: "), Key: KeyHTML}
 	}
@@ -166,9 +177,9 @@ func sameRaw(name string, attrs []attribute, source, result []byte) bool {
 	return false
 }
 
-// flatten parses a page and walks through it. Without scripts, so that what <noscript> holds is there.
-func flatten(doc []byte, sp *spacing) ([]item, error) {
-	root, err := html.ParseWithOptions(bytes.NewReader(doc), html.ParseOptionEnableScripting(false))
+// flatten parses a page and walks through it.
+func flatten(doc []byte, sp *spacing, scripting bool) ([]item, error) {
+	root, err := html.ParseWithOptions(bytes.NewReader(doc), html.ParseOptionEnableScripting(scripting))
 	if err != nil {
 		return nil, err
 	}

@@ -55,7 +55,7 @@ var (
 func cut(doc []byte) ([]unit, error) {
 	units := make([]unit, 0, 64+len(doc)/24)
 	z := html.NewTokenizer(bytes.NewReader(doc))
-	z.SetMaxBuf(maxFile)
+	z.SetMaxBuf(MaxFile)
 	at := 0
 	for {
 		t := z.Next()
