@@ -118,8 +118,8 @@ const MaxFile = 32 << 20
 
 // Limits that keep a hostile file from holding a run.
 const (
-		maxExcerpt = 120      // bytes of an excerpt
-	maxReasons = 20       // differences told of one file
+	maxExcerpt = 120 // bytes of an excerpt
+	maxReasons = 20  // differences told of one file
 )
 
 // fileKind is how a file is compared.
