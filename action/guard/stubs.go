@@ -4,7 +4,6 @@ package guard
 
 type hints struct{}
 
-
 var notCompared = []Difference{{Kind: KindInvalid, Detail: "files of this type are not compared yet"}}
 
 func (s *Site) judgePage(_ string, _, _ []byte) Verdict { return refuse(notCompared...) }
