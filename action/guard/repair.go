@@ -131,7 +131,7 @@ func (r *repair) attributesFor(u *unit) []attribute {
 	if len(r.sp.rules) == 0 && !bytes.Contains(u.raw, []byte("white-space")) {
 		return nil
 	}
-	return attributesOf(u)
+	return unitAttributes(u)
 }
 
 var headTags = setOf("html head meta link title base script style noscript template")

@@ -1,6 +1,7 @@
 package guard
 
 import (
+	"path"
 	"strings"
 	"sync"
 )
@@ -32,8 +33,8 @@ func NewSite(c Config) *Site {
 	settings := map[string][]byte{}
 	for _, name := range c.Files {
 		s.files[name] = true
-		switch isSetting := policyFiles[name]; {
-		case isSetting:
+		switch {
+		case policyFiles[path.Base(name)]:
 			if b, err := c.Read(name); err == nil {
 				settings[name] = b
 			}
@@ -45,6 +46,11 @@ func NewSite(c Config) *Site {
 	}
 	s.policies = ParsePolicies(settings)
 	return s
+}
+
+// policyFiles are the names of files that may set headers for pages (ParsePolicies).
+var policyFiles = map[string]bool{
+	"_headers": true, "staticwebapp.config.json": true, "vercel.json": true, "netlify.toml": true, "firebase.json": true, ".htaccess": true,
 }
 
 // IsPage says whether a file is compared as a page.

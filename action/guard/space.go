@@ -207,15 +207,15 @@ func (s *Site) spacingOf(doc []byte, units []unit) spacing {
 		if u.kind != unitOpen || !blocks[u.name] || sp.inline[u.name] {
 			continue
 		}
-		if anyMatches(rules.inline, u.name, attributesOf(u)) || bytes.Contains(u.raw, []byte("inline")) && inlines(value(attributesOf(u), "style")) {
+		if anyMatches(rules.inline, u.name, unitAttributes(u)) || bytes.Contains(u.raw, []byte("inline")) && inlines(value(unitAttributes(u), "style")) {
 			sp.inline[u.name] = true
 		}
 	}
 	return sp
 }
 
-// attributesOf asks the tokenizer only where there is something to ask for.
-func attributesOf(u *unit) []attribute {
+// unitAttributes asks the tokenizer only where there is something to ask for.
+func unitAttributes(u *unit) []attribute {
 	if bytes.IndexByte(u.raw, '=') < 0 && bytes.IndexByte(u.raw, ' ') < 0 {
 		return nil
 	}
