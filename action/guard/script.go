@@ -55,7 +55,8 @@ func compareScript(source, result []byte, isModule bool) []Difference {
 			d = append(d, scriptDifference(KindScript, "the result contains "+closing+", which ends or changes a script within a page", "", closing))
 		}
 	}
-	if isASCII(source) && !isASCII(result) {
+	marked := bytes.HasPrefix(result, []byte("\ufeff")) // certain to be read as UTF-8
+	if !marked && (isASCII(source) && !isASCII(result) || bytes.HasPrefix(source, []byte("\ufeff"))) {
 		d = append(d, scriptDifference(KindCharset, "the script no longer is plain ASCII, and so depends on the charset that it is read in", "", ""))
 	}
 	if len(d) > maxReasons {

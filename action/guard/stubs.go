@@ -10,7 +10,6 @@ type Policies struct{}
 var notCompared = []Difference{{Kind: KindInvalid, Detail: "files of this type are not compared yet"}}
 
 func (s *Site) judgePage(_ string, _, _ []byte) Verdict { return refuse(notCompared...) }
-func compareSheet(_, _ []byte) []Difference             { return notCompared }
 func compareSVG(_, _ []byte) []Difference               { return notCompared }
 func compareJSON(_, _ []byte) []Difference              { return notCompared }
 func compareXML(_, _ []byte) []Difference               { return notCompared }
