@@ -2,6 +2,7 @@ package guard
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -114,7 +115,7 @@ func compareDrawn(b, a xmlToken, tolerance float64) (Difference, bool) {
 		return iconDifference(KindIcon, fmt.Sprintf("%s %s differs", b.kind, b.name), b.String(), a.String()), false
 	}
 	before, after := attributes(b.attrs), attributes(a.attrs)
-	for _, name := range sortedKeys(before) {
+	for _, name := range slices.Sorted(maps.Keys(before)) {
 		v, ok := after[name]
 		if !ok {
 			return iconDifference(KindIcon, fmt.Sprintf("%s of %s is gone", name, b.name), name+"="+before[name], ""), false
@@ -123,7 +124,7 @@ func compareDrawn(b, a xmlToken, tolerance float64) (Difference, bool) {
 			return iconDifference(KindIcon, fmt.Sprintf("%s of %s differs", name, b.name), before[name], v), false
 		}
 	}
-	for _, name := range sortedKeys(after) {
+	for _, name := range slices.Sorted(maps.Keys(after)) {
 		if _, ok := before[name]; !ok {
 			return iconDifference(KindIcon, fmt.Sprintf("%s of %s is new", name, b.name), "", name+"="+after[name]), false
 		}

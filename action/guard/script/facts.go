@@ -1,4 +1,4 @@
-package guard
+package script
 
 import (
 	"errors"
@@ -48,21 +48,21 @@ type scriptFacts struct {
 // lost lists what the result has less often than the source needs it, and what it has that the source
 // has nowhere. Numbers, and names and keywords that other forms stand for, must be there at all:
 // minifiers merge and fold them. More of the same is no loss: constants are put where they are used.
-func (s *scriptFacts) lost(after *scriptFacts) []Difference {
-	var d []Difference
+func (s *scriptFacts) lost(after *scriptFacts) []Finding {
+	var d []Finding
 	for _, f := range sortedFacts(s.facts) {
 		need, have := s.facts[f].must, 0
 		if t := after.facts[f]; t != nil {
 			have = t.may
 		}
 		if f.counted() && have < need || have == 0 && need > 0 {
-			d = append(d, scriptDifference(KindScript, fmt.Sprintf("%s %q is %d times in the source and %d times in the result",
-				f.kind, excerpt(f.text), need, have), f.text, ""))
+			d = append(d, finding(Meaning, fmt.Sprintf("%s %q is %d times in the source and %d times in the result",
+				f.kind, brief(f.text), need, have), f.text, ""))
 		}
 	}
 	for _, f := range sortedFacts(after.facts) {
 		if after.facts[f].must > 0 && !s.knows(f) {
-			d = append(d, scriptDifference(KindScript, fmt.Sprintf("%s %q is new in the result", f.kind, excerpt(f.text)), "", f.text))
+			d = append(d, finding(Meaning, fmt.Sprintf("%s %q is new in the result", f.kind, brief(f.text)), "", f.text))
 		}
 	}
 	return d
