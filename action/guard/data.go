@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/pageflare/ci/action/guard/script"
 )
 
 var byteOrderMark = []byte("\ufeff")
@@ -76,8 +78,8 @@ func sameJSON(a, b []byte) bool {
 	if len(a) == 0 || len(b) == 0 || a[0] != '"' || b[0] != '"' {
 		return false
 	}
-	x, okX := unquote(a)
-	y, okY := unquote(b)
+	x, okX := script.Unquote(a)
+	y, okY := script.Unquote(b)
 	return okX && okY && x == y
 }
 

@@ -114,7 +114,7 @@ func compareDrawn(b, a xmlToken, tolerance float64) (Difference, bool) {
 	if b.kind != "start" || a.kind != "start" || b.name != a.name {
 		return iconDifference(KindIcon, fmt.Sprintf("%s %s differs", b.kind, b.name), b.String(), a.String()), false
 	}
-	before, after := attributes(b.attrs), attributes(a.attrs)
+	before, after := attributeMap(b.attrs), attributeMap(a.attrs)
 	for _, name := range slices.Sorted(maps.Keys(before)) {
 		v, ok := after[name]
 		if !ok {
@@ -132,7 +132,7 @@ func compareDrawn(b, a xmlToken, tolerance float64) (Difference, bool) {
 	return Difference{}, true
 }
 
-func attributes(list []string) map[string]string {
+func attributeMap(list []string) map[string]string {
 	m := make(map[string]string, len(list))
 	for _, a := range list {
 		name, value, _ := strings.Cut(a, "=")
