@@ -147,15 +147,16 @@ func kindOf(name string) fileKind { return kinds[strings.ToLower(path.Ext(name))
 
 // The keys of pageflare.jsonc that cause what the guard finds (facts by trying each alone).
 const (
-	KeyHTML       = "minify_html"
-	KeyJS         = "minify_js"
-	KeyCSS        = "minify_css"
-	KeyDefer      = "js_defer"
-	KeyCritical   = "critical_css"
-	KeySVG        = "optimize_svg"
-	KeyImages     = "optimize_images"
-	KeyDimensions = "add_image_dimensions"
-	KeyFonts      = "font_preload"
+	KeyHTML        = "minify_html"
+	KeyJS          = "minify_js"
+	KeyCSS         = "minify_css"
+	KeyDefer       = "js_defer"
+	KeyCritical    = "critical_css"
+	KeySVG         = "optimize_svg"
+	KeyImages      = "optimize_images"
+	KeyDimensions  = "add_image_dimensions"
+	KeyFonts       = "font_preload"
+	KeyFontDisplay = "font_display_swap"
 )
 
 // keyOf is the key of the pass that writes files of this name.

@@ -374,7 +374,7 @@ func (c *collector) stmt(s js.IStmt) {
 	case *js.ExportStmt:
 		c.exports(s)
 	case *js.DirectivePrologueStmt:
-		text, _ := unquote(s.Value)
+		text, _ := Unquote(s.Value)
 		if text == "use strict" {
 			if c.strict {
 				return
@@ -388,7 +388,7 @@ func (c *collector) stmt(s js.IStmt) {
 }
 
 func (c *collector) imports(s *js.ImportStmt) {
-	module, _ := unquote(s.Module)
+	module, _ := Unquote(s.Module)
 	note := func(name string) { c.out.modules = append(c.out.modules, "import "+name+" from "+module) }
 	if s.Default != nil {
 		note("default")
@@ -408,7 +408,7 @@ func (c *collector) imports(s *js.ImportStmt) {
 func (c *collector) exports(s *js.ExportStmt) {
 	module := ""
 	if s.Module != nil {
-		text, _ := unquote(s.Module)
+		text, _ := Unquote(s.Module)
 		module = " from " + text
 	}
 	note := func(name string) { c.out.modules = append(c.out.modules, "export "+name+module) }
@@ -440,7 +440,7 @@ func (c *collector) exports(s *js.ExportStmt) {
 // specifier is the name of an import or export, which may be written as a string.
 func specifier(b []byte) string {
 	if len(b) > 0 && (b[0] == '"' || b[0] == '\'') {
-		text, _ := unquote(b)
+		text, _ := Unquote(b)
 		return text
 	}
 	return string(b)
@@ -531,7 +531,7 @@ func (c *collector) set(v *js.Var) {
 func propertyText(l js.LiteralExpr) string {
 	switch l.TokenType {
 	case js.StringToken:
-		text, _ := unquote(l.Data)
+		text, _ := Unquote(l.Data)
 		return text
 	case js.IdentifierToken, js.PrivateIdentifierToken:
 		return unescapeIdentifier(string(l.Data))
