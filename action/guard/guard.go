@@ -88,9 +88,9 @@ func (s *Site) Judge(path string, source, result []byte) Verdict {
 	case asPage:
 		return s.judgePage(path, source, result)
 	case asScript:
-		return judge(compareScript(source, result, s.isModule(path)))
+		return judgeScript(source, result, s.isModule(path))
 	case asSheet:
-		return judge(compareSheet(source, result))
+		return judgeSheet(source, result)
 	case asIcon:
 		return judge(compareSVG(source, result))
 	case asJSON:

@@ -58,7 +58,7 @@ func Compare(source, result []byte, isModule bool) []Finding {
 		}
 	}
 	marked := bytes.HasPrefix(result, []byte("\ufeff")) // certain to be read as UTF-8
-	if !marked && (isASCII(source) && !isASCII(result) || bytes.HasPrefix(source, []byte("\ufeff"))) {
+	if !marked && !before.isModule && (isASCII(source) && !isASCII(result) || bytes.HasPrefix(source, []byte("\ufeff"))) {
 		d = append(d, finding(Encoding, "the script no longer is plain ASCII, and so depends on the charset that it is read in", "", ""))
 	}
 	if len(d) > maxFindings {
