@@ -59,7 +59,7 @@ func (j *judge) settleDigests(ctx context.Context) error {
 // both reads a file as it was and as it is published; nil for one that is too large to have changed.
 func (j *judge) both(name string) (source, published []byte, err error) {
 	info, err := j.from.Stat(j.sources[name])
-	if err != nil || info.Size() > maxJudged {
+	if err != nil || info.Size() > guard.MaxFile {
 		return nil, nil, err
 	}
 	if source, err = readFile(j.from, j.sources[name]); err != nil || !j.published[name] {
@@ -124,7 +124,7 @@ func (p *Plan) broken(ctx context.Context, j *judge, staged tree) ([]BrokenRef, 
 	var names []string
 	for _, n := range staged.nodes {
 		there[n.path] = true
-		if n.kind == 0 && n.size <= maxJudged && (guard.IsPage(n.path) || TypeOf(n.path) == CSS) {
+		if n.kind == 0 && n.size <= guard.MaxFile && (guard.IsPage(n.path) || TypeOf(n.path) == CSS) {
 			names = append(names, n.path)
 		}
 	}

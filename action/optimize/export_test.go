@@ -46,7 +46,14 @@ func (p *Plan) Stage(ctx context.Context, cli func(staging string)) (Report, err
 	cli(s.path)
 	<-before.done
 	var r Report
-	after, err := s.complete(ctx, site, &r)
+	c, err := s.carrierFor(site, &r, false)
+	if err != nil {
+		return Report{}, err
+	}
+	defer c.close()
+	err = c.complete(ctx, site, s)
+	after, finishErr := c.finish(site, s)
+	err = errors.Join(err, finishErr)
 	packed := startPacking(ctx, s.path, after, before, runtime.GOMAXPROCS(0), &compressors{})
 	r.Before, r.After, r.Changes = measure(site), measure(after), compare(site, after)
 	err = errors.Join(err, s.replace())

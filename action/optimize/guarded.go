@@ -69,7 +69,6 @@ func (g Guarded) Costs() []Cost {
 }
 
 const (
-	maxJudged   = 32 << 20 // bytes of a file that is read whole
 	largeFile   = 4 << 20  // from here on one file at a time is read, so that many cores do not fill the memory
 	maxDetailed = 10_000   // rejected files whose differences are all kept
 	maxMissing  = 10_000   // broken references that are kept
@@ -209,12 +208,12 @@ func (j *judge) judge(name string) error {
 		return nil
 	}
 	was, is := before.Size(), after.Size()
-	if max(was, is) > maxJudged || !guard.HoldsDigests(name) && was == is {
+	if max(was, is) > guard.MaxFile || !guard.HoldsDigests(name) && was == is {
 		same, err := j.same(file, name)
 		if err != nil || same {
 			return err
 		}
-		if max(was, is) > maxJudged {
+		if max(was, is) > guard.MaxFile {
 			d := guard.Difference{Kind: guard.KindInvalid, Detail: "the optimizer changed a file that is too large to compare"}
 			return j.reject(name, was, is, []guard.Difference{d})
 		}
@@ -500,7 +499,7 @@ func openFile(root *os.Root, name string) (*os.File, error) {
 	return f, nil
 }
 
-// readFile reads a file of at most maxJudged bytes.
+// readFile reads a file of at most guard.MaxFile bytes.
 func readFile(root *os.Root, name string) ([]byte, error) {
 	f, err := openFile(root, name)
 	if err != nil {
@@ -508,11 +507,11 @@ func readFile(root *os.Root, name string) ([]byte, error) {
 	}
 	defer f.Close()
 	var b bytes.Buffer
-	if info, err := f.Stat(); err == nil && info.Size() <= maxJudged {
+	if info, err := f.Stat(); err == nil && info.Size() <= guard.MaxFile {
 		b.Grow(int(info.Size()) + bytes.MinRead)
 	}
-	if n, err := b.ReadFrom(io.LimitReader(f, maxJudged+1)); err != nil || n > maxJudged {
-		return nil, cmp.Or(err, fmt.Errorf("larger than %d bytes", maxJudged))
+	if n, err := b.ReadFrom(io.LimitReader(f, guard.MaxFile+1)); err != nil || n > guard.MaxFile {
+		return nil, cmp.Or(err, fmt.Errorf("larger than %d bytes", guard.MaxFile))
 	}
 	return b.Bytes(), nil
 }
@@ -534,7 +533,7 @@ func writeFile(root *os.Root, name string, content []byte) error {
 func (j *judge) stampAll(ctx context.Context, staged tree) error {
 	var pages []string
 	for _, n := range staged.nodes {
-		if n.kind == 0 && n.size <= maxJudged && TypeOf(n.path) == HTML {
+		if n.kind == 0 && n.size <= guard.MaxFile && TypeOf(n.path) == HTML {
 			pages = append(pages, n.path)
 		}
 	}
