@@ -64,7 +64,11 @@ const (
 type Verdict struct {
 	Publish     Publication
 	Repaired    []byte       // with PublishRepaired
-	Differences []Difference // of the optimizer's result; empty when it is the same or nothing was gained
+	Differences []Difference // of the optimizer's result; empty when it is the same
+
+	// NoGain says, with PublishSource, that the result could have been published in a repaired form,
+	// and is not because that would not be smaller than the source.
+	NoGain bool
 }
 
 // Judge holds one file of the site against its source. path is that of the file in the site, with
@@ -74,7 +78,7 @@ func (s *Site) Judge(path string, source, result []byte) Verdict {
 	if bytes.Equal(source, result) {
 		return Verdict{Publish: PublishResult}
 	}
-	if len(source) > maxFile || len(result) > maxFile {
+	if len(source) > MaxFile || len(result) > MaxFile {
 		return refuse(Difference{Kind: KindInvalid, Detail: "larger than the guard compares"})
 	}
 	if len(bytes.TrimSpace(result)) == 0 && len(bytes.TrimSpace(source)) > 0 {
@@ -83,8 +87,8 @@ func (s *Site) Judge(path string, source, result []byte) Verdict {
 	switch kindOf(path) {
 	case page:
 		return s.judgePage(path, source, result)
-	case script, module:
-		return judge(compareScript(source, result, kindOf(path) == module))
+	case script:
+		return judge(compareScript(source, result, s.isModule(path)))
 	case sheet:
 		return judge(compareSheet(source, result))
 	case icon:
@@ -109,11 +113,13 @@ func judge(d []Difference) Verdict {
 
 func refuse(d ...Difference) Verdict { return Verdict{Publish: PublishSource, Differences: d} }
 
+// MaxFile is the most bytes of a file that is compared; a larger one is published as it was.
+const MaxFile = 32 << 20
+
 // Limits that keep a hostile file from holding a run.
 const (
-	maxFile    = 32 << 20 // bytes of a file that is compared
-	maxExcerpt = 120      // bytes of an excerpt
-	maxReasons = 20       // differences told of one file
+	maxExcerpt = 120 // bytes of an excerpt
+	maxReasons = 20  // differences told of one file
 )
 
 // fileKind is how a file is compared.
@@ -123,7 +129,6 @@ const (
 	opaque fileKind = iota // byte for byte
 	page
 	script
-	module
 	sheet
 	icon
 	object
@@ -133,7 +138,7 @@ const (
 
 var kinds = map[string]fileKind{
 	".html": page, ".htm": page, ".xhtml": markup,
-	".js": script, ".mjs": module, ".cjs": script, ".css": sheet, ".svg": icon,
+	".js": script, ".mjs": script, ".cjs": script, ".css": sheet, ".svg": icon,
 	".json": object, ".webmanifest": object, ".map": object, ".xml": markup, ".rss": markup, ".atom": markup,
 	".png": picture, ".jpg": picture, ".jpeg": picture, ".gif": picture, ".webp": picture, ".avif": picture,
 }
@@ -158,7 +163,7 @@ func keyOf(name string) string {
 	switch kindOf(name) {
 	case page:
 		return KeyHTML
-	case script, module:
+	case script:
 		return KeyJS
 	case sheet:
 		return KeyCSS
