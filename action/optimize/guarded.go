@@ -69,9 +69,9 @@ func (g Guarded) Costs() []Cost {
 }
 
 const (
-	largeFile   = 4 << 20  // from here on one file at a time is read, so that many cores do not fill the memory
-	maxDetailed = 10_000   // rejected files whose differences are all kept
-	maxMissing  = 10_000   // broken references that are kept
+	largeFile   = 4 << 20 // from here on one file at a time is read, so that many cores do not fill the memory
+	maxDetailed = 10_000  // rejected files whose differences are all kept
+	maxMissing  = 10_000  // broken references that are kept
 )
 
 // judge holds each file of a staged site against its source, and puts what is to be published into the

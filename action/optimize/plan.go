@@ -20,8 +20,8 @@ type Plan struct {
 	cfg          Config
 	args         []string
 	failOnBroken bool // the user's --fail-on-broken-refs, which the CLI does not get: its list names files that are there
-	temp string
-	log  *lines
+	temp         string
+	log          *lines
 
 	// what tests put in the place of the system
 	swap   func(from, to string) error

@@ -15,8 +15,8 @@ type Report struct {
 	Profile          Profile     // that the CLI ran with; ProfileOwn for a configuration of the site's
 	Guard            Guarded     // what the guard found; also of a run that it failed
 	BrokenRefs       []BrokenRef // of the published site
-	BrokenRefsFailed bool // under --fail-on-broken-refs; the output is complete all the same
-	ExitCode         int  // 0, or 1 when BrokenRefsFailed: pass it on
+	BrokenRefsFailed bool        // under --fail-on-broken-refs; the output is complete all the same
+	ExitCode         int         // 0, or 1 when BrokenRefsFailed: pass it on
 
 	// Before is the source as it was, without what is never published (Git checkouts, the CLI's own files). After is all that
 	// lies in the output now. In place both are the same folder at two times; with an output of its own, Before is still in
