@@ -17,7 +17,8 @@ action              -> action/refresh action/secret action/optimize action/summa
 action/refresh      -> service/token
 action/secret       ->
 action/optimize     -> action/guard
-action/guard        ->
+action/guard        -> action/guard/script
+action/guard/script ->
 action/summary      ->
 action/githubtest   ->
 

@@ -64,4 +64,4 @@ func (d *Digests) Rewrite(path string, content []byte, read func(path string) ([
 
 // HoldsDigests reports whether a file of this name can name others by their digests. Pictures, fonts,
 // films and compressed files cannot.
-func HoldsDigests(path string) bool { return kindOf(path) != picture }
+func HoldsDigests(path string) bool { return kindOf(path) != asPicture }

@@ -85,19 +85,19 @@ func (s *Site) Judge(path string, source, result []byte) Verdict {
 		return refuse(Difference{Kind: KindMissing, Detail: "the optimizer emptied the file", Key: keyOf(path)})
 	}
 	switch kindOf(path) {
-	case page:
+	case asPage:
 		return s.judgePage(path, source, result)
-	case script:
+	case asScript:
 		return judge(compareScript(source, result, s.isModule(path)))
-	case sheet:
+	case asSheet:
 		return judge(compareSheet(source, result))
-	case icon:
+	case asIcon:
 		return judge(compareSVG(source, result))
-	case object:
+	case asJSON:
 		return judge(compareJSON(source, result))
-	case markup:
+	case asXML:
 		return judge(compareXML(source, result))
-	case picture:
+	case asPicture:
 		return judge(comparePicture(path, source, result))
 	}
 	return refuse(Difference{Kind: KindData, Detail: "a file of a type that nobody may change was changed"})
@@ -126,21 +126,21 @@ const (
 type fileKind int
 
 const (
-	opaque fileKind = iota // byte for byte
-	page
-	script
-	sheet
-	icon
-	object
-	markup
-	picture
+	asBytes fileKind = iota // byte for byte
+	asPage
+	asScript
+	asSheet
+	asIcon
+	asJSON
+	asXML
+	asPicture
 )
 
 var kinds = map[string]fileKind{
-	".html": page, ".htm": page, ".xhtml": markup,
-	".js": script, ".mjs": script, ".cjs": script, ".css": sheet, ".svg": icon,
-	".json": object, ".webmanifest": object, ".map": object, ".xml": markup, ".rss": markup, ".atom": markup,
-	".png": picture, ".jpg": picture, ".jpeg": picture, ".gif": picture, ".webp": picture, ".avif": picture,
+	".html": asPage, ".htm": asPage, ".xhtml": asXML,
+	".js": asScript, ".mjs": asScript, ".cjs": asScript, ".css": asSheet, ".svg": asIcon,
+	".json": asJSON, ".webmanifest": asJSON, ".map": asJSON, ".xml": asXML, ".rss": asXML, ".atom": asXML,
+	".png": asPicture, ".jpg": asPicture, ".jpeg": asPicture, ".gif": asPicture, ".webp": asPicture, ".avif": asPicture,
 }
 
 func kindOf(name string) fileKind { return kinds[strings.ToLower(path.Ext(name))] }
@@ -161,15 +161,15 @@ const (
 // keyOf is the key of the pass that writes files of this name.
 func keyOf(name string) string {
 	switch kindOf(name) {
-	case page:
+	case asPage:
 		return KeyHTML
-	case script:
+	case asScript:
 		return KeyJS
-	case sheet:
+	case asSheet:
 		return KeyCSS
-	case icon:
+	case asIcon:
 		return KeySVG
-	case picture:
+	case asPicture:
 		return KeyImages
 	}
 	return ""

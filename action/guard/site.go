@@ -38,7 +38,7 @@ func NewSite(c Config) *Site {
 			if b, err := c.Read(name); err == nil {
 				settings[name] = b
 			}
-		case kindOf(name) == sheet:
+		case kindOf(name) == asSheet:
 			if b, err := c.Read(name); err == nil && len(b) <= MaxFile {
 				s.rules.addSheet(b)
 			}
@@ -54,7 +54,7 @@ var policyFiles = map[string]bool{
 }
 
 // IsPage says whether a file is compared as a page.
-func IsPage(name string) bool { return kindOf(name) == page }
+func IsPage(name string) bool { return kindOf(name) == asPage }
 
 // noteModule remembers that a page loads a script as a module.
 func (s *Site) noteModule(pagePath, src string) {
