@@ -88,9 +88,9 @@ func (s *Site) Judge(path string, source, result []byte) Verdict {
 	case asPage:
 		return s.judgePage(path, source, result)
 	case asScript:
-		return judge(compareScript(source, result, s.isModule(path)))
+		return judgeScript(source, result, s.isModule(path))
 	case asSheet:
-		return judge(compareSheet(source, result))
+		return judgeSheet(source, result)
 	case asIcon:
 		return judge(compareSVG(source, result))
 	case asJSON:
@@ -147,15 +147,16 @@ func kindOf(name string) fileKind { return kinds[strings.ToLower(path.Ext(name))
 
 // The keys of pageflare.jsonc that cause what the guard finds (facts by trying each alone).
 const (
-	KeyHTML       = "minify_html"
-	KeyJS         = "minify_js"
-	KeyCSS        = "minify_css"
-	KeyDefer      = "js_defer"
-	KeyCritical   = "critical_css"
-	KeySVG        = "optimize_svg"
-	KeyImages     = "optimize_images"
-	KeyDimensions = "add_image_dimensions"
-	KeyFonts      = "font_preload"
+	KeyHTML        = "minify_html"
+	KeyJS          = "minify_js"
+	KeyCSS         = "minify_css"
+	KeyDefer       = "js_defer"
+	KeyCritical    = "critical_css"
+	KeySVG         = "optimize_svg"
+	KeyImages      = "optimize_images"
+	KeyDimensions  = "add_image_dimensions"
+	KeyFonts       = "font_preload"
+	KeyFontDisplay = "font_display_swap"
 )
 
 // keyOf is the key of the pass that writes files of this name.

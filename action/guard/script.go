@@ -16,3 +16,19 @@ func compareScript(source, result []byte, isModule bool) []Difference {
 var scriptKinds = map[script.Aspect]Kind{
 	script.Meaning: KindScript, script.Encoding: KindCharset, script.Unparsed: KindInvalid,
 }
+
+// judgeScript publishes a result that lacks nothing but what can be put back with that put back.
+func judgeScript(source, result []byte, isModule bool) Verdict {
+	d := compareScript(source, result, isModule)
+	if len(d) == 0 {
+		return Verdict{Publish: PublishResult}
+	}
+	repaired, ok := script.Restore(source, result, isModule)
+	if !ok || len(compareScript(source, repaired, isModule)) > 0 {
+		return refuse(d...)
+	}
+	if len(repaired) >= len(source) {
+		return Verdict{Publish: PublishSource, Differences: d, NoGain: true}
+	}
+	return Verdict{Publish: PublishRepaired, Repaired: repaired, Differences: d}
+}

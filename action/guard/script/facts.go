@@ -3,6 +3,7 @@ package script
 import (
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"sort"
 	"strings"
 
@@ -39,6 +40,8 @@ type tally struct{ must, may int }
 
 type scriptFacts struct {
 	isModule   bool
+	strict     bool       // by a directive of its own
+	functions  []function // written with that word, in order
 	statements int
 	top        map[string]js.DeclType
 	modules    []string // imports and exports, in order of text form
@@ -142,6 +145,7 @@ type collector struct {
 	merged   map[*js.BinaryExpr]bool // assignments whose target may be written with a condition
 	known    map[*js.Var]value       // names that only ever hold one constant
 	strict   bool
+	where    string // which function is walked, as far as its parameters and those around it tell
 	reads    map[*js.Var]int
 	declared map[*js.Var]bool
 	unused   map[*js.Var]bool
@@ -218,6 +222,7 @@ func (c *collector) root(ast *js.AST) {
 		c.out.statements++
 	}
 	c.strict = c.out.isModule
+	c.out.strict = isStrict(ast.List)
 	c.fixed = map[*js.Var]bool{}
 	for _, v := range ast.Declared {
 		c.out.top[string(v.Data)] = v.Decl
@@ -225,6 +230,52 @@ func (c *collector) root(ast *js.AST) {
 	}
 	c.statements(ast.List)
 	sort.Strings(c.out.modules)
+}
+
+// function is a function and whether it is strict by a directive of its own.
+type function struct {
+	where  string
+	strict bool
+}
+
+func isStrict(list []js.IStmt) bool {
+	for _, s := range list {
+		switch d := s.(type) {
+		case *js.Comment:
+			continue
+		case *js.DirectivePrologueStmt:
+			if text, _ := Unquote(d.Value); text == "use strict" {
+				return true
+			}
+			continue
+		}
+		return false
+	}
+	return false
+}
+
+// maxWhere bounds the description of a function; longer ones are shortened to a digest.
+const maxWhere = 160
+
+// describe describes a function within the one that is walked.
+func (c *collector) describe(name *js.Var, p *js.Params) string {
+	own := " in "
+	if name != nil && resolve(name).Decl == js.FunctionDecl {
+		own += string(name.Name())
+	}
+	var names []string
+	for i := range p.List {
+		for _, v := range boundVars(p.List[i].Binding) {
+			names = append(names, string(v.Name()))
+		}
+	}
+	own += "(" + strings.Join(names, ",") + ")" + c.where
+	if len(own) > maxWhere {
+		h := fnv.New64a()
+		h.Write([]byte(own))
+		own = fmt.Sprintf("%s… %x", strings.ToValidUTF8(own[:maxWhere/2], ""), h.Sum64())
+	}
+	return own
 }
 
 func resolve(v *js.Var) *js.Var {
@@ -374,21 +425,21 @@ func (c *collector) stmt(s js.IStmt) {
 	case *js.ExportStmt:
 		c.exports(s)
 	case *js.DirectivePrologueStmt:
-		text, _ := unquote(s.Value)
+		text, _ := Unquote(s.Value)
 		if text == "use strict" {
 			if c.strict {
 				return
 			}
 			c.strict = true
 		}
-		c.add(factStrict, text)
+		c.add(factStrict, text+c.where)
 	case js.IExpr: // declarations
 		c.effect(s)
 	}
 }
 
 func (c *collector) imports(s *js.ImportStmt) {
-	module, _ := unquote(s.Module)
+	module, _ := Unquote(s.Module)
 	note := func(name string) { c.out.modules = append(c.out.modules, "import "+name+" from "+module) }
 	if s.Default != nil {
 		note("default")
@@ -408,7 +459,7 @@ func (c *collector) imports(s *js.ImportStmt) {
 func (c *collector) exports(s *js.ExportStmt) {
 	module := ""
 	if s.Module != nil {
-		text, _ := unquote(s.Module)
+		text, _ := Unquote(s.Module)
 		module = " from " + text
 	}
 	note := func(name string) { c.out.modules = append(c.out.modules, "export "+name+module) }
@@ -440,7 +491,7 @@ func (c *collector) exports(s *js.ExportStmt) {
 // specifier is the name of an import or export, which may be written as a string.
 func specifier(b []byte) string {
 	if len(b) > 0 && (b[0] == '"' || b[0] == '\'') {
-		text, _ := unquote(b)
+		text, _ := Unquote(b)
 		return text
 	}
 	return string(b)
@@ -531,7 +582,7 @@ func (c *collector) set(v *js.Var) {
 func propertyText(l js.LiteralExpr) string {
 	switch l.TokenType {
 	case js.StringToken:
-		text, _ := unquote(l.Data)
+		text, _ := Unquote(l.Data)
 		return text
 	case js.IdentifierToken, js.PrivateIdentifierToken:
 		return unescapeIdentifier(string(l.Data))

@@ -57,7 +57,8 @@ func Compare(source, result []byte, isModule bool) []Finding {
 			d = append(d, finding(Meaning, "the result contains "+closing+", which ends or changes a script within a page", "", closing))
 		}
 	}
-	if isASCII(source) && !isASCII(result) {
+	marked := bytes.HasPrefix(result, []byte("\ufeff")) // certain to be read as UTF-8
+	if !marked && !before.isModule && (isASCII(source) && !isASCII(result) || bytes.HasPrefix(source, []byte("\ufeff"))) {
 		d = append(d, finding(Encoding, "the script no longer is plain ASCII, and so depends on the charset that it is read in", "", ""))
 	}
 	if len(d) > maxFindings {

@@ -197,7 +197,7 @@ func (c *collector) foldCall(n *js.CallExpr, depth int) value {
 func literalValue(n *js.LiteralExpr) value {
 	switch {
 	case n.TokenType == js.StringToken:
-		if s, ok := unquote(n.Data); ok {
+		if s, ok := Unquote(n.Data); ok {
 			return text(s)
 		}
 	case n.TokenType == js.TrueToken, n.TokenType == js.FalseToken:
@@ -506,8 +506,9 @@ func bigintText(s string) string {
 	return s
 }
 
-// unquote is the value of a string literal.
-func unquote(b []byte) (string, bool) {
+// Unquote is the value of a string literal of JavaScript, or of JSON. Lone surrogates become bytes that
+// no valid text has; false where an escape is malformed.
+func Unquote(b []byte) (string, bool) {
 	if len(b) < 2 {
 		return string(b), false
 	}

@@ -643,6 +643,10 @@ func (c *collector) binding(b js.IBinding) {
 }
 
 func (c *collector) function(n *js.FuncDecl) {
+	where := c.where
+	c.where = c.describe(n.Name, &n.Params)
+	defer func() { c.where = where }()
+	c.out.functions = append(c.out.functions, function{c.where, isStrict(n.Body.List)})
 	walk := func() { c.body(n.Async, n.Generator, &n.Params, &n.Body) }
 	if n.Name == nil {
 		walk()
