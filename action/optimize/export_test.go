@@ -119,3 +119,18 @@ func Take(ctx context.Context, r *Report, dir string) (log string) {
 	p.takePacked(r, startPacking(ctx, dir, tree{}, nil, 1, &compressors{}), startPacking(ctx, dir+"/missing", tree{}, nil, 1, &compressors{}))
 	return b.String()
 }
+
+// PlainJSON is a pageflare.jsonc as JSON.
+func PlainJSON(s string) string { return string(plainJSON([]byte(s))) }
+
+// CutConfig takes the configuration out of the words for the CLI.
+var CutConfig = cutConfig
+
+// UnsafePasses are the keys that the safe profile switches off, with the reasons.
+func UnsafePasses() map[string]string {
+	all := map[string]string{}
+	for _, p := range unsafePasses {
+		all[p.key] = p.reason
+	}
+	return all
+}

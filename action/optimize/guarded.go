@@ -90,6 +90,7 @@ type judge struct {
 	mu        sync.Mutex
 	published map[string]bool            // files published in another form than the source's
 	rejected  map[string]Rejected        // by path
+	blamed    map[string]int             // pages that cannot be published optimized, by the key that causes it
 	repaired  int                        // pages
 	saved     int64                      // bytes, by all published files
 	referrers map[string]map[string]bool // by fresh file: the published files that refer to it
@@ -101,7 +102,7 @@ type judge struct {
 func (p *Plan) newJudge(source, staged tree, from, to *os.Root) *judge {
 	j := &judge{
 		plan: p, from: from, to: to, sources: map[string]string{}, fresh: map[string]int64{}, denied: map[string]bool{},
-		published: map[string]bool{}, rejected: map[string]Rejected{}, referrers: map[string]map[string]bool{}, siblings: map[string]bool{},
+		published: map[string]bool{}, rejected: map[string]Rejected{}, blamed: map[string]int{}, referrers: map[string]map[string]bool{}, siblings: map[string]bool{},
 	}
 	folded := map[string]bool{}
 	for _, n := range source.nodes {
@@ -249,6 +250,10 @@ func (j *judge) compare(name string, source, result []byte) error {
 	case guard.PublishRepaired:
 		made = verdict.Repaired
 	case guard.PublishSource:
+		if verdict.NoGain {
+			j.noteGrown(verdict.Differences)
+			return j.restore(name)
+		}
 		if len(verdict.Differences) > 0 {
 			return j.reject(name, int64(len(source)), int64(len(result)), verdict.Differences)
 		}
@@ -298,6 +303,9 @@ func (j *judge) references(name string, content []byte) []guard.Reference {
 
 // reject publishes a file as it was, for reasons.
 func (j *judge) reject(name string, was, is int64, reasons []guard.Difference) error {
+	if guard.IsPage(name) {
+		j.blame(reasons)
+	}
 	j.mu.Lock()
 	if len(j.rejected) >= maxDetailed {
 		reasons = []guard.Difference{{Kind: reasons[0].Kind, Detail: reasons[0].Detail, Key: reasons[0].Key}}
@@ -305,6 +313,25 @@ func (j *judge) reject(name string, was, is int64, reasons []guard.Difference) e
 	j.rejected[name] = Rejected{Path: name, Differences: reasons, Before: was, After: is}
 	j.mu.Unlock()
 	return j.restore(name)
+}
+
+// noteGrown remembers the passes for which a page, with what they lost put back, is no smaller than
+// it was. minify_html is left out: without it the page would not be smaller either.
+func (j *judge) noteGrown(reasons []guard.Difference) {
+	j.blame(slices.DeleteFunc(slices.Clone(reasons), func(d guard.Difference) bool { return d.Key == guard.KeyHTML }))
+}
+
+// blame counts each key of the differences of one page.
+func (j *judge) blame(reasons []guard.Difference) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	seen := map[string]bool{"": true}
+	for _, d := range reasons {
+		if !seen[d.Key] {
+			seen[d.Key] = true
+			j.blamed[d.Key]++
+		}
+	}
 }
 
 // restore puts the file of the source into the stage.
@@ -358,22 +385,14 @@ const (
 
 // costly are the keys that cost many pages: switched off, the other passes may save something there.
 // A key that only makes files of its own, such as scripts, is none: those that pass are worth it.
-func (j *judge) costly() []string {
-	pages := map[string]int{}
-	for name, r := range j.rejected {
-		if !guard.IsPage(name) {
-			continue
-		}
-		keys := map[string]bool{}
-		for _, d := range r.Differences {
-			if d.Key != "" && !keys[d.Key] {
-				keys[d.Key] = true
-				pages[d.Key]++
-			}
+func (j *judge) costly() (keys []string) {
+	for key, n := range j.blamed {
+		if n >= minCostly && n*perCostly > j.pages {
+			keys = append(keys, key)
 		}
 	}
-	maps.DeleteFunc(pages, func(_ string, n int) bool { return n < minCostly || n*perCostly <= j.pages })
-	return slices.Sorted(maps.Keys(pages))
+	slices.Sort(keys)
+	return keys
 }
 
 // settle brings the files into line with each other: what only the optimizer has is published when
