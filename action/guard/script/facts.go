@@ -129,7 +129,7 @@ func collectScript(ast *js.AST, isModule bool) *scriptFacts {
 				unused[v], more = true, true
 			}
 		}
-		if !more || round >= 8 {
+		if !more || round >= 5 {
 			return c.out
 		}
 	}
@@ -293,6 +293,10 @@ func (c *collector) statements(list []js.IStmt) {
 	for i, s := range list {
 		if f, ok := s.(*js.IfStmt); ok && f.Else == nil && c.truth(f.Cond) == 0 && leaves(f.Body) {
 			c.condition(f.Cond)
+			if rest := list[i+1:]; len(rest) > 0 {
+				c.mark(f.Cond, lastOf(rest[0]))
+				c.mark(f.Cond, lastOf(rest[len(rest)-1]))
+			}
 			c.either(func() { c.stmt(f.Body) }, func() { c.statements(list[i+1:]) })
 			return
 		}

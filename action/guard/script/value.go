@@ -182,7 +182,7 @@ func (c *collector) foldCall(n *js.CallExpr, depth int) value {
 		return value{}
 	}
 	if len(n.Args.List) > 0 {
-		return value{}
+		return c.foldMethod(n, m, depth)
 	}
 	change := map[string]func(string) string{"toUpperCase": strings.ToUpper, "toLowerCase": strings.ToLower}[memberName(m)]
 	if change == nil {
@@ -190,6 +190,46 @@ func (c *collector) foldCall(n *js.CallExpr, depth int) value {
 	}
 	if x := c.fold(m.X, depth-1); x.kind == stringConstant && isASCII([]byte(x.text)) {
 		return text(change(x.text))
+	}
+	return value{}
+}
+
+// foldMethod folds the methods with arguments that take a constant string apart or put one together.
+func (c *collector) foldMethod(n *js.CallExpr, m *js.DotExpr, depth int) value {
+	args := make([]value, len(n.Args.List))
+	for i := range args {
+		args[i] = c.fold(n.Args.List[i].Value, depth-1)
+		if args[i].kind != numberConstant && args[i].kind != stringConstant || n.Args.List[i].Rest {
+			return value{}
+		}
+	}
+	name := memberName(m)
+	if v, ok := m.X.(*js.Var); ok && name == "fromCharCode" && len(args) == 1 && args[0].kind == numberConstant {
+		if object, global := globalName(v); global && object == "String" && args[0].number >= 0 && args[0].number < 0xd800 {
+			return text(string(rune(args[0].number)))
+		}
+		return value{}
+	}
+	x := c.fold(m.X, depth-1)
+	if x.kind != stringConstant {
+		return value{}
+	}
+	if name == "concat" {
+		for _, a := range args {
+			x.text += a.primitive()
+		}
+		return x
+	}
+	length := float64(len(x.text))
+	if !isASCII([]byte(x.text)) || len(args) != 1 || args[0].kind != numberConstant || args[0].number < 0 || args[0].number > length {
+		return value{}
+	}
+	at := int(args[0].number)
+	switch name {
+	case "slice", "substring":
+		return text(x.text[at:])
+	case "charAt":
+		return text(x.text[at:min(at+1, len(x.text))])
 	}
 	return value{}
 }
@@ -390,8 +430,9 @@ func (c *collector) join(parts []part) {
 		case v.kind == stringConstant:
 			joined += v.text
 			open, isString = true, true
-		case v.kind != notConstant && isString && open:
+		case v.kind != notConstant && isString: // what follows a string is made a string
 			joined += v.primitive()
+			open = true
 		case v.kind != notConstant:
 			flush()
 			c.value(v)
