@@ -46,6 +46,7 @@ type Target struct {
 	Name    string
 	Outcome string // created, updated, or what a check found out; empty when it failed
 	Problem string
+	Unknown bool // a check got no answer: Problem says why
 }
 
 // Site is what the optimizer did.
@@ -151,7 +152,10 @@ func renderLicense(b *strings.Builder, l License, s *Secret) {
 		}
 		for _, t := range s.Targets[:min(len(s.Targets), maxTargets)] {
 			text := Escape(t.Outcome)
-			if t.Problem != "" {
+			switch {
+			case t.Unknown:
+				text = "not known whether it could be written: " + Escape(t.Problem)
+			case t.Problem != "":
 				text = failed + Escape(t.Problem)
 			}
 			line("Secret "+code(s.Name)+", "+Escape(t.Name), text)
@@ -345,6 +349,10 @@ func when(t, now time.Time) string {
 	switch left := t.Sub(now); {
 	case left <= 0:
 		return text + " (over)"
+	case left < time.Minute:
+		return text + " (in less than a minute)"
+	case left < 2*time.Hour:
+		return fmt.Sprintf("%s (in %d min)", text, int(left.Minutes()))
 	case left < 48*time.Hour:
 		return fmt.Sprintf("%s (in %d h)", text, int(left.Hours()))
 	default:
