@@ -6,8 +6,11 @@ import (
 	"unicode"
 )
 
-// maxText is the most letters of one foreign text that are shown.
-const maxText = 400
+// The most letters of one foreign text that are shown. The remedy stands at the end of a problem.
+const (
+	maxText    = 400
+	maxProblem = 1000
+)
 
 // Escape makes any text safe in Markdown, in a table too: it stays one line, and nothing in it is markup, a link, a mention or HTML. What
 // cannot mean anything there stays readable as it is; all else becomes a character reference or, if it cannot be seen, a mark for that.

@@ -118,7 +118,7 @@ func Render(r Result) string {
 		if p.Error {
 			kind = "CAUTION"
 		}
-		fmt.Fprintf(&b, "> [!%s]\n> %s\n\n", kind, Escape(p.Text))
+		fmt.Fprintf(&b, "> [!%s]\n> %s\n\n", kind, escape(p.Text, maxProblem))
 	}
 	more(&b, len(r.Problems)-maxProblems)
 	renderLicense(&b, r.License, r.Secret)
@@ -154,9 +154,9 @@ func renderLicense(b *strings.Builder, l License, s *Secret) {
 			text := Escape(t.Outcome)
 			switch {
 			case t.Unknown:
-				text = "not known whether it could be written: " + Escape(t.Problem)
+				text = "not known whether it could be written: " + escape(t.Problem, maxProblem)
 			case t.Problem != "":
-				text = failed + Escape(t.Problem)
+				text = failed + escape(t.Problem, maxProblem)
 			}
 			line("Secret "+code(s.Name)+", "+Escape(t.Name), text)
 		}
