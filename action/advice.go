@@ -11,7 +11,8 @@ import (
 	"github.com/pageflare/ci/service/client"
 )
 
-// What GitHub and the License API said is found out in their packages. What a user of the Action can do about it names inputs, and is said here.
+// What GitHub and the License API said is found out in their packages. What a user of the Action
+// can do about it names inputs, and is said here.
 
 // advise completes an error about a secret with the remedy for its cause.
 func (r *run) advise(err error) error {
@@ -54,7 +55,8 @@ func signOn(at string) string {
 // tokenNotice is how long before the end of github-token a run begins to warn.
 const tokenNotice = 14 * 24 * time.Hour
 
-// warnOfTokenExpiry warns of a github-token that ends soon: the day after, a refreshed license token could not be stored.
+// warnOfTokenExpiry warns of a github-token that ends soon: the day after, a refreshed license
+// token could not be stored.
 func (r *run) warnOfTokenExpiry(w *secret.Writer) {
 	ends := w.TokenExpiry()
 	if ends.IsZero() || ends.Sub(r.now()) >= tokenNotice {
@@ -64,9 +66,20 @@ func (r *run) warnOfTokenExpiry(w *secret.Writer) {
 		day(ends)))
 }
 
-// apiError is an error of the License API's client in words for people: of a job when job is true, of a command otherwise. Where a better
-// advice is known than the client's, it takes its place.
-func apiError(err error, job bool) error {
+// spelling is what inputs are called where a person gives them.
+type spelling struct{ address, authorities string }
+
+var (
+	asInputs = spelling{"input api-url", "input ca-certificates"}
+	asFlags  = spelling{"--api-url or PAGEFLARE_API_URL", "--ca-certificates or SSL_CERT_FILE"}
+)
+
+// apiPath is where a License service has its API.
+const apiPath = "/_api"
+
+// apiError is an error with the text of the License API's client in it, where a better remedy is
+// known than the client's, in words of those who gave the address.
+func apiError(err error, as spelling) error {
 	e, ok := errors.AsType[*client.Error](err)
 	if !ok {
 		return err
@@ -75,24 +88,14 @@ func apiError(err error, job bool) error {
 	switch {
 	case e.Untrusted:
 		text = fmt.Sprintf("%s: the certificate of the License API at %s is signed by an authority that is not trusted here: give that authority in %s",
-			e.Op, e.Host, place(job, "input ca-certificates", "--ca-certificates or SSL_CERT_FILE"))
+			e.Op, e.Host, as.authorities)
 	case errors.Is(e, client.ErrAnswer) && e.Status != 0 && !strings.HasSuffix(e.BaseURL, apiPath):
-		text = fmt.Sprintf("%s: there is no License API at %s (status %d): did you mean %s%s? then give that as %s",
-			e.Op, e.BaseURL, e.Status, strings.TrimRight(e.BaseURL, "/"), apiPath, place(job, "input api-url", "--api-url or PAGEFLARE_API_URL"))
+		text = fmt.Sprintf("%s: there is no License API at %s (status %d): did you mean %s? then give that as %s",
+			e.Op, e.BaseURL, e.Status, e.BaseURL+apiPath, as.address)
 	default:
 		return err
 	}
 	return reworded{err, strings.Replace(err.Error(), e.Error(), text, 1)}
-}
-
-// apiPath is where a License service has its API.
-const apiPath = "/_api"
-
-func place(job bool, input, flag string) string {
-	if job {
-		return input
-	}
-	return flag
 }
 
 // reworded is an error with another text.
@@ -106,7 +109,7 @@ func (r reworded) Unwrap() error { return r.error }
 
 // apiText is why the License API gave this job no token.
 func (r *run) apiText(err error) string {
-	text := apiError(err, true).Error()
+	text := apiError(err, asInputs).Error()
 	if r.cfg.EmptyAPIURL {
 		text += "; input api-url is empty, so the vendor's was asked: set the variable that it takes"
 	}

@@ -12,7 +12,8 @@ import (
 	"github.com/pageflare/ci/action/githubtest"
 )
 
-// onGitHub gives the job another GitHub, with the usual repository and one token that may do everything.
+// onGitHub gives the job another GitHub, with the usual repository and one token that may do
+// everything.
 func (j *job) onGitHub(spoil func(*githubtest.Config, *githubtest.Token)) *job {
 	j.t.Helper()
 	token := githubtest.Token{Value: orgPAT, Permissions: map[string]string{"secrets": "write", "dependabot_secrets": "write"}}

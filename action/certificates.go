@@ -17,8 +17,8 @@ func (in Inputs) http(workspace string) (*http.Client, error) {
 	return trusting(in.HTTP, in.get("ca-certificates"), workspace)
 }
 
-// trusting returns a client that also trusts the authorities of pem, which is PEM text or a file of it, relative to a folder. Without any it
-// is the given one.
+// trusting returns a client that also trusts the authorities of pem, which is PEM text or a file of
+// it, relative to a folder. Without any it is the given one.
 func trusting(usual *http.Client, pem, workspace string) (*http.Client, error) {
 	if pem == "" {
 		return usual, nil

@@ -32,7 +32,7 @@ func (r *run) check(ctx context.Context) {
 	case r.cfg.Guest != "":
 		r.gha.Noticef("The rights to write the secret are not checked: %s.", r.cfg.Guest)
 		return
-	case r.cfg.Token == "" && r.keyless():
+	case r.cfg.Token == "" && r.meantKeyless():
 		r.gha.Infof("A token that is exchanged for an identity is not stored, so no rights are needed.")
 		return
 	}

@@ -73,7 +73,7 @@ func (w world) command(ctx context.Context, args []string) int {
 	if w.http, err = trusting(w.http, c.CACertificates, ""); err != nil {
 		return w.failed(usageError{fmt.Errorf("--ca-certificates: %w", err)})
 	}
-	return w.failed(apiError(k.Run(w, &c), false))
+	return w.failed(apiError(k.Run(w, &c), asFlags))
 }
 
 // meant is the command that a faulty command line was about, as far as it could be read.

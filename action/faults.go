@@ -57,7 +57,8 @@ func (f *faults) add(err error, prefix func(line string) string) {
 // err is all faults joined; nil without one.
 func (f *faults) err() error { return errors.Join(f.lines...) }
 
-// summarizeFaults shows the faults in the job summary, which else would have nothing of this run; wanted is the input summary.
+// summarizeFaults shows the faults in the job summary, which else would have nothing of this run;
+// wanted is the input summary.
 func (r *run) summarizeFaults(err error, wanted string) {
 	if wanted == "false" || r.getenv("GITHUB_STEP_SUMMARY") == "" {
 		return

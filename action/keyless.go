@@ -44,8 +44,8 @@ func mayIdentify(getenv func(string) string) bool {
 	return getenv("ACTIONS_ID_TOKEN_REQUEST_URL") != "" && getenv("ACTIONS_ID_TOKEN_REQUEST_TOKEN") != ""
 }
 
-// checkKeyless finds what keeps `keyless: require` from being done, before anything is touched. Runs for guests are given no permission, and
-// are never failed for that.
+// checkKeyless finds what keeps `keyless: require` from being done, before anything is touched.
+// Runs for guests are given no permission, and are never failed for that.
 func (in Inputs) checkKeyless(c Config) error {
 	if err := oneOf(c.Keyless, KeylessAuto, KeylessRequire, KeylessOff); err != nil || c.Keyless != KeylessRequire || c.Guest != "" {
 		return err
@@ -64,17 +64,19 @@ func (in Inputs) checkKeyless(c Config) error {
 	return errors.Join(faults...)
 }
 
-// empty tells an input that was given without a value, as by a variable that is not set, from one that was left out: there the runner fills in
-// the default of action.yml.
+// empty tells an input that was given without a value, as by a variable that is not set, from one
+// that was left out: there the runner fills in the default of action.yml.
 func (in Inputs) empty(name string) bool {
 	variable := "INPUT_" + strings.ToUpper(name) + "="
 	return in.Input(name) == "" && slices.ContainsFunc(in.Environ, func(e string) bool { return strings.HasPrefix(e, variable) })
 }
 
-// keyless says whether this job's identity may be shown to the License API. An empty api-url most likely means another API than the vendor's.
-func (r *run) keyless() bool {
-	return r.cfg.Keyless != KeylessOff && !r.cfg.EmptyAPIURL && mayIdentify(r.getenv)
-}
+// meantKeyless says whether this job seems to be there for an exchange of its identity.
+func (r *run) meantKeyless() bool { return r.cfg.Keyless != KeylessOff && mayIdentify(r.getenv) }
+
+// keyless says whether this job's identity may be shown to the License API. An empty api-url most
+// likely means another one than the vendor's.
+func (r *run) keyless() bool { return r.meantKeyless() && !r.cfg.EmptyAPIURL }
 
 // exchanges says whether there is something to get a token for.
 func (r *run) exchanges() bool {
@@ -96,7 +98,7 @@ func (r *run) noToken() {
 	// a job that is there for the token alone must not stay green without one, for ever
 	case r.cfg.FailOn == FailAny || (r.cfg.Mode == ModeRefreshOnly && r.cfg.FailOn != FailNever):
 		r.fail(text)
-	case r.cfg.EmptyAPIURL && r.cfg.Keyless != KeylessOff && mayIdentify(r.getenv):
+	case r.cfg.EmptyAPIURL && r.meantKeyless():
 		r.warn(text)
 	default:
 		r.gha.Noticef("%s", text)
@@ -107,12 +109,13 @@ func (r *run) noToken() {
 func (r *run) nextStep() string {
 	store := "store one in the secret " + r.cfg.SecretName + " and pass it as PAGEFLARE_TOKEN in env, or as input token"
 	switch {
-	case r.cfg.EmptyAPIURL && r.cfg.Keyless != KeylessOff && mayIdentify(r.getenv):
+	case r.cfg.EmptyAPIURL && r.meantKeyless():
 		return "input api-url is empty, which means the vendor's, and the identity of this job is not shown to that by mistake: set the variable that " +
 			"api-url takes, or leave api-url out"
 	case r.cfg.EmptyAPIURL:
 		return "input api-url is empty, which means the vendor's: set the variable that api-url takes; or " + store
-	case r.cfg.APIURL != vendorAPI && r.cfg.Keyless != KeylessOff:
+	case r.cfg.APIURL != vendorAPI && r.cfg.Keyless == KeylessAuto && !mayIdentify(r.getenv) &&
+		r.cfg.Mode != ModeRefreshOnly:
 		return store + "; or, without a secret, give this job " + identityPermission + " (api-url is " + hostOf(r.cfg.APIURL) + ")"
 	}
 	return store

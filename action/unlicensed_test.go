@@ -25,7 +25,8 @@ func (j *job) behindTLS() {
 	j.input("api-url", s.URL+"/_api").input("oidc-audience", j.service.Origin)
 }
 
-// A job that was meant to be licensed says what keeps it from that, each with its own remedy, in the log and in the summary.
+// A job that was meant to be licensed says what keeps it from that, each with its own remedy, in
+// the log and in the summary.
 func TestAnUnlicensedRunNamesItsOwnCauseAndRemedy(t *testing.T) {
 	t.Parallel()
 	empty := func(j *job) { j.input("api-url", "") }
@@ -201,7 +202,8 @@ func TestKeylessRequireExchanges(t *testing.T) {
 	}
 }
 
-// Forks get no permission and no variables. Their pull requests run unlicensed, with a notice, as ever.
+// Forks get no permission and no variables. Their pull requests run unlicensed, with a notice, as
+// ever.
 func TestKeylessRequireFailsNoGuest(t *testing.T) {
 	t.Parallel()
 	j := newJob(t).input("keyless", "require").input("api-url", "")

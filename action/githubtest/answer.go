@@ -31,8 +31,9 @@ func answerJSON(status int, body any) answer {
 //	X-GitHub-Enterprise-Version: 3.14.2
 //	github-authentication-token-expiration: 2026-12-01 10:00:00 UTC
 //
-// A proxy's answer has none of them. The time is that of a token that was made to expire; that of a fine-grained token is told with
-// an offset in place of the zone: https://github.com/google/go-github/issues/2649
+// A proxy's answer has none of them. The time is that of a token that was made to expire; that of a
+// fine-grained token is told with an offset in place of the zone:
+// https://github.com/google/go-github/issues/2649
 func (s *Server) signed(req *request, a answer) answer {
 	a.header.Set("X-GitHub-Request-Id", fmt.Sprintf("0D15:EA5E:%X", len(s.Requests())+1))
 	if s.cfg.Enterprise != "" {

@@ -112,8 +112,8 @@ func (app *App) installation(id string) (Installation, bool) {
 //	{"repositories":["site"],"permissions":{"secrets":"write"}}
 //	{"repository_ids":[7],"permissions":{"secrets":"write"}}
 //
-// where repositories are names within the account: those of today, for no redirect helps here. What is left out is as wide as the
-// installation.
+// where repositories are names within the account: those of today, for no redirect helps here. What
+// is left out is as wide as the installation.
 func (s *Server) narrow(i Installation, body []byte) (Token, error) {
 	token := Token{account: i.Account, Repositories: i.Repositories, Permissions: i.Permissions, GitHubToken: true}
 	if len(body) == 0 {

@@ -43,7 +43,8 @@ func (s *Server) locate(req *request, pattern string) bool {
 	return req.place.enter(pattern, v["environment"]) && !(s.cfg.NoDependabot && req.place.store == "dependabot")
 }
 
-// moved answers a request that names a repository by a former name, if the caller sees the repository:
+// moved answers a request that names a repository by a former name, if the caller sees the
+// repository:
 //
 //	301 Location: /repositories/7/actions/secrets/public-key
 //

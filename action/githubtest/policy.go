@@ -7,7 +7,8 @@ import (
 	"strings"
 )
 
-// A Policy is what an account forbids to personal access tokens. It holds for public repositories too.
+// A Policy is what an account forbids to personal access tokens. It holds for public repositories
+// too.
 // https://docs.github.com/en/organizations/managing-programmatic-access-to-your-organization
 type Policy struct {
 	Account   string
@@ -42,7 +43,8 @@ func (s *Server) forbidden(req *request) (answer, bool) {
 // LifetimePage is where GitHub says that a lifetime can be changed.
 const LifetimePage = "https://github.com/settings/personal-access-tokens/4711"
 
-// SignOnPage is where GitHub says that a token can be authorized for the single sign-on of an account.
+// SignOnPage is where GitHub says that a token can be authorized for the single sign-on of an
+// account.
 func SignOnPage(account string) string {
 	return "https://github.com/orgs/" + account + "/sso?authorization_request=" + strings.Repeat("AZSCKtL4U8yX", 6)
 }

@@ -1,9 +1,11 @@
-// Package githubtest is a strict fake of the GitHub REST API on loopback, for tests and for the demo. It refuses what GitHub
-// refuses, and some of what GitHub is patient with, so that a careless client is found here and not by a user.
+// Package githubtest is a strict fake of the GitHub REST API on loopback, for tests and for the
+// demo. It refuses what GitHub refuses, and some of what GitHub is patient with, so that a careless
+// client is found here and not by a user.
 //
-// server.go carries a request from the wire to its answer, routes.go lists what can be asked and who may ask, place.go finds
-// what a path names, policy.go has what accounts forbid, secrets.go and access.go keep secrets, app.go and installation.go are
-// for GitHub Apps, fault.go breaks answers on demand. What a client makes of the answers is decided in action/secret.
+// server.go carries a request from the wire to its answer, routes.go lists what can be asked and
+// who may ask, place.go finds what a path names, policy.go has what accounts forbid, secrets.go and
+// access.go keep secrets, app.go and installation.go are for GitHub Apps, fault.go breaks answers
+// on demand. What a client makes of the answers is decided in action/secret.
 package githubtest
 
 import (

@@ -12,29 +12,44 @@ import (
 	"github.com/google/go-github/v60/github"
 )
 
-// A Cause is why GitHub did not do what was asked, where its answer tells exactly that. It is a fact about GitHub; what to do about
-// it depends on where the token comes from, and is for the caller to say.
+// A Cause is why GitHub did not do what was asked, where its answer tells exactly that. It is a
+// fact about GitHub; what to do about it depends on where the token comes from, and is for the
+// caller to say.
 type Cause int
 
 // The causes. Errors of any other kind have none, and a Remedy instead.
 const (
-	Unanswered           Cause = iota + 1 // no answer, one that makes no sense, 5xx, or a rate limit: nothing is known of any right
-	NotGitHub                             // something between here and GitHub answered in its place
-	UntrustedCertificate                  // the certificate is of an authority that is not trusted here
-	SignOnRequired                        // a classic token was not authorized for the organization's single sign-on; URL is where to do that
-	ClassicForbidden                      // the organization takes no classic tokens
-	FineGrainedForbidden                  // the organization takes no fine-grained tokens
-	LifetimeForbidden                     // the organization takes no tokens that live as long; the message has the limit
-	Archived                              // the repository is archived
-	NoStore                               // this server has no secrets of that kind
+	// Unanswered says that there was no answer, one that makes no sense, 5xx, or a rate limit:
+	// nothing is known of any right.
+	Unanswered Cause = iota + 1
+	// NotGitHub says that something between here and GitHub answered in its place.
+	NotGitHub
+	// UntrustedCertificate says that the certificate is of an authority that is not trusted here.
+	UntrustedCertificate
+	// SignOnRequired says that a classic token was not authorized for the organization's single
+	// sign-on; Error.URL is where to do that.
+	SignOnRequired
+	// ClassicForbidden says that the organization takes no classic tokens.
+	ClassicForbidden
+	// FineGrainedForbidden says that the organization takes no fine-grained tokens.
+	FineGrainedForbidden
+	// LifetimeForbidden says that the organization takes no tokens that live as long; the message
+	// has the limit.
+	LifetimeForbidden
+	// Archived says that the repository is archived.
+	Archived
+	// NoStore says that this server has no secrets of that kind.
+	NoStore
 )
 
-// Silent tells whether the error says nothing about the rights of the token: GitHub may as well have done what was asked.
+// Silent tells whether the error says nothing about the rights of the token: GitHub may as well
+// have done what was asked.
 func (e *Error) Silent() bool {
 	return e.Cause == Unanswered || e.Cause == NotGitHub || e.Cause == UntrustedCertificate
 }
 
-// fromGitHub tells GitHub's answers from those of a proxy: each has an id, also that of a GitHub Enterprise Server.
+// fromGitHub tells GitHub's answers from those of a proxy: each has an id, also that of a GitHub
+// Enterprise Server.
 func fromGitHub(resp *http.Response) bool { return resp.Header.Get("X-GitHub-Request-Id") != "" }
 
 // refusedBy finds the cause of a refusal in GitHub's words and headers.
@@ -56,8 +71,9 @@ func refusedBy(answer *github.ErrorResponse) (cause Cause, at string) {
 	}
 }
 
-// signOnURL reads what follows in X-GitHub-SSO: url=https://github.com/orgs/acme/sso?authorization_request=… It is empty for what is
-// no address that a person should open.
+// signOnURL reads what follows in X-GitHub-SSO:
+// url=https://github.com/orgs/acme/sso?authorization_request=… It is empty for what is no address
+// that a person should open.
 func signOnURL(text string) string {
 	raw, ok := strings.CutPrefix(strings.TrimSpace(text), "url=")
 	u, err := url.Parse(raw)
@@ -81,15 +97,17 @@ func silentBy(ctx context.Context, err error) Cause {
 	return 0
 }
 
-// hasEveryStore tells github.com and ghe.com, which have secrets of every kind, from servers of one's own.
+// hasEveryStore tells github.com and ghe.com, which have secrets of every kind, from servers of
+// one's own.
 func hasEveryStore(resp *http.Response) bool {
 	host := resp.Request.URL.Hostname()
 	return resp.Header.Get("X-GitHub-Enterprise-Version") == "" && (host == "api.github.com" || strings.HasSuffix(host, ".ghe.com"))
 }
 
-// noStore tells whether a 404 of a server of one's own means that it has no secrets of this kind, as GitHub Enterprise Server has none for
-// Dependabot where that is switched off. With a GitHub App it does: its token was made for that right and that place. A token proves it by
-// the Actions secrets of the same place: where it sees those, the place is there.
+// noStore tells whether a 404 of a server of one's own means that it has no secrets of this kind,
+// as GitHub Enterprise Server has none for Dependabot where that is switched off. With a GitHub App
+// it does: its token was made for that right and that place. A token proves it by the Actions
+// secrets of the same place: where it sees those, the place is there.
 func (w *Writer) noStore(ctx context.Context, t Target) bool {
 	if w.byApp {
 		return true

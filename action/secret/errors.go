@@ -21,9 +21,9 @@ type Error struct {
 	Status int    // GitHub's answer; 0 when there was none
 	Needed string // what GitHub says the call needs: "secrets=write"; from X-Accepted-GitHub-Permissions, may be empty
 
-	Cause      Cause  // why, where that is known exactly; Remedy is then empty
+	Cause      Cause  // why, where that is known exactly
 	URL        string // where a person can do something about Cause; may be empty
-	Permission string // what the target needs, as GitHub's pages call it: `repository permission "Secrets: read and write"`
+	Permission string // what the target needs: `repository permission "Secrets: read and write"`
 
 	Message string    // what happened, in GitHub's words where it gave any
 	Remedy  string    // what to do about it; may be empty

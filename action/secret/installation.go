@@ -183,8 +183,9 @@ func (at installation) has(permission, level string) bool {
 	return has == "write" || has == "admin" || has == level
 }
 
-// mint makes a token, for the repository alone or for all that the installation reaches. The repository is asked for by its id where
-// that is known: GitHub follows a former name everywhere but here.
+// mint makes a token, for the repository alone or for all that the installation reaches. The
+// repository is asked for by its id where that is known: GitHub follows a former name everywhere
+// but here.
 func (i *installed) mint(ctx context.Context, at installation, permissions map[string]string, narrow bool) (Token, error) {
 	ask := struct {
 		Repositories  []string          `json:"repositories,omitempty"`

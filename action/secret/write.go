@@ -165,14 +165,16 @@ func (w *Writer) publicKeyAnswer(ctx context.Context, st store) (*github.PublicK
 	return key, resp, nil
 }
 
-// noteExpiry keeps what an answer says of the token's end. Installation tokens end with the run anyway.
+// noteExpiry keeps what an answer says of the token's end. Installation tokens end with the run
+// anyway.
 func (w *Writer) noteExpiry(resp *github.Response) {
 	if resp != nil && !resp.TokenExpiration.IsZero() && !w.byApp {
 		w.expiry.Store(&resp.TokenExpiration.Time)
 	}
 }
 
-// TokenExpiry tells when the token ends that writes the secrets: zero when GitHub did not say, as for tokens without an end, or was not asked.
+// TokenExpiry tells when the token ends that writes the secrets: zero when GitHub did not say, as
+// for tokens without an end, or was not asked.
 // https://docs.github.com/en/rest/authentication/authenticating-to-the-rest-api
 func (w *Writer) TokenExpiry() time.Time {
 	if t := w.expiry.Load(); t != nil {

@@ -8,7 +8,8 @@ import (
 // maxFaults is how many faults are shown at most.
 const maxFaults = 50
 
-// RenderFaults returns the summary of a run whose inputs are faulty, so that nothing was done. A fault is a text from anybody.
+// RenderFaults returns the summary of a run whose inputs are faulty, so that nothing was done. A
+// fault is a text from anybody.
 func RenderFaults(faults []string) string {
 	var b strings.Builder
 	b.WriteString("## Pageflare\n\n> [!CAUTION]\n> Nothing was done, since the inputs are faulty:\n\n")
