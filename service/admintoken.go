@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/opaque"
 )
 
 type adminTokenCmd struct {
@@ -109,7 +110,7 @@ func (c adminTokenRevoke) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	if !strings.HasPrefix(text, "adm_") && !license.IsAdminToken(text) {
+	if !strings.HasPrefix(text, "adm_") && !opaque.AdminToken.Fits(text) {
 		return usagef("neither an admin token (pf_adm_…, 43 characters) nor the id of one (adm_…): copy it again") // not quoted: all but a letter of it may be right
 	}
 	return a.with(ctx, func(ctx context.Context, l *license.Service) error {

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/opaque"
 )
 
 type apiTokenCmd struct {
@@ -86,7 +87,7 @@ func (c apiTokenRevoke) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	if !strings.HasPrefix(text, "at_") && !license.IsAPIToken(text) {
+	if !strings.HasPrefix(text, "at_") && !opaque.APIToken.Fits(text) {
 		return usagef("neither an API token (pf_at_…, 42 characters) nor the id of one (at_…): copy it again") // not quoted: all but a letter of it may be right
 	}
 	return a.with(ctx, func(ctx context.Context, l *license.Service) error {

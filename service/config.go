@@ -16,6 +16,7 @@ import (
 
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/oidc"
+	"github.com/pageflare/ci/service/opaque"
 )
 
 // Settings are what can be set, as it was written. config turns them into a Config. docs/service.md lists them; a test keeps both in step.
@@ -47,7 +48,7 @@ type Config struct {
 	GitHubAPIURL   string
 	LeaseGrace     time.Duration // 0: no leases
 	KeyFile        string
-	Key            license.Secret // LICENSE_KEY; wins over KeyFile
+	Key            opaque.Secret // LICENSE_KEY; wins over KeyFile
 	RateLimits     map[license.Tier]int
 	TrustedProxies []netip.Prefix
 	MetricsListen  string // empty: off
@@ -65,7 +66,7 @@ const (
 func (s Settings) config(getenv func(string) string) (Config, error) {
 	c := Config{
 		Listen: s.Listen, DatabaseURL: s.DatabaseURL, KeyFile: s.KeyFile,
-		MetricsListen: s.MetricsListen, Key: license.Secret(getenv("LICENSE_KEY")), LogFormat: s.LogFormat,
+		MetricsListen: s.MetricsListen, Key: opaque.Secret(getenv("LICENSE_KEY")), LogFormat: s.LogFormat,
 	}
 	var faults []error
 	check := func(name, value, want string, err error) {

@@ -8,7 +8,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/opaque"
 )
 
 type tokenCmd struct {
@@ -85,7 +87,7 @@ type tokenList struct {
 // Run lists the tokens.
 func (c tokenList) Run(ctx context.Context, a *app) error {
 	return a.with(ctx, func(ctx context.Context, l *license.Service) error {
-		found, err := l.Tokens(ctx, c.Account, license.TokenID(c.Before), int(c.Limit))
+		found, err := l.Tokens(ctx, c.Account, opaque.TokenID(c.Before), int(c.Limit))
 		if err != nil {
 			return refusal(err)
 		}
@@ -177,7 +179,7 @@ func mendable(account string, err error) error {
 
 // refusal makes a usage error of what a person has to give differently.
 func refusal(err error) error {
-	for _, e := range []error{license.ErrInvalid, license.ErrNotFound, license.ErrConflict} {
+	for _, e := range []error{failure.ErrInvalid, failure.ErrNotFound, failure.ErrConflict} {
 		if errors.Is(err, e) {
 			return usageError{err}
 		}

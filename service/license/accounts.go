@@ -4,6 +4,9 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/pageflare/ci/service/failure"
+	"github.com/pageflare/ci/service/opaque"
 )
 
 // NewAccount is what an account starts with.
@@ -21,13 +24,13 @@ func ParseDay(text string) (time.Time, error) {
 			return t.UTC(), nil
 		}
 	}
-	return time.Time{}, unreadable(fmt.Sprintf("%q is not a date such as 2027-03-12 or a time such as 2027-03-12T12:00:00Z", text))
+	return time.Time{}, failure.Invalid(fmt.Sprintf("%q is not a date such as 2027-03-12 or a time such as 2027-03-12T12:00:00Z", text))
 }
 
 // CreateAccount stores an active account and gives it a first API token, whose text is in the answer and nowhere else. Refusals: ErrInvalid
 // for each faulty particular, ErrConflict when an account has that email.
-func (s *Service) CreateAccount(ctx context.Context, n NewAccount) (Account, Secret, error) {
-	id, err := newID(OfAccount, s.cfg.Rand)
+func (s *Service) CreateAccount(ctx context.Context, n NewAccount) (Account, opaque.Secret, error) {
+	id, err := opaque.OfAccount.New(s.cfg.Rand)
 	if err != nil {
 		return Account{}, "", err
 	}
@@ -39,7 +42,7 @@ func (s *Service) CreateAccount(ctx context.Context, n NewAccount) (Account, Sec
 	if err := CheckAccount(a); err != nil {
 		return Account{}, "", err
 	}
-	text, record, err := drawAPIToken(a.ID, "first", now, s.cfg.Rand)
+	text, record, err := newAPIToken(a.ID, "first", now, s.cfg.Rand)
 	if err != nil {
 		return Account{}, "", err
 	}
@@ -57,7 +60,7 @@ func (s *Service) Account(ctx context.Context, id string) (Account, error) {
 
 // Accounts returns up to limit accounts whose id comes after the given one, in the order of ids. ErrInvalid: after is no id.
 func (s *Service) Accounts(ctx context.Context, after string, limit int) ([]Account, error) {
-	if err := checkAfter(OfAccount, after); err != nil {
+	if err := opaque.OfAccount.CheckAfter(after); err != nil {
 		return nil, err
 	}
 	return s.store.Accounts(ctx, after, limit)

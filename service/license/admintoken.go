@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
+
+	"github.com/pageflare/ci/service/failure"
+	"github.com/pageflare/ci/service/opaque"
 )
 
 // Scope is a part of the Admin API that an admin token may use.
@@ -47,11 +49,6 @@ type AdminToken struct {
 // May says whether the token has a scope.
 func (t AdminToken) May(s Scope) bool { return slices.Contains(t.Scopes, s) }
 
-const adminTokenPrefix = "pf_adm_"
-
-// IsAdminToken tells an admin token, good or not, from any other text.
-func IsAdminToken(s string) bool { return isOpaque(adminTokenPrefix, s) }
-
 // NewAdminToken is what an admin token starts with.
 type NewAdminToken struct {
 	Name   string
@@ -61,7 +58,7 @@ type NewAdminToken struct {
 
 // CreateAdminToken makes an admin token. Its text is in the answer and nowhere else. by is the admin token that asks for it, nil on the
 // command line: it cannot give away scopes that it lacks, nor a longer life than its own. Refusals: ErrInvalid, ErrScope.
-func (s *Service) CreateAdminToken(ctx context.Context, n NewAdminToken, by *AdminToken) (Secret, AdminToken, error) {
+func (s *Service) CreateAdminToken(ctx context.Context, n NewAdminToken, by *AdminToken) (opaque.Secret, AdminToken, error) {
 	now := s.time()
 	t := AdminToken{Name: n.Name, Scopes: sortedScopes(n.Scopes), CreatedAt: now}
 	if n.Life > 0 {
@@ -73,21 +70,21 @@ func (s *Service) CreateAdminToken(ctx context.Context, n NewAdminToken, by *Adm
 	if err := mayGrant(by, t); err != nil {
 		return "", AdminToken{}, err
 	}
-	text, err := drawOpaque(adminTokenPrefix, s.cfg.Rand)
+	text, err := opaque.AdminToken.New(s.cfg.Rand)
 	if err != nil {
 		return "", AdminToken{}, err
 	}
-	if t.ID, err = newID(OfAdminToken, s.cfg.Rand); err != nil {
+	if t.ID, err = opaque.OfAdminToken.New(s.cfg.Rand); err != nil {
 		return "", AdminToken{}, err
 	}
-	t.Hash = hashOpaque(text.Reveal())
+	t.Hash = opaque.Hash(text.Reveal())
 	return text, t, s.store.AddAdminToken(ctx, t, s.act(ctx, AdminTokenCreated, "", t.ID, Details{"scopes": t.Scopes, "expires_at": optionalUnix(t.ExpiresAt)}))
 }
 
 func checkAdminToken(n NewAdminToken, t AdminToken) error {
 	var faults []error
 	fault := func(format string, args ...any) {
-		faults = append(faults, fmt.Errorf("%w: "+format, append([]any{ErrInvalid}, args...)...))
+		faults = append(faults, fmt.Errorf("%w: "+format, append([]any{failure.ErrInvalid}, args...)...))
 	}
 	if len(t.Scopes) == 0 {
 		fault("no scope: give one of %s", scopeNames())
@@ -122,16 +119,7 @@ func mayGrant(by *AdminToken, t AdminToken) error {
 	return nil
 }
 
-func scopeNames() string { return joined(Scopes) }
-
-// joined is a list of names for people.
-func joined[T ~string](names []T) string {
-	texts := make([]string, 0, len(names))
-	for _, n := range names {
-		texts = append(texts, string(n))
-	}
-	return strings.Join(texts, ", ")
-}
+func scopeNames() string { return failure.Names(Scopes) }
 
 // sortedScopes is a list without repeats, in the order of Scopes, unknown ones last.
 func sortedScopes(in []Scope) []Scope {
@@ -149,7 +137,7 @@ func optionalUnix(t time.Time) any {
 
 // AdminTokens returns up to limit admin tokens, ended ones too, oldest first, that come after the given one. ErrInvalid: after is no admin token.
 func (s *Service) AdminTokens(ctx context.Context, after string, limit int) ([]AdminToken, error) {
-	if err := checkAfter(OfAdminToken, after); err != nil {
+	if err := opaque.OfAdminToken.CheckAfter(after); err != nil {
 		return nil, err
 	}
 	return s.store.AdminTokens(ctx, after, limit)
@@ -157,8 +145,8 @@ func (s *Service) AdminTokens(ctx context.Context, after string, limit int) ([]A
 
 // RevokeAdminToken ends an admin token, by its id or by its text, and returns its id. Ending it twice is no error. ErrNotFound.
 func (s *Service) RevokeAdminToken(ctx context.Context, idOrText string) (string, error) {
-	if IsAdminToken(idOrText) {
-		t, err := s.store.AdminToken(ctx, hashOpaque(idOrText))
+	if opaque.AdminToken.Fits(idOrText) {
+		t, err := s.store.AdminToken(ctx, opaque.Hash(idOrText))
 		if err != nil {
 			return "", err
 		}
@@ -168,9 +156,9 @@ func (s *Service) RevokeAdminToken(ctx context.Context, idOrText string) (string
 }
 
 func (s *Service) authenticateAdmin(ctx context.Context, text string) (Caller, error) {
-	t, err := s.store.AdminToken(ctx, hashOpaque(text))
+	t, err := s.store.AdminToken(ctx, opaque.Hash(text))
 	switch {
-	case errors.Is(err, ErrNotFound):
+	case errors.Is(err, failure.ErrNotFound):
 		return Caller{}, fmt.Errorf("%w: unknown admin token", ErrUnauthenticated)
 	case err != nil:
 		return Caller{}, err

@@ -5,28 +5,26 @@ import (
 	"fmt"
 	"io"
 	"time"
+
+	"github.com/pageflare/ci/service/failure"
+	"github.com/pageflare/ci/service/opaque"
 )
 
-const apiTokenPrefix = "pf_at_"
-
-// IsAPIToken tells an API token, good or revoked, from any other text.
-func IsAPIToken(s string) bool { return isOpaque(apiTokenPrefix, s) }
-
-// drawAPIToken makes a new API token: its text, which only the caller sees, and its record.
-func drawAPIToken(account, name string, now time.Time, rand io.Reader) (Secret, APIToken, error) {
-	text, err := drawOpaque(apiTokenPrefix, rand)
+// newAPIToken makes a new API token: its text, which only the caller sees, and its record.
+func newAPIToken(account, name string, now time.Time, rand io.Reader) (opaque.Secret, APIToken, error) {
+	text, err := opaque.APIToken.New(rand)
 	if err != nil {
 		return "", APIToken{}, err
 	}
-	id, err := newID(OfAPIToken, rand)
+	id, err := opaque.OfAPIToken.New(rand)
 	if err != nil {
 		return "", APIToken{}, err
 	}
-	return text, APIToken{ID: id, AccountID: account, Name: name, Hash: hashOpaque(text.Reveal()), CreatedAt: now}, nil
+	return text, APIToken{ID: id, AccountID: account, Name: name, Hash: opaque.Hash(text.Reveal()), CreatedAt: now}, nil
 }
 
 // CreateAPIToken gives an account one more API token. Its text is in the answer and nowhere else. Refusals: ErrNotFound, ErrRevoked.
-func (s *Service) CreateAPIToken(ctx context.Context, account, name string) (Secret, APIToken, error) {
+func (s *Service) CreateAPIToken(ctx context.Context, account, name string) (opaque.Secret, APIToken, error) {
 	a, err := s.store.Account(ctx, account)
 	if err != nil {
 		return "", APIToken{}, err
@@ -35,9 +33,9 @@ func (s *Service) CreateAPIToken(ctx context.Context, account, name string) (Sec
 		return "", APIToken{}, fmt.Errorf("account %s: %w", a.ID, ErrDeleted)
 	}
 	if len(name) > 100 {
-		return "", APIToken{}, fmt.Errorf("%w: name is longer than 100 bytes", ErrInvalid)
+		return "", APIToken{}, fmt.Errorf("%w: name is longer than 100 bytes", failure.ErrInvalid)
 	}
-	text, record, err := drawAPIToken(account, name, s.time(), s.cfg.Rand)
+	text, record, err := newAPIToken(account, name, s.time(), s.cfg.Rand)
 	if err != nil {
 		return "", APIToken{}, err
 	}
@@ -47,7 +45,7 @@ func (s *Service) CreateAPIToken(ctx context.Context, account, name string) (Sec
 // APITokens returns up to limit API tokens of an account, revoked ones too, oldest first, that come after the given one. ErrNotFound: no such account.
 // ErrInvalid: after is none of its API tokens.
 func (s *Service) APITokens(ctx context.Context, account, after string, limit int) ([]APIToken, error) {
-	if err := checkAfter(OfAPIToken, after); err != nil {
+	if err := opaque.OfAPIToken.CheckAfter(after); err != nil {
 		return nil, err
 	}
 	if _, err := s.store.Account(ctx, account); err != nil {
@@ -60,8 +58,8 @@ func (s *Service) APITokens(ctx context.Context, account, after string, limit in
 // withTokens ends them in the same moment; then the answer is how many families that were. Ending it twice is no error. ErrNotFound: no such token.
 func (s *Service) RevokeAPIToken(ctx context.Context, idOrText string, withTokens bool) (id string, families int64, err error) {
 	id = idOrText
-	if IsAPIToken(idOrText) {
-		t, _, err := s.store.APIToken(ctx, hashOpaque(idOrText))
+	if opaque.APIToken.Fits(idOrText) {
+		t, _, err := s.store.APIToken(ctx, opaque.Hash(idOrText))
 		if err != nil {
 			return "", 0, err
 		}

@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/pageflare/ci/service/failure"
 )
 
 // ActorKind says by what right somebody acts.
@@ -190,7 +192,7 @@ type AuditQuery struct {
 // there is no such action; ErrNotFound, no such account. Of actors there is no list.
 func (s *Service) Audit(ctx context.Context, q AuditQuery) ([]AuditLine, error) {
 	if q.Action != "" && !slices.Contains(Actions, q.Action) {
-		return nil, unreadable(fmt.Sprintf("action %q is none of %s", q.Action, joined(Actions)))
+		return nil, failure.Invalid(fmt.Sprintf("action %q is none of %s", q.Action, failure.Names(Actions)))
 	}
 	if q.Account != "" {
 		if _, err := s.store.Account(ctx, q.Account); err != nil {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/license"
 )
 
@@ -246,7 +247,7 @@ func TestVerifyReadsFromANotedEnd(t *testing.T) {
 		wantTampered(t, b.Service, license.AuditCheck{From: license.AuditHead{Seq: seq, Hash: strings.Repeat("0", 64)}}, "line ")
 	}
 	wantTampered(t, b.Service, license.AuditCheck{From: head(2)}, "line 2")
-	if _, err := b.VerifyAudit(t.Context(), license.AuditCheck{From: head(4), Noted: head(3)}); !errors.Is(err, license.ErrInvalid) {
+	if _, err := b.VerifyAudit(t.Context(), license.AuditCheck{From: head(4), Noted: head(3)}); !errors.Is(err, failure.ErrInvalid) {
 		t.Errorf("VerifyAudit(noted before from) = %v, want ErrInvalid", err)
 	}
 	b.change(`UPDATE audit_log SET actor_id = 'root' WHERE seq = 4`) // under the very line that was noted
@@ -265,7 +266,7 @@ func TestATakenLineIsAFaultOfItsOwn(t *testing.T) {
 			"RestoreAccount": second(b.RestoreAccount(t.Context(), a.ID)),
 			"IssueFor":       second(b.IssueFor(t.Context(), restored(b, a), 0)),
 		} {
-			if !errors.Is(err, license.ErrTampered) || errors.Is(err, license.ErrConflict) || errors.Is(err, license.ErrNotFound) || !strings.Contains(err.Error(), "audit verify") {
+			if !errors.Is(err, license.ErrTampered) || errors.Is(err, failure.ErrConflict) || errors.Is(err, failure.ErrNotFound) || !strings.Contains(err.Error(), "audit verify") {
 				t.Errorf("%s where %s = %v, want ErrTampered with the remedy", what, name, err)
 			}
 		}

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"github.com/pageflare/ci/service/failure"
 )
 
 // Whoever can write the database, but has not the key, can delete lines at the end of the audit log and say that it ends earlier. So the end is sealed
@@ -31,7 +33,7 @@ func ParseAuditHead(text string) (AuditHead, error) {
 	number, hash, _ := strings.Cut(text, ":")
 	n, err := strconv.ParseInt(number, 10, 64)
 	if err != nil || n < 1 || len(hash) != hex.EncodedLen(sha256.Size) {
-		return AuditHead{}, unreadable(fmt.Sprintf("%q is not an end of the audit log such as 12:5f0c… (NUMBER:HASH, as its verification tells it)", text))
+		return AuditHead{}, failure.Invalid(fmt.Sprintf("%q is not an end of the audit log such as 12:5f0c… (NUMBER:HASH, as its verification tells it)", text))
 	}
 	return AuditHead{n, hash}, nil
 }
@@ -121,7 +123,7 @@ type AuditCheck struct {
 // in the part to be read.
 func (s *Service) VerifyAudit(ctx context.Context, c AuditCheck) (AuditHead, error) {
 	if c.Noted.Seq > 0 && c.Noted.Seq < c.From.Seq {
-		return AuditHead{}, fmt.Errorf("%w: line %d was noted, and what is read begins at line %d", ErrInvalid, c.Noted.Seq, c.From.Seq)
+		return AuditHead{}, fmt.Errorf("%w: line %d was noted, and what is read begins at line %d", failure.ErrInvalid, c.Noted.Seq, c.From.Seq)
 	}
 	end, err := s.store.AuditEnd(ctx) // first: lines that come while this runs are not its business
 	if err != nil {

@@ -12,6 +12,9 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/pageflare/ci/service/failure"
+	"github.com/pageflare/ci/service/opaque"
 )
 
 // The device login (RFC 8628): a program gets two codes, shows the short one to a person, and asks with the long one until that person, signed
@@ -99,14 +102,6 @@ const (
 	userCodeLength = 8 // 20^8: about 34.5 bits, for a quarter of an hour, with few guesses
 )
 
-const (
-	deviceCodePrefix = "pf_dc_"
-	loginTokenPrefix = "pf_lt_"
-)
-
-// IsLoginToken tells a login token, good or not, from any other text.
-func IsLoginToken(s string) bool { return isOpaque(loginTokenPrefix, s) }
-
 // lookAlikes are letters and digits that no user code has, and what people mean who type them.
 var lookAlikes = map[rune]rune{'0': 'Q', 'O': 'Q', '1': 'L', 'I': 'L', '2': 'Z', '5': 'S', '6': 'G', '8': 'B', 'U': 'V', 'Y': 'V'}
 
@@ -160,8 +155,8 @@ func drawUserCode(rand io.Reader) (string, error) {
 
 // DeviceCodes are what a program gets that begins a device login.
 type DeviceCodes struct {
-	DeviceCode Secret
-	UserCode   Secret // as it is shown: BCDF-GHJK
+	DeviceCode opaque.Secret
+	UserCode   opaque.Secret // as it is shown: BCDF-GHJK
 	Life       time.Duration
 	Interval   time.Duration
 }
@@ -174,7 +169,7 @@ func (s *Service) BeginDevice(ctx context.Context, client, address string) (Devi
 	}
 	for range 3 { // two live logins with one user code: once in ten billion, times the logins that wait
 		codes, err := s.beginDevice(ctx, client, address)
-		if !errors.Is(err, ErrConflict) {
+		if !errors.Is(err, failure.ErrConflict) {
 			return codes, err
 		}
 	}
@@ -182,7 +177,7 @@ func (s *Service) BeginDevice(ctx context.Context, client, address string) (Devi
 }
 
 func (s *Service) beginDevice(ctx context.Context, client, address string) (DeviceCodes, error) {
-	device, err := drawOpaque(deviceCodePrefix, s.cfg.Rand)
+	device, err := opaque.DeviceCode.New(s.cfg.Rand)
 	if err != nil {
 		return DeviceCodes{}, err
 	}
@@ -190,20 +185,20 @@ func (s *Service) beginDevice(ctx context.Context, client, address string) (Devi
 	if err != nil {
 		return DeviceCodes{}, err
 	}
-	id, err := newID("dev_", s.cfg.Rand)
+	id, err := opaque.OfDeviceLogin.New(s.cfg.Rand)
 	if err != nil {
 		return DeviceCodes{}, err
 	}
 	now := s.time()
-	return DeviceCodes{device, Secret(user), DeviceCodeLife, DeviceInterval}, s.store.AddDeviceLogin(ctx, DeviceLogin{
-		ID: id, DeviceHash: hashOpaque(device.Reveal()), UserHash: s.userHash(user), Client: client, Address: address, State: DeviceWaiting,
+	return DeviceCodes{device, opaque.Secret(user), DeviceCodeLife, DeviceInterval}, s.store.AddDeviceLogin(ctx, DeviceLogin{
+		ID: id, DeviceHash: opaque.Hash(device.Reveal()), UserHash: s.userHash(user), Client: client, Address: address, State: DeviceWaiting,
 		Interval: DeviceInterval, CreatedAt: now, ExpiresAt: now.Add(DeviceCodeLife),
 	})
 }
 
 // LoginToken is what a program gets at the end of a device login: the right to act for the account for an hour.
 type LoginToken struct {
-	Token Secret
+	Token opaque.Secret
 	Life  time.Duration
 }
 
@@ -216,21 +211,21 @@ func (s *Service) PollDevice(ctx context.Context, client, deviceCode string) (Lo
 	if err := s.glance(ctx, client, deviceCode); err != nil {
 		return LoginToken{}, err
 	}
-	token, err := drawOpaque(loginTokenPrefix, s.cfg.Rand)
+	token, err := opaque.LoginToken.New(s.cfg.Rand)
 	if err != nil {
 		return LoginToken{}, err
 	}
 	var refusal error
-	_, err = s.store.ChangeDeviceLogin(ctx, hashOpaque(deviceCode), func(d *DeviceLogin) ([]Act, error) {
+	_, err = s.store.ChangeDeviceLogin(ctx, opaque.Hash(deviceCode), func(d *DeviceLogin) ([]Act, error) {
 		now := s.time()
 		if refusal = poll(d, client, now); refusal != nil {
 			return nil, nil
 		}
-		d.State, d.TokenHash, d.TokenEnds = DeviceUsed, hashOpaque(token.Reveal()), now.Add(LoginTokenLife)
+		d.State, d.TokenHash, d.TokenEnds = DeviceUsed, opaque.Hash(token.Reveal()), now.Add(LoginTokenLife)
 		return []Act{s.act(as(ctx, d.AccountID), DeviceLoggedIn, d.AccountID, d.ID, Details{"client": d.Client})}, nil
 	})
 	switch {
-	case errors.Is(err, ErrNotFound) || errors.Is(err, ErrConflict): // ErrConflict: another poll was quicker
+	case errors.Is(err, failure.ErrNotFound) || errors.Is(err, failure.ErrConflict): // ErrConflict: another poll was quicker
 		return LoginToken{}, ErrInvalidGrant
 	case err != nil:
 		return LoginToken{}, err
@@ -243,11 +238,11 @@ func (s *Service) PollDevice(ctx context.Context, client, deviceCode string) (Lo
 // glance is the refusal of a poll that would change nothing. Anyone may ask, and most of what strangers ask must not wait for the one writer
 // that a database has, nor keep it from others. nil: look again, with the right to write.
 func (s *Service) glance(ctx context.Context, client, deviceCode string) error {
-	if !isOpaque(deviceCodePrefix, deviceCode) {
+	if !opaque.DeviceCode.Fits(deviceCode) {
 		return ErrInvalidGrant
 	}
-	d, err := s.store.DeviceLogin(ctx, hashOpaque(deviceCode))
-	if errors.Is(err, ErrNotFound) {
+	d, err := s.store.DeviceLogin(ctx, opaque.Hash(deviceCode))
+	if errors.Is(err, failure.ErrNotFound) {
 		return ErrInvalidGrant
 	}
 	if err != nil {
@@ -283,7 +278,7 @@ func poll(d *DeviceLogin, client string, now time.Time) error {
 // FindDevice returns the device login that waits under a user code, however it was typed. ErrUnknownCode.
 func (s *Service) FindDevice(ctx context.Context, userCode string) (DeviceLogin, error) {
 	d, err := s.store.DeviceLogin(ctx, s.userHash(NormalUserCode(userCode)))
-	if errors.Is(err, ErrNotFound) || err == nil && !d.waits(s.time()) {
+	if errors.Is(err, failure.ErrNotFound) || err == nil && !d.waits(s.time()) {
 		return DeviceLogin{}, ErrUnknownCode
 	}
 	return d, err
@@ -314,16 +309,16 @@ func (s *Service) decideDevice(ctx context.Context, by Caller, userCode string, 
 		d.State, d.AccountID = to, by.Account.ID
 		return []Act{s.act(ctx, did, d.AccountID, d.ID, Details{"client": d.Client, "address": d.Address})}, nil
 	})
-	if errors.Is(err, ErrNotFound) || errors.Is(err, ErrConflict) {
+	if errors.Is(err, failure.ErrNotFound) || errors.Is(err, failure.ErrConflict) {
 		return DeviceLogin{}, ErrUnknownCode
 	}
 	return d, err
 }
 
 func (s *Service) authenticateLogin(ctx context.Context, text string) (Caller, error) {
-	d, account, err := s.store.LoginToken(ctx, hashOpaque(text))
+	d, account, err := s.store.LoginToken(ctx, opaque.Hash(text))
 	switch {
-	case errors.Is(err, ErrNotFound):
+	case errors.Is(err, failure.ErrNotFound):
 		return Caller{}, fmt.Errorf("%w: unknown login token", ErrUnauthenticated)
 	case err != nil:
 		return Caller{}, err
@@ -335,8 +330,8 @@ func (s *Service) authenticateLogin(ctx context.Context, text string) (Caller, e
 
 // revokeLogin ends a login token (RFC 7009). One that is unknown or has ended is no error.
 func (s *Service) revokeLogin(ctx context.Context, by Caller, text string) error {
-	d, _, err := s.store.LoginToken(ctx, hashOpaque(text))
-	if errors.Is(err, ErrNotFound) {
+	d, _, err := s.store.LoginToken(ctx, opaque.Hash(text))
+	if errors.Is(err, failure.ErrNotFound) {
 		return nil
 	}
 	if err != nil {
@@ -352,7 +347,7 @@ func (s *Service) revokeLogin(ctx context.Context, by Caller, text string) error
 		}
 		return nil, nil
 	})
-	if errors.Is(err, ErrNotFound) {
+	if errors.Is(err, failure.ErrNotFound) {
 		return nil
 	}
 	return err

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/oidc"
 )
 
@@ -63,7 +64,7 @@ func (s *Service) Explain(ctx context.Context, id oidc.Identity, clauses []oidc.
 func (s *Service) explainUse(ctx context.Context, id oidc.Identity) (oidc.Clause, error) {
 	c := oidc.Clause{Name: "not used before", Outcome: oidc.Passed, Want: "one exchange, and the same again within " + IdentityRetry.String()}
 	use, err := s.store.IdentityUse(ctx, hashIdentity(id))
-	if errors.Is(err, ErrNotFound) {
+	if errors.Is(err, failure.ErrNotFound) {
 		return c, nil
 	}
 	if err != nil {

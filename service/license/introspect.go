@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/pageflare/ci/service/failure"
+	"github.com/pageflare/ci/service/opaque"
 	"github.com/pageflare/ci/service/token"
 )
 
@@ -48,12 +50,12 @@ func (c Caller) reaches(account string) bool { return c.Admin != nil || c.Accoun
 // Revoke ends a token by its text (RFC 7009): an API token, a login token, or a license token with its whole family, for whoever holds one can make others
 // of it. A token that is no good already is no error. ErrScope: it belongs to another account.
 func (s *Service) Revoke(ctx context.Context, by Caller, text string) error {
-	if IsLoginToken(text) {
+	if opaque.LoginToken.Fits(text) {
 		return s.revokeLogin(ctx, by, text)
 	}
-	if IsAPIToken(text) {
-		t, _, err := s.store.APIToken(ctx, hashOpaque(text))
-		if errors.Is(err, ErrNotFound) {
+	if opaque.APIToken.Fits(text) {
+		t, _, err := s.store.APIToken(ctx, opaque.Hash(text))
+		if errors.Is(err, failure.ErrNotFound) {
 			return nil
 		}
 		if err != nil {
@@ -75,7 +77,7 @@ func (s *Service) Revoke(ctx context.Context, by Caller, text string) error {
 	if err := by.mayEnd(claims.Subject); err != nil {
 		return err
 	}
-	id := TokenID(claims.ID)
+	id := opaque.TokenID(claims.ID)
 	return s.store.Revoke(ctx, Revocation{Subject: id.Family(), AccountID: claims.Subject, At: s.time()},
 		s.act(ctx, FamilyRevoked, claims.Subject, id.Family(), Details{"by_token": id}))
 }

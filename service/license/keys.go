@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/pageflare/ci/service/failure"
+	"github.com/pageflare/ci/service/opaque"
 	"github.com/pageflare/ci/service/token"
 )
 
@@ -234,7 +236,7 @@ func (s *Service) newKey(ctx context.Context, a Algorithm, signsFrom time.Time) 
 	if _, err := io.ReadFull(s.cfg.Rand, secret); err != nil {
 		return SealedKey{}, Act{}, fmt.Errorf("draw a signing key: %w", err)
 	}
-	id, err := newID(OfKey, s.cfg.Rand)
+	id, err := opaque.OfKey.New(s.cfg.Rand)
 	if err != nil {
 		return SealedKey{}, Act{}, err
 	}
@@ -292,7 +294,7 @@ func (s *Service) key(ctx context.Context, id string) (KeyInfo, error) {
 	}
 	i := slices.IndexFunc(keys, func(k KeyInfo) bool { return k.ID == id })
 	if i < 0 {
-		return KeyInfo{}, fmt.Errorf("signing key %s: %w", id, ErrNotFound)
+		return KeyInfo{}, fmt.Errorf("signing key %s: %w", id, failure.ErrNotFound)
 	}
 	return keys[i], nil
 }

@@ -13,7 +13,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/opaque"
 	"github.com/pageflare/ci/service/store"
 	"github.com/pageflare/ci/service/token"
 )
@@ -50,7 +52,7 @@ func (w *watched) RecordLease(ctx context.Context, r license.LeaseRecord, act li
 
 // fail lets reads of the keys fail from now on.
 func (w *watched) fail() {
-	w.fault.Store(new(fmt.Errorf("%w: the disk is gone", license.ErrUnavailable)))
+	w.fault.Store(new(fmt.Errorf("%w: the disk is gone", failure.ErrUnavailable)))
 }
 
 // apart is one more service on the same database as another process has it: with a store of its own, and a clock that differs.
@@ -191,7 +193,7 @@ func TestWithoutKeysThereIsNoVerdict(t *testing.T) {
 	for name, err := range map[string]error{
 		"Authenticate": authenticate, "Introspect": introspect, "RevokeToken": revokeToken, "Revoke": other.Revoke(t.Context(), admin, made.Token.Reveal()),
 	} {
-		if !errors.Is(err, license.ErrUnavailable) || errors.Is(err, license.ErrUnauthenticated) {
+		if !errors.Is(err, failure.ErrUnavailable) || errors.Is(err, license.ErrUnauthenticated) {
 			t.Errorf("%s without keys = %v, want ErrUnavailable", name, err)
 		}
 	}
@@ -263,16 +265,16 @@ func TestAMadeUpKidForcesFewReads(t *testing.T) {
 // The key is retired after it has signed and before the record is made, which is when the token is still nobody's.
 func TestAKeyThatIsRetiredInBetweenSignsNothing(t *testing.T) {
 	t.Parallel()
-	for name, make := range map[string]func(s *license.Service, c license.Caller) (license.Secret, error){
-		"issue": func(s *license.Service, c license.Caller) (license.Secret, error) {
+	for name, make := range map[string]func(s *license.Service, c license.Caller) (opaque.Secret, error){
+		"issue": func(s *license.Service, c license.Caller) (opaque.Secret, error) {
 			i, err := s.Issue(t.Context(), c)
 			return i.Token, err
 		},
-		"refresh": func(s *license.Service, c license.Caller) (license.Secret, error) {
+		"refresh": func(s *license.Service, c license.Caller) (opaque.Secret, error) {
 			i, err := s.Refresh(t.Context(), c)
 			return i.Token, err
 		},
-		"issue for": func(s *license.Service, c license.Caller) (license.Secret, error) {
+		"issue for": func(s *license.Service, c license.Caller) (opaque.Secret, error) {
 			i, err := s.IssueFor(t.Context(), c.Account.ID, 0)
 			return i.Token, err
 		},

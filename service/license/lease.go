@@ -7,13 +7,14 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/pageflare/ci/service/opaque"
 	"github.com/pageflare/ci/service/token"
 )
 
 // Lease is the answer to Service.Lease: a signed text that says, to anybody who has the public key, that a license was good just now, and until
 // when its holder may go by that while the service cannot be asked.
 type Lease struct {
-	Text         Secret // no credential here, but whoever shows it elsewhere is taken for its holder
+	Text         opaque.Secret // no credential here, but whoever shows it elsewhere is taken for its holder
 	ID           string
 	GraceUntil   time.Time
 	ValidUntil   time.Time // end of the license
@@ -43,7 +44,7 @@ func (s *Service) Lease(ctx context.Context, c Caller) (Lease, error) {
 		Issuer: s.cfg.Issuer, Subject: c.Account.ID, LicenseID: c.Token.ID, Tier: string(c.Account.Tier), Features: c.Account.Features,
 		ValidUntil: c.Account.ValidUntil, IssuedAt: iat, GraceUntil: end,
 	}
-	text, err := signed(ctx, s, func(view *keyView) (Secret, error) { return s.signLease(ctx, view, &says) })
+	text, err := signed(ctx, s, func(view *keyView) (opaque.Secret, error) { return s.signLease(ctx, view, &says) })
 	if err != nil {
 		return Lease{}, err
 	}
@@ -53,7 +54,7 @@ func (s *Service) Lease(ctx context.Context, c Caller) (Lease, error) {
 }
 
 // signLease names a lease by all that it says and by its key, signs it, and returns only when its record is durable.
-func (s *Service) signLease(ctx context.Context, view *keyView, says *token.Lease) (Secret, error) {
+func (s *Service) signLease(ctx context.Context, view *keyView, says *token.Lease) (opaque.Secret, error) {
 	if len(view.leases) == 0 {
 		return "", errors.New("there is no lease key") // firstKeys made one
 	}
@@ -63,16 +64,16 @@ func (s *Service) signLease(ctx context.Context, view *keyView, says *token.Leas
 	if err != nil {
 		return "", fmt.Errorf("derive a lease id: %w", err)
 	}
-	says.ID = deriveLeaseID(content, s.deriveKey)
+	says.ID = opaque.DeriveLeaseID(content, s.deriveKey)
 	text, err := key.Sign(*says)
 	if err != nil {
 		return "", fmt.Errorf("sign a lease: %w", err)
 	}
 	r := LeaseRecord{
-		ID: says.ID, TokenID: TokenID(says.LicenseID), AccountID: says.Subject, KeyID: key.ID(), IssuedAt: says.IssuedAt, ExpiresAt: says.GraceUntil,
+		ID: says.ID, TokenID: opaque.TokenID(says.LicenseID), AccountID: says.Subject, KeyID: key.ID(), IssuedAt: says.IssuedAt, ExpiresAt: says.GraceUntil,
 	}
-	return Secret(text), s.store.RecordLease(ctx, r, s.act(ctx, LeaseIssued, r.AccountID, r.ID, Details{
-		"lease_sha256": hashOpaque(text), "license_jti": r.TokenID, "kid": r.KeyID, "grace_until": r.ExpiresAt.Unix(),
+	return opaque.Secret(text), s.store.RecordLease(ctx, r, s.act(ctx, LeaseIssued, r.AccountID, r.ID, Details{
+		"lease_sha256": opaque.Hash(text), "license_jti": r.TokenID, "kid": r.KeyID, "grace_until": r.ExpiresAt.Unix(),
 	}))
 }
 

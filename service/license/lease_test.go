@@ -8,7 +8,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/opaque"
 	"github.com/pageflare/ci/service/token"
 )
 
@@ -23,7 +25,7 @@ func newLeaseBench(t *testing.T) *bench {
 	return b
 }
 
-func (b *bench) lease(s *license.Service, text license.Secret) license.Lease {
+func (b *bench) lease(s *license.Service, text opaque.Secret) license.Lease {
 	b.t.Helper()
 	l, err := s.Lease(b.t.Context(), b.caller(s, text))
 	if err != nil {
@@ -354,7 +356,7 @@ func TestALeaseIsNoLicenseTokenAndTheReverse(t *testing.T) {
 		if err := b.Revoke(t.Context(), admin, text); err != nil {
 			t.Errorf("Revoke(%s) = %v, want nothing done", name, err)
 		}
-		if _, err := b.RevokeToken(t.Context(), text, true); !errors.Is(err, license.ErrInvalid) {
+		if _, err := b.RevokeToken(t.Context(), text, true); !errors.Is(err, failure.ErrInvalid) {
 			t.Errorf("RevokeToken(%s) = %v, want ErrInvalid", name, err)
 		}
 		if name == "a lease" {

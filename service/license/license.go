@@ -5,8 +5,9 @@
 package license
 
 import (
-	"log/slog"
 	"time"
+
+	"github.com/pageflare/ci/service/opaque"
 )
 
 // Tier is what an account has paid for.
@@ -52,10 +53,10 @@ type APIToken struct {
 
 // TokenRecord is the record of an issued license token. Its text is not kept.
 type TokenRecord struct {
-	ID        TokenID
+	ID        opaque.TokenID
 	AccountID string
-	Parent    TokenID // the token it was made from; empty for the first of a family
-	IssuedBy  string  // id of the API token, the device login or the trust policy that it was issued by; empty otherwise
+	Parent    opaque.TokenID // the token it was made from; empty for the first of a family
+	IssuedBy  string         // id of the API token, the device login or the trust policy that it was issued by; empty otherwise
 	KeyID     string
 	IssuedAt  time.Time // its iat
 	ExpiresAt time.Time // its exp
@@ -77,7 +78,7 @@ func (t TokenRecord) Status(now time.Time) string {
 // LeaseRecord is the record of the newest lease that a license token got under one key.
 type LeaseRecord struct {
 	ID        string
-	TokenID   TokenID
+	TokenID   opaque.TokenID
 	AccountID string
 	KeyID     string
 	IssuedAt  time.Time
@@ -93,24 +94,9 @@ type Revocation struct {
 
 // Issued is the answer to Issue and Refresh.
 type Issued struct {
-	Token        Secret
-	ID           TokenID
+	Token        opaque.Secret
+	ID           opaque.TokenID
 	ExpiresAt    time.Time
 	RefreshAfter time.Time // when two thirds of its life are over
 	Capped       bool      // ExpiresAt is the end of the license, not the usual life of a token
 }
-
-// Secret is a text that only its receiver may see. It hides itself from logs and formatted text.
-type Secret string
-
-// String is "[hidden]".
-func (Secret) String() string { return "[hidden]" }
-
-// GoString is "[hidden]".
-func (Secret) GoString() string { return "[hidden]" }
-
-// LogValue is "[hidden]".
-func (Secret) LogValue() slog.Value { return slog.StringValue("[hidden]") }
-
-// Reveal is the text itself, for the one place that hands it over.
-func (s Secret) Reveal() string { return string(s) }

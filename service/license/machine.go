@@ -7,6 +7,9 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/pageflare/ci/service/failure"
+	"github.com/pageflare/ci/service/opaque"
 )
 
 // Machine is a machine that was activated: it has a license token, and all that descends from it.
@@ -35,14 +38,14 @@ const maxLabel = 255 // a host name (RFC 1035, 2.3.4)
 
 func checkMachine(id, label string) error {
 	if !machineID.MatchString(id) {
-		return fmt.Errorf("%w: machine_id is not 1 to 128 letters, digits, - or _", ErrInvalid)
+		return fmt.Errorf("%w: machine_id is not 1 to 128 letters, digits, - or _", failure.ErrInvalid)
 	}
 	if len(label) > maxLabel || !utf8.ValidString(label) {
-		return fmt.Errorf("%w: label is longer than %d bytes", ErrInvalid, maxLabel)
+		return fmt.Errorf("%w: label is longer than %d bytes", failure.ErrInvalid, maxLabel)
 	}
 	for _, r := range label {
 		if unicode.IsControl(r) {
-			return fmt.Errorf("%w: label has a control character", ErrInvalid)
+			return fmt.Errorf("%w: label has a control character", failure.ErrInvalid)
 		}
 	}
 	return nil
@@ -58,7 +61,7 @@ func (s *Service) Activate(ctx context.Context, c Caller, id, label string) (Iss
 		return Issued{}, Machine{}, err
 	}
 	m := Machine{AccountID: c.Account.ID, MachineID: id, Label: label, Family: issued.ID.Family(), CreatedAt: s.time()}
-	if m.ID, err = newID(OfMachine, s.cfg.Rand); err != nil {
+	if m.ID, err = opaque.OfMachine.New(s.cfg.Rand); err != nil {
 		return Issued{}, Machine{}, err
 	}
 	return issued, m, s.store.AddMachine(ctx, m, s.act(ctx, MachineActivated, m.AccountID, m.ID, Details{"family": m.Family, "jti": issued.ID}))
@@ -67,12 +70,12 @@ func (s *Service) Activate(ctx context.Context, c Caller, id, label string) (Iss
 // Deactivate ends the machine that the caller's license token was made for, with all of its family. Doing it twice is no error. The id alone
 // would not do: other machines may have the same. ErrNotFound: the token was not made for a machine of that id.
 func (s *Service) Deactivate(ctx context.Context, c Caller, id string) error {
-	m, err := s.store.MachineOf(ctx, TokenID(c.Token.ID).Family())
+	m, err := s.store.MachineOf(ctx, opaque.TokenID(c.Token.ID).Family())
 	if err != nil {
 		return err
 	}
 	if m.MachineID != id || m.AccountID != c.Account.ID {
-		return fmt.Errorf("machine: %w: this license token was made for another", ErrNotFound)
+		return fmt.Errorf("machine: %w: this license token was made for another", failure.ErrNotFound)
 	}
 	return s.store.EndMachine(ctx, m, s.act(ctx, MachineDeactivated, m.AccountID, m.ID, Details{"family": m.Family}))
 }
@@ -80,7 +83,7 @@ func (s *Service) Deactivate(ctx context.Context, c Caller, id string) error {
 // Machines returns up to limit machines of an account, ended ones too, whose id comes after the given one, in the order of ids. ErrNotFound: no such
 // account. ErrInvalid: after is no id.
 func (s *Service) Machines(ctx context.Context, account, after string, limit int) ([]Machine, error) {
-	if err := checkAfter(OfMachine, after); err != nil {
+	if err := opaque.OfMachine.CheckAfter(after); err != nil {
 		return nil, err
 	}
 	if _, err := s.store.Account(ctx, account); err != nil {

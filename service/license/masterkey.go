@@ -9,6 +9,8 @@ import (
 	"io"
 	"log/slog"
 	"strings"
+
+	"github.com/pageflare/ci/service/opaque"
 )
 
 // MasterKeySize is the number of bytes of a master key.
@@ -43,7 +45,9 @@ func ParseMasterKey(text string) (MasterKey, error) {
 }
 
 // Text is the form that ParseMasterKey reads, for the key file.
-func (k MasterKey) Text() Secret { return Secret(base64.StdEncoding.EncodeToString(k.key[:])) }
+func (k MasterKey) Text() opaque.Secret {
+	return opaque.Secret(base64.StdEncoding.EncodeToString(k.key[:]))
+}
 
 // String is "[hidden]".
 func (MasterKey) String() string { return "[hidden]" }

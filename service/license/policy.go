@@ -11,7 +11,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/oidc"
+	"github.com/pageflare/ci/service/opaque"
 	"github.com/pageflare/ci/service/token"
 )
 
@@ -38,8 +40,8 @@ const IdentityRetry = 60 * time.Second
 type IdentityUse struct {
 	Hash  string // SHA-256 of issuer and jti
 	At    time.Time
-	Until time.Time // when it can be forgotten
-	Token TokenID   // what it was exchanged for
+	Until time.Time      // when it can be forgotten
+	Token opaque.TokenID // what it was exchanged for
 }
 
 var repositoryName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,100}/[A-Za-z0-9._-]{1,100}$`)
@@ -48,7 +50,7 @@ var repositoryName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,100}/[A-Za-z0-9._-]{1,
 // of an address when GitHub is asked.
 func CheckRepository(name string) error {
 	if _, repository, _ := strings.Cut(name, "/"); !repositoryName.MatchString(name) || repository == "." || repository == ".." {
-		return fmt.Errorf("%w: repository %.100q is not OWNER/NAME", ErrInvalid, name)
+		return fmt.Errorf("%w: repository %.100q is not OWNER/NAME", failure.ErrInvalid, name)
 	}
 	return nil
 }
@@ -57,7 +59,7 @@ func CheckRepository(name string) error {
 // account, ErrRevoked: a deleted one.
 func (s *Service) AddPolicy(ctx context.Context, p TrustPolicy) (TrustPolicy, error) {
 	if err := p.Check(); err != nil {
-		return TrustPolicy{}, unreadable(err.Error())
+		return TrustPolicy{}, failure.Invalid(err.Error())
 	}
 	if p.Repository != "" {
 		if err := CheckRepository(p.Repository); err != nil {
@@ -71,7 +73,7 @@ func (s *Service) AddPolicy(ctx context.Context, p TrustPolicy) (TrustPolicy, er
 	if a.Status == Deleted {
 		return TrustPolicy{}, fmt.Errorf("account %s: %w", a.ID, ErrDeleted)
 	}
-	if p.ID, err = newID(OfPolicy, s.cfg.Rand); err != nil {
+	if p.ID, err = opaque.OfPolicy.New(s.cfg.Rand); err != nil {
 		return TrustPolicy{}, err
 	}
 	p.CreatedAt = s.time()
@@ -84,7 +86,7 @@ func (s *Service) AddPolicy(ctx context.Context, p TrustPolicy) (TrustPolicy, er
 // Policies returns up to limit policies whose id comes after the given one, in the order of ids; of one account, or of all when it is "". ErrInvalid: after
 // is no id. ErrNotFound: no such account.
 func (s *Service) Policies(ctx context.Context, account, after string, limit int) ([]TrustPolicy, error) {
-	if err := checkAfter(OfPolicy, after); err != nil {
+	if err := opaque.OfPolicy.CheckAfter(after); err != nil {
 		return nil, err
 	}
 	if account != "" {
@@ -149,7 +151,7 @@ func (s *Service) exchange(ctx context.Context, id oidc.Identity, p TrustPolicy,
 		ID: out.ID, AccountID: a.ID, IssuedBy: p.ID, KeyID: set.SigningKey(), IssuedAt: claims.IssuedAt, ExpiresAt: claims.ExpiresAt, Recorded: now,
 	}
 	first, err := s.store.RecordExchange(ctx, use, record, s.act(ctx, TokenExchanged, a.ID, string(out.ID), Details{
-		"token_sha256": hashOpaque(out.Token.Reveal()), "kid": record.KeyID, "expires_at": record.ExpiresAt.Unix(), "policy": p.ID, "policy_version": p.Version,
+		"token_sha256": opaque.Hash(out.Token.Reveal()), "kid": record.KeyID, "expires_at": record.ExpiresAt.Unix(), "policy": p.ID, "policy_version": p.Version,
 		"repository_id": id.RepositoryID, "repository": id.Repository, "ref": id.Ref, "event": id.Event, "run_id": id.RunID, "identity_sha256": use.Hash,
 	}))
 	if err != nil || first.Token == out.ID {
@@ -182,7 +184,7 @@ func (s *Service) exchangedAgain(ctx context.Context, id oidc.Identity, p TrustP
 	if err != nil {
 		return Issued{}, err
 	}
-	if TokenID(claims.ID) != first.Token {
+	if opaque.TokenID(claims.ID) != first.Token {
 		return Issued{}, ErrIdentityUsed
 	}
 	return signWith(then, claims, capped)
@@ -196,6 +198,6 @@ func (s *Service) exchanged(id oidc.Identity, p TrustPolicy, a Account, at time.
 	if err != nil {
 		return token.Claims{}, false, fmt.Errorf("derive a token id: %w", err)
 	}
-	claims.ID = string(deriveExchangedID(iat, content, s.deriveKey))
+	claims.ID = string(opaque.DeriveExchangedID(iat, content, s.deriveKey))
 	return claims, capped, nil
 }

@@ -5,13 +5,15 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/pageflare/ci/service/failure"
+	"github.com/pageflare/ci/service/opaque"
 	"github.com/pageflare/ci/service/token"
 )
 
 // Tokens returns up to limit issued tokens of an account, newest first, starting after the given one ("" for the newest). ErrNotFound: no such account.
 // ErrInvalid: before is no id.
-func (s *Service) Tokens(ctx context.Context, account string, before TokenID, limit int) ([]TokenRecord, error) {
-	if err := before.checkBefore(); err != nil {
+func (s *Service) Tokens(ctx context.Context, account string, before opaque.TokenID, limit int) ([]TokenRecord, error) {
+	if err := before.CheckBefore(); err != nil {
 		return nil, err
 	}
 	if _, err := s.store.Account(ctx, account); err != nil {
@@ -52,7 +54,7 @@ func (s *Service) RevokeToken(ctx context.Context, tokenOrID string, family bool
 
 // revocable finds what to revoke. A token is believed only when its signature is good: a forged one could name anybody's id.
 func (s *Service) revocable(ctx context.Context, tokenOrID string, family bool) (TokenRecord, error) {
-	if id := TokenID(tokenOrID); id.Family() != "" {
+	if id := opaque.TokenID(tokenOrID); id.Family() != "" {
 		return s.store.Token(ctx, id)
 	}
 	c, bad, err := s.keys.parse(ctx, tokenOrID, s.time())
@@ -61,14 +63,14 @@ func (s *Service) revocable(ctx context.Context, tokenOrID string, family bool) 
 	}
 	expired := errors.Is(bad, token.ErrExpired) // it ended by itself, and what was made of it may live
 	if expired && !family {
-		return TokenRecord{}, fmt.Errorf("%w: the token has expired already; its family can still be ended", ErrInvalid)
+		return TokenRecord{}, fmt.Errorf("%w: the token has expired already; its family can still be ended", failure.ErrInvalid)
 	}
 	if bad != nil && !expired {
-		return TokenRecord{}, fmt.Errorf("%w: neither a live token of this service nor a token id (40 letters and digits): %w", ErrInvalid, bad)
+		return TokenRecord{}, fmt.Errorf("%w: neither a live token of this service nor a token id (40 letters and digits): %w", failure.ErrInvalid, bad)
 	}
-	t, err := s.store.Token(ctx, TokenID(c.ID))
-	if errors.Is(err, ErrNotFound) {
-		return TokenRecord{ID: TokenID(c.ID), AccountID: c.Subject, IssuedAt: c.IssuedAt, ExpiresAt: c.ExpiresAt}, nil
+	t, err := s.store.Token(ctx, opaque.TokenID(c.ID))
+	if errors.Is(err, failure.ErrNotFound) {
+		return TokenRecord{ID: opaque.TokenID(c.ID), AccountID: c.Subject, IssuedAt: c.IssuedAt, ExpiresAt: c.ExpiresAt}, nil
 	}
 	return t, err
 }
@@ -83,13 +85,13 @@ func (s *Service) endIssued(ctx context.Context, wanted bool, issuer string) *Ac
 }
 
 // tokenID is the id in a token, or the text itself when it is an id.
-func tokenID(tokenOrID string) (TokenID, error) {
-	if id := TokenID(tokenOrID); id.Family() != "" {
+func tokenID(tokenOrID string) (opaque.TokenID, error) {
+	if id := opaque.TokenID(tokenOrID); id.Family() != "" {
 		return id, nil
 	}
 	c, err := token.Decode(tokenOrID)
 	if err != nil {
-		return "", fmt.Errorf("%w: neither a token nor a token id (40 letters and digits)", ErrInvalid)
+		return "", fmt.Errorf("%w: neither a token nor a token id (40 letters and digits)", failure.ErrInvalid)
 	}
-	return TokenID(c.ID), nil
+	return opaque.TokenID(c.ID), nil
 }

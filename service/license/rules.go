@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/pageflare/ci/service/failure"
 )
 
 // The refusals. Each says no with authority: trying again later does not help, doing what the text says does.
@@ -24,14 +26,6 @@ var (
 	ErrTokenRevoked = errors.New("this token has been revoked: issue a new one and replace every stored copy")
 	// ErrScope says that an admin token may not do this; the error that wraps it says what it lacks.
 	ErrScope = errors.New("insufficient scope")
-	// ErrNotFound says that there is nothing by that name.
-	ErrNotFound = errors.New("not found")
-	// ErrConflict says that something by that name exists already.
-	ErrConflict = errors.New("exists already")
-	// ErrInvalid says that what was asked for makes no sense; the error that wraps it says why.
-	ErrInvalid = errors.New("invalid request")
-	// ErrUnavailable says that the database cannot do it now: it is locked, full or out of reach. Nothing is said about the caller.
-	ErrUnavailable = errors.New("the database is not available: try again later")
 	// ErrKeyInUse says that a signing key cannot be retired yet.
 	ErrKeyInUse = errors.New("key in use")
 	// ErrKeyRetired says that what was just signed cannot be handed out: its key was retired in that moment. Another key has to sign.
@@ -48,13 +42,6 @@ type deleted struct{}
 func (deleted) Error() string { return "it was deleted, for good: make a new one" }
 
 func (deleted) Is(target error) bool { return target == ErrRevoked }
-
-// unreadable is a text that means nothing here. It is an ErrInvalid whose own text is enough.
-type unreadable string
-
-func (u unreadable) Error() string { return string(u) }
-
-func (unreadable) Is(target error) bool { return target == ErrInvalid }
 
 // MayHoldToken says whether an account may get, keep and refresh license tokens at now: nil, ErrRevoked, ErrInactive or ErrExpired.
 func MayHoldToken(a Account, now time.Time) error {
@@ -140,7 +127,7 @@ var featureName = regexp.MustCompile(`^[a-z][a-z0-9_]{0,63}$`)
 func CheckAccount(a Account) error {
 	var faults []error
 	fault := func(format string, args ...any) {
-		faults = append(faults, fmt.Errorf("%w: "+format, append([]any{ErrInvalid}, args...)...))
+		faults = append(faults, fmt.Errorf("%w: "+format, append([]any{failure.ErrInvalid}, args...)...))
 	}
 	if at, err := mail.ParseAddress(a.Email); err != nil || at.Address != a.Email || len(a.Email) > maxEmail {
 		fault("email %q is not an address such as dev@example.com", a.Email)

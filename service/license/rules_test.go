@@ -9,7 +9,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
+	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/opaque"
 )
 
 var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
@@ -95,7 +97,7 @@ func TestCheckAccountNamesEveryFault(t *testing.T) {
 		t.Fatal("CheckAccount(all wrong) = nil")
 	}
 	for _, want := range []string{`email "nobody"`, `tier "gold"`, `feature "No Way"`, "valid-until is missing"} {
-		if !strings.Contains(err.Error(), want) || !errors.Is(err, license.ErrInvalid) {
+		if !strings.Contains(err.Error(), want) || !errors.Is(err, failure.ErrInvalid) {
 			t.Errorf("CheckAccount = %v, want ErrInvalid with %q", err, want)
 		}
 	}
@@ -116,8 +118,8 @@ func TestAPITokensAreToldFromOtherText(t *testing.T) {
 		"a letter too many": "pf_at_000000000000000000000000000000" + "0000000",
 		"a license token":   "eyJhbGciOiJIUzI1NiJ9.e30.x",
 	} {
-		if license.IsAPIToken(text) {
-			t.Errorf("IsAPIToken(%s) = true, want false", name)
+		if opaque.APIToken.Fits(text) {
+			t.Errorf("opaque.APIToken.Fits(%s) = true, want false", name)
 		}
 	}
 }

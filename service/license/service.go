@@ -10,6 +10,8 @@ import (
 	"io"
 	"time"
 
+	"github.com/pageflare/ci/service/failure"
+	"github.com/pageflare/ci/service/opaque"
 	"github.com/pageflare/ci/service/token"
 )
 
@@ -106,7 +108,7 @@ func (c Caller) Key() string {
 // family, and would otherwise never meet a limit.
 func (c Caller) LimitKey() string {
 	if c.Token.ID != "" {
-		return TokenID(c.Token.ID).Family()
+		return opaque.TokenID(c.Token.ID).Family()
 	}
 	return c.Key()
 }
@@ -115,11 +117,11 @@ func (c Caller) LimitKey() string {
 // pass here, so that the rules can say so. ErrUnauthenticated: no good credential; why stands in the error that wraps it.
 func (s *Service) Authenticate(ctx context.Context, bearer string) (Caller, error) {
 	switch {
-	case IsAPIToken(bearer):
+	case opaque.APIToken.Fits(bearer):
 		return s.authenticateAPIToken(ctx, bearer)
-	case IsAdminToken(bearer):
+	case opaque.AdminToken.Fits(bearer):
 		return s.authenticateAdmin(ctx, bearer)
-	case IsLoginToken(bearer):
+	case opaque.LoginToken.Fits(bearer):
 		return s.authenticateLogin(ctx, bearer)
 	}
 	claims, bad, err := s.keys.parse(ctx, bearer, s.time())
@@ -129,18 +131,18 @@ func (s *Service) Authenticate(ctx context.Context, bearer string) (Caller, erro
 	if bad != nil {
 		return Caller{}, fmt.Errorf("%w: %w", ErrUnauthenticated, bad)
 	}
-	id := TokenID(claims.ID)
+	id := opaque.TokenID(claims.ID)
 	account, revoked, err := s.store.Standing(ctx, claims.Subject, claims.ID, id.Family())
-	if errors.Is(err, ErrNotFound) {
+	if errors.Is(err, failure.ErrNotFound) {
 		return Caller{}, fmt.Errorf("%w: its account is unknown", ErrUnauthenticated)
 	}
 	return Caller{Account: account, Token: claims, revoked: revoked}, err
 }
 
 func (s *Service) authenticateAPIToken(ctx context.Context, text string) (Caller, error) {
-	t, account, err := s.store.APIToken(ctx, hashOpaque(text))
+	t, account, err := s.store.APIToken(ctx, opaque.Hash(text))
 	switch {
-	case errors.Is(err, ErrNotFound):
+	case errors.Is(err, failure.ErrNotFound):
 		return Caller{}, fmt.Errorf("%w: unknown API token", ErrUnauthenticated)
 	case err != nil:
 		return Caller{}, err
@@ -169,10 +171,10 @@ func (s *Service) Issue(ctx context.Context, c Caller) (Issued, error) {
 		return Issued{}, err
 	}
 	ttl := s.cfg.TokenTTL
-	if left := c.Token.ExpiresAt.Sub(now.Truncate(time.Second)); TokenID(c.Token.ID).ByIdentity() && left < ttl {
+	if left := c.Token.ExpiresAt.Sub(now.Truncate(time.Second)); opaque.TokenID(c.Token.ID).ByIdentity() && left < ttl {
 		ttl = left
 	}
-	return s.issue(ctx, c.Account, TokenRecord{Parent: TokenID(c.Token.ID), IssuedBy: c.APIToken + c.Login, Recorded: now}, ttl)
+	return s.issue(ctx, c.Account, TokenRecord{Parent: opaque.TokenID(c.Token.ID), IssuedBy: c.APIToken + c.Login, Recorded: now}, ttl)
 }
 
 // IssueFor makes a new token for an account, with a life of its own choice (0: the usual one). It is for those who run the service.
@@ -189,14 +191,14 @@ func (s *Service) IssueFor(ctx context.Context, account string, ttl time.Duratio
 		ttl = s.cfg.TokenTTL
 	}
 	if ttl < time.Second {
-		return Issued{}, fmt.Errorf("%w: ttl %s is shorter than a second", ErrInvalid, ttl)
+		return Issued{}, fmt.Errorf("%w: ttl %s is shorter than a second", failure.ErrInvalid, ttl)
 	}
 	return s.issue(ctx, a, TokenRecord{Recorded: now}, ttl)
 }
 
 func (s *Service) issue(ctx context.Context, a Account, r TokenRecord, ttl time.Duration) (Issued, error) {
 	iat := r.Recorded.Truncate(time.Second)
-	id, err := newTokenID(iat, r.Parent.Family(), s.cfg.Rand)
+	id, err := opaque.NewTokenID(iat, r.Parent.Family(), s.cfg.Rand)
 	if err != nil {
 		return Issued{}, err
 	}
@@ -237,7 +239,7 @@ func (s *Service) Refresh(ctx context.Context, c Caller) (Issued, error) {
 }
 
 func (s *Service) refresh(ctx context.Context, c Caller, now time.Time, set *token.KeySet) (Issued, error) {
-	parent := TokenID(c.Token.ID)
+	parent := opaque.TokenID(c.Token.ID)
 	window := Window(c.Token.Life(), s.cfg.TokenTTL)
 	iat := Bucket(c.Token.IssuedAt, now, window)
 	if before := iat.Add(-window); !before.Before(c.Token.IssuedAt) {
@@ -246,11 +248,11 @@ func (s *Service) refresh(ctx context.Context, c Caller, now time.Time, set *tok
 		if err != nil {
 			return Issued{}, err
 		}
-		at, err := s.store.RecordedAt(ctx, TokenID(claims.ID))
+		at, err := s.store.RecordedAt(ctx, opaque.TokenID(claims.ID))
 		if err == nil && now.Before(at.Add(window)) {
 			return signWith(set, claims, capped)
 		}
-		if err != nil && !errors.Is(err, ErrNotFound) {
+		if err != nil && !errors.Is(err, failure.ErrNotFound) {
 			return Issued{}, err
 		}
 	}
@@ -263,7 +265,7 @@ func (s *Service) refresh(ctx context.Context, c Caller, now time.Time, set *tok
 
 // refreshed is what the caller's token is refreshed to when iat is the start of the window. Its id depends on everything in the token, the
 // signing key included: two tokens with one id would be one record, which says who depends on which key.
-func (s *Service) refreshed(c Caller, parent TokenID, iat time.Time, set *token.KeySet) (token.Claims, bool, error) {
+func (s *Service) refreshed(c Caller, parent opaque.TokenID, iat time.Time, set *token.KeySet) (token.Claims, bool, error) {
 	claims, capped := s.claims(c.Account, iat, s.cfg.TokenTTL)
 	if parent.ByIdentity() && claims.ExpiresAt.After(c.Token.ExpiresAt) {
 		claims.ExpiresAt = c.Token.ExpiresAt
@@ -272,7 +274,7 @@ func (s *Service) refreshed(c Caller, parent TokenID, iat time.Time, set *token.
 	if err != nil {
 		return token.Claims{}, false, fmt.Errorf("derive a token id: %w", err)
 	}
-	claims.ID = string(deriveTokenID(iat, parent, content, s.deriveKey))
+	claims.ID = string(opaque.DeriveTokenID(iat, parent, content, s.deriveKey))
 	return claims, capped, nil
 }
 
@@ -291,7 +293,7 @@ func (s *Service) signAndRecord(ctx context.Context, set *token.KeySet, c token.
 		return Issued{}, err
 	}
 	r.ID, r.AccountID, r.KeyID, r.IssuedAt, r.ExpiresAt = out.ID, c.Subject, set.SigningKey(), c.IssuedAt, c.ExpiresAt
-	details := Details{"token_sha256": hashOpaque(out.Token.Reveal()), "kid": r.KeyID, "expires_at": r.ExpiresAt.Unix()}
+	details := Details{"token_sha256": opaque.Hash(out.Token.Reveal()), "kid": r.KeyID, "expires_at": r.ExpiresAt.Unix()}
 	if r.Parent != "" {
 		details["parent"] = r.Parent
 	}
@@ -308,7 +310,7 @@ func signWith(set *token.KeySet, c token.Claims, capped bool) (Issued, error) {
 		return Issued{}, err
 	}
 	return Issued{
-		Token: Secret(text), ID: TokenID(c.ID), ExpiresAt: c.ExpiresAt, RefreshAfter: RefreshAfter(c.IssuedAt, c.ExpiresAt), Capped: capped,
+		Token: opaque.Secret(text), ID: opaque.TokenID(c.ID), ExpiresAt: c.ExpiresAt, RefreshAfter: RefreshAfter(c.IssuedAt, c.ExpiresAt), Capped: capped,
 	}, nil
 }
 

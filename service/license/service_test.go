@@ -16,7 +16,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/opaque"
 	"github.com/pageflare/ci/service/store"
 	"github.com/pageflare/ci/service/token"
 )
@@ -73,7 +75,7 @@ func (b *bench) advance(d time.Duration) {
 	b.now = b.now.Add(d)
 }
 
-func (b *bench) account() (license.Account, license.Secret) {
+func (b *bench) account() (license.Account, opaque.Secret) {
 	b.t.Helper()
 	a, key, err := b.CreateAccount(b.t.Context(), license.NewAccount{
 		Email: "dev@example.com", Tier: license.Pro, Features: []string{"critical_css"}, ValidUntil: noon.Add(2 * year),
@@ -94,7 +96,7 @@ func (b *bench) issue(ttl time.Duration) (license.Account, license.Issued) {
 	return a, i
 }
 
-func (b *bench) caller(s *license.Service, text license.Secret) license.Caller {
+func (b *bench) caller(s *license.Service, text opaque.Secret) license.Caller {
 	b.t.Helper()
 	c, err := s.Authenticate(b.t.Context(), text.Reveal())
 	if err != nil {
@@ -103,7 +105,7 @@ func (b *bench) caller(s *license.Service, text license.Secret) license.Caller {
 	return c
 }
 
-func (b *bench) refresh(s *license.Service, text license.Secret) license.Issued {
+func (b *bench) refresh(s *license.Service, text opaque.Secret) license.Issued {
 	b.t.Helper()
 	i, err := s.Refresh(b.t.Context(), b.caller(s, text))
 	if err != nil {
@@ -112,7 +114,7 @@ func (b *bench) refresh(s *license.Service, text license.Secret) license.Issued 
 	return i
 }
 
-func (b *bench) mustRefuse(text license.Secret, want error) {
+func (b *bench) mustRefuse(text opaque.Secret, want error) {
 	b.t.Helper()
 	c, err := b.Authenticate(b.t.Context(), text.Reveal())
 	if err == nil {
@@ -124,7 +126,7 @@ func (b *bench) mustRefuse(text license.Secret, want error) {
 }
 
 // forget removes the record of a token.
-func forget(t *testing.T, file string, id license.TokenID) error {
+func forget(t *testing.T, file string, id opaque.TokenID) error {
 	t.Helper()
 	db, err := sql.Open("sqlite", "file:"+file+"?_pragma=busy_timeout(5000)")
 	if err != nil {
@@ -135,7 +137,7 @@ func forget(t *testing.T, file string, id license.TokenID) error {
 	return err
 }
 
-func decode(t *testing.T, s license.Secret) token.Claims {
+func decode(t *testing.T, s opaque.Secret) token.Claims {
 	t.Helper()
 	c, err := token.Decode(s.Reveal())
 	if err != nil {
@@ -355,7 +357,7 @@ func TestRevokedFamilyEndsWhatWasMadeFromALeakedToken(t *testing.T) {
 	if _, err := b.RevokeToken(t.Context(), string(refreshed.ID), true); err != nil {
 		t.Fatal(err)
 	}
-	for _, s := range []license.Secret{leaked.Token, refreshed.Token, issued.Token, grandchild.Token} {
+	for _, s := range []opaque.Secret{leaked.Token, refreshed.Token, issued.Token, grandchild.Token} {
 		b.mustRefuse(s, license.ErrTokenRevoked)
 	}
 	b.refresh(b.Service, stranger.Token)
@@ -370,7 +372,7 @@ func TestAPITokensWorkUntilTheyAreRevoked(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !license.IsAPIToken(first.Reveal()) || !license.IsAPIToken(second.Reveal()) || license.IsAPIToken(mistype(second.Reveal())) {
+	if !opaque.APIToken.Fits(first.Reveal()) || !opaque.APIToken.Fits(second.Reveal()) || opaque.APIToken.Fits(mistype(second.Reveal())) {
 		t.Error("IsAPIToken does not tell a good API token from a mistyped one")
 	}
 	if _, _, err := b.RevokeAPIToken(t.Context(), first.Reveal(), false); err != nil {
@@ -448,7 +450,7 @@ func TestKeysRotateWithoutARejectedToken(t *testing.T) {
 	if err := b.RetireKey(t.Context(), first[0].ID, false); !errors.Is(err, license.ErrKeyInUse) {
 		t.Errorf("RetireKey(with live tokens) = %v, want ErrKeyInUse", err)
 	}
-	if err := b.RetireKey(t.Context(), "k_none", true); !errors.Is(err, license.ErrNotFound) {
+	if err := b.RetireKey(t.Context(), "k_none", true); !errors.Is(err, failure.ErrNotFound) {
 		t.Errorf("RetireKey(unknown) = %v, want ErrNotFound", err)
 	}
 	if err := b.RetireKey(t.Context(), first[0].ID, true); err != nil {
@@ -494,7 +496,7 @@ func TestATokenWithoutARecordCanBeRevoked(t *testing.T) {
 		t.Fatal(err)
 	}
 	forged := lost.Token.Reveal()[:len(lost.Token.Reveal())-4] + "AAAA"
-	if _, err := b.RevokeToken(t.Context(), forged, true); !errors.Is(err, license.ErrInvalid) || strings.Contains(err.Error(), forged) {
+	if _, err := b.RevokeToken(t.Context(), forged, true); !errors.Is(err, failure.ErrInvalid) || strings.Contains(err.Error(), forged) {
 		t.Errorf("RevokeToken(forged) = %v, want ErrInvalid", err)
 	}
 	b.refresh(b.Service, lost.Token)

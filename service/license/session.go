@@ -8,6 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/pageflare/ci/service/failure"
+	"github.com/pageflare/ci/service/opaque"
 )
 
 // A person signs in to the pages of the service by a link that whoever runs it hands out. The link is good once and for a quarter of an hour;
@@ -15,9 +18,6 @@ import (
 const (
 	SignInLinkLife = 15 * time.Minute
 	SessionLife    = 8 * time.Hour
-
-	signInPrefix  = "pf_sl_"
-	sessionPrefix = "pf_ss_"
 )
 
 // SignInLink is the record of a link by which a person signs in. Its text is not kept.
@@ -35,7 +35,7 @@ type Session struct {
 	CreatedAt time.Time
 	ExpiresAt time.Time
 
-	secret Secret // only while its holder is here
+	secret opaque.Secret // only while its holder is here
 }
 
 // FormToken proves that a form was made for this session and for one purpose. Nobody who lacks the session's secret can make it.
@@ -51,7 +51,7 @@ func (s Session) CheckFormToken(purpose, token string) bool {
 }
 
 // CreateSignInLink makes a link by which a person signs in to an account, once. Refusals: ErrNotFound, ErrRevoked for a deleted account.
-func (s *Service) CreateSignInLink(ctx context.Context, account string) (url Secret, ends time.Time, err error) {
+func (s *Service) CreateSignInLink(ctx context.Context, account string) (url opaque.Secret, ends time.Time, err error) {
 	a, err := s.store.Account(ctx, account)
 	if err != nil {
 		return "", time.Time{}, err
@@ -59,20 +59,20 @@ func (s *Service) CreateSignInLink(ctx context.Context, account string) (url Sec
 	if a.Status == Deleted {
 		return "", time.Time{}, fmt.Errorf("account %s: %w", a.ID, ErrDeleted)
 	}
-	text, err := drawOpaque(signInPrefix, s.cfg.Rand)
+	text, err := opaque.SignInLink.New(s.cfg.Rand)
 	if err != nil {
 		return "", time.Time{}, err
 	}
-	l := SignInLink{Hash: hashOpaque(text.Reveal()), AccountID: a.ID, ExpiresAt: s.time().Add(SignInLinkLife)}
-	return Secret(s.PublicURL() + "/sign-in?link=" + text.Reveal()), l.ExpiresAt,
+	l := SignInLink{Hash: opaque.Hash(text.Reveal()), AccountID: a.ID, ExpiresAt: s.time().Add(SignInLinkLife)}
+	return opaque.Secret(s.PublicURL() + "/sign-in?link=" + text.Reveal()), l.ExpiresAt,
 		s.store.AddSignInLink(ctx, l, s.act(ctx, SignInLinkCreated, a.ID, a.ID, Details{"expires_at": l.ExpiresAt.Unix()}))
 }
 
 // SignInAccount tells whose link a secret is, without using it up. ErrUnauthenticated: it is not known, was used, or has expired.
 func (s *Service) SignInAccount(ctx context.Context, secret string) (Account, error) {
-	l, err := s.store.SignInLink(ctx, hashOpaque(secret))
+	l, err := s.store.SignInLink(ctx, opaque.Hash(secret))
 	switch {
-	case errors.Is(err, ErrNotFound) || err == nil && !s.time().Before(l.ExpiresAt):
+	case errors.Is(err, failure.ErrNotFound) || err == nil && !s.time().Before(l.ExpiresAt):
 		return Account{}, fmt.Errorf("%w: sign-in link", ErrUnauthenticated)
 	case err != nil:
 		return Account{}, err
@@ -85,23 +85,23 @@ func (s *Service) SignInAccount(ctx context.Context, secret string) (Account, er
 }
 
 // SignIn uses a link up and begins a session with a new secret. ErrUnauthenticated.
-func (s *Service) SignIn(ctx context.Context, secret string) (Secret, Session, error) {
+func (s *Service) SignIn(ctx context.Context, secret string) (opaque.Secret, Session, error) {
 	a, err := s.SignInAccount(ctx, secret)
 	if err != nil {
 		return "", Session{}, err
 	}
-	text, err := drawOpaque(sessionPrefix, s.cfg.Rand)
+	text, err := opaque.Session.New(s.cfg.Rand)
 	if err != nil {
 		return "", Session{}, err
 	}
-	id, err := newID("ses_", s.cfg.Rand)
+	id, err := opaque.OfSession.New(s.cfg.Rand)
 	if err != nil {
 		return "", Session{}, err
 	}
 	now := s.time()
-	session := Session{ID: id, Hash: hashOpaque(text.Reveal()), AccountID: a.ID, CreatedAt: now, ExpiresAt: now.Add(SessionLife), secret: text}
-	err = s.store.BeginSession(ctx, hashOpaque(secret), session, s.act(as(ctx, a.ID), SignedIn, a.ID, id, nil))
-	if errors.Is(err, ErrNotFound) {
+	session := Session{ID: id, Hash: opaque.Hash(text.Reveal()), AccountID: a.ID, CreatedAt: now, ExpiresAt: now.Add(SessionLife), secret: text}
+	err = s.store.BeginSession(ctx, opaque.Hash(secret), session, s.act(as(ctx, a.ID), SignedIn, a.ID, id, nil))
+	if errors.Is(err, failure.ErrNotFound) {
 		return "", Session{}, fmt.Errorf("%w: the sign-in link was used in this moment", ErrUnauthenticated)
 	}
 	return text, session, err
@@ -109,19 +109,19 @@ func (s *Service) SignIn(ctx context.Context, secret string) (Secret, Session, e
 
 // Session tells whose session a secret is. ErrUnauthenticated: it is not known or has ended.
 func (s *Service) Session(ctx context.Context, secret string) (Caller, error) {
-	if !isOpaque(sessionPrefix, secret) {
+	if !opaque.Session.Fits(secret) {
 		return Caller{}, fmt.Errorf("%w: no session", ErrUnauthenticated)
 	}
-	session, account, err := s.store.Session(ctx, hashOpaque(secret))
+	session, account, err := s.store.Session(ctx, opaque.Hash(secret))
 	switch {
-	case errors.Is(err, ErrNotFound):
+	case errors.Is(err, failure.ErrNotFound):
 		return Caller{}, fmt.Errorf("%w: unknown session", ErrUnauthenticated)
 	case err != nil:
 		return Caller{}, err
 	case !s.time().Before(session.ExpiresAt) || account.Status == Deleted:
 		return Caller{}, fmt.Errorf("%w: session %s has ended", ErrUnauthenticated, session.ID)
 	}
-	session.secret = Secret(secret)
+	session.secret = opaque.Secret(secret)
 	return Caller{Account: account, Session: &session}, nil
 }
 

@@ -3,6 +3,8 @@ package license
 import (
 	"context"
 	"time"
+
+	"github.com/pageflare/ci/service/opaque"
 )
 
 // Store is what the rules need of a database. Every method that changes something has made it durable when it returns nil. Reads see all
@@ -39,11 +41,11 @@ type Store interface {
 	// policy was removed.
 	RecordToken(ctx context.Context, t TokenRecord, act Act) error
 	// RecordedAt returns when a token was first recorded. ErrNotFound: it never was.
-	RecordedAt(ctx context.Context, id TokenID) (time.Time, error)
+	RecordedAt(ctx context.Context, id opaque.TokenID) (time.Time, error)
 	// Token returns one record. ErrNotFound.
-	Token(ctx context.Context, id TokenID) (TokenRecord, error)
+	Token(ctx context.Context, id opaque.TokenID) (TokenRecord, error)
 	// Tokens returns up to limit records of an account whose id comes before the given one ("" for the newest), newest first.
-	Tokens(ctx context.Context, account string, before TokenID, limit int) ([]TokenRecord, error)
+	Tokens(ctx context.Context, account string, before opaque.TokenID, limit int) ([]TokenRecord, error)
 	// Revoke stores a revocation; one that exists keeps its first time.
 	Revoke(ctx context.Context, r Revocation, act Act) error
 

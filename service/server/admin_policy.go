@@ -10,8 +10,10 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/pageflare/ci/service/api"
+	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/oidc"
+	"github.com/pageflare/ci/service/opaque"
 )
 
 // Resolver finds the ids of a repository and of its owner by the name OWNER/NAME. license.ErrInvalid: there is none that can be seen;
@@ -45,7 +47,7 @@ func (s *Server) addPolicy(c *gin.Context) error {
 	if err := bindJSON(c, &in); err != nil {
 		return err
 	}
-	if !license.OfAccount.Fits(in.Account) {
+	if !opaque.OfAccount.Fits(in.Account) {
 		return errNoAccount
 	}
 	p := license.TrustPolicy{AccountID: in.Account, Repository: in.Repository, Policy: oidc.Policy{
@@ -84,7 +86,7 @@ func (s *Server) nameRepository(ctx context.Context, p *license.TrustPolicy) err
 	switch {
 	case errors.Is(err, ErrNoAnswer):
 		return fmt.Errorf("%w (%w)", errGitHub, err)
-	case errors.Is(err, license.ErrInvalid):
+	case errors.Is(err, failure.ErrInvalid):
 		return fmt.Errorf("%w; or give repository_id and repository_owner_id", err)
 	}
 	return err
@@ -116,7 +118,7 @@ func (s *Server) explainPolicies(c *gin.Context) error {
 	}
 	id, clauses, err := s.explainIdentity(c.Request.Context(), in)
 	if err != nil {
-		return fmt.Errorf("%w: %w", license.ErrInvalid, err)
+		return fmt.Errorf("%w: %w", failure.ErrInvalid, err)
 	}
 	found, err := s.license.Explain(c.Request.Context(), id, clauses)
 	return answer(c, func(e license.Explanation) api.Explanation {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/pageflare/ci/service/api"
 	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/opaque"
 	"github.com/pageflare/ci/service/servicetest"
 )
 
@@ -56,7 +57,7 @@ func TestAnAccountLivesThroughTheAdminAPI(t *testing.T) {
 	t.Parallel()
 	a := newAdmin(t)
 	made := into[api.Account](t, a.do("POST", "accounts", `{"email":"Dev@example.com","features":["b","a","b"],"valid_until":"2099-03-12"}`))
-	if made.Email != "dev@example.com" || made.Tier != "pro" || made.ValidUntil != "2099-03-12T00:00:00.000Z" || made.Status != "active" || !license.IsAPIToken(made.APIToken) {
+	if made.Email != "dev@example.com" || made.Tier != "pro" || made.ValidUntil != "2099-03-12T00:00:00.000Z" || made.Status != "active" || !opaque.APIToken.Fits(made.APIToken) {
 		t.Errorf("made %+v", made)
 	}
 	call(t, a.Service, "POST", "/_api/license/issue", "", bearer(made.APIToken)...).token(t)

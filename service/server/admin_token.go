@@ -5,6 +5,7 @@ import (
 
 	"github.com/pageflare/ci/service/api"
 	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/opaque"
 )
 
 func showAPIToken(t license.APIToken) api.APIToken {
@@ -63,7 +64,7 @@ func (s *Server) listTokens(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	found, err := s.license.Tokens(c.Request.Context(), c.Param("id"), license.TokenID(cursor), limit+1)
+	found, err := s.license.Tokens(c.Request.Context(), c.Param("id"), opaque.TokenID(cursor), limit+1)
 	return answer(c, func(list []license.TokenRecord) api.TokenPage {
 		list, next := cut(list, limit, func(t license.TokenRecord) string { return string(t.ID) })
 		return api.TokenPage{Items: shown(list, s.showToken), NextCursor: next}

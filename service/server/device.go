@@ -10,7 +10,9 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/pageflare/ci/service/api"
+	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/opaque"
 )
 
 const deviceGrant = "urn:ietf:params:oauth:grant-type:device_code"
@@ -70,7 +72,7 @@ func (s *Server) deviceToken(c *gin.Context) error {
 		return errGrantType
 	}
 	got, err := s.license.PollDevice(c.Request.Context(), in.ClientID, in.DeviceCode)
-	if errors.Is(err, license.ErrUnavailable) {
+	if errors.Is(err, failure.ErrUnavailable) {
 		return fmt.Errorf("%w (%w)", license.ErrSlowDown, err)
 	}
 	if err != nil {
@@ -110,7 +112,7 @@ func failOAuth(c *gin.Context, err error) bool {
 	var kind *errType
 	if errors.As(err, &bad) || errors.As(err, &kind) {
 		because(c, api.CodeInvalidRequest, unfitReason)
-		c.JSON(http.StatusBadRequest, api.OAuthError{Error: "invalid_request", ErrorDescription: license.HideSecrets(err.Error())})
+		c.JSON(http.StatusBadRequest, api.OAuthError{Error: "invalid_request", ErrorDescription: opaque.HideSecrets(err.Error())})
 		return true
 	}
 	for _, o := range oauthCodes {

@@ -16,7 +16,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/pageflare/ci/service/api"
+	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/opaque"
 	"github.com/pageflare/ci/service/servicetest"
 	"github.com/pageflare/ci/service/token"
 )
@@ -108,7 +110,7 @@ func TestALoginFromItsBeginToItsEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	login := unmarshal[api.LoginToken](t, poll(t, s, codes.DeviceCode))
-	if !license.IsLoginToken(login.AccessToken) || login.ExpiresIn != 3600 || login.TokenType != "Bearer" {
+	if !opaque.LoginToken.Fits(login.AccessToken) || login.ExpiresIn != 3600 || login.TokenType != "Bearer" {
 		t.Errorf("login token = %+v", login)
 	}
 	poll(t, s, codes.DeviceCode).wantOAuth(t, "invalid_grant") // a device code used twice
@@ -459,14 +461,14 @@ type busyStore struct {
 
 func (b *busyStore) ChangeDeviceLogin(ctx context.Context, hash string, change func(*license.DeviceLogin) ([]license.Act, error)) (license.DeviceLogin, error) {
 	if b.now.Load() {
-		return license.DeviceLogin{}, license.ErrUnavailable
+		return license.DeviceLogin{}, failure.ErrUnavailable
 	}
 	return b.Store.ChangeDeviceLogin(ctx, hash, change)
 }
 
 func (b *busyStore) AddDeviceLogin(ctx context.Context, d license.DeviceLogin) error {
 	if b.now.Load() {
-		return license.ErrUnavailable
+		return failure.ErrUnavailable
 	}
 	return b.Store.AddDeviceLogin(ctx, d)
 }
@@ -552,7 +554,7 @@ func TestMachinesThroughTheAdminAPI(t *testing.T) {
 	}
 	machines := into[api.MachinePage](t, a.do("GET", list, "")).Items
 	m := machines[1]
-	if m.Account != owner.ID || m.MachineID != "0f3a5c" || m.Status != "active" || m.EndedAt != nil || m.Family != license.TokenID(jtiOf(t, tokens[m.ID])).Family() {
+	if m.Account != owner.ID || m.MachineID != "0f3a5c" || m.Status != "active" || m.EndedAt != nil || m.Family != opaque.TokenID(jtiOf(t, tokens[m.ID])).Family() {
 		t.Errorf("machine = %+v", m)
 	}
 	for range 2 { // twice is no error

@@ -11,7 +11,9 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/pageflare/ci/service/api"
+	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/opaque"
 )
 
 var (
@@ -53,7 +55,7 @@ var refusals = []refusal{
 	{license.ErrUnknownCode, http.StatusNotFound, api.CodeNotFound},
 	{errTooLarge, http.StatusRequestEntityTooLarge, api.CodeRequestTooLarge},
 	{errTooSlow, http.StatusRequestTimeout, api.CodeRequestTimeout},
-	{license.ErrUnavailable, http.StatusServiceUnavailable, api.CodeUnavailable},
+	{failure.ErrUnavailable, http.StatusServiceUnavailable, api.CodeUnavailable},
 	{license.ErrKeyRetired, http.StatusServiceUnavailable, api.CodeUnavailable}, // twice in one moment: the next try has another key
 	{errNotReady, http.StatusServiceUnavailable, api.CodeUnavailable},
 	{errVerifying, http.StatusServiceUnavailable, api.CodeUnavailable},
@@ -63,9 +65,9 @@ var refusals = []refusal{
 // personals are refusals whose whole text is for the caller: it says what exactly is wrong with what was asked for.
 var personals = []refusal{
 	{license.ErrDeleted, http.StatusForbidden, api.CodeLicenseRevoked},
-	{license.ErrInvalid, http.StatusBadRequest, api.CodeInvalidRequest},
-	{license.ErrNotFound, http.StatusNotFound, api.CodeNotFound},
-	{license.ErrConflict, http.StatusConflict, api.CodeConflict},
+	{failure.ErrInvalid, http.StatusBadRequest, api.CodeInvalidRequest},
+	{failure.ErrNotFound, http.StatusNotFound, api.CodeNotFound},
+	{failure.ErrConflict, http.StatusConflict, api.CodeConflict},
 	{license.ErrKeyInUse, http.StatusConflict, api.CodeConflict},
 	{license.ErrScope, http.StatusForbidden, api.CodeInsufficientScope},
 }
@@ -116,14 +118,14 @@ func (s *Server) fail(c *gin.Context, err error) {
 		s.metrics.limited.WithLabelValues(over.by).Inc()
 		c.Header("Retry-After", strconv.Itoa(over.seconds()))
 	}
-	if errors.Is(err, license.ErrUnavailable) {
-		s.log.Warn("unavailable", "request_id", requestID(c), "route", c.FullPath(), "err", license.HideSecrets(err.Error()))
+	if errors.Is(err, failure.ErrUnavailable) {
+		s.log.Warn("unavailable", "request_id", requestID(c), "route", c.FullPath(), "err", opaque.HideSecrets(err.Error()))
 	}
 	if toneOf(c) == toneOAuth && failOAuth(c, err) {
 		return
 	}
 	if errors.Is(err, license.ErrUnauthenticated) {
-		because(c, unauthorized, license.HideSecrets(err.Error())) // says what is wrong with a token and never quotes one
+		because(c, unauthorized, opaque.HideSecrets(err.Error())) // says what is wrong with a token and never quotes one
 		c.Header("WWW-Authenticate", "Bearer")
 		c.JSON(http.StatusUnauthorized, api.Unauthorized{Error: http.StatusText(http.StatusUnauthorized)})
 		return
@@ -137,7 +139,7 @@ func (s *Server) fail(c *gin.Context, err error) {
 		s.refuse(c, answerTo{http.StatusServiceUnavailable, api.CodeUnavailable, gone, gone})
 		return
 	}
-	s.log.Error("internal error", "request_id", requestID(c), "route", c.FullPath(), "err", license.HideSecrets(err.Error()))
+	s.log.Error("internal error", "request_id", requestID(c), "route", c.FullPath(), "err", opaque.HideSecrets(err.Error()))
 	s.refuse(c, answerTo{
 		http.StatusInternalServerError, api.CodeInternal, "the service met a fault of its own: try again later, and report request " + requestID(c), "internal error",
 	})
@@ -146,7 +148,7 @@ func (s *Server) fail(c *gin.Context, err error) {
 // refuse answers in the tone of the route.
 func (s *Server) refuse(c *gin.Context, a answerTo) {
 	because(c, a.code, a.reason)
-	message := license.HideSecrets(a.message)
+	message := opaque.HideSecrets(a.message)
 	switch toneOf(c) {
 	case toneOAuth:
 		c.JSON(a.status, api.OAuthError{Error: "server_error", ErrorDescription: message})

@@ -11,6 +11,7 @@ import (
 
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/oidc"
+	"github.com/pageflare/ci/service/opaque"
 )
 
 // Guard is who may call a route.
@@ -44,11 +45,11 @@ const (
 // credentialOf tells what kind of token a text is, good or not.
 func credentialOf(token string) credential {
 	switch {
-	case license.IsAPIToken(token):
+	case opaque.APIToken.Fits(token):
 		return apiToken
-	case license.IsAdminToken(token):
+	case opaque.AdminToken.Fits(token):
 		return adminToken
-	case license.IsLoginToken(token):
+	case opaque.LoginToken.Fits(token):
 		return loginToken
 	case oidc.LooksLikeIdentity(token):
 		return identityToken

@@ -18,6 +18,7 @@ import (
 
 	"github.com/pageflare/ci/action/githubtest"
 	"github.com/pageflare/ci/service/api"
+	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/oidc"
 	"github.com/pageflare/ci/service/server"
@@ -497,7 +498,7 @@ func TestPoliciesThroughTheAdminAPI(t *testing.T) {
 			return "", "", server.ErrNoAnswer
 		}
 		if name != "acme/site" {
-			return "", "", fmt.Errorf("%w: no repository %s", license.ErrInvalid, name)
+			return "", "", fmt.Errorf("%w: no repository %s", failure.ErrInvalid, name)
 		}
 		return "1296269", "1", nil
 	}})

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/servicetest"
 )
@@ -41,7 +42,7 @@ func fullDisk(t *testing.T) error {
 
 func TestTheLogSaysWhyTheDatabaseIsNotAvailable(t *testing.T) {
 	t.Parallel()
-	full := fmt.Errorf("%w: %w", license.ErrUnavailable, fullDisk(t))
+	full := fmt.Errorf("%w: %w", failure.ErrUnavailable, fullDisk(t))
 	const want = `{"code":"unavailable","error":"Service Unavailable","message":"the database is not available: try again later"}`
 	for path, method := range map[string]string{"/_api/license/issue": "POST", "/readyz": "GET"} {
 		var log syncBuffer

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/license"
 )
 
@@ -86,7 +87,7 @@ func madeAt(row *sql.Row, after string) (at int64, err error) {
 	case after == "":
 		return math.MinInt64, nil
 	case errors.Is(err, sql.ErrNoRows):
-		return 0, fmt.Errorf("%w: nothing in this list has the id %s to go on after", license.ErrInvalid, after)
+		return 0, fmt.Errorf("%w: nothing in this list has the id %s to go on after", failure.ErrInvalid, after)
 	}
 	return at, err
 }

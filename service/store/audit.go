@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/license"
 )
 
@@ -61,7 +62,7 @@ func (t *tx) appendActs(ctx context.Context) error {
 		head = license.AuditHead{Seq: head.Seq + 1, Hash: a.Link(head.Seq+1, head.Hash)}
 		_, err := t.ExecContext(ctx, `INSERT INTO audit_log (`+auditColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
 			head.Seq, millis(a.At), a.Actor.Kind, a.Actor.ID, a.Actor.Address, a.Actor.RequestID, a.Action, a.Account, a.Object, a.Details, head.Hash)
-		if errors.Is(storeError(err), license.ErrConflict) {
+		if errors.Is(storeError(err), failure.ErrConflict) {
 			err = fmt.Errorf("%w: line %d is there already", license.ErrTampered, head.Seq)
 		}
 		if err != nil {

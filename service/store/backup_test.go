@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/opaque"
 	"github.com/pageflare/ci/service/store"
 )
 
@@ -149,5 +150,5 @@ func openFile(t *testing.T, file string) *sql.DB {
 }
 
 func backupToken(account string, n int) license.TokenRecord {
-	return license.TokenRecord{ID: license.TokenID(fmt.Sprintf("%040d", n)), AccountID: account, KeyID: "k_1", ExpiresAt: time.Now()}
+	return license.TokenRecord{ID: opaque.TokenID(fmt.Sprintf("%040d", n)), AccountID: account, KeyID: "k_1", ExpiresAt: time.Now()}
 }

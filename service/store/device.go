@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/license"
 )
 
@@ -94,7 +95,7 @@ func (s *Store) ChangeDeviceLogin(ctx context.Context, hash string, change func(
 			return fmt.Errorf("device login %s: %w", d.ID, storeError(err))
 		}
 		if n, err := done.RowsAffected(); err != nil || n == 0 {
-			return fmt.Errorf("device login %s: %w", d.ID, license.ErrConflict)
+			return fmt.Errorf("device login %s: %w", d.ID, failure.ErrConflict)
 		}
 		t.log(acts...)
 		return nil

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/license"
 )
 
@@ -42,8 +43,8 @@ func (s *Store) MachineOf(ctx context.Context, family string) (license.Machine, 
 // Machine meets license.Store.
 func (s *Store) Machine(ctx context.Context, id string) (license.Machine, error) {
 	m, err := scanMachine(s.read.QueryRowContext(ctx, `SELECT `+machineColumns+` FROM machines m WHERE m.id = $1`, id).Scan)
-	if errors.Is(err, license.ErrNotFound) {
-		return m, fmt.Errorf("machine %s: %w", id, license.ErrNotFound)
+	if errors.Is(err, failure.ErrNotFound) {
+		return m, fmt.Errorf("machine %s: %w", id, failure.ErrNotFound)
 	}
 	return m, err
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/store"
 )
@@ -15,7 +16,7 @@ import (
 // wantNotReady fails unless the store says in the words of the driver why it cannot write.
 func wantNotReady(t *testing.T, s *store.Store, words string) {
 	t.Helper()
-	if err := s.Ready(t.Context()); !errors.Is(err, license.ErrUnavailable) || !strings.Contains(err.Error(), words) {
+	if err := s.Ready(t.Context()); !errors.Is(err, failure.ErrUnavailable) || !strings.Contains(err.Error(), words) {
 		t.Errorf("Ready = %v, want ErrUnavailable with %q", err, words)
 	}
 }
@@ -37,7 +38,7 @@ func TestAStoreIsNotReadyWhileItsWritesFail(t *testing.T) {
 		t.Errorf("Ready before a write failed = %v, want nil: it tries nothing without a reason", err)
 	}
 	err = s.RecordToken(t.Context(), backupToken(account, 1), license.Act{Action: "token.issue", Details: "{}"})
-	if !errors.Is(err, license.ErrUnavailable) || !strings.Contains(err.Error(), "database is locked") {
+	if !errors.Is(err, failure.ErrUnavailable) || !strings.Contains(err.Error(), "database is locked") {
 		t.Errorf("RecordToken on a locked database = %v, want ErrUnavailable in the words of the driver", err)
 	}
 	wantNotReady(t, s, "database is locked")
@@ -61,7 +62,7 @@ func TestAFullDatabaseIsNotReadyUntilAWriteIsGood(t *testing.T) {
 	}
 	s.Full(t, true)
 	err := s.RecordToken(t.Context(), backupToken(account, 2), act)
-	if !errors.Is(err, license.ErrUnavailable) || !strings.Contains(err.Error(), "database or disk is full") {
+	if !errors.Is(err, failure.ErrUnavailable) || !strings.Contains(err.Error(), "database or disk is full") {
 		t.Errorf("RecordToken on a full disk = %v, want ErrUnavailable in the words of the driver", err)
 	}
 	if err := s.RecordToken(t.Context(), backupToken(account, 1), act); err != nil { // it is there already: nothing is written

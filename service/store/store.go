@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/license"
 )
 
@@ -108,7 +109,7 @@ func changedOne(r sql.Result, err error) error {
 	}
 	n, err := r.RowsAffected()
 	if err == nil && n == 0 {
-		return license.ErrNotFound
+		return failure.ErrNotFound
 	}
 	return err
 }
@@ -116,7 +117,7 @@ func changedOne(r sql.Result, err error) error {
 // notFound turns the driver's "no rows" into ErrNotFound, and its other errors as storeError does.
 func notFound(err error) error {
 	if errors.Is(err, sql.ErrNoRows) {
-		return license.ErrNotFound
+		return failure.ErrNotFound
 	}
 	return storeError(err)
 }

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/store"
 	"github.com/pageflare/ci/service/store/storetest"
@@ -217,14 +218,14 @@ func TestALockedDatabaseIsUnavailableForAllAtOnce(t *testing.T) {
 	}
 	wg.Wait()
 	for _, err := range errs {
-		if !errors.Is(err, license.ErrUnavailable) {
+		if !errors.Is(err, failure.ErrUnavailable) {
 			t.Errorf("RecordToken on a locked database = %v, want ErrUnavailable", err)
 		}
 	}
 	if err := lock.Rollback(); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.RecordToken(t.Context(), license.TokenRecord{ID: "x", AccountID: "user_none"}, license.Act{}); !errors.Is(err, license.ErrNotFound) {
+	if err := s.RecordToken(t.Context(), license.TokenRecord{ID: "x", AccountID: "user_none"}, license.Act{}); !errors.Is(err, failure.ErrNotFound) {
 		t.Errorf("RecordToken after the lock = %v, want ErrNotFound: it works again", err)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/opaque"
 )
 
 // tokenColumns end with whether the token or its family (letters 9 to 24 of its id) was revoked.
@@ -96,7 +97,7 @@ func (t *tx) mayDescend(ctx context.Context, r license.TokenRecord) error {
 }
 
 // RecordedAt meets license.Store.
-func (s *Store) RecordedAt(ctx context.Context, id license.TokenID) (time.Time, error) {
+func (s *Store) RecordedAt(ctx context.Context, id opaque.TokenID) (time.Time, error) {
 	var at int64
 	if err := s.read.QueryRowContext(ctx, `SELECT recorded_at FROM tokens WHERE id = $1`, id).Scan(&at); err != nil {
 		return time.Time{}, fmt.Errorf("token %s: %w", id, notFound(err))
@@ -105,7 +106,7 @@ func (s *Store) RecordedAt(ctx context.Context, id license.TokenID) (time.Time, 
 }
 
 // Token meets license.Store.
-func (s *Store) Token(ctx context.Context, id license.TokenID) (license.TokenRecord, error) {
+func (s *Store) Token(ctx context.Context, id opaque.TokenID) (license.TokenRecord, error) {
 	var r tokenRow
 	if err := s.read.QueryRowContext(ctx, `SELECT `+tokenColumns+` FROM tokens t WHERE t.id = $1`, id).Scan(r.into()...); err != nil {
 		return license.TokenRecord{}, fmt.Errorf("token %s: %w", id, notFound(err))
@@ -114,7 +115,7 @@ func (s *Store) Token(ctx context.Context, id license.TokenID) (license.TokenRec
 }
 
 // Tokens meets license.Store.
-func (s *Store) Tokens(ctx context.Context, account string, before license.TokenID, limit int) ([]license.TokenRecord, error) {
+func (s *Store) Tokens(ctx context.Context, account string, before opaque.TokenID, limit int) ([]license.TokenRecord, error) {
 	rows, err := s.read.QueryContext(ctx, `SELECT `+tokenColumns+` FROM tokens t
 		WHERE t.account_id = $1 AND ($2 = '' OR t.id < $2) ORDER BY t.id DESC LIMIT $3`, account, string(before), limit)
 	if err != nil {

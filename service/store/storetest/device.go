@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/license"
 )
 
@@ -28,9 +29,9 @@ func deviceLogins(t *testing.T, s license.Store) {
 	}
 	taken := newDeviceLogin(2)
 	taken.UserHash = want.UserHash
-	wantErr(t, "AddDeviceLogin(same user code)", s.AddDeviceLogin(t.Context(), taken), license.ErrConflict)
+	wantErr(t, "AddDeviceLogin(same user code)", s.AddDeviceLogin(t.Context(), taken), failure.ErrConflict)
 	_, err := s.DeviceLogin(t.Context(), "unknown")
-	wantErr(t, "DeviceLogin(unknown)", err, license.ErrNotFound)
+	wantErr(t, "DeviceLogin(unknown)", err, failure.ErrNotFound)
 
 	want.State, want.AccountID, want.PolledAt, want.Interval = license.DeviceUsed, a.ID, at.Add(time.Second), 10*time.Second
 	want.TokenHash, want.TokenEnds = "token", at.Add(time.Hour)
@@ -45,7 +46,7 @@ func deviceLogins(t *testing.T, s license.Store) {
 	same(t, want, got)
 	same(t, a, owner)
 	_, _, err = s.LoginToken(t.Context(), "")
-	wantErr(t, "LoginToken(none)", err, license.ErrNotFound)
+	wantErr(t, "LoginToken(none)", err, failure.ErrNotFound)
 	_, err = s.ChangeDeviceLogin(t.Context(), want.UserHash, func(d *license.DeviceLogin) ([]license.Act, error) {
 		d.State = license.DeviceDenied
 		return nil, license.ErrDenied
@@ -83,7 +84,7 @@ func deviceOnce(t *testing.T, s license.Store) {
 		switch {
 		case err == nil:
 			done++
-		case !errors.Is(err, license.ErrInvalidGrant) && !errors.Is(err, license.ErrConflict):
+		case !errors.Is(err, license.ErrInvalidGrant) && !errors.Is(err, failure.ErrConflict):
 			t.Errorf("ChangeDeviceLogin = %v", err)
 		}
 	}
@@ -165,7 +166,7 @@ func machines(t *testing.T, s license.Store) {
 	must(t, err)
 	same(t, []license.Machine{want}, list)
 	_, err = s.Machine(t.Context(), "mac_none")
-	wantErr(t, "Machine(none)", err, license.ErrNotFound)
+	wantErr(t, "Machine(none)", err, failure.ErrNotFound)
 	for family, ended := range map[string]bool{want.Family: true, twin.Family: false} {
 		_, revoked, err := s.Standing(t.Context(), a.ID, family)
 		must(t, err)
@@ -181,9 +182,9 @@ func machines(t *testing.T, s license.Store) {
 		same(t, "", got.Label)
 	}
 	_, err = s.MachineOf(t.Context(), "unknown")
-	wantErr(t, "MachineOf(unknown)", err, license.ErrNotFound)
+	wantErr(t, "MachineOf(unknown)", err, failure.ErrNotFound)
 	twin.ID, twin.Family, twin.AccountID = "mac_3", "other", "user_none"
-	wantErr(t, "AddMachine(no account)", s.AddMachine(t.Context(), twin, did(at)), license.ErrNotFound)
+	wantErr(t, "AddMachine(no account)", s.AddMachine(t.Context(), twin, did(at)), failure.ErrNotFound)
 }
 
 func sessions(t *testing.T, s license.Store) {
@@ -196,7 +197,7 @@ func sessions(t *testing.T, s license.Store) {
 	got, err := s.SignInLink(t.Context(), link.Hash)
 	must(t, err)
 	same(t, link, got)
-	wantErr(t, "AddSignInLink(no account)", s.AddSignInLink(t.Context(), license.SignInLink{Hash: "x", AccountID: "user_none", ExpiresAt: at}, did(at)), license.ErrNotFound)
+	wantErr(t, "AddSignInLink(no account)", s.AddSignInLink(t.Context(), license.SignInLink{Hash: "x", AccountID: "user_none", ExpiresAt: at}, did(at)), failure.ErrNotFound)
 
 	session := func(n int) license.Session {
 		return license.Session{ID: fmt.Sprintf("ses_%d", n), Hash: fmt.Sprintf("session%d", n), AccountID: a.ID, CreatedAt: at, ExpiresAt: at.Add(time.Hour)}
@@ -205,9 +206,9 @@ func sessions(t *testing.T, s license.Store) {
 	begun.Action = "begun"
 	must(t, s.BeginSession(t.Context(), link.Hash, session(1), begun))
 	same(t, license.Action("begun"), lastLine(t, s).Action)
-	wantErr(t, "BeginSession(used link)", s.BeginSession(t.Context(), link.Hash, session(2), did(at)), license.ErrNotFound)
+	wantErr(t, "BeginSession(used link)", s.BeginSession(t.Context(), link.Hash, session(2), did(at)), failure.ErrNotFound)
 	_, _, err = s.Session(t.Context(), session(2).Hash)
-	wantErr(t, "Session(refused)", err, license.ErrNotFound)
+	wantErr(t, "Session(refused)", err, failure.ErrNotFound)
 	found, owner, err := s.Session(t.Context(), session(1).Hash)
 	must(t, err)
 	if found != session(1) {
@@ -221,7 +222,7 @@ func sessions(t *testing.T, s license.Store) {
 	third.CreatedAt, third.ExpiresAt = later.At, later.At.Add(time.Hour)
 	must(t, s.BeginSession(t.Context(), "late", third, later))
 	_, _, err = s.Session(t.Context(), session(1).Hash)
-	wantErr(t, "Session(let go of)", err, license.ErrNotFound)
+	wantErr(t, "Session(let go of)", err, failure.ErrNotFound)
 	before, err := s.AuditHead(t.Context())
 	must(t, err)
 	for range 2 {
@@ -231,5 +232,5 @@ func sessions(t *testing.T, s license.Store) {
 	must(t, err)
 	same(t, before.Seq+1, after.Seq)
 	_, _, err = s.Session(t.Context(), third.Hash)
-	wantErr(t, "Session(ended)", err, license.ErrNotFound)
+	wantErr(t, "Session(ended)", err, failure.ErrNotFound)
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/license"
 )
 
@@ -52,7 +53,7 @@ func endedRights(t *testing.T, s license.Store) {
 		must(t, c.end())
 		wantErr(t, "RecordToken when its "+c.name+" has ended", s.RecordToken(t.Context(), after, did(at)), c.want)
 		_, err := s.Token(t.Context(), after.ID)
-		wantErr(t, "Token, whose "+c.name+" had ended", err, license.ErrNotFound)
+		wantErr(t, "Token, whose "+c.name+" had ended", err, failure.ErrNotFound)
 	}
 }
 

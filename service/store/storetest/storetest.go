@@ -12,8 +12,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/oidc"
+	"github.com/pageflare/ci/service/opaque"
 )
 
 // at is a time with milliseconds, the resolution that is kept.
@@ -87,11 +89,11 @@ func newAPIToken(n int) license.APIToken {
 }
 
 // tokenID has the form of a real one: 8 letters of time, 16 of family, 16 of its own.
-func tokenID(second, family, own int) license.TokenID {
-	return license.TokenID(fmt.Sprintf("%08d%016d%016d", second, family, own))
+func tokenID(second, family, own int) opaque.TokenID {
+	return opaque.TokenID(fmt.Sprintf("%08d%016d%016d", second, family, own))
 }
 
-func newToken(account string, id license.TokenID) license.TokenRecord {
+func newToken(account string, id opaque.TokenID) license.TokenRecord {
 	return license.TokenRecord{
 		ID: id, AccountID: account, KeyID: "k_1", IssuedAt: at.Truncate(time.Second), ExpiresAt: at.Add(time.Hour).Truncate(time.Second), Recorded: at,
 	}
@@ -136,11 +138,11 @@ func emailIsUnique(t *testing.T, s license.Store) {
 	first := create(t, s, 1)
 	second := newAccount(2)
 	second.Email = first.Email
-	wantErr(t, "CreateAccount(same email)", s.CreateAccount(t.Context(), second, newAPIToken(2)), license.ErrConflict)
+	wantErr(t, "CreateAccount(same email)", s.CreateAccount(t.Context(), second, newAPIToken(2)), failure.ErrConflict)
 	_, err := s.Account(t.Context(), second.ID)
-	wantErr(t, "Account(refused)", err, license.ErrNotFound)
+	wantErr(t, "Account(refused)", err, failure.ErrNotFound)
 	_, _, err = s.APIToken(t.Context(), newAPIToken(2).Hash)
-	wantErr(t, "APIToken(of refused account)", err, license.ErrNotFound)
+	wantErr(t, "APIToken(of refused account)", err, failure.ErrNotFound)
 }
 
 func accountPages(t *testing.T, s license.Store) {
@@ -166,9 +168,9 @@ func refusedChange(t *testing.T, s license.Store) {
 	want := create(t, s, 1)
 	_, err := s.ChangeAccount(t.Context(), want.ID, func(a *license.Account) error {
 		a.Tier = license.Team
-		return license.ErrInvalid
+		return failure.ErrInvalid
 	}, did(at))
-	wantErr(t, "ChangeAccount(refused)", err, license.ErrInvalid)
+	wantErr(t, "ChangeAccount(refused)", err, failure.ErrInvalid)
 	got, err := s.Account(t.Context(), want.ID)
 	must(t, err)
 	same(t, want, got)
@@ -255,7 +257,7 @@ func apiTokenByHash(t *testing.T, s license.Store) {
 	}
 	for _, after := range []string{"at_none", "at_004"} {
 		_, err = s.APITokens(t.Context(), a.ID, after, 2)
-		wantErr(t, "APITokens(after "+after+")", err, license.ErrInvalid)
+		wantErr(t, "APITokens(after "+after+")", err, failure.ErrInvalid)
 	}
 }
 
@@ -279,24 +281,24 @@ func revokeAPIToken(t *testing.T, s license.Store, act license.Act, issued *lice
 func missing(t *testing.T, s license.Store) {
 	ctx := t.Context()
 	_, err := s.Account(ctx, "user_none")
-	wantErr(t, "Account", err, license.ErrNotFound)
+	wantErr(t, "Account", err, failure.ErrNotFound)
 	_, err = s.ChangeAccount(ctx, "user_none", func(*license.Account) error { return nil }, did(at))
-	wantErr(t, "ChangeAccount", err, license.ErrNotFound)
+	wantErr(t, "ChangeAccount", err, failure.ErrNotFound)
 	_, _, err = s.APIToken(ctx, "none")
-	wantErr(t, "APIToken", err, license.ErrNotFound)
-	wantErr(t, "AddAPIToken", s.AddAPIToken(ctx, newAPIToken(9), did(at)), license.ErrNotFound)
+	wantErr(t, "APIToken", err, failure.ErrNotFound)
+	wantErr(t, "AddAPIToken", s.AddAPIToken(ctx, newAPIToken(9), did(at)), failure.ErrNotFound)
 	_, err = s.RevokeAPIToken(ctx, "at_none", did(at), new(did(at)))
-	wantErr(t, "RevokeAPIToken", err, license.ErrNotFound)
+	wantErr(t, "RevokeAPIToken", err, failure.ErrNotFound)
 	_, err = s.RemovePolicy(ctx, "pol_none", did(at), new(did(at)))
-	wantErr(t, "RemovePolicy", err, license.ErrNotFound)
+	wantErr(t, "RemovePolicy", err, failure.ErrNotFound)
 	_, _, err = s.Standing(ctx, "user_none", "x")
-	wantErr(t, "Standing", err, license.ErrNotFound)
+	wantErr(t, "Standing", err, failure.ErrNotFound)
 	_, err = s.Token(ctx, tokenID(1, 1, 1))
-	wantErr(t, "Token", err, license.ErrNotFound)
+	wantErr(t, "Token", err, failure.ErrNotFound)
 	_, err = s.RecordedAt(ctx, tokenID(1, 1, 1))
-	wantErr(t, "RecordedAt", err, license.ErrNotFound)
+	wantErr(t, "RecordedAt", err, failure.ErrNotFound)
 	_, err = s.RetireKey(ctx, "k_none", at, did(at))
-	wantErr(t, "RetireKey", err, license.ErrNotFound)
+	wantErr(t, "RetireKey", err, failure.ErrNotFound)
 }
 
 func tokenOnce(t *testing.T, s license.Store) {
@@ -346,7 +348,7 @@ func tokenWithoutAccount(t *testing.T, s license.Store) {
 	wg.Wait()
 	for i, err := range errs {
 		if i == 7 {
-			wantErr(t, "RecordToken(no account)", err, license.ErrNotFound)
+			wantErr(t, "RecordToken(no account)", err, failure.ErrNotFound)
 			continue
 		}
 		must(t, err)
@@ -385,11 +387,11 @@ func revokedFamily(t *testing.T, s license.Store) {
 	must(t, s.Revoke(t.Context(), license.Revocation{Subject: member.ID.Family(), AccountID: a.ID, At: at}, did(at)))
 	list, err := s.Tokens(t.Context(), a.ID, "", 10)
 	must(t, err)
-	revoked := map[license.TokenID]bool{}
+	revoked := map[opaque.TokenID]bool{}
 	for _, r := range list {
 		revoked[r.ID] = r.Revoked
 	}
-	same(t, map[license.TokenID]bool{member.ID: true, stranger.ID: false}, revoked)
+	same(t, map[opaque.TokenID]bool{member.ID: true, stranger.ID: false}, revoked)
 	_, gone, err := s.Standing(t.Context(), a.ID, string(tokenID(9, 1, 9)), tokenID(9, 1, 9).Family())
 	must(t, err)
 	same(t, true, gone)
@@ -446,7 +448,7 @@ func keys(t *testing.T, s license.Store) {
 	same(t, []license.SealedKey{first, second}, list)
 	same(t, int64(0), retire(t, s, "k_1", at))
 	_, err = s.RetireKey(t.Context(), "k_1", time.Time{}, did(at))
-	wantErr(t, "RetireKey(again)", err, license.ErrNotFound)
+	wantErr(t, "RetireKey(again)", err, failure.ErrNotFound)
 	list, err = s.Keys(t.Context())
 	must(t, err)
 	same(t, []license.SealedKey{second}, list)
@@ -559,7 +561,7 @@ func retireRace(t *testing.T, s license.Store) {
 	}
 }
 
-func newLease(account string, of license.TokenID, n int) license.LeaseRecord {
+func newLease(account string, of opaque.TokenID, n int) license.LeaseRecord {
 	return license.LeaseRecord{
 		ID: fmt.Sprintf("ls_%d", n), TokenID: of, AccountID: account, KeyID: "k_1", IssuedAt: at.Add(time.Duration(n) * time.Minute), ExpiresAt: at.Add(time.Duration(n) * time.Hour),
 	}
@@ -572,7 +574,7 @@ func leases(t *testing.T, s license.Store) {
 		must(t, s.RecordLease(t.Context(), newLease(a.ID, token, n), did(at)))
 	}
 	must(t, s.RecordLease(t.Context(), newLease(a.ID, tokenID(2, 1, 2), 1), did(at)))
-	wantErr(t, "RecordLease(no account)", s.RecordLease(t.Context(), newLease("user_none", tokenID(3, 1, 3), 1), did(at)), license.ErrNotFound)
+	wantErr(t, "RecordLease(no account)", s.RecordLease(t.Context(), newLease("user_none", tokenID(3, 1, 3), 1), did(at)), failure.ErrNotFound)
 	for when, want := range map[time.Duration]int64{59 * time.Minute: 2, time.Hour: 1, 3*time.Hour - time.Millisecond: 1, 3 * time.Hour: 0} {
 		n, err := s.LiveTokens(t.Context(), "k_1", at.Add(when))
 		must(t, err)
@@ -629,7 +631,7 @@ func adminTokens(t *testing.T, s license.Store) {
 	second := license.AdminToken{ID: "adm_2", Hash: "h2", Scopes: []license.Scope{}, CreatedAt: at.Add(time.Second)}
 	must(t, s.AddAdminToken(t.Context(), first, did(at)))
 	must(t, s.AddAdminToken(t.Context(), second, did(at)))
-	wantErr(t, "AddAdminToken(again)", s.AddAdminToken(t.Context(), first, did(at)), license.ErrConflict)
+	wantErr(t, "AddAdminToken(again)", s.AddAdminToken(t.Context(), first, did(at)), failure.ErrConflict)
 	got, err := s.AdminToken(t.Context(), "h1")
 	must(t, err)
 	same(t, first, got)
@@ -645,10 +647,10 @@ func adminTokens(t *testing.T, s license.Store) {
 	must(t, err)
 	same(t, []license.AdminToken{first}, list)
 	_, err = s.AdminTokens(t.Context(), "adm_none", 1)
-	wantErr(t, "AdminTokens(after none)", err, license.ErrInvalid)
+	wantErr(t, "AdminTokens(after none)", err, failure.ErrInvalid)
 	_, err = s.AdminToken(t.Context(), "none")
-	wantErr(t, "AdminToken(none)", err, license.ErrNotFound)
-	wantErr(t, "RevokeAdminToken(none)", s.RevokeAdminToken(t.Context(), "adm_none", did(at)), license.ErrNotFound)
+	wantErr(t, "AdminToken(none)", err, failure.ErrNotFound)
+	wantErr(t, "RevokeAdminToken(none)", s.RevokeAdminToken(t.Context(), "adm_none", did(at)), failure.ErrNotFound)
 }
 
 // acts makes some changes and some that change nothing, and reads the log.
@@ -661,7 +663,7 @@ func acts(t *testing.T, s license.Store) {
 	}
 	a := newAccount(1)
 	must(t, s.CreateAccount(t.Context(), a, newAPIToken(1), act("one", a.ID), act("two", a.ID)))
-	wantErr(t, "CreateAccount(again)", s.CreateAccount(t.Context(), a, newAPIToken(1), act("refused", a.ID)), license.ErrConflict)
+	wantErr(t, "CreateAccount(again)", s.CreateAccount(t.Context(), a, newAPIToken(1), act("refused", a.ID)), failure.ErrConflict)
 	r := newToken(a.ID, tokenID(1, 1, 1))
 	must(t, s.RecordToken(t.Context(), r, act("three", a.ID)))
 	must(t, s.RecordToken(t.Context(), r, act("nothing new", a.ID)))
@@ -835,7 +837,7 @@ func policies(t *testing.T, s license.Store) {
 	same(t, []license.TrustPolicy{second, foreign}, got)
 	same(t, 3, add(newPolicy(5, a.ID, "7")).Version)
 	_, err = s.AddPolicy(t.Context(), newPolicy(6, "user_none", "7"), did(at))
-	wantErr(t, "AddPolicy(no account)", err, license.ErrNotFound)
+	wantErr(t, "AddPolicy(no account)", err, failure.ErrNotFound)
 }
 
 func issuerKeys(t *testing.T, s license.Store) {
@@ -857,7 +859,7 @@ func issuerKeys(t *testing.T, s license.Store) {
 	wantKept("three", at)
 }
 
-func newUse(hash string, token license.TokenID) license.IdentityUse {
+func newUse(hash string, token opaque.TokenID) license.IdentityUse {
 	return license.IdentityUse{Hash: hash, At: at, Until: at.Add(time.Minute), Token: token}
 }
 
@@ -890,7 +892,7 @@ func identitiesForgotten(t *testing.T, s license.Store) {
 	a := create(t, s, 1)
 	use := newUse("h", tokenID(1, 1, 1))
 	_, err := s.IdentityUse(t.Context(), "h")
-	wantErr(t, "IdentityUse(unused)", err, license.ErrNotFound)
+	wantErr(t, "IdentityUse(unused)", err, failure.ErrNotFound)
 	_, err = s.RecordExchange(t.Context(), use, newToken(a.ID, use.Token), did(at))
 	must(t, err)
 	got, err := s.IdentityUse(t.Context(), "h")
@@ -898,7 +900,7 @@ func identitiesForgotten(t *testing.T, s license.Store) {
 	same(t, use, got)
 	for i, test := range []struct {
 		at   time.Time
-		want license.TokenID // what the identity is found to be exchanged for
+		want opaque.TokenID // what the identity is found to be exchanged for
 	}{
 		{use.Until, use.Token},                         // still remembered
 		{use.Until.Add(time.Second), tokenID(9, 9, 1)}, // forgotten: nobody accepts the identity token any more
