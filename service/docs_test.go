@@ -19,6 +19,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/pageflare/ci/action/githubtest"
+	"github.com/pageflare/ci/service/account"
+	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/oidc"
 	"github.com/pageflare/ci/service/servicetest"
@@ -225,9 +227,9 @@ func exampleService(t *testing.T) map[string]string {
 	must(t, err)
 	t.Cleanup(jobs.Close)
 	s := servicetest.Start(t, servicetest.Options{Issuers: []string{jobs.URL()}, Now: func() time.Time { return time.Now().Add(time.Duration(ahead.Load()) * time.Second) }})
-	command := license.WithActor(ctx, license.Actor{Kind: license.ActorCommand, ID: "root"})
-	a, apiToken, err := s.CreateAccount(command, license.NewAccount{
-		Email: "dev@example.com", Tier: license.Pro, Features: []string{"critical_css"}, ValidUntil: time.Date(2099, 3, 12, 0, 0, 0, 0, time.UTC),
+	command := audit.WithActor(ctx, audit.Actor{Kind: audit.ActorCommand, ID: "root"})
+	a, apiToken, err := s.CreateAccount(command, account.NewAccount{
+		Email: "dev@example.com", Tier: account.Pro, Features: []string{"critical_css"}, ValidUntil: time.Date(2099, 3, 12, 0, 0, 0, 0, time.UTC),
 	})
 	must(t, err)
 	caller, err := s.Authenticate(ctx, apiToken.Reveal())
@@ -395,7 +397,7 @@ func TestTheGoOfTheAPIDocumentIsAnExample(t *testing.T) {
 // Every action that the service writes is explained, and no other.
 func TestEveryActionIsInTheDocument(t *testing.T) {
 	t.Parallel()
-	source, err := os.ReadFile(filepath.Join("license", "audit.go"))
+	source, err := os.ReadFile(filepath.Join("audit", "audit.go"))
 	must(t, err)
 	var want, got []string
 	for _, m := range regexp.MustCompile(`(?m)^\t\w+ +Action = "([a-z.-]+)"$`).FindAllStringSubmatch(string(source), -1) {
@@ -405,7 +407,7 @@ func TestEveryActionIsInTheDocument(t *testing.T) {
 		got = append(got, strings.Split(row[0], ", ")...)
 	}
 	var known []string
-	for _, a := range license.Actions {
+	for _, a := range audit.Actions {
 		known = append(known, code(string(a)))
 	}
 	slices.Sort(want)
@@ -421,7 +423,7 @@ func TestEveryActionIsInTheDocument(t *testing.T) {
 
 func TestEveryKindOfActorIsInTheDocument(t *testing.T) {
 	t.Parallel()
-	source, err := os.ReadFile(filepath.Join("license", "audit.go"))
+	source, err := os.ReadFile(filepath.Join("audit", "audit.go"))
 	must(t, err)
 	openapi, err := os.ReadFile(filepath.Join("api", "openapi.yaml"))
 	must(t, err)

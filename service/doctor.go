@@ -17,6 +17,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/store"
 )
@@ -127,16 +128,16 @@ func (a *app) lookInside(ctx context.Context) (in inside) {
 		return in
 	}
 	in.err = a.withNew(ctx, func(ctx context.Context, l *license.Service) error {
-		end, err := l.CheckAuditEnd(ctx)
+		end, err := l.CheckEnd(ctx)
 		switch {
-		case errors.Is(err, license.ErrTampered):
+		case errors.Is(err, audit.ErrTampered):
 			in.log = wrong("audit", err.Error()+": run pageflare-license audit verify, compare with a backup, and find out who can write to the database")
 		case err != nil:
 			return err
 		default:
 			in.log = well("audit", fmt.Sprintf("ends at line %d, where this service set its end; audit verify reads all of it", end.Seq))
 		}
-		last, err := l.Audit(ctx, license.AuditQuery{Limit: 1})
+		last, err := l.Lines(ctx, audit.Query{Limit: 1})
 		for _, line := range last {
 			in.newest = line.At
 		}

@@ -11,6 +11,7 @@ import (
 	"reflect"
 	"time"
 
+	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/store"
 )
@@ -141,7 +142,7 @@ func (a *app) haveDatabase() bool {
 
 // withNew is with, and makes a database where there is none.
 func (a *app) withNew(ctx context.Context, f func(context.Context, *license.Service) error) error {
-	ctx = license.WithActor(ctx, commandLine())
+	ctx = audit.WithActor(ctx, commandLine())
 	l, closeStore, err := a.open(ctx, a.publicURL(a.cfg.Listen))
 	if err != nil {
 		return err

@@ -20,20 +20,21 @@ action/optimize     ->
 action/summary      ->
 action/githubtest   ->
 
-service             -> service/server service/console service/store service/license service/opaque service/failure service/oidc service/webhook service/token
+service             -> service/audit service/server service/console service/store service/license service/opaque service/failure service/oidc service/webhook service/token
 service/token       ->
 service/failure     ->
 service/opaque      -> service/failure
+service/audit       -> service/failure
 service/api         ->
 service/client      -> service/api
 service/oidc        ->
-service/license     -> service/token service/oidc service/opaque service/failure
+service/license     -> service/audit service/token service/oidc service/opaque service/failure
 service/webhook     -> service/license
-service/store       -> service/opaque service/failure service/license service/webhook service/token
-service/server      -> service/opaque service/failure service/license service/oidc service/webhook service/api
+service/store       -> service/audit service/opaque service/failure service/license service/webhook service/token
+service/server      -> service/audit service/opaque service/failure service/license service/oidc service/webhook service/api
 service/console     -> service/license service/oidc
-service/servicetest -> service/opaque service/failure service/server service/console service/store service/license service/oidc service/webhook service/token service/api service/client
-service/store/storetest -> service/opaque service/failure service/license service/token service/oidc
+service/servicetest -> service/audit service/opaque service/failure service/server service/console service/store service/license service/oidc service/webhook service/token service/api service/client
+service/store/storetest -> service/audit service/opaque service/failure service/license service/token service/oidc
 `
 
 // parseArrows reads the table: package folder -> set of folders that it may import.

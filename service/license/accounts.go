@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/opaque"
 )
@@ -47,7 +48,7 @@ func (s *Service) CreateAccount(ctx context.Context, n NewAccount) (Account, opa
 		return Account{}, "", err
 	}
 	if err := s.store.CreateAccount(ctx, a, record,
-		s.act(ctx, AccountCreated, a.ID, a.ID, terms(a)), s.act(ctx, APITokenCreated, a.ID, record.ID, nil)); err != nil {
+		s.log.Act(ctx, audit.AccountCreated, a.ID, a.ID, terms(a)), s.log.Act(ctx, audit.APITokenCreated, a.ID, record.ID, nil)); err != nil {
 		return Account{}, "", fmt.Errorf("account %s: %w", a.Email, err)
 	}
 	return a, text, nil
@@ -77,7 +78,7 @@ type AccountChange struct {
 // UpdateAccount changes particulars of an account; tokens refreshed from now on carry the new values. Refusals: ErrInvalid, ErrConflict, ErrNotFound,
 // ErrRevoked for a deleted account.
 func (s *Service) UpdateAccount(ctx context.Context, id string, ch AccountChange) (Account, error) {
-	return s.change(ctx, id, AccountUpdated, ch.details(), func(a *Account) error {
+	return s.change(ctx, id, audit.AccountUpdated, ch.details(), func(a *Account) error {
 		if ch.Email != nil {
 			a.Email = normalEmail(*ch.Email)
 		}
@@ -96,26 +97,26 @@ func (s *Service) UpdateAccount(ctx context.Context, id string, ch AccountChange
 
 // SuspendAccount stops an account from getting tokens until it is restored.
 func (s *Service) SuspendAccount(ctx context.Context, id string) (Account, error) {
-	return s.change(ctx, id, AccountSuspended, nil, func(a *Account) error { a.Status = Suspended; return nil })
+	return s.change(ctx, id, audit.AccountSuspended, nil, func(a *Account) error { a.Status = Suspended; return nil })
 }
 
 // RestoreAccount undoes SuspendAccount.
 func (s *Service) RestoreAccount(ctx context.Context, id string) (Account, error) {
-	return s.change(ctx, id, AccountRestored, nil, func(a *Account) error { a.Status = Active; return nil })
+	return s.change(ctx, id, audit.AccountRestored, nil, func(a *Account) error { a.Status = Active; return nil })
 }
 
 // DeleteAccount ends an account for good: its address is erased, its API tokens end, its license tokens are refused.
 func (s *Service) DeleteAccount(ctx context.Context, id string) (Account, error) {
-	return s.change(ctx, id, AccountDeleted, nil, func(a *Account) error { a.Status, a.Email = Deleted, ""; return nil })
+	return s.change(ctx, id, audit.AccountDeleted, nil, func(a *Account) error { a.Status, a.Email = Deleted, ""; return nil })
 }
 
-func (s *Service) change(ctx context.Context, id string, did Action, details Details, change func(*Account) error) (Account, error) {
+func (s *Service) change(ctx context.Context, id string, did audit.Action, details audit.Details, change func(*Account) error) (Account, error) {
 	a, err := s.store.ChangeAccount(ctx, id, func(a *Account) error {
 		if a.Status == Deleted {
 			return ErrDeleted
 		}
 		return change(a)
-	}, s.act(ctx, did, id, id, details))
+	}, s.log.Act(ctx, did, id, id, details))
 	if err != nil {
 		return Account{}, fmt.Errorf("account %s: %w", id, err)
 	}
@@ -123,13 +124,13 @@ func (s *Service) change(ctx context.Context, id string, did Action, details Det
 }
 
 // terms are what an account may use, for the audit log: everything of it but the address.
-func terms(a Account) Details {
-	return Details{"tier": a.Tier, "features": a.Features, "valid_until": a.ValidUntil}
+func terms(a Account) audit.Details {
+	return audit.Details{"tier": a.Tier, "features": a.Features, "valid_until": a.ValidUntil}
 }
 
 // details are what is changed, for the audit log: of the address only that it was.
-func (ch AccountChange) details() Details {
-	d := Details{}
+func (ch AccountChange) details() audit.Details {
+	d := audit.Details{}
 	if ch.Email != nil {
 		d["email"] = "changed"
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/opaque"
 )
@@ -78,7 +79,7 @@ func (s *Service) CreateAdminToken(ctx context.Context, n NewAdminToken, by *Adm
 		return "", AdminToken{}, err
 	}
 	t.Hash = opaque.Hash(text.Reveal())
-	return text, t, s.store.AddAdminToken(ctx, t, s.act(ctx, AdminTokenCreated, "", t.ID, Details{"scopes": t.Scopes, "expires_at": optionalUnix(t.ExpiresAt)}))
+	return text, t, s.store.AddAdminToken(ctx, t, s.log.Act(ctx, audit.AdminTokenCreated, "", t.ID, audit.Details{"scopes": t.Scopes, "expires_at": optionalUnix(t.ExpiresAt)}))
 }
 
 func checkAdminToken(n NewAdminToken, t AdminToken) error {
@@ -152,7 +153,7 @@ func (s *Service) RevokeAdminToken(ctx context.Context, idOrText string) (string
 		}
 		idOrText = t.ID
 	}
-	return idOrText, s.store.RevokeAdminToken(ctx, idOrText, s.act(ctx, AdminTokenRevoked, "", idOrText, nil))
+	return idOrText, s.store.RevokeAdminToken(ctx, idOrText, s.log.Act(ctx, audit.AdminTokenRevoked, "", idOrText, nil))
 }
 
 func (s *Service) authenticateAdmin(ctx context.Context, text string) (Caller, error) {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/opaque"
 )
@@ -39,7 +40,7 @@ func (s *Service) CreateAPIToken(ctx context.Context, account, name string) (opa
 	if err != nil {
 		return "", APIToken{}, err
 	}
-	return text, record, s.store.AddAPIToken(ctx, record, s.act(ctx, APITokenCreated, account, record.ID, nil))
+	return text, record, s.store.AddAPIToken(ctx, record, s.log.Act(ctx, audit.APITokenCreated, account, record.ID, nil))
 }
 
 // APITokens returns up to limit API tokens of an account, revoked ones too, oldest first, that come after the given one. ErrNotFound: no such account.
@@ -65,6 +66,6 @@ func (s *Service) RevokeAPIToken(ctx context.Context, idOrText string, withToken
 		}
 		id = t.ID
 	}
-	families, err = s.store.RevokeAPIToken(ctx, id, s.act(ctx, APITokenRevoked, "", id, nil), s.endIssued(ctx, withTokens, id))
+	families, err = s.store.RevokeAPIToken(ctx, id, s.log.Act(ctx, audit.APITokenRevoked, "", id, nil), s.endIssued(ctx, withTokens, id))
 	return id, families, err
 }

@@ -13,6 +13,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/opaque"
 )
@@ -216,13 +217,13 @@ func (s *Service) PollDevice(ctx context.Context, client, deviceCode string) (Lo
 		return LoginToken{}, err
 	}
 	var refusal error
-	_, err = s.store.ChangeDeviceLogin(ctx, opaque.Hash(deviceCode), func(d *DeviceLogin) ([]Act, error) {
+	_, err = s.store.ChangeDeviceLogin(ctx, opaque.Hash(deviceCode), func(d *DeviceLogin) ([]audit.Act, error) {
 		now := s.time()
 		if refusal = poll(d, client, now); refusal != nil {
 			return nil, nil
 		}
 		d.State, d.TokenHash, d.TokenEnds = DeviceUsed, opaque.Hash(token.Reveal()), now.Add(LoginTokenLife)
-		return []Act{s.act(as(ctx, d.AccountID), DeviceLoggedIn, d.AccountID, d.ID, Details{"client": d.Client})}, nil
+		return []audit.Act{s.log.Act(audit.WithFallbackActor(ctx, d.AccountID), audit.DeviceLoggedIn, d.AccountID, d.ID, audit.Details{"client": d.Client})}, nil
 	})
 	switch {
 	case errors.Is(err, failure.ErrNotFound) || errors.Is(err, failure.ErrConflict): // ErrConflict: another poll was quicker
@@ -293,21 +294,21 @@ func (s *Service) ApproveDevice(ctx context.Context, by Caller, userCode string)
 	if err := MayHoldToken(by.Account, s.time()); err != nil {
 		return DeviceLogin{}, err
 	}
-	return s.decideDevice(ctx, by, userCode, DeviceApproved, DeviceWasApproved)
+	return s.decideDevice(ctx, by, userCode, DeviceApproved, audit.DeviceWasApproved)
 }
 
 // DenyDevice refuses the program behind a user code. ErrUnknownCode.
 func (s *Service) DenyDevice(ctx context.Context, by Caller, userCode string) (DeviceLogin, error) {
-	return s.decideDevice(ctx, by, userCode, DeviceDenied, DeviceWasDenied)
+	return s.decideDevice(ctx, by, userCode, DeviceDenied, audit.DeviceWasDenied)
 }
 
-func (s *Service) decideDevice(ctx context.Context, by Caller, userCode string, to DeviceState, did Action) (DeviceLogin, error) {
-	d, err := s.store.ChangeDeviceLogin(ctx, s.userHash(NormalUserCode(userCode)), func(d *DeviceLogin) ([]Act, error) {
+func (s *Service) decideDevice(ctx context.Context, by Caller, userCode string, to DeviceState, did audit.Action) (DeviceLogin, error) {
+	d, err := s.store.ChangeDeviceLogin(ctx, s.userHash(NormalUserCode(userCode)), func(d *DeviceLogin) ([]audit.Act, error) {
 		if !d.waits(s.time()) {
 			return nil, ErrUnknownCode
 		}
 		d.State, d.AccountID = to, by.Account.ID
-		return []Act{s.act(ctx, did, d.AccountID, d.ID, Details{"client": d.Client, "address": d.Address})}, nil
+		return []audit.Act{s.log.Act(ctx, did, d.AccountID, d.ID, audit.Details{"client": d.Client, "address": d.Address})}, nil
 	})
 	if errors.Is(err, failure.ErrNotFound) || errors.Is(err, failure.ErrConflict) {
 		return DeviceLogin{}, ErrUnknownCode
@@ -340,10 +341,10 @@ func (s *Service) revokeLogin(ctx context.Context, by Caller, text string) error
 	if err := by.mayEnd(d.AccountID); err != nil {
 		return err
 	}
-	_, err = s.store.ChangeDeviceLogin(ctx, d.DeviceHash, func(d *DeviceLogin) ([]Act, error) {
+	_, err = s.store.ChangeDeviceLogin(ctx, d.DeviceHash, func(d *DeviceLogin) ([]audit.Act, error) {
 		if now := s.time(); now.Before(d.TokenEnds) {
 			d.TokenEnds = now
-			return []Act{s.act(ctx, LoginRevoked, d.AccountID, d.ID, nil)}, nil
+			return []audit.Act{s.log.Act(ctx, audit.LoginRevoked, d.AccountID, d.ID, nil)}, nil
 		}
 		return nil, nil
 	})

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/oidc"
 )
@@ -29,7 +30,7 @@ func (b *bench) trusted() (license.TrustPolicy, license.Account, oidc.Identity) 
 
 func (b *bench) exchanges() int {
 	b.t.Helper()
-	lines, err := b.Audit(b.t.Context(), license.AuditQuery{Action: license.TokenExchanged, Limit: 100})
+	lines, err := b.Lines(b.t.Context(), audit.Query{Action: audit.TokenExchanged, Limit: 100})
 	if err != nil {
 		b.t.Fatal(err)
 	}

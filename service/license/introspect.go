@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/opaque"
 	"github.com/pageflare/ci/service/token"
@@ -79,7 +80,7 @@ func (s *Service) Revoke(ctx context.Context, by Caller, text string) error {
 	}
 	id := opaque.TokenID(claims.ID)
 	return s.store.Revoke(ctx, Revocation{Subject: id.Family(), AccountID: claims.Subject, At: s.time()},
-		s.act(ctx, FamilyRevoked, claims.Subject, id.Family(), Details{"by_token": id}))
+		s.log.Act(ctx, audit.FamilyRevoked, claims.Subject, id.Family(), audit.Details{"by_token": id}))
 }
 
 func (c Caller) mayEnd(account string) error {

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/opaque"
 	"github.com/pageflare/ci/service/token"
@@ -206,7 +207,7 @@ func signingKeys(keys []SealedKey, now time.Time) map[Algorithm]string {
 // firstKeys makes the first signing key of a new store, and the first lease key where leases are given. It signs at once: nobody can have a
 // set of keys that lacks it.
 func (s *Service) firstKeys(ctx context.Context) error {
-	ctx = WithActor(ctx, Actor{Kind: ActorService})
+	ctx = audit.WithActor(ctx, audit.Actor{Kind: audit.ActorService})
 	view, err := s.keys.set(ctx)
 	if errors.Is(err, errNoKeys) {
 		if view, err = s.firstKey(ctx, HS256); err != nil {
@@ -231,20 +232,20 @@ func (s *Service) firstKey(ctx context.Context, a Algorithm) (*keyView, error) {
 }
 
 // newKey makes a signing key, and the act of adding it.
-func (s *Service) newKey(ctx context.Context, a Algorithm, signsFrom time.Time) (SealedKey, Act, error) {
+func (s *Service) newKey(ctx context.Context, a Algorithm, signsFrom time.Time) (SealedKey, audit.Act, error) {
 	secret := make([]byte, token.MinKeySize) // 32: also the size of an Ed25519 seed
 	if _, err := io.ReadFull(s.cfg.Rand, secret); err != nil {
-		return SealedKey{}, Act{}, fmt.Errorf("draw a signing key: %w", err)
+		return SealedKey{}, audit.Act{}, fmt.Errorf("draw a signing key: %w", err)
 	}
 	id, err := opaque.OfKey.New(s.cfg.Rand)
 	if err != nil {
-		return SealedKey{}, Act{}, err
+		return SealedKey{}, audit.Act{}, err
 	}
 	k := SealedKey{ID: id, Algorithm: a, CreatedAt: s.time(), SignsFrom: signsFrom}
 	if k.Sealed, err = s.cfg.MasterKey.seal(k.purpose(), secret, s.cfg.Rand); err != nil {
-		return SealedKey{}, Act{}, err
+		return SealedKey{}, audit.Act{}, err
 	}
-	return k, s.act(ctx, KeyAdded, "", id, Details{"alg": a, "signs_from": signsFrom.Unix()}), nil
+	return k, s.log.Act(ctx, audit.KeyAdded, "", id, audit.Details{"alg": a, "signs_from": signsFrom.Unix()}), nil
 }
 
 // RotateKey adds a signing key. It starts to sign when everybody who verifies knows it: after some seconds for license tokens, which only replicas
@@ -326,7 +327,7 @@ func (s *Service) RetireKey(ctx context.Context, id string, force bool) error {
 	if !force {
 		alive = s.time().Add(-token.Leeway) // a clock that is ahead ends no token early
 	}
-	live, err := s.store.RetireKey(ctx, id, alive, s.act(ctx, KeyRetired, "", id, Details{"alg": k.Algorithm, "live_tokens": k.LiveTokens}))
+	live, err := s.store.RetireKey(ctx, id, alive, s.log.Act(ctx, audit.KeyRetired, "", id, audit.Details{"alg": k.Algorithm, "live_tokens": k.LiveTokens}))
 	if err != nil {
 		return err
 	}

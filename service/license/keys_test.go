@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/opaque"
@@ -36,14 +37,14 @@ func (w *watched) Keys(ctx context.Context) ([]license.SealedKey, error) {
 	return w.Store.Keys(ctx)
 }
 
-func (w *watched) RecordToken(ctx context.Context, r license.TokenRecord, act license.Act) error {
+func (w *watched) RecordToken(ctx context.Context, r license.TokenRecord, act audit.Act) error {
 	if w.before != nil {
 		w.before()
 	}
 	return w.Store.RecordToken(ctx, r, act)
 }
 
-func (w *watched) RecordLease(ctx context.Context, r license.LeaseRecord, act license.Act) error {
+func (w *watched) RecordLease(ctx context.Context, r license.LeaseRecord, act audit.Act) error {
 	if w.before != nil {
 		w.before()
 	}

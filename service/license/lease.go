@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/opaque"
 	"github.com/pageflare/ci/service/token"
 )
@@ -72,7 +73,7 @@ func (s *Service) signLease(ctx context.Context, view *keyView, says *token.Leas
 	r := LeaseRecord{
 		ID: says.ID, TokenID: opaque.TokenID(says.LicenseID), AccountID: says.Subject, KeyID: key.ID(), IssuedAt: says.IssuedAt, ExpiresAt: says.GraceUntil,
 	}
-	return opaque.Secret(text), s.store.RecordLease(ctx, r, s.act(ctx, LeaseIssued, r.AccountID, r.ID, Details{
+	return opaque.Secret(text), s.store.RecordLease(ctx, r, s.log.Act(ctx, audit.LeaseIssued, r.AccountID, r.ID, audit.Details{
 		"lease_sha256": opaque.Hash(text), "license_jti": r.TokenID, "kid": r.KeyID, "grace_until": r.ExpiresAt.Unix(),
 	}))
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/opaque"
@@ -210,7 +211,7 @@ func TestATokenHasOneLeaseAMinute(t *testing.T) {
 	if next := b.lease(b.Service, issued.Token); !next.GraceUntil.Equal(first.GraceUntil.Add(time.Minute)) {
 		t.Errorf("in the next minute it lasts until %s, want a minute longer than %s", next.GraceUntil, first.GraceUntil)
 	}
-	lines, err := b.Audit(t.Context(), license.AuditQuery{Limit: 10, Action: license.LeaseIssued})
+	lines, err := b.Lines(t.Context(), audit.Query{Limit: 10, Action: audit.LeaseIssued})
 	if err != nil || len(lines) != 3 {
 		t.Fatalf("the log has %d leases, %v; want one line for each", len(lines), err)
 	}

@@ -8,6 +8,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/opaque"
 )
@@ -64,7 +65,7 @@ func (s *Service) Activate(ctx context.Context, c Caller, id, label string) (Iss
 	if m.ID, err = opaque.OfMachine.New(s.cfg.Rand); err != nil {
 		return Issued{}, Machine{}, err
 	}
-	return issued, m, s.store.AddMachine(ctx, m, s.act(ctx, MachineActivated, m.AccountID, m.ID, Details{"family": m.Family, "jti": issued.ID}))
+	return issued, m, s.store.AddMachine(ctx, m, s.log.Act(ctx, audit.MachineActivated, m.AccountID, m.ID, audit.Details{"family": m.Family, "jti": issued.ID}))
 }
 
 // Deactivate ends the machine that the caller's license token was made for, with all of its family. Doing it twice is no error. The id alone
@@ -77,7 +78,7 @@ func (s *Service) Deactivate(ctx context.Context, c Caller, id string) error {
 	if m.MachineID != id || m.AccountID != c.Account.ID {
 		return fmt.Errorf("machine: %w: this license token was made for another", failure.ErrNotFound)
 	}
-	return s.store.EndMachine(ctx, m, s.act(ctx, MachineDeactivated, m.AccountID, m.ID, Details{"family": m.Family}))
+	return s.store.EndMachine(ctx, m, s.log.Act(ctx, audit.MachineDeactivated, m.AccountID, m.ID, audit.Details{"family": m.Family}))
 }
 
 // Machines returns up to limit machines of an account, ended ones too, whose id comes after the given one, in the order of ids. ErrNotFound: no such
@@ -99,7 +100,7 @@ func (s *Service) EndMachine(ctx context.Context, id string) (Machine, error) {
 	if err != nil {
 		return Machine{}, err
 	}
-	if err := s.store.EndMachine(ctx, m, s.act(ctx, MachineEnded, m.AccountID, m.ID, Details{"family": m.Family})); err != nil {
+	if err := s.store.EndMachine(ctx, m, s.log.Act(ctx, audit.MachineEnded, m.AccountID, m.ID, audit.Details{"family": m.Family})); err != nil {
 		return Machine{}, err
 	}
 	return s.store.Machine(ctx, id)

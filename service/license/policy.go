@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/oidc"
 	"github.com/pageflare/ci/service/opaque"
@@ -77,7 +78,7 @@ func (s *Service) AddPolicy(ctx context.Context, p TrustPolicy) (TrustPolicy, er
 		return TrustPolicy{}, err
 	}
 	p.CreatedAt = s.time()
-	return s.store.AddPolicy(ctx, p, s.act(ctx, PolicyAdded, p.AccountID, p.ID, Details{
+	return s.store.AddPolicy(ctx, p, s.log.Act(ctx, audit.PolicyAdded, p.AccountID, p.ID, audit.Details{
 		"repository_id": p.RepositoryID, "repository_owner_id": p.OwnerID, "issuer": p.Issuer, "ref": p.Refs, "environment": p.Environments,
 		"event": p.Events, "job_workflow_ref": p.JobWorkflowRefs, "visibility": p.Visibilities,
 	}))
@@ -101,7 +102,7 @@ func (s *Service) Policies(ctx context.Context, account, after string, limit int
 // then the answer is how many families that were. Removing it twice is no error: whoever has a second thought about the tokens can still end them.
 // ErrNotFound: there never was such a policy.
 func (s *Service) RemovePolicy(ctx context.Context, id string, withTokens bool) (families int64, err error) {
-	return s.store.RemovePolicy(ctx, id, s.act(ctx, PolicyRemoved, "", id, nil), s.endIssued(ctx, withTokens, id))
+	return s.store.RemovePolicy(ctx, id, s.log.Act(ctx, audit.PolicyRemoved, "", id, nil), s.endIssued(ctx, withTokens, id))
 }
 
 // PolicyFor finds the policy that lets an authentic identity in, and its account. Of several it is the one whose license is good, the oldest
@@ -150,7 +151,7 @@ func (s *Service) exchange(ctx context.Context, id oidc.Identity, p TrustPolicy,
 	record := TokenRecord{
 		ID: out.ID, AccountID: a.ID, IssuedBy: p.ID, KeyID: set.SigningKey(), IssuedAt: claims.IssuedAt, ExpiresAt: claims.ExpiresAt, Recorded: now,
 	}
-	first, err := s.store.RecordExchange(ctx, use, record, s.act(ctx, TokenExchanged, a.ID, string(out.ID), Details{
+	first, err := s.store.RecordExchange(ctx, use, record, s.log.Act(ctx, audit.TokenExchanged, a.ID, string(out.ID), audit.Details{
 		"token_sha256": opaque.Hash(out.Token.Reveal()), "kid": record.KeyID, "expires_at": record.ExpiresAt.Unix(), "policy": p.ID, "policy_version": p.Version,
 		"repository_id": id.RepositoryID, "repository": id.Repository, "ref": id.Ref, "event": id.Event, "run_id": id.RunID, "identity_sha256": use.Hash,
 	}))

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/opaque"
 	"github.com/pageflare/ci/service/token"
@@ -44,9 +45,9 @@ func (s *Service) RevokeToken(ctx context.Context, tokenOrID string, family bool
 	if family {
 		r.Subject = t.ID.Family()
 	}
-	act := s.act(ctx, TokenRevoked, t.AccountID, string(t.ID), nil)
+	act := s.log.Act(ctx, audit.TokenRevoked, t.AccountID, string(t.ID), nil)
 	if family {
-		act = s.act(ctx, FamilyRevoked, t.AccountID, t.ID.Family(), Details{"by_token": t.ID})
+		act = s.log.Act(ctx, audit.FamilyRevoked, t.AccountID, t.ID.Family(), audit.Details{"by_token": t.ID})
 	}
 	t.Revoked = true
 	return t, s.store.Revoke(ctx, r, act)
@@ -77,11 +78,11 @@ func (s *Service) revocable(ctx context.Context, tokenOrID string, family bool) 
 
 // endIssued is the act of ending every family that an API token or a trust policy began: what a thief made, and all that descends from that. nil
 // when that is not wanted.
-func (s *Service) endIssued(ctx context.Context, wanted bool, issuer string) *Act {
+func (s *Service) endIssued(ctx context.Context, wanted bool, issuer string) *audit.Act {
 	if !wanted {
 		return nil
 	}
-	return new(s.act(ctx, IssuesRevoked, "", issuer, nil))
+	return new(s.log.Act(ctx, audit.IssuesRevoked, "", issuer, nil))
 }
 
 // tokenID is the id in a token, or the text itself when it is an id.

@@ -10,6 +10,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/opaque"
 	"github.com/pageflare/ci/service/token"
@@ -29,11 +30,13 @@ type Config struct {
 
 // Service does what the rules allow. It is safe for use by several goroutines, and several Services can share one database.
 type Service struct {
+	*audit.Log // of what is done here
+
 	cfg       Config
 	store     Store
+	log       *audit.Log
 	keys      *keyring
 	deriveKey []byte // names refreshed tokens, see deriveTokenID
-	auditKey  []byte // chains the audit log, see Act.Link
 	codeKey   []byte // hashes user codes, see userHash
 }
 
@@ -44,7 +47,7 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 	if err != nil {
 		return nil, fmt.Errorf("derive the key for token ids: %w", err)
 	}
-	audit, err := hkdf.Key(sha256.New, cfg.MasterKey.bytes(), nil, "pageflare/ci audit log", 32)
+	chain, err := hkdf.Key(sha256.New, cfg.MasterKey.bytes(), nil, "pageflare/ci audit log", 32)
 	if err != nil {
 		return nil, fmt.Errorf("derive the key of the audit log: %w", err)
 	}
@@ -55,11 +58,12 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 	if err != nil {
 		return nil, fmt.Errorf("derive the key of user codes: %w", err)
 	}
-	s := &Service{cfg: cfg, store: cfg.Store, deriveKey: derive, auditKey: audit, codeKey: codes}
-	s.keys = &keyring{store: cfg.Store, master: cfg.MasterKey, now: s.time}
-	if err := s.sealAuditEnd(ctx); err != nil {
+	s := &Service{cfg: cfg, store: cfg.Store, deriveKey: derive, codeKey: codes}
+	if s.log, err = audit.NewLog(ctx, cfg.Store, chain, s.time); err != nil {
 		return nil, err
 	}
+	s.Log = s.log
+	s.keys = &keyring{store: cfg.Store, master: cfg.MasterKey, now: s.time}
 	if err := s.firstKeys(ctx); err != nil {
 		return nil, err
 	}
@@ -82,11 +86,11 @@ type Caller struct {
 }
 
 // Actor is the caller in the audit log.
-func (c Caller) Actor() Actor {
+func (c Caller) Actor() audit.Actor {
 	if c.Admin != nil {
-		return Actor{Kind: ActorAdmin, ID: c.Admin.ID}
+		return audit.Actor{Kind: audit.ActorAdmin, ID: c.Admin.ID}
 	}
-	return Actor{Kind: ActorAccount, ID: c.Key()}
+	return audit.Actor{Kind: audit.ActorAccount, ID: c.Key()}
 }
 
 // Key names the credential, for logs. It is no secret.
@@ -205,7 +209,7 @@ func (s *Service) issue(ctx context.Context, a Account, r TokenRecord, ttl time.
 	claims, capped := s.claims(a, iat, ttl)
 	claims.ID = string(id)
 	return signed(ctx, s, func(view *keyView) (Issued, error) {
-		return s.signAndRecord(ctx, view.tokens, claims, r, capped, TokenIssued)
+		return s.signAndRecord(ctx, view.tokens, claims, r, capped, audit.TokenIssued)
 	})
 }
 
@@ -260,7 +264,7 @@ func (s *Service) refresh(ctx context.Context, c Caller, now time.Time, set *tok
 	if err != nil {
 		return Issued{}, err
 	}
-	return s.signAndRecord(ctx, set, claims, TokenRecord{Parent: parent, Recorded: now}, capped, TokenRefreshed)
+	return s.signAndRecord(ctx, set, claims, TokenRecord{Parent: parent, Recorded: now}, capped, audit.TokenRefreshed)
 }
 
 // refreshed is what the caller's token is refreshed to when iat is the start of the window. Its id depends on everything in the token, the
@@ -287,17 +291,17 @@ func (s *Service) claims(a Account, iat time.Time, ttl time.Duration) (token.Cla
 }
 
 // signAndRecord completes the record with what the token says, and returns only when it is durable.
-func (s *Service) signAndRecord(ctx context.Context, set *token.KeySet, c token.Claims, r TokenRecord, capped bool, did Action) (Issued, error) {
+func (s *Service) signAndRecord(ctx context.Context, set *token.KeySet, c token.Claims, r TokenRecord, capped bool, did audit.Action) (Issued, error) {
 	out, err := signWith(set, c, capped)
 	if err != nil {
 		return Issued{}, err
 	}
 	r.ID, r.AccountID, r.KeyID, r.IssuedAt, r.ExpiresAt = out.ID, c.Subject, set.SigningKey(), c.IssuedAt, c.ExpiresAt
-	details := Details{"token_sha256": opaque.Hash(out.Token.Reveal()), "kid": r.KeyID, "expires_at": r.ExpiresAt.Unix()}
+	details := audit.Details{"token_sha256": opaque.Hash(out.Token.Reveal()), "kid": r.KeyID, "expires_at": r.ExpiresAt.Unix()}
 	if r.Parent != "" {
 		details["parent"] = r.Parent
 	}
-	return out, s.store.RecordToken(ctx, r, s.act(ctx, did, r.AccountID, string(r.ID), details))
+	return out, s.store.RecordToken(ctx, r, s.log.Act(ctx, did, r.AccountID, string(r.ID), details))
 }
 
 func signWith(set *token.KeySet, c token.Claims, capped bool) (Issued, error) {

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/opaque"
 )
@@ -65,7 +66,7 @@ func (s *Service) CreateSignInLink(ctx context.Context, account string) (url opa
 	}
 	l := SignInLink{Hash: opaque.Hash(text.Reveal()), AccountID: a.ID, ExpiresAt: s.time().Add(SignInLinkLife)}
 	return opaque.Secret(s.PublicURL() + "/sign-in?link=" + text.Reveal()), l.ExpiresAt,
-		s.store.AddSignInLink(ctx, l, s.act(ctx, SignInLinkCreated, a.ID, a.ID, Details{"expires_at": l.ExpiresAt.Unix()}))
+		s.store.AddSignInLink(ctx, l, s.log.Act(ctx, audit.SignInLinkCreated, a.ID, a.ID, audit.Details{"expires_at": l.ExpiresAt.Unix()}))
 }
 
 // SignInAccount tells whose link a secret is, without using it up. ErrUnauthenticated: it is not known, was used, or has expired.
@@ -100,7 +101,7 @@ func (s *Service) SignIn(ctx context.Context, secret string) (opaque.Secret, Ses
 	}
 	now := s.time()
 	session := Session{ID: id, Hash: opaque.Hash(text.Reveal()), AccountID: a.ID, CreatedAt: now, ExpiresAt: now.Add(SessionLife), secret: text}
-	err = s.store.BeginSession(ctx, opaque.Hash(secret), session, s.act(as(ctx, a.ID), SignedIn, a.ID, id, nil))
+	err = s.store.BeginSession(ctx, opaque.Hash(secret), session, s.log.Act(audit.WithFallbackActor(ctx, a.ID), audit.SignedIn, a.ID, id, nil))
 	if errors.Is(err, failure.ErrNotFound) {
 		return "", Session{}, fmt.Errorf("%w: the sign-in link was used in this moment", ErrUnauthenticated)
 	}
@@ -127,7 +128,7 @@ func (s *Service) Session(ctx context.Context, secret string) (Caller, error) {
 
 // SignOut ends the caller's session.
 func (s *Service) SignOut(ctx context.Context, c Caller) error {
-	return s.store.EndSession(ctx, c.Session.ID, s.act(as(ctx, c.Session.ID), SignedOut, c.Account.ID, c.Session.ID, nil))
+	return s.store.EndSession(ctx, c.Session.ID, s.log.Act(audit.WithFallbackActor(ctx, c.Session.ID), audit.SignedOut, c.Account.ID, c.Session.ID, nil))
 }
 
 // PublicURL is where clients and people reach the service; it has no slash at its end.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/pageflare/ci/service/api"
+	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/servicetest"
 )
@@ -31,7 +32,7 @@ func (h *heldLog) between(s license.Store) license.Store {
 }
 
 // AuditAfter meets license.Store.
-func (h *heldLog) AuditAfter(ctx context.Context, seq int64, limit int) ([]license.AuditLine, error) {
+func (h *heldLog) AuditAfter(ctx context.Context, seq int64, limit int) ([]audit.Line, error) {
 	h.begun <- struct{}{}
 	select {
 	case <-h.free:

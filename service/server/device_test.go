@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/pageflare/ci/service/api"
+	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/opaque"
@@ -133,21 +134,21 @@ func TestALoginFromItsBeginToItsEnd(t *testing.T) {
 	}
 	unmarshal[api.ValidCI](t, asCLI(t, s, "/_api/license/validate-ci", "", bearer(other.Token)...)) // the other machine of that id is none of this one's
 
-	want := []license.Action{
+	want := []audit.Action{
 		"machine.deactivate", "token.issue", "token.refresh", "machine.activate", "token.issue", "machine.activate", "token.issue", "device.login", "device.approve",
 	}
-	lines, err := s.Audit(t.Context(), license.AuditQuery{Limit: len(want), Account: a.ID})
+	lines, err := s.Lines(t.Context(), audit.Query{Limit: len(want), Account: a.ID})
 	if err != nil {
 		t.Fatal(err)
 	}
-	var got []license.Action
+	var got []audit.Action
 	for _, l := range lines {
 		got = append(got, l.Action)
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("audit log, newest first (-want +got):\n%s", diff)
 	}
-	if _, err := s.VerifyAudit(t.Context(), license.AuditCheck{}); err != nil {
+	if _, err := s.Verify(t.Context(), audit.Check{}); err != nil {
 		t.Error(err)
 	}
 }
@@ -459,7 +460,7 @@ type busyStore struct {
 	now atomic.Bool
 }
 
-func (b *busyStore) ChangeDeviceLogin(ctx context.Context, hash string, change func(*license.DeviceLogin) ([]license.Act, error)) (license.DeviceLogin, error) {
+func (b *busyStore) ChangeDeviceLogin(ctx context.Context, hash string, change func(*license.DeviceLogin) ([]audit.Act, error)) (license.DeviceLogin, error) {
 	if b.now.Load() {
 		return license.DeviceLogin{}, failure.ErrUnavailable
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/oidc"
 	"github.com/pageflare/ci/service/opaque"
@@ -87,7 +88,7 @@ const callerKey = "caller"
 // against that of the address. It answers for itself when it lets nobody in.
 func (s *Server) guard(g Guard) gin.HandlerFunc {
 	if g.Open() {
-		return func(c *gin.Context) { actAs(c, license.Actor{Kind: license.ActorUnknown}) }
+		return func(c *gin.Context) { actAs(c, audit.Actor{Kind: audit.ActorUnknown}) }
 	}
 	if g.session {
 		return s.wantSession
@@ -129,9 +130,9 @@ func (s *Server) admit(c *gin.Context, g Guard) error {
 }
 
 // actAs makes everything that the request does count as done by the actor, from the caller's address.
-func actAs(c *gin.Context, who license.Actor) {
+func actAs(c *gin.Context, who audit.Actor) {
 	who.Address, who.RequestID = c.ClientIP(), requestID(c)
-	c.Request = c.Request.WithContext(license.WithActor(c.Request.Context(), who))
+	c.Request = c.Request.WithContext(audit.WithActor(c.Request.Context(), who))
 }
 
 // letIn notes who calls, for the handler, the access log and the audit log.

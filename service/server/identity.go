@@ -6,6 +6,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/oidc"
 )
@@ -41,7 +42,7 @@ func (s *Server) admitJob(c *gin.Context, token string) error {
 	case err != nil:
 		return fmt.Errorf("%w: %w", license.ErrUnauthenticated, err)
 	}
-	actAs(c, license.Actor{Kind: license.ActorJob, ID: "repository " + id.RepositoryID + " run " + id.RunID})
+	actAs(c, audit.Actor{Kind: audit.ActorJob, ID: "repository " + id.RepositoryID + " run " + id.RunID})
 	policy, account, err := s.license.PolicyFor(ctx, id)
 	switch {
 	case errors.Is(err, license.ErrNoPolicy), errors.Is(err, license.ErrExpired), errors.Is(err, license.ErrInactive), errors.Is(err, license.ErrRevoked):

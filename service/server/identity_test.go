@@ -18,6 +18,7 @@ import (
 
 	"github.com/pageflare/ci/action/githubtest"
 	"github.com/pageflare/ci/service/api"
+	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/oidc"
@@ -104,8 +105,8 @@ func TestAJobExchangesItsIdentity(t *testing.T) {
 	if err != nil || record.IssuedBy != made.ID {
 		t.Errorf("record = %+v, %v, want it issued by %s", record, err, made.ID)
 	}
-	line, err := k.Audit(t.Context(), license.AuditQuery{Action: license.TokenExchanged, Limit: 1})
-	if err != nil || len(line) != 1 || line[0].Actor.Kind != license.ActorJob || line[0].Actor.ID != "repository 1296269 run 42" ||
+	line, err := k.Lines(t.Context(), audit.Query{Action: audit.TokenExchanged, Limit: 1})
+	if err != nil || len(line) != 1 || line[0].Actor.Kind != audit.ActorJob || line[0].Actor.ID != "repository 1296269 run 42" ||
 		!strings.Contains(line[0].Details, fmt.Sprintf(`"policy":"%s","policy_version":1`, made.ID)) {
 		t.Errorf("audit = %+v, %v", line, err)
 	}
@@ -121,7 +122,7 @@ func TestAJobExchangesItsIdentity(t *testing.T) {
 	if other := k.exchange(k.identity(nil)).token(t); other == issued {
 		t.Error("another identity token got the same license token")
 	}
-	if head, err := k.VerifyAudit(t.Context(), license.AuditCheck{}); err != nil || head.Seq == 0 {
+	if head, err := k.Verify(t.Context(), audit.Check{}); err != nil || head.Seq == 0 {
 		t.Errorf("VerifyAudit = %v, %v", head, err)
 	}
 }
@@ -225,7 +226,7 @@ func TestWrongIdentities(t *testing.T) {
 			got.wantCode(t, http.StatusForbidden, test.code)
 		})
 	}
-	if lines, err := k.Audit(t.Context(), license.AuditQuery{Action: license.TokenExchanged, Limit: 1}); err != nil || len(lines) != 0 {
+	if lines, err := k.Lines(t.Context(), audit.Query{Action: audit.TokenExchanged, Limit: 1}); err != nil || len(lines) != 0 {
 		t.Errorf("audit = %v, %v, want no exchange", lines, err)
 	}
 	for _, secret := range parts {
@@ -322,7 +323,7 @@ func TestTheTokensOfARemovedPolicyCanStillBeEnded(t *testing.T) {
 		}
 	}
 	call(t, k.Service, "GET", "/_api/license/refresh", "", bearer(issued)...).wantCode(t, http.StatusForbidden, api.CodeTokenRevoked)
-	lines, err := k.Audit(t.Context(), license.AuditQuery{Action: license.PolicyRemoved, Limit: 9})
+	lines, err := k.Lines(t.Context(), audit.Query{Action: audit.PolicyRemoved, Limit: 9})
 	if err != nil || len(lines) != 1 {
 		t.Errorf("audit = %+v, %v, want the one removal", lines, err)
 	}

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/servicetest"
 )
@@ -496,8 +497,8 @@ func TestTheAuditLogSaysWhoLoggedIn(t *testing.T) {
 	again := asPerson("/sign-in", url.Values{"link": {newLink(t, s, a.ID)}}) // which ends the session of before
 	signOut := asPerson("/sign-out", url.Values{"form": {formOf(t, v.get("/device"), "/sign-out")}})
 
-	lines := map[string][]license.AuditLine{}
-	found, err := s.Audit(t.Context(), license.AuditQuery{Limit: 99, Account: a.ID})
+	lines := map[string][]audit.Line{}
+	found, err := s.Lines(t.Context(), audit.Query{Limit: 99, Account: a.ID})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -507,16 +508,16 @@ func TestTheAuditLogSaysWhoLoggedIn(t *testing.T) {
 	session := lines[id(begun)][0].Object
 	for _, want := range []struct {
 		of      answer
-		actions []license.Action // newest first
+		actions []audit.Action // newest first
 		actor   string
 		address string
 		details string
 	}{
-		{begun, []license.Action{license.SignedIn}, a.ID, "192.0.2.8", "{}"},
-		{approved, []license.Action{license.DeviceWasApproved}, session, "192.0.2.8", `{"address":"192.0.2.9","client":"cl_pageflare_cli"}`},
-		{login, []license.Action{license.DeviceLoggedIn}, a.ID, "192.0.2.10", `{"client":"cl_pageflare_cli"}`},
-		{again, []license.Action{license.SignedOut, license.SignedIn}, session, "192.0.2.8", "{}"},
-		{signOut, []license.Action{license.SignedOut}, lines[id(again)][1].Object, "192.0.2.8", "{}"},
+		{begun, []audit.Action{audit.SignedIn}, a.ID, "192.0.2.8", "{}"},
+		{approved, []audit.Action{audit.DeviceWasApproved}, session, "192.0.2.8", `{"address":"192.0.2.9","client":"cl_pageflare_cli"}`},
+		{login, []audit.Action{audit.DeviceLoggedIn}, a.ID, "192.0.2.10", `{"client":"cl_pageflare_cli"}`},
+		{again, []audit.Action{audit.SignedOut, audit.SignedIn}, session, "192.0.2.8", "{}"},
+		{signOut, []audit.Action{audit.SignedOut}, lines[id(again)][1].Object, "192.0.2.8", "{}"},
 	} {
 		got := lines[id(want.of)]
 		if len(got) != len(want.actions) {
@@ -524,7 +525,7 @@ func TestTheAuditLogSaysWhoLoggedIn(t *testing.T) {
 			continue
 		}
 		for i, l := range got {
-			if l.Action != want.actions[i] || l.Actor.Kind != license.ActorAccount || l.Actor.Address != want.address {
+			if l.Action != want.actions[i] || l.Actor.Kind != audit.ActorAccount || l.Actor.Address != want.address {
 				t.Errorf("line = %+v, want %s by the account from %s", l, want.actions[i], want.address)
 			}
 		}

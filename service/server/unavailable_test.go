@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/servicetest"
@@ -19,7 +20,7 @@ type fullStore struct {
 	fault error
 }
 
-func (f fullStore) RecordToken(context.Context, license.TokenRecord, license.Act) error {
+func (f fullStore) RecordToken(context.Context, license.TokenRecord, audit.Act) error {
 	return f.fault
 }
 

@@ -20,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/oidc"
 	"github.com/pageflare/ci/service/server"
@@ -185,9 +186,9 @@ func (s *Service) IssueToken(t testing.TB, account string, ttl time.Duration) st
 }
 
 // Acts counts what the audit log has of an action, such as machine.deactivate: up to 100.
-func (s *Service) Acts(t testing.TB, action license.Action) int {
+func (s *Service) Acts(t testing.TB, action audit.Action) int {
 	t.Helper()
-	lines, err := s.Audit(context.Background(), license.AuditQuery{Action: action, Limit: 100})
+	lines, err := s.Lines(context.Background(), audit.Query{Action: action, Limit: 100})
 	must(t, err)
 	return len(lines)
 }

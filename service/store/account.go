@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/license"
 )
 
@@ -34,7 +35,7 @@ func (r *accountRow) account() (license.Account, error) {
 }
 
 // CreateAccount meets license.Store.
-func (s *Store) CreateAccount(ctx context.Context, a license.Account, first license.APIToken, acts ...license.Act) error {
+func (s *Store) CreateAccount(ctx context.Context, a license.Account, first license.APIToken, acts ...audit.Act) error {
 	features, err := json.Marshal(a.Features)
 	if err != nil {
 		return err
@@ -65,6 +66,15 @@ func account(ctx context.Context, q querier, id string) (license.Account, error)
 	return r.account()
 }
 
+// HasAccount meets audit.Store.
+func (s *Store) HasAccount(ctx context.Context, id string) error {
+	var there bool
+	if err := s.read.QueryRowContext(ctx, `SELECT TRUE FROM accounts WHERE id = $1`, id).Scan(&there); err != nil {
+		return fmt.Errorf("account %s: %w", id, notFound(err))
+	}
+	return nil
+}
+
 // Accounts meets license.Store.
 func (s *Store) Accounts(ctx context.Context, after string, limit int) ([]license.Account, error) {
 	rows, err := s.read.QueryContext(ctx, `SELECT `+accountColumns+` FROM accounts a WHERE a.id > $1 ORDER BY a.id LIMIT $2`, after, limit)
@@ -88,7 +98,7 @@ func (s *Store) Accounts(ctx context.Context, after string, limit int) ([]licens
 }
 
 // ChangeAccount meets license.Store.
-func (s *Store) ChangeAccount(ctx context.Context, id string, change func(*license.Account) error, act license.Act) (license.Account, error) {
+func (s *Store) ChangeAccount(ctx context.Context, id string, change func(*license.Account) error, act audit.Act) (license.Account, error) {
 	var a license.Account
 	err := inTx(ctx, s.write, func(t *tx) (err error) {
 		if a, err = account(ctx, t, id); err != nil {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 
+	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/license"
 )
 
@@ -27,7 +28,7 @@ func scanAdminToken(scan func(...any) error) (license.AdminToken, error) {
 }
 
 // AddAdminToken meets license.Store.
-func (s *Store) AddAdminToken(ctx context.Context, a license.AdminToken, act license.Act) error {
+func (s *Store) AddAdminToken(ctx context.Context, a license.AdminToken, act audit.Act) error {
 	scopes, err := json.Marshal(a.Scopes)
 	if err != nil {
 		return err
@@ -73,12 +74,12 @@ func (s *Store) AdminTokens(ctx context.Context, after string, limit int) ([]lic
 }
 
 // RevokeAdminToken meets license.Store.
-func (s *Store) RevokeAdminToken(ctx context.Context, id string, act license.Act) error {
+func (s *Store) RevokeAdminToken(ctx context.Context, id string, act audit.Act) error {
 	return inTx(ctx, s.write, func(t *tx) error { return t.end(ctx, "admin token", "admin_tokens", "revoked_at", id, act) })
 }
 
 // end sets the end of a row that has not ended yet, and notes that it did, for the account whose it is. license.ErrNotFound: there is no such row.
-func (t *tx) end(ctx context.Context, what, table, column, id string, act license.Act) (err error) {
+func (t *tx) end(ctx context.Context, what, table, column, id string, act audit.Act) (err error) {
 	var there bool
 	if err := t.QueryRowContext(ctx, `SELECT TRUE FROM `+table+` WHERE id = $1`, id).Scan(&there); err != nil {
 		return fmt.Errorf("%s %s: %w", what, id, notFound(err))

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/license"
 )
@@ -31,7 +32,7 @@ func (r *apiTokenRow) apiToken() license.APIToken {
 }
 
 // AddAPIToken meets license.Store.
-func (s *Store) AddAPIToken(ctx context.Context, a license.APIToken, act license.Act) error {
+func (s *Store) AddAPIToken(ctx context.Context, a license.APIToken, act audit.Act) error {
 	return inTx(ctx, s.write, func(t *tx) error {
 		t.log(act)
 		return addAPIToken(ctx, t, a)
@@ -93,7 +94,7 @@ func madeAt(row *sql.Row, after string) (at int64, err error) {
 }
 
 // RevokeAPIToken meets license.Store.
-func (s *Store) RevokeAPIToken(ctx context.Context, id string, act license.Act, issued *license.Act) (families int64, err error) {
+func (s *Store) RevokeAPIToken(ctx context.Context, id string, act audit.Act, issued *audit.Act) (families int64, err error) {
 	err = inTx(ctx, s.write, func(t *tx) error {
 		if err := t.end(ctx, "API token", "api_tokens", "revoked_at", id, act); err != nil {
 			return err

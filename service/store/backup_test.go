@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/opaque"
 	"github.com/pageflare/ci/service/store"
@@ -27,7 +28,7 @@ func TestABackupIsOfOneMomentWhileOthersWrite(t *testing.T) {
 	go func() {
 		defer close(written)
 		for n := 1; ; n++ {
-			if err := s.RecordToken(ctx, backupToken(account, n), license.Act{Action: "token.issue", Details: "{}"}); err != nil {
+			if err := s.RecordToken(ctx, backupToken(account, n), audit.Act{Action: "token.issue", Details: "{}"}); err != nil {
 				ended <- err
 				return
 			}

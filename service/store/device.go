@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/license"
 )
@@ -77,7 +78,7 @@ func (s *Store) DeviceLogin(ctx context.Context, hash string) (license.DeviceLog
 }
 
 // ChangeDeviceLogin meets license.Store. The state that was read is asked for again in the update: of two that meet, one changes nothing.
-func (s *Store) ChangeDeviceLogin(ctx context.Context, hash string, change func(*license.DeviceLogin) ([]license.Act, error)) (license.DeviceLogin, error) {
+func (s *Store) ChangeDeviceLogin(ctx context.Context, hash string, change func(*license.DeviceLogin) ([]audit.Act, error)) (license.DeviceLogin, error) {
 	var d license.DeviceLogin
 	err := inTx(ctx, s.write, func(t *tx) (err error) {
 		if d, err = deviceLogin(ctx, t, hash); err != nil {

@@ -4,11 +4,12 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/license"
 )
 
 // AddSignInLink meets license.Store.
-func (s *Store) AddSignInLink(ctx context.Context, l license.SignInLink, act license.Act) error {
+func (s *Store) AddSignInLink(ctx context.Context, l license.SignInLink, act audit.Act) error {
 	return inTx(ctx, s.write, func(t *tx) error {
 		if err := t.letGo(ctx, "sign_in_links", "hash", millis(act.At)); err != nil {
 			return err
@@ -31,7 +32,7 @@ func (s *Store) SignInLink(ctx context.Context, hash string) (license.SignInLink
 }
 
 // BeginSession meets license.Store. Of two that use one link, one finds no row to delete.
-func (s *Store) BeginSession(ctx context.Context, link string, n license.Session, act license.Act) error {
+func (s *Store) BeginSession(ctx context.Context, link string, n license.Session, act audit.Act) error {
 	return inTx(ctx, s.write, func(t *tx) error {
 		if err := changedOne(t.ExecContext(ctx, `DELETE FROM sign_in_links WHERE hash = $1`, link)); err != nil {
 			return fmt.Errorf("sign-in link: %w", storeError(err))
@@ -62,7 +63,7 @@ func (s *Store) Session(ctx context.Context, hash string) (license.Session, lice
 }
 
 // EndSession meets license.Store.
-func (s *Store) EndSession(ctx context.Context, id string, act license.Act) error {
+func (s *Store) EndSession(ctx context.Context, id string, act audit.Act) error {
 	return inTx(ctx, s.write, func(t *tx) error {
 		done, err := t.ExecContext(ctx, `DELETE FROM sessions WHERE id = $1`, id)
 		if err != nil {

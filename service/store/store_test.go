@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/store"
@@ -173,7 +174,7 @@ func TestWhatOneProcessWritesAnotherSees(t *testing.T) {
 	if err := command.CreateAccount(t.Context(), a, license.APIToken{ID: "at_1", AccountID: a.ID, Hash: "h", CreatedAt: now}); err != nil {
 		t.Fatal(err)
 	}
-	if err := command.Revoke(t.Context(), license.Revocation{Subject: "x", AccountID: a.ID, At: now}, license.Act{}); err != nil {
+	if err := command.Revoke(t.Context(), license.Revocation{Subject: "x", AccountID: a.ID, At: now}, audit.Act{}); err != nil {
 		t.Fatal(err)
 	}
 	if _, revoked, err := server.Standing(t.Context(), a.ID, "x"); err != nil || !revoked {
@@ -190,7 +191,7 @@ func TestWritesAfterCloseAreRefused(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.RecordToken(t.Context(), license.TokenRecord{}, license.Act{}); err == nil {
+	if err := s.RecordToken(t.Context(), license.TokenRecord{}, audit.Act{}); err == nil {
 		t.Error("RecordToken after Close = nil, want an error")
 	}
 }
@@ -213,7 +214,7 @@ func TestALockedDatabaseIsUnavailableForAllAtOnce(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range errs {
 		wg.Go(func() {
-			errs[i] = s.RecordToken(context.Background(), license.TokenRecord{ID: "x", AccountID: "user_none"}, license.Act{})
+			errs[i] = s.RecordToken(context.Background(), license.TokenRecord{ID: "x", AccountID: "user_none"}, audit.Act{})
 		})
 	}
 	wg.Wait()
@@ -225,7 +226,7 @@ func TestALockedDatabaseIsUnavailableForAllAtOnce(t *testing.T) {
 	if err := lock.Rollback(); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.RecordToken(t.Context(), license.TokenRecord{ID: "x", AccountID: "user_none"}, license.Act{}); !errors.Is(err, failure.ErrNotFound) {
+	if err := s.RecordToken(t.Context(), license.TokenRecord{ID: "x", AccountID: "user_none"}, audit.Act{}); !errors.Is(err, failure.ErrNotFound) {
 		t.Errorf("RecordToken after the lock = %v, want ErrNotFound: it works again", err)
 	}
 }

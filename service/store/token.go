@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/opaque"
 )
@@ -50,12 +51,12 @@ func (s *Store) Standing(ctx context.Context, account string, subjects ...string
 }
 
 // RecordToken meets license.Store.
-func (s *Store) RecordToken(ctx context.Context, r license.TokenRecord, act license.Act) error {
+func (s *Store) RecordToken(ctx context.Context, r license.TokenRecord, act audit.Act) error {
 	return s.group.do(ctx, func(ctx context.Context, t *tx) error { return t.recordToken(ctx, r, act) })
 }
 
 // recordToken inserts the record of a token and notes the act, unless it is there already. ErrKeyRetired, and as in mayDescend.
-func (t *tx) recordToken(ctx context.Context, r license.TokenRecord, act license.Act) error {
+func (t *tx) recordToken(ctx context.Context, r license.TokenRecord, act audit.Act) error {
 	if err := t.mayRecord(ctx, r.KeyID); err != nil {
 		return err
 	}
@@ -134,7 +135,7 @@ func (s *Store) Tokens(ctx context.Context, account string, before opaque.TokenI
 }
 
 // Revoke meets license.Store.
-func (s *Store) Revoke(ctx context.Context, r license.Revocation, act license.Act) error {
+func (s *Store) Revoke(ctx context.Context, r license.Revocation, act audit.Act) error {
 	return inTx(ctx, s.write, func(t *tx) error {
 		done, err := t.ExecContext(ctx, `INSERT INTO revocations (subject, account_id, revoked_at) VALUES ($1, $2, $3) ON CONFLICT (subject) DO NOTHING`,
 			r.Subject, r.AccountID, millis(r.At))
@@ -151,7 +152,7 @@ const revokeIssuedBy = `INSERT INTO revocations (subject, account_id, revoked_at
 
 // revokeIssuedBy revokes every family whose first token says that it was issued by this, and returns how many were not revoked before; nothing
 // without an act.
-func (t *tx) revokeIssuedBy(ctx context.Context, issuer string, act *license.Act) (families int64, err error) {
+func (t *tx) revokeIssuedBy(ctx context.Context, issuer string, act *audit.Act) (families int64, err error) {
 	if act == nil {
 		return 0, nil
 	}

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/license"
 )
@@ -35,9 +36,9 @@ func deviceLogins(t *testing.T, s license.Store) {
 
 	want.State, want.AccountID, want.PolledAt, want.Interval = license.DeviceUsed, a.ID, at.Add(time.Second), 10*time.Second
 	want.TokenHash, want.TokenEnds = "token", at.Add(time.Hour)
-	got, err := s.ChangeDeviceLogin(t.Context(), want.UserHash, func(d *license.DeviceLogin) ([]license.Act, error) {
+	got, err := s.ChangeDeviceLogin(t.Context(), want.UserHash, func(d *license.DeviceLogin) ([]audit.Act, error) {
 		*d = want
-		return []license.Act{did(at)}, nil
+		return []audit.Act{did(at)}, nil
 	})
 	must(t, err)
 	same(t, want, got)
@@ -47,7 +48,7 @@ func deviceLogins(t *testing.T, s license.Store) {
 	same(t, a, owner)
 	_, _, err = s.LoginToken(t.Context(), "")
 	wantErr(t, "LoginToken(none)", err, failure.ErrNotFound)
-	_, err = s.ChangeDeviceLogin(t.Context(), want.UserHash, func(d *license.DeviceLogin) ([]license.Act, error) {
+	_, err = s.ChangeDeviceLogin(t.Context(), want.UserHash, func(d *license.DeviceLogin) ([]audit.Act, error) {
 		d.State = license.DeviceDenied
 		return nil, license.ErrDenied
 	})
@@ -69,12 +70,12 @@ func deviceOnce(t *testing.T, s license.Store) {
 	var wg sync.WaitGroup
 	for i := range errs {
 		wg.Go(func() {
-			_, errs[i] = s.ChangeDeviceLogin(t.Context(), approved.DeviceHash, func(d *license.DeviceLogin) ([]license.Act, error) {
+			_, errs[i] = s.ChangeDeviceLogin(t.Context(), approved.DeviceHash, func(d *license.DeviceLogin) ([]audit.Act, error) {
 				if d.State != license.DeviceApproved {
 					return nil, license.ErrInvalidGrant
 				}
 				d.State, d.AccountID, d.TokenHash, d.TokenEnds = license.DeviceUsed, a.ID, fmt.Sprintf("token%d", i), at
-				return []license.Act{did(at)}, nil
+				return []audit.Act{did(at)}, nil
 			})
 		})
 	}
@@ -193,7 +194,7 @@ func sessions(t *testing.T, s license.Store) {
 	made := did(at)
 	made.Action = "made"
 	must(t, s.AddSignInLink(t.Context(), link, made))
-	same(t, license.Action("made"), lastLine(t, s).Action)
+	same(t, audit.Action("made"), lastLine(t, s).Action)
 	got, err := s.SignInLink(t.Context(), link.Hash)
 	must(t, err)
 	same(t, link, got)
@@ -205,7 +206,7 @@ func sessions(t *testing.T, s license.Store) {
 	begun := did(at)
 	begun.Action = "begun"
 	must(t, s.BeginSession(t.Context(), link.Hash, session(1), begun))
-	same(t, license.Action("begun"), lastLine(t, s).Action)
+	same(t, audit.Action("begun"), lastLine(t, s).Action)
 	wantErr(t, "BeginSession(used link)", s.BeginSession(t.Context(), link.Hash, session(2), did(at)), failure.ErrNotFound)
 	_, _, err = s.Session(t.Context(), session(2).Hash)
 	wantErr(t, "Session(refused)", err, failure.ErrNotFound)

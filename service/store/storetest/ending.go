@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/license"
 )
@@ -18,7 +19,7 @@ func endedRights(t *testing.T, s license.Store) {
 	must(t, err)
 	login := newDeviceLogin(1)
 	must(t, s.AddDeviceLogin(t.Context(), login))
-	_, err = s.ChangeDeviceLogin(t.Context(), login.DeviceHash, func(d *license.DeviceLogin) ([]license.Act, error) {
+	_, err = s.ChangeDeviceLogin(t.Context(), login.DeviceHash, func(d *license.DeviceLogin) ([]audit.Act, error) {
 		d.State, d.TokenHash, d.TokenEnds = license.DeviceUsed, "hash", at.Add(time.Minute)
 		return nil, nil
 	})
@@ -33,7 +34,7 @@ func endedRights(t *testing.T, s license.Store) {
 		{"API token", func(r *license.TokenRecord) { r.IssuedBy = "at_001" }, func() error { _, err := s.RevokeAPIToken(t.Context(), "at_001", did(at), nil); return err }, license.ErrUnauthenticated},
 		{"policy", func(r *license.TokenRecord) { r.IssuedBy = policy.ID }, func() error { _, err := s.RemovePolicy(t.Context(), policy.ID, did(at), nil); return err }, license.ErrNoPolicy},
 		{"login", func(r *license.TokenRecord) { r.IssuedBy = login.ID }, func() error {
-			_, err := s.ChangeDeviceLogin(t.Context(), login.DeviceHash, func(d *license.DeviceLogin) ([]license.Act, error) {
+			_, err := s.ChangeDeviceLogin(t.Context(), login.DeviceHash, func(d *license.DeviceLogin) ([]audit.Act, error) {
 				d.TokenEnds = at
 				return nil, nil
 			})

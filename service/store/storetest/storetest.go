@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/oidc"
@@ -73,8 +74,8 @@ func Run(t *testing.T, open func(t *testing.T) license.Store) {
 }
 
 // did is an act of no importance.
-func did(at time.Time) license.Act {
-	return license.Act{At: at, Actor: license.Actor{Kind: license.ActorCommand, ID: "test"}, Action: "test.act", Details: "{}"}
+func did(at time.Time) audit.Act {
+	return audit.Act{At: at, Actor: audit.Actor{Kind: audit.ActorCommand, ID: "test"}, Action: "test.act", Details: "{}"}
 }
 
 func newAccount(n int) license.Account {
@@ -271,7 +272,7 @@ func apiTokenRevoked(t *testing.T, s license.Store) {
 }
 
 // revokeAPIToken revokes the first API token of the first account.
-func revokeAPIToken(t *testing.T, s license.Store, act license.Act, issued *license.Act) (families int64) {
+func revokeAPIToken(t *testing.T, s license.Store, act audit.Act, issued *audit.Act) (families int64) {
 	t.Helper()
 	families, err := s.RevokeAPIToken(t.Context(), "at_001", act, issued)
 	must(t, err)
@@ -420,9 +421,9 @@ func revokedIssuedBy(t *testing.T, s license.Store) {
 }
 
 // lastLine is the newest line of the audit log.
-func lastLine(t *testing.T, s license.Store) license.AuditLine {
+func lastLine(t *testing.T, s license.Store) audit.Line {
 	t.Helper()
-	lines, err := s.AuditLines(t.Context(), license.AuditQuery{Limit: 1})
+	lines, err := s.AuditLines(t.Context(), audit.Query{Limit: 1})
 	must(t, err)
 	return lines[0]
 }
@@ -655,7 +656,7 @@ func adminTokens(t *testing.T, s license.Store) {
 
 // acts makes some changes and some that change nothing, and reads the log.
 func acts(t *testing.T, s license.Store) {
-	act := func(action license.Action, account string) license.Act {
+	act := func(action audit.Action, account string) audit.Act {
 		a := did(at)
 		a.Action, a.Account, a.Object, a.Details = action, account, "x", `{"n":1}`
 		a.Actor.Address, a.Actor.RequestID = "192.0.2.7", "r1"
@@ -674,21 +675,21 @@ func acts(t *testing.T, s license.Store) {
 
 	lines, err := s.AuditAfter(t.Context(), 0, 100)
 	must(t, err)
-	var want []license.AuditLine
+	var want []audit.Line
 	previous := ""
-	for i, action := range []license.Action{"one", "two", "three", "four", "five"} {
-		l := license.AuditLine{Seq: int64(i + 1), Act: act(action, a.ID)} // that of "four" comes from the API token
+	for i, action := range []audit.Action{"one", "two", "three", "four", "five"} {
+		l := audit.Line{Seq: int64(i + 1), Act: act(action, a.ID)} // that of "four" comes from the API token
 		l.Hash = l.Link(l.Seq, previous)
 		want, previous = append(want, l), l.Hash
 	}
-	if diff := cmp.Diff(want, lines, cmpopts.IgnoreUnexported(license.Act{})); diff != "" {
+	if diff := cmp.Diff(want, lines, cmpopts.IgnoreUnexported(audit.Act{})); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
 	head, err := s.AuditHead(t.Context())
 	must(t, err)
-	same(t, license.AuditHead{Seq: 5, Hash: previous}, head)
+	same(t, audit.Head{Seq: 5, Hash: previous}, head)
 
-	numbers := func(q license.AuditQuery) any {
+	numbers := func(q audit.Query) any {
 		var out []int64
 		lines, err := s.AuditLines(t.Context(), q)
 		must(t, err)
@@ -700,13 +701,13 @@ func acts(t *testing.T, s license.Store) {
 		}
 		return out
 	}
-	same(t, []int64{5, 4, 3}, numbers(license.AuditQuery{Limit: 3}))
-	same(t, []int64{2, 1}, numbers(license.AuditQuery{Before: 3, Limit: 3}))
-	same(t, []int64{5, 4, 3, 2, 1}, numbers(license.AuditQuery{Account: a.ID, Limit: 9}))
-	same(t, nil, numbers(license.AuditQuery{Account: "user_none", Limit: 9}))
-	same(t, []int64{3}, numbers(license.AuditQuery{Action: "three", Limit: 9}))
-	same(t, []int64{5, 4, 3, 2, 1}, numbers(license.AuditQuery{Actor: "test", Limit: 9}))
-	same(t, nil, numbers(license.AuditQuery{Actor: "tes", Limit: 9}))
+	same(t, []int64{5, 4, 3}, numbers(audit.Query{Limit: 3}))
+	same(t, []int64{2, 1}, numbers(audit.Query{Before: 3, Limit: 3}))
+	same(t, []int64{5, 4, 3, 2, 1}, numbers(audit.Query{Account: a.ID, Limit: 9}))
+	same(t, nil, numbers(audit.Query{Account: "user_none", Limit: 9}))
+	same(t, []int64{3}, numbers(audit.Query{Action: "three", Limit: 9}))
+	same(t, []int64{5, 4, 3, 2, 1}, numbers(audit.Query{Actor: "test", Limit: 9}))
+	same(t, nil, numbers(audit.Query{Actor: "tes", Limit: 9}))
 }
 
 func oneChain(t *testing.T, s license.Store) {
@@ -749,15 +750,15 @@ func oneChain(t *testing.T, s license.Store) {
 func sealedEnd(t *testing.T, s license.Store) {
 	end, err := s.AuditEnd(t.Context())
 	must(t, err)
-	if diff := cmp.Diff(license.AuditEnd{}, end, cmpopts.IgnoreUnexported(license.Act{})); diff != "" {
+	if diff := cmp.Diff(audit.End{}, end, cmpopts.IgnoreUnexported(audit.Act{})); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
 	seal := func(seal string) {
 		t.Helper()
-		must(t, s.SealAuditEnd(t.Context(), func(e license.AuditEnd) string { return seal }))
+		must(t, s.SealAuditEnd(t.Context(), func(e audit.End) string { return seal }))
 	}
 	seal("") // nobody can say what it is
-	empty := did(at).Seal(license.AuditHead{})
+	empty := did(at).Seal(audit.Head{})
 	seal(empty)
 	seal("another") // it has one
 	end, err = s.AuditEnd(t.Context())
@@ -769,12 +770,12 @@ func sealedEnd(t *testing.T, s license.Store) {
 	must(t, err)
 	lines, err := s.AuditAfter(t.Context(), 0, 9)
 	must(t, err)
-	want := license.AuditEnd{AuditHead: lines[1].Head(), Last: lines[1], Before: lines[0].Hash, Used: true}
-	if !did(at).Sealed(want.AuditHead, end.Seal) {
-		t.Errorf("the seal of %v is not its own", end.AuditHead)
+	want := audit.End{Head: lines[1].Head(), Last: lines[1], Before: lines[0].Hash, Used: true}
+	if !did(at).Sealed(want.Head, end.Seal) {
+		t.Errorf("the seal of %v is not its own", end.Head)
 	}
 	end.Seal = ""
-	if diff := cmp.Diff(want, end, cmpopts.IgnoreUnexported(license.Act{})); diff != "" {
+	if diff := cmp.Diff(want, end, cmpopts.IgnoreUnexported(audit.Act{})); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
 }
@@ -824,7 +825,7 @@ func policies(t *testing.T, s license.Store) {
 	r.IssuedBy = narrow.ID
 	must(t, s.RecordToken(t.Context(), r, did(at)))
 	for _, again := range []struct {
-		issued *license.Act
+		issued *audit.Act
 		want   int64
 	}{{nil, 0}, {nil, 0}, {new(did(at)), 1}, {new(did(at)), 0}} { // the tokens can be an afterthought
 		families, err := s.RemovePolicy(t.Context(), narrow.ID, did(at), again.issued)
