@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pageflare/ci/service/keyring"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/oidc"
 	"github.com/pageflare/ci/service/opaque"
@@ -112,7 +113,7 @@ func (s Settings) config(getenv func(string) string) (Config, error) {
 		}
 	}
 	if c.Key != "" {
-		if _, err := license.ParseMasterKey(c.Key.Reveal()); err != nil {
+		if _, err := keyring.ParseMasterKey(c.Key.Reveal()); err != nil {
 			faults = append(faults, fmt.Errorf("LICENSE_KEY: %w", err))
 		}
 	}

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/pageflare/ci/service/audit"
+	"github.com/pageflare/ci/service/keyring"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/store"
 )
@@ -189,7 +190,7 @@ func (a *app) checkKey(in inside) []finding {
 	info, err := os.Stat(a.cfg.KeyFile)
 	database, unused := os.Stat(a.databasePath())
 	switch {
-	case errors.Is(in.err, license.ErrWrongMasterKey):
+	case errors.Is(in.err, keyring.ErrWrongMasterKey):
 		return []finding{wrong("key", a.keySource()+" is of another database: give the key that this one was made with")}
 	case a.cfg.Key != "":
 		return []finding{well("key", "comes from LICENSE_KEY")}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 
+	"github.com/pageflare/ci/service/keyring"
 	"github.com/pageflare/ci/service/license"
 )
 
@@ -23,7 +24,7 @@ type keyJSON struct {
 	LiveTokens int64  `json:"live_tokens"`
 }
 
-func toKeyJSON(k license.KeyInfo) keyJSON {
+func toKeyJSON(k keyring.Key) keyJSON {
 	return keyJSON{k.ID, string(k.Algorithm), string(k.State), stamp(k.CreatedAt), stamp(k.SignsFrom), k.LiveTokens}
 }
 
@@ -57,11 +58,11 @@ type keyRotate struct {
 // Run adds a key.
 func (c keyRotate) Run(ctx context.Context, a *app) error {
 	return a.with(ctx, func(ctx context.Context, l *license.Service) error {
-		algorithm := license.HS256
+		algorithm := keyring.HS256
 		if c.Lease {
-			algorithm = license.EdDSA
+			algorithm = keyring.EdDSA
 		}
-		k, err := l.RotateKey(ctx, algorithm)
+		k, err := l.Rotate(ctx, algorithm)
 		if err != nil {
 			return err
 		}
@@ -83,7 +84,7 @@ type keyRetire struct {
 // Run ends the key.
 func (c keyRetire) Run(ctx context.Context, a *app) error {
 	return a.with(ctx, func(ctx context.Context, l *license.Service) error {
-		if err := l.RetireKey(ctx, c.ID, c.Force); err != nil {
+		if err := l.Retire(ctx, c.ID, c.Force); err != nil {
 			return refusal(err)
 		}
 		j := struct {

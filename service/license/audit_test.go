@@ -14,6 +14,7 @@ import (
 
 	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/failure"
+	"github.com/pageflare/ci/service/keyring"
 	"github.com/pageflare/ci/service/license"
 )
 
@@ -61,7 +62,7 @@ func TestEveryActLeavesALine(t *testing.T) {
 	must(err)
 	_, _, err = b.RevokeAPIToken(ctx, text.Reveal(), true) // it issued nothing
 	must(err)
-	_, err = b.RotateKey(ctx, license.HS256)
+	_, err = b.Rotate(ctx, keyring.HS256)
 	must(err)
 	admin, made, err := b.CreateAdminToken(ctx, license.NewAdminToken{Scopes: []license.Scope{license.ScopeAuditRead}}, nil)
 	must(err)

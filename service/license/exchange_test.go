@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pageflare/ci/service/audit"
+	"github.com/pageflare/ci/service/keyring"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/oidc"
 )
@@ -86,7 +87,7 @@ func TestALostAnswerIsGivenAgainAfterAKeyRotation(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	made, err := b.RotateKey(t.Context(), license.HS256)
+	made, err := b.Rotate(t.Context(), keyring.HS256)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,7 +105,7 @@ func TestALostAnswerIsGivenAgainAfterAKeyRotation(t *testing.T) {
 	if record, err := b.Token(t.Context(), string(other.ID)); err != nil || record.KeyID != made.ID {
 		t.Errorf("key of the next token = %s, %v, want %s", record.KeyID, err, made.ID)
 	}
-	if err := b.RetireKey(t.Context(), keyOf(t, b, first), true); err != nil {
+	if err := b.Retire(t.Context(), keyOf(t, b, first), true); err != nil {
 		t.Fatal(err)
 	}
 	b.advance(time.Second)

@@ -68,7 +68,7 @@ func (s *Service) Revoke(ctx context.Context, by Caller, text string) error {
 		_, _, err = s.RevokeAPIToken(ctx, t.ID, false)
 		return err
 	}
-	claims, bad, err := s.keys.parse(ctx, text, s.time())
+	claims, bad, err := s.keys.Parse(ctx, text, s.time())
 	if err != nil {
 		return err
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/failure"
+	"github.com/pageflare/ci/service/keyring"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/opaque"
 	"github.com/pageflare/ci/service/store"
@@ -29,7 +30,7 @@ type watched struct {
 	before func()
 }
 
-func (w *watched) Keys(ctx context.Context) ([]license.SealedKey, error) {
+func (w *watched) Keys(ctx context.Context) ([]keyring.SealedKey, error) {
 	w.reads.Add(1)
 	if fault := w.fault.Load(); fault != nil {
 		return nil, *fault
@@ -81,7 +82,7 @@ func (b *bench) signingKey() string {
 		b.t.Fatal(err)
 	}
 	for _, k := range keys {
-		if k.State == license.KeySigning && k.Algorithm == license.HS256 {
+		if k.State == keyring.Signing && k.Algorithm == keyring.HS256 {
 			return k.ID
 		}
 	}
@@ -125,7 +126,7 @@ func TestEveryReplicaKnowsANewKeyBeforeItSigns(t *testing.T) {
 				case step%10 == 0:
 					b.caller(other, old.Token)
 				case step == 1: // a moment after the other one has read
-					if _, err := b.RotateKey(t.Context(), license.HS256); err != nil {
+					if _, err := b.Rotate(t.Context(), keyring.HS256); err != nil {
 						t.Fatal(err)
 					}
 				case step > 120:
@@ -156,7 +157,7 @@ func TestATokenIsNotRefusedOnTheWordOfAnOldView(t *testing.T) {
 	other, reads := b.apart(0)
 	b.advance(time.Second)
 	b.caller(other, old.Token) // it has just read
-	rotated, err := b.RotateKey(t.Context(), license.HS256)
+	rotated, err := b.Rotate(t.Context(), keyring.HS256)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -178,7 +179,7 @@ func TestWithoutKeysThereIsNoVerdict(t *testing.T) {
 	b := newBench(t)
 	a, old := b.issue(0)
 	other, kept := b.apart(0)
-	if _, err := b.RotateKey(t.Context(), license.HS256); err != nil {
+	if _, err := b.Rotate(t.Context(), keyring.HS256); err != nil {
 		t.Fatal(err)
 	}
 	kept.fail()
@@ -210,7 +211,7 @@ func TestAReadThatWasGivenUpIsNoOutage(t *testing.T) {
 	b := newBench(t)
 	a, _ := b.issue(0)
 	other, kept := b.apart(0)
-	if _, err := b.RotateKey(t.Context(), license.HS256); err != nil {
+	if _, err := b.Rotate(t.Context(), keyring.HS256); err != nil {
 		t.Fatal(err)
 	}
 	b.advance(6 * time.Second)
@@ -286,7 +287,7 @@ func TestAKeyThatIsRetiredInBetweenSignsNothing(t *testing.T) {
 			_, old := b.issue(time.Minute)
 			first := b.signingKey()
 			late, store := b.apart(-3 * time.Second) // to it the first key signs longer than to us
-			if _, err := b.RotateKey(t.Context(), license.HS256); err != nil {
+			if _, err := b.Rotate(t.Context(), keyring.HS256); err != nil {
 				t.Fatal(err)
 			}
 			b.advance(6 * time.Second)
@@ -297,7 +298,7 @@ func TestAKeyThatIsRetiredInBetweenSignsNothing(t *testing.T) {
 			retired := 0
 			store.before = func() {
 				if retired++; retired == 1 {
-					if err := b.RetireKey(t.Context(), first, false); err != nil {
+					if err := b.Retire(t.Context(), first, false); err != nil {
 						t.Error(err)
 					}
 				}
@@ -323,17 +324,17 @@ func TestAClockThatIsAheadRetiresNoKeyEarly(t *testing.T) {
 	b := newBench(t)
 	_, short := b.issue(time.Minute)
 	first := b.signingKey()
-	if _, err := b.RotateKey(t.Context(), license.HS256); err != nil {
+	if _, err := b.Rotate(t.Context(), keyring.HS256); err != nil {
 		t.Fatal(err)
 	}
 	b.advance(10 * time.Second)
 	ahead, _ := b.apart(55 * time.Second) // to it the token is over
-	if err := ahead.RetireKey(t.Context(), first, false); !errors.Is(err, license.ErrKeyInUse) {
+	if err := ahead.Retire(t.Context(), first, false); !errors.Is(err, keyring.ErrInUse) {
 		t.Fatalf("RetireKey = %v, want ErrKeyInUse", err)
 	}
 	b.caller(b.Service, short.Token)
 	b.advance(2 * time.Minute)
-	if err := ahead.RetireKey(t.Context(), first, false); err != nil {
+	if err := ahead.Retire(t.Context(), first, false); err != nil {
 		t.Error(err)
 	}
 }
@@ -368,7 +369,7 @@ func TestServicesThatStartAtOnceShareTheirFirstKeys(t *testing.T) {
 }
 
 // wantStates fails unless the keys are these, in this order.
-func wantStates(t *testing.T, b *bench, want ...string) []license.KeyInfo {
+func wantStates(t *testing.T, b *bench, want ...string) []keyring.Key {
 	t.Helper()
 	keys, err := b.Keys(t.Context())
 	if err != nil {
@@ -401,11 +402,11 @@ func TestAKeyCannotBeMadeOneOfAnotherAlgorithm(t *testing.T) {
 			b.cfg.LeaseGrace = time.Hour
 			s := b.replica()
 			b.change(query)
-			if _, err := license.New(t.Context(), b.cfg); !errors.Is(err, license.ErrWrongMasterKey) {
+			if _, err := license.New(t.Context(), b.cfg); !errors.Is(err, keyring.ErrWrongMasterKey) {
 				t.Errorf("New = %v, want ErrWrongMasterKey", err)
 			}
 			b.advance(time.Second)
-			if _, err := s.LeaseKeys(t.Context()); !errors.Is(err, license.ErrWrongMasterKey) {
+			if _, err := s.LeaseKeys(t.Context()); !errors.Is(err, keyring.ErrWrongMasterKey) {
 				t.Errorf("LeaseKeys of a running service = %v, want ErrWrongMasterKey", err)
 			}
 		})

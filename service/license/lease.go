@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pageflare/ci/service/audit"
+	"github.com/pageflare/ci/service/keyring"
 	"github.com/pageflare/ci/service/opaque"
 	"github.com/pageflare/ci/service/token"
 )
@@ -45,7 +46,7 @@ func (s *Service) Lease(ctx context.Context, c Caller) (Lease, error) {
 		Issuer: s.cfg.Issuer, Subject: c.Account.ID, LicenseID: c.Token.ID, Tier: string(c.Account.Tier), Features: c.Account.Features,
 		ValidUntil: c.Account.ValidUntil, IssuedAt: iat, GraceUntil: end,
 	}
-	text, err := signed(ctx, s, func(view *keyView) (opaque.Secret, error) { return s.signLease(ctx, view, &says) })
+	text, err := keyring.Sign(ctx, s.keys, func(view *keyring.View) (opaque.Secret, error) { return s.signLease(ctx, view, &says) })
 	if err != nil {
 		return Lease{}, err
 	}
@@ -55,11 +56,11 @@ func (s *Service) Lease(ctx context.Context, c Caller) (Lease, error) {
 }
 
 // signLease names a lease by all that it says and by its key, signs it, and returns only when its record is durable.
-func (s *Service) signLease(ctx context.Context, view *keyView, says *token.Lease) (opaque.Secret, error) {
-	if len(view.leases) == 0 {
+func (s *Service) signLease(ctx context.Context, view *keyring.View, says *token.Lease) (opaque.Secret, error) {
+	if len(view.Leases) == 0 {
 		return "", errors.New("there is no lease key") // firstKeys made one
 	}
-	key := view.leases[0]
+	key := view.Leases[0]
 	says.ID = ""
 	content, err := json.Marshal([]any{key.ID(), says})
 	if err != nil {
@@ -76,17 +77,4 @@ func (s *Service) signLease(ctx context.Context, view *keyView, says *token.Leas
 	return opaque.Secret(text), s.store.RecordLease(ctx, r, s.log.Act(ctx, audit.LeaseIssued, r.AccountID, r.ID, audit.Details{
 		"lease_sha256": opaque.Hash(text), "license_jti": r.TokenID, "kid": r.KeyID, "grace_until": r.ExpiresAt.Unix(),
 	}))
-}
-
-// LeaseKeys is what verifies leases: the public keys that sign, that will, and that did and are not retired.
-func (s *Service) LeaseKeys(ctx context.Context) ([]token.PublicKey, error) {
-	view, err := s.keys.set(ctx)
-	if err != nil {
-		return nil, err
-	}
-	keys := make([]token.PublicKey, 0, len(view.leases))
-	for _, k := range view.leases {
-		keys = append(keys, k.Public())
-	}
-	return keys, nil
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/failure"
+	"github.com/pageflare/ci/service/keyring"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/opaque"
 	"github.com/pageflare/ci/service/token"
@@ -229,8 +230,8 @@ func TestLeaseKeysRotateWithoutARefusedLease(t *testing.T) {
 	_, issued := b.issue(0)
 	first := wantStates(t, b, "HS256 signing", "EdDSA signing")[1].ID
 	old := b.lease(b.Service, issued.Token)
-	rotated, err := b.RotateKey(t.Context(), license.EdDSA)
-	if err != nil || rotated.State != license.KeyWaiting || rotated.Algorithm != license.EdDSA || rotated.SignsFrom.Sub(b.clock()) < 2*license.KeysMaxAge {
+	rotated, err := b.Rotate(t.Context(), keyring.EdDSA)
+	if err != nil || rotated.State != keyring.Waiting || rotated.Algorithm != keyring.EdDSA || rotated.SignsFrom.Sub(b.clock()) < 2*keyring.KeysMaxAge {
 		t.Fatalf("RotateKey = %+v, %v; want a key that waits twice as long as the published ones may be kept", rotated, err)
 	}
 	b.advance(time.Second)
@@ -254,15 +255,15 @@ func TestLeaseKeysRotateWithoutARefusedLease(t *testing.T) {
 		t.Error("the new key does not sign")
 	}
 
-	if err := b.RetireKey(t.Context(), first, false); !errors.Is(err, license.ErrKeyInUse) || !strings.Contains(err.Error(), "1 live leases") {
+	if err := b.Retire(t.Context(), first, false); !errors.Is(err, keyring.ErrInUse) || !strings.Contains(err.Error(), "1 live leases") {
 		t.Errorf("RetireKey = %v, want ErrKeyInUse by 1 lease, the newest of its token", err)
 	}
 	b.advance(before.GraceUntil.Sub(b.clock()))
-	if err := b.RetireKey(t.Context(), first, false); !errors.Is(err, license.ErrKeyInUse) {
+	if err := b.Retire(t.Context(), first, false); !errors.Is(err, keyring.ErrInUse) {
 		t.Errorf("RetireKey at the end of the last lease = %v, want ErrKeyInUse while another clock may be behind", err)
 	}
 	b.advance(token.Leeway)
-	if err := b.RetireKey(t.Context(), first, false); err != nil {
+	if err := b.Retire(t.Context(), first, false); err != nil {
 		t.Fatal(err)
 	}
 	b.advance(time.Second)
@@ -279,7 +280,7 @@ func TestALeaseKeyThatIsRetiredInBetweenSignsNothing(t *testing.T) {
 	_, issued := b.issue(0)
 	first := wantStates(t, b, "HS256 signing", "EdDSA signing")[1].ID
 	late, store := b.apart(-3 * time.Second)
-	rotated, err := b.RotateKey(t.Context(), license.EdDSA)
+	rotated, err := b.Rotate(t.Context(), keyring.EdDSA)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -288,7 +289,7 @@ func TestALeaseKeyThatIsRetiredInBetweenSignsNothing(t *testing.T) {
 	store.before = func() {
 		if !retired {
 			retired = true
-			if err := b.RetireKey(t.Context(), first, false); err != nil {
+			if err := b.Retire(t.Context(), first, false); err != nil {
 				t.Error(err)
 			}
 		}
@@ -306,17 +307,17 @@ func TestKeysOfTheTwoKindsDoNotMeet(t *testing.T) {
 	t.Parallel()
 	b := newLeaseBench(t)
 	_, issued := b.issue(0)
-	for _, a := range []license.Algorithm{license.HS256, license.EdDSA} {
-		if _, err := b.RotateKey(t.Context(), a); err != nil {
+	for _, a := range []keyring.Algorithm{keyring.HS256, keyring.EdDSA} {
+		if _, err := b.Rotate(t.Context(), a); err != nil {
 			t.Fatal(err)
 		}
 	}
 	b.advance(time.Minute)
 	keys := wantStates(t, b, "HS256 verifying", "HS256 signing", "EdDSA signing", "EdDSA waiting")
-	if err := b.RetireKey(t.Context(), keys[0].ID, true); err != nil {
+	if err := b.Retire(t.Context(), keys[0].ID, true); err != nil {
 		t.Fatal(err)
 	}
-	if err := b.RetireKey(t.Context(), keys[2].ID, true); !errors.Is(err, license.ErrKeyInUse) {
+	if err := b.Retire(t.Context(), keys[2].ID, true); !errors.Is(err, keyring.ErrInUse) {
 		t.Errorf("RetireKey(the lease key that signs) = %v, want ErrKeyInUse", err)
 	}
 	b.advance(time.Second)

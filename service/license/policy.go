@@ -13,6 +13,7 @@ import (
 
 	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/failure"
+	"github.com/pageflare/ci/service/keyring"
 	"github.com/pageflare/ci/service/oidc"
 	"github.com/pageflare/ci/service/opaque"
 	"github.com/pageflare/ci/service/token"
@@ -133,7 +134,7 @@ func (s *Service) PolicyFor(ctx context.Context, id oidc.Identity) (TrustPolicy,
 // Exchange makes a short-lived license token for an authentic identity that a policy lets in. An identity is good for one exchange: the same
 // one again gives the same token for IdentityRetry, on every replica, and then ErrIdentityUsed.
 func (s *Service) Exchange(ctx context.Context, id oidc.Identity, p TrustPolicy, a Account) (Issued, error) {
-	return signed(ctx, s, func(view *keyView) (Issued, error) { return s.exchange(ctx, id, p, a, view.tokens) })
+	return keyring.Sign(ctx, s.keys, func(view *keyring.View) (Issued, error) { return s.exchange(ctx, id, p, a, view.Tokens) })
 }
 
 func (s *Service) exchange(ctx context.Context, id oidc.Identity, p TrustPolicy, a Account, set *token.KeySet) (Issued, error) {

@@ -58,7 +58,7 @@ func (s *Service) revocable(ctx context.Context, tokenOrID string, family bool) 
 	if id := opaque.TokenID(tokenOrID); id.Family() != "" {
 		return s.store.Token(ctx, id)
 	}
-	c, bad, err := s.keys.parse(ctx, tokenOrID, s.time())
+	c, bad, err := s.keys.Parse(ctx, tokenOrID, s.time())
 	if err != nil {
 		return TokenRecord{}, err
 	}

@@ -26,10 +26,6 @@ var (
 	ErrTokenRevoked = errors.New("this token has been revoked: issue a new one and replace every stored copy")
 	// ErrScope says that an admin token may not do this; the error that wraps it says what it lacks.
 	ErrScope = errors.New("insufficient scope")
-	// ErrKeyInUse says that a signing key cannot be retired yet.
-	ErrKeyInUse = errors.New("key in use")
-	// ErrKeyRetired says that what was just signed cannot be handed out: its key was retired in that moment. Another key has to sign.
-	ErrKeyRetired = errors.New("the signing key was retired")
 	// ErrNoLeases says that this service gives no leases. It is no statement about the license.
 	ErrNoLeases = errors.New("this service gives no leases: go by its answers alone")
 )

@@ -10,6 +10,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/pageflare/ci/service/failure"
+	"github.com/pageflare/ci/service/keyring"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/opaque"
 )
@@ -132,16 +133,16 @@ func TestMasterKeyTextIsChecked(t *testing.T) {
 		"too short":       {"c2hvcnQ=", "5 bytes, needs 32"},
 		"two keys in one": {strings.Repeat("AAAA", 22), "66 bytes, needs 32"},
 	} {
-		_, err := license.ParseMasterKey(c.text)
+		_, err := keyring.ParseMasterKey(c.text)
 		if err == nil || !strings.Contains(err.Error(), c.want) || (c.text != "" && strings.Contains(err.Error(), c.text)) {
 			t.Errorf("ParseMasterKey(%s) = %v, want %q and not the text", name, err, c.want)
 		}
 	}
-	k, err := license.NewMasterKey(strings.NewReader(strings.Repeat("k", 32)))
+	k, err := keyring.NewMasterKey(strings.NewReader(strings.Repeat("k", 32)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	again, err := license.ParseMasterKey("\n" + k.Text().Reveal() + "\n")
+	again, err := keyring.ParseMasterKey("\n" + k.Text().Reveal() + "\n")
 	if err != nil {
 		t.Fatal(err)
 	}

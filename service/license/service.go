@@ -2,8 +2,6 @@ package license
 
 import (
 	"context"
-	"crypto/hkdf"
-	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,6 +10,7 @@ import (
 
 	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/failure"
+	"github.com/pageflare/ci/service/keyring"
 	"github.com/pageflare/ci/service/opaque"
 	"github.com/pageflare/ci/service/token"
 )
@@ -19,7 +18,7 @@ import (
 // Config is what a Service is made of. All fields must be set unless they say what 0 means.
 type Config struct {
 	Store            Store
-	MasterKey        MasterKey
+	MasterKey        keyring.MasterKey
 	Issuer           string        // the `iss` of tokens: the public URL of the service
 	TokenTTL         time.Duration // life of a token, capped by the end of the license
 	IdentityTokenTTL time.Duration // the same of a token that was got by an identity; 0: an hour
@@ -31,11 +30,12 @@ type Config struct {
 // Service does what the rules allow. It is safe for use by several goroutines, and several Services can share one database.
 type Service struct {
 	*audit.Log // of what is done here
+	*keyring.Keyring
 
 	cfg       Config
 	store     Store
 	log       *audit.Log
-	keys      *keyring
+	keys      *keyring.Keyring
 	deriveKey []byte // names refreshed tokens, see deriveTokenID
 	codeKey   []byte // hashes user codes, see userHash
 }
@@ -43,31 +43,28 @@ type Service struct {
 // New returns a Service on a store. On a store without signing keys it makes the first ones. ErrWrongMasterKey: the keys in the store were
 // sealed by another master key.
 func New(ctx context.Context, cfg Config) (*Service, error) {
-	derive, err := hkdf.Key(sha256.New, cfg.MasterKey.bytes(), nil, "pageflare/ci refreshed token id", 32)
-	if err != nil {
-		return nil, fmt.Errorf("derive the key for token ids: %w", err)
-	}
-	chain, err := hkdf.Key(sha256.New, cfg.MasterKey.bytes(), nil, "pageflare/ci audit log", 32)
-	if err != nil {
-		return nil, fmt.Errorf("derive the key of the audit log: %w", err)
-	}
 	if cfg.IdentityTokenTTL == 0 {
 		cfg.IdentityTokenTTL = time.Hour
 	}
-	codes, err := hkdf.Key(sha256.New, cfg.MasterKey.bytes(), nil, "pageflare/ci user codes", 32)
+	chain, err := cfg.MasterKey.Derive("audit log")
 	if err != nil {
-		return nil, fmt.Errorf("derive the key of user codes: %w", err)
+		return nil, err
 	}
-	s := &Service{cfg: cfg, store: cfg.Store, deriveKey: derive, codeKey: codes}
+	s := &Service{cfg: cfg, store: cfg.Store}
+	if s.deriveKey, err = cfg.MasterKey.Derive("refreshed token id"); err != nil {
+		return nil, err
+	}
+	if s.codeKey, err = cfg.MasterKey.Derive("user codes"); err != nil {
+		return nil, err
+	}
 	if s.log, err = audit.NewLog(ctx, cfg.Store, chain, s.time); err != nil {
 		return nil, err
 	}
-	s.Log = s.log
-	s.keys = &keyring{store: cfg.Store, master: cfg.MasterKey, now: s.time}
-	if err := s.firstKeys(ctx); err != nil {
-		return nil, err
-	}
-	return s, nil
+	s.keys, err = keyring.New(ctx, keyring.Config{
+		Store: cfg.Store, Master: cfg.MasterKey, Log: s.log, Leases: cfg.LeaseGrace > 0, Now: s.time, Rand: cfg.Rand,
+	})
+	s.Log, s.Keyring = s.log, s.keys
+	return s, err
 }
 
 // time is now in the resolution that is stored.
@@ -128,7 +125,7 @@ func (s *Service) Authenticate(ctx context.Context, bearer string) (Caller, erro
 	case opaque.LoginToken.Fits(bearer):
 		return s.authenticateLogin(ctx, bearer)
 	}
-	claims, bad, err := s.keys.parse(ctx, bearer, s.time())
+	claims, bad, err := s.keys.Parse(ctx, bearer, s.time())
 	if err != nil {
 		return Caller{}, err
 	}
@@ -208,24 +205,9 @@ func (s *Service) issue(ctx context.Context, a Account, r TokenRecord, ttl time.
 	}
 	claims, capped := s.claims(a, iat, ttl)
 	claims.ID = string(id)
-	return signed(ctx, s, func(view *keyView) (Issued, error) {
-		return s.signAndRecord(ctx, view.tokens, claims, r, capped, audit.TokenIssued)
+	return keyring.Sign(ctx, s.keys, func(view *keyring.View) (Issued, error) {
+		return s.signAndRecord(ctx, view.Tokens, claims, r, capped, audit.TokenIssued)
 	})
-}
-
-// signed lets f sign with the keys. When the key was retired in that moment f has another try, with the keys that there are then.
-func signed[T any](ctx context.Context, s *Service, f func(*keyView) (T, error)) (out T, err error) {
-	view, err := s.keys.set(ctx)
-	if err != nil {
-		return out, err
-	}
-	if out, err = f(view); !errors.Is(err, ErrKeyRetired) {
-		return out, err
-	}
-	if view, err = s.keys.look(ctx, 0); err != nil {
-		return out, err
-	}
-	return f(view)
 }
 
 // Refresh makes the token that follows the caller's license token, which stays valid to its own end. Within one Window the same token
@@ -239,7 +221,7 @@ func (s *Service) Refresh(ctx context.Context, c Caller) (Issued, error) {
 	if err := s.mayUse(c, now); err != nil {
 		return Issued{}, err
 	}
-	return signed(ctx, s, func(view *keyView) (Issued, error) { return s.refresh(ctx, c, now, view.tokens) })
+	return keyring.Sign(ctx, s.keys, func(view *keyring.View) (Issued, error) { return s.refresh(ctx, c, now, view.Tokens) })
 }
 
 func (s *Service) refresh(ctx context.Context, c Caller, now time.Time, set *token.KeySet) (Issued, error) {
@@ -320,11 +302,7 @@ func signWith(set *token.KeySet, c token.Claims, capped bool) (Issued, error) {
 
 // Ready tells whether the service can do its work: its store reads and writes, and its keys open.
 func (s *Service) Ready(ctx context.Context) error {
-	keys, err := s.store.Keys(ctx)
-	if err != nil {
-		return err
-	}
-	if _, err = s.keys.open(keys); err != nil {
+	if err := s.keys.CheckKeys(ctx); err != nil {
 		return err
 	}
 	return s.store.Ready(ctx)

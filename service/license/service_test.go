@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/pageflare/ci/service/failure"
+	"github.com/pageflare/ci/service/keyring"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/opaque"
 	"github.com/pageflare/ci/service/store"
@@ -43,7 +44,7 @@ func newBench(t *testing.T) *bench {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.Close() })
-	master, err := license.NewMasterKey(rand.Reader)
+	master, err := keyring.NewMasterKey(rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -415,13 +416,13 @@ func TestKeysRotateWithoutARejectedToken(t *testing.T) {
 	b := newBench(t)
 	other := b.replica()
 	_, old := b.issue(0)
-	states := func() []license.KeyState {
+	states := func() []keyring.State {
 		t.Helper()
 		keys, err := b.Keys(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
-		var s []license.KeyState
+		var s []keyring.State
 		for _, k := range keys {
 			s = append(s, k.State)
 		}
@@ -431,29 +432,29 @@ func TestKeysRotateWithoutARejectedToken(t *testing.T) {
 	if err != nil || len(first) != 1 {
 		t.Fatalf("Keys = %v, %v, want one", first, err)
 	}
-	rotated, err := b.RotateKey(t.Context(), license.HS256)
+	rotated, err := b.Rotate(t.Context(), keyring.HS256)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]license.KeyState{license.KeySigning, license.KeyWaiting}, states()); diff != "" {
+	if diff := cmp.Diff([]keyring.State{keyring.Signing, keyring.Waiting}, states()); diff != "" {
 		t.Error(diff)
 	}
-	if err := b.RetireKey(t.Context(), rotated.ID, true); !errors.Is(err, license.ErrKeyInUse) {
+	if err := b.Retire(t.Context(), rotated.ID, true); !errors.Is(err, keyring.ErrInUse) {
 		t.Errorf("RetireKey(waiting) = %v, want ErrKeyInUse", err)
 	}
 	b.advance(5 * time.Second)
-	if diff := cmp.Diff([]license.KeyState{license.KeyVerifying, license.KeySigning}, states()); diff != "" {
+	if diff := cmp.Diff([]keyring.State{keyring.Verifying, keyring.Signing}, states()); diff != "" {
 		t.Error(diff)
 	}
 	fresh := b.refresh(b.Service, old.Token) // signed by the new key, and the other replica knows it
 	b.refresh(other, fresh.Token)
-	if err := b.RetireKey(t.Context(), first[0].ID, false); !errors.Is(err, license.ErrKeyInUse) {
+	if err := b.Retire(t.Context(), first[0].ID, false); !errors.Is(err, keyring.ErrInUse) {
 		t.Errorf("RetireKey(with live tokens) = %v, want ErrKeyInUse", err)
 	}
-	if err := b.RetireKey(t.Context(), "k_none", true); !errors.Is(err, failure.ErrNotFound) {
+	if err := b.Retire(t.Context(), "k_none", true); !errors.Is(err, failure.ErrNotFound) {
 		t.Errorf("RetireKey(unknown) = %v, want ErrNotFound", err)
 	}
-	if err := b.RetireKey(t.Context(), first[0].ID, true); err != nil {
+	if err := b.Retire(t.Context(), first[0].ID, true); err != nil {
 		t.Fatal(err)
 	}
 	b.advance(time.Second)
@@ -469,7 +470,7 @@ func TestARefreshAcrossAKeyRotationIsAnotherToken(t *testing.T) {
 	b := newBench(t)
 	_, old := b.issue(0)
 	before := b.refresh(b.Service, old.Token)
-	rotated, err := b.RotateKey(t.Context(), license.HS256)
+	rotated, err := b.Rotate(t.Context(), keyring.HS256)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -539,13 +540,13 @@ func TestWhatALeakedAPITokenMadeCanBeEnded(t *testing.T) {
 func TestAnotherMasterKeyIsNoticedAtTheStart(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
-	wrong, err := license.NewMasterKey(rand.Reader)
+	wrong, err := keyring.NewMasterKey(rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
 	cfg := b.cfg
 	cfg.MasterKey = wrong
-	if _, err := license.New(t.Context(), cfg); !errors.Is(err, license.ErrWrongMasterKey) {
+	if _, err := license.New(t.Context(), cfg); !errors.Is(err, keyring.ErrWrongMasterKey) {
 		t.Errorf("New(wrong master key) = %v, want ErrWrongMasterKey", err)
 	}
 }

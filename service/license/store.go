@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/pageflare/ci/service/audit"
+	"github.com/pageflare/ci/service/keyring"
 	"github.com/pageflare/ci/service/opaque"
 )
 
@@ -13,6 +14,7 @@ import (
 // it adds to the audit log in that same transaction, unless nothing was changed. An act without an account gets that of what it changes.
 type Store interface {
 	audit.Store
+	keyring.Store
 
 	// Ready returns nil when the newest write went well, or when a small one does now; else why the database cannot write.
 	Ready(ctx context.Context) error
@@ -55,18 +57,6 @@ type Store interface {
 	// RecordLease stores the newest lease of a license token under a key; how long the longest one lasts is kept too. Recording the same id again
 	// changes nothing. ErrKeyRetired as above.
 	RecordLease(ctx context.Context, l LeaseRecord, act audit.Act) error
-
-	// Keys returns all signing keys that are not retired, of every algorithm, oldest first.
-	Keys(ctx context.Context) ([]SealedKey, error)
-	// AddKey stores a new signing key.
-	AddKey(ctx context.Context, k SealedKey, act audit.Act) error
-	// AddFirstKey stores a signing key unless there is one with its algorithm.
-	AddFirstKey(ctx context.Context, k SealedKey, act audit.Act) error
-	// RetireKey removes a signing key for good at the time of the act, unless something that it signed expires after alive; then it changes
-	// nothing and returns how much that is. Zero: whatever it signed. Nothing can be recorded under the key in between. ErrNotFound.
-	RetireKey(ctx context.Context, id string, alive time.Time, act audit.Act) (live int64, err error)
-	// LiveTokens counts the recorded tokens and leases of a key that expire after now.
-	LiveTokens(ctx context.Context, key string, now time.Time) (int64, error)
 
 	// AddPolicy stores a trust policy under the next version of its account and repository, which the answer has. ErrNotFound: no such account.
 	AddPolicy(ctx context.Context, p TrustPolicy, act audit.Act) (TrustPolicy, error)

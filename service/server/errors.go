@@ -12,6 +12,7 @@ import (
 
 	"github.com/pageflare/ci/service/api"
 	"github.com/pageflare/ci/service/failure"
+	"github.com/pageflare/ci/service/keyring"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/opaque"
 )
@@ -56,7 +57,7 @@ var refusals = []refusal{
 	{errTooLarge, http.StatusRequestEntityTooLarge, api.CodeRequestTooLarge},
 	{errTooSlow, http.StatusRequestTimeout, api.CodeRequestTimeout},
 	{failure.ErrUnavailable, http.StatusServiceUnavailable, api.CodeUnavailable},
-	{license.ErrKeyRetired, http.StatusServiceUnavailable, api.CodeUnavailable}, // twice in one moment: the next try has another key
+	{keyring.ErrRetired, http.StatusServiceUnavailable, api.CodeUnavailable}, // twice in one moment: the next try has another key
 	{errNotReady, http.StatusServiceUnavailable, api.CodeUnavailable},
 	{errVerifying, http.StatusServiceUnavailable, api.CodeUnavailable},
 	{errNoVerdict, http.StatusServiceUnavailable, api.CodeUnavailable},
@@ -68,7 +69,7 @@ var personals = []refusal{
 	{failure.ErrInvalid, http.StatusBadRequest, api.CodeInvalidRequest},
 	{failure.ErrNotFound, http.StatusNotFound, api.CodeNotFound},
 	{failure.ErrConflict, http.StatusConflict, api.CodeConflict},
-	{license.ErrKeyInUse, http.StatusConflict, api.CodeConflict},
+	{keyring.ErrInUse, http.StatusConflict, api.CodeConflict},
 	{license.ErrScope, http.StatusForbidden, api.CodeInsufficientScope},
 }
 

@@ -8,6 +8,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/pageflare/ci/service/api"
+	"github.com/pageflare/ci/service/keyring"
 	"github.com/pageflare/ci/service/license"
 )
 
@@ -36,7 +37,7 @@ func (s *Server) publicKeys(c *gin.Context) error {
 		})
 	}
 	if len(keys) > 0 {
-		c.Header("Cache-Control", fmt.Sprintf("public, max-age=%d", int(license.KeysMaxAge.Seconds())))
+		c.Header("Cache-Control", fmt.Sprintf("public, max-age=%d", int(keyring.KeysMaxAge.Seconds())))
 	}
 	c.JSON(http.StatusOK, set)
 	return nil

@@ -19,6 +19,7 @@ import (
 	"github.com/go-jose/go-jose/v4/jwt"
 
 	"github.com/pageflare/ci/service/api"
+	"github.com/pageflare/ci/service/keyring"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/servicetest"
 )
@@ -163,8 +164,8 @@ func TestNoSecretIsPublished(t *testing.T) {
 	s := servicetest.Start(t, servicetest.Options{Rand: &random, Now: func() time.Time { mu.Lock(); defer mu.Unlock(); return now }})
 	a, _ := s.Account(t, "a@example.com")
 	issued := s.IssueToken(t, a.ID, 0)
-	for _, algorithm := range []license.Algorithm{license.HS256, license.EdDSA, license.HS256, license.EdDSA} {
-		if _, err := s.RotateKey(t.Context(), algorithm); err != nil {
+	for _, algorithm := range []keyring.Algorithm{keyring.HS256, keyring.EdDSA, keyring.HS256, keyring.EdDSA} {
+		if _, err := s.Rotate(t.Context(), algorithm); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -206,7 +207,7 @@ func TestNoSecretIsPublished(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, k := range signing {
-		if got, want := strings.Contains(published.body, k.ID), k.Algorithm == license.EdDSA; got != want {
+		if got, want := strings.Contains(published.body, k.ID), k.Algorithm == keyring.EdDSA; got != want {
 			t.Errorf("key %s (%s) is published: %t, want %t", k.ID, k.Algorithm, got, want)
 		}
 	}

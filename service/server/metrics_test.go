@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/pageflare/ci/service/keyring"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/servicetest"
 )
@@ -124,7 +125,7 @@ func TestKeysAndLiveTokensAreCounted(t *testing.T) {
 	now = begun.Truncate(time.Millisecond).Add(time.Minute)
 	wantMetrics(t, s, "database_up 1", `tokens_live{alg="HS256",kid="`+kid+`"} 2`, `signing_key_age_seconds{alg="HS256",kid="`+kid+`",state="signing"} 60`)
 	now = begun.Add(2 * time.Hour)
-	if _, err := s.RotateKey(t.Context(), license.HS256); err != nil {
+	if _, err := s.Rotate(t.Context(), keyring.HS256); err != nil {
 		t.Fatal(err)
 	}
 	now = now.Add(time.Minute)

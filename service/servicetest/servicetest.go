@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/pageflare/ci/service/audit"
+	"github.com/pageflare/ci/service/keyring"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/oidc"
 	"github.com/pageflare/ci/service/server"
@@ -57,7 +58,7 @@ type Service struct {
 	handler  http.Handler
 	options  Options
 	database string
-	master   license.MasterKey
+	master   keyring.MasterKey
 }
 
 // Start starts a service on loopback. It ends with the test.
@@ -66,7 +67,7 @@ func Start(t testing.TB, o Options) *Service {
 	if o.Rand == nil {
 		o.Rand = rand.Reader
 	}
-	master, err := license.NewMasterKey(o.Rand)
+	master, err := keyring.NewMasterKey(o.Rand)
 	must(t, err)
 	return start(t, Service{options: o, database: "sqlite:" + filepath.Join(t.TempDir(), "license.db"), master: master})
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/failure"
+	"github.com/pageflare/ci/service/keyring"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/oidc"
 	"github.com/pageflare/ci/service/opaque"
@@ -428,8 +429,8 @@ func lastLine(t *testing.T, s license.Store) audit.Line {
 	return lines[0]
 }
 
-func newKey(id string, from time.Time) license.SealedKey {
-	return license.SealedKey{ID: id, Algorithm: license.HS256, Sealed: []byte{0, 1, 255}, CreatedAt: at, SignsFrom: from}
+func newKey(id string, from time.Time) keyring.SealedKey {
+	return keyring.SealedKey{ID: id, Algorithm: keyring.HS256, Sealed: []byte{0, 1, 255}, CreatedAt: at, SignsFrom: from}
 }
 
 func retire(t *testing.T, s license.Store, id string, alive time.Time) (live int64) {
@@ -441,23 +442,23 @@ func retire(t *testing.T, s license.Store, id string, alive time.Time) (live int
 
 func keys(t *testing.T, s license.Store) {
 	first, second := newKey("k_1", at), newKey("k_0", at.Add(time.Second))
-	second.Algorithm, second.Sealed = license.EdDSA, []byte{2}
+	second.Algorithm, second.Sealed = keyring.EdDSA, []byte{2}
 	must(t, s.AddKey(t.Context(), second, did(at)))
 	must(t, s.AddKey(t.Context(), first, did(at)))
 	list, err := s.Keys(t.Context())
 	must(t, err)
-	same(t, []license.SealedKey{first, second}, list)
+	same(t, []keyring.SealedKey{first, second}, list)
 	same(t, int64(0), retire(t, s, "k_1", at))
 	_, err = s.RetireKey(t.Context(), "k_1", time.Time{}, did(at))
 	wantErr(t, "RetireKey(again)", err, failure.ErrNotFound)
 	list, err = s.Keys(t.Context())
 	must(t, err)
-	same(t, []license.SealedKey{second}, list)
+	same(t, []keyring.SealedKey{second}, list)
 }
 
 func firstKeys(t *testing.T, s license.Store) {
 	lease := newKey("k_lease", at)
-	lease.Algorithm = license.EdDSA
+	lease.Algorithm = keyring.EdDSA
 	must(t, s.AddFirstKey(t.Context(), lease, did(at))) // of its algorithm: it stands in nobody's way
 	errs := make([]error, 8)
 	var wg sync.WaitGroup
@@ -480,7 +481,7 @@ func firstKeys(t *testing.T, s license.Store) {
 	must(t, s.AddFirstKey(t.Context(), newKey("k_next", at), did(at)))
 	list, err = s.Keys(t.Context())
 	must(t, err)
-	same(t, []license.SealedKey{newKey("k_next", at)}, list)
+	same(t, []keyring.SealedKey{newKey("k_next", at)}, list)
 }
 
 func keyInUse(t *testing.T, s license.Store) {
@@ -514,12 +515,12 @@ func retiredKey(t *testing.T, s license.Store) {
 	before := newToken(a.ID, tokenID(1, 1, 1))
 	must(t, s.RecordToken(t.Context(), before, did(at)))
 	retire(t, s, "k_1", time.Time{})
-	wantErr(t, "RecordToken(retired key)", s.RecordToken(t.Context(), newToken(a.ID, tokenID(2, 1, 2)), did(at)), license.ErrKeyRetired)
-	wantErr(t, "RecordToken(again, retired key)", s.RecordToken(t.Context(), before, did(at)), license.ErrKeyRetired)
-	wantErr(t, "RecordLease(retired key)", s.RecordLease(t.Context(), newLease(a.ID, before.ID, 1), did(at)), license.ErrKeyRetired)
+	wantErr(t, "RecordToken(retired key)", s.RecordToken(t.Context(), newToken(a.ID, tokenID(2, 1, 2)), did(at)), keyring.ErrRetired)
+	wantErr(t, "RecordToken(again, retired key)", s.RecordToken(t.Context(), before, did(at)), keyring.ErrRetired)
+	wantErr(t, "RecordLease(retired key)", s.RecordLease(t.Context(), newLease(a.ID, before.ID, 1), did(at)), keyring.ErrRetired)
 	use := newUse("h", tokenID(3, 1, 3))
 	_, err := s.RecordExchange(t.Context(), use, newToken(a.ID, use.Token), did(at))
-	wantErr(t, "RecordExchange(retired key)", err, license.ErrKeyRetired)
+	wantErr(t, "RecordExchange(retired key)", err, keyring.ErrRetired)
 	again := newToken(a.ID, use.Token)
 	again.KeyID = "k_2"
 	first, err := s.RecordExchange(t.Context(), use, again, did(at)) // the identity was not used up by the attempt
@@ -555,7 +556,7 @@ func retireRace(t *testing.T, s license.Store) {
 			switch {
 			case live > 0:
 				must(t, err)
-			case !errors.Is(err, license.ErrKeyRetired):
+			case !errors.Is(err, keyring.ErrRetired):
 				t.Errorf("RecordToken = %v, though %s was retired with no live token", err, key)
 			}
 		}
