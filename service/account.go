@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pageflare/ci/service/account"
 	"github.com/pageflare/ci/service/license"
 )
 
@@ -33,7 +34,7 @@ type accountJSON struct {
 	APIToken   string   `json:"api_token,omitempty"`
 }
 
-func toAccountJSON(a license.Account) accountJSON {
+func toAccountJSON(a account.Account) accountJSON {
 	return accountJSON{a.ID, a.Email, string(a.Tier), a.Features, stamp(a.ValidUntil), string(a.Status), stamp(a.CreatedAt), ""}
 }
 
@@ -56,7 +57,7 @@ type day struct{ time.Time }
 
 // UnmarshalText reads 2027-03-12, which is the start of that day in UTC, or 2027-03-12T12:00:00Z.
 func (d *day) UnmarshalText(text []byte) error {
-	t, err := license.ParseDay(string(text))
+	t, err := account.ParseDay(string(text))
 	d.Time = t
 	return err
 }
@@ -64,7 +65,7 @@ func (d *day) UnmarshalText(text []byte) error {
 type accountCreate struct {
 	asJSON
 	Email      string       `required:"" help:"Address of the account; unique."`
-	Tier       license.Tier `default:"pro" help:"free, pro or team."`
+	Tier       account.Tier `default:"pro" help:"free, pro or team."`
 	Feature    []string     `help:"A feature of the license, such as critical_css. Can be given several times."`
 	ValidUntil day          `required:"" help:"End of the license: a date or an RFC 3339 time."`
 }
@@ -76,7 +77,7 @@ func (c accountCreate) Run(ctx context.Context, a *app) error {
 		if first {
 			fmt.Fprintf(a.stderr, "note: there was no database at %s: a new one was made\n", hideUserInfo(a.cfg.DatabaseURL))
 		}
-		made, key, err := l.CreateAccount(ctx, license.NewAccount{Email: c.Email, Tier: c.Tier, Features: c.Feature, ValidUntil: c.ValidUntil.Time})
+		made, key, err := l.CreateAccount(ctx, account.NewAccount{Email: c.Email, Tier: c.Tier, Features: c.Feature, ValidUntil: c.ValidUntil.Time})
 		if err != nil {
 			return refusal(err)
 		}
@@ -121,7 +122,7 @@ type oneAccount struct {
 	ID string `arg:"" help:"Id of the account."`
 }
 
-func (c oneAccount) run(ctx context.Context, a *app, act func(context.Context, *license.Service) (license.Account, error)) error {
+func (c oneAccount) run(ctx context.Context, a *app, act func(context.Context, *license.Service) (account.Account, error)) error {
 	return a.with(ctx, func(ctx context.Context, l *license.Service) error {
 		got, err := act(ctx, l)
 		if err != nil {
@@ -136,13 +137,13 @@ type accountShow struct{ oneAccount }
 
 // Run shows the account.
 func (c accountShow) Run(ctx context.Context, a *app) error {
-	return c.run(ctx, a, func(ctx context.Context, l *license.Service) (license.Account, error) { return l.Account(ctx, c.ID) })
+	return c.run(ctx, a, func(ctx context.Context, l *license.Service) (account.Account, error) { return l.Account(ctx, c.ID) })
 }
 
 type accountUpdate struct {
 	oneAccount
 	Email      *string       `help:"New address."`
-	Tier       *license.Tier `help:"New tier."`
+	Tier       *account.Tier `help:"New tier."`
 	Feature    []string      `help:"A feature; those given replace the old ones."`
 	NoFeatures bool          `help:"Take all features away."`
 	ValidUntil *day          `help:"New end of the license."`
@@ -150,7 +151,7 @@ type accountUpdate struct {
 
 // Run changes the account.
 func (c accountUpdate) Run(ctx context.Context, a *app) error {
-	change := license.AccountChange{Email: c.Email, Tier: c.Tier}
+	change := account.Change{Email: c.Email, Tier: c.Tier}
 	if len(c.Feature) > 0 || c.NoFeatures {
 		change.Features = &c.Feature
 	}
@@ -160,10 +161,10 @@ func (c accountUpdate) Run(ctx context.Context, a *app) error {
 	if c.ValidUntil != nil {
 		change.ValidUntil = &c.ValidUntil.Time
 	}
-	if change == (license.AccountChange{}) {
+	if change == (account.Change{}) {
 		return usagef("nothing to change: give --email, --tier, --feature, --no-features or --valid-until")
 	}
-	return c.run(ctx, a, func(ctx context.Context, l *license.Service) (license.Account, error) {
+	return c.run(ctx, a, func(ctx context.Context, l *license.Service) (account.Account, error) {
 		return l.UpdateAccount(ctx, c.ID, change)
 	})
 }
@@ -172,7 +173,7 @@ type accountSuspend struct{ oneAccount }
 
 // Run suspends the account.
 func (c accountSuspend) Run(ctx context.Context, a *app) error {
-	return c.run(ctx, a, func(ctx context.Context, l *license.Service) (license.Account, error) {
+	return c.run(ctx, a, func(ctx context.Context, l *license.Service) (account.Account, error) {
 		return l.SuspendAccount(ctx, c.ID)
 	})
 }
@@ -181,7 +182,7 @@ type accountRestore struct{ oneAccount }
 
 // Run restores the account.
 func (c accountRestore) Run(ctx context.Context, a *app) error {
-	return c.run(ctx, a, func(ctx context.Context, l *license.Service) (license.Account, error) {
+	return c.run(ctx, a, func(ctx context.Context, l *license.Service) (account.Account, error) {
 		return l.RestoreAccount(ctx, c.ID)
 	})
 }
@@ -190,7 +191,7 @@ type accountDelete struct{ oneAccount }
 
 // Run deletes the account.
 func (c accountDelete) Run(ctx context.Context, a *app) error {
-	return c.run(ctx, a, func(ctx context.Context, l *license.Service) (license.Account, error) {
+	return c.run(ctx, a, func(ctx context.Context, l *license.Service) (account.Account, error) {
 		return l.DeleteAccount(ctx, c.ID)
 	})
 }

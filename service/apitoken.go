@@ -5,6 +5,7 @@ import (
 	"io"
 	"strings"
 
+	"github.com/pageflare/ci/service/account"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/opaque"
 )
@@ -25,7 +26,7 @@ type apiTokenJSON struct {
 	APIToken  string  `json:"api_token,omitempty"`
 }
 
-func toAPITokenJSON(t license.APIToken) apiTokenJSON {
+func toAPITokenJSON(t account.APIToken) apiTokenJSON {
 	return apiTokenJSON{t.ID, t.AccountID, t.Name, stamp(t.CreatedAt), optional(t.RevokedAt), ""}
 }
 

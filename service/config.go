@@ -14,8 +14,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pageflare/ci/service/account"
 	"github.com/pageflare/ci/service/keyring"
-	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/oidc"
 	"github.com/pageflare/ci/service/opaque"
 )
@@ -50,7 +50,7 @@ type Config struct {
 	LeaseGrace     time.Duration // 0: no leases
 	KeyFile        string
 	Key            opaque.Secret // LICENSE_KEY; wins over KeyFile
-	RateLimits     map[license.Tier]int
+	RateLimits     map[account.Tier]int
 	TrustedProxies []netip.Prefix
 	MetricsListen  string // empty: off
 	Tracing        bool
@@ -258,16 +258,16 @@ func parseGrace(s string) (time.Duration, error) {
 }
 
 // parseRateLimits reads TIER=NUMBER,… A tier that is not named keeps its default: only a 0 that somebody wrote is unlimited.
-func parseRateLimits(s string) (map[license.Tier]int, error) {
-	out := map[license.Tier]int{license.Free: 60, license.Pro: 600, license.Team: 3000}
-	named := map[license.Tier]bool{}
+func parseRateLimits(s string) (map[account.Tier]int, error) {
+	out := map[account.Tier]int{account.Free: 60, account.Pro: 600, account.Team: 3000}
+	named := map[account.Tier]bool{}
 	var faults []error
 	for item := range strings.SplitSeq(s, ",") {
 		name, number, _ := strings.Cut(strings.TrimSpace(item), "=")
-		tier := license.Tier(name)
+		tier := account.Tier(name)
 		n, err := strconv.Atoi(number)
 		switch {
-		case !slices.Contains([]license.Tier{license.Free, license.Pro, license.Team}, tier):
+		case !slices.Contains([]account.Tier{account.Free, account.Pro, account.Team}, tier):
 			faults = append(faults, fmt.Errorf("has %q, which is not a tier", name))
 		case err != nil || n < 0 || n > 1_000_000:
 			faults = append(faults, fmt.Errorf("has no number from 0 to 1000000 for %s", tier))

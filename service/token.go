@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pageflare/ci/service/account"
 	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/opaque"
@@ -65,7 +66,7 @@ func (c tokenIssue) Run(ctx context.Context, a *app) error {
 	return a.with(ctx, func(ctx context.Context, l *license.Service) error {
 		issued, err := l.IssueFor(ctx, c.Account, ttl)
 		if err != nil {
-			return refusal(mendable(c.Account, err))
+			return refusal(withRemedy(c.Account, err))
 		}
 		j := struct {
 			Token     string `json:"token"`
@@ -160,18 +161,19 @@ func (a *app) argument(s string) (string, error) {
 	return strings.TrimSpace(string(b)), nil
 }
 
-// mendable says of a license that is not good what those who run the service can do about it: the usual text sends people to them.
-func mendable(account string, err error) error {
+// withRemedy says of a license that is not good what the operator can do about it: the usual text
+// sends people to the operator.
+func withRemedy(id string, err error) error {
 	for _, r := range []struct {
 		is   error
 		what string
 	}{
-		{license.ErrInactive, "is suspended: `account restore " + account + "` lets it have tokens again"},
-		{license.ErrExpired, "has a license that has expired: `account update " + account + " --valid-until DATE` renews it"},
-		{license.ErrRevoked, "was deleted, for good: make a new one"},
+		{account.ErrInactive, "is suspended: `account restore " + id + "` lets it have tokens again"},
+		{account.ErrExpired, "has a license that has expired: `account update " + id + " --valid-until DATE` renews it"},
+		{account.ErrRevoked, "was deleted, for good: make a new one"},
 	} {
 		if errors.Is(err, r.is) {
-			return fmt.Errorf("account %s %s", account, r.what)
+			return fmt.Errorf("account %s %s", id, r.what)
 		}
 	}
 	return err

@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/pageflare/ci/service/account"
 	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/keyring"
@@ -42,7 +43,7 @@ func TestEveryActLeavesALine(t *testing.T) {
 		}
 	}
 	a, key := b.account()
-	_, err := b.UpdateAccount(ctx, a.ID, license.AccountChange{Tier: new(license.Team), Email: new("secret.person@example.com")})
+	_, err := b.UpdateAccount(ctx, a.ID, account.Change{Tier: new(account.Team), Email: new("secret.person@example.com")})
 	must(err)
 	issued, err := b.Issue(ctx, b.caller(b.Service, key))
 	must(err)
@@ -76,7 +77,7 @@ func TestEveryActLeavesALine(t *testing.T) {
 	must(err)
 	_, err = b.RestoreAccount(ctx, a.ID) // it is restored
 	must(err)
-	_, err = b.UpdateAccount(ctx, a.ID, license.AccountChange{Tier: new(license.Team)}) // it is of that tier
+	_, err = b.UpdateAccount(ctx, a.ID, account.Change{Tier: new(account.Team)}) // it is of that tier
 	must(err)
 	_, err = b.DeleteAccount(ctx, a.ID)
 	must(err)
@@ -113,11 +114,11 @@ func TestEveryActLeavesALine(t *testing.T) {
 }
 
 // newTampered is a service with six lines in its audit log: a key, an account, its API token, and then the account is suspended, restored and suspended.
-func newTampered(t *testing.T) (*bench, license.Account, audit.Head) {
+func newTampered(t *testing.T) (*bench, account.Account, audit.Head) {
 	t.Helper()
 	b := newBench(t)
 	a, _ := b.account()
-	for _, act := range []func(context.Context, string) (license.Account, error){b.SuspendAccount, b.RestoreAccount, b.SuspendAccount} {
+	for _, act := range []func(context.Context, string) (account.Account, error){b.SuspendAccount, b.RestoreAccount, b.SuspendAccount} {
 		if _, err := act(t.Context(), a.ID); err != nil {
 			t.Fatal(err)
 		}
@@ -200,7 +201,7 @@ func TestAForgedEndStaysForged(t *testing.T) {
 			b, a, _ := newTampered(t)
 			b.change(query)
 			for _, s := range []*license.Service{b.Service, b.replica(), b.replica()} { // a start between the writes
-				if _, err := s.UpdateAccount(t.Context(), a.ID, license.AccountChange{Email: new(rand.Text() + "@example.com")}); err != nil {
+				if _, err := s.UpdateAccount(t.Context(), a.ID, account.Change{Email: new(rand.Text() + "@example.com")}); err != nil {
 					t.Fatalf("a write to a database with a forged end = %v, want the service to go on", err)
 				}
 				wantTampered(t, s, audit.Check{}, "by other means")
@@ -276,7 +277,7 @@ func TestATakenLineIsAFaultOfItsOwn(t *testing.T) {
 }
 
 // restored is the account, good again in spite of the log.
-func restored(b *bench, a license.Account) string {
+func restored(b *bench, a account.Account) string {
 	b.t.Helper()
 	b.change(`UPDATE accounts SET status = 'active'`)
 	return a.ID

@@ -13,6 +13,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/pageflare/ci/service/account"
 	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/opaque"
@@ -291,7 +292,7 @@ func (d DeviceLogin) waits(now time.Time) bool {
 
 // ApproveDevice gives the program behind a user code a login to the caller's account. Refusals: ErrUnknownCode, ErrExpired, ErrInactive, ErrRevoked.
 func (s *Service) ApproveDevice(ctx context.Context, by Caller, userCode string) (DeviceLogin, error) {
-	if err := MayHoldToken(by.Account, s.time()); err != nil {
+	if err := account.MayHoldToken(by.Account, s.time()); err != nil {
 		return DeviceLogin{}, err
 	}
 	return s.decideDevice(ctx, by, userCode, DeviceApproved, audit.DeviceWasApproved)

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pageflare/ci/service/account"
 	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/keyring"
 	"github.com/pageflare/ci/service/license"
@@ -14,7 +15,7 @@ import (
 )
 
 // trusted is an account with a policy, and an identity that the policy lets in.
-func (b *bench) trusted() (license.TrustPolicy, license.Account, oidc.Identity) {
+func (b *bench) trusted() (license.TrustPolicy, account.Account, oidc.Identity) {
 	b.t.Helper()
 	a, _ := b.account()
 	rule := oidc.Policy{Issuer: "https://token.actions.githubusercontent.com", RepositoryID: "7", OwnerID: "8"}
@@ -123,7 +124,7 @@ func TestALostAnswerIsNotGivenAgainForAChangedAccount(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.advance(time.Second)
-	a, err := b.UpdateAccount(t.Context(), a.ID, license.AccountChange{Tier: new(license.Team)})
+	a, err := b.UpdateAccount(t.Context(), a.ID, account.Change{Tier: new(account.Team)})
 	if err != nil {
 		t.Fatal(err)
 	}

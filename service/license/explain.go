@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/pageflare/ci/service/account"
 	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/oidc"
 )
@@ -78,12 +79,12 @@ func (s *Service) explainUse(ctx context.Context, id oidc.Identity) (oidc.Clause
 }
 
 // explainLicense is the clause that the account of a policy may hold tokens.
-func explainLicense(a Account, now time.Time) oidc.Clause {
+func explainLicense(a account.Account, now time.Time) oidc.Clause {
 	c := oidc.Clause{
 		Name: "license", Outcome: oidc.Passed, Want: "an active account, valid after " + now.Format(time.RFC3339),
 		Got: fmt.Sprintf("%s, valid until %s", a.Status, a.ValidUntil.Format(time.RFC3339)),
 	}
-	if err := MayHoldToken(a, now); err != nil {
+	if err := account.MayHoldToken(a, now); err != nil {
 		c.Outcome, c.Hint = oidc.Failed, err.Error()
 	}
 	return c

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/pageflare/ci/service/account"
 	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/opaque"
@@ -16,7 +17,7 @@ import (
 type Introspection struct {
 	Active    bool
 	APIToken  bool // else a license token
-	Account   Account
+	Account   account.Account
 	ID        string
 	Issuer    string    // of a license token
 	IssuedAt  time.Time // when it was made

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/pageflare/ci/service/account"
 	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/keyring"
 	"github.com/pageflare/ci/service/opaque"
@@ -40,7 +41,7 @@ func (s *Service) Lease(ctx context.Context, c Caller) (Lease, error) {
 	iat := Bucket(c.Token.IssuedAt, now, LeaseWindow(s.cfg.LeaseGrace))
 	end, by := GraceUntil(iat, s.cfg.LeaseGrace, c.Account.ValidUntil, c.Token.ExpiresAt)
 	if !end.After(now) || !end.After(iat) {
-		return Lease{}, ErrExpired // within this very second
+		return Lease{}, account.ErrExpired // within this very second
 	}
 	says := token.Lease{
 		Issuer: s.cfg.Issuer, Subject: c.Account.ID, LicenseID: c.Token.ID, Tier: string(c.Account.Tier), Features: c.Account.Features,

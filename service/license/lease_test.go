@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/pageflare/ci/service/account"
 	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/keyring"
@@ -101,7 +102,7 @@ func TestTheEndOfALease(t *testing.T) {
 			t.Parallel()
 			b := newLeaseBench(t)
 			a, issued := b.issue(test.ttl)
-			if _, err := b.UpdateAccount(t.Context(), a.ID, license.AccountChange{ValidUntil: new(noon.Add(test.valid))}); err != nil {
+			if _, err := b.UpdateAccount(t.Context(), a.ID, account.Change{ValidUntil: new(noon.Add(test.valid))}); err != nil {
 				t.Fatal(err)
 			}
 			l := b.lease(b.Service, issued.Token)
@@ -123,35 +124,35 @@ func TestTheEndOfALease(t *testing.T) {
 func TestANoEndsEveryGrace(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		spoil func(b *bench, a license.Account, issued license.Issued) error
+		spoil func(b *bench, a account.Account, issued license.Issued) error
 		want  error
 	}{
-		"suspended": {func(b *bench, a license.Account, _ license.Issued) error {
+		"suspended": {func(b *bench, a account.Account, _ license.Issued) error {
 			_, err := b.SuspendAccount(b.t.Context(), a.ID)
 			return err
-		}, license.ErrInactive},
-		"deleted": {func(b *bench, a license.Account, _ license.Issued) error {
+		}, account.ErrInactive},
+		"deleted": {func(b *bench, a account.Account, _ license.Issued) error {
 			_, err := b.DeleteAccount(b.t.Context(), a.ID)
 			return err
-		}, license.ErrRevoked},
-		"license over": {func(b *bench, a license.Account, _ license.Issued) error {
-			_, err := b.UpdateAccount(b.t.Context(), a.ID, license.AccountChange{ValidUntil: new(noon)})
+		}, account.ErrRevoked},
+		"license over": {func(b *bench, a account.Account, _ license.Issued) error {
+			_, err := b.UpdateAccount(b.t.Context(), a.ID, account.Change{ValidUntil: new(noon)})
 			return err
-		}, license.ErrExpired},
-		"license over within this second": {func(b *bench, a license.Account, _ license.Issued) error {
+		}, account.ErrExpired},
+		"license over within this second": {func(b *bench, a account.Account, _ license.Issued) error {
 			b.advance(100 * time.Millisecond)
-			_, err := b.UpdateAccount(b.t.Context(), a.ID, license.AccountChange{ValidUntil: new(noon.Add(900 * time.Millisecond))})
+			_, err := b.UpdateAccount(b.t.Context(), a.ID, account.Change{ValidUntil: new(noon.Add(900 * time.Millisecond))})
 			return err
-		}, license.ErrExpired},
-		"token revoked": {func(b *bench, _ license.Account, issued license.Issued) error {
+		}, account.ErrExpired},
+		"token revoked": {func(b *bench, _ account.Account, issued license.Issued) error {
 			_, err := b.RevokeToken(b.t.Context(), issued.Token.Reveal(), false)
 			return err
 		}, license.ErrTokenRevoked},
-		"family revoked": {func(b *bench, _ license.Account, issued license.Issued) error {
+		"family revoked": {func(b *bench, _ account.Account, issued license.Issued) error {
 			_, err := b.RevokeToken(b.t.Context(), issued.Token.Reveal(), true)
 			return err
 		}, license.ErrTokenRevoked},
-		"token over": {func(b *bench, _ license.Account, _ license.Issued) error {
+		"token over": {func(b *bench, _ account.Account, _ license.Issued) error {
 			b.advance(48 * time.Hour)
 			return nil
 		}, license.ErrUnauthenticated},
@@ -202,7 +203,7 @@ func TestATokenHasOneLeaseAMinute(t *testing.T) {
 	if again := b.lease(b.replica(), issued.Token); again.Text != first.Text {
 		t.Error("within the minute it got another lease")
 	}
-	if _, err := b.UpdateAccount(t.Context(), a.ID, license.AccountChange{Tier: new(license.Team)}); err != nil {
+	if _, err := b.UpdateAccount(t.Context(), a.ID, account.Change{Tier: new(account.Team)}); err != nil {
 		t.Fatal(err)
 	}
 	if changed := b.lease(b.Service, issued.Token); b.verify(changed).Tier != "team" || changed.ID == first.ID {

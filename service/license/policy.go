@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pageflare/ci/service/account"
 	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/keyring"
@@ -72,8 +73,8 @@ func (s *Service) AddPolicy(ctx context.Context, p TrustPolicy) (TrustPolicy, er
 	if err != nil {
 		return TrustPolicy{}, err
 	}
-	if a.Status == Deleted {
-		return TrustPolicy{}, fmt.Errorf("account %s: %w", a.ID, ErrDeleted)
+	if a.Status == account.Deleted {
+		return TrustPolicy{}, fmt.Errorf("account %s: %w", a.ID, account.ErrDeleted)
 	}
 	if p.ID, err = opaque.OfPolicy.New(s.cfg.Rand); err != nil {
 		return TrustPolicy{}, err
@@ -108,10 +109,10 @@ func (s *Service) RemovePolicy(ctx context.Context, id string, withTokens bool) 
 
 // PolicyFor finds the policy that lets an authentic identity in, and its account. Of several it is the one whose license is good, the oldest
 // first. ErrNoPolicy; or why the license of the policy's account is not good.
-func (s *Service) PolicyFor(ctx context.Context, id oidc.Identity) (TrustPolicy, Account, error) {
+func (s *Service) PolicyFor(ctx context.Context, id oidc.Identity) (TrustPolicy, account.Account, error) {
 	policies, err := s.store.PoliciesFor(ctx, id.RepositoryID)
 	if err != nil {
-		return TrustPolicy{}, Account{}, err
+		return TrustPolicy{}, account.Account{}, err
 	}
 	refusal := ErrNoPolicy
 	for _, p := range policies {
@@ -120,24 +121,24 @@ func (s *Service) PolicyFor(ctx context.Context, id oidc.Identity) (TrustPolicy,
 		}
 		a, err := s.store.Account(ctx, p.AccountID)
 		if err != nil {
-			return TrustPolicy{}, Account{}, err
+			return TrustPolicy{}, account.Account{}, err
 		}
-		if err := MayHoldToken(a, s.time()); err == nil {
+		if err := account.MayHoldToken(a, s.time()); err == nil {
 			return p, a, nil
 		} else if errors.Is(refusal, ErrNoPolicy) {
 			refusal = err
 		}
 	}
-	return TrustPolicy{}, Account{}, refusal
+	return TrustPolicy{}, account.Account{}, refusal
 }
 
 // Exchange makes a short-lived license token for an authentic identity that a policy lets in. An identity is good for one exchange: the same
 // one again gives the same token for IdentityRetry, on every replica, and then ErrIdentityUsed.
-func (s *Service) Exchange(ctx context.Context, id oidc.Identity, p TrustPolicy, a Account) (Issued, error) {
+func (s *Service) Exchange(ctx context.Context, id oidc.Identity, p TrustPolicy, a account.Account) (Issued, error) {
 	return keyring.Sign(ctx, s.keys, func(view *keyring.View) (Issued, error) { return s.exchange(ctx, id, p, a, view.Tokens) })
 }
 
-func (s *Service) exchange(ctx context.Context, id oidc.Identity, p TrustPolicy, a Account, set *token.KeySet) (Issued, error) {
+func (s *Service) exchange(ctx context.Context, id oidc.Identity, p TrustPolicy, a account.Account, set *token.KeySet) (Issued, error) {
 	now := s.time()
 	claims, capped, err := s.exchanged(id, p, a, now, set)
 	if err != nil {
@@ -173,7 +174,7 @@ func hashIdentity(id oidc.Identity) string {
 
 // exchangedAgain makes once more the token that an identity was exchanged for, for a client that lost the answer: under the key of then, also when
 // another signs now. When the account or the policy was changed in between, it would be another token: ErrIdentityUsed.
-func (s *Service) exchangedAgain(ctx context.Context, id oidc.Identity, p TrustPolicy, a Account, first IdentityUse, set *token.KeySet) (Issued, error) {
+func (s *Service) exchangedAgain(ctx context.Context, id oidc.Identity, p TrustPolicy, a account.Account, first IdentityUse, set *token.KeySet) (Issued, error) {
 	record, err := s.store.Token(ctx, first.Token)
 	if err != nil {
 		return Issued{}, err
@@ -193,7 +194,7 @@ func (s *Service) exchangedAgain(ctx context.Context, id oidc.Identity, p TrustP
 }
 
 // exchanged is the token for an identity that was first shown at the given time. Its id is derived from all that stands in it.
-func (s *Service) exchanged(id oidc.Identity, p TrustPolicy, a Account, at time.Time, set *token.KeySet) (token.Claims, bool, error) {
+func (s *Service) exchanged(id oidc.Identity, p TrustPolicy, a account.Account, at time.Time, set *token.KeySet) (token.Claims, bool, error) {
 	iat := at.Truncate(time.Second)
 	claims, capped := s.claims(a, iat, s.cfg.IdentityTokenTTL)
 	content, err := json.Marshal([]any{"identity", id.Issuer, id.ID, p.ID, p.Version, at.UnixMilli(), set.SigningKey(), claims})

@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
+	"github.com/pageflare/ci/service/account"
 	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/keyring"
 	"github.com/pageflare/ci/service/license"
@@ -20,19 +21,19 @@ var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 func TestWhoMayHoldAToken(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		status license.Status
+		status account.Status
 		until  time.Time
 		want   error
 	}{
-		"an active account with time left":        {license.Active, noon.Add(time.Millisecond), nil},
-		"an active account whose time is up":      {license.Active, noon, license.ErrExpired},
-		"a suspended account":                     {license.Suspended, noon.Add(time.Hour), license.ErrInactive},
-		"a suspended account whose time is up":    {license.Suspended, noon, license.ErrInactive},
-		"a deleted account":                       {license.Deleted, noon.Add(time.Hour), license.ErrRevoked},
-		"an account in a standing we do not know": {"odd", noon.Add(time.Hour), license.ErrInactive},
+		"an active account with time left":        {account.Active, noon.Add(time.Millisecond), nil},
+		"an active account whose time is up":      {account.Active, noon, account.ErrExpired},
+		"a suspended account":                     {account.Suspended, noon.Add(time.Hour), account.ErrInactive},
+		"a suspended account whose time is up":    {account.Suspended, noon, account.ErrInactive},
+		"a deleted account":                       {account.Deleted, noon.Add(time.Hour), account.ErrRevoked},
+		"an account in a standing we do not know": {"odd", noon.Add(time.Hour), account.ErrInactive},
 	} {
-		a := license.Account{Status: c.status, ValidUntil: c.until}
-		if got := license.MayHoldToken(a, noon); !errors.Is(got, c.want) {
+		a := account.Account{Status: c.status, ValidUntil: c.until}
+		if got := account.MayHoldToken(a, noon); !errors.Is(got, c.want) {
 			t.Errorf("MayHoldToken(%s) = %v, want %v", name, got, c.want)
 		}
 	}
@@ -93,7 +94,7 @@ func TestBucketHoldsNowAndIsNeverBeforeTheParent(t *testing.T) {
 
 func TestCheckAccountNamesEveryFault(t *testing.T) {
 	t.Parallel()
-	err := license.CheckAccount(license.Account{Email: "nobody", Tier: "gold", Features: []string{"ok_1", "No Way"}})
+	err := account.Check(account.Account{Email: "nobody", Tier: "gold", Features: []string{"ok_1", "No Way"}})
 	if err == nil {
 		t.Fatal("CheckAccount(all wrong) = nil")
 	}
@@ -103,8 +104,8 @@ func TestCheckAccountNamesEveryFault(t *testing.T) {
 		}
 	}
 	for _, email := range []string{"", "Bob <bob@example.com>", "a b@example.com", strings.Repeat("a", 250) + "@example.com"} {
-		a := license.Account{Email: email, Tier: license.Pro, ValidUntil: noon}
-		if license.CheckAccount(a) == nil {
+		a := account.Account{Email: email, Tier: account.Pro, ValidUntil: noon}
+		if account.Check(a) == nil {
 			t.Errorf("CheckAccount(email %q) = nil, want an error", email)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/pageflare/ci/service/account"
 	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/keyring"
@@ -31,6 +32,7 @@ type Config struct {
 type Service struct {
 	*audit.Log // of what is done here
 	*keyring.Keyring
+	*account.Registry
 
 	cfg       Config
 	store     Store
@@ -63,6 +65,7 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 	s.keys, err = keyring.New(ctx, keyring.Config{
 		Store: cfg.Store, Master: cfg.MasterKey, Log: s.log, Leases: cfg.LeaseGrace > 0, Now: s.time, Rand: cfg.Rand,
 	})
+	s.Registry = account.NewRegistry(account.Config{Store: cfg.Store, Log: s.log, Now: s.time, Rand: cfg.Rand})
 	s.Log, s.Keyring = s.log, s.keys
 	return s, err
 }
@@ -73,12 +76,12 @@ func (s *Service) time() time.Time { return s.cfg.Now().UTC().Truncate(time.Mill
 // Caller is who showed a good credential: an account, by a token or by the session of somebody who is signed in; or those who run the service,
 // by an admin token.
 type Caller struct {
-	Account  Account      // empty for an admin token
-	Token    token.Claims // of a license token; else its ID is empty
-	APIToken string       // id of the API token; else empty
-	Login    string       // id of the device login whose login token it is; else empty
-	Session  *Session     // of a person in a browser; else nil
-	Admin    *AdminToken  // the admin token; else nil
+	Account  account.Account // empty for an admin token
+	Token    token.Claims    // of a license token; else its ID is empty
+	APIToken string          // id of the API token; else empty
+	Login    string          // id of the device login whose login token it is; else empty
+	Session  *Session        // of a person in a browser; else nil
+	Admin    *AdminToken     // the admin token; else nil
 	revoked  bool
 }
 
@@ -155,7 +158,7 @@ func (s *Service) authenticateAPIToken(ctx context.Context, text string) (Caller
 
 // mayUse is the rule for a caller: its token must not be revoked and its account must be allowed to hold tokens.
 func (s *Service) mayUse(c Caller, now time.Time) error {
-	if err := MayHoldToken(c.Account, now); err != nil {
+	if err := account.MayHoldToken(c.Account, now); err != nil {
 		return err
 	}
 	if c.revoked {
@@ -179,13 +182,13 @@ func (s *Service) Issue(ctx context.Context, c Caller) (Issued, error) {
 }
 
 // IssueFor makes a new token for an account, with a life of its own choice (0: the usual one). It is for those who run the service.
-func (s *Service) IssueFor(ctx context.Context, account string, ttl time.Duration) (Issued, error) {
-	a, err := s.store.Account(ctx, account)
+func (s *Service) IssueFor(ctx context.Context, id string, ttl time.Duration) (Issued, error) {
+	a, err := s.store.Account(ctx, id)
 	if err != nil {
 		return Issued{}, err
 	}
 	now := s.time()
-	if err := MayHoldToken(a, now); err != nil {
+	if err := account.MayHoldToken(a, now); err != nil {
 		return Issued{}, err
 	}
 	if ttl == 0 {
@@ -197,7 +200,7 @@ func (s *Service) IssueFor(ctx context.Context, account string, ttl time.Duratio
 	return s.issue(ctx, a, TokenRecord{Recorded: now}, ttl)
 }
 
-func (s *Service) issue(ctx context.Context, a Account, r TokenRecord, ttl time.Duration) (Issued, error) {
+func (s *Service) issue(ctx context.Context, a account.Account, r TokenRecord, ttl time.Duration) (Issued, error) {
 	iat := r.Recorded.Truncate(time.Second)
 	id, err := opaque.NewTokenID(iat, r.Parent.Family(), s.cfg.Rand)
 	if err != nil {
@@ -264,7 +267,7 @@ func (s *Service) refreshed(c Caller, parent opaque.TokenID, iat time.Time, set 
 	return claims, capped, nil
 }
 
-func (s *Service) claims(a Account, iat time.Time, ttl time.Duration) (token.Claims, bool) {
+func (s *Service) claims(a account.Account, iat time.Time, ttl time.Duration) (token.Claims, bool) {
 	exp, capped := Expiry(iat, ttl.Truncate(time.Second), a.ValidUntil)
 	return token.Claims{
 		Subject: a.ID, Email: a.Email, Tier: string(a.Tier), Features: a.Features, ValidUntil: a.ValidUntil,
@@ -291,7 +294,7 @@ func signWith(set *token.KeySet, c token.Claims, capped bool) (Issued, error) {
 	if err != nil {
 		// the license ends within this very second: there is no whole second left for a token to live
 		if errors.Is(err, token.ErrClaims) && !c.ExpiresAt.After(c.IssuedAt) {
-			return Issued{}, ErrExpired
+			return Issued{}, account.ErrExpired
 		}
 		return Issued{}, err
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/pageflare/ci/service/account"
 	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/keyring"
 	"github.com/pageflare/ci/service/license"
@@ -76,10 +77,10 @@ func (b *bench) advance(d time.Duration) {
 	b.now = b.now.Add(d)
 }
 
-func (b *bench) account() (license.Account, opaque.Secret) {
+func (b *bench) account() (account.Account, opaque.Secret) {
 	b.t.Helper()
-	a, key, err := b.CreateAccount(b.t.Context(), license.NewAccount{
-		Email: "dev@example.com", Tier: license.Pro, Features: []string{"critical_css"}, ValidUntil: noon.Add(2 * year),
+	a, key, err := b.CreateAccount(b.t.Context(), account.NewAccount{
+		Email: "dev@example.com", Tier: account.Pro, Features: []string{"critical_css"}, ValidUntil: noon.Add(2 * year),
 	})
 	if err != nil {
 		b.t.Fatal(err)
@@ -87,7 +88,7 @@ func (b *bench) account() (license.Account, opaque.Secret) {
 	return a, key
 }
 
-func (b *bench) issue(ttl time.Duration) (license.Account, license.Issued) {
+func (b *bench) issue(ttl time.Duration) (account.Account, license.Issued) {
 	b.t.Helper()
 	a, _ := b.account()
 	i, err := b.IssueFor(b.t.Context(), a.ID, ttl)
@@ -257,8 +258,8 @@ func TestAChangedAccountIsInTheNextTokenWithinTheWindow(t *testing.T) {
 	b := newBench(t)
 	a, old := b.issue(0)
 	before := b.refresh(b.Service, old.Token)
-	team := license.Team
-	if _, err := b.UpdateAccount(t.Context(), a.ID, license.AccountChange{Tier: &team}); err != nil {
+	team := account.Team
+	if _, err := b.UpdateAccount(t.Context(), a.ID, account.Change{Tier: &team}); err != nil {
 		t.Fatal(err)
 	}
 	after := b.refresh(b.Service, old.Token)
@@ -272,7 +273,7 @@ func TestTokenIsCappedByTheLicense(t *testing.T) {
 	b := newBench(t)
 	a, _ := b.account()
 	soon := noon.Add(30 * 24 * time.Hour)
-	if _, err := b.UpdateAccount(t.Context(), a.ID, license.AccountChange{ValidUntil: &soon}); err != nil {
+	if _, err := b.UpdateAccount(t.Context(), a.ID, account.Change{ValidUntil: &soon}); err != nil {
 		t.Fatal(err)
 	}
 	issued, err := b.IssueFor(t.Context(), a.ID, 0)
@@ -284,26 +285,26 @@ func TestTokenIsCappedByTheLicense(t *testing.T) {
 func TestRefusalsSayWhich(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		spoil func(b *bench, a license.Account, old license.Issued) error
+		spoil func(b *bench, a account.Account, old license.Issued) error
 		want  error
 	}{
-		"suspended": {func(b *bench, a license.Account, _ license.Issued) error {
+		"suspended": {func(b *bench, a account.Account, _ license.Issued) error {
 			_, err := b.SuspendAccount(b.t.Context(), a.ID)
 			return err
-		}, license.ErrInactive},
-		"deleted": {func(b *bench, a license.Account, _ license.Issued) error {
+		}, account.ErrInactive},
+		"deleted": {func(b *bench, a account.Account, _ license.Issued) error {
 			_, err := b.DeleteAccount(b.t.Context(), a.ID)
 			return err
-		}, license.ErrRevoked},
-		"license over": {func(b *bench, a license.Account, _ license.Issued) error {
-			_, err := b.UpdateAccount(b.t.Context(), a.ID, license.AccountChange{ValidUntil: new(noon)})
+		}, account.ErrRevoked},
+		"license over": {func(b *bench, a account.Account, _ license.Issued) error {
+			_, err := b.UpdateAccount(b.t.Context(), a.ID, account.Change{ValidUntil: new(noon)})
 			return err
-		}, license.ErrExpired},
-		"token revoked": {func(b *bench, _ license.Account, old license.Issued) error {
+		}, account.ErrExpired},
+		"token revoked": {func(b *bench, _ account.Account, old license.Issued) error {
 			_, err := b.RevokeToken(b.t.Context(), old.Token.Reveal(), false)
 			return err
 		}, license.ErrTokenRevoked},
-		"token expired": {func(b *bench, _ license.Account, _ license.Issued) error {
+		"token expired": {func(b *bench, _ account.Account, _ license.Issued) error {
 			b.advance(48 * time.Hour)
 			return nil
 		}, license.ErrUnauthenticated},
@@ -335,7 +336,7 @@ func TestSuspensionCanBeUndoneAndDeletionCannot(t *testing.T) {
 	if got, err := b.DeleteAccount(ctx, a.ID); err != nil || got.Email != "" {
 		t.Errorf("DeleteAccount = %+v, %v, want the address erased", got, err)
 	}
-	if _, err := b.RestoreAccount(ctx, a.ID); !errors.Is(err, license.ErrRevoked) {
+	if _, err := b.RestoreAccount(ctx, a.ID); !errors.Is(err, account.ErrRevoked) {
 		t.Errorf("RestoreAccount(deleted) = %v, want ErrRevoked", err)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/pageflare/ci/service/account"
 	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/opaque"
@@ -52,13 +53,13 @@ func (s Session) CheckFormToken(purpose, token string) bool {
 }
 
 // CreateSignInLink makes a link by which a person signs in to an account, once. Refusals: ErrNotFound, ErrRevoked for a deleted account.
-func (s *Service) CreateSignInLink(ctx context.Context, account string) (url opaque.Secret, ends time.Time, err error) {
-	a, err := s.store.Account(ctx, account)
+func (s *Service) CreateSignInLink(ctx context.Context, id string) (url opaque.Secret, ends time.Time, err error) {
+	a, err := s.store.Account(ctx, id)
 	if err != nil {
 		return "", time.Time{}, err
 	}
-	if a.Status == Deleted {
-		return "", time.Time{}, fmt.Errorf("account %s: %w", a.ID, ErrDeleted)
+	if a.Status == account.Deleted {
+		return "", time.Time{}, fmt.Errorf("account %s: %w", a.ID, account.ErrDeleted)
 	}
 	text, err := opaque.SignInLink.New(s.cfg.Rand)
 	if err != nil {
@@ -70,17 +71,17 @@ func (s *Service) CreateSignInLink(ctx context.Context, account string) (url opa
 }
 
 // SignInAccount tells whose link a secret is, without using it up. ErrUnauthenticated: it is not known, was used, or has expired.
-func (s *Service) SignInAccount(ctx context.Context, secret string) (Account, error) {
+func (s *Service) SignInAccount(ctx context.Context, secret string) (account.Account, error) {
 	l, err := s.store.SignInLink(ctx, opaque.Hash(secret))
 	switch {
 	case errors.Is(err, failure.ErrNotFound) || err == nil && !s.time().Before(l.ExpiresAt):
-		return Account{}, fmt.Errorf("%w: sign-in link", ErrUnauthenticated)
+		return account.Account{}, fmt.Errorf("%w: sign-in link", ErrUnauthenticated)
 	case err != nil:
-		return Account{}, err
+		return account.Account{}, err
 	}
 	a, err := s.store.Account(ctx, l.AccountID)
-	if err == nil && a.Status == Deleted {
-		return Account{}, fmt.Errorf("%w: the account was deleted", ErrUnauthenticated)
+	if err == nil && a.Status == account.Deleted {
+		return account.Account{}, fmt.Errorf("%w: the account was deleted", ErrUnauthenticated)
 	}
 	return a, err
 }
@@ -113,17 +114,17 @@ func (s *Service) Session(ctx context.Context, secret string) (Caller, error) {
 	if !opaque.Session.Fits(secret) {
 		return Caller{}, fmt.Errorf("%w: no session", ErrUnauthenticated)
 	}
-	session, account, err := s.store.Session(ctx, opaque.Hash(secret))
+	session, owner, err := s.store.Session(ctx, opaque.Hash(secret))
 	switch {
 	case errors.Is(err, failure.ErrNotFound):
 		return Caller{}, fmt.Errorf("%w: unknown session", ErrUnauthenticated)
 	case err != nil:
 		return Caller{}, err
-	case !s.time().Before(session.ExpiresAt) || account.Status == Deleted:
+	case !s.time().Before(session.ExpiresAt) || owner.Status == account.Deleted:
 		return Caller{}, fmt.Errorf("%w: session %s has ended", ErrUnauthenticated, session.ID)
 	}
 	session.secret = opaque.Secret(secret)
-	return Caller{Account: account, Session: &session}, nil
+	return Caller{Account: owner, Session: &session}, nil
 }
 
 // SignOut ends the caller's session.

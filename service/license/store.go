@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/pageflare/ci/service/account"
 	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/keyring"
 	"github.com/pageflare/ci/service/opaque"
@@ -13,34 +14,15 @@ import (
 // changes that were acknowledged before, by this process or another. Each method is one transaction; the acts that a method takes are lines that
 // it adds to the audit log in that same transaction, unless nothing was changed. An act without an account gets that of what it changes.
 type Store interface {
+	account.Store
 	audit.Store
 	keyring.Store
 
 	// Ready returns nil when the newest write went well, or when a small one does now; else why the database cannot write.
 	Ready(ctx context.Context) error
 
-	// CreateAccount stores a new account and its first API token. ErrConflict: an account has that email.
-	CreateAccount(ctx context.Context, a Account, t APIToken, acts ...audit.Act) error
-	// Account returns one account. ErrNotFound.
-	Account(ctx context.Context, id string) (Account, error)
-	// Accounts returns up to limit accounts whose id comes after the given one, in the order of ids.
-	Accounts(ctx context.Context, after string, limit int) ([]Account, error)
-	// ChangeAccount loads an account, lets change alter it, and stores it. An error of change is returned and nothing is stored.
-	// An account that becomes Deleted loses its API tokens at the time of the act, and its machines lose their labels. ErrNotFound, ErrConflict as above.
-	ChangeAccount(ctx context.Context, id string, change func(*Account) error, act audit.Act) (Account, error)
-
-	// AddAPIToken stores a new API token. ErrNotFound: no such account.
-	AddAPIToken(ctx context.Context, t APIToken, act audit.Act) error
-	// APIToken returns the token with that hash, revoked or not, and its account. ErrNotFound.
-	APIToken(ctx context.Context, hash string) (APIToken, Account, error)
-	// APITokens returns up to limit tokens of an account, oldest first, that come after the given one ("" for the oldest). ErrInvalid: that is none of them.
-	APITokens(ctx context.Context, account, after string, limit int) ([]APIToken, error)
-	// RevokeAPIToken ends a token at the time of the act; one that has ended keeps its first time. With issued, every family whose first token says
-	// that it was issued by this one is revoked too, and the answer is how many were not before. ErrNotFound.
-	RevokeAPIToken(ctx context.Context, id string, act audit.Act, issued *audit.Act) (families int64, err error)
-
 	// Standing returns the account, and whether one of the subjects (token ids, families) was revoked. ErrNotFound: no such account.
-	Standing(ctx context.Context, account string, subjects ...string) (a Account, revoked bool, err error)
+	Standing(ctx context.Context, account string, subjects ...string) (a account.Account, revoked bool, err error)
 	// RecordToken stores an issued token. Recording the same id again changes nothing. Nothing is stored when its right has ended: ErrKeyRetired, its key
 	// was retired; ErrTokenRevoked, its parent or family was revoked; ErrUnauthenticated, the API token or login that asked for it was; ErrNoPolicy, the
 	// policy was removed.
@@ -95,7 +77,7 @@ type Store interface {
 	// returns. An error of change is returned and nothing is stored. ErrNotFound. ErrConflict: it was changed at the same time.
 	ChangeDeviceLogin(ctx context.Context, hash string, change func(*DeviceLogin) ([]audit.Act, error)) (DeviceLogin, error)
 	// LoginToken returns the device login with that hash of its login token, and the account. ErrNotFound.
-	LoginToken(ctx context.Context, hash string) (DeviceLogin, Account, error)
+	LoginToken(ctx context.Context, hash string) (DeviceLogin, account.Account, error)
 
 	// AddMachine stores a machine.
 	AddMachine(ctx context.Context, m Machine, act audit.Act) error
@@ -115,7 +97,7 @@ type Store interface {
 	// BeginSession removes the link with that hash and stores a session, and lets go of some that have expired. ErrNotFound: no such link.
 	BeginSession(ctx context.Context, link string, n Session, act audit.Act) error
 	// Session returns the session with that hash, and its account. ErrNotFound.
-	Session(ctx context.Context, hash string) (Session, Account, error)
+	Session(ctx context.Context, hash string) (Session, account.Account, error)
 	// EndSession removes a session. Removing it twice is no error.
 	EndSession(ctx context.Context, id string, act audit.Act) error
 }

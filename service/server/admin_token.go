@@ -3,12 +3,13 @@ package server
 import (
 	"github.com/gin-gonic/gin"
 
+	"github.com/pageflare/ci/service/account"
 	"github.com/pageflare/ci/service/api"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/opaque"
 )
 
-func showAPIToken(t license.APIToken) api.APIToken {
+func showAPIToken(t account.APIToken) api.APIToken {
 	return api.APIToken{ID: t.ID, Account: t.AccountID, Name: t.Name, CreatedAt: stamp(t.CreatedAt), RevokedAt: optional(t.RevokedAt)}
 }
 
@@ -19,8 +20,8 @@ func (s *Server) listAPITokens(c *gin.Context) error {
 		return err
 	}
 	found, err := s.license.APITokens(c.Request.Context(), c.Param("id"), cursor, limit+1)
-	return answer(c, func(list []license.APIToken) api.APITokenPage {
-		list, next := cut(list, limit, func(t license.APIToken) string { return t.ID })
+	return answer(c, func(list []account.APIToken) api.APITokenPage {
+		list, next := cut(list, limit, func(t account.APIToken) string { return t.ID })
 		return api.APITokenPage{Items: shown(list, showAPIToken), NextCursor: next}
 	}, found, err)
 }
@@ -32,7 +33,7 @@ func (s *Server) createAPIToken(c *gin.Context) error {
 		return err
 	}
 	text, made, err := s.license.CreateAPIToken(c.Request.Context(), c.Param("id"), in.Name)
-	return answer(c, func(t license.APIToken) api.APIToken {
+	return answer(c, func(t account.APIToken) api.APIToken {
 		out := showAPIToken(t)
 		out.APIToken = text.Reveal()
 		return out

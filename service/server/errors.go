@@ -10,6 +10,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"github.com/pageflare/ci/service/account"
 	"github.com/pageflare/ci/service/api"
 	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/keyring"
@@ -39,9 +40,9 @@ type refusal struct {
 
 // refusals is how each error looks on the wire. What is neither here nor in personals is a 500, and its text stays in the log.
 var refusals = []refusal{
-	{license.ErrExpired, http.StatusForbidden, api.CodeLicenseExpired},
-	{license.ErrInactive, http.StatusForbidden, api.CodeLicenseInactive},
-	{license.ErrRevoked, http.StatusForbidden, api.CodeLicenseRevoked},
+	{account.ErrExpired, http.StatusForbidden, api.CodeLicenseExpired},
+	{account.ErrInactive, http.StatusForbidden, api.CodeLicenseInactive},
+	{account.ErrRevoked, http.StatusForbidden, api.CodeLicenseRevoked},
 	{license.ErrTokenRevoked, http.StatusForbidden, api.CodeTokenRevoked},
 	{license.ErrNoPolicy, http.StatusForbidden, api.CodePolicyDenied},
 	{license.ErrIdentityUsed, http.StatusForbidden, api.CodeIdentityUsed},
@@ -65,7 +66,7 @@ var refusals = []refusal{
 
 // personals are refusals whose whole text is for the caller: it says what exactly is wrong with what was asked for.
 var personals = []refusal{
-	{license.ErrDeleted, http.StatusForbidden, api.CodeLicenseRevoked},
+	{account.ErrDeleted, http.StatusForbidden, api.CodeLicenseRevoked},
 	{failure.ErrInvalid, http.StatusBadRequest, api.CodeInvalidRequest},
 	{failure.ErrNotFound, http.StatusNotFound, api.CodeNotFound},
 	{failure.ErrConflict, http.StatusConflict, api.CodeConflict},

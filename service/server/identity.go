@@ -6,6 +6,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"github.com/pageflare/ci/service/account"
 	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/oidc"
@@ -25,7 +26,7 @@ func (s stranger) Unwrap() []error { return []error{s.error, errStranger} }
 type job struct {
 	identity oidc.Identity
 	policy   license.TrustPolicy
-	account  license.Account
+	account  account.Account
 }
 
 // admitJob proves an identity token, finds the policy that lets the job in, and counts the request: by repository, at the limit of the account's
@@ -43,15 +44,15 @@ func (s *Server) admitJob(c *gin.Context, token string) error {
 		return fmt.Errorf("%w: %w", license.ErrUnauthenticated, err)
 	}
 	actAs(c, audit.Actor{Kind: audit.ActorJob, ID: "repository " + id.RepositoryID + " run " + id.RunID})
-	policy, account, err := s.license.PolicyFor(ctx, id)
+	policy, owner, err := s.license.PolicyFor(ctx, id)
 	switch {
-	case errors.Is(err, license.ErrNoPolicy), errors.Is(err, license.ErrExpired), errors.Is(err, license.ErrInactive), errors.Is(err, license.ErrRevoked):
+	case errors.Is(err, license.ErrNoPolicy), errors.Is(err, account.ErrExpired), errors.Is(err, account.ErrInactive), errors.Is(err, account.ErrRevoked):
 		return stranger{err}
 	case err != nil:
 		return err
 	}
-	c.Set(jobKey, job{id, policy, account})
-	return s.limits.takeJob(ctx, account.Tier, id.Issuer+" "+id.RepositoryID)
+	c.Set(jobKey, job{id, policy, owner})
+	return s.limits.takeJob(ctx, owner.Tier, id.Issuer+" "+id.RepositoryID)
 }
 
 // exchange answers POST /_api/license/issue for a job.

@@ -17,6 +17,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/pageflare/ci/action/githubtest"
+	"github.com/pageflare/ci/service/account"
 	"github.com/pageflare/ci/service/api"
 	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/failure"
@@ -32,7 +33,7 @@ type keyless struct {
 	t *testing.T
 	*servicetest.Service
 	jobs    *githubtest.Issuer
-	account license.Account
+	account account.Account
 	now     time.Time
 	log     syncBuffer
 }
@@ -372,7 +373,7 @@ func TestEveryRefusalOfAnIdentityIsLimitedByAddress(t *testing.T) {
 		"a suspended account": {func(k *keyless) error { _, err := k.SuspendAccount(k.t.Context(), k.account.ID); return err }, http.StatusForbidden},
 		"a deleted account":   {func(k *keyless) error { _, err := k.DeleteAccount(k.t.Context(), k.account.ID); return err }, http.StatusForbidden},
 		"an expired license": {func(k *keyless) error {
-			_, err := k.UpdateAccount(k.t.Context(), k.account.ID, license.AccountChange{ValidUntil: new(k.now)})
+			_, err := k.UpdateAccount(k.t.Context(), k.account.ID, account.Change{ValidUntil: new(k.now)})
 			return err
 		}, http.StatusForbidden},
 		"an issuer that does not answer": {func(k *keyless) error {
@@ -398,7 +399,7 @@ func TestEveryRefusalOfAnIdentityIsLimitedByAddress(t *testing.T) {
 
 func TestJobsOfOneRepositoryShareALimit(t *testing.T) {
 	t.Parallel()
-	k := newKeylessWith(t, servicetest.Options{RateLimits: map[license.Tier]int{license.Pro: 2}})
+	k := newKeylessWith(t, servicetest.Options{RateLimits: map[account.Tier]int{account.Pro: 2}})
 	k.policy(nil)
 	k.policy(func(p *oidc.Policy) { p.RepositoryID = "7" })
 	k.exchange(k.identity(nil)).token(t)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/pageflare/ci/service/account"
 	"github.com/pageflare/ci/service/keyring"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/servicetest"
@@ -42,7 +43,7 @@ func ours(metrics string) string {
 
 func TestRequestsAreCounted(t *testing.T) {
 	t.Parallel()
-	s := servicetest.Start(t, servicetest.Options{BadCredentials: 2, RateLimits: map[license.Tier]int{license.Pro: 3}, Now: frozen()})
+	s := servicetest.Start(t, servicetest.Options{BadCredentials: 2, RateLimits: map[account.Tier]int{account.Pro: 3}, Now: frozen()})
 	a, key := s.Account(t, "a@example.com")
 	revoked := s.IssueToken(t, a.ID, 0)
 	if _, err := s.RevokeToken(t.Context(), revoked, false); err != nil {

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pageflare/ci/service/account"
 	"github.com/pageflare/ci/service/api"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/servicetest"
@@ -143,7 +144,7 @@ func TestIntrospectionNamesTheFeaturesAlsoWhenThereAreNone(t *testing.T) {
 	t.Parallel()
 	s := servicetest.Start(t, servicetest.Options{})
 	a, key := s.Account(t, "a@example.com")
-	if _, err := s.UpdateAccount(t.Context(), a.ID, license.AccountChange{Features: new([]string{})}); err != nil {
+	if _, err := s.UpdateAccount(t.Context(), a.ID, account.Change{Features: new([]string{})}); err != nil {
 		t.Fatal(err)
 	}
 	for _, text := range []string{s.IssueToken(t, a.ID, 0), key} {

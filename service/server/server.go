@@ -19,6 +19,7 @@ import (
 	"github.com/gin-gonic/gin"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/pageflare/ci/service/account"
 	"github.com/pageflare/ci/service/keyring"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/oidc"
@@ -27,7 +28,7 @@ import (
 // Config is what a Server is made of. License, Now and Log must be set.
 type Config struct {
 	License        *license.Service
-	RateLimits     map[license.Tier]int // requests a minute for each token; 0 or missing: unlimited
+	RateLimits     map[account.Tier]int // requests a minute for each token; 0 or missing: unlimited
 	Identities     *oidc.Verifier       // proves identity tokens of jobs; nil: none is accepted
 	Repository     Resolver             // finds the ids of a repository by its name; nil: policies are added by ids alone
 	BadCredentials int                  // requests a minute without a good credential, for each address; 0: unlimited

@@ -20,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pageflare/ci/service/account"
 	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/keyring"
 	"github.com/pageflare/ci/service/license"
@@ -34,7 +35,7 @@ type Options struct {
 	TokenTTL       time.Duration        // a year when 0
 	LeaseGrace     time.Duration        // a week when 0; no leases when negative
 	Rand           io.Reader            // of the service and its master key; rand.Reader when nil
-	RateLimits     map[license.Tier]int // unlimited when nil
+	RateLimits     map[account.Tier]int // unlimited when nil
 	BadCredentials int                  // a minute, by address; unlimited when 0
 	TrustedProxies []netip.Prefix
 	Issuers        []string // of identities; none when nil
@@ -141,10 +142,10 @@ func start(t testing.TB, s Service) *Service {
 func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
 
 // Account makes an active account of tier pro that is valid for two years from now, and returns it with its API token.
-func (s *Service) Account(t testing.TB, email string) (license.Account, string) {
+func (s *Service) Account(t testing.TB, email string) (account.Account, string) {
 	t.Helper()
-	a, key, err := s.CreateAccount(context.Background(), license.NewAccount{
-		Email: email, Tier: license.Pro, Features: []string{"spa_mode", "critical_css"}, ValidUntil: time.Now().AddDate(2, 0, 0),
+	a, key, err := s.CreateAccount(context.Background(), account.NewAccount{
+		Email: email, Tier: account.Pro, Features: []string{"spa_mode", "critical_css"}, ValidUntil: time.Now().AddDate(2, 0, 0),
 	})
 	must(t, err)
 	return a, key.Reveal()
@@ -230,9 +231,9 @@ func (s *Service) Metrics(t testing.TB) string {
 }
 
 // EndLicense lets the license of an account be over since now.
-func (s *Service) EndLicense(t testing.TB, account string) {
+func (s *Service) EndLicense(t testing.TB, id string) {
 	t.Helper()
-	_, err := s.UpdateAccount(context.Background(), account, license.AccountChange{ValidUntil: new(time.Now())})
+	_, err := s.UpdateAccount(context.Background(), id, account.Change{ValidUntil: new(time.Now())})
 	must(t, err)
 }
 

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pageflare/ci/service/account"
 	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/opaque"
@@ -132,8 +133,8 @@ func TestADamagedDatabaseGivesNoBackup(t *testing.T) {
 
 func backupAccount(t *testing.T, s *store.Store) string {
 	t.Helper()
-	a := license.Account{ID: "user_1", Email: "a@example.com", Tier: license.Pro, Features: []string{}, ValidUntil: time.Now(), Status: license.Active, CreatedAt: time.Now()}
-	if err := s.CreateAccount(t.Context(), a, license.APIToken{ID: "at_1", AccountID: a.ID, Hash: "h", CreatedAt: time.Now()}); err != nil {
+	a := account.Account{ID: "user_1", Email: "a@example.com", Tier: account.Pro, Features: []string{}, ValidUntil: time.Now(), Status: account.Active, CreatedAt: time.Now()}
+	if err := s.CreateAccount(t.Context(), a, account.APIToken{ID: "at_1", AccountID: a.ID, Hash: "h", CreatedAt: time.Now()}); err != nil {
 		t.Fatal(err)
 	}
 	return a.ID

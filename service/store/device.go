@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/pageflare/ci/service/account"
 	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/license"
@@ -107,13 +108,13 @@ func (s *Store) ChangeDeviceLogin(ctx context.Context, hash string, change func(
 func nullText(s string) sql.NullString { return sql.NullString{String: s, Valid: s != ""} }
 
 // LoginToken meets license.Store.
-func (s *Store) LoginToken(ctx context.Context, hash string) (license.DeviceLogin, license.Account, error) {
+func (s *Store) LoginToken(ctx context.Context, hash string) (license.DeviceLogin, account.Account, error) {
 	var d deviceRow
 	var a accountRow
 	err := s.read.QueryRowContext(ctx, `SELECT `+deviceColumns+`, `+accountColumns+`
 		FROM device_logins d JOIN accounts a ON a.id = d.account_id WHERE d.token_hash = $1`, hash).Scan(append(d.into(), a.into()...)...)
 	if err != nil {
-		return license.DeviceLogin{}, license.Account{}, fmt.Errorf("login token: %w", notFound(err))
+		return license.DeviceLogin{}, account.Account{}, fmt.Errorf("login token: %w", notFound(err))
 	}
 	owner, err := a.account()
 	return d.login(), owner, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/pageflare/ci/service/account"
 	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/license"
 )
@@ -48,14 +49,14 @@ func (s *Store) BeginSession(ctx context.Context, link string, n license.Session
 }
 
 // Session meets license.Store.
-func (s *Store) Session(ctx context.Context, hash string) (license.Session, license.Account, error) {
+func (s *Store) Session(ctx context.Context, hash string) (license.Session, account.Account, error) {
 	n := license.Session{Hash: hash}
 	var a accountRow
 	var created, expires int64
 	err := s.read.QueryRowContext(ctx, `SELECT n.id, n.account_id, n.created_at, n.expires_at, `+accountColumns+`
 		FROM sessions n JOIN accounts a ON a.id = n.account_id WHERE n.hash = $1`, hash).Scan(append([]any{&n.ID, &n.AccountID, &created, &expires}, a.into()...)...)
 	if err != nil {
-		return license.Session{}, license.Account{}, fmt.Errorf("session: %w", notFound(err))
+		return license.Session{}, account.Account{}, fmt.Errorf("session: %w", notFound(err))
 	}
 	n.CreatedAt, n.ExpiresAt = fromMillis(created), fromMillis(expires)
 	owner, err := a.account()

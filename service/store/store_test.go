@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pageflare/ci/service/account"
 	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/license"
@@ -170,8 +171,8 @@ func TestWhatOneProcessWritesAnotherSees(t *testing.T) {
 	url := "sqlite:" + filepath.Join(t.TempDir(), "license.db")
 	server, command := open(t, url), open(t, url)
 	now := time.Now().UTC().Truncate(time.Millisecond)
-	a := license.Account{ID: "user_1", Email: "a@example.com", Tier: license.Pro, Features: []string{}, ValidUntil: now, Status: license.Active, CreatedAt: now}
-	if err := command.CreateAccount(t.Context(), a, license.APIToken{ID: "at_1", AccountID: a.ID, Hash: "h", CreatedAt: now}); err != nil {
+	a := account.Account{ID: "user_1", Email: "a@example.com", Tier: account.Pro, Features: []string{}, ValidUntil: now, Status: account.Active, CreatedAt: now}
+	if err := command.CreateAccount(t.Context(), a, account.APIToken{ID: "at_1", AccountID: a.ID, Hash: "h", CreatedAt: now}); err != nil {
 		t.Fatal(err)
 	}
 	if err := command.Revoke(t.Context(), license.Revocation{Subject: "x", AccountID: a.ID, At: now}, audit.Act{}); err != nil {

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pageflare/ci/service/account"
 	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/opaque"
@@ -32,8 +33,8 @@ func (r *tokenRow) record() license.TokenRecord {
 }
 
 // Standing meets license.Store.
-func (s *Store) Standing(ctx context.Context, account string, subjects ...string) (license.Account, bool, error) {
-	args := []any{account}
+func (s *Store) Standing(ctx context.Context, id string, subjects ...string) (account.Account, bool, error) {
+	args := []any{id}
 	marks := make([]string, 0, len(subjects))
 	for _, subject := range subjects {
 		args = append(args, subject)
@@ -44,7 +45,7 @@ func (s *Store) Standing(ctx context.Context, account string, subjects ...string
 	err := s.read.QueryRowContext(ctx, `SELECT `+accountColumns+`, EXISTS (SELECT 1 FROM revocations WHERE subject IN (`+strings.Join(marks, ", ")+`))
 		FROM accounts a WHERE a.id = $1`, args...).Scan(append(a.into(), &revoked)...)
 	if err != nil {
-		return license.Account{}, false, fmt.Errorf("account %s: %w", account, notFound(err))
+		return account.Account{}, false, fmt.Errorf("account %s: %w", id, notFound(err))
 	}
 	owner, err := a.account()
 	return owner, revoked, err

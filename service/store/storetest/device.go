@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pageflare/ci/service/account"
 	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/license"
@@ -175,7 +176,7 @@ func machines(t *testing.T, s license.Store) {
 			t.Errorf("family %s is revoked: %t, want %t", family, revoked, ended)
 		}
 	}
-	_, err = s.ChangeAccount(t.Context(), a.ID, func(a *license.Account) error { a.Status, a.Email = license.Deleted, ""; return nil }, did(at))
+	_, err = s.ChangeAccount(t.Context(), a.ID, func(a *account.Account) error { a.Status, a.Email = account.Deleted, ""; return nil }, did(at))
 	must(t, err)
 	for _, family := range []string{want.Family, twin.Family} { // host names often name their owner
 		got, err = s.MachineOf(t.Context(), family)

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"github.com/pageflare/ci/service/account"
 	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/keyring"
@@ -79,15 +80,15 @@ func did(at time.Time) audit.Act {
 	return audit.Act{At: at, Actor: audit.Actor{Kind: audit.ActorCommand, ID: "test"}, Action: "test.act", Details: "{}"}
 }
 
-func newAccount(n int) license.Account {
-	return license.Account{
-		ID: fmt.Sprintf("user_%03d", n), Email: fmt.Sprintf("dev%d@example.com", n), Tier: license.Pro, Features: []string{"spa_mode", "critical_css"},
-		ValidUntil: at.AddDate(1, 0, 0), Status: license.Active, CreatedAt: at,
+func newAccount(n int) account.Account {
+	return account.Account{
+		ID: fmt.Sprintf("user_%03d", n), Email: fmt.Sprintf("dev%d@example.com", n), Tier: account.Pro, Features: []string{"spa_mode", "critical_css"},
+		ValidUntil: at.AddDate(1, 0, 0), Status: account.Active, CreatedAt: at,
 	}
 }
 
-func newAPIToken(n int) license.APIToken {
-	return license.APIToken{ID: fmt.Sprintf("at_%03d", n), AccountID: fmt.Sprintf("user_%03d", n), Name: "first", Hash: fmt.Sprintf("hash%d", n), CreatedAt: at}
+func newAPIToken(n int) account.APIToken {
+	return account.APIToken{ID: fmt.Sprintf("at_%03d", n), AccountID: fmt.Sprintf("user_%03d", n), Name: "first", Hash: fmt.Sprintf("hash%d", n), CreatedAt: at}
 }
 
 // tokenID has the form of a real one: 8 letters of time, 16 of family, 16 of its own.
@@ -101,7 +102,7 @@ func newToken(account string, id opaque.TokenID) license.TokenRecord {
 	}
 }
 
-func create(t *testing.T, s license.Store, n int) license.Account {
+func create(t *testing.T, s license.Store, n int) account.Account {
 	t.Helper()
 	a := newAccount(n)
 	must(t, s.CreateAccount(t.Context(), a, newAPIToken(n)))
@@ -168,8 +169,8 @@ func accountPages(t *testing.T, s license.Store) {
 
 func refusedChange(t *testing.T, s license.Store) {
 	want := create(t, s, 1)
-	_, err := s.ChangeAccount(t.Context(), want.ID, func(a *license.Account) error {
-		a.Tier = license.Team
+	_, err := s.ChangeAccount(t.Context(), want.ID, func(a *account.Account) error {
+		a.Tier = account.Team
 		return failure.ErrInvalid
 	}, did(at))
 	wantErr(t, "ChangeAccount(refused)", err, failure.ErrInvalid)
@@ -177,8 +178,8 @@ func refusedChange(t *testing.T, s license.Store) {
 	must(t, err)
 	same(t, want, got)
 
-	want.Tier, want.Features, want.Status = license.Team, []string{}, license.Suspended
-	_, err = s.ChangeAccount(t.Context(), want.ID, func(a *license.Account) error { *a = want; return nil }, did(at))
+	want.Tier, want.Features, want.Status = account.Team, []string{}, account.Suspended
+	_, err = s.ChangeAccount(t.Context(), want.ID, func(a *account.Account) error { *a = want; return nil }, did(at))
 	must(t, err)
 	got, err = s.Account(t.Context(), want.ID)
 	must(t, err)
@@ -187,12 +188,12 @@ func refusedChange(t *testing.T, s license.Store) {
 
 func emptyChange(t *testing.T, s license.Store) {
 	want := create(t, s, 1)
-	for _, change := range []func(*license.Account){
-		func(*license.Account) {},
-		func(a *license.Account) { a.Features = append([]string{}, want.Features...) },
-		func(a *license.Account) { a.ValidUntil = want.ValidUntil.In(time.FixedZone("x", 3600)) },
+	for _, change := range []func(*account.Account){
+		func(*account.Account) {},
+		func(a *account.Account) { a.Features = append([]string{}, want.Features...) },
+		func(a *account.Account) { a.ValidUntil = want.ValidUntil.In(time.FixedZone("x", 3600)) },
 	} {
-		got, err := s.ChangeAccount(t.Context(), want.ID, func(a *license.Account) error { change(a); return nil }, did(at))
+		got, err := s.ChangeAccount(t.Context(), want.ID, func(a *account.Account) error { change(a); return nil }, did(at))
 		must(t, err)
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("(-want +got)\n%s", diff)
@@ -201,14 +202,14 @@ func emptyChange(t *testing.T, s license.Store) {
 	head, err := s.AuditHead(t.Context())
 	must(t, err)
 	same(t, int64(0), head.Seq)
-	for i, change := range []func(*license.Account){
-		func(a *license.Account) { a.Email = "new@example.com" },
-		func(a *license.Account) { a.Tier = license.Free },
-		func(a *license.Account) { a.Features[0] = "minify" },
-		func(a *license.Account) { a.ValidUntil = a.ValidUntil.Add(time.Millisecond) },
-		func(a *license.Account) { a.Status = license.Suspended },
+	for i, change := range []func(*account.Account){
+		func(a *account.Account) { a.Email = "new@example.com" },
+		func(a *account.Account) { a.Tier = account.Free },
+		func(a *account.Account) { a.Features[0] = "minify" },
+		func(a *account.Account) { a.ValidUntil = a.ValidUntil.Add(time.Millisecond) },
+		func(a *account.Account) { a.Status = account.Suspended },
 	} {
-		_, err := s.ChangeAccount(t.Context(), want.ID, func(a *license.Account) error { change(a); return nil }, did(at))
+		_, err := s.ChangeAccount(t.Context(), want.ID, func(a *account.Account) error { change(a); return nil }, did(at))
 		must(t, err)
 		head, err := s.AuditHead(t.Context())
 		must(t, err)
@@ -219,7 +220,7 @@ func emptyChange(t *testing.T, s license.Store) {
 func deletedAccount(t *testing.T, s license.Store) {
 	a := create(t, s, 1)
 	later := at.Add(time.Minute)
-	_, err := s.ChangeAccount(t.Context(), a.ID, func(a *license.Account) error { a.Status, a.Email = license.Deleted, ""; return nil }, did(later))
+	_, err := s.ChangeAccount(t.Context(), a.ID, func(a *account.Account) error { a.Status, a.Email = account.Deleted, ""; return nil }, did(later))
 	must(t, err)
 	token, owner, err := s.APIToken(t.Context(), newAPIToken(1).Hash)
 	must(t, err)
@@ -232,7 +233,7 @@ func freedEmail(t *testing.T, s license.Store) {
 		a := newAccount(n)
 		a.Email = "same@example.com"
 		must(t, s.CreateAccount(t.Context(), a, newAPIToken(n)))
-		_, err := s.ChangeAccount(t.Context(), a.ID, func(a *license.Account) error { a.Status, a.Email = license.Deleted, ""; return nil }, did(at))
+		_, err := s.ChangeAccount(t.Context(), a.ID, func(a *account.Account) error { a.Status, a.Email = account.Deleted, ""; return nil }, did(at))
 		must(t, err)
 	}
 }
@@ -244,13 +245,13 @@ func apiTokenByHash(t *testing.T, s license.Store) {
 	same(t, newAPIToken(1), token)
 	same(t, a, owner)
 
-	second := license.APIToken{ID: "at_second", AccountID: a.ID, Name: "ci", Hash: "hash2", CreatedAt: at.Add(time.Second)}
+	second := account.APIToken{ID: "at_second", AccountID: a.ID, Name: "ci", Hash: "hash2", CreatedAt: at.Add(time.Second)}
 	must(t, s.AddAPIToken(t.Context(), second, did(at)))
 	twin := second // made in the same moment
 	twin.ID, twin.Hash = "at_twin", "hash3"
 	must(t, s.AddAPIToken(t.Context(), twin, did(at)))
 	create(t, s, 4)
-	for after, want := range map[string][]license.APIToken{
+	for after, want := range map[string][]account.APIToken{
 		"": {newAPIToken(1), second}, "at_001": {second, twin}, "at_second": {twin}, "at_twin": nil,
 	} {
 		list, err := s.APITokens(t.Context(), a.ID, after, 2)
@@ -284,7 +285,7 @@ func missing(t *testing.T, s license.Store) {
 	ctx := t.Context()
 	_, err := s.Account(ctx, "user_none")
 	wantErr(t, "Account", err, failure.ErrNotFound)
-	_, err = s.ChangeAccount(ctx, "user_none", func(*license.Account) error { return nil }, did(at))
+	_, err = s.ChangeAccount(ctx, "user_none", func(*account.Account) error { return nil }, did(at))
 	wantErr(t, "ChangeAccount", err, failure.ErrNotFound)
 	_, _, err = s.APIToken(ctx, "none")
 	wantErr(t, "APIToken", err, failure.ErrNotFound)

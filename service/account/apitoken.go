@@ -1,4 +1,4 @@
-package license
+package account
 
 import (
 	"context"
@@ -25,8 +25,8 @@ func newAPIToken(account, name string, now time.Time, rand io.Reader) (opaque.Se
 }
 
 // CreateAPIToken gives an account one more API token. Its text is in the answer and nowhere else. Refusals: ErrNotFound, ErrRevoked.
-func (s *Service) CreateAPIToken(ctx context.Context, account, name string) (opaque.Secret, APIToken, error) {
-	a, err := s.store.Account(ctx, account)
+func (r *Registry) CreateAPIToken(ctx context.Context, account, name string) (opaque.Secret, APIToken, error) {
+	a, err := r.store.Account(ctx, account)
 	if err != nil {
 		return "", APIToken{}, err
 	}
@@ -36,36 +36,40 @@ func (s *Service) CreateAPIToken(ctx context.Context, account, name string) (opa
 	if len(name) > 100 {
 		return "", APIToken{}, fmt.Errorf("%w: name is longer than 100 bytes", failure.ErrInvalid)
 	}
-	text, record, err := newAPIToken(account, name, s.time(), s.cfg.Rand)
+	text, record, err := newAPIToken(account, name, r.now(), r.rand)
 	if err != nil {
 		return "", APIToken{}, err
 	}
-	return text, record, s.store.AddAPIToken(ctx, record, s.log.Act(ctx, audit.APITokenCreated, account, record.ID, nil))
+	return text, record, r.store.AddAPIToken(ctx, record, r.log.Act(ctx, audit.APITokenCreated, account, record.ID, nil))
 }
 
 // APITokens returns up to limit API tokens of an account, revoked ones too, oldest first, that come after the given one. ErrNotFound: no such account.
 // ErrInvalid: after is none of its API tokens.
-func (s *Service) APITokens(ctx context.Context, account, after string, limit int) ([]APIToken, error) {
+func (r *Registry) APITokens(ctx context.Context, account, after string, limit int) ([]APIToken, error) {
 	if err := opaque.OfAPIToken.CheckAfter(after); err != nil {
 		return nil, err
 	}
-	if _, err := s.store.Account(ctx, account); err != nil {
+	if err := r.store.HasAccount(ctx, account); err != nil {
 		return nil, err
 	}
-	return s.store.APITokens(ctx, account, after, limit)
+	return r.store.APITokens(ctx, account, after, limit)
 }
 
 // RevokeAPIToken ends an API token, by its id or by its text, and returns its id. The license tokens that were issued by it stay good, unless
 // withTokens ends them in the same moment; then the answer is how many families that were. Ending it twice is no error. ErrNotFound: no such token.
-func (s *Service) RevokeAPIToken(ctx context.Context, idOrText string, withTokens bool) (id string, families int64, err error) {
+func (r *Registry) RevokeAPIToken(ctx context.Context, idOrText string, withTokens bool) (id string, families int64, err error) {
 	id = idOrText
 	if opaque.APIToken.Fits(idOrText) {
-		t, _, err := s.store.APIToken(ctx, opaque.Hash(idOrText))
+		t, _, err := r.store.APIToken(ctx, opaque.Hash(idOrText))
 		if err != nil {
 			return "", 0, err
 		}
 		id = t.ID
 	}
-	families, err = s.store.RevokeAPIToken(ctx, id, s.log.Act(ctx, audit.APITokenRevoked, "", id, nil), s.endIssued(ctx, withTokens, id))
+	var issued *audit.Act
+	if withTokens {
+		issued = new(r.log.Act(ctx, audit.IssuesRevoked, "", id, nil))
+	}
+	families, err = r.store.RevokeAPIToken(ctx, id, r.log.Act(ctx, audit.APITokenRevoked, "", id, nil), issued)
 	return id, families, err
 }
