@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/pageflare/ci/service/account"
-	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/parts"
 )
 
 type accountCmd struct {
@@ -73,11 +73,11 @@ type accountCreate struct {
 // Run makes the account.
 func (c accountCreate) Run(ctx context.Context, a *app) error {
 	first := !a.haveDatabase()
-	return a.withNew(ctx, func(ctx context.Context, l *license.Service) error {
+	return a.withNew(ctx, func(ctx context.Context, l *parts.Parts) error {
 		if first {
 			fmt.Fprintf(a.stderr, "note: there was no database at %s: a new one was made\n", hideUserInfo(a.cfg.DatabaseURL))
 		}
-		made, key, err := l.CreateAccount(ctx, account.NewAccount{Email: c.Email, Tier: c.Tier, Features: c.Feature, ValidUntil: c.ValidUntil.Time})
+		made, key, err := l.Accounts.CreateAccount(ctx, account.NewAccount{Email: c.Email, Tier: c.Tier, Features: c.Feature, ValidUntil: c.ValidUntil.Time})
 		if err != nil {
 			return refusal(err)
 		}
@@ -98,8 +98,8 @@ type accountList struct {
 
 // Run lists the accounts.
 func (c accountList) Run(ctx context.Context, a *app) error {
-	return a.with(ctx, func(ctx context.Context, l *license.Service) error {
-		found, err := l.Accounts(ctx, c.After, int(c.Limit))
+	return a.with(ctx, func(ctx context.Context, l *parts.Parts) error {
+		found, err := l.Accounts.Accounts(ctx, c.After, int(c.Limit))
 		if err != nil {
 			return refusal(err)
 		}
@@ -122,8 +122,8 @@ type oneAccount struct {
 	ID string `arg:"" help:"Id of the account."`
 }
 
-func (c oneAccount) run(ctx context.Context, a *app, act func(context.Context, *license.Service) (account.Account, error)) error {
-	return a.with(ctx, func(ctx context.Context, l *license.Service) error {
+func (c oneAccount) run(ctx context.Context, a *app, act func(context.Context, *parts.Parts) (account.Account, error)) error {
+	return a.with(ctx, func(ctx context.Context, l *parts.Parts) error {
 		got, err := act(ctx, l)
 		if err != nil {
 			return refusal(err)
@@ -137,7 +137,9 @@ type accountShow struct{ oneAccount }
 
 // Run shows the account.
 func (c accountShow) Run(ctx context.Context, a *app) error {
-	return c.run(ctx, a, func(ctx context.Context, l *license.Service) (account.Account, error) { return l.Account(ctx, c.ID) })
+	return c.run(ctx, a, func(ctx context.Context, l *parts.Parts) (account.Account, error) {
+		return l.Accounts.Account(ctx, c.ID)
+	})
 }
 
 type accountUpdate struct {
@@ -164,8 +166,8 @@ func (c accountUpdate) Run(ctx context.Context, a *app) error {
 	if change == (account.Change{}) {
 		return usagef("nothing to change: give --email, --tier, --feature, --no-features or --valid-until")
 	}
-	return c.run(ctx, a, func(ctx context.Context, l *license.Service) (account.Account, error) {
-		return l.UpdateAccount(ctx, c.ID, change)
+	return c.run(ctx, a, func(ctx context.Context, l *parts.Parts) (account.Account, error) {
+		return l.Accounts.UpdateAccount(ctx, c.ID, change)
 	})
 }
 
@@ -173,8 +175,8 @@ type accountSuspend struct{ oneAccount }
 
 // Run suspends the account.
 func (c accountSuspend) Run(ctx context.Context, a *app) error {
-	return c.run(ctx, a, func(ctx context.Context, l *license.Service) (account.Account, error) {
-		return l.SuspendAccount(ctx, c.ID)
+	return c.run(ctx, a, func(ctx context.Context, l *parts.Parts) (account.Account, error) {
+		return l.Accounts.SuspendAccount(ctx, c.ID)
 	})
 }
 
@@ -182,8 +184,8 @@ type accountRestore struct{ oneAccount }
 
 // Run restores the account.
 func (c accountRestore) Run(ctx context.Context, a *app) error {
-	return c.run(ctx, a, func(ctx context.Context, l *license.Service) (account.Account, error) {
-		return l.RestoreAccount(ctx, c.ID)
+	return c.run(ctx, a, func(ctx context.Context, l *parts.Parts) (account.Account, error) {
+		return l.Accounts.RestoreAccount(ctx, c.ID)
 	})
 }
 
@@ -191,7 +193,7 @@ type accountDelete struct{ oneAccount }
 
 // Run deletes the account.
 func (c accountDelete) Run(ctx context.Context, a *app) error {
-	return c.run(ctx, a, func(ctx context.Context, l *license.Service) (account.Account, error) {
-		return l.DeleteAccount(ctx, c.ID)
+	return c.run(ctx, a, func(ctx context.Context, l *parts.Parts) (account.Account, error) {
+		return l.Accounts.DeleteAccount(ctx, c.ID)
 	})
 }

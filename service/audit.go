@@ -10,7 +10,7 @@ import (
 	"strings"
 
 	"github.com/pageflare/ci/service/audit"
-	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/parts"
 )
 
 type auditCmd struct {
@@ -55,8 +55,8 @@ type auditList struct {
 
 // Run lists the lines.
 func (c auditList) Run(ctx context.Context, a *app) error {
-	return a.with(ctx, func(ctx context.Context, l *license.Service) error {
-		found, err := l.Lines(ctx, audit.Query{
+	return a.with(ctx, func(ctx context.Context, l *parts.Parts) error {
+		found, err := l.Log.Lines(ctx, audit.Query{
 			Before: c.Before, Limit: int(c.Limit), Account: c.Account, Action: audit.Action(c.Action), Actor: c.Actor,
 		})
 		if err != nil {
@@ -93,8 +93,8 @@ func (c auditVerify) Run(ctx context.Context, a *app) error {
 			return usagef("%s: %w", end.flag, err)
 		}
 	}
-	return a.with(ctx, func(ctx context.Context, l *license.Service) error {
-		head, err := l.Verify(ctx, check)
+	return a.with(ctx, func(ctx context.Context, l *parts.Parts) error {
+		head, err := l.Log.Verify(ctx, check)
 		if errors.Is(err, audit.ErrTampered) {
 			return fmt.Errorf("%w: compare with a backup, and find out who can write to the database", err)
 		}

@@ -21,6 +21,7 @@ import (
 	"github.com/pageflare/ci/action/githubtest"
 	"github.com/pageflare/ci/service/account"
 	"github.com/pageflare/ci/service/audit"
+	"github.com/pageflare/ci/service/auth"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/oidc"
 	"github.com/pageflare/ci/service/servicetest"
@@ -250,11 +251,11 @@ func exampleService(t *testing.T) map[string]string {
 	must(t, err)
 	identity, err := jobs.Sign(map[string]any{"aud": s.Origin})
 	must(t, err)
-	admin, adminRecord, err := s.CreateAdminToken(ctx, license.NewAdminToken{Scopes: license.Scopes}, nil)
+	admin, adminRecord, err := s.CreateAdminToken(ctx, auth.NewAdminToken{Scopes: auth.Scopes}, nil)
 	must(t, err)
 	env := map[string]string{
 		"ORIGIN": s.Origin, "API": s.URL, "API_TOKEN": apiToken.Reveal(), "TOKEN": issued.Token.Reveal(), "REVOKED": revoked, "ADMIN_TOKEN": admin.Reveal(),
-		"ACCOUNT": a.ID, "JTI": string(issued.ID), "KID": keys[0].ID, "API_TOKEN_ID": caller.APIToken, "POLICY": policy.ID, "IDENTITY": identity,
+		"ACCOUNT": a.ID, "JTI": string(issued.ID), "KID": keys[0].ID, "API_TOKEN_ID": caller.ID, "POLICY": policy.ID, "IDENTITY": identity,
 		"ADMIN_TOKEN_ID": adminRecord.ID,
 	}
 	exampleLogins(t, s, a.ID, env)
@@ -271,7 +272,7 @@ func exampleLogins(t *testing.T, s *servicetest.Service, account string, env map
 		_, secret, _ := strings.Cut(link.Reveal(), "link=")
 		return secret
 	}
-	begin := func() license.DeviceCodes {
+	begin := func() auth.DeviceCodes {
 		codes, err := s.BeginDevice(ctx, "cl_pageflare_cli", "192.0.2.7")
 		must(t, err)
 		return codes
@@ -281,7 +282,7 @@ func exampleLogins(t *testing.T, s *servicetest.Service, account string, env map
 	person, err := s.Session(ctx, secret.Reveal())
 	must(t, err)
 	approved, used, waiting := begin(), begin(), begin()
-	for _, codes := range []license.DeviceCodes{approved, used} {
+	for _, codes := range []auth.DeviceCodes{approved, used} {
 		_, err = s.ApproveDevice(ctx, person, codes.UserCode.Reveal())
 		must(t, err)
 	}

@@ -5,7 +5,7 @@ import (
 	"io"
 
 	"github.com/pageflare/ci/service/keyring"
-	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/parts"
 )
 
 type keyCmd struct {
@@ -32,8 +32,8 @@ type keyList struct{ asJSON }
 
 // Run lists the keys.
 func (c keyList) Run(ctx context.Context, a *app) error {
-	return a.with(ctx, func(ctx context.Context, l *license.Service) error {
-		keys, err := l.Keys(ctx)
+	return a.with(ctx, func(ctx context.Context, l *parts.Parts) error {
+		keys, err := l.Keys.Keys(ctx)
 		if err != nil {
 			return err
 		}
@@ -57,12 +57,12 @@ type keyRotate struct {
 
 // Run adds a key.
 func (c keyRotate) Run(ctx context.Context, a *app) error {
-	return a.with(ctx, func(ctx context.Context, l *license.Service) error {
+	return a.with(ctx, func(ctx context.Context, l *parts.Parts) error {
 		algorithm := keyring.HS256
 		if c.Lease {
 			algorithm = keyring.EdDSA
 		}
-		k, err := l.Rotate(ctx, algorithm)
+		k, err := l.Keys.Rotate(ctx, algorithm)
 		if err != nil {
 			return err
 		}
@@ -83,8 +83,8 @@ type keyRetire struct {
 
 // Run ends the key.
 func (c keyRetire) Run(ctx context.Context, a *app) error {
-	return a.with(ctx, func(ctx context.Context, l *license.Service) error {
-		if err := l.Retire(ctx, c.ID, c.Force); err != nil {
+	return a.with(ctx, func(ctx context.Context, l *parts.Parts) error {
+		if err := l.Keys.Retire(ctx, c.ID, c.Force); err != nil {
 			return refusal(err)
 		}
 		j := struct {

@@ -13,13 +13,15 @@ import (
 
 	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/keyring"
-	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/oidc"
+	"github.com/pageflare/ci/service/parts"
 	"github.com/pageflare/ci/service/store"
 )
 
 // open opens the database and its key and returns the service on it, with what ends it. Errors are usage errors: a person has to mend
 // the settings or the files.
-func (a *app) open(ctx context.Context, issuer string) (*license.Service, func() error, error) {
+// identities makes what proves the identities of jobs; nil: none is accepted.
+func (a *app) open(ctx context.Context, issuer string, identities newVerifier) (*parts.Parts, func() error, error) {
 	if err := a.inspect(); err != nil {
 		return nil, nil, err
 	}
@@ -27,14 +29,17 @@ func (a *app) open(ctx context.Context, issuer string) (*license.Service, func()
 	if err != nil {
 		return nil, nil, usageError{err}
 	}
-	l, err := a.license(ctx, s, issuer)
+	l, err := a.join(ctx, s, issuer, identities)
 	if err != nil {
 		return nil, nil, errors.Join(err, s.Close())
 	}
 	return l, s.Close, nil
 }
 
-func (a *app) license(ctx context.Context, s *store.Store, issuer string) (*license.Service, error) {
+// newVerifier makes what proves the identities of jobs, with a place for the keys of issuers.
+type newVerifier func(oidc.Keeper) (*oidc.Verifier, error)
+
+func (a *app) join(ctx context.Context, s *store.Store, issuer string, identities newVerifier) (*parts.Parts, error) {
 	keys, err := s.Keys(ctx)
 	if err != nil {
 		return nil, usagef("database %s: %w", hideUserInfo(a.cfg.DatabaseURL), err)
@@ -43,10 +48,16 @@ func (a *app) license(ctx context.Context, s *store.Store, issuer string) (*lice
 	if err != nil {
 		return nil, usageError{err}
 	}
-	l, err := license.New(ctx, license.Config{
-		Store: s, MasterKey: master, Issuer: issuer, TokenTTL: a.cfg.TokenTTL, IdentityTokenTTL: a.cfg.OIDCTokenTTL,
+	c := parts.Config{
+		Stores: parts.On(s), MasterKey: master, Issuer: issuer, TokenTTL: a.cfg.TokenTTL, IdentityTokenTTL: a.cfg.OIDCTokenTTL,
 		LeaseGrace: a.cfg.LeaseGrace, Now: time.Now, Rand: rand.Reader,
-	})
+	}
+	if identities != nil {
+		if c.Identities, err = identities(s); err != nil {
+			return nil, usageError{err}
+		}
+	}
+	l, err := parts.New(ctx, c)
 	if errors.Is(err, keyring.ErrWrongMasterKey) {
 		return nil, usagef("%s does not open the signing keys in %s: %w: give the key that this database was made with",
 			a.keySource(), hideUserInfo(a.cfg.DatabaseURL), keyring.ErrWrongMasterKey)
@@ -128,7 +139,7 @@ func makeKeyFile(file string) (keyring.MasterKey, error) {
 
 // with runs f on the service, for the commands that work on the database directly. In the audit log the user of the operating system did it.
 // A command in the wrong folder must not make a database there and work on that: only those that begin something use withNew.
-func (a *app) with(ctx context.Context, f func(context.Context, *license.Service) error) error {
+func (a *app) with(ctx context.Context, f func(context.Context, *parts.Parts) error) error {
 	if !a.haveDatabase() {
 		return usagef("there is no database at %s: run this in the folder of the server, or set LICENSE_DATABASE_URL", hideUserInfo(a.cfg.DatabaseURL))
 	}
@@ -142,9 +153,9 @@ func (a *app) haveDatabase() bool {
 }
 
 // withNew is with, and makes a database where there is none.
-func (a *app) withNew(ctx context.Context, f func(context.Context, *license.Service) error) error {
+func (a *app) withNew(ctx context.Context, f func(context.Context, *parts.Parts) error) error {
 	ctx = audit.WithActor(ctx, commandLine())
-	l, closeStore, err := a.open(ctx, a.publicURL(a.cfg.Listen))
+	l, closeStore, err := a.open(ctx, a.publicURL(a.cfg.Listen), nil)
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/opaque"
+	"github.com/pageflare/ci/service/parts"
 )
 
 type tokenCmd struct {
@@ -63,8 +64,8 @@ func (c tokenIssue) Run(ctx context.Context, a *app) error {
 			return usagef("--ttl: %s is below a second: give a duration such as 72h or 90s", ttl)
 		}
 	}
-	return a.with(ctx, func(ctx context.Context, l *license.Service) error {
-		issued, err := l.IssueFor(ctx, c.Account, ttl)
+	return a.with(ctx, func(ctx context.Context, l *parts.Parts) error {
+		issued, err := l.Licenses.IssueFor(ctx, c.Account, ttl)
 		if err != nil {
 			return refusal(withRemedy(c.Account, err))
 		}
@@ -87,8 +88,8 @@ type tokenList struct {
 
 // Run lists the tokens.
 func (c tokenList) Run(ctx context.Context, a *app) error {
-	return a.with(ctx, func(ctx context.Context, l *license.Service) error {
-		found, err := l.Tokens(ctx, c.Account, opaque.TokenID(c.Before), int(c.Limit))
+	return a.with(ctx, func(ctx context.Context, l *parts.Parts) error {
+		found, err := l.Licenses.Tokens(ctx, c.Account, opaque.TokenID(c.Before), int(c.Limit))
 		if err != nil {
 			return refusal(err)
 		}
@@ -117,8 +118,8 @@ func (c tokenShow) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	return a.with(ctx, func(ctx context.Context, l *license.Service) error {
-		t, err := l.Token(ctx, text)
+	return a.with(ctx, func(ctx context.Context, l *parts.Parts) error {
+		t, err := l.Licenses.Token(ctx, text)
 		if err != nil {
 			return refusal(err)
 		}
@@ -139,8 +140,8 @@ func (c tokenRevoke) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	return a.with(ctx, func(ctx context.Context, l *license.Service) error {
-		t, err := l.RevokeToken(ctx, text, c.Family)
+	return a.with(ctx, func(ctx context.Context, l *parts.Parts) error {
+		t, err := l.Licenses.RevokeToken(ctx, text, c.Family)
 		if err != nil {
 			return refusal(err)
 		}

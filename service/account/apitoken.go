@@ -2,6 +2,7 @@ package account
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -72,4 +73,21 @@ func (r *Registry) RevokeAPIToken(ctx context.Context, idOrText string, withToke
 	}
 	families, err = r.store.RevokeAPIToken(ctx, id, r.log.Act(ctx, audit.APITokenRevoked, "", id, nil), issued)
 	return id, families, err
+}
+
+// EndAPIToken ends an API token by its text, if may allows it for the account whose it is. One that is
+// unknown or has ended is no error.
+func (r *Registry) EndAPIToken(ctx context.Context, text string, may func(account string) error) error {
+	t, _, err := r.store.APIToken(ctx, opaque.Hash(text))
+	if errors.Is(err, failure.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if err := may(t.AccountID); err != nil {
+		return err
+	}
+	_, _, err = r.RevokeAPIToken(ctx, t.ID, false)
+	return err
 }

@@ -14,9 +14,10 @@ import (
 
 	"github.com/pageflare/ci/service/account"
 	"github.com/pageflare/ci/service/audit"
+	"github.com/pageflare/ci/service/auth"
 	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/keyring"
-	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/servicetest"
 )
 
 // change runs SQL on the database as somebody would who has its file and nothing else.
@@ -45,12 +46,12 @@ func TestEveryActLeavesALine(t *testing.T) {
 	a, key := b.account()
 	_, err := b.UpdateAccount(ctx, a.ID, account.Change{Tier: new(account.Team), Email: new("secret.person@example.com")})
 	must(err)
-	issued, err := b.Issue(ctx, b.caller(b.Service, key))
+	issued, err := b.Issue(ctx, b.caller(b.Rules, key))
 	must(err)
 	b.advance(time.Hour)
-	refreshed, err := b.Refresh(ctx, b.caller(b.Service, issued.Token))
+	refreshed, err := b.Refresh(ctx, b.caller(b.Rules, issued.Token))
 	must(err)
-	again, err := b.Refresh(ctx, b.caller(b.Service, issued.Token)) // the same token: nothing new was made
+	again, err := b.Refresh(ctx, b.caller(b.Rules, issued.Token)) // the same token: nothing new was made
 	must(err)
 	if again.ID != refreshed.ID {
 		t.Fatal("two refreshes gave two tokens")
@@ -65,7 +66,7 @@ func TestEveryActLeavesALine(t *testing.T) {
 	must(err)
 	_, err = b.Rotate(ctx, keyring.HS256)
 	must(err)
-	admin, made, err := b.CreateAdminToken(ctx, license.NewAdminToken{Scopes: []license.Scope{license.ScopeAuditRead}}, nil)
+	admin, made, err := b.CreateAdminToken(ctx, auth.NewAdminToken{Scopes: []auth.Scope{auth.ScopeAuditRead}}, nil)
 	must(err)
 	_, err = b.RevokeAdminToken(ctx, made.ID)
 	must(err)
@@ -131,7 +132,7 @@ func newTampered(t *testing.T) (*bench, account.Account, audit.Head) {
 }
 
 // wantTampered fails unless the log is found to be changed, with a text in what is said of it.
-func wantTampered(t *testing.T, s *license.Service, c audit.Check, want string) {
+func wantTampered(t *testing.T, s servicetest.Rules, c audit.Check, want string) {
 	t.Helper()
 	if _, err := s.Verify(t.Context(), c); !errors.Is(err, audit.ErrTampered) || !strings.Contains(err.Error(), want) {
 		t.Errorf("VerifyAudit = %v, want ErrTampered with %q", err, want)
@@ -177,7 +178,7 @@ func TestATamperedAuditLogIsFound(t *testing.T) {
 			t.Parallel()
 			b, _, _ := newTampered(t)
 			b.change(test.query)
-			wantTampered(t, b.Service, audit.Check{}, test.want)
+			wantTampered(t, b.Rules, audit.Check{}, test.want)
 			if _, err := b.CheckEnd(t.Context()); errors.Is(err, audit.ErrTampered) != test.atEnd {
 				t.Errorf("CheckAuditEnd = %v, want ErrTampered: %t", err, test.atEnd)
 			}
@@ -200,7 +201,7 @@ func TestAForgedEndStaysForged(t *testing.T) {
 			t.Parallel()
 			b, a, _ := newTampered(t)
 			b.change(query)
-			for _, s := range []*license.Service{b.Service, b.replica(), b.replica()} { // a start between the writes
+			for _, s := range []servicetest.Rules{b.Rules, b.replica(), b.replica()} { // a start between the writes
 				if _, err := s.UpdateAccount(t.Context(), a.ID, account.Change{Email: new(rand.Text() + "@example.com")}); err != nil {
 					t.Fatalf("a write to a database with a forged end = %v, want the service to go on", err)
 				}
@@ -227,7 +228,7 @@ func TestANotedEndFindsAnOlderDatabase(t *testing.T) {
 		t.Errorf("VerifyAudit(noted before) = %v", err)
 	}
 	for _, c := range []audit.Check{{Noted: noted}, {From: noted}} {
-		wantTampered(t, b.Service, c, "it ends at line 6, and line 7 was there")
+		wantTampered(t, b.Rules, c, "it ends at line 6, and line 7 was there")
 	}
 }
 
@@ -240,23 +241,23 @@ func TestVerifyReadsFromANotedEnd(t *testing.T) {
 	}
 	head := func(seq int64) audit.Head { return lines[end.Seq-seq].Head() }
 	b.change(`UPDATE audit_log SET details = '{"n":1}' WHERE seq = 2`)
-	wantTampered(t, b.Service, audit.Check{}, "line 2")
+	wantTampered(t, b.Rules, audit.Check{}, "line 2")
 	for _, c := range []audit.Check{{From: head(4)}, {From: end}, {From: head(4), Noted: head(4)}, {From: head(4), Noted: end}} {
 		if got, err := b.Verify(t.Context(), c); err != nil || got != end {
 			t.Errorf("VerifyAudit(%+v) = %v, %v, want %v: what was changed lies before", c, got, err, end)
 		}
 	}
 	for seq := int64(1); seq <= end.Seq; seq++ {
-		wantTampered(t, b.Service, audit.Check{From: audit.Head{Seq: seq, Hash: strings.Repeat("0", 64)}}, "line ")
+		wantTampered(t, b.Rules, audit.Check{From: audit.Head{Seq: seq, Hash: strings.Repeat("0", 64)}}, "line ")
 	}
-	wantTampered(t, b.Service, audit.Check{From: head(2)}, "line 2")
+	wantTampered(t, b.Rules, audit.Check{From: head(2)}, "line 2")
 	if _, err := b.Verify(t.Context(), audit.Check{From: head(4), Noted: head(3)}); !errors.Is(err, failure.ErrInvalid) {
 		t.Errorf("VerifyAudit(noted before from) = %v, want ErrInvalid", err)
 	}
 	b.change(`UPDATE audit_log SET actor_id = 'root' WHERE seq = 4`) // under the very line that was noted
-	wantTampered(t, b.Service, audit.Check{From: head(4)}, "line 4")
+	wantTampered(t, b.Rules, audit.Check{From: head(4)}, "line 4")
 	b.change(`DELETE FROM audit_log WHERE seq = 5`)
-	wantTampered(t, b.Service, audit.Check{From: end}, "line 5 is missing")
+	wantTampered(t, b.Rules, audit.Check{From: end}, "line 5 is missing")
 }
 
 // A line that somebody put where the next one goes is no fault of whoever asks for something.

@@ -12,6 +12,7 @@ import (
 	"github.com/pageflare/ci/service/keyring"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/oidc"
+	"github.com/pageflare/ci/service/servicetest"
 )
 
 // trusted is an account with a policy, and an identity that the policy lets in.
@@ -43,14 +44,14 @@ func TestAnIdentityIsExchangedOnceOnAllReplicas(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
 	p, a, id := b.trusted()
-	replicas := []*license.Service{b.replica(), b.replica(), b.replica()}
+	replicas := []servicetest.Rules{b.replica(), b.replica(), b.replica()}
 	const each = 8
 	issued := make([]license.Issued, each*len(replicas))
 	errs := make([]error, len(issued))
 	var wg sync.WaitGroup
 	for i := range issued {
 		wg.Go(func() {
-			issued[i], errs[i] = replicas[i%len(replicas)].Exchange(context.WithoutCancel(t.Context()), id, p, a)
+			issued[i], errs[i] = replicas[i%len(replicas)].Exchange(context.WithoutCancel(t.Context()), id, p.Policy, a)
 			b.advance(time.Millisecond) // no two of them at the same time
 		})
 	}
@@ -68,13 +69,13 @@ func TestAnIdentityIsExchangedOnceOnAllReplicas(t *testing.T) {
 	}
 	b.advance(license.IdentityRetry + time.Second)
 	for _, s := range replicas {
-		if _, err := s.Exchange(t.Context(), id, p, a); !errors.Is(err, license.ErrIdentityUsed) {
+		if _, err := s.Exchange(t.Context(), id, p.Policy, a); !errors.Is(err, license.ErrIdentityUsed) {
 			t.Errorf("Exchange(replayed) = %v, want ErrIdentityUsed", err)
 		}
 	}
 	other := id
 	other.Issuer = "https://token.actions.example.ghe.com" // names its tokens by itself
-	if again, err := b.Exchange(t.Context(), other, p, a); err != nil || again.Token == issued[0].Token {
+	if again, err := b.Exchange(t.Context(), other, p.Policy, a); err != nil || again.Token == issued[0].Token {
 		t.Errorf("Exchange(the same jti of another issuer) = %v, want a token of its own", err)
 	}
 }
@@ -84,7 +85,7 @@ func TestALostAnswerIsGivenAgainAfterAKeyRotation(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
 	p, a, id := b.trusted()
-	first, err := b.Exchange(t.Context(), id, p, a)
+	first, err := b.Exchange(t.Context(), id, p.Policy, a)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,13 +94,13 @@ func TestALostAnswerIsGivenAgainAfterAKeyRotation(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.advance(10 * time.Second)
-	again, err := b.Exchange(t.Context(), id, p, a)
+	again, err := b.Exchange(t.Context(), id, p.Policy, a)
 	if err != nil || again.Token != first.Token {
 		t.Errorf("Exchange(again, after a key rotation) = %+v, %v, want the same token", again.ID, err)
 	}
 	next := id
 	next.ID = "j2"
-	other, err := b.Exchange(t.Context(), next, p, a)
+	other, err := b.Exchange(t.Context(), next, p.Policy, a)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,7 +111,7 @@ func TestALostAnswerIsGivenAgainAfterAKeyRotation(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.advance(time.Second)
-	if _, err := b.Exchange(t.Context(), id, p, a); !errors.Is(err, license.ErrIdentityUsed) {
+	if _, err := b.Exchange(t.Context(), id, p.Policy, a); !errors.Is(err, license.ErrIdentityUsed) {
 		t.Errorf("Exchange after its key was retired by force = %v, want ErrIdentityUsed", err)
 	}
 }
@@ -120,7 +121,7 @@ func TestALostAnswerIsNotGivenAgainForAChangedAccount(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
 	p, a, id := b.trusted()
-	if _, err := b.Exchange(t.Context(), id, p, a); err != nil {
+	if _, err := b.Exchange(t.Context(), id, p.Policy, a); err != nil {
 		t.Fatal(err)
 	}
 	b.advance(time.Second)
@@ -128,7 +129,7 @@ func TestALostAnswerIsNotGivenAgainForAChangedAccount(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := b.Exchange(t.Context(), id, p, a); !errors.Is(err, license.ErrIdentityUsed) {
+	if _, err := b.Exchange(t.Context(), id, p.Policy, a); !errors.Is(err, license.ErrIdentityUsed) {
 		t.Errorf("Exchange(again, after a change) = %v, want ErrIdentityUsed", err)
 	}
 	if n := b.exchanges(); n != 1 {
@@ -144,11 +145,11 @@ func TestAnIdentityIsRememberedLongerThanItIsAccepted(t *testing.T) {
 			t.Parallel()
 			b := newBench(t)
 			p, a, id := b.trusted()
-			if _, err := b.Exchange(t.Context(), id, p, a); err != nil {
+			if _, err := b.Exchange(t.Context(), id, p.Policy, a); err != nil {
 				t.Fatal(err)
 			}
 			b.advance(id.ExpiresAt.Add(oidc.Leeway).Sub(b.clock()) + late)
-			if _, err := b.Exchange(t.Context(), id, p, a); !errors.Is(err, license.ErrIdentityUsed) {
+			if _, err := b.Exchange(t.Context(), id, p.Policy, a); !errors.Is(err, license.ErrIdentityUsed) {
 				t.Errorf("Exchange = %v, want ErrIdentityUsed", err)
 			}
 		})

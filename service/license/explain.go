@@ -37,7 +37,7 @@ type PolicyVerdict struct {
 
 // Explain adds to the clauses of an identity token what is known here: whether it was exchanged before, and what each policy for its repository
 // says. It changes nothing.
-func (s *Service) Explain(ctx context.Context, id oidc.Identity, clauses []oidc.Clause) (Explanation, error) {
+func (s *Policies) Explain(ctx context.Context, id oidc.Identity, clauses []oidc.Clause) (Explanation, error) {
 	used, err := s.explainUse(ctx, id)
 	if err != nil {
 		return Explanation{}, err
@@ -52,7 +52,7 @@ func (s *Service) Explain(ctx context.Context, id oidc.Identity, clauses []oidc.
 		if err != nil {
 			return Explanation{}, err
 		}
-		v := PolicyVerdict{p, append(p.Explain(id), explainLicense(a, s.time()))}
+		v := PolicyVerdict{p, append(p.Explain(id), explainLicense(a, s.cfg.Now()))}
 		if oidc.Met(v.Clauses) {
 			out.Outcome = oidc.Sum(out.Identity)
 		}
@@ -62,7 +62,7 @@ func (s *Service) Explain(ctx context.Context, id oidc.Identity, clauses []oidc.
 }
 
 // explainUse is the clause that an identity token is good for one exchange.
-func (s *Service) explainUse(ctx context.Context, id oidc.Identity) (oidc.Clause, error) {
+func (s *Policies) explainUse(ctx context.Context, id oidc.Identity) (oidc.Clause, error) {
 	c := oidc.Clause{Name: "not used before", Outcome: oidc.Passed, Want: "one exchange, and the same again within " + IdentityRetry.String()}
 	use, err := s.store.IdentityUse(ctx, hashIdentity(id))
 	if errors.Is(err, failure.ErrNotFound) {
@@ -72,7 +72,7 @@ func (s *Service) explainUse(ctx context.Context, id oidc.Identity) (oidc.Clause
 		return c, err
 	}
 	c.Got = fmt.Sprintf("exchanged at %s for token %s", use.At.Format(time.RFC3339), use.Token)
-	if s.time().After(use.At.Add(IdentityRetry)) {
+	if s.cfg.Now().After(use.At.Add(IdentityRetry)) {
 		c.Outcome, c.Hint = oidc.Failed, "request a new identity token for each exchange"
 	}
 	return c, nil

@@ -14,10 +14,13 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/pageflare/ci/service/audit"
+	"github.com/pageflare/ci/service/auth"
 	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/keyring"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/opaque"
+	"github.com/pageflare/ci/service/parts"
+	"github.com/pageflare/ci/service/servicetest"
 	"github.com/pageflare/ci/service/store"
 	"github.com/pageflare/ci/service/token"
 )
@@ -30,12 +33,18 @@ type watched struct {
 	before func()
 }
 
-func (w *watched) Keys(ctx context.Context) ([]keyring.SealedKey, error) {
-	w.reads.Add(1)
-	if fault := w.fault.Load(); fault != nil {
+// watchedKeys are the keys of a watched store.
+type watchedKeys struct {
+	keyring.Store
+	w *watched
+}
+
+func (k watchedKeys) Keys(ctx context.Context) ([]keyring.SealedKey, error) {
+	k.w.reads.Add(1)
+	if fault := k.w.fault.Load(); fault != nil {
 		return nil, *fault
 	}
-	return w.Store.Keys(ctx)
+	return k.Store.Keys(ctx)
 }
 
 func (w *watched) RecordToken(ctx context.Context, r license.TokenRecord, act audit.Act) error {
@@ -58,7 +67,7 @@ func (w *watched) fail() {
 }
 
 // apart is one more service on the same database as another process has it: with a store of its own, and a clock that differs.
-func (b *bench) apart(ahead time.Duration) (*license.Service, *watched) {
+func (b *bench) apart(ahead time.Duration) (servicetest.Rules, *watched) {
 	b.t.Helper()
 	s, err := store.Open(b.t.Context(), "sqlite:"+b.file)
 	if err != nil {
@@ -67,8 +76,10 @@ func (b *bench) apart(ahead time.Duration) (*license.Service, *watched) {
 	b.t.Cleanup(func() { s.Close() })
 	w := &watched{Store: s}
 	cfg := b.cfg
-	cfg.Store, cfg.Now = w, func() time.Time { return b.clock().Add(ahead) }
-	replica, err := license.New(b.t.Context(), cfg)
+	cfg.Stores = parts.On(s)
+	cfg.Stores.Licenses, cfg.Stores.Keys = w, watchedKeys{s, w}
+	cfg.Now = func() time.Time { return b.clock().Add(ahead) }
+	replica, err := join(b.t.Context(), cfg)
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -188,14 +199,14 @@ func TestWithoutKeysThereIsNoVerdict(t *testing.T) {
 	if err != nil || keyOf(t, b, made) == keyOf(t, b, old) {
 		t.Fatalf("IssueFor = %v, want a token by the new key", err)
 	}
-	admin := license.Caller{Admin: &license.AdminToken{}}
+	admin := auth.Caller{Kind: auth.ByAdminToken, Admin: &auth.AdminToken{}}
 	_, authenticate := other.Authenticate(t.Context(), made.Token.Reveal())
 	_, introspect := other.Introspect(t.Context(), admin, made.Token.Reveal())
 	_, revokeToken := other.RevokeToken(t.Context(), made.Token.Reveal(), true)
 	for name, err := range map[string]error{
 		"Authenticate": authenticate, "Introspect": introspect, "RevokeToken": revokeToken, "Revoke": other.Revoke(t.Context(), admin, made.Token.Reveal()),
 	} {
-		if !errors.Is(err, failure.ErrUnavailable) || errors.Is(err, license.ErrUnauthenticated) {
+		if !errors.Is(err, failure.ErrUnavailable) || errors.Is(err, auth.ErrUnauthenticated) {
 			t.Errorf("%s without keys = %v, want ErrUnavailable", name, err)
 		}
 	}
@@ -246,7 +257,7 @@ func TestAMadeUpKidForcesFewReads(t *testing.T) {
 	before := reads.reads.Load()
 	for range 100 { // in one second
 		b.advance(10 * time.Millisecond)
-		if _, err := other.Authenticate(t.Context(), forged); !errors.Is(err, license.ErrUnauthenticated) {
+		if _, err := other.Authenticate(t.Context(), forged); !errors.Is(err, auth.ErrUnauthenticated) {
 			t.Fatalf("Authenticate(forged) = %v, want ErrUnauthenticated", err)
 		}
 	}
@@ -267,16 +278,16 @@ func TestAMadeUpKidForcesFewReads(t *testing.T) {
 // The key is retired after it has signed and before the record is made, which is when the token is still nobody's.
 func TestAKeyThatIsRetiredInBetweenSignsNothing(t *testing.T) {
 	t.Parallel()
-	for name, make := range map[string]func(s *license.Service, c license.Caller) (opaque.Secret, error){
-		"issue": func(s *license.Service, c license.Caller) (opaque.Secret, error) {
+	for name, make := range map[string]func(s servicetest.Rules, c auth.Caller) (opaque.Secret, error){
+		"issue": func(s servicetest.Rules, c auth.Caller) (opaque.Secret, error) {
 			i, err := s.Issue(t.Context(), c)
 			return i.Token, err
 		},
-		"refresh": func(s *license.Service, c license.Caller) (opaque.Secret, error) {
+		"refresh": func(s servicetest.Rules, c auth.Caller) (opaque.Secret, error) {
 			i, err := s.Refresh(t.Context(), c)
 			return i.Token, err
 		},
-		"issue for": func(s *license.Service, c license.Caller) (opaque.Secret, error) {
+		"issue for": func(s servicetest.Rules, c auth.Caller) (opaque.Secret, error) {
 			i, err := s.IssueFor(t.Context(), c.Account.ID, 0)
 			return i.Token, err
 		},
@@ -312,7 +323,7 @@ func TestAKeyThatIsRetiredInBetweenSignsNothing(t *testing.T) {
 			}
 			for range 3 {
 				b.caller(late, text)
-				b.caller(b.Service, text)
+				b.caller(b.Rules, text)
 				b.advance(time.Second)
 			}
 		})
@@ -332,7 +343,7 @@ func TestAClockThatIsAheadRetiresNoKeyEarly(t *testing.T) {
 	if err := ahead.Retire(t.Context(), first, false); !errors.Is(err, keyring.ErrInUse) {
 		t.Fatalf("RetireKey = %v, want ErrKeyInUse", err)
 	}
-	b.caller(b.Service, short.Token)
+	b.caller(b.Rules, short.Token)
 	b.advance(2 * time.Minute)
 	if err := ahead.Retire(t.Context(), first, false); err != nil {
 		t.Error(err)
@@ -345,11 +356,11 @@ func TestServicesThatStartAtOnceShareTheirFirstKeys(t *testing.T) {
 	b.change(`DELETE FROM signing_keys`)
 	cfg := b.cfg
 	cfg.LeaseGrace = time.Hour
-	services := make([]*license.Service, 8)
+	services := make([]servicetest.Rules, 8)
 	errs := make([]error, len(services))
 	var wg sync.WaitGroup
 	for i := range services {
-		wg.Go(func() { services[i], errs[i] = license.New(context.WithoutCancel(t.Context()), cfg) })
+		wg.Go(func() { services[i], errs[i] = join(context.WithoutCancel(t.Context()), cfg) })
 	}
 	wg.Wait()
 	if err := errors.Join(errs...); err != nil {
@@ -402,7 +413,7 @@ func TestAKeyCannotBeMadeOneOfAnotherAlgorithm(t *testing.T) {
 			b.cfg.LeaseGrace = time.Hour
 			s := b.replica()
 			b.change(query)
-			if _, err := license.New(t.Context(), b.cfg); !errors.Is(err, keyring.ErrWrongMasterKey) {
+			if _, err := join(t.Context(), b.cfg); !errors.Is(err, keyring.ErrWrongMasterKey) {
 				t.Errorf("New = %v, want ErrWrongMasterKey", err)
 			}
 			b.advance(time.Second)

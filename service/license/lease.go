@@ -9,6 +9,7 @@ import (
 
 	"github.com/pageflare/ci/service/account"
 	"github.com/pageflare/ci/service/audit"
+	"github.com/pageflare/ci/service/auth"
 	"github.com/pageflare/ci/service/keyring"
 	"github.com/pageflare/ci/service/opaque"
 	"github.com/pageflare/ci/service/token"
@@ -27,15 +28,15 @@ type Lease struct {
 
 // Lease makes a lease for the caller's license token. Within one LeaseWindow a token gets one and the same lease, on every replica. It is only for
 // those whom Refresh would not refuse: who gets a no must not live on by grace. Refusals: as for Refresh, and ErrNoLeases.
-func (s *Service) Lease(ctx context.Context, c Caller) (Lease, error) {
+func (s *Service) Lease(ctx context.Context, c auth.Caller) (Lease, error) {
 	if s.cfg.LeaseGrace <= 0 {
 		return Lease{}, ErrNoLeases
 	}
 	if c.Token.ID == "" {
-		return Lease{}, fmt.Errorf("%w: a lease is made for a license token", ErrUnauthenticated)
+		return Lease{}, fmt.Errorf("%w: a lease is made for a license token", auth.ErrUnauthenticated)
 	}
-	now := s.time()
-	if err := s.mayUse(c, now); err != nil {
+	now := s.cfg.Now()
+	if err := mayUse(c, now); err != nil {
 		return Lease{}, err
 	}
 	iat := Bucket(c.Token.IssuedAt, now, LeaseWindow(s.cfg.LeaseGrace))
@@ -67,7 +68,7 @@ func (s *Service) signLease(ctx context.Context, view *keyring.View, says *token
 	if err != nil {
 		return "", fmt.Errorf("derive a lease id: %w", err)
 	}
-	says.ID = opaque.DeriveLeaseID(content, s.deriveKey)
+	says.ID = opaque.DeriveLeaseID(content, s.cfg.DeriveKey)
 	text, err := key.Sign(*says)
 	if err != nil {
 		return "", fmt.Errorf("sign a lease: %w", err)

@@ -17,7 +17,7 @@ func (s *Service) Tokens(ctx context.Context, account string, before opaque.Toke
 	if err := before.CheckBefore(); err != nil {
 		return nil, err
 	}
-	if _, err := s.store.Account(ctx, account); err != nil {
+	if err := s.store.HasAccount(ctx, account); err != nil {
 		return nil, err
 	}
 	return s.store.Tokens(ctx, account, before, limit)
@@ -41,7 +41,7 @@ func (s *Service) RevokeToken(ctx context.Context, tokenOrID string, family bool
 	if err != nil {
 		return TokenRecord{}, err
 	}
-	r := Revocation{Subject: string(t.ID), AccountID: t.AccountID, At: s.time()}
+	r := Revocation{Subject: string(t.ID), AccountID: t.AccountID, At: s.cfg.Now()}
 	if family {
 		r.Subject = t.ID.Family()
 	}
@@ -58,7 +58,7 @@ func (s *Service) revocable(ctx context.Context, tokenOrID string, family bool) 
 	if id := opaque.TokenID(tokenOrID); id.Family() != "" {
 		return s.store.Token(ctx, id)
 	}
-	c, bad, err := s.keys.Parse(ctx, tokenOrID, s.time())
+	c, bad, err := s.keys.Parse(ctx, tokenOrID, s.cfg.Now())
 	if err != nil {
 		return TokenRecord{}, err
 	}
@@ -74,15 +74,6 @@ func (s *Service) revocable(ctx context.Context, tokenOrID string, family bool) 
 		return TokenRecord{ID: opaque.TokenID(c.ID), AccountID: c.Subject, IssuedAt: c.IssuedAt, ExpiresAt: c.ExpiresAt}, nil
 	}
 	return t, err
-}
-
-// endIssued is the act of ending every family that an API token or a trust policy began: what a thief made, and all that descends from that. nil
-// when that is not wanted.
-func (s *Service) endIssued(ctx context.Context, wanted bool, issuer string) *audit.Act {
-	if !wanted {
-		return nil
-	}
-	return new(s.log.Act(ctx, audit.IssuesRevoked, "", issuer, nil))
 }
 
 // tokenID is the id in a token, or the text itself when it is an id.

@@ -7,12 +7,8 @@ import (
 
 // The refusals. Each says no with authority: trying again later does not help, doing what the text says does.
 var (
-	// ErrUnauthenticated says that the caller showed no credential, or none that is good.
-	ErrUnauthenticated = errors.New("missing or invalid token")
 	// ErrTokenRevoked says that this token, or the family it descends from, was revoked.
 	ErrTokenRevoked = errors.New("this token has been revoked: issue a new one and replace every stored copy")
-	// ErrScope says that an admin token may not do this; the error that wraps it says what it lacks.
-	ErrScope = errors.New("insufficient scope")
 	// ErrNoLeases says that this service gives no leases. It is no statement about the license.
 	ErrNoLeases = errors.New("this service gives no leases: go by its answers alone")
 )

@@ -10,6 +10,7 @@ import (
 
 	"github.com/pageflare/ci/service/account"
 	"github.com/pageflare/ci/service/audit"
+	"github.com/pageflare/ci/service/auth"
 	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/keyring"
 	"github.com/pageflare/ci/service/opaque"
@@ -19,166 +20,64 @@ import (
 // Config is what a Service is made of. All fields must be set unless they say what 0 means.
 type Config struct {
 	Store            Store
-	MasterKey        keyring.MasterKey
-	Issuer           string        // the `iss` of tokens: the public URL of the service
-	TokenTTL         time.Duration // life of a token, capped by the end of the license
-	IdentityTokenTTL time.Duration // the same of a token that was got by an identity; 0: an hour
-	LeaseGrace       time.Duration // how long a lease bridges a service that does not answer, at most; 0: there are no leases
-	Now              func() time.Time
-	Rand             io.Reader // cryptographic randomness
+	Keys             *keyring.Keyring
+	Accounts         *account.Registry
+	Auth             *auth.Authenticator
+	Devices          *auth.Devices
+	Log              *audit.Log
+	DeriveKey        []byte           // names refreshed tokens, see opaque.DeriveTokenID
+	Issuer           string           // the `iss` of tokens: the public URL of the service
+	TokenTTL         time.Duration    // lifetime of a token, capped by the end of the license
+	IdentityTokenTTL time.Duration    // the same of a token that was got by an identity; 0: an hour
+	LeaseGrace       time.Duration    // how long a lease bridges a service that does not answer, at most; 0: there are no leases
+	Now              func() time.Time // in the resolution that is stored
+	Rand             io.Reader        // cryptographic randomness
 }
 
-// Service does what the rules allow. It is safe for use by several goroutines, and several Services can share one database.
+// Service gives license tokens and ends them, as the rules allow. It is safe for use by several
+// goroutines, and several Services can share one database.
 type Service struct {
-	*audit.Log // of what is done here
-	*keyring.Keyring
-	*account.Registry
-
-	cfg       Config
-	store     Store
-	log       *audit.Log
-	keys      *keyring.Keyring
-	deriveKey []byte // names refreshed tokens, see deriveTokenID
-	codeKey   []byte // hashes user codes, see userHash
+	cfg   Config
+	store Store
+	keys  *keyring.Keyring
+	log   *audit.Log
 }
 
-// New returns a Service on a store. On a store without signing keys it makes the first ones. ErrWrongMasterKey: the keys in the store were
-// sealed by another master key.
-func New(ctx context.Context, cfg Config) (*Service, error) {
+// New returns a Service.
+func New(cfg Config) *Service {
 	if cfg.IdentityTokenTTL == 0 {
 		cfg.IdentityTokenTTL = time.Hour
 	}
-	chain, err := cfg.MasterKey.Derive("audit log")
-	if err != nil {
-		return nil, err
-	}
-	s := &Service{cfg: cfg, store: cfg.Store}
-	if s.deriveKey, err = cfg.MasterKey.Derive("refreshed token id"); err != nil {
-		return nil, err
-	}
-	if s.codeKey, err = cfg.MasterKey.Derive("user codes"); err != nil {
-		return nil, err
-	}
-	if s.log, err = audit.NewLog(ctx, cfg.Store, chain, s.time); err != nil {
-		return nil, err
-	}
-	s.keys, err = keyring.New(ctx, keyring.Config{
-		Store: cfg.Store, Master: cfg.MasterKey, Log: s.log, Leases: cfg.LeaseGrace > 0, Now: s.time, Rand: cfg.Rand,
-	})
-	s.Registry = account.NewRegistry(account.Config{Store: cfg.Store, Log: s.log, Now: s.time, Rand: cfg.Rand})
-	s.Log, s.Keyring = s.log, s.keys
-	return s, err
-}
-
-// time is now in the resolution that is stored.
-func (s *Service) time() time.Time { return s.cfg.Now().UTC().Truncate(time.Millisecond) }
-
-// Caller is who showed a good credential: an account, by a token or by the session of somebody who is signed in; or those who run the service,
-// by an admin token.
-type Caller struct {
-	Account  account.Account // empty for an admin token
-	Token    token.Claims    // of a license token; else its ID is empty
-	APIToken string          // id of the API token; else empty
-	Login    string          // id of the device login whose login token it is; else empty
-	Session  *Session        // of a person in a browser; else nil
-	Admin    *AdminToken     // the admin token; else nil
-	revoked  bool
-}
-
-// Actor is the caller in the audit log.
-func (c Caller) Actor() audit.Actor {
-	if c.Admin != nil {
-		return audit.Actor{Kind: audit.ActorAdmin, ID: c.Admin.ID}
-	}
-	return audit.Actor{Kind: audit.ActorAccount, ID: c.Key()}
-}
-
-// Key names the credential, for logs. It is no secret.
-func (c Caller) Key() string {
-	switch {
-	case c.Admin != nil:
-		return c.Admin.ID
-	case c.APIToken != "":
-		return c.APIToken
-	case c.Login != "":
-		return c.Login
-	case c.Session != nil:
-		return c.Session.ID
-	}
-	return c.Token.ID
-}
-
-// LimitKey is what requests are counted by: the API token or admin token, or the family of a license token, for whoever holds a token can make more of its
-// family, and would otherwise never meet a limit.
-func (c Caller) LimitKey() string {
-	if c.Token.ID != "" {
-		return opaque.TokenID(c.Token.ID).Family()
-	}
-	return c.Key()
-}
-
-// Authenticate tells who shows the bearer token. It knows who, not yet whether they may: a revoked token and a license that is over
-// pass here, so that the rules can say so. ErrUnauthenticated: no good credential; why stands in the error that wraps it.
-func (s *Service) Authenticate(ctx context.Context, bearer string) (Caller, error) {
-	switch {
-	case opaque.APIToken.Fits(bearer):
-		return s.authenticateAPIToken(ctx, bearer)
-	case opaque.AdminToken.Fits(bearer):
-		return s.authenticateAdmin(ctx, bearer)
-	case opaque.LoginToken.Fits(bearer):
-		return s.authenticateLogin(ctx, bearer)
-	}
-	claims, bad, err := s.keys.Parse(ctx, bearer, s.time())
-	if err != nil {
-		return Caller{}, err
-	}
-	if bad != nil {
-		return Caller{}, fmt.Errorf("%w: %w", ErrUnauthenticated, bad)
-	}
-	id := opaque.TokenID(claims.ID)
-	account, revoked, err := s.store.Standing(ctx, claims.Subject, claims.ID, id.Family())
-	if errors.Is(err, failure.ErrNotFound) {
-		return Caller{}, fmt.Errorf("%w: its account is unknown", ErrUnauthenticated)
-	}
-	return Caller{Account: account, Token: claims, revoked: revoked}, err
-}
-
-func (s *Service) authenticateAPIToken(ctx context.Context, text string) (Caller, error) {
-	t, account, err := s.store.APIToken(ctx, opaque.Hash(text))
-	switch {
-	case errors.Is(err, failure.ErrNotFound):
-		return Caller{}, fmt.Errorf("%w: unknown API token", ErrUnauthenticated)
-	case err != nil:
-		return Caller{}, err
-	case !t.RevokedAt.IsZero():
-		return Caller{}, fmt.Errorf("%w: API token %s was revoked", ErrUnauthenticated, t.ID)
-	}
-	return Caller{Account: account, APIToken: t.ID}, nil
+	return &Service{cfg: cfg, store: cfg.Store, keys: cfg.Keys, log: cfg.Log}
 }
 
 // mayUse is the rule for a caller: its token must not be revoked and its account must be allowed to hold tokens.
-func (s *Service) mayUse(c Caller, now time.Time) error {
+func mayUse(c auth.Caller, now time.Time) error {
 	if err := account.MayHoldToken(c.Account, now); err != nil {
 		return err
 	}
-	if c.revoked {
+	if c.Revoked {
 		return ErrTokenRevoked
 	}
 	return nil
 }
 
 // Issue makes a new token for the caller's license. A token that is issued on the word of a license token belongs to that token's family:
-// whoever revokes a leaked token with its family also ends what was made with it. Refusals: ErrExpired, ErrInactive, ErrRevoked, ErrTokenRevoked.
-func (s *Service) Issue(ctx context.Context, c Caller) (Issued, error) {
-	now := s.time()
-	if err := s.mayUse(c, now); err != nil {
+// whoever revokes a leaked token with its family also ends what was made with it. A job gets what Exchange gives. Refusals: account.ErrExpired,
+// ErrInactive, ErrRevoked, ErrTokenRevoked, ErrIdentityUsed.
+func (s *Service) Issue(ctx context.Context, c auth.Caller) (Issued, error) {
+	if c.Kind == auth.ByIdentity {
+		return s.Exchange(ctx, c.Job.Identity, c.Job.Policy, c.Account)
+	}
+	now := s.cfg.Now()
+	if err := mayUse(c, now); err != nil {
 		return Issued{}, err
 	}
 	ttl := s.cfg.TokenTTL
 	if left := c.Token.ExpiresAt.Sub(now.Truncate(time.Second)); opaque.TokenID(c.Token.ID).ByIdentity() && left < ttl {
 		ttl = left
 	}
-	return s.issue(ctx, c.Account, TokenRecord{Parent: opaque.TokenID(c.Token.ID), IssuedBy: c.APIToken + c.Login, Recorded: now}, ttl)
+	return s.issue(ctx, c.Account, TokenRecord{Parent: opaque.TokenID(c.Token.ID), IssuedBy: c.ID, Recorded: now}, ttl)
 }
 
 // IssueFor makes a new token for an account, with a life of its own choice (0: the usual one). It is for those who run the service.
@@ -187,7 +86,7 @@ func (s *Service) IssueFor(ctx context.Context, id string, ttl time.Duration) (I
 	if err != nil {
 		return Issued{}, err
 	}
-	now := s.time()
+	now := s.cfg.Now()
 	if err := account.MayHoldToken(a, now); err != nil {
 		return Issued{}, err
 	}
@@ -216,18 +115,18 @@ func (s *Service) issue(ctx context.Context, a account.Account, r TokenRecord, t
 // Refresh makes the token that follows the caller's license token, which stays valid to its own end. Within one Window the same token
 // in gives the same token out, on every replica: its content and its id are derived, nothing is looked up or locked. An account that
 // was changed in between gets a token that says the new. Refusals: as for Issue, and ErrUnauthenticated for any other token.
-func (s *Service) Refresh(ctx context.Context, c Caller) (Issued, error) {
+func (s *Service) Refresh(ctx context.Context, c auth.Caller) (Issued, error) {
 	if c.Token.ID == "" {
-		return Issued{}, fmt.Errorf("%w: only a license token can be refreshed", ErrUnauthenticated)
+		return Issued{}, fmt.Errorf("%w: only a license token can be refreshed", auth.ErrUnauthenticated)
 	}
-	now := s.time()
-	if err := s.mayUse(c, now); err != nil {
+	now := s.cfg.Now()
+	if err := mayUse(c, now); err != nil {
 		return Issued{}, err
 	}
 	return keyring.Sign(ctx, s.keys, func(view *keyring.View) (Issued, error) { return s.refresh(ctx, c, now, view.Tokens) })
 }
 
-func (s *Service) refresh(ctx context.Context, c Caller, now time.Time, set *token.KeySet) (Issued, error) {
+func (s *Service) refresh(ctx context.Context, c auth.Caller, now time.Time, set *token.KeySet) (Issued, error) {
 	parent := opaque.TokenID(c.Token.ID)
 	window := Window(c.Token.Life(), s.cfg.TokenTTL)
 	iat := Bucket(c.Token.IssuedAt, now, window)
@@ -254,7 +153,7 @@ func (s *Service) refresh(ctx context.Context, c Caller, now time.Time, set *tok
 
 // refreshed is what the caller's token is refreshed to when iat is the start of the window. Its id depends on everything in the token, the
 // signing key included: two tokens with one id would be one record, which says who depends on which key.
-func (s *Service) refreshed(c Caller, parent opaque.TokenID, iat time.Time, set *token.KeySet) (token.Claims, bool, error) {
+func (s *Service) refreshed(c auth.Caller, parent opaque.TokenID, iat time.Time, set *token.KeySet) (token.Claims, bool, error) {
 	claims, capped := s.claims(c.Account, iat, s.cfg.TokenTTL)
 	if parent.ByIdentity() && claims.ExpiresAt.After(c.Token.ExpiresAt) {
 		claims.ExpiresAt = c.Token.ExpiresAt
@@ -263,7 +162,7 @@ func (s *Service) refreshed(c Caller, parent opaque.TokenID, iat time.Time, set 
 	if err != nil {
 		return token.Claims{}, false, fmt.Errorf("derive a token id: %w", err)
 	}
-	claims.ID = string(opaque.DeriveTokenID(iat, parent, content, s.deriveKey))
+	claims.ID = string(opaque.DeriveTokenID(iat, parent, content, s.cfg.DeriveKey))
 	return claims, capped, nil
 }
 
@@ -303,10 +202,5 @@ func signWith(set *token.KeySet, c token.Claims, capped bool) (Issued, error) {
 	}, nil
 }
 
-// Ready tells whether the service can do its work: its store reads and writes, and its keys open.
-func (s *Service) Ready(ctx context.Context) error {
-	if err := s.keys.CheckKeys(ctx); err != nil {
-		return err
-	}
-	return s.store.Ready(ctx)
-}
+// Validate says whether a caller's license token may be used now. Refusals: ErrExpired, ErrInactive, ErrRevoked, ErrTokenRevoked.
+func (s *Service) Validate(c auth.Caller) error { return mayUse(c, s.cfg.Now()) }

@@ -17,10 +17,13 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/pageflare/ci/service/account"
+	"github.com/pageflare/ci/service/auth"
 	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/keyring"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/opaque"
+	"github.com/pageflare/ci/service/parts"
+	"github.com/pageflare/ci/service/servicetest"
 	"github.com/pageflare/ci/service/store"
 	"github.com/pageflare/ci/service/token"
 )
@@ -29,10 +32,10 @@ const year = 365 * 24 * time.Hour
 
 // bench is a service on a real database, with a clock that the test moves.
 type bench struct {
-	*license.Service
+	servicetest.Rules
 	t    *testing.T
 	file string
-	cfg  license.Config
+	cfg  parts.Config
 	mu   sync.Mutex
 	now  time.Time
 }
@@ -50,15 +53,24 @@ func newBench(t *testing.T) *bench {
 		t.Fatal(err)
 	}
 	b := &bench{t: t, file: file, now: noon}
-	b.cfg = license.Config{Store: s, MasterKey: master, Issuer: "http://127.0.0.1:8080", TokenTTL: year, Now: b.clock, Rand: rand.Reader}
-	b.Service = b.replica()
+	b.cfg = parts.Config{Stores: parts.On(s), MasterKey: master, Issuer: "http://127.0.0.1:8080", TokenTTL: year, Now: b.clock, Rand: rand.Reader}
+	b.Rules = b.replica()
 	return b
 }
 
+// join makes a service.
+func join(ctx context.Context, c parts.Config) (servicetest.Rules, error) {
+	p, err := parts.New(ctx, c)
+	if err != nil {
+		return servicetest.Rules{}, err
+	}
+	return servicetest.RulesOf(p), nil
+}
+
 // replica is one more service on the same database.
-func (b *bench) replica() *license.Service {
+func (b *bench) replica() servicetest.Rules {
 	b.t.Helper()
-	s, err := license.New(b.t.Context(), b.cfg)
+	s, err := join(b.t.Context(), b.cfg)
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -98,7 +110,7 @@ func (b *bench) issue(ttl time.Duration) (account.Account, license.Issued) {
 	return a, i
 }
 
-func (b *bench) caller(s *license.Service, text opaque.Secret) license.Caller {
+func (b *bench) caller(s servicetest.Rules, text opaque.Secret) auth.Caller {
 	b.t.Helper()
 	c, err := s.Authenticate(b.t.Context(), text.Reveal())
 	if err != nil {
@@ -107,7 +119,7 @@ func (b *bench) caller(s *license.Service, text opaque.Secret) license.Caller {
 	return c
 }
 
-func (b *bench) refresh(s *license.Service, text opaque.Secret) license.Issued {
+func (b *bench) refresh(s servicetest.Rules, text opaque.Secret) license.Issued {
 	b.t.Helper()
 	i, err := s.Refresh(b.t.Context(), b.caller(s, text))
 	if err != nil {
@@ -152,7 +164,7 @@ func TestIssuedTokenSaysWhatTheAccountHas(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
 	a, key := b.account()
-	issued, err := b.Issue(t.Context(), b.caller(b.Service, key))
+	issued, err := b.Issue(t.Context(), b.caller(b.Rules, key))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -177,14 +189,14 @@ func TestRefreshExtendsAndKeepsTheParentValid(t *testing.T) {
 	b := newBench(t)
 	a, old := b.issue(48 * time.Hour)
 	b.advance(time.Hour)
-	fresh := b.refresh(b.Service, old.Token)
+	fresh := b.refresh(b.Rules, old.Token)
 	if fresh.ID == old.ID || fresh.ID.Family() != old.ID.Family() {
 		t.Errorf("refreshed id = %s, want another of family %s", fresh.ID, old.ID.Family())
 	}
 	if c := decode(t, fresh.Token); !c.ExpiresAt.Equal(noon.Add(time.Hour+year)) || c.Subject != a.ID {
 		t.Errorf("refreshed claims = %+v", c)
 	}
-	b.caller(b.Service, old.Token)
+	b.caller(b.Rules, old.Token)
 	record, err := b.Token(t.Context(), string(fresh.ID))
 	if err != nil || record.Parent != old.ID {
 		t.Errorf("record = %+v, %v, want parent %s", record, err, old.ID)
@@ -195,7 +207,7 @@ func TestParallelRefreshesOnReplicasGiveOneToken(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
 	a, old := b.issue(48 * time.Hour)
-	replicas := []*license.Service{b.Service, b.replica(), b.replica()}
+	replicas := []servicetest.Rules{b.Rules, b.replica(), b.replica()}
 	b.advance(3 * time.Hour)
 	got := make([]string, 64)
 	errs := make([]error, 64)
@@ -231,13 +243,13 @@ func TestRefreshIsTheSameForOneWindowFromTheFirstAnswer(t *testing.T) {
 	b := newBench(t)
 	_, old := b.issue(48 * time.Hour)
 	b.advance(9*time.Minute + 59*time.Second) // the bucket turns in a second
-	first := b.refresh(b.Service, old.Token)
+	first := b.refresh(b.Rules, old.Token)
 	for _, step := range []struct {
 		advance time.Duration
 		same    bool
 	}{{time.Second, true}, {9 * time.Minute, true}, {58 * time.Second, true}, {2 * time.Second, false}} {
 		b.advance(step.advance)
-		if got := b.refresh(b.Service, old.Token); (got.Token == first.Token) != step.same {
+		if got := b.refresh(b.Rules, old.Token); (got.Token == first.Token) != step.same {
 			t.Errorf("at %s: same token = %t, want %t", b.now.Format(time.TimeOnly), got.Token == first.Token, step.same)
 		}
 	}
@@ -247,7 +259,7 @@ func TestRefreshAtOnceIsNotOlderThanItsParent(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
 	_, old := b.issue(0)
-	fresh := b.refresh(b.Service, old.Token)
+	fresh := b.refresh(b.Rules, old.Token)
 	if fresh.ExpiresAt.Before(old.ExpiresAt) || fresh.ID == old.ID {
 		t.Errorf("refreshed at once: exp %v, id %s; parent has %v, %s", fresh.ExpiresAt, fresh.ID, old.ExpiresAt, old.ID)
 	}
@@ -257,12 +269,12 @@ func TestAChangedAccountIsInTheNextTokenWithinTheWindow(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
 	a, old := b.issue(0)
-	before := b.refresh(b.Service, old.Token)
+	before := b.refresh(b.Rules, old.Token)
 	team := account.Team
 	if _, err := b.UpdateAccount(t.Context(), a.ID, account.Change{Tier: &team}); err != nil {
 		t.Fatal(err)
 	}
-	after := b.refresh(b.Service, old.Token)
+	after := b.refresh(b.Rules, old.Token)
 	if c := decode(t, after.Token); c.Tier != "team" || after.ID == before.ID {
 		t.Errorf("tier = %s with id %s, want team with an id other than %s", c.Tier, after.ID, before.ID)
 	}
@@ -307,7 +319,7 @@ func TestRefusalsSayWhich(t *testing.T) {
 		"token expired": {func(b *bench, _ account.Account, _ license.Issued) error {
 			b.advance(48 * time.Hour)
 			return nil
-		}, license.ErrUnauthenticated},
+		}, auth.ErrUnauthenticated},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -332,7 +344,7 @@ func TestSuspensionCanBeUndoneAndDeletionCannot(t *testing.T) {
 	if _, err := b.RestoreAccount(ctx, a.ID); err != nil {
 		t.Fatal(err)
 	}
-	b.refresh(b.Service, old.Token)
+	b.refresh(b.Rules, old.Token)
 	if got, err := b.DeleteAccount(ctx, a.ID); err != nil || got.Email != "" {
 		t.Errorf("DeleteAccount = %+v, %v, want the address erased", got, err)
 	}
@@ -350,19 +362,19 @@ func TestRevokedFamilyEndsWhatWasMadeFromALeakedToken(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	refreshed := b.refresh(b.Service, leaked.Token)
-	issued, err := b.Issue(t.Context(), b.caller(b.Service, leaked.Token))
+	refreshed := b.refresh(b.Rules, leaked.Token)
+	issued, err := b.Issue(t.Context(), b.caller(b.Rules, leaked.Token))
 	if err != nil {
 		t.Fatal(err)
 	}
-	grandchild := b.refresh(b.Service, issued.Token)
+	grandchild := b.refresh(b.Rules, issued.Token)
 	if _, err := b.RevokeToken(t.Context(), string(refreshed.ID), true); err != nil {
 		t.Fatal(err)
 	}
 	for _, s := range []opaque.Secret{leaked.Token, refreshed.Token, issued.Token, grandchild.Token} {
 		b.mustRefuse(s, license.ErrTokenRevoked)
 	}
-	b.refresh(b.Service, stranger.Token)
+	b.refresh(b.Rules, stranger.Token)
 }
 
 func TestAPITokensWorkUntilTheyAreRevoked(t *testing.T) {
@@ -380,14 +392,14 @@ func TestAPITokensWorkUntilTheyAreRevoked(t *testing.T) {
 	if _, _, err := b.RevokeAPIToken(t.Context(), first.Reveal(), false); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := b.Authenticate(t.Context(), first.Reveal()); !errors.Is(err, license.ErrUnauthenticated) {
+	if _, err := b.Authenticate(t.Context(), first.Reveal()); !errors.Is(err, auth.ErrUnauthenticated) {
 		t.Errorf("Authenticate(revoked) = %v, want ErrUnauthenticated", err)
 	}
-	c := b.caller(b.Service, second)
+	c := b.caller(b.Rules, second)
 	if c.Key() != record.ID || c.Account.ID != a.ID {
 		t.Errorf("caller = %s of %s, want %s of %s", c.Key(), c.Account.ID, record.ID, a.ID)
 	}
-	if _, err := b.Refresh(t.Context(), c); !errors.Is(err, license.ErrUnauthenticated) {
+	if _, err := b.Refresh(t.Context(), c); !errors.Is(err, auth.ErrUnauthenticated) {
 		t.Errorf("Refresh(API token) = %v, want ErrUnauthenticated", err)
 	}
 	list, err := b.APITokens(t.Context(), a.ID, "", 9)
@@ -407,7 +419,7 @@ func TestTokensOfAnotherServiceAreUnknown(t *testing.T) {
 	ours, theirs := newBench(t), newBench(t)
 	_, foreign := theirs.issue(0)
 	ours.account()
-	if _, err := ours.Authenticate(t.Context(), foreign.Token.Reveal()); !errors.Is(err, license.ErrUnauthenticated) {
+	if _, err := ours.Authenticate(t.Context(), foreign.Token.Reveal()); !errors.Is(err, auth.ErrUnauthenticated) {
 		t.Errorf("Authenticate(foreign token) = %v, want ErrUnauthenticated", err)
 	}
 }
@@ -447,7 +459,7 @@ func TestKeysRotateWithoutARejectedToken(t *testing.T) {
 	if diff := cmp.Diff([]keyring.State{keyring.Verifying, keyring.Signing}, states()); diff != "" {
 		t.Error(diff)
 	}
-	fresh := b.refresh(b.Service, old.Token) // signed by the new key, and the other replica knows it
+	fresh := b.refresh(b.Rules, old.Token) // signed by the new key, and the other replica knows it
 	b.refresh(other, fresh.Token)
 	if err := b.Retire(t.Context(), first[0].ID, false); !errors.Is(err, keyring.ErrInUse) {
 		t.Errorf("RetireKey(with live tokens) = %v, want ErrKeyInUse", err)
@@ -459,7 +471,7 @@ func TestKeysRotateWithoutARejectedToken(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.advance(time.Second)
-	if _, err := other.Authenticate(t.Context(), old.Token.Reveal()); !errors.Is(err, license.ErrUnauthenticated) {
+	if _, err := other.Authenticate(t.Context(), old.Token.Reveal()); !errors.Is(err, auth.ErrUnauthenticated) {
 		t.Errorf("Authenticate(token of a retired key) = %v, want ErrUnauthenticated", err)
 	}
 	b.refresh(other, fresh.Token)
@@ -470,14 +482,14 @@ func TestARefreshAcrossAKeyRotationIsAnotherToken(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
 	_, old := b.issue(0)
-	before := b.refresh(b.Service, old.Token)
+	before := b.refresh(b.Rules, old.Token)
 	rotated, err := b.Rotate(t.Context(), keyring.HS256)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for name, later := range map[string]time.Duration{"in the same bucket": 10 * time.Second, "in the next bucket": 10 * time.Minute} {
 		b.advance(later)
-		after := b.refresh(b.Service, old.Token)
+		after := b.refresh(b.Rules, old.Token)
 		record, err := b.Token(t.Context(), string(after.ID))
 		if err != nil || after.ID == before.ID || record.KeyID != rotated.ID {
 			t.Errorf("%s: id %s (before: %s), record %+v, %v; want another id, recorded with key %s", name, after.ID, before.ID, record, err, rotated.ID)
@@ -489,7 +501,7 @@ func TestATokenWithoutARecordCanBeRevoked(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
 	a, first := b.account()
-	c := b.caller(b.Service, first)
+	c := b.caller(b.Rules, first)
 	lost, err := b.Issue(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)
@@ -501,7 +513,7 @@ func TestATokenWithoutARecordCanBeRevoked(t *testing.T) {
 	if _, err := b.RevokeToken(t.Context(), forged, true); !errors.Is(err, failure.ErrInvalid) || strings.Contains(err.Error(), forged) {
 		t.Errorf("RevokeToken(forged) = %v, want ErrInvalid", err)
 	}
-	b.refresh(b.Service, lost.Token)
+	b.refresh(b.Rules, lost.Token)
 	record, err := b.RevokeToken(t.Context(), lost.Token.Reveal(), true)
 	if err != nil || record.AccountID != a.ID {
 		t.Fatalf("RevokeToken(unrecorded) = %+v, %v", record, err)
@@ -517,12 +529,12 @@ func TestWhatALeakedAPITokenMadeCanBeEnded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	made, err := b.Issue(t.Context(), b.caller(b.Service, leaked))
+	made, err := b.Issue(t.Context(), b.caller(b.Rules, leaked))
 	if err != nil {
 		t.Fatal(err)
 	}
-	descended := b.refresh(b.Service, made.Token)
-	good, err := b.Issue(t.Context(), b.caller(b.Service, other))
+	descended := b.refresh(b.Rules, made.Token)
+	good, err := b.Issue(t.Context(), b.caller(b.Rules, other))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -532,7 +544,7 @@ func TestWhatALeakedAPITokenMadeCanBeEnded(t *testing.T) {
 	}
 	b.mustRefuse(made.Token, license.ErrTokenRevoked)
 	b.mustRefuse(descended.Token, license.ErrTokenRevoked)
-	b.refresh(b.Service, good.Token)
+	b.refresh(b.Rules, good.Token)
 	if again, n, err := b.RevokeAPIToken(t.Context(), id, true); again != id || n != 0 || err != nil {
 		t.Errorf("RevokeAPIToken again = %s, %d, %v, want nothing to do", again, n, err)
 	}
@@ -547,7 +559,7 @@ func TestAnotherMasterKeyIsNoticedAtTheStart(t *testing.T) {
 	}
 	cfg := b.cfg
 	cfg.MasterKey = wrong
-	if _, err := license.New(t.Context(), cfg); !errors.Is(err, keyring.ErrWrongMasterKey) {
+	if _, err := join(t.Context(), cfg); !errors.Is(err, keyring.ErrWrongMasterKey) {
 		t.Errorf("New(wrong master key) = %v, want ErrWrongMasterKey", err)
 	}
 }
@@ -556,7 +568,7 @@ func TestSecretsHideThemselves(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
 	_, key := b.account()
-	issued, err := b.Issue(t.Context(), b.caller(b.Service, key))
+	issued, err := b.Issue(t.Context(), b.caller(b.Rules, key))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -22,7 +22,7 @@ func (s *Server) listAccounts(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	found, err := s.license.Accounts(c.Request.Context(), cursor, limit+1)
+	found, err := s.parts.Accounts.Accounts(c.Request.Context(), cursor, limit+1)
 	return answer(c, func(list []account.Account) api.AccountPage {
 		list, next := cut(list, limit, func(a account.Account) string { return a.ID })
 		return api.AccountPage{Items: shown(list, showAccount), NextCursor: next}
@@ -39,7 +39,7 @@ func (s *Server) createAccount(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	made, key, err := s.license.CreateAccount(c.Request.Context(), account.NewAccount{
+	made, key, err := s.parts.Accounts.CreateAccount(c.Request.Context(), account.NewAccount{
 		Email: in.Email, Tier: account.Tier(in.Tier), Features: in.Features, ValidUntil: until,
 	})
 	return answer(c, func(a account.Account) api.Account {
@@ -51,7 +51,7 @@ func (s *Server) createAccount(c *gin.Context) error {
 
 // getAccount answers GET /_api/admin/accounts/{id}.
 func (s *Server) getAccount(c *gin.Context) error {
-	return s.toAccount(c, s.license.Account)
+	return s.toAccount(c, s.parts.Accounts.Account)
 }
 
 // updateAccount answers PATCH /_api/admin/accounts/{id}.
@@ -72,22 +72,24 @@ func (s *Server) updateAccount(c *gin.Context) error {
 		return unfit("nothing to change: give email, tier, features or valid_until")
 	}
 	return s.toAccount(c, func(ctx context.Context, id string) (account.Account, error) {
-		return s.license.UpdateAccount(ctx, id, change)
+		return s.parts.Accounts.UpdateAccount(ctx, id, change)
 	})
 }
 
 // suspendAccount answers POST /_api/admin/accounts/{id}/suspend.
 func (s *Server) suspendAccount(c *gin.Context) error {
-	return s.toAccount(c, s.license.SuspendAccount)
+	return s.toAccount(c, s.parts.Accounts.SuspendAccount)
 }
 
 // restoreAccount answers POST /_api/admin/accounts/{id}/restore.
 func (s *Server) restoreAccount(c *gin.Context) error {
-	return s.toAccount(c, s.license.RestoreAccount)
+	return s.toAccount(c, s.parts.Accounts.RestoreAccount)
 }
 
 // deleteAccount answers DELETE /_api/admin/accounts/{id}.
-func (s *Server) deleteAccount(c *gin.Context) error { return s.toAccount(c, s.license.DeleteAccount) }
+func (s *Server) deleteAccount(c *gin.Context) error {
+	return s.toAccount(c, s.parts.Accounts.DeleteAccount)
+}
 
 // toAccount does an act to the account that the path names.
 func (s *Server) toAccount(c *gin.Context, act func(context.Context, string) (account.Account, error)) error {

@@ -32,7 +32,7 @@ func (s *Server) listAudit(c *gin.Context) error {
 			return unfit("cursor is not one that this route gave")
 		}
 	}
-	found, err := s.license.Lines(c.Request.Context(), q)
+	found, err := s.parts.Log.Lines(c.Request.Context(), q)
 	return answer(c, func(list []audit.Line) api.AuditPage {
 		list, next := cut(list, limit, func(l audit.Line) string { return strconv.FormatInt(l.Seq, 10) })
 		return api.AuditPage{Items: shown(list, showLine), NextCursor: next}
@@ -61,7 +61,7 @@ func (s *Server) verifyAudit(c *gin.Context) error {
 	defer s.verifying.Unlock()
 	ctx, end := s.longer(c, verifyTime)
 	defer end()
-	head, err := s.license.Verify(ctx, check)
+	head, err := s.parts.Log.Verify(ctx, check)
 	out := api.AuditVerdict{Whole: err == nil, Lines: head.Seq, End: head.String()}
 	switch {
 	case errors.Is(err, audit.ErrTampered):

@@ -17,7 +17,7 @@ func showKey(k keyring.Key) api.SigningKey {
 
 // listKeys answers GET /_api/admin/keys.
 func (s *Server) listKeys(c *gin.Context) error {
-	found, err := s.license.Keys(c.Request.Context())
+	found, err := s.parts.Keys.Keys(c.Request.Context())
 	return answer(c, func(list []keyring.Key) api.KeyPage { return api.KeyPage{Items: shown(list, showKey)} }, found, err)
 }
 
@@ -31,7 +31,7 @@ func (s *Server) rotateKey(c *gin.Context) error {
 	if lease {
 		algorithm = keyring.EdDSA
 	}
-	k, err := s.license.Rotate(c.Request.Context(), algorithm)
+	k, err := s.parts.Keys.Rotate(c.Request.Context(), algorithm)
 	return answer(c, showKey, k, err)
 }
 
@@ -41,7 +41,7 @@ func (s *Server) retireKey(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := s.license.Retire(c.Request.Context(), c.Param("kid"), force); err != nil {
+	if err := s.parts.Keys.Retire(c.Request.Context(), c.Param("kid"), force); err != nil {
 		return err
 	}
 	c.JSON(http.StatusOK, api.RetiredKey{Kid: c.Param("kid"), State: "retired"})

@@ -12,6 +12,7 @@ import (
 
 	"github.com/pageflare/ci/service/account"
 	"github.com/pageflare/ci/service/api"
+	"github.com/pageflare/ci/service/auth"
 	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/keyring"
 	"github.com/pageflare/ci/service/license"
@@ -22,7 +23,6 @@ var (
 	errNoRoute  = errors.New("there is no such route: see /openapi.yaml")
 	errNoMethod = errors.New("this route has another method: see the header Allow")
 	errTooLarge = fmt.Errorf("the request body is larger than %d bytes: send a smaller one, or none", maxBody)
-	errIssuer   = errors.New("the issuer of this identity token does not answer: try again later")
 	errGitHub   = errors.New("GitHub does not answer: try again later, or give repository_id and repository_owner_id")
 	errTooSlow  = errors.New("the request body came too slowly: send it again, on a better line")
 	errNotReady = errors.New("the service cannot reach its database: try again later")
@@ -44,17 +44,17 @@ var refusals = []refusal{
 	{account.ErrInactive, http.StatusForbidden, api.CodeLicenseInactive},
 	{account.ErrRevoked, http.StatusForbidden, api.CodeLicenseRevoked},
 	{license.ErrTokenRevoked, http.StatusForbidden, api.CodeTokenRevoked},
-	{license.ErrNoPolicy, http.StatusForbidden, api.CodePolicyDenied},
+	{auth.ErrNoPolicy, http.StatusForbidden, api.CodePolicyDenied},
 	{license.ErrIdentityUsed, http.StatusForbidden, api.CodeIdentityUsed},
 	{errGitHub, http.StatusServiceUnavailable, api.CodeUnavailable},
-	{errIssuer, http.StatusServiceUnavailable, api.CodeUnavailable},
+	{auth.ErrIssuer, http.StatusServiceUnavailable, api.CodeUnavailable},
 	{license.ErrNoLeases, http.StatusNotFound, api.CodeNotFound},
 	{errNoRoute, http.StatusNotFound, api.CodeNotFound},
 	{errNoMethod, http.StatusMethodNotAllowed, api.CodeMethodNotAllowed},
 	{errForeignForm, http.StatusForbidden, api.CodeInvalidRequest},
 	{errStaleForm, http.StatusForbidden, api.CodeInvalidRequest},
 	{errUsedLink, http.StatusForbidden, api.CodeInvalidRequest},
-	{license.ErrUnknownCode, http.StatusNotFound, api.CodeNotFound},
+	{auth.ErrUnknownCode, http.StatusNotFound, api.CodeNotFound},
 	{errTooLarge, http.StatusRequestEntityTooLarge, api.CodeRequestTooLarge},
 	{errTooSlow, http.StatusRequestTimeout, api.CodeRequestTimeout},
 	{failure.ErrUnavailable, http.StatusServiceUnavailable, api.CodeUnavailable},
@@ -71,7 +71,7 @@ var personals = []refusal{
 	{failure.ErrNotFound, http.StatusNotFound, api.CodeNotFound},
 	{failure.ErrConflict, http.StatusConflict, api.CodeConflict},
 	{keyring.ErrInUse, http.StatusConflict, api.CodeConflict},
-	{license.ErrScope, http.StatusForbidden, api.CodeInsufficientScope},
+	{auth.ErrScope, http.StatusForbidden, api.CodeInsufficientScope},
 }
 
 // answerTo is the answer to an error: what its sender is told, and what the log says of it. The log holds nothing that a sender chose, for people send
@@ -126,7 +126,7 @@ func (s *Server) fail(c *gin.Context, err error) {
 	if toneOf(c) == toneOAuth && failOAuth(c, err) {
 		return
 	}
-	if errors.Is(err, license.ErrUnauthenticated) {
+	if errors.Is(err, auth.ErrUnauthenticated) {
 		because(c, unauthorized, opaque.HideSecrets(err.Error())) // says what is wrong with a token and never quotes one
 		c.Header("WWW-Authenticate", "Bearer")
 		c.JSON(http.StatusUnauthorized, api.Unauthorized{Error: http.StatusText(http.StatusUnauthorized)})

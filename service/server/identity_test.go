@@ -20,6 +20,7 @@ import (
 	"github.com/pageflare/ci/service/account"
 	"github.com/pageflare/ci/service/api"
 	"github.com/pageflare/ci/service/audit"
+	"github.com/pageflare/ci/service/auth"
 	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/oidc"
@@ -314,7 +315,7 @@ func TestTheTokensOfARemovedPolicyCanStillBeEnded(t *testing.T) {
 	k := newKeyless(t)
 	removed := k.policy(nil)
 	issued := k.exchange(k.identity(nil)).token(t)
-	admin := bearer(k.AdminToken(t, license.ScopePoliciesWrite))
+	admin := bearer(k.AdminToken(t, auth.ScopePoliciesWrite))
 	path := "/_api/admin/policies/" + removed.ID
 	into[api.RemovedPolicy](t, call(t, k.Service, "DELETE", path, "", admin...))
 	call(t, k.Service, "GET", "/_api/license/refresh", "", bearer(issued)...).token(t)
@@ -337,7 +338,7 @@ func TestAPolicyIsRemovedWithItsTokens(t *testing.T) {
 	k.policy(func(p *oidc.Policy) { p.RepositoryID = "7" })
 	ended := k.exchange(k.identity(nil)).token(t)
 	alive := k.exchange(k.identity(map[string]any{"repository_id": "7"})).token(t)
-	admin := bearer(k.AdminToken(t, license.ScopePoliciesWrite))
+	admin := bearer(k.AdminToken(t, auth.ScopePoliciesWrite))
 	call(t, k.Service, "DELETE", "/_api/admin/policies/"+removed.ID+"?with_tokens=yes", "", admin...).wantCode(t, http.StatusBadRequest, api.CodeInvalidRequest)
 	if out := into[api.RemovedPolicy](t, call(t, k.Service, "DELETE", "/_api/admin/policies/"+removed.ID+"?with_tokens=true", "", admin...)); out.FamiliesRevoked != 1 {
 		t.Errorf("removed = %+v, want the one token to end", out)
@@ -414,7 +415,7 @@ func TestExplainKnowsUseAndLicense(t *testing.T) {
 	t.Parallel()
 	k := newKeyless(t)
 	k.policy(nil)
-	a := &admin{t, k.Service, k.AdminToken(t, license.ScopePoliciesRead)}
+	a := &admin{t, k.Service, k.AdminToken(t, auth.ScopePoliciesRead)}
 	identity := k.identity(nil)
 	wrong := func(want ...string) {
 		t.Helper()
@@ -449,7 +450,7 @@ func TestAPolicyNamesItsIssuerWhenThereAreSeveral(t *testing.T) {
 	t.Parallel()
 	const ours, theirs = "https://github.example.com/_services/token", "https://token.actions.githubusercontent.com"
 	s := servicetest.Start(t, servicetest.Options{Issuers: []string{theirs, ours}})
-	a := &admin{t, s, s.AdminToken(t, license.ScopePoliciesWrite)}
+	a := &admin{t, s, s.AdminToken(t, auth.ScopePoliciesWrite)}
 	owner, _ := s.Account(t, "a@example.com")
 	ids := `"account":"` + owner.ID + `","repository_id":"1","repository_owner_id":"1"`
 	a.do("POST", "policies", `{`+ids+`}`).wantCode(t, 400, api.CodeInvalidRequest)
@@ -504,7 +505,7 @@ func TestPoliciesThroughTheAdminAPI(t *testing.T) {
 		}
 		return "1296269", "1", nil
 	}})
-	a := &admin{t, s, s.AdminToken(t, license.Scopes...)}
+	a := &admin{t, s, s.AdminToken(t, auth.Scopes...)}
 	owner, _ := a.Account(t, "a@example.com")
 	explain := func() api.Explanation {
 		t.Helper()

@@ -19,8 +19,8 @@ import (
 	"github.com/go-jose/go-jose/v4/jwt"
 
 	"github.com/pageflare/ci/service/api"
+	"github.com/pageflare/ci/service/auth"
 	"github.com/pageflare/ci/service/keyring"
-	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/servicetest"
 )
 
@@ -70,7 +70,7 @@ func TestTheRefusalsOfALease(t *testing.T) {
 	a, key := s.Account(t, "a@example.com")
 	issued, revoked := s.IssueToken(t, a.ID, 0), s.IssueToken(t, a.ID, 0)
 	l := into[api.Lease](t, call(t, s, "GET", "/_api/license/lease", "", bearer(issued)...))
-	for name, text := range map[string]string{"an API token": key, "a lease": l.Lease, "an admin token": s.AdminToken(t, license.Scopes...)} {
+	for name, text := range map[string]string{"an API token": key, "a lease": l.Lease, "an admin token": s.AdminToken(t, auth.Scopes...)} {
 		got := call(t, s, "GET", "/_api/license/lease", "", bearer(text)...)
 		got.wantUnauthorized(t)
 		if t.Failed() {

@@ -10,7 +10,7 @@ import (
 	"github.com/throttled/throttled/v2/store/memstore"
 
 	"github.com/pageflare/ci/service/account"
-	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/auth"
 )
 
 // maxLimitKeys is how many tokens of a tier, or addresses, are counted at once; beyond it the longest unseen ones are forgotten, so memory stays bounded.
@@ -81,18 +81,13 @@ func newLimiter(perMinute int, now func() time.Time) (*throttled.GCRARateLimiter
 	return limiter, nil
 }
 
-// take counts one request. The error is a *limited when it was one too many. Admin tokens have the limit of the highest tier.
-func (l limits) take(ctx context.Context, c license.Caller) error {
-	tier := c.Account.Tier
-	if c.Admin != nil {
-		tier = account.Team
+// take counts one request. The error is a *limited when it was one too many.
+func (l limits) take(ctx context.Context, c auth.Caller) error {
+	by := byToken
+	if c.Kind == auth.ByIdentity {
+		by = byRepository
 	}
-	return count(ctx, l.tiers[tier], c.LimitKey(), byToken)
-}
-
-// takeJob counts one exchange of an identity, by its repository.
-func (l limits) takeJob(ctx context.Context, tier account.Tier, repository string) error {
-	return count(ctx, l.tiers[tier], repository, byRepository)
+	return count(ctx, l.tiers[c.Tier()], c.LimitKey(), by)
 }
 
 // takeAddress counts one request without a good credential.

@@ -14,8 +14,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/pageflare/ci/service/account"
+	"github.com/pageflare/ci/service/auth"
 	"github.com/pageflare/ci/service/keyring"
-	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/servicetest"
 )
 
@@ -96,7 +96,7 @@ func TestNothingThatACallerChoosesBecomesALabel(t *testing.T) {
 	t.Parallel()
 	s := servicetest.Start(t, servicetest.Options{})
 	a, key := s.Account(t, "a@example.com")
-	admin := s.AdminToken(t, license.ScopeAccountsRead)
+	admin := s.AdminToken(t, auth.ScopeAccountsRead)
 	issued := call(t, s, "POST", "/_api/license/issue", "", bearer(key)...).token(t)
 	call(t, s, "GET", "/_api/"+issued, "", bearer(issued)...)
 	call(t, s, "GET", "/_api/admin/accounts/"+a.ID, "", bearer(admin)...)

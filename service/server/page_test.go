@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/pageflare/ci/service/audit"
-	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/auth"
 	"github.com/pageflare/ci/service/servicetest"
 )
 
@@ -65,7 +65,7 @@ func (v *visitor) get(path string) answer { v.t.Helper(); return v.call("GET", p
 // post sends a form as a browser does from a page of ours.
 func (v *visitor) post(path string, form url.Values) answer {
 	v.t.Helper()
-	return v.call("POST", path, form.Encode(), "Content-Type", "application/x-www-form-urlencoded", "Origin", v.s.PublicURL(), "Sec-Fetch-Site", "same-origin")
+	return v.call("POST", path, form.Encode(), "Content-Type", "application/x-www-form-urlencoded", "Origin", v.s.Parts.PublicURL, "Sec-Fetch-Site", "same-origin")
 }
 
 var formToken = regexp.MustCompile(`name="form" value="([^"]+)"`)
@@ -125,14 +125,14 @@ func TestCodesAreReadHoweverTheyAreTyped(t *testing.T) {
 		strings.ReplaceAll(code, "-", "\u00a0"), strings.ReplaceAll(code, "-", "."), "-" + code + "-", strings.ToLower(bare[:3]) + bare[3:],
 		"\"" + code + "\"", "(" + code + ")", code + "\r\n", "\ufeff" + code, bare[:4] + "\u200b" + bare[4:], wide(code), alike(code),
 	} {
-		if got := license.NormalUserCode(typed); got != code {
+		if got := auth.NormalUserCode(typed); got != code {
 			t.Errorf("NormalUserCode(%q) = %q, want %q", typed, got, code)
 		}
 		c.add(12 * time.Second) // a person types no faster, nor may anyone
 		v.enter(typed).wantPage(t, 200, "Approve this login?")
 	}
 	for _, typed := range []string{"", "BCDF", "BCDF-GHJ", "BCDF-GHJKL", "ABCD-EFGH", "BCDF-GHJ3", "BCDF-GHJÖ", "BCDF-GHJБ", "BCDF GHJK BCDF", "<script>", "--------"} {
-		if got := license.NormalUserCode(typed); got != "" {
+		if got := auth.NormalUserCode(typed); got != "" {
 			t.Errorf("NormalUserCode(%q) = %q, want none", typed, got)
 		}
 		v.enter(typed).wantPage(t, 400, "That is no code. A code has eight letters")
@@ -151,13 +151,13 @@ func alike(code string) string {
 
 func TestEachLookAlikeIsRead(t *testing.T) {
 	t.Parallel()
-	if got := license.NormalUserCode("BCDF-GHJK\xff"); got != "" {
+	if got := auth.NormalUserCode("BCDF-GHJK\xff"); got != "" {
 		t.Errorf("NormalUserCode(no UTF-8) = %q, want none", got)
 	}
 	for typed, want := range map[string]string{
 		"8CDF-6HJK": "BCDF-GHJK", "Q0oO-0000": "QQQQ-QQQQ", "1iIl-LLLL": "LLLL-LLLL", "2Z5S-2Z5S": "ZZSS-ZZSS", "uUvV-yYVV": "VVVV-VVVV",
 	} {
-		if got := license.NormalUserCode(typed); got != want {
+		if got := auth.NormalUserCode(typed); got != want {
 			t.Errorf("NormalUserCode(%q) = %q, want %q", typed, got, want)
 		}
 	}
@@ -392,7 +392,7 @@ func TestTheCookieOfASession(t *testing.T) {
 		s := servicetest.Start(t, servicetest.Options{PublicURL: public})
 		a, _ := s.Account(t, "dev@example.com")
 		v := &visitor{t: t, s: s}
-		origin := strings.ToLower(strings.TrimSuffix(s.PublicURL(), ":443")) // as browsers write it
+		origin := strings.ToLower(strings.TrimSuffix(s.Parts.PublicURL, ":443")) // as browsers write it
 		got := v.call("POST", "/sign-in", "link="+newLink(t, s, a.ID), "Content-Type", "application/x-www-form-urlencoded", "Origin", origin)
 		c, err := http.ParseSetCookie(got.header.Get("Set-Cookie"))
 		if err != nil {
@@ -488,7 +488,7 @@ func TestTheAuditLogSaysWhoLoggedIn(t *testing.T) {
 	v := &visitor{t: t, s: s}
 	asPerson := func(path string, form url.Values) answer {
 		t.Helper()
-		return v.call("POST", path, form.Encode(), "Content-Type", "application/x-www-form-urlencoded", "Origin", v.s.PublicURL(), "X-Forwarded-For", "192.0.2.8")
+		return v.call("POST", path, form.Encode(), "Content-Type", "application/x-www-form-urlencoded", "Origin", v.s.Parts.PublicURL, "X-Forwarded-For", "192.0.2.8")
 	}
 	codes := beginLoginWith(t, s, "X-Forwarded-For", "192.0.2.9")
 	begun := asPerson("/sign-in", url.Values{"link": {newLink(t, s, a.ID)}})

@@ -20,7 +20,7 @@ import (
 
 	"github.com/pageflare/ci/service/account"
 	"github.com/pageflare/ci/service/api"
-	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/auth"
 	"github.com/pageflare/ci/service/server"
 	"github.com/pageflare/ci/service/servicetest"
 	"github.com/pageflare/ci/service/token"
@@ -175,8 +175,8 @@ func TestEveryGuardRefusesWithoutCredentials(t *testing.T) {
 			for _, foreign := range []string{key, issued} {
 				call(t, s, r.Method, r.Path, "", bearer(foreign)...).wantUnauthorized(t)
 			}
-			needed := license.Scope(strings.TrimPrefix(r.Guard.String(), "admin token with "))
-			powerless := s.AdminToken(t, slices.DeleteFunc(slices.Clone(license.Scopes), func(s license.Scope) bool { return s == needed })...)
+			needed := auth.Scope(strings.TrimPrefix(r.Guard.String(), "admin token with "))
+			powerless := s.AdminToken(t, slices.DeleteFunc(slices.Clone(auth.Scopes), func(s auth.Scope) bool { return s == needed })...)
 			call(t, s, r.Method, r.Path, "", bearer(powerless)...).wantCode(t, http.StatusForbidden, api.CodeInsufficientScope)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/parts"
 	"github.com/pageflare/ci/service/servicetest"
 )
 
@@ -47,7 +48,10 @@ func TestTheLogSaysWhyTheDatabaseIsNotAvailable(t *testing.T) {
 	const want = `{"code":"unavailable","error":"Service Unavailable","message":"the database is not available: try again later"}`
 	for path, method := range map[string]string{"/_api/license/issue": "POST", "/readyz": "GET"} {
 		var log syncBuffer
-		s := servicetest.Start(t, servicetest.Options{Log: &log, Between: func(s license.Store) license.Store { return fullStore{s, full} }})
+		s := servicetest.Start(t, servicetest.Options{Log: &log, Between: func(s *parts.Stores) {
+			f := fullStore{s.Licenses, full}
+			s.Licenses, s.Ready = f, f.Ready
+		}})
 		s.MayFail()
 		_, key := s.Account(t, "a@example.com")
 		if got := call(t, s, method, path, "", bearer(key)...); got.status != 503 || got.body != want {

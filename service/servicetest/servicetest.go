@@ -22,9 +22,10 @@ import (
 
 	"github.com/pageflare/ci/service/account"
 	"github.com/pageflare/ci/service/audit"
+	"github.com/pageflare/ci/service/auth"
 	"github.com/pageflare/ci/service/keyring"
-	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/oidc"
+	"github.com/pageflare/ci/service/parts"
 	"github.com/pageflare/ci/service/server"
 	"github.com/pageflare/ci/service/store"
 )
@@ -43,12 +44,12 @@ type Options struct {
 	PublicURL      string    // the origin when empty
 	Log            io.Writer // gets the JSON lines too, for a test that wants to read them
 
-	Between func(license.Store) license.Store // what the rules have in place of the store; the store itself when nil
+	Between func(*parts.Stores) // puts something between the rules and the database; nothing when nil
 }
 
 // Service is a running License service.
 type Service struct {
-	*license.Service
+	Rules
 	Server *server.Server
 	Store  *store.Store
 	Log    *slog.Logger
@@ -108,20 +109,22 @@ func start(t testing.TB, s Service) *Service {
 	s.options = o
 	s.Store, err = store.Open(context.Background(), s.database)
 	must(t, err)
-	var rules license.Store = s.Store
+	stores := parts.On(s.Store)
 	if o.Between != nil {
-		rules = o.Between(s.Store)
+		o.Between(&stores)
 	}
-	s.Service, err = license.New(context.Background(), license.Config{
-		Store: rules, MasterKey: s.master, Issuer: o.PublicURL, TokenTTL: o.TokenTTL, LeaseGrace: max(o.LeaseGrace, 0), Now: o.Now, Rand: o.Rand,
-	})
-	must(t, err)
 	identities, err := oidc.New(oidc.Config{
-		Issuers: o.Issuers, Audience: o.PublicURL, Keeper: s.Service, HTTP: &http.Client{Transport: &http.Transport{}}, Now: o.Now, Log: s.Log,
+		Issuers: o.Issuers, Audience: o.PublicURL, Keeper: s.Store, HTTP: &http.Client{Transport: &http.Transport{}}, Now: o.Now, Log: s.Log,
 	})
 	must(t, err)
+	joined, err := parts.New(context.Background(), parts.Config{
+		Stores: stores, MasterKey: s.master, Issuer: o.PublicURL, TokenTTL: o.TokenTTL, LeaseGrace: max(o.LeaseGrace, 0), Identities: identities,
+		Now: o.Now, Rand: o.Rand,
+	})
+	must(t, err)
+	s.Rules = RulesOf(joined)
 	s.Server, err = server.New(server.Config{
-		License: s.Service, Identities: identities, Repository: o.Repository,
+		Parts: joined, Repository: o.Repository,
 		Version: "test", RateLimits: o.RateLimits, BadCredentials: o.BadCredentials, TrustedProxies: o.TrustedProxies, Now: o.Now, Log: s.Log,
 	})
 	must(t, err)
@@ -172,9 +175,9 @@ func (s *Service) DecideLogin(t testing.TB, account, userCode string, approve bo
 }
 
 // AdminToken makes an admin token with the scopes and returns its text.
-func (s *Service) AdminToken(t testing.TB, scopes ...license.Scope) string {
+func (s *Service) AdminToken(t testing.TB, scopes ...auth.Scope) string {
 	t.Helper()
-	text, _, err := s.CreateAdminToken(context.Background(), license.NewAdminToken{Scopes: scopes}, nil)
+	text, _, err := s.CreateAdminToken(context.Background(), auth.NewAdminToken{Scopes: scopes}, nil)
 	must(t, err)
 	return text.Reveal()
 }

@@ -23,7 +23,7 @@ import (
 
 func TestSQLiteKeepsThePromisesOfAStore(t *testing.T) {
 	t.Parallel()
-	storetest.Run(t, func(t *testing.T) license.Store { return open(t, "sqlite:"+filepath.Join(t.TempDir(), "license.db")) })
+	storetest.Run(t, func(t *testing.T) storetest.Store { return open(t, "sqlite:"+filepath.Join(t.TempDir(), "license.db")) })
 }
 
 func open(t *testing.T, url string) *store.Store {

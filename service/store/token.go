@@ -8,6 +8,7 @@ import (
 
 	"github.com/pageflare/ci/service/account"
 	"github.com/pageflare/ci/service/audit"
+	"github.com/pageflare/ci/service/auth"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/opaque"
 )
@@ -91,9 +92,9 @@ func (t *tx) mayDescend(ctx context.Context, r license.TokenRecord) error {
 	case parent:
 		return fmt.Errorf("token %s: %w", r.Parent, license.ErrTokenRevoked)
 	case apiToken, login:
-		return fmt.Errorf("%w: %s was revoked", license.ErrUnauthenticated, r.IssuedBy)
+		return fmt.Errorf("%w: %s was revoked", auth.ErrUnauthenticated, r.IssuedBy)
 	case policy:
-		return fmt.Errorf("policy %s: %w", r.IssuedBy, license.ErrNoPolicy)
+		return fmt.Errorf("policy %s: %w", r.IssuedBy, auth.ErrNoPolicy)
 	}
 	return nil
 }

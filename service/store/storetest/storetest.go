@@ -1,4 +1,4 @@
-// Package storetest is the suite that every database of the License service must pass. It decides what license.Store promises, by example.
+// Package storetest is the suite that every database of the License service must pass. It decides what Store promises, by example.
 package storetest
 
 import (
@@ -14,6 +14,7 @@ import (
 
 	"github.com/pageflare/ci/service/account"
 	"github.com/pageflare/ci/service/audit"
+	"github.com/pageflare/ci/service/auth"
 	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/keyring"
 	"github.com/pageflare/ci/service/license"
@@ -21,12 +22,27 @@ import (
 	"github.com/pageflare/ci/service/opaque"
 )
 
+// Store is a whole database.
+type Store interface {
+	audit.Store
+	keyring.Store
+	account.Store
+	auth.Store
+	auth.AdminStore
+	auth.DeviceStore
+	auth.SessionStore
+	license.PolicyStore
+	license.Store
+	license.MachineStore
+	oidc.Keeper
+}
+
 // at is a time with milliseconds, the resolution that is kept.
 var at = time.Date(2026, 3, 1, 12, 0, 0, 123e6, time.UTC)
 
 // Run runs the suite. open returns an empty store, and closes it when its test ends.
-func Run(t *testing.T, open func(t *testing.T) license.Store) {
-	for name, test := range map[string]func(*testing.T, license.Store){
+func Run(t *testing.T, open func(t *testing.T) Store) {
+	for name, test := range map[string]func(*testing.T, Store){
 		"an account comes back as it was stored":                accountRoundTrip,
 		"two accounts cannot have one email":                    emailIsUnique,
 		"accounts are listed page by page":                      accountPages,
@@ -102,7 +118,7 @@ func newToken(account string, id opaque.TokenID) license.TokenRecord {
 	}
 }
 
-func create(t *testing.T, s license.Store, n int) account.Account {
+func create(t *testing.T, s Store, n int) account.Account {
 	t.Helper()
 	a := newAccount(n)
 	must(t, s.CreateAccount(t.Context(), a, newAPIToken(n)))
@@ -130,14 +146,14 @@ func same(t *testing.T, want, got any) {
 	}
 }
 
-func accountRoundTrip(t *testing.T, s license.Store) {
+func accountRoundTrip(t *testing.T, s Store) {
 	want := create(t, s, 1)
 	got, err := s.Account(t.Context(), want.ID)
 	must(t, err)
 	same(t, want, got)
 }
 
-func emailIsUnique(t *testing.T, s license.Store) {
+func emailIsUnique(t *testing.T, s Store) {
 	first := create(t, s, 1)
 	second := newAccount(2)
 	second.Email = first.Email
@@ -148,7 +164,7 @@ func emailIsUnique(t *testing.T, s license.Store) {
 	wantErr(t, "APIToken(of refused account)", err, failure.ErrNotFound)
 }
 
-func accountPages(t *testing.T, s license.Store) {
+func accountPages(t *testing.T, s Store) {
 	for n := range 5 {
 		create(t, s, n)
 	}
@@ -167,7 +183,7 @@ func accountPages(t *testing.T, s license.Store) {
 	same(t, []string{"user_000", "user_001", "user_002", "user_003", "user_004"}, ids)
 }
 
-func refusedChange(t *testing.T, s license.Store) {
+func refusedChange(t *testing.T, s Store) {
 	want := create(t, s, 1)
 	_, err := s.ChangeAccount(t.Context(), want.ID, func(a *account.Account) error {
 		a.Tier = account.Team
@@ -186,7 +202,7 @@ func refusedChange(t *testing.T, s license.Store) {
 	same(t, want, got)
 }
 
-func emptyChange(t *testing.T, s license.Store) {
+func emptyChange(t *testing.T, s Store) {
 	want := create(t, s, 1)
 	for _, change := range []func(*account.Account){
 		func(*account.Account) {},
@@ -217,7 +233,7 @@ func emptyChange(t *testing.T, s license.Store) {
 	}
 }
 
-func deletedAccount(t *testing.T, s license.Store) {
+func deletedAccount(t *testing.T, s Store) {
 	a := create(t, s, 1)
 	later := at.Add(time.Minute)
 	_, err := s.ChangeAccount(t.Context(), a.ID, func(a *account.Account) error { a.Status, a.Email = account.Deleted, ""; return nil }, did(later))
@@ -228,7 +244,7 @@ func deletedAccount(t *testing.T, s license.Store) {
 	same(t, "", owner.Email)
 }
 
-func freedEmail(t *testing.T, s license.Store) {
+func freedEmail(t *testing.T, s Store) {
 	for n := 1; n <= 2; n++ {
 		a := newAccount(n)
 		a.Email = "same@example.com"
@@ -238,7 +254,7 @@ func freedEmail(t *testing.T, s license.Store) {
 	}
 }
 
-func apiTokenByHash(t *testing.T, s license.Store) {
+func apiTokenByHash(t *testing.T, s Store) {
 	a := create(t, s, 1)
 	token, owner, err := s.APIToken(t.Context(), "hash1")
 	must(t, err)
@@ -264,7 +280,7 @@ func apiTokenByHash(t *testing.T, s license.Store) {
 	}
 }
 
-func apiTokenRevoked(t *testing.T, s license.Store) {
+func apiTokenRevoked(t *testing.T, s Store) {
 	create(t, s, 1)
 	revokeAPIToken(t, s, did(at), nil)
 	revokeAPIToken(t, s, did(at.Add(time.Hour)), nil)
@@ -274,14 +290,14 @@ func apiTokenRevoked(t *testing.T, s license.Store) {
 }
 
 // revokeAPIToken revokes the first API token of the first account.
-func revokeAPIToken(t *testing.T, s license.Store, act audit.Act, issued *audit.Act) (families int64) {
+func revokeAPIToken(t *testing.T, s Store, act audit.Act, issued *audit.Act) (families int64) {
 	t.Helper()
 	families, err := s.RevokeAPIToken(t.Context(), "at_001", act, issued)
 	must(t, err)
 	return families
 }
 
-func missing(t *testing.T, s license.Store) {
+func missing(t *testing.T, s Store) {
 	ctx := t.Context()
 	_, err := s.Account(ctx, "user_none")
 	wantErr(t, "Account", err, failure.ErrNotFound)
@@ -304,7 +320,7 @@ func missing(t *testing.T, s license.Store) {
 	wantErr(t, "RetireKey", err, failure.ErrNotFound)
 }
 
-func tokenOnce(t *testing.T, s license.Store) {
+func tokenOnce(t *testing.T, s Store) {
 	a := create(t, s, 1)
 	want := newToken(a.ID, tokenID(1, 1, 1))
 	want.Parent = tokenID(0, 1, 0)
@@ -320,7 +336,7 @@ func tokenOnce(t *testing.T, s license.Store) {
 	same(t, at, recorded)
 }
 
-func tokenPages(t *testing.T, s license.Store) {
+func tokenPages(t *testing.T, s Store) {
 	a, other := create(t, s, 1), create(t, s, 2)
 	for n := 1; n <= 3; n++ {
 		must(t, s.RecordToken(t.Context(), newToken(a.ID, tokenID(n, 1, n)), did(at)))
@@ -334,7 +350,7 @@ func tokenPages(t *testing.T, s license.Store) {
 	same(t, []license.TokenRecord{newToken(a.ID, tokenID(1, 1, 1))}, rest)
 }
 
-func tokenWithoutAccount(t *testing.T, s license.Store) {
+func tokenWithoutAccount(t *testing.T, s Store) {
 	a := create(t, s, 1)
 	const n = 20
 	errs := make([]error, n)
@@ -361,7 +377,7 @@ func tokenWithoutAccount(t *testing.T, s license.Store) {
 	same(t, n-1, len(list))
 }
 
-func revokedToken(t *testing.T, s license.Store) {
+func revokedToken(t *testing.T, s Store) {
 	a := create(t, s, 1)
 	bad, sibling := newToken(a.ID, tokenID(1, 1, 1)), newToken(a.ID, tokenID(2, 1, 2))
 	must(t, s.RecordToken(t.Context(), bad, did(at)))
@@ -382,7 +398,7 @@ func revokedToken(t *testing.T, s license.Store) {
 	}
 }
 
-func revokedFamily(t *testing.T, s license.Store) {
+func revokedFamily(t *testing.T, s Store) {
 	a := create(t, s, 1)
 	member, stranger := newToken(a.ID, tokenID(1, 1, 1)), newToken(a.ID, tokenID(1, 2, 1))
 	must(t, s.RecordToken(t.Context(), member, did(at)))
@@ -400,7 +416,7 @@ func revokedFamily(t *testing.T, s license.Store) {
 	same(t, true, gone)
 }
 
-func revokedIssuedBy(t *testing.T, s license.Store) {
+func revokedIssuedBy(t *testing.T, s Store) {
 	a := create(t, s, 1)
 	for n, by := range []string{"at_001", "at_001", "at_002", ""} {
 		r := newToken(a.ID, tokenID(n, n/2*2+n%2, n))
@@ -423,7 +439,7 @@ func revokedIssuedBy(t *testing.T, s license.Store) {
 }
 
 // lastLine is the newest line of the audit log.
-func lastLine(t *testing.T, s license.Store) audit.Line {
+func lastLine(t *testing.T, s Store) audit.Line {
 	t.Helper()
 	lines, err := s.AuditLines(t.Context(), audit.Query{Limit: 1})
 	must(t, err)
@@ -434,14 +450,14 @@ func newKey(id string, from time.Time) keyring.SealedKey {
 	return keyring.SealedKey{ID: id, Algorithm: keyring.HS256, Sealed: []byte{0, 1, 255}, CreatedAt: at, SignsFrom: from}
 }
 
-func retire(t *testing.T, s license.Store, id string, alive time.Time) (live int64) {
+func retire(t *testing.T, s Store, id string, alive time.Time) (live int64) {
 	t.Helper()
 	live, err := s.RetireKey(t.Context(), id, alive, did(at))
 	must(t, err)
 	return live
 }
 
-func keys(t *testing.T, s license.Store) {
+func keys(t *testing.T, s Store) {
 	first, second := newKey("k_1", at), newKey("k_0", at.Add(time.Second))
 	second.Algorithm, second.Sealed = keyring.EdDSA, []byte{2}
 	must(t, s.AddKey(t.Context(), second, did(at)))
@@ -457,7 +473,7 @@ func keys(t *testing.T, s license.Store) {
 	same(t, []keyring.SealedKey{second}, list)
 }
 
-func firstKeys(t *testing.T, s license.Store) {
+func firstKeys(t *testing.T, s Store) {
 	lease := newKey("k_lease", at)
 	lease.Algorithm = keyring.EdDSA
 	must(t, s.AddFirstKey(t.Context(), lease, did(at))) // of its algorithm: it stands in nobody's way
@@ -485,7 +501,7 @@ func firstKeys(t *testing.T, s license.Store) {
 	same(t, []keyring.SealedKey{newKey("k_next", at)}, list)
 }
 
-func keyInUse(t *testing.T, s license.Store) {
+func keyInUse(t *testing.T, s Store) {
 	a := create(t, s, 1)
 	must(t, s.AddKey(t.Context(), newKey("k_1", at), did(at)))
 	r := newToken(a.ID, tokenID(1, 1, 1))
@@ -510,7 +526,7 @@ func keyInUse(t *testing.T, s license.Store) {
 }
 
 // retiredKey signs nothing any more, whoever still thinks that it does.
-func retiredKey(t *testing.T, s license.Store) {
+func retiredKey(t *testing.T, s Store) {
 	a := create(t, s, 1)
 	must(t, s.AddKey(t.Context(), newKey("k_1", at), did(at)))
 	before := newToken(a.ID, tokenID(1, 1, 1))
@@ -533,7 +549,7 @@ func retiredKey(t *testing.T, s license.Store) {
 }
 
 // retireRace retires keys while tokens are recorded under them: a token has a record and its key lives, or neither.
-func retireRace(t *testing.T, s license.Store) {
+func retireRace(t *testing.T, s Store) {
 	a := create(t, s, 1)
 	const keys, writers = 20, 4
 	for k := range keys {
@@ -570,7 +586,7 @@ func newLease(account string, of opaque.TokenID, n int) license.LeaseRecord {
 	}
 }
 
-func leases(t *testing.T, s license.Store) {
+func leases(t *testing.T, s Store) {
 	a := create(t, s, 1)
 	token := tokenID(1, 1, 1)
 	for _, n := range []int{1, 3, 3, 2} { // the second 3 is the same lease; 2 ends before 3
@@ -588,7 +604,7 @@ func leases(t *testing.T, s license.Store) {
 	same(t, 4, len(lines))
 }
 
-func liveTokens(t *testing.T, s license.Store) {
+func liveTokens(t *testing.T, s Store) {
 	a := create(t, s, 1)
 	r := newToken(a.ID, tokenID(1, 1, 1))
 	must(t, s.RecordToken(t.Context(), r, did(at)))
@@ -602,7 +618,7 @@ func liveTokens(t *testing.T, s license.Store) {
 	same(t, int64(0), n)
 }
 
-func manyWriters(t *testing.T, s license.Store) {
+func manyWriters(t *testing.T, s Store) {
 	a := create(t, s, 1)
 	const writers, each = 16, 25
 	errs := make([]error, writers)
@@ -629,9 +645,9 @@ func manyWriters(t *testing.T, s license.Store) {
 	same(t, writers*each, len(list))
 }
 
-func adminTokens(t *testing.T, s license.Store) {
-	first := license.AdminToken{ID: "adm_1", Name: "console", Hash: "h1", Scopes: []license.Scope{license.ScopeAuditRead}, CreatedAt: at, ExpiresAt: at.Add(time.Hour)}
-	second := license.AdminToken{ID: "adm_2", Hash: "h2", Scopes: []license.Scope{}, CreatedAt: at.Add(time.Second)}
+func adminTokens(t *testing.T, s Store) {
+	first := auth.AdminToken{ID: "adm_1", Name: "console", Hash: "h1", Scopes: []auth.Scope{auth.ScopeAuditRead}, CreatedAt: at, ExpiresAt: at.Add(time.Hour)}
+	second := auth.AdminToken{ID: "adm_2", Hash: "h2", Scopes: []auth.Scope{}, CreatedAt: at.Add(time.Second)}
 	must(t, s.AddAdminToken(t.Context(), first, did(at)))
 	must(t, s.AddAdminToken(t.Context(), second, did(at)))
 	wantErr(t, "AddAdminToken(again)", s.AddAdminToken(t.Context(), first, did(at)), failure.ErrConflict)
@@ -641,14 +657,14 @@ func adminTokens(t *testing.T, s license.Store) {
 	must(t, s.RevokeAdminToken(t.Context(), "adm_1", did(at)))
 	must(t, s.RevokeAdminToken(t.Context(), "adm_1", did(at.Add(time.Hour))))
 	first.RevokedAt = at
-	for after, want := range map[string][]license.AdminToken{"": {first, second}, "adm_1": {second}, "adm_2": nil} {
+	for after, want := range map[string][]auth.AdminToken{"": {first, second}, "adm_1": {second}, "adm_2": nil} {
 		list, err := s.AdminTokens(t.Context(), after, 2)
 		must(t, err)
 		same(t, want, list)
 	}
 	list, err := s.AdminTokens(t.Context(), "", 1)
 	must(t, err)
-	same(t, []license.AdminToken{first}, list)
+	same(t, []auth.AdminToken{first}, list)
 	_, err = s.AdminTokens(t.Context(), "adm_none", 1)
 	wantErr(t, "AdminTokens(after none)", err, failure.ErrInvalid)
 	_, err = s.AdminToken(t.Context(), "none")
@@ -657,7 +673,7 @@ func adminTokens(t *testing.T, s license.Store) {
 }
 
 // acts makes some changes and some that change nothing, and reads the log.
-func acts(t *testing.T, s license.Store) {
+func acts(t *testing.T, s Store) {
 	act := func(action audit.Action, account string) audit.Act {
 		a := did(at)
 		a.Action, a.Account, a.Object, a.Details = action, account, "x", `{"n":1}`
@@ -712,7 +728,7 @@ func acts(t *testing.T, s license.Store) {
 	same(t, nil, numbers(audit.Query{Actor: "tes", Limit: 9}))
 }
 
-func oneChain(t *testing.T, s license.Store) {
+func oneChain(t *testing.T, s Store) {
 	a := create(t, s, 1)
 	const writers, each = 8, 30
 	errs := make([]error, writers)
@@ -749,7 +765,7 @@ func oneChain(t *testing.T, s license.Store) {
 }
 
 // sealedEnd seals an empty log and adds to it.
-func sealedEnd(t *testing.T, s license.Store) {
+func sealedEnd(t *testing.T, s Store) {
 	end, err := s.AuditEnd(t.Context())
 	must(t, err)
 	if diff := cmp.Diff(audit.End{}, end, cmpopts.IgnoreUnexported(audit.Act{})); diff != "" {
@@ -783,7 +799,7 @@ func sealedEnd(t *testing.T, s license.Store) {
 }
 
 // unsealedEnd adds to a log that was never sealed.
-func unsealedEnd(t *testing.T, s license.Store) {
+func unsealedEnd(t *testing.T, s Store) {
 	create(t, s, 1)
 	must(t, s.AddKey(t.Context(), newKey("k_1", at), did(at)))
 	end, err := s.AuditEnd(t.Context())
@@ -798,7 +814,7 @@ func newPolicy(n int, account, repository string) license.TrustPolicy {
 	}
 }
 
-func policies(t *testing.T, s license.Store) {
+func policies(t *testing.T, s Store) {
 	a, b := create(t, s, 1), create(t, s, 2)
 	add := func(p license.TrustPolicy) license.TrustPolicy {
 		t.Helper()
@@ -843,7 +859,7 @@ func policies(t *testing.T, s license.Store) {
 	wantErr(t, "AddPolicy(no account)", err, failure.ErrNotFound)
 }
 
-func issuerKeys(t *testing.T, s license.Store) {
+func issuerKeys(t *testing.T, s Store) {
 	const issuer = "https://issuer.example"
 	wantKept := func(want string, fetched time.Time) {
 		t.Helper()
@@ -866,7 +882,7 @@ func newUse(hash string, token opaque.TokenID) license.IdentityUse {
 	return license.IdentityUse{Hash: hash, At: at, Until: at.Add(time.Minute), Token: token}
 }
 
-func identityOnce(t *testing.T, s license.Store) {
+func identityOnce(t *testing.T, s Store) {
 	a := create(t, s, 1)
 	const n = 20
 	firsts := make([]license.IdentityUse, n)
@@ -891,7 +907,7 @@ func identityOnce(t *testing.T, s license.Store) {
 	same(t, 1, len(lines))
 }
 
-func identitiesForgotten(t *testing.T, s license.Store) {
+func identitiesForgotten(t *testing.T, s Store) {
 	a := create(t, s, 1)
 	use := newUse("h", tokenID(1, 1, 1))
 	_, err := s.IdentityUse(t.Context(), "h")

@@ -1,4 +1,4 @@
-package license
+package auth
 
 import (
 	"context"
@@ -28,7 +28,7 @@ type DeviceClient struct {
 	Name string // what the person who approves reads
 }
 
-// DeviceClients are all programs that may begin a device login. The list is fixed: a name that a stranger could choose would be a lie in waiting.
+// DeviceClients are all programs that may begin a device login. The list is fixed: a name that anyone could choose would be a lie in waiting.
 func DeviceClients() []DeviceClient {
 	return []DeviceClient{{"cl_pageflare_cli", "pageflare CLI"}, {"cl_pageflare_action", "pageflare-action"}}
 }
@@ -63,7 +63,7 @@ const (
 	pollTolerance = time.Second // a client that keeps to the interval must not be told off for the network's sake
 )
 
-// DeviceLogin is the record of a device login. Its codes and its token are not kept.
+// DeviceLogin is the record of a device login. Its codes and its token are not stored.
 type DeviceLogin struct {
 	ID         string // "dev_" and 16 letters or digits
 	DeviceHash string // SHA-256 of the device code, hexadecimal
@@ -79,6 +79,32 @@ type DeviceLogin struct {
 	TokenHash  string    // SHA-256 of the login token; empty before it is handed out
 	TokenEnds  time.Time // zero before; brought forward when the login token is revoked
 }
+
+// DeviceStore is what device logins need of a database. Every method that changes something has made
+// it durable, its acts included, when it returns nil.
+type DeviceStore interface {
+	// AddDeviceLogin stores a new device login, and purges some that ended long ago. ErrConflict: one
+	// has that user code.
+	AddDeviceLogin(ctx context.Context, d DeviceLogin) error
+	// DeviceLogin returns the one with that hash of its device code or its user code. ErrNotFound.
+	DeviceLogin(ctx context.Context, hash string) (DeviceLogin, error)
+	// ChangeDeviceLogin loads the device login with that hash of either code, lets change alter it,
+	// and stores it with the acts that change returns. An error of change is returned and nothing is
+	// stored. ErrNotFound. ErrConflict: it was changed at the same time.
+	ChangeDeviceLogin(ctx context.Context, hash string, change func(*DeviceLogin) ([]audit.Act, error)) (DeviceLogin, error)
+	// LoginToken returns the device login with that hash of its login token, and the account. ErrNotFound.
+	LoginToken(ctx context.Context, hash string) (DeviceLogin, account.Account, error)
+}
+
+// Devices is the device logins of a database.
+type Devices struct {
+	store   DeviceStore
+	codeKey []byte // hashes user codes, see userHash
+	cfg     Config
+}
+
+// NewDevices returns the device logins of a database. The key hashes user codes.
+func NewDevices(s DeviceStore, codeKey []byte, c Config) *Devices { return &Devices{s, codeKey, c} }
 
 // ClientName is what people read of the program that asks.
 func (d DeviceLogin) ClientName() string {
@@ -134,8 +160,8 @@ func NormalUserCode(typed string) string {
 	return code.String()[:userCodeLength/2] + "-" + code.String()[userCodeLength/2:]
 }
 
-// userHash is what is kept of a user code in its shown form. Without the key, the few codes that there are could all be tried on a stolen database.
-func (s *Service) userHash(code string) string {
+// userHash is what is stored of a user code in its shown form. Without the key, the few codes that there are could all be tried on a stolen database.
+func (s *Devices) userHash(code string) string {
 	mac := hmac.New(sha256.New, s.codeKey)
 	mac.Write([]byte(code))
 	return hex.EncodeToString(mac.Sum(nil))
@@ -165,7 +191,7 @@ type DeviceCodes struct {
 
 // BeginDevice begins a device login for a program that asks from an address. ErrInvalidClient. It leaves no line in the audit log: anyone may
 // ask, and nobody got anything yet.
-func (s *Service) BeginDevice(ctx context.Context, client, address string) (DeviceCodes, error) {
+func (s *Devices) BeginDevice(ctx context.Context, client, address string) (DeviceCodes, error) {
 	if _, ok := clientName(client); !ok {
 		return DeviceCodes{}, ErrInvalidClient
 	}
@@ -178,7 +204,7 @@ func (s *Service) BeginDevice(ctx context.Context, client, address string) (Devi
 	return DeviceCodes{}, errDrawnCodeTaken
 }
 
-func (s *Service) beginDevice(ctx context.Context, client, address string) (DeviceCodes, error) {
+func (s *Devices) beginDevice(ctx context.Context, client, address string) (DeviceCodes, error) {
 	device, err := opaque.DeviceCode.New(s.cfg.Rand)
 	if err != nil {
 		return DeviceCodes{}, err
@@ -191,7 +217,7 @@ func (s *Service) beginDevice(ctx context.Context, client, address string) (Devi
 	if err != nil {
 		return DeviceCodes{}, err
 	}
-	now := s.time()
+	now := s.cfg.Now()
 	return DeviceCodes{device, opaque.Secret(user), DeviceCodeLife, DeviceInterval}, s.store.AddDeviceLogin(ctx, DeviceLogin{
 		ID: id, DeviceHash: opaque.Hash(device.Reveal()), UserHash: s.userHash(user), Client: client, Address: address, State: DeviceWaiting,
 		Interval: DeviceInterval, CreatedAt: now, ExpiresAt: now.Add(DeviceCodeLife),
@@ -206,11 +232,11 @@ type LoginToken struct {
 
 // PollDevice answers a program that asks with its device code. The first time after the approval it hands out a login token, and never again,
 // however many ask at once. Refusals: ErrPending, ErrSlowDown, ErrDenied, ErrDeviceExpired, ErrInvalidGrant, ErrInvalidClient.
-func (s *Service) PollDevice(ctx context.Context, client, deviceCode string) (LoginToken, error) {
+func (s *Devices) PollDevice(ctx context.Context, client, deviceCode string) (LoginToken, error) {
 	if _, ok := clientName(client); !ok {
 		return LoginToken{}, ErrInvalidClient
 	}
-	if err := s.glance(ctx, client, deviceCode); err != nil {
+	if err := s.pollReadOnly(ctx, client, deviceCode); err != nil {
 		return LoginToken{}, err
 	}
 	token, err := opaque.LoginToken.New(s.cfg.Rand)
@@ -219,12 +245,12 @@ func (s *Service) PollDevice(ctx context.Context, client, deviceCode string) (Lo
 	}
 	var refusal error
 	_, err = s.store.ChangeDeviceLogin(ctx, opaque.Hash(deviceCode), func(d *DeviceLogin) ([]audit.Act, error) {
-		now := s.time()
+		now := s.cfg.Now()
 		if refusal = poll(d, client, now); refusal != nil {
 			return nil, nil
 		}
 		d.State, d.TokenHash, d.TokenEnds = DeviceUsed, opaque.Hash(token.Reveal()), now.Add(LoginTokenLife)
-		return []audit.Act{s.log.Act(audit.WithFallbackActor(ctx, d.AccountID), audit.DeviceLoggedIn, d.AccountID, d.ID, audit.Details{"client": d.Client})}, nil
+		return []audit.Act{s.cfg.Log.Act(audit.WithFallbackActor(ctx, d.AccountID), audit.DeviceLoggedIn, d.AccountID, d.ID, audit.Details{"client": d.Client})}, nil
 	})
 	switch {
 	case errors.Is(err, failure.ErrNotFound) || errors.Is(err, failure.ErrConflict): // ErrConflict: another poll was quicker
@@ -237,9 +263,10 @@ func (s *Service) PollDevice(ctx context.Context, client, deviceCode string) (Lo
 	return LoginToken{token, LoginTokenLife}, nil
 }
 
-// glance is the refusal of a poll that would change nothing. Anyone may ask, and most of what strangers ask must not wait for the one writer
-// that a database has, nor keep it from others. nil: look again, with the right to write.
-func (s *Service) glance(ctx context.Context, client, deviceCode string) error {
+// pollReadOnly answers a poll without a write transaction where the answer changes nothing. Anyone may
+// ask, and most of what is asked must not wait for the one writer that a database has, nor keep it
+// from others. nil: poll again for writing.
+func (s *Devices) pollReadOnly(ctx context.Context, client, deviceCode string) error {
 	if !opaque.DeviceCode.Fits(deviceCode) {
 		return ErrInvalidGrant
 	}
@@ -251,7 +278,7 @@ func (s *Service) glance(ctx context.Context, client, deviceCode string) error {
 		return err
 	}
 	before := d
-	if refusal := poll(&d, client, s.time()); d == before {
+	if refusal := poll(&d, client, s.cfg.Now()); d == before {
 		return refusal
 	}
 	return nil
@@ -278,9 +305,9 @@ func poll(d *DeviceLogin, client string, now time.Time) error {
 }
 
 // FindDevice returns the device login that waits under a user code, however it was typed. ErrUnknownCode.
-func (s *Service) FindDevice(ctx context.Context, userCode string) (DeviceLogin, error) {
+func (s *Devices) FindDevice(ctx context.Context, userCode string) (DeviceLogin, error) {
 	d, err := s.store.DeviceLogin(ctx, s.userHash(NormalUserCode(userCode)))
-	if errors.Is(err, failure.ErrNotFound) || err == nil && !d.waits(s.time()) {
+	if errors.Is(err, failure.ErrNotFound) || err == nil && !d.waits(s.cfg.Now()) {
 		return DeviceLogin{}, ErrUnknownCode
 	}
 	return d, err
@@ -291,25 +318,25 @@ func (d DeviceLogin) waits(now time.Time) bool {
 }
 
 // ApproveDevice gives the program behind a user code a login to the caller's account. Refusals: ErrUnknownCode, ErrExpired, ErrInactive, ErrRevoked.
-func (s *Service) ApproveDevice(ctx context.Context, by Caller, userCode string) (DeviceLogin, error) {
-	if err := account.MayHoldToken(by.Account, s.time()); err != nil {
+func (s *Devices) ApproveDevice(ctx context.Context, by Caller, userCode string) (DeviceLogin, error) {
+	if err := account.MayHoldToken(by.Account, s.cfg.Now()); err != nil {
 		return DeviceLogin{}, err
 	}
 	return s.decideDevice(ctx, by, userCode, DeviceApproved, audit.DeviceWasApproved)
 }
 
 // DenyDevice refuses the program behind a user code. ErrUnknownCode.
-func (s *Service) DenyDevice(ctx context.Context, by Caller, userCode string) (DeviceLogin, error) {
+func (s *Devices) DenyDevice(ctx context.Context, by Caller, userCode string) (DeviceLogin, error) {
 	return s.decideDevice(ctx, by, userCode, DeviceDenied, audit.DeviceWasDenied)
 }
 
-func (s *Service) decideDevice(ctx context.Context, by Caller, userCode string, to DeviceState, did audit.Action) (DeviceLogin, error) {
+func (s *Devices) decideDevice(ctx context.Context, by Caller, userCode string, to DeviceState, did audit.Action) (DeviceLogin, error) {
 	d, err := s.store.ChangeDeviceLogin(ctx, s.userHash(NormalUserCode(userCode)), func(d *DeviceLogin) ([]audit.Act, error) {
-		if !d.waits(s.time()) {
+		if !d.waits(s.cfg.Now()) {
 			return nil, ErrUnknownCode
 		}
 		d.State, d.AccountID = to, by.Account.ID
-		return []audit.Act{s.log.Act(ctx, did, d.AccountID, d.ID, audit.Details{"client": d.Client, "address": d.Address})}, nil
+		return []audit.Act{s.cfg.Log.Act(ctx, did, d.AccountID, d.ID, audit.Details{"client": d.Client, "address": d.Address})}, nil
 	})
 	if errors.Is(err, failure.ErrNotFound) || errors.Is(err, failure.ErrConflict) {
 		return DeviceLogin{}, ErrUnknownCode
@@ -317,21 +344,8 @@ func (s *Service) decideDevice(ctx context.Context, by Caller, userCode string, 
 	return d, err
 }
 
-func (s *Service) authenticateLogin(ctx context.Context, text string) (Caller, error) {
-	d, account, err := s.store.LoginToken(ctx, opaque.Hash(text))
-	switch {
-	case errors.Is(err, failure.ErrNotFound):
-		return Caller{}, fmt.Errorf("%w: unknown login token", ErrUnauthenticated)
-	case err != nil:
-		return Caller{}, err
-	case !s.time().Before(d.TokenEnds):
-		return Caller{}, fmt.Errorf("%w: the login token of %s has ended", ErrUnauthenticated, d.ID)
-	}
-	return Caller{Account: account, Login: d.ID}, nil
-}
-
-// revokeLogin ends a login token (RFC 7009). One that is unknown or has ended is no error.
-func (s *Service) revokeLogin(ctx context.Context, by Caller, text string) error {
+// RevokeLogin ends a login token (RFC 7009). One that is unknown or has ended is no error.
+func (s *Devices) RevokeLogin(ctx context.Context, by Caller, text string) error {
 	d, _, err := s.store.LoginToken(ctx, opaque.Hash(text))
 	if errors.Is(err, failure.ErrNotFound) {
 		return nil
@@ -339,13 +353,13 @@ func (s *Service) revokeLogin(ctx context.Context, by Caller, text string) error
 	if err != nil {
 		return err
 	}
-	if err := by.mayEnd(d.AccountID); err != nil {
+	if err := by.MayEnd(d.AccountID); err != nil {
 		return err
 	}
 	_, err = s.store.ChangeDeviceLogin(ctx, d.DeviceHash, func(d *DeviceLogin) ([]audit.Act, error) {
-		if now := s.time(); now.Before(d.TokenEnds) {
+		if now := s.cfg.Now(); now.Before(d.TokenEnds) {
 			d.TokenEnds = now
-			return []audit.Act{s.log.Act(ctx, audit.LoginRevoked, d.AccountID, d.ID, nil)}, nil
+			return []audit.Act{s.cfg.Log.Act(ctx, audit.LoginRevoked, d.AccountID, d.ID, nil)}, nil
 		}
 		return nil, nil
 	})

@@ -1,4 +1,4 @@
-package license
+package auth
 
 import (
 	"context"
@@ -36,7 +36,8 @@ var Scopes = []Scope{
 	ScopeAuditRead, ScopeAdminRead, ScopeAdminWrite,
 }
 
-// AdminToken is the record of an admin token: what those who run the service call the Admin API with. Its text is not kept.
+// AdminToken is the record of an admin token: what the operator calls the Admin API with. Its text is
+// not stored.
 type AdminToken struct {
 	ID        string // "adm_" and 16 letters or digits
 	Name      string
@@ -50,6 +51,30 @@ type AdminToken struct {
 // May says whether the token has a scope.
 func (t AdminToken) May(s Scope) bool { return slices.Contains(t.Scopes, s) }
 
+// AdminStore is what admin tokens need of a database. Every method that changes something has made it
+// durable, its act included, when it returns nil.
+type AdminStore interface {
+	// AddAdminToken stores a new admin token.
+	AddAdminToken(ctx context.Context, t AdminToken, act audit.Act) error
+	// AdminToken returns the admin token with that hash, ended or not. ErrNotFound.
+	AdminToken(ctx context.Context, hash string) (AdminToken, error)
+	// AdminTokens returns up to limit admin tokens, oldest first, that come after the given one
+	// ("" for the oldest). ErrInvalid: there is none by that id.
+	AdminTokens(ctx context.Context, after string, limit int) ([]AdminToken, error)
+	// RevokeAdminToken ends an admin token at the time of the act; one that has ended keeps its first
+	// time. ErrNotFound.
+	RevokeAdminToken(ctx context.Context, id string, act audit.Act) error
+}
+
+// Admins is the admin tokens of a database.
+type Admins struct {
+	store AdminStore
+	cfg   Config
+}
+
+// NewAdmins returns the admin tokens of a database.
+func NewAdmins(s AdminStore, c Config) *Admins { return &Admins{s, c} }
+
 // NewAdminToken is what an admin token starts with.
 type NewAdminToken struct {
 	Name   string
@@ -59,8 +84,8 @@ type NewAdminToken struct {
 
 // CreateAdminToken makes an admin token. Its text is in the answer and nowhere else. by is the admin token that asks for it, nil on the
 // command line: it cannot give away scopes that it lacks, nor a longer life than its own. Refusals: ErrInvalid, ErrScope.
-func (s *Service) CreateAdminToken(ctx context.Context, n NewAdminToken, by *AdminToken) (opaque.Secret, AdminToken, error) {
-	now := s.time()
+func (s *Admins) CreateAdminToken(ctx context.Context, n NewAdminToken, by *AdminToken) (opaque.Secret, AdminToken, error) {
+	now := s.cfg.Now()
 	t := AdminToken{Name: n.Name, Scopes: sortedScopes(n.Scopes), CreatedAt: now}
 	if n.Life > 0 {
 		t.ExpiresAt = now.Add(n.Life).Truncate(time.Second)
@@ -79,7 +104,7 @@ func (s *Service) CreateAdminToken(ctx context.Context, n NewAdminToken, by *Adm
 		return "", AdminToken{}, err
 	}
 	t.Hash = opaque.Hash(text.Reveal())
-	return text, t, s.store.AddAdminToken(ctx, t, s.log.Act(ctx, audit.AdminTokenCreated, "", t.ID, audit.Details{"scopes": t.Scopes, "expires_at": optionalUnix(t.ExpiresAt)}))
+	return text, t, s.store.AddAdminToken(ctx, t, s.cfg.Log.Act(ctx, audit.AdminTokenCreated, "", t.ID, audit.Details{"scopes": t.Scopes, "expires_at": optionalUnix(t.ExpiresAt)}))
 }
 
 func checkAdminToken(n NewAdminToken, t AdminToken) error {
@@ -137,7 +162,7 @@ func optionalUnix(t time.Time) any {
 }
 
 // AdminTokens returns up to limit admin tokens, ended ones too, oldest first, that come after the given one. ErrInvalid: after is no admin token.
-func (s *Service) AdminTokens(ctx context.Context, after string, limit int) ([]AdminToken, error) {
+func (s *Admins) AdminTokens(ctx context.Context, after string, limit int) ([]AdminToken, error) {
 	if err := opaque.OfAdminToken.CheckAfter(after); err != nil {
 		return nil, err
 	}
@@ -145,7 +170,7 @@ func (s *Service) AdminTokens(ctx context.Context, after string, limit int) ([]A
 }
 
 // RevokeAdminToken ends an admin token, by its id or by its text, and returns its id. Ending it twice is no error. ErrNotFound.
-func (s *Service) RevokeAdminToken(ctx context.Context, idOrText string) (string, error) {
+func (s *Admins) RevokeAdminToken(ctx context.Context, idOrText string) (string, error) {
 	if opaque.AdminToken.Fits(idOrText) {
 		t, err := s.store.AdminToken(ctx, opaque.Hash(idOrText))
 		if err != nil {
@@ -153,20 +178,5 @@ func (s *Service) RevokeAdminToken(ctx context.Context, idOrText string) (string
 		}
 		idOrText = t.ID
 	}
-	return idOrText, s.store.RevokeAdminToken(ctx, idOrText, s.log.Act(ctx, audit.AdminTokenRevoked, "", idOrText, nil))
-}
-
-func (s *Service) authenticateAdmin(ctx context.Context, text string) (Caller, error) {
-	t, err := s.store.AdminToken(ctx, opaque.Hash(text))
-	switch {
-	case errors.Is(err, failure.ErrNotFound):
-		return Caller{}, fmt.Errorf("%w: unknown admin token", ErrUnauthenticated)
-	case err != nil:
-		return Caller{}, err
-	case !t.RevokedAt.IsZero():
-		return Caller{}, fmt.Errorf("%w: admin token %s was revoked", ErrUnauthenticated, t.ID)
-	case !t.ExpiresAt.IsZero() && !s.time().Before(t.ExpiresAt):
-		return Caller{}, fmt.Errorf("%w: admin token %s has expired", ErrUnauthenticated, t.ID)
-	}
-	return Caller{Admin: &t}, nil
+	return idOrText, s.store.RevokeAdminToken(ctx, idOrText, s.cfg.Log.Act(ctx, audit.AdminTokenRevoked, "", idOrText, nil))
 }

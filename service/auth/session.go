@@ -1,4 +1,4 @@
-package license
+package auth
 
 import (
 	"context"
@@ -15,21 +15,21 @@ import (
 	"github.com/pageflare/ci/service/opaque"
 )
 
-// A person signs in to the pages of the service by a link that whoever runs it hands out. The link is good once and for a quarter of an hour;
+// A person signs in to the pages of the service by a link that the operator hands out. The link is good once and for a quarter of an hour;
 // the session that it begins ends after eight hours, used or not.
 const (
 	SignInLinkLife = 15 * time.Minute
 	SessionLife    = 8 * time.Hour
 )
 
-// SignInLink is the record of a link by which a person signs in. Its text is not kept.
+// SignInLink is the record of a link by which a person signs in. Its text is not stored.
 type SignInLink struct {
 	Hash      string // SHA-256 of its secret, hexadecimal
 	AccountID string
 	ExpiresAt time.Time
 }
 
-// Session is the record of a session in a browser. Its secret is not kept.
+// Session is the record of a session in a browser. Its secret is not stored.
 type Session struct {
 	ID        string // "ses_" and 16 letters or digits
 	Hash      string // SHA-256 of its secret, hexadecimal
@@ -52,8 +52,39 @@ func (s Session) CheckFormToken(purpose, token string) bool {
 	return hmac.Equal([]byte(s.FormToken(purpose)), []byte(token))
 }
 
+// SessionStore is what sessions need of a database. Every method that changes something has made it
+// durable, its act included, when it returns nil.
+type SessionStore interface {
+	// Account returns one account. ErrNotFound.
+	Account(ctx context.Context, id string) (account.Account, error)
+	// AddSignInLink stores a link, and purges some that have expired. ErrNotFound: no such account.
+	AddSignInLink(ctx context.Context, l SignInLink, act audit.Act) error
+	// SignInLink returns the link with that hash. ErrNotFound: there is none, or it was used.
+	SignInLink(ctx context.Context, hash string) (SignInLink, error)
+	// BeginSession removes the link with that hash and stores a session, and purges some that have
+	// expired. ErrNotFound: no such link.
+	BeginSession(ctx context.Context, link string, n Session, act audit.Act) error
+	// Session returns the session with that hash, and its account. ErrNotFound.
+	Session(ctx context.Context, hash string) (Session, account.Account, error)
+	// EndSession removes a session. Removing it twice is no error.
+	EndSession(ctx context.Context, id string, act audit.Act) error
+}
+
+// Sessions is the sessions of a database, and the links by which people begin them.
+type Sessions struct {
+	store     SessionStore
+	publicURL string
+	cfg       Config
+}
+
+// NewSessions returns the sessions of a database. The public URL is where people reach the service; it
+// has no slash at its end.
+func NewSessions(s SessionStore, publicURL string, c Config) *Sessions {
+	return &Sessions{s, publicURL, c}
+}
+
 // CreateSignInLink makes a link by which a person signs in to an account, once. Refusals: ErrNotFound, ErrRevoked for a deleted account.
-func (s *Service) CreateSignInLink(ctx context.Context, id string) (url opaque.Secret, ends time.Time, err error) {
+func (s *Sessions) CreateSignInLink(ctx context.Context, id string) (url opaque.Secret, ends time.Time, err error) {
 	a, err := s.store.Account(ctx, id)
 	if err != nil {
 		return "", time.Time{}, err
@@ -65,16 +96,16 @@ func (s *Service) CreateSignInLink(ctx context.Context, id string) (url opaque.S
 	if err != nil {
 		return "", time.Time{}, err
 	}
-	l := SignInLink{Hash: opaque.Hash(text.Reveal()), AccountID: a.ID, ExpiresAt: s.time().Add(SignInLinkLife)}
-	return opaque.Secret(s.PublicURL() + "/sign-in?link=" + text.Reveal()), l.ExpiresAt,
-		s.store.AddSignInLink(ctx, l, s.log.Act(ctx, audit.SignInLinkCreated, a.ID, a.ID, audit.Details{"expires_at": l.ExpiresAt.Unix()}))
+	l := SignInLink{Hash: opaque.Hash(text.Reveal()), AccountID: a.ID, ExpiresAt: s.cfg.Now().Add(SignInLinkLife)}
+	return opaque.Secret(s.publicURL + "/sign-in?link=" + text.Reveal()), l.ExpiresAt,
+		s.store.AddSignInLink(ctx, l, s.cfg.Log.Act(ctx, audit.SignInLinkCreated, a.ID, a.ID, audit.Details{"expires_at": l.ExpiresAt.Unix()}))
 }
 
 // SignInAccount tells whose link a secret is, without using it up. ErrUnauthenticated: it is not known, was used, or has expired.
-func (s *Service) SignInAccount(ctx context.Context, secret string) (account.Account, error) {
+func (s *Sessions) SignInAccount(ctx context.Context, secret string) (account.Account, error) {
 	l, err := s.store.SignInLink(ctx, opaque.Hash(secret))
 	switch {
-	case errors.Is(err, failure.ErrNotFound) || err == nil && !s.time().Before(l.ExpiresAt):
+	case errors.Is(err, failure.ErrNotFound) || err == nil && !s.cfg.Now().Before(l.ExpiresAt):
 		return account.Account{}, fmt.Errorf("%w: sign-in link", ErrUnauthenticated)
 	case err != nil:
 		return account.Account{}, err
@@ -87,7 +118,7 @@ func (s *Service) SignInAccount(ctx context.Context, secret string) (account.Acc
 }
 
 // SignIn uses a link up and begins a session with a new secret. ErrUnauthenticated.
-func (s *Service) SignIn(ctx context.Context, secret string) (opaque.Secret, Session, error) {
+func (s *Sessions) SignIn(ctx context.Context, secret string) (opaque.Secret, Session, error) {
 	a, err := s.SignInAccount(ctx, secret)
 	if err != nil {
 		return "", Session{}, err
@@ -100,9 +131,9 @@ func (s *Service) SignIn(ctx context.Context, secret string) (opaque.Secret, Ses
 	if err != nil {
 		return "", Session{}, err
 	}
-	now := s.time()
+	now := s.cfg.Now()
 	session := Session{ID: id, Hash: opaque.Hash(text.Reveal()), AccountID: a.ID, CreatedAt: now, ExpiresAt: now.Add(SessionLife), secret: text}
-	err = s.store.BeginSession(ctx, opaque.Hash(secret), session, s.log.Act(audit.WithFallbackActor(ctx, a.ID), audit.SignedIn, a.ID, id, nil))
+	err = s.store.BeginSession(ctx, opaque.Hash(secret), session, s.cfg.Log.Act(audit.WithFallbackActor(ctx, a.ID), audit.SignedIn, a.ID, id, nil))
 	if errors.Is(err, failure.ErrNotFound) {
 		return "", Session{}, fmt.Errorf("%w: the sign-in link was used in this moment", ErrUnauthenticated)
 	}
@@ -110,7 +141,7 @@ func (s *Service) SignIn(ctx context.Context, secret string) (opaque.Secret, Ses
 }
 
 // Session tells whose session a secret is. ErrUnauthenticated: it is not known or has ended.
-func (s *Service) Session(ctx context.Context, secret string) (Caller, error) {
+func (s *Sessions) Session(ctx context.Context, secret string) (Caller, error) {
 	if !opaque.Session.Fits(secret) {
 		return Caller{}, fmt.Errorf("%w: no session", ErrUnauthenticated)
 	}
@@ -120,17 +151,14 @@ func (s *Service) Session(ctx context.Context, secret string) (Caller, error) {
 		return Caller{}, fmt.Errorf("%w: unknown session", ErrUnauthenticated)
 	case err != nil:
 		return Caller{}, err
-	case !s.time().Before(session.ExpiresAt) || owner.Status == account.Deleted:
+	case !s.cfg.Now().Before(session.ExpiresAt) || owner.Status == account.Deleted:
 		return Caller{}, fmt.Errorf("%w: session %s has ended", ErrUnauthenticated, session.ID)
 	}
 	session.secret = opaque.Secret(secret)
-	return Caller{Account: owner, Session: &session}, nil
+	return Caller{Kind: BySession, Account: owner, Session: &session}, nil
 }
 
 // SignOut ends the caller's session.
-func (s *Service) SignOut(ctx context.Context, c Caller) error {
-	return s.store.EndSession(ctx, c.Session.ID, s.log.Act(audit.WithFallbackActor(ctx, c.Session.ID), audit.SignedOut, c.Account.ID, c.Session.ID, nil))
+func (s *Sessions) SignOut(ctx context.Context, c Caller) error {
+	return s.store.EndSession(ctx, c.Session.ID, s.cfg.Log.Act(audit.WithFallbackActor(ctx, c.Session.ID), audit.SignedOut, c.Account.ID, c.Session.ID, nil))
 }
-
-// PublicURL is where clients and people reach the service; it has no slash at its end.
-func (s *Service) PublicURL() string { return s.cfg.Issuer }
