@@ -69,6 +69,14 @@ func (s *Service) Issue(ctx context.Context, c auth.Caller) (Issued, error) {
 	if c.Kind == auth.ByIdentity {
 		return s.Exchange(ctx, c.Job.Identity, c.Job.Policy, c.Account)
 	}
+	return s.issueAs(ctx, c, s.store.RecordToken)
+}
+
+// recorder makes the record of a token durable, with its act: Store.RecordToken, or that and more.
+type recorder func(context.Context, TokenRecord, audit.Act) error
+
+// issueAs is Issue with a record of another kind.
+func (s *Service) issueAs(ctx context.Context, c auth.Caller, record recorder) (Issued, error) {
 	now := s.cfg.Now()
 	if err := mayUse(c, now); err != nil {
 		return Issued{}, err
@@ -77,7 +85,7 @@ func (s *Service) Issue(ctx context.Context, c auth.Caller) (Issued, error) {
 	if left := c.Token.ExpiresAt.Sub(now.Truncate(time.Second)); opaque.TokenID(c.Token.ID).ByIdentity() && left < ttl {
 		ttl = left
 	}
-	return s.issue(ctx, c.Account, TokenRecord{Parent: opaque.TokenID(c.Token.ID), IssuedBy: c.ID, Recorded: now}, ttl)
+	return s.issue(ctx, c.Account, TokenRecord{Parent: opaque.TokenID(c.Token.ID), IssuedBy: c.ID, Recorded: now}, ttl, record)
 }
 
 // IssueFor makes a new token for an account, with a life of its own choice (0: the usual one). It is for those who run the service.
@@ -96,10 +104,10 @@ func (s *Service) IssueFor(ctx context.Context, id string, ttl time.Duration) (I
 	if ttl < time.Second {
 		return Issued{}, fmt.Errorf("%w: ttl %s is shorter than a second", failure.ErrInvalid, ttl)
 	}
-	return s.issue(ctx, a, TokenRecord{Recorded: now}, ttl)
+	return s.issue(ctx, a, TokenRecord{Recorded: now}, ttl, s.store.RecordToken)
 }
 
-func (s *Service) issue(ctx context.Context, a account.Account, r TokenRecord, ttl time.Duration) (Issued, error) {
+func (s *Service) issue(ctx context.Context, a account.Account, r TokenRecord, ttl time.Duration, record recorder) (Issued, error) {
 	iat := r.Recorded.Truncate(time.Second)
 	id, err := opaque.NewTokenID(iat, r.Parent.Family(), s.cfg.Rand)
 	if err != nil {
@@ -108,7 +116,11 @@ func (s *Service) issue(ctx context.Context, a account.Account, r TokenRecord, t
 	claims, capped := s.claims(a, iat, ttl)
 	claims.ID = string(id)
 	return keyring.Sign(ctx, s.keys, func(view *keyring.View) (Issued, error) {
-		return s.signAndRecord(ctx, view.Tokens, claims, r, capped, audit.TokenIssued)
+		out, r, act, err := s.sign(ctx, view.Tokens, claims, capped, r, audit.TokenIssued)
+		if err != nil {
+			return Issued{}, err
+		}
+		return out, record(ctx, r, act)
 	})
 }
 
@@ -148,7 +160,11 @@ func (s *Service) refresh(ctx context.Context, c auth.Caller, now time.Time, set
 	if err != nil {
 		return Issued{}, err
 	}
-	return s.signAndRecord(ctx, set, claims, TokenRecord{Parent: parent, Recorded: now}, capped, audit.TokenRefreshed)
+	out, r, act, err := s.sign(ctx, set, claims, capped, TokenRecord{Parent: parent, Recorded: now}, audit.TokenRefreshed)
+	if err != nil {
+		return Issued{}, err
+	}
+	return out, s.store.RecordToken(ctx, r, act)
 }
 
 // refreshed is what the caller's token is refreshed to when iat is the start of the window. Its id depends on everything in the token, the
@@ -174,18 +190,18 @@ func (s *Service) claims(a account.Account, iat time.Time, ttl time.Duration) (t
 	}, capped
 }
 
-// signAndRecord completes the record with what the token says, and returns only when it is durable.
-func (s *Service) signAndRecord(ctx context.Context, set *token.KeySet, c token.Claims, r TokenRecord, capped bool, did audit.Action) (Issued, error) {
+// sign signs a token, completes its record with what it says, and makes the act of giving it.
+func (s *Service) sign(ctx context.Context, set *token.KeySet, c token.Claims, capped bool, r TokenRecord, did audit.Action) (Issued, TokenRecord, audit.Act, error) {
 	out, err := signWith(set, c, capped)
 	if err != nil {
-		return Issued{}, err
+		return Issued{}, TokenRecord{}, audit.Act{}, err
 	}
 	r.ID, r.AccountID, r.KeyID, r.IssuedAt, r.ExpiresAt = out.ID, c.Subject, set.SigningKey(), c.IssuedAt, c.ExpiresAt
 	details := audit.Details{"token_sha256": opaque.Hash(out.Token.Reveal()), "kid": r.KeyID, "expires_at": r.ExpiresAt.Unix()}
 	if r.Parent != "" {
 		details["parent"] = r.Parent
 	}
-	return out, s.store.RecordToken(ctx, r, s.log.Act(ctx, did, r.AccountID, string(r.ID), details))
+	return out, r, s.log.Act(ctx, did, r.AccountID, string(r.ID), details), nil
 }
 
 func signWith(set *token.KeySet, c token.Claims, capped bool) (Issued, error) {

@@ -77,19 +77,3 @@ func (s *Store) AdminTokens(ctx context.Context, after string, limit int) ([]aut
 func (s *Store) RevokeAdminToken(ctx context.Context, id string, act audit.Act) error {
 	return inTx(ctx, s.write, func(t *tx) error { return t.end(ctx, "admin token", "admin_tokens", "revoked_at", id, act) })
 }
-
-// end sets the end of a row that has not ended yet, and notes that it did, for the account whose it is. license.ErrNotFound: there is no such row.
-func (t *tx) end(ctx context.Context, what, table, column, id string, act audit.Act) (err error) {
-	var there bool
-	if err := t.QueryRowContext(ctx, `SELECT TRUE FROM `+table+` WHERE id = $1`, id).Scan(&there); err != nil {
-		return fmt.Errorf("%s %s: %w", what, id, notFound(err))
-	}
-	done, err := t.ExecContext(ctx, `UPDATE `+table+` SET `+column+` = $2 WHERE id = $1 AND `+column+` IS NULL`, id, millis(act.At))
-	if err != nil {
-		return fmt.Errorf("%s %s: %w", what, id, storeError(err))
-	}
-	if act.Account, err = t.ownerOf(ctx, id); err != nil {
-		return err
-	}
-	return t.logIf(done, act)
-}

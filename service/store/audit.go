@@ -10,38 +10,6 @@ import (
 	"github.com/pageflare/ci/service/failure"
 )
 
-// tx is a transaction with the lines that it adds to the audit log.
-type tx struct {
-	*sql.Tx
-	pool       *pool
-	unprepared []string // texts of statements that had to be parsed
-	acts       []audit.Act
-	wrote      bool            // something was written for certain, acts apart
-	alive      map[string]bool // signing keys that were found not to be retired, see mayRecord
-}
-
-// log notes acts. They stand in the log exactly when the transaction is committed.
-func (t *tx) log(acts ...audit.Act) { t.acts = append(t.acts, acts...) }
-
-// logIf notes an act that changed rows; one that changed nothing leaves no line.
-func (t *tx) logIf(r sql.Result, a audit.Act) error {
-	n, err := r.RowsAffected()
-	if err == nil && n > 0 {
-		t.log(a)
-	}
-	return err
-}
-
-// ownerOf is the account that an API token, a trust policy or a device login belongs to; "" when there is none by that id, or it is nobody's.
-func (t *tx) ownerOf(ctx context.Context, id string) (account string, err error) {
-	err = t.QueryRowContext(ctx, `SELECT account_id FROM api_tokens WHERE id = $1 UNION ALL SELECT account_id FROM policies WHERE id = $1
-		UNION ALL SELECT account_id FROM device_logins WHERE id = $1 AND account_id IS NOT NULL`, id).Scan(&account)
-	if err != nil && !errors.Is(err, sql.ErrNoRows) {
-		return "", fmt.Errorf("look up whose %s is: %w", id, storeError(err))
-	}
-	return account, nil
-}
-
 const auditColumns = `seq, at, actor_kind, actor_id, address, request_id, action, account_id, object, details, hash`
 
 // appendActs writes the lines of a transaction. The update of the head comes first: it is the lock that puts writers in a row. A head without its own

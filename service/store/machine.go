@@ -11,13 +11,19 @@ import (
 	"github.com/pageflare/ci/service/license"
 )
 
-// AddMachine meets license.Store.
-func (s *Store) AddMachine(ctx context.Context, m license.Machine, act audit.Act) error {
-	return inTx(ctx, s.write, func(t *tx) error {
+// Activate records the token first: what the rules refuse it, they refuse the machine.
+func (s *Store) Activate(ctx context.Context, r license.TokenRecord, issued audit.Act, m license.Machine, act audit.Act) error {
+	return s.group.do(ctx, func(ctx context.Context, t *tx) error {
+		if err := t.recordToken(ctx, r, issued); err != nil {
+			return err
+		}
 		t.log(act)
 		_, err := t.ExecContext(ctx, `INSERT INTO machines (id, account_id, machine_id, label, family, created_at) VALUES ($1, $2, $3, $4, $5, $6)`,
 			m.ID, m.AccountID, m.MachineID, m.Label, m.Family, millis(m.CreatedAt))
-		return storeError(err)
+		if err != nil {
+			return fmt.Errorf("activate a machine: %w", storeError(err))
+		}
+		return nil
 	})
 }
 

@@ -86,39 +86,6 @@ func hidePassword(url string) string {
 	return url
 }
 
-// inTx runs f in a transaction of its own, durable when it returns nil, and adds the acts that it noted to the audit log.
-func inTx(ctx context.Context, db *pool, f func(*tx) error) (err error) {
-	ctx, written := traceWrite(ctx)
-	var t *tx
-	defer func() {
-		db.note(err, t != nil && (t.wrote || len(t.acts) > 0))
-		written(err)
-	}()
-	begun, err := db.BeginTx(ctx, nil)
-	if err != nil {
-		return fmt.Errorf("begin: %w", storeError(err))
-	}
-	t = &tx{Tx: begun, pool: db, alive: map[string]bool{}}
-	defer func() { db.prepareAll(ctx, t.unprepared) }()
-	if err := f(t); err != nil {
-		_ = t.Rollback() // a full disk has undone all already, and says so once more
-		return err
-	}
-	if err := t.appendActs(ctx); err != nil {
-		_ = t.Rollback()
-		return err
-	}
-	if err := t.Commit(); err != nil {
-		return fmt.Errorf("commit: %w", storeError(err))
-	}
-	return nil
-}
-
-// querier is what both a database and a transaction can do.
-type querier interface {
-	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
-}
-
 // changedOne turns "no row was changed" into ErrNotFound.
 func changedOne(r sql.Result, err error) error {
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"github.com/pageflare/ci/service/auth"
 	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/opaque"
 )
 
 func newDeviceLogin(n int) auth.DeviceLogin {
@@ -129,17 +130,44 @@ func deviceLetGo(t *testing.T, s Store) {
 	}
 }
 
+// activate stores a machine with a first token of its family.
+func activate(t *testing.T, s Store, m license.Machine) error {
+	t.Helper()
+	return s.Activate(t.Context(), newToken(m.AccountID, firstOf(m.Family)), did(at), m, did(at))
+}
+
+// firstOf is a token of a family.
+func firstOf(family string) opaque.TokenID {
+	return opaque.TokenID("00000001" + family + "000000000000000a")
+}
+
+func machineWithoutRoom(t *testing.T, s Store) {
+	a := create(t, s, 1)
+	first := license.Machine{ID: "mac_1", AccountID: a.ID, MachineID: "m", Family: tokenID(1, 7, 1).Family(), CreatedAt: at}
+	must(t, activate(t, s, first))
+	before, err := s.AuditHead(t.Context())
+	must(t, err)
+	second := first // of the same id, which is taken
+	second.Family = tokenID(1, 8, 1).Family()
+	wantErr(t, "Activate(an id that is taken)", activate(t, s, second), failure.ErrConflict)
+	_, err = s.Token(t.Context(), firstOf(second.Family))
+	wantErr(t, "Token(of a machine that was not stored)", err, failure.ErrNotFound)
+	after, err := s.AuditHead(t.Context())
+	must(t, err)
+	same(t, before, after)
+}
+
 func machines(t *testing.T, s Store) {
 	a := create(t, s, 1)
 	token := tokenID(1, 7, 1)
 	want := license.Machine{ID: "mac_1", AccountID: a.ID, MachineID: "m", Label: "build-7", Family: token.Family(), CreatedAt: at}
-	must(t, s.AddMachine(t.Context(), want, did(at)))
+	must(t, activate(t, s, want))
 	got, err := s.MachineOf(t.Context(), want.Family)
 	must(t, err)
 	same(t, want, got)
 	twin := want
 	twin.ID, twin.Family = "mac_2", tokenID(1, 8, 1).Family()
-	must(t, s.AddMachine(t.Context(), twin, did(at)))
+	must(t, activate(t, s, twin))
 
 	before, err := s.AuditHead(t.Context())
 	must(t, err)
@@ -159,7 +187,7 @@ func machines(t *testing.T, s Store) {
 	same(t, want, got)
 	other := twin
 	other.ID, other.Family, other.AccountID = "mac_0", "another", create(t, s, 2).ID
-	must(t, s.AddMachine(t.Context(), other, did(at)))
+	must(t, activate(t, s, other))
 	for after, want := range map[string][]license.Machine{"": {want, twin}, "mac_1": {twin}, "mac_2": nil} {
 		list, err := s.Machines(t.Context(), a.ID, after, 2)
 		must(t, err)
@@ -187,7 +215,7 @@ func machines(t *testing.T, s Store) {
 	_, err = s.MachineOf(t.Context(), "unknown")
 	wantErr(t, "MachineOf(unknown)", err, failure.ErrNotFound)
 	twin.ID, twin.Family, twin.AccountID = "mac_3", "other", "user_none"
-	wantErr(t, "AddMachine(no account)", s.AddMachine(t.Context(), twin, did(at)), failure.ErrNotFound)
+	wantErr(t, "Activate(no account)", activate(t, s, twin), failure.ErrNotFound)
 }
 
 func sessions(t *testing.T, s Store) {

@@ -75,6 +75,7 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		"a device login is consumed once":                       deviceOnce,
 		"old device logins are let go of, a few at a time":      deviceLetGo,
 		"a machine ends with its family and no other":           machines,
+		"a machine and its token are stored or neither is":      machineWithoutRoom,
 		"a sign-in link begins one session":                     sessions,
 		"writers at once make one chain":                        oneChain,
 		"the end of the log is sealed with each line":           sealedEnd,
