@@ -29,7 +29,6 @@ func newHeldLog() *heldLog {
 
 func (h *heldLog) between(s *parts.Stores) { h.Store, s.Audit = s.Audit, h }
 
-// AuditAfter meets license.Store.
 func (h *heldLog) AuditAfter(ctx context.Context, seq int64, limit int) ([]audit.Line, error) {
 	h.begun <- struct{}{}
 	select {

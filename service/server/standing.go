@@ -42,14 +42,12 @@ func newStanding(keys func(context.Context) ([]keyring.Key, error), now func() t
 	}
 }
 
-// Describe meets prometheus.Collector.
 func (s *standing) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{s.up, s.tokens, s.age} {
 		ch <- d
 	}
 }
 
-// Collect meets prometheus.Collector.
 func (s *standing) Collect(ch chan<- prometheus.Metric) {
 	s.ask()
 	s.mu.Lock()

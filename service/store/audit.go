@@ -62,7 +62,6 @@ func noHead(err error) error {
 	return err
 }
 
-// AuditHead meets license.Store.
 func (s *Store) AuditHead(ctx context.Context) (audit.Head, error) {
 	var h audit.Head
 	if err := s.read.QueryRowContext(ctx, `SELECT seq, hash FROM audit_head WHERE id = 1`).Scan(&h.Seq, &h.Hash); err != nil {
@@ -71,7 +70,6 @@ func (s *Store) AuditHead(ctx context.Context) (audit.Head, error) {
 	return h, nil
 }
 
-// AuditEnd meets license.Store.
 func (s *Store) AuditEnd(ctx context.Context) (audit.End, error) {
 	moment, err := s.read.BeginTx(ctx, nil)
 	if err != nil {
@@ -81,7 +79,7 @@ func (s *Store) AuditEnd(ctx context.Context) (audit.End, error) {
 	return auditEnd(ctx, moment)
 }
 
-// SealAuditEnd meets license.Store. Of several processes that start at once the first one finds no seal.
+// SealAuditEnd looks again before it seals: of several processes that start at once the first one finds no seal.
 func (s *Store) SealAuditEnd(ctx context.Context, seal func(audit.End) string) error {
 	return inTx(ctx, s.write, func(t *tx) error {
 		e, err := auditEnd(ctx, t)
@@ -118,12 +116,10 @@ func auditEnd(ctx context.Context, q querier) (e audit.End, err error) {
 	return e, nil
 }
 
-// AuditAfter meets license.Store.
 func (s *Store) AuditAfter(ctx context.Context, seq int64, limit int) ([]audit.Line, error) {
 	return s.auditLines(ctx, `WHERE seq > $1 ORDER BY seq LIMIT $2`, seq, limit)
 }
 
-// AuditLines meets license.Store.
 func (s *Store) AuditLines(ctx context.Context, q audit.Query) ([]audit.Line, error) {
 	return s.auditLines(ctx, `WHERE ($1 = 0 OR seq < $1) AND ($2 = '' OR account_id = $2) AND ($3 = '' OR action = $3) AND ($4 = '' OR actor_id = $4)
 		ORDER BY seq DESC LIMIT $5`, q.Before, q.Account, string(q.Action), q.Actor, q.Limit)

@@ -39,7 +39,6 @@ func (r *deviceRow) login() auth.DeviceLogin {
 // letGo is how many rows that ended are deleted when one is added: more than come, so that they get fewer, and few, so that nobody waits.
 const letGo = 16
 
-// AddDeviceLogin meets license.Store.
 func (s *Store) AddDeviceLogin(ctx context.Context, d auth.DeviceLogin) error {
 	return inTx(ctx, s.write, func(t *tx) error {
 		// by then its token has ended too, which began while its codes were good
@@ -73,12 +72,11 @@ func deviceLogin(ctx context.Context, q querier, hash string) (auth.DeviceLogin,
 	return r.login(), nil
 }
 
-// DeviceLogin meets license.Store.
 func (s *Store) DeviceLogin(ctx context.Context, hash string) (auth.DeviceLogin, error) {
 	return deviceLogin(ctx, s.read, hash)
 }
 
-// ChangeDeviceLogin meets license.Store. The state that was read is asked for again in the update: of two that meet, one changes nothing.
+// ChangeDeviceLogin asks in the update for the state that it read: of two that meet, one changes nothing.
 func (s *Store) ChangeDeviceLogin(ctx context.Context, hash string, change func(*auth.DeviceLogin) ([]audit.Act, error)) (auth.DeviceLogin, error) {
 	var d auth.DeviceLogin
 	err := inTx(ctx, s.write, func(t *tx) (err error) {
@@ -107,7 +105,6 @@ func (s *Store) ChangeDeviceLogin(ctx context.Context, hash string, change func(
 
 func nullText(s string) sql.NullString { return sql.NullString{String: s, Valid: s != ""} }
 
-// LoginToken meets license.Store.
 func (s *Store) LoginToken(ctx context.Context, hash string) (auth.DeviceLogin, account.Account, error) {
 	var d deviceRow
 	var a accountRow

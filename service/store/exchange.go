@@ -11,7 +11,6 @@ import (
 // forgotten is how many uses of identities that can be forgotten are forgotten with each new one: more than come in.
 const forgotten = 10
 
-// RecordExchange meets license.Store.
 func (s *Store) RecordExchange(ctx context.Context, use license.IdentityUse, r license.TokenRecord, act audit.Act) (first license.IdentityUse, err error) {
 	var found license.IdentityUse
 	err = s.group.do(ctx, func(ctx context.Context, t *tx) error {
@@ -42,7 +41,6 @@ func (s *Store) RecordExchange(ctx context.Context, use license.IdentityUse, r l
 	return found, nil
 }
 
-// IdentityUse meets license.Store.
 func (s *Store) IdentityUse(ctx context.Context, hash string) (license.IdentityUse, error) {
 	return identityUse(ctx, s.read, hash)
 }

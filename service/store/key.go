@@ -10,7 +10,6 @@ import (
 	"github.com/pageflare/ci/service/keyring"
 )
 
-// Keys meets license.Store.
 func (s *Store) Keys(ctx context.Context) ([]keyring.SealedKey, error) {
 	rows, err := s.read.QueryContext(ctx, `SELECT id, algorithm, sealed, created_at, signs_from FROM signing_keys WHERE retired_at IS NULL ORDER BY signs_from, id`)
 	if err != nil {
@@ -34,12 +33,10 @@ func (s *Store) Keys(ctx context.Context) ([]keyring.SealedKey, error) {
 	return list, storeError(rows.Err())
 }
 
-// AddKey meets license.Store.
 func (s *Store) AddKey(ctx context.Context, k keyring.SealedKey, act audit.Act) error {
 	return inTx(ctx, s.write, func(t *tx) error { return t.addKey(ctx, k, act) })
 }
 
-// AddFirstKey meets license.Store.
 func (s *Store) AddFirstKey(ctx context.Context, k keyring.SealedKey, act audit.Act) error {
 	return inTx(ctx, s.write, func(t *tx) error {
 		var there bool
@@ -64,7 +61,6 @@ func (t *tx) addKey(ctx context.Context, k keyring.SealedKey, act audit.Act) err
 	return nil
 }
 
-// RetireKey meets license.Store.
 func (s *Store) RetireKey(ctx context.Context, id string, alive time.Time, act audit.Act) (live int64, err error) {
 	err = inTx(ctx, s.write, func(t *tx) error {
 		if !alive.IsZero() {
@@ -82,7 +78,6 @@ func (s *Store) RetireKey(ctx context.Context, id string, alive time.Time, act a
 	return live, err
 }
 
-// LiveTokens meets license.Store.
 func (s *Store) LiveTokens(ctx context.Context, key string, now time.Time) (int64, error) {
 	return liveTokens(ctx, s.read, key, now)
 }

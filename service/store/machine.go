@@ -42,12 +42,10 @@ func scanMachine(scan func(...any) error) (license.Machine, error) {
 	return m, nil
 }
 
-// MachineOf meets license.Store.
 func (s *Store) MachineOf(ctx context.Context, family string) (license.Machine, error) {
 	return scanMachine(s.read.QueryRowContext(ctx, `SELECT `+machineColumns+` FROM machines m WHERE m.family = $1`, family).Scan)
 }
 
-// Machine meets license.Store.
 func (s *Store) Machine(ctx context.Context, id string) (license.Machine, error) {
 	m, err := scanMachine(s.read.QueryRowContext(ctx, `SELECT `+machineColumns+` FROM machines m WHERE m.id = $1`, id).Scan)
 	if errors.Is(err, failure.ErrNotFound) {
@@ -56,7 +54,6 @@ func (s *Store) Machine(ctx context.Context, id string) (license.Machine, error)
 	return m, err
 }
 
-// Machines meets license.Store.
 func (s *Store) Machines(ctx context.Context, account, after string, limit int) ([]license.Machine, error) {
 	rows, err := s.read.QueryContext(ctx, `SELECT `+machineColumns+` FROM machines m WHERE m.account_id = $1 AND m.id > $2 ORDER BY m.id LIMIT $3`, account, after, limit)
 	if err != nil {
@@ -74,7 +71,6 @@ func (s *Store) Machines(ctx context.Context, account, after string, limit int) 
 	return list, storeError(rows.Err())
 }
 
-// EndMachine meets license.Store.
 func (s *Store) EndMachine(ctx context.Context, m license.Machine, act audit.Act) error {
 	return inTx(ctx, s.write, func(t *tx) error {
 		done, err := t.ExecContext(ctx, `UPDATE machines SET ended_at = $2 WHERE id = $1 AND ended_at IS NULL`, m.ID, millis(act.At))

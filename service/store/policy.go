@@ -20,7 +20,6 @@ type narrowing struct {
 	Visibilities    []string `json:"visibility,omitempty"`
 }
 
-// AddPolicy meets license.Store.
 func (s *Store) AddPolicy(ctx context.Context, p license.TrustPolicy, act audit.Act) (license.TrustPolicy, error) {
 	narrow, err := json.Marshal(narrowing{p.Refs, p.Environments, p.Events, p.JobWorkflowRefs, p.Visibilities})
 	if err != nil {
@@ -40,12 +39,10 @@ func (s *Store) AddPolicy(ctx context.Context, p license.TrustPolicy, act audit.
 	return p, err
 }
 
-// Policies meets license.Store.
 func (s *Store) Policies(ctx context.Context, account, after string, limit int) ([]license.TrustPolicy, error) {
 	return s.policies(ctx, `removed_at IS NULL AND ($1 = '' OR account_id = $1) AND id > $2 ORDER BY id LIMIT $3`, account, after, limit)
 }
 
-// PoliciesFor meets license.Store.
 func (s *Store) PoliciesFor(ctx context.Context, repositoryID string) ([]license.TrustPolicy, error) {
 	return s.policies(ctx, `removed_at IS NULL AND repository_id = $1 ORDER BY created_at, id`, repositoryID)
 }
@@ -75,7 +72,6 @@ func (s *Store) policies(ctx context.Context, where string, args ...any) ([]lice
 	return list, storeError(rows.Err())
 }
 
-// RemovePolicy meets license.Store.
 func (s *Store) RemovePolicy(ctx context.Context, id string, act audit.Act, issued *audit.Act) (families int64, err error) {
 	err = inTx(ctx, s.write, func(t *tx) error {
 		if err := t.end(ctx, "policy", "policies", "removed_at", id, act); err != nil {

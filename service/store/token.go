@@ -33,7 +33,6 @@ func (r *tokenRow) record() license.TokenRecord {
 	return t
 }
 
-// Standing meets license.Store.
 func (s *Store) Standing(ctx context.Context, id string, subjects ...string) (account.Account, bool, error) {
 	args := []any{id}
 	marks := make([]string, 0, len(subjects))
@@ -52,7 +51,6 @@ func (s *Store) Standing(ctx context.Context, id string, subjects ...string) (ac
 	return owner, revoked, err
 }
 
-// RecordToken meets license.Store.
 func (s *Store) RecordToken(ctx context.Context, r license.TokenRecord, act audit.Act) error {
 	return s.group.do(ctx, func(ctx context.Context, t *tx) error { return t.recordToken(ctx, r, act) })
 }
@@ -99,7 +97,6 @@ func (t *tx) mayDescend(ctx context.Context, r license.TokenRecord) error {
 	return nil
 }
 
-// RecordedAt meets license.Store.
 func (s *Store) RecordedAt(ctx context.Context, id opaque.TokenID) (time.Time, error) {
 	var at int64
 	if err := s.read.QueryRowContext(ctx, `SELECT recorded_at FROM tokens WHERE id = $1`, id).Scan(&at); err != nil {
@@ -108,7 +105,6 @@ func (s *Store) RecordedAt(ctx context.Context, id opaque.TokenID) (time.Time, e
 	return fromMillis(at), nil
 }
 
-// Token meets license.Store.
 func (s *Store) Token(ctx context.Context, id opaque.TokenID) (license.TokenRecord, error) {
 	var r tokenRow
 	if err := s.read.QueryRowContext(ctx, `SELECT `+tokenColumns+` FROM tokens t WHERE t.id = $1`, id).Scan(r.into()...); err != nil {
@@ -117,7 +113,6 @@ func (s *Store) Token(ctx context.Context, id opaque.TokenID) (license.TokenReco
 	return r.record(), nil
 }
 
-// Tokens meets license.Store.
 func (s *Store) Tokens(ctx context.Context, account string, before opaque.TokenID, limit int) ([]license.TokenRecord, error) {
 	rows, err := s.read.QueryContext(ctx, `SELECT `+tokenColumns+` FROM tokens t
 		WHERE t.account_id = $1 AND ($2 = '' OR t.id < $2) ORDER BY t.id DESC LIMIT $3`, account, string(before), limit)
@@ -136,7 +131,6 @@ func (s *Store) Tokens(ctx context.Context, account string, before opaque.TokenI
 	return list, storeError(rows.Err())
 }
 
-// Revoke meets license.Store.
 func (s *Store) Revoke(ctx context.Context, r license.Revocation, act audit.Act) error {
 	return inTx(ctx, s.write, func(t *tx) error {
 		done, err := t.ExecContext(ctx, `INSERT INTO revocations (subject, account_id, revoked_at) VALUES ($1, $2, $3) ON CONFLICT (subject) DO NOTHING`,

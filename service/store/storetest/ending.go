@@ -13,6 +13,11 @@ import (
 	"github.com/pageflare/ci/service/license"
 )
 
+var endings = suite{
+	"no token is recorded whose right has ended":        endedRights,
+	"a token beside a revocation is refused or revoked": endingRace,
+}
+
 // Whoever asks for a token is looked at before; here is what happens when their right ends in between.
 func endedRights(t *testing.T, s Store) {
 	a := create(t, s, 1)
