@@ -18,12 +18,13 @@ import (
 	"time"
 
 	"github.com/pageflare/ci/service/audit"
+	"github.com/pageflare/ci/service/command"
 	"github.com/pageflare/ci/service/keyring"
 	"github.com/pageflare/ci/service/parts"
 	"github.com/pageflare/ci/service/store"
 )
 
-type doctorCmd struct{ asJSON }
+type doctorCmd struct{ command.Output }
 
 // finding is one line of the doctor.
 type finding struct {
@@ -64,9 +65,9 @@ func (c doctorCmd) Run(ctx context.Context, a *app) error {
 	if a.cfg.Tracing {
 		findings = append(findings, a.checkTraces(ctx))
 	}
-	err := c.print(a.stdout, findings, func(w io.Writer) {
+	err := c.Print(a.stdout, findings, func(w io.Writer) {
 		for _, f := range findings {
-			row(w, f.mark(), f.What, f.Text)
+			command.Row(w, f.mark(), f.What, f.Text)
 		}
 	})
 	if err != nil {
@@ -128,7 +129,7 @@ func (a *app) lookInside(ctx context.Context) (in inside) {
 	if in.err = a.checkFiles(ctx); in.err != nil {
 		return in
 	}
-	in.err = a.withNew(ctx, func(ctx context.Context, l *parts.Parts) error {
+	in.err = a.commands.WithNew(ctx, func(ctx context.Context, l *parts.Parts) error {
 		end, err := l.Log.CheckEnd(ctx)
 		switch {
 		case errors.Is(err, audit.ErrTampered):
@@ -303,7 +304,7 @@ func (a *app) checkTraces(ctx context.Context) finding {
 	return well("traces", "go to "+hideUserInfo(endpoint))
 }
 
-type healthcheckCmd struct{ asJSON }
+type healthcheckCmd struct{ command.Output }
 
 // Run asks the running service.
 func (c healthcheckCmd) Run(ctx context.Context, a *app) error {
@@ -313,7 +314,7 @@ func (c healthcheckCmd) Run(ctx context.Context, a *app) error {
 	if !c.JSON {
 		return nil // a container asks every few seconds: silence is health
 	}
-	return c.print(a.stdout, struct {
+	return c.Print(a.stdout, struct {
 		Status string `json:"status"`
 	}{"ok"}, nil)
 }
@@ -369,3 +370,6 @@ func ask(ctx context.Context, addr, path string) (answer, error) {
 	body, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
 	return answer{res, body}, err
 }
+
+// second is a time in whole seconds.
+func second(t time.Time) string { return t.UTC().Format(time.RFC3339) }

@@ -11,7 +11,7 @@ import (
 	"reflect"
 	"time"
 
-	"github.com/pageflare/ci/service/audit"
+	"github.com/pageflare/ci/service/command"
 	"github.com/pageflare/ci/service/keyring"
 	"github.com/pageflare/ci/service/oidc"
 	"github.com/pageflare/ci/service/parts"
@@ -27,7 +27,7 @@ func (a *app) open(ctx context.Context, issuer string, identities newVerifier) (
 	}
 	s, err := store.Open(ctx, a.cfg.DatabaseURL)
 	if err != nil {
-		return nil, nil, usageError{err}
+		return nil, nil, command.UsageError{Err: err}
 	}
 	l, err := a.join(ctx, s, issuer, identities)
 	if err != nil {
@@ -42,11 +42,11 @@ type newVerifier func(oidc.Keeper) (*oidc.Verifier, error)
 func (a *app) join(ctx context.Context, s *store.Store, issuer string, identities newVerifier) (*parts.Parts, error) {
 	keys, err := s.Keys(ctx)
 	if err != nil {
-		return nil, usagef("database %s: %w", hideUserInfo(a.cfg.DatabaseURL), err)
+		return nil, command.Usagef("database %s: %w", hideUserInfo(a.cfg.DatabaseURL), err)
 	}
 	master, err := a.masterKey(len(keys) > 0)
 	if err != nil {
-		return nil, usageError{err}
+		return nil, command.UsageError{Err: err}
 	}
 	c := parts.Config{
 		Stores: parts.On(s), MasterKey: master, Issuer: issuer, TokenTTL: a.cfg.TokenTTL, IdentityTokenTTL: a.cfg.OIDCTokenTTL,
@@ -54,12 +54,12 @@ func (a *app) join(ctx context.Context, s *store.Store, issuer string, identitie
 	}
 	if identities != nil {
 		if c.Identities, err = identities(s); err != nil {
-			return nil, usageError{err}
+			return nil, command.UsageError{Err: err}
 		}
 	}
 	l, err := parts.New(ctx, c)
 	if errors.Is(err, keyring.ErrWrongMasterKey) {
-		return nil, usagef("%s does not open the signing keys in %s: %w: give the key that this database was made with",
+		return nil, command.Usagef("%s does not open the signing keys in %s: %w: give the key that this database was made with",
 			a.keySource(), hideUserInfo(a.cfg.DatabaseURL), keyring.ErrWrongMasterKey)
 	}
 	return l, err
@@ -137,29 +137,10 @@ func makeKeyFile(file string) (keyring.MasterKey, error) {
 	return keyring.ParseMasterKey(string(text))
 }
 
-// with runs f on the service, for the commands that work on the database directly. In the audit log the user of the operating system did it.
-// A command in the wrong folder must not make a database there and work on that: only those that begin something use withNew.
-func (a *app) with(ctx context.Context, f func(context.Context, *parts.Parts) error) error {
-	if !a.haveDatabase() {
-		return usagef("there is no database at %s: run this in the folder of the server, or set LICENSE_DATABASE_URL", hideUserInfo(a.cfg.DatabaseURL))
-	}
-	return a.withNew(ctx, f)
-}
-
 // haveDatabase tells whether there is a database, which an empty file is not.
 func (a *app) haveDatabase() bool {
 	info, err := os.Stat(a.databasePath())
 	return err == nil && info.Size() > 0 || err != nil && !errors.Is(err, fs.ErrNotExist) // what cannot be seen is for inspect to judge
-}
-
-// withNew is with, and makes a database where there is none.
-func (a *app) withNew(ctx context.Context, f func(context.Context, *parts.Parts) error) error {
-	ctx = audit.WithActor(ctx, commandLine())
-	l, closeStore, err := a.open(ctx, a.publicURL(a.cfg.Listen), nil)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f(ctx, l), closeStore())
 }
 
 // publicURL is what clients call when the API listens on addr.

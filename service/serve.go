@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/pageflare/ci/service/command"
 	"github.com/pageflare/ci/service/oidc"
 	"github.com/pageflare/ci/service/server"
 )
@@ -99,9 +100,9 @@ func listen(ctx context.Context, setting, addr string) (net.Listener, error) {
 	l, err := lc.Listen(ctx, "tcp", addr)
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		return nil, usagef("%s: %s is in use by another program: stop it, or choose another address", setting, addr)
+		return nil, command.Usagef("%s: %s is in use by another program: stop it, or choose another address", setting, addr)
 	case err != nil:
-		return nil, usageError{fmt.Errorf("%s: %w: choose an address of this machine and a port that this user may open", setting, err)}
+		return nil, command.UsageError{Err: fmt.Errorf("%s: %w: choose an address of this machine and a port that this user may open", setting, err)}
 	}
 	return l, nil
 }

@@ -7,14 +7,8 @@ import (
 
 	"github.com/pageflare/ci/service/account"
 	"github.com/pageflare/ci/service/api"
+	"github.com/pageflare/ci/service/show"
 )
-
-func showAccount(a account.Account) api.Account {
-	return api.Account{
-		ID: a.ID, Email: a.Email, Tier: string(a.Tier), Features: a.Features, ValidUntil: stamp(a.ValidUntil), Status: string(a.Status),
-		CreatedAt: stamp(a.CreatedAt),
-	}
-}
 
 // listAccounts answers GET /_api/admin/accounts.
 func (s *Server) listAccounts(c *gin.Context) error {
@@ -25,7 +19,7 @@ func (s *Server) listAccounts(c *gin.Context) error {
 	found, err := s.parts.Accounts.Accounts(c.Request.Context(), cursor, limit+1)
 	return answer(c, func(list []account.Account) api.AccountPage {
 		list, next := cut(list, limit, func(a account.Account) string { return a.ID })
-		return api.AccountPage{Items: shown(list, showAccount), NextCursor: next}
+		return api.AccountPage{Items: show.Each(list, show.Account), NextCursor: next}
 	}, found, err)
 }
 
@@ -43,7 +37,7 @@ func (s *Server) createAccount(c *gin.Context) error {
 		Email: in.Email, Tier: account.Tier(in.Tier), Features: in.Features, ValidUntil: until,
 	})
 	return answer(c, func(a account.Account) api.Account {
-		out := showAccount(a)
+		out := show.Account(a)
 		out.APIToken = key.Reveal()
 		return out
 	}, made, err)
@@ -94,5 +88,5 @@ func (s *Server) deleteAccount(c *gin.Context) error {
 // toAccount does an act to the account that the path names.
 func (s *Server) toAccount(c *gin.Context, act func(context.Context, string) (account.Account, error)) error {
 	a, err := act(c.Request.Context(), c.Param("id"))
-	return answer(c, showAccount, a, err)
+	return answer(c, show.Account, a, err)
 }

@@ -5,14 +5,8 @@ import (
 
 	"github.com/pageflare/ci/service/api"
 	"github.com/pageflare/ci/service/auth"
+	"github.com/pageflare/ci/service/show"
 )
-
-func showAdminToken(t auth.AdminToken) api.AdminToken {
-	return api.AdminToken{
-		ID: t.ID, Name: t.Name, Scopes: shown(t.Scopes, func(s auth.Scope) string { return string(s) }),
-		CreatedAt: stamp(t.CreatedAt), ExpiresAt: optional(t.ExpiresAt), RevokedAt: optional(t.RevokedAt),
-	}
-}
 
 // listAdminTokens answers GET /_api/admin/admin-tokens.
 func (s *Server) listAdminTokens(c *gin.Context) error {
@@ -23,7 +17,7 @@ func (s *Server) listAdminTokens(c *gin.Context) error {
 	found, err := s.parts.Admins.AdminTokens(c.Request.Context(), cursor, limit+1)
 	return answer(c, func(list []auth.AdminToken) api.AdminTokenPage {
 		list, next := cut(list, limit, func(t auth.AdminToken) string { return t.ID })
-		return api.AdminTokenPage{Items: shown(list, showAdminToken), NextCursor: next}
+		return api.AdminTokenPage{Items: show.Each(list, show.AdminToken), NextCursor: next}
 	}, found, err)
 }
 
@@ -38,10 +32,10 @@ func (s *Server) createAdminToken(c *gin.Context) error {
 		return err
 	}
 	text, made, err := s.parts.Admins.CreateAdminToken(c.Request.Context(), auth.NewAdminToken{
-		Name: in.Name, Scopes: shown(in.Scopes, func(s string) auth.Scope { return auth.Scope(s) }), Life: ttl,
+		Name: in.Name, Scopes: show.Each(in.Scopes, func(s string) auth.Scope { return auth.Scope(s) }), Life: ttl,
 	}, caller(c).Admin)
 	return answer(c, func(t auth.AdminToken) api.AdminToken {
-		out := showAdminToken(t)
+		out := show.AdminToken(t)
 		out.AdminToken = text.Reveal()
 		return out
 	}, made, err)

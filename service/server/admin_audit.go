@@ -1,7 +1,6 @@
 package server
 
 import (
-	"encoding/json"
 	"errors"
 	"net/http"
 	"strconv"
@@ -11,14 +10,8 @@ import (
 
 	"github.com/pageflare/ci/service/api"
 	"github.com/pageflare/ci/service/audit"
+	"github.com/pageflare/ci/service/show"
 )
-
-func showLine(l audit.Line) api.AuditLine {
-	return api.AuditLine{
-		Seq: l.Seq, At: stamp(l.At), Action: string(l.Action), Actor: api.AuditActor{Kind: string(l.Actor.Kind), ID: l.Actor.ID}, Account: l.Account,
-		Object: l.Object, Details: json.RawMessage(l.Details), Address: l.Actor.Address, RequestID: l.Actor.RequestID, Hash: l.Hash,
-	}
-}
 
 // listAudit answers GET /_api/admin/audit.
 func (s *Server) listAudit(c *gin.Context) error {
@@ -35,7 +28,7 @@ func (s *Server) listAudit(c *gin.Context) error {
 	found, err := s.parts.Log.Lines(c.Request.Context(), q)
 	return answer(c, func(list []audit.Line) api.AuditPage {
 		list, next := cut(list, limit, func(l audit.Line) string { return strconv.FormatInt(l.Seq, 10) })
-		return api.AuditPage{Items: shown(list, showLine), NextCursor: next}
+		return api.AuditPage{Items: show.Each(list, show.Line), NextCursor: next}
 	}, found, err)
 }
 

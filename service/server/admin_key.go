@@ -7,18 +7,13 @@ import (
 
 	"github.com/pageflare/ci/service/api"
 	"github.com/pageflare/ci/service/keyring"
+	"github.com/pageflare/ci/service/show"
 )
-
-func showKey(k keyring.Key) api.SigningKey {
-	return api.SigningKey{
-		Kid: k.ID, Alg: string(k.Algorithm), State: string(k.State), CreatedAt: stamp(k.CreatedAt), SignsFrom: stamp(k.SignsFrom), LiveTokens: k.LiveTokens,
-	}
-}
 
 // listKeys answers GET /_api/admin/keys.
 func (s *Server) listKeys(c *gin.Context) error {
 	found, err := s.parts.Keys.Keys(c.Request.Context())
-	return answer(c, func(list []keyring.Key) api.KeyPage { return api.KeyPage{Items: shown(list, showKey)} }, found, err)
+	return answer(c, func(list []keyring.Key) api.KeyPage { return api.KeyPage{Items: show.Each(list, show.Key)} }, found, err)
 }
 
 // rotateKey answers POST /_api/admin/keys.
@@ -32,7 +27,7 @@ func (s *Server) rotateKey(c *gin.Context) error {
 		algorithm = keyring.EdDSA
 	}
 	k, err := s.parts.Keys.Rotate(c.Request.Context(), algorithm)
-	return answer(c, showKey, k, err)
+	return answer(c, show.Key, k, err)
 }
 
 // retireKey answers DELETE /_api/admin/keys/{kid}.

@@ -14,19 +14,12 @@ import (
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/oidc"
 	"github.com/pageflare/ci/service/opaque"
+	"github.com/pageflare/ci/service/show"
 )
 
 // Resolver finds the ids of a repository and of its owner by the name OWNER/NAME. license.ErrInvalid: there is none that can be seen;
 // ErrNoAnswer: GitHub cannot tell now.
 type Resolver func(ctx context.Context, name string) (repositoryID, ownerID string, err error)
-
-func showPolicy(p license.TrustPolicy) api.Policy {
-	return api.Policy{
-		ID: p.ID, Version: int64(p.Version), Account: p.AccountID, Repository: p.Repository, Issuer: p.Issuer, RepositoryID: p.RepositoryID,
-		RepositoryOwnerID: p.OwnerID, Ref: p.Refs, Environment: p.Environments, Event: p.Events, JobWorkflowRef: p.JobWorkflowRefs,
-		Visibility: p.Visibilities, CreatedAt: stamp(p.CreatedAt),
-	}
-}
 
 // listPolicies answers GET /_api/admin/policies.
 func (s *Server) listPolicies(c *gin.Context) error {
@@ -37,7 +30,7 @@ func (s *Server) listPolicies(c *gin.Context) error {
 	found, err := s.parts.Policies.Policies(c.Request.Context(), query.Get("account"), cursor, limit+1)
 	return answer(c, func(list []license.TrustPolicy) api.PolicyPage {
 		list, next := cut(list, limit, func(p license.TrustPolicy) string { return p.ID })
-		return api.PolicyPage{Items: shown(list, showPolicy), NextCursor: next}
+		return api.PolicyPage{Items: show.Each(list, show.Policy), NextCursor: next}
 	}, found, err)
 }
 
@@ -67,7 +60,7 @@ func (s *Server) addPolicy(c *gin.Context) error {
 		return err
 	}
 	made, err := s.parts.Policies.AddPolicy(c.Request.Context(), p)
-	return answer(c, showPolicy, made, err)
+	return answer(c, show.Policy, made, err)
 }
 
 // nameRepository finds the ids of a policy that names its repository alone.
@@ -121,9 +114,7 @@ func (s *Server) explainPolicies(c *gin.Context) error {
 		return fmt.Errorf("%w: %w", failure.ErrInvalid, err)
 	}
 	found, err := s.parts.Policies.Explain(c.Request.Context(), id, clauses)
-	return answer(c, func(e license.Explanation) api.Explanation {
-		return api.Explanation{LetIn: e.Outcome == oidc.Passed, Outcome: e.Verdict(), Identity: shown(e.Identity, showClause), Policies: shown(e.Policies, showVerdict)}
-	}, found, err)
+	return answer(c, show.Explanation, found, err)
 }
 
 func (s *Server) explainIdentity(ctx context.Context, in api.IdentityToExplain) (oidc.Identity, []oidc.Clause, error) {
@@ -135,12 +126,4 @@ func (s *Server) explainIdentity(ctx context.Context, in api.IdentityToExplain) 
 		return id, nil, err
 	}
 	return id, s.parts.Identities.ExplainClaims(id), nil
-}
-
-func showClause(c oidc.Clause) api.Clause {
-	return api.Clause{Name: c.Name, Outcome: string(c.Outcome), Want: c.Want, Got: c.Got, Hint: c.Hint}
-}
-
-func showVerdict(v license.PolicyVerdict) api.PolicyVerdict {
-	return api.PolicyVerdict{ID: v.Policy.ID, Version: int64(v.Policy.Version), Account: v.Policy.AccountID, LetIn: oidc.Met(v.Clauses), Clauses: shown(v.Clauses, showClause)}
 }

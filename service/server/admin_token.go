@@ -7,11 +7,8 @@ import (
 	"github.com/pageflare/ci/service/api"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/opaque"
+	"github.com/pageflare/ci/service/show"
 )
-
-func showAPIToken(t account.APIToken) api.APIToken {
-	return api.APIToken{ID: t.ID, Account: t.AccountID, Name: t.Name, CreatedAt: stamp(t.CreatedAt), RevokedAt: optional(t.RevokedAt)}
-}
 
 // listAPITokens answers GET /_api/admin/accounts/{id}/api-tokens.
 func (s *Server) listAPITokens(c *gin.Context) error {
@@ -22,7 +19,7 @@ func (s *Server) listAPITokens(c *gin.Context) error {
 	found, err := s.parts.Accounts.APITokens(c.Request.Context(), c.Param("id"), cursor, limit+1)
 	return answer(c, func(list []account.APIToken) api.APITokenPage {
 		list, next := cut(list, limit, func(t account.APIToken) string { return t.ID })
-		return api.APITokenPage{Items: shown(list, showAPIToken), NextCursor: next}
+		return api.APITokenPage{Items: show.Each(list, show.APIToken), NextCursor: next}
 	}, found, err)
 }
 
@@ -34,7 +31,7 @@ func (s *Server) createAPIToken(c *gin.Context) error {
 	}
 	text, made, err := s.parts.Accounts.CreateAPIToken(c.Request.Context(), c.Param("id"), in.Name)
 	return answer(c, func(t account.APIToken) api.APIToken {
-		out := showAPIToken(t)
+		out := show.APIToken(t)
 		out.APIToken = text.Reveal()
 		return out
 	}, made, err)
@@ -52,12 +49,8 @@ func (s *Server) revokeAPIToken(c *gin.Context) error {
 	}, id, err)
 }
 
-func (s *Server) showToken(t license.TokenRecord) api.TokenRecord {
-	return api.TokenRecord{
-		Jti: string(t.ID), Account: t.AccountID, Family: t.ID.Family(), Parent: string(t.Parent), Kid: t.KeyID,
-		IssuedAt: stamp(t.IssuedAt), ExpiresAt: stamp(t.ExpiresAt), Status: t.Status(s.now()),
-	}
-}
+// showToken is the record of a token as it is now.
+func (s *Server) showToken(t license.TokenRecord) api.TokenRecord { return show.Token(t, s.now()) }
 
 // listTokens answers GET /_api/admin/accounts/{id}/tokens.
 func (s *Server) listTokens(c *gin.Context) error {
@@ -68,7 +61,7 @@ func (s *Server) listTokens(c *gin.Context) error {
 	found, err := s.parts.Licenses.Tokens(c.Request.Context(), c.Param("id"), opaque.TokenID(cursor), limit+1)
 	return answer(c, func(list []license.TokenRecord) api.TokenPage {
 		list, next := cut(list, limit, func(t license.TokenRecord) string { return string(t.ID) })
-		return api.TokenPage{Items: shown(list, s.showToken), NextCursor: next}
+		return api.TokenPage{Items: show.Each(list, s.showToken), NextCursor: next}
 	}, found, err)
 }
 

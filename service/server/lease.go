@@ -10,6 +10,7 @@ import (
 	"github.com/pageflare/ci/service/api"
 	"github.com/pageflare/ci/service/keyring"
 	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/show"
 )
 
 // lease answers GET /_api/license/lease.
@@ -17,7 +18,7 @@ func (s *Server) lease(c *gin.Context) error {
 	l, err := s.parts.Licenses.Lease(c.Request.Context(), caller(c))
 	return answer(c, func(l license.Lease) api.Lease {
 		return api.Lease{
-			Lease: l.Text.Reveal(), GraceUntil: rfc3339(l.GraceUntil), RefreshAfter: rfc3339(l.RefreshAfter), ValidUntil: stamp(l.ValidUntil),
+			Lease: l.Text.Reveal(), GraceUntil: rfc3339(l.GraceUntil), RefreshAfter: rfc3339(l.RefreshAfter), ValidUntil: show.Time(l.ValidUntil),
 			CappedBy: string(l.CappedBy),
 		}
 	}, l, err)

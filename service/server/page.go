@@ -16,6 +16,7 @@ import (
 
 	"github.com/pageflare/ci/service/api"
 	"github.com/pageflare/ci/service/auth"
+	"github.com/pageflare/ci/service/show"
 )
 
 // The pages for people: sign in by a link, look at a device login, approve or deny it. They need no script. A form is believed when the browser
@@ -347,5 +348,7 @@ func (s *Server) decided(c *gin.Context) (string, error) {
 // createSignInLink answers POST /_api/admin/accounts/{id}/sign-in.
 func (s *Server) createSignInLink(c *gin.Context) error {
 	link, ends, err := s.parts.Sessions.CreateSignInLink(c.Request.Context(), c.Param("id"))
-	return answer(c, func(ends time.Time) api.SignInLink { return api.SignInLink{URL: link.Reveal(), ExpiresAt: stamp(ends)} }, ends, err)
+	return answer(c, func(ends time.Time) api.SignInLink {
+		return api.SignInLink{URL: link.Reveal(), ExpiresAt: show.Time(ends)}
+	}, ends, err)
 }

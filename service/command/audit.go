@@ -1,8 +1,7 @@
-package main
+package command
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -11,41 +10,17 @@ import (
 
 	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/parts"
+	"github.com/pageflare/ci/service/show"
 )
 
-type auditCmd struct {
+// Audit is the commands of the audit log.
+type Audit struct {
 	List   auditList   `cmd:"" help:"List what was done, newest first."`
 	Verify auditVerify `cmd:"" help:"Read the audit log and prove that no line was changed, added, taken out or cut off; prints its end, to be noted elsewhere."`
 }
 
-// auditJSON is how a line of the audit log is printed.
-type auditJSON struct {
-	Seq       int64           `json:"seq"`
-	At        string          `json:"at"`
-	Action    audit.Action    `json:"action"`
-	Actor     auditActorJSON  `json:"actor"`
-	Account   string          `json:"account,omitempty"`
-	Object    string          `json:"object"`
-	Details   json.RawMessage `json:"details"`
-	Address   string          `json:"address,omitempty"`
-	RequestID string          `json:"request_id,omitempty"`
-	Hash      string          `json:"hash"`
-}
-
-type auditActorJSON struct {
-	Kind audit.ActorKind `json:"kind"`
-	ID   string          `json:"id,omitempty"`
-}
-
-func toAuditJSON(l audit.Line) auditJSON {
-	return auditJSON{
-		l.Seq, stamp(l.At), l.Action, auditActorJSON{l.Actor.Kind, l.Actor.ID}, l.Account, l.Object, json.RawMessage(l.Details), l.Actor.Address,
-		l.Actor.RequestID, l.Hash,
-	}
-}
-
 type auditList struct {
-	asJSON
+	Output
 	Limit   limit  `default:"100" help:"How many to list at most."`
 	Before  int64  `help:"Continue before this number, to older ones." placeholder:"NUMBER"`
 	Account string `help:"Only what was done to this account." placeholder:"ID"`
@@ -54,7 +29,7 @@ type auditList struct {
 }
 
 // Run lists the lines.
-func (c auditList) Run(ctx context.Context, a *app) error {
+func (c auditList) Run(ctx context.Context, a *App) error {
 	return a.with(ctx, func(ctx context.Context, l *parts.Parts) error {
 		found, err := l.Log.Lines(ctx, audit.Query{
 			Before: c.Before, Limit: int(c.Limit), Account: c.Account, Action: audit.Action(c.Action), Actor: c.Actor,
@@ -62,27 +37,24 @@ func (c auditList) Run(ctx context.Context, a *app) error {
 		if err != nil {
 			return refusal(err)
 		}
-		list := make([]auditJSON, 0, len(found))
-		for _, x := range found {
-			list = append(list, toAuditJSON(x))
-		}
-		return c.print(a.stdout, list, func(w io.Writer) {
-			row(w, "NUMBER", "AT", "ACTION", "BY", "FROM", "OBJECT", "DETAILS")
+		list := show.Each(found, show.Line)
+		return c.Print(a.Stdout, list, func(w io.Writer) {
+			Row(w, "NUMBER", "AT", "ACTION", "BY", "FROM", "OBJECT", "DETAILS")
 			for _, x := range list {
-				row(w, x.Seq, x.At, x.Action, strings.TrimSpace(string(x.Actor.Kind)+" "+x.Actor.ID), dash(x.Address), x.Object, string(x.Details))
+				Row(w, x.Seq, x.At, x.Action, strings.TrimSpace(x.Actor.Kind+" "+x.Actor.ID), dash(x.Address), x.Object, string(x.Details))
 			}
 		})
 	})
 }
 
 type auditVerify struct {
-	asJSON
+	Output
 	From  string `help:"An end that was verified before, as NUMBER:HASH: only its line and what came after it are read." placeholder:"END"`
 	Noted string `help:"An end that was printed before, as NUMBER:HASH: the log must still contain it." placeholder:"END"`
 }
 
 // Run verifies the log. Exit status 1: it was changed.
-func (c auditVerify) Run(ctx context.Context, a *app) error {
+func (c auditVerify) Run(ctx context.Context, a *App) error {
 	var check audit.Check
 	for _, end := range []struct {
 		flag, text string
@@ -90,7 +62,7 @@ func (c auditVerify) Run(ctx context.Context, a *app) error {
 	}{{"--from", c.From, &check.From}, {"--noted", c.Noted, &check.Noted}} {
 		var err error
 		if *end.into, err = audit.ParseHead(end.text); err != nil {
-			return usagef("%s: %w", end.flag, err)
+			return Usagef("%s: %w", end.flag, err)
 		}
 	}
 	return a.with(ctx, func(ctx context.Context, l *parts.Parts) error {
@@ -106,10 +78,10 @@ func (c auditVerify) Run(ctx context.Context, a *app) error {
 			Lines  int64  `json:"lines"`
 			End    string `json:"end"`
 		}{"whole", head.Seq, head.String()}
-		return c.print(a.stdout, j, func(w io.Writer) {
-			row(w, "status", j.Status)
-			row(w, "lines", j.Lines)
-			row(w, "end", j.End)
+		return c.Print(a.Stdout, j, func(w io.Writer) {
+			Row(w, "status", j.Status)
+			Row(w, "lines", j.Lines)
+			Row(w, "end", j.End)
 		})
 	})
 }

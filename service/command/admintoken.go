@@ -1,4 +1,4 @@
-package main
+package command
 
 import (
 	"context"
@@ -6,41 +6,29 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pageflare/ci/service/api"
 	"github.com/pageflare/ci/service/auth"
 	"github.com/pageflare/ci/service/opaque"
 	"github.com/pageflare/ci/service/parts"
+	"github.com/pageflare/ci/service/show"
 )
 
-type adminTokenCmd struct {
+// AdminToken is the commands of admin tokens.
+type AdminToken struct {
 	Create adminTokenCreate `cmd:"" help:"Make an admin token, by which the Admin API is called; it is shown this once."`
 	List   adminTokenList   `cmd:"" help:"List the admin tokens, without their text."`
 	Revoke adminTokenRevoke `cmd:"" help:"End an admin token."`
 }
 
-// adminTokenJSON is how an admin token is printed.
-type adminTokenJSON struct {
-	ID         string       `json:"id"`
-	Name       string       `json:"name"`
-	Scopes     []auth.Scope `json:"scopes"`
-	CreatedAt  string       `json:"created_at"`
-	ExpiresAt  *string      `json:"expires_at"`
-	RevokedAt  *string      `json:"revoked_at"`
-	AdminToken string       `json:"admin_token,omitempty"`
-}
-
-func toAdminTokenJSON(t auth.AdminToken) adminTokenJSON {
-	return adminTokenJSON{t.ID, t.Name, t.Scopes, stamp(t.CreatedAt), optional(t.ExpiresAt), optional(t.RevokedAt), ""}
-}
-
 type adminTokenCreate struct {
-	asJSON
+	Output
 	Scope []string `required:"" help:"What it may do, such as accounts:read; can be given several times. \"all\" is every scope there is now." placeholder:"SCOPE"`
 	Name  string   `default:"" help:"What it is for."`
 	TTL   *life    `name:"ttl" help:"Its life, such as 2160h. Default: until it is revoked." placeholder:"DURATION"`
 }
 
 // Run makes the admin token and prints its text alone, or all with --json.
-func (c adminTokenCreate) Run(ctx context.Context, a *app) error {
+func (c adminTokenCreate) Run(ctx context.Context, a *App) error {
 	n := auth.NewAdminToken{Name: c.Name}
 	for _, s := range c.Scope {
 		if s == "all" {
@@ -51,7 +39,7 @@ func (c adminTokenCreate) Run(ctx context.Context, a *app) error {
 	}
 	if c.TTL != nil {
 		if c.TTL.Duration < time.Minute {
-			return usagef("--ttl: %s is below a minute: give a duration such as 2160h", c.TTL)
+			return Usagef("--ttl: %s is below a minute: give a duration such as 2160h", c.TTL)
 		}
 		n.Life = c.TTL.Duration
 	}
@@ -60,72 +48,58 @@ func (c adminTokenCreate) Run(ctx context.Context, a *app) error {
 		if err != nil {
 			return refusal(err)
 		}
-		j := toAdminTokenJSON(record)
+		j := show.AdminToken(record)
 		j.AdminToken = text.Reveal()
-		return c.print(a.stdout, j, func(w io.Writer) { row(w, j.AdminToken) })
+		return c.Print(a.Stdout, j, func(w io.Writer) { Row(w, j.AdminToken) })
 	})
 }
 
 type adminTokenList struct {
-	asJSON
+	Output
 	Limit limit  `default:"100" help:"How many to list at most."`
 	After string `help:"Continue after this id." placeholder:"ID"`
 }
 
 // Run lists the admin tokens.
-func (c adminTokenList) Run(ctx context.Context, a *app) error {
+func (c adminTokenList) Run(ctx context.Context, a *App) error {
 	return a.with(ctx, func(ctx context.Context, l *parts.Parts) error {
 		found, err := l.Admins.AdminTokens(ctx, c.After, int(c.Limit))
 		if err != nil {
 			return refusal(err)
 		}
-		list := make([]adminTokenJSON, 0, len(found))
-		for _, t := range found {
-			list = append(list, toAdminTokenJSON(t))
-		}
-		return c.print(a.stdout, list, func(w io.Writer) {
-			row(w, "ID", "NAME", "CREATED", "EXPIRES", "REVOKED", "SCOPES")
+		list := show.Each(found, show.AdminToken)
+		return c.Print(a.Stdout, list, func(w io.Writer) {
+			Row(w, "ID", "NAME", "CREATED", "EXPIRES", "REVOKED", "SCOPES")
 			for _, t := range list {
-				row(w, t.ID, t.Name, t.CreatedAt, orDash(t.ExpiresAt), orDash(t.RevokedAt), joinScopes(t.Scopes))
+				Row(w, t.ID, t.Name, t.CreatedAt, orDash(t.ExpiresAt), orDash(t.RevokedAt), strings.Join(t.Scopes, ","))
 			}
 		})
 	})
 }
 
-func joinScopes(scopes []auth.Scope) string {
-	names := make([]string, 0, len(scopes))
-	for _, s := range scopes {
-		names = append(names, string(s))
-	}
-	return strings.Join(names, ",")
-}
-
 type adminTokenRevoke struct {
-	asJSON
+	Output
 	Token string `arg:"" help:"Id (adm_…) or text (pf_adm_…) of the admin token; - reads it from standard input."`
 }
 
 // Run ends the admin token.
-func (c adminTokenRevoke) Run(ctx context.Context, a *app) error {
+func (c adminTokenRevoke) Run(ctx context.Context, a *App) error {
 	text, err := a.argument(c.Token)
 	if err != nil {
 		return err
 	}
 	if !strings.HasPrefix(text, "adm_") && !opaque.AdminToken.Fits(text) {
-		return usagef("neither an admin token (pf_adm_…, 43 characters) nor the id of one (adm_…): copy it again") // not quoted: all but a letter of it may be right
+		return Usagef("neither an admin token (pf_adm_…, 43 characters) nor the id of one (adm_…): copy it again") // not quoted: all but a letter of it may be right
 	}
 	return a.with(ctx, func(ctx context.Context, l *parts.Parts) error {
 		id, err := l.Admins.RevokeAdminToken(ctx, text)
 		if err != nil {
 			return refusal(err)
 		}
-		j := struct {
-			ID     string `json:"id"`
-			Status string `json:"status"`
-		}{id, "revoked"}
-		return c.print(a.stdout, j, func(w io.Writer) {
-			row(w, "id", j.ID)
-			row(w, "status", j.Status)
+		j := api.RevokedAdminToken{ID: id, Status: "revoked"}
+		return c.Print(a.Stdout, j, func(w io.Writer) {
+			Row(w, "id", j.ID)
+			Row(w, "status", j.Status)
 		})
 	})
 }

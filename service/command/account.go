@@ -1,4 +1,4 @@
-package main
+package command
 
 import (
 	"context"
@@ -8,10 +8,13 @@ import (
 	"time"
 
 	"github.com/pageflare/ci/service/account"
+	"github.com/pageflare/ci/service/api"
 	"github.com/pageflare/ci/service/parts"
+	"github.com/pageflare/ci/service/show"
 )
 
-type accountCmd struct {
+// Account is the commands of accounts.
+type Account struct {
 	Create  accountCreate  `cmd:"" help:"Make an account with a license and a first API token, which is shown this once."`
 	List    accountList    `cmd:"" help:"List accounts."`
 	Show    accountShow    `cmd:"" help:"Show one account."`
@@ -22,33 +25,18 @@ type accountCmd struct {
 	Delete  accountDelete  `cmd:"" help:"End an account for good: erase its address and the names of its machines, end its API tokens, refuse its license tokens."`
 }
 
-// accountJSON is how an account is printed.
-type accountJSON struct {
-	ID         string   `json:"id"`
-	Email      string   `json:"email"`
-	Tier       string   `json:"tier"`
-	Features   []string `json:"features"`
-	ValidUntil string   `json:"valid_until"`
-	Status     string   `json:"status"`
-	CreatedAt  string   `json:"created_at"`
-	APIToken   string   `json:"api_token,omitempty"`
-}
-
-func toAccountJSON(a account.Account) accountJSON {
-	return accountJSON{a.ID, a.Email, string(a.Tier), a.Features, stamp(a.ValidUntil), string(a.Status), stamp(a.CreatedAt), ""}
-}
-
-func (j accountJSON) text(w io.Writer) {
-	row(w, "id", j.ID)
-	row(w, "email", j.Email)
-	row(w, "tier", j.Tier)
-	row(w, "features", strings.Join(j.Features, ","))
-	row(w, "valid until", j.ValidUntil)
-	row(w, "status", j.Status)
-	row(w, "created", j.CreatedAt)
+// accountText is an account, for people.
+func accountText(w io.Writer, j api.Account) {
+	Row(w, "id", j.ID)
+	Row(w, "email", j.Email)
+	Row(w, "tier", j.Tier)
+	Row(w, "features", strings.Join(j.Features, ","))
+	Row(w, "valid until", j.ValidUntil)
+	Row(w, "status", j.Status)
+	Row(w, "created", j.CreatedAt)
 	if j.APIToken != "" {
-		row(w, "API token", j.APIToken)
-		row(w, "", "(store it now: it is shown this once)")
+		Row(w, "API token", j.APIToken)
+		Row(w, "", "(store it now: it is shown this once)")
 	}
 }
 
@@ -63,7 +51,7 @@ func (d *day) UnmarshalText(text []byte) error {
 }
 
 type accountCreate struct {
-	asJSON
+	Output
 	Email      string       `required:"" help:"Address of the account; unique."`
 	Tier       account.Tier `default:"pro" help:"free, pro or team."`
 	Feature    []string     `help:"A feature of the license, such as critical_css. Can be given several times."`
@@ -71,46 +59,43 @@ type accountCreate struct {
 }
 
 // Run makes the account.
-func (c accountCreate) Run(ctx context.Context, a *app) error {
-	first := !a.haveDatabase()
-	return a.withNew(ctx, func(ctx context.Context, l *parts.Parts) error {
+func (c accountCreate) Run(ctx context.Context, a *App) error {
+	first := !a.HaveDatabase()
+	return a.WithNew(ctx, func(ctx context.Context, l *parts.Parts) error {
 		if first {
-			fmt.Fprintf(a.stderr, "note: there was no database at %s: a new one was made\n", hideUserInfo(a.cfg.DatabaseURL))
+			fmt.Fprintf(a.Stderr, "note: there was no database at %s: a new one was made\n", a.Database)
 		}
 		made, key, err := l.Accounts.CreateAccount(ctx, account.NewAccount{Email: c.Email, Tier: c.Tier, Features: c.Feature, ValidUntil: c.ValidUntil.Time})
 		if err != nil {
 			return refusal(err)
 		}
 		if !made.ValidUntil.After(time.Now()) {
-			fmt.Fprintf(a.stderr, "warning: --valid-until %s has passed: this license is over, and its account gets no token until account update --valid-until\n", second(made.ValidUntil))
+			fmt.Fprintf(a.Stderr, "warning: --valid-until %s has passed: this license is over, and its account gets no token until account update --valid-until\n", made.ValidUntil.Format(time.RFC3339))
 		}
-		j := toAccountJSON(made)
+		j := show.Account(made)
 		j.APIToken = key.Reveal()
-		return c.print(a.stdout, j, j.text)
+		return c.Print(a.Stdout, j, func(w io.Writer) { accountText(w, j) })
 	})
 }
 
 type accountList struct {
-	asJSON
+	Output
 	Limit limit  `default:"100" help:"How many to list at most."`
 	After string `help:"Continue after this id." placeholder:"ID"`
 }
 
 // Run lists the accounts.
-func (c accountList) Run(ctx context.Context, a *app) error {
+func (c accountList) Run(ctx context.Context, a *App) error {
 	return a.with(ctx, func(ctx context.Context, l *parts.Parts) error {
 		found, err := l.Accounts.Accounts(ctx, c.After, int(c.Limit))
 		if err != nil {
 			return refusal(err)
 		}
-		list := make([]accountJSON, 0, len(found))
-		for _, x := range found {
-			list = append(list, toAccountJSON(x))
-		}
-		return c.print(a.stdout, list, func(w io.Writer) {
-			row(w, "ID", "EMAIL", "TIER", "VALID UNTIL", "STATUS")
+		list := show.Each(found, show.Account)
+		return c.Print(a.Stdout, list, func(w io.Writer) {
+			Row(w, "ID", "EMAIL", "TIER", "VALID UNTIL", "STATUS")
 			for _, x := range list {
-				row(w, x.ID, x.Email, x.Tier, x.ValidUntil, x.Status)
+				Row(w, x.ID, x.Email, x.Tier, x.ValidUntil, x.Status)
 			}
 		})
 	})
@@ -118,25 +103,25 @@ func (c accountList) Run(ctx context.Context, a *app) error {
 
 // oneAccount is what the commands on one account have in common.
 type oneAccount struct {
-	asJSON
+	Output
 	ID string `arg:"" help:"Id of the account."`
 }
 
-func (c oneAccount) run(ctx context.Context, a *app, act func(context.Context, *parts.Parts) (account.Account, error)) error {
+func (c oneAccount) run(ctx context.Context, a *App, act func(context.Context, *parts.Parts) (account.Account, error)) error {
 	return a.with(ctx, func(ctx context.Context, l *parts.Parts) error {
 		got, err := act(ctx, l)
 		if err != nil {
 			return refusal(err)
 		}
-		j := toAccountJSON(got)
-		return c.print(a.stdout, j, j.text)
+		j := show.Account(got)
+		return c.Print(a.Stdout, j, func(w io.Writer) { accountText(w, j) })
 	})
 }
 
 type accountShow struct{ oneAccount }
 
 // Run shows the account.
-func (c accountShow) Run(ctx context.Context, a *app) error {
+func (c accountShow) Run(ctx context.Context, a *App) error {
 	return c.run(ctx, a, func(ctx context.Context, l *parts.Parts) (account.Account, error) {
 		return l.Accounts.Account(ctx, c.ID)
 	})
@@ -152,19 +137,19 @@ type accountUpdate struct {
 }
 
 // Run changes the account.
-func (c accountUpdate) Run(ctx context.Context, a *app) error {
+func (c accountUpdate) Run(ctx context.Context, a *App) error {
 	change := account.Change{Email: c.Email, Tier: c.Tier}
 	if len(c.Feature) > 0 || c.NoFeatures {
 		change.Features = &c.Feature
 	}
 	if c.NoFeatures && len(c.Feature) > 0 {
-		return usagef("--feature and --no-features exclude each other")
+		return Usagef("--feature and --no-features exclude each other")
 	}
 	if c.ValidUntil != nil {
 		change.ValidUntil = &c.ValidUntil.Time
 	}
 	if change == (account.Change{}) {
-		return usagef("nothing to change: give --email, --tier, --feature, --no-features or --valid-until")
+		return Usagef("nothing to change: give --email, --tier, --feature, --no-features or --valid-until")
 	}
 	return c.run(ctx, a, func(ctx context.Context, l *parts.Parts) (account.Account, error) {
 		return l.Accounts.UpdateAccount(ctx, c.ID, change)
@@ -174,7 +159,7 @@ func (c accountUpdate) Run(ctx context.Context, a *app) error {
 type accountSuspend struct{ oneAccount }
 
 // Run suspends the account.
-func (c accountSuspend) Run(ctx context.Context, a *app) error {
+func (c accountSuspend) Run(ctx context.Context, a *App) error {
 	return c.run(ctx, a, func(ctx context.Context, l *parts.Parts) (account.Account, error) {
 		return l.Accounts.SuspendAccount(ctx, c.ID)
 	})
@@ -183,7 +168,7 @@ func (c accountSuspend) Run(ctx context.Context, a *app) error {
 type accountRestore struct{ oneAccount }
 
 // Run restores the account.
-func (c accountRestore) Run(ctx context.Context, a *app) error {
+func (c accountRestore) Run(ctx context.Context, a *App) error {
 	return c.run(ctx, a, func(ctx context.Context, l *parts.Parts) (account.Account, error) {
 		return l.Accounts.RestoreAccount(ctx, c.ID)
 	})
@@ -192,7 +177,7 @@ func (c accountRestore) Run(ctx context.Context, a *app) error {
 type accountDelete struct{ oneAccount }
 
 // Run deletes the account.
-func (c accountDelete) Run(ctx context.Context, a *app) error {
+func (c accountDelete) Run(ctx context.Context, a *App) error {
 	return c.run(ctx, a, func(ctx context.Context, l *parts.Parts) (account.Account, error) {
 		return l.Accounts.DeleteAccount(ctx, c.ID)
 	})

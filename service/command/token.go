@@ -1,4 +1,4 @@
-package main
+package command
 
 import (
 	"context"
@@ -9,59 +9,47 @@ import (
 	"time"
 
 	"github.com/pageflare/ci/service/account"
+	"github.com/pageflare/ci/service/api"
 	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/opaque"
 	"github.com/pageflare/ci/service/parts"
+	"github.com/pageflare/ci/service/show"
 )
 
-type tokenCmd struct {
+// Token is the commands of license tokens.
+type Token struct {
 	Issue  tokenIssue  `cmd:"" help:"Issue a license token and print it."`
 	List   tokenList   `cmd:"" help:"List the tokens of an account, newest first."`
 	Show   tokenShow   `cmd:"" help:"Show what is known of a token."`
 	Revoke tokenRevoke `cmd:"" help:"End a token before its time."`
 }
 
-// tokenJSON is how the record of a license token is printed.
-type tokenJSON struct {
-	ID        string `json:"jti"`
-	Account   string `json:"account"`
-	Family    string `json:"family"`
-	Parent    string `json:"parent,omitempty"`
-	KeyID     string `json:"kid"`
-	IssuedAt  string `json:"issued_at"`
-	ExpiresAt string `json:"expires_at"`
-	Status    string `json:"status"`
-}
-
-func toTokenJSON(t license.TokenRecord, now time.Time) tokenJSON {
-	return tokenJSON{string(t.ID), t.AccountID, t.ID.Family(), string(t.Parent), t.KeyID, second(t.IssuedAt), second(t.ExpiresAt), t.Status(now)}
-}
-
-func (j tokenJSON) text(w io.Writer) {
-	row(w, "jti", j.ID)
-	row(w, "account", j.Account)
-	row(w, "family", j.Family)
-	row(w, "parent", j.Parent)
-	row(w, "kid", j.KeyID)
-	row(w, "issued", j.IssuedAt)
-	row(w, "expires", j.ExpiresAt)
-	row(w, "status", j.Status)
+// tokenText is the record of a license token, for people.
+func tokenText(w io.Writer, j api.TokenRecord) {
+	Row(w, "jti", j.Jti)
+	Row(w, "account", j.Account)
+	Row(w, "family", j.Family)
+	Row(w, "parent", j.Parent)
+	Row(w, "kid", j.Kid)
+	Row(w, "issued", j.IssuedAt)
+	Row(w, "expires", j.ExpiresAt)
+	Row(w, "status", j.Status)
 }
 
 type tokenIssue struct {
-	asJSON
+	Output
 	Account string `required:"" help:"Id of the account." placeholder:"ID"`
 	TTL     *life  `name:"ttl" help:"Life of the token, such as 72h or 90s; capped by the end of the license. Default: LICENSE_TOKEN_TTL."`
 }
 
 // Run issues the token and prints it alone, or all with --json.
-func (c tokenIssue) Run(ctx context.Context, a *app) error {
+func (c tokenIssue) Run(ctx context.Context, a *App) error {
 	var ttl time.Duration // the usual one
 	if c.TTL != nil {
 		ttl = c.TTL.Duration
 		if ttl < time.Second {
-			return usagef("--ttl: %s is below a second: give a duration such as 72h or 90s", ttl)
+			return Usagef("--ttl: %s is below a second: give a duration such as 72h or 90s", ttl)
 		}
 	}
 	return a.with(ctx, func(ctx context.Context, l *parts.Parts) error {
@@ -74,46 +62,43 @@ func (c tokenIssue) Run(ctx context.Context, a *app) error {
 			ID        string `json:"jti"`
 			ExpiresAt string `json:"expires_at"`
 			Capped    bool   `json:"capped"`
-		}{issued.Token.Reveal(), string(issued.ID), second(issued.ExpiresAt), issued.Capped}
-		return c.print(a.stdout, j, func(w io.Writer) { row(w, j.Token) })
+		}{issued.Token.Reveal(), string(issued.ID), show.Time(issued.ExpiresAt), issued.Capped}
+		return c.Print(a.Stdout, j, func(w io.Writer) { Row(w, j.Token) })
 	})
 }
 
 type tokenList struct {
-	asJSON
+	Output
 	Account string `required:"" help:"Id of the account." placeholder:"ID"`
 	Limit   limit  `default:"100" help:"How many to list at most."`
 	Before  string `help:"Continue after this jti, to older ones." placeholder:"JTI"`
 }
 
 // Run lists the tokens.
-func (c tokenList) Run(ctx context.Context, a *app) error {
+func (c tokenList) Run(ctx context.Context, a *App) error {
 	return a.with(ctx, func(ctx context.Context, l *parts.Parts) error {
 		found, err := l.Licenses.Tokens(ctx, c.Account, opaque.TokenID(c.Before), int(c.Limit))
 		if err != nil {
 			return refusal(err)
 		}
 		now := time.Now()
-		list := make([]tokenJSON, 0, len(found))
-		for _, t := range found {
-			list = append(list, toTokenJSON(t, now))
-		}
-		return c.print(a.stdout, list, func(w io.Writer) {
-			row(w, "JTI", "ISSUED", "EXPIRES", "KID", "STATUS")
+		list := show.Each(found, func(t license.TokenRecord) api.TokenRecord { return show.Token(t, now) })
+		return c.Print(a.Stdout, list, func(w io.Writer) {
+			Row(w, "JTI", "ISSUED", "EXPIRES", "KID", "STATUS")
 			for _, t := range list {
-				row(w, t.ID, t.IssuedAt, t.ExpiresAt, t.KeyID, t.Status)
+				Row(w, t.Jti, t.IssuedAt, t.ExpiresAt, t.Kid, t.Status)
 			}
 		})
 	})
 }
 
 type tokenShow struct {
-	asJSON
+	Output
 	Token string `arg:"" name:"token|jti" help:"The token or its jti; - reads it from standard input."`
 }
 
 // Run shows the record.
-func (c tokenShow) Run(ctx context.Context, a *app) error {
+func (c tokenShow) Run(ctx context.Context, a *App) error {
 	text, err := a.argument(c.Token)
 	if err != nil {
 		return err
@@ -123,19 +108,19 @@ func (c tokenShow) Run(ctx context.Context, a *app) error {
 		if err != nil {
 			return refusal(err)
 		}
-		j := toTokenJSON(t, time.Now())
-		return c.print(a.stdout, j, j.text)
+		j := show.Token(t, time.Now())
+		return c.Print(a.Stdout, j, func(w io.Writer) { tokenText(w, j) })
 	})
 }
 
 type tokenRevoke struct {
-	asJSON
+	Output
 	Token  string `arg:"" name:"token|jti" help:"The token or its jti; - reads it from standard input."`
 	Family bool   `help:"Also everything that descends from the same first token, past and future."`
 }
 
 // Run revokes the token. It holds in every running server with the next request.
-func (c tokenRevoke) Run(ctx context.Context, a *app) error {
+func (c tokenRevoke) Run(ctx context.Context, a *App) error {
 	text, err := a.argument(c.Token)
 	if err != nil {
 		return err
@@ -145,17 +130,17 @@ func (c tokenRevoke) Run(ctx context.Context, a *app) error {
 		if err != nil {
 			return refusal(err)
 		}
-		j := toTokenJSON(t, time.Now())
-		return c.print(a.stdout, j, j.text)
+		j := show.Token(t, time.Now())
+		return c.Print(a.Stdout, j, func(w io.Writer) { tokenText(w, j) })
 	})
 }
 
 // argument is an argument, or a line of standard input for "-", so that a secret need not stand on a command line.
-func (a *app) argument(s string) (string, error) {
+func (a *App) argument(s string) (string, error) {
 	if s != "-" {
 		return s, nil
 	}
-	b, err := io.ReadAll(io.LimitReader(a.stdin, 64<<10))
+	b, err := io.ReadAll(io.LimitReader(a.Stdin, 64<<10))
 	if err != nil {
 		return "", fmt.Errorf("read standard input: %w", err)
 	}
@@ -184,7 +169,7 @@ func withRemedy(id string, err error) error {
 func refusal(err error) error {
 	for _, e := range []error{failure.ErrInvalid, failure.ErrNotFound, failure.ErrConflict} {
 		if errors.Is(err, e) {
-			return usageError{err}
+			return UsageError{err}
 		}
 	}
 	return err
