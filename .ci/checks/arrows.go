@@ -13,10 +13,13 @@ import (
 //
 // Test kits, which only tests and e2e import, have names that end in test. What tests may import: imports.go.
 const arrowTable = `
-action              -> action/refresh action/secret action/optimize action/summary service/client service/token service/api
+action              -> action/refresh action/secret action/optimize action/guard action/summary service/client service/token service/api
 action/refresh      -> service/token
 action/secret       ->
-action/optimize     ->
+action/optimize     -> action/guard
+action/guard        -> action/guard/script action/guard/sheet
+action/guard/script ->
+action/guard/sheet  ->
 action/summary      ->
 action/githubtest   ->
 
