@@ -286,11 +286,11 @@ func runFrom(text []byte, i, run int) (end int, long bool) {
 // searchEscaped searches a run of base64 in which some signs are escaped: \/ and + in JSON, entities in
 // HTML, percent signs in URLs. The run begins at start and its first escape is at escape. It returns where
 // to go on. A run is decoded once, in pieces that overlap by more than a digest, so the search stays
-// linear and small; what lies in the overlap is found twice.
+// linear and small; what lies in an overlap or before the escape is found twice.
 func (x *digestIndex) searchEscaped(text []byte, start, escape int, yield func(found)) int {
 	var plain []byte
 	var places []int                // of each byte of plain in text, and the end
-	i := max(start, escape-overlap) // what ends before the escape has been found
+	i := max(start, escape-overlap) // what ends before that has been found
 	for i < len(text) && len(plain) < maxPiece {
 		sign, n := text[i], 1
 		if sextets[sign] > 63 {
@@ -303,9 +303,6 @@ func (x *digestIndex) searchEscaped(text []byte, start, escape int, yield func(f
 	}
 	places = append(places, i)
 	x.search(plain, func(f found) {
-		if places[f.end] <= escape {
-			return // found before
-		}
 		f.start, f.end = places[f.start], places[f.end]
 		f.percent = bytes.IndexByte(text[f.start:f.end], '%') >= 0
 		yield(f)

@@ -242,7 +242,7 @@ func (to destination) matches(source string) bool {
 	if scheme, ok := strings.CutSuffix(source, ":"); ok && !strings.Contains(scheme, "/") {
 		return schemeMatches(strings.ToLower(scheme), to.scheme)
 	}
-	return !to.own && to.host != "" && to.matchesHost(source)
+	return to.host != "" && to.matchesHost(source)
 }
 
 // schemeMatches: a list that allows http allows https too, and a list for the web allows sockets.
@@ -275,7 +275,7 @@ func (to destination) matchesHost(source string) bool {
 
 func hostMatches(pattern, host string) bool {
 	if suffix, ok := strings.CutPrefix(pattern, "*"); ok {
-		return suffix == "" || strings.HasPrefix(suffix, ".") && len(host) > len(suffix) && strings.HasSuffix(host, suffix)
+		return suffix == "" || strings.HasPrefix(suffix, ".") && strings.HasSuffix(host, suffix)
 	}
 	return pattern == host
 }

@@ -239,28 +239,24 @@ func Resolve(pagePath, base, ref string) (target string, local bool) {
 	return r.scheme + "://" + r.host + encodePath(r.path) + r.rest, false
 }
 
-// encodePath gives every path one form: decoded, but for what would mean something else then.
+// encodePath gives every path one form: decoded, but for what would mean something else then, and for
+// blanks and controls.
 func encodePath(path string) string {
-	if !strings.Contains(path, "%") {
-		return path
-	}
+	const digits = "0123456789ABCDEF"
 	var b strings.Builder
 	for i := 0; i < len(path); i++ {
-		if path[i] != '%' || i+2 >= len(path) {
-			b.WriteByte(path[i])
+		c, encoded := path[i], false
+		if c == '%' && i+2 < len(path) {
+			if decoded, ok := unhex(path[i+1], path[i+2]); ok {
+				c, encoded = decoded, true
+				i += 2
+			}
+		}
+		if c <= ' ' || encoded && strings.IndexByte(`/\%?#`, c) >= 0 {
+			b.WriteString("%" + digits[c>>4:c>>4+1] + digits[c&15:c&15+1])
 			continue
 		}
-		c, ok := unhex(path[i+1], path[i+2])
-		switch {
-		case !ok:
-			b.WriteByte('%')
-			continue
-		case strings.IndexByte("/\\%?#\x00", c) >= 0:
-			b.WriteString(strings.ToUpper(path[i : i+3]))
-		default:
-			b.WriteByte(c)
-		}
-		i += 2
+		b.WriteByte(c)
 	}
 	return b.String()
 }
