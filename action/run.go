@@ -46,6 +46,7 @@ type run struct {
 	writes   []write
 	findings []secret.Finding // of a check, one for each target
 	site     *optimize.Report
+	guarded  optimize.Guarded // also of a site that was left alone
 	exit     int
 }
 
@@ -277,6 +278,7 @@ func (r *run) optimize(ctx context.Context) error {
 	defer r.gha.EndGroup()
 	defer r.stopCommands()() // also after a panic, whose message is a command again
 	report, err := r.cfg.Plan.Run(ctx, r.token)
+	r.guarded = report.Guard
 	if err == nil {
 		r.site = &report
 	}
@@ -292,6 +294,8 @@ func (r *run) judge(err error) {
 		r.exit = exit.Code
 	case errors.Is(err, context.Canceled):
 		// cancelled says so
+	case errors.Is(err, optimize.ErrGuard):
+		r.fail(r.refused() + ": the site is as it was, as input guard asks; see the summary for what differed")
 	case err != nil:
 		r.fail(fmt.Sprintf("the site could not be optimized: %v; it is as it was", err))
 	default:
@@ -299,11 +303,31 @@ func (r *run) judge(err error) {
 	}
 }
 
+// refused says how many results are not published, and what mostly differed.
+func (r *run) refused() string {
+	costs := r.guarded.Costs()
+	most := fmt.Sprintf("mostly %s", costs[0].Kind)
+	if len(costs) == 1 {
+		most = string(costs[0].Kind)
+	}
+	if costs[0].Key != "" {
+		most += fmt.Sprintf(", by %s", costs[0].Key)
+	}
+	n := len(r.guarded.Rejected)
+	if n == 1 {
+		return fmt.Sprintf("the optimizer changed 1 file more than it should (%s)", most)
+	}
+	return fmt.Sprintf("the optimizer changed %d files more than it should (%s)", n, most)
+}
+
 // judgeSite holds what was asked of the optimized site against it, all of it.
 func (r *run) judgeSite(s optimize.Report) {
 	if s.OptimizedBefore != "" {
 		r.warn(fmt.Sprintf("the source was optimized before, as its page %q says, and pages grow when they are optimized again: build the site again before each run, or set input output",
 			s.OptimizedBefore))
+	}
+	if len(s.Guard.Rejected) > 0 {
+		r.warn(r.refused() + ": they are published as they were; see the summary")
 	}
 	if s.BrokenRefsFailed {
 		r.fail(fmt.Sprintf("the site has %d broken references, and optimizer-args asks to fail then; see the summary", len(s.BrokenRefs)))

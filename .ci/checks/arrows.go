@@ -17,7 +17,9 @@ action              -> action/refresh action/secret action/optimize action/summa
 action/refresh      -> service/token
 action/secret       ->
 action/optimize     -> action/guard
-action/guard        ->
+action/guard        -> action/guard/script action/guard/sheet
+action/guard/script ->
+action/guard/sheet  ->
 action/summary      ->
 action/githubtest   ->
 

@@ -41,11 +41,11 @@ func (d *Digests) whyFixed(name string, text []byte) string {
 	kind := kindOf(name)
 	base := path.Base(name)
 	switch {
-	case (kind == opaque || kind == picture) && !writable[ext] && !strings.HasSuffix(base, "SUMS"):
+	case (kind == asBytes || kind == asPicture) && !writable[ext] && !strings.HasSuffix(base, "SUMS"):
 		return "the file is of a type that is not rewritten"
 	case bytes.IndexByte(text, 0) >= 0 || bytes.HasPrefix(text, []byte{0xfe, 0xff}) || bytes.HasPrefix(text, []byte{0xff, 0xfe}):
 		return "the file is not a text in UTF-8"
-	case kind != page && kind != script && kind != module && kind != sheet && isSigned(text):
+	case kind != asPage && kind != asScript && kind != asSheet && isSigned(text):
 		return "the file is signed"
 	}
 	for _, ending := range []string{".asc", ".sig", ".sign", ".minisig", ".p7s", ".sigstore", ".sigstore.json", ".signature"} {
@@ -83,10 +83,10 @@ func (r *placeReader) judge(f found) (blocked string, names bool) {
 		return "it is part of encoded data", true
 	case f.url && f.std:
 		return "it is not written as digests are", true
-	case kindOf(r.path) == object && r.quoted(f):
+	case kindOf(r.path) == asJSON && r.quoted(f):
 		return "it stands in a Content-Security-Policy", true
 	}
-	if kindOf(r.path) == page {
+	if kindOf(r.path) == asPage {
 		if tag := r.tagAround(f); tag != nil {
 			return r.judgeTag(tag, f)
 		}

@@ -145,7 +145,7 @@ func (d *Digests) stayEqual(g *group) bool {
 		if f.changing != first.changing || f.sum != first.sum || f.of >= 0 {
 			return false
 		}
-		if kindOf(f.path) == page && d.rewritten(f) {
+		if kindOf(f.path) == asPage && d.rewritten(f) {
 			return false
 		}
 	}

@@ -64,7 +64,11 @@ const (
 type Verdict struct {
 	Publish     Publication
 	Repaired    []byte       // with PublishRepaired
-	Differences []Difference // of the optimizer's result; empty when it is the same or nothing was gained
+	Differences []Difference // of the optimizer's result; empty when it is the same
+
+	// NoGain says, with PublishSource, that the result could have been published in a repaired form,
+	// and is not because that would not be smaller than the source.
+	NoGain bool
 }
 
 // Judge holds one file of the site against its source. path is that of the file in the site, with
@@ -74,26 +78,26 @@ func (s *Site) Judge(path string, source, result []byte) Verdict {
 	if bytes.Equal(source, result) {
 		return Verdict{Publish: PublishResult}
 	}
-	if len(source) > maxFile || len(result) > maxFile {
+	if len(source) > MaxFile || len(result) > MaxFile {
 		return refuse(Difference{Kind: KindInvalid, Detail: "larger than the guard compares"})
 	}
 	if len(bytes.TrimSpace(result)) == 0 && len(bytes.TrimSpace(source)) > 0 {
 		return refuse(Difference{Kind: KindMissing, Detail: "the optimizer emptied the file", Key: keyOf(path)})
 	}
 	switch kindOf(path) {
-	case page:
+	case asPage:
 		return s.judgePage(path, source, result)
-	case script, module:
-		return judge(compareScript(source, result, kindOf(path) == module))
-	case sheet:
-		return judge(compareSheet(source, result))
-	case icon:
+	case asScript:
+		return judgeScript(source, result, s.isModule(path))
+	case asSheet:
+		return judgeSheet(source, result)
+	case asIcon:
 		return judge(compareSVG(source, result))
-	case object:
+	case asJSON:
 		return judge(compareJSON(source, result))
-	case markup:
+	case asXML:
 		return judge(compareXML(source, result))
-	case picture:
+	case asPicture:
 		return judge(comparePicture(path, source, result))
 	}
 	return refuse(Difference{Kind: KindData, Detail: "a file of a type that nobody may change was changed"})
@@ -109,62 +113,64 @@ func judge(d []Difference) Verdict {
 
 func refuse(d ...Difference) Verdict { return Verdict{Publish: PublishSource, Differences: d} }
 
+// MaxFile is the most bytes of a file that is compared; a larger one is published as it was.
+const MaxFile = 32 << 20
+
 // Limits that keep a hostile file from holding a run.
 const (
-	maxFile    = 32 << 20 // bytes of a file that is compared
-	maxExcerpt = 120      // bytes of an excerpt
-	maxReasons = 20       // differences told of one file
+	maxExcerpt = 120 // bytes of an excerpt
+	maxReasons = 20  // differences told of one file
 )
 
 // fileKind is how a file is compared.
 type fileKind int
 
 const (
-	opaque fileKind = iota // byte for byte
-	page
-	script
-	module
-	sheet
-	icon
-	object
-	markup
-	picture
+	asBytes fileKind = iota // byte for byte
+	asPage
+	asScript
+	asSheet
+	asIcon
+	asJSON
+	asXML
+	asPicture
 )
 
 var kinds = map[string]fileKind{
-	".html": page, ".htm": page, ".xhtml": markup,
-	".js": script, ".mjs": module, ".cjs": script, ".css": sheet, ".svg": icon,
-	".json": object, ".webmanifest": object, ".map": object, ".xml": markup, ".rss": markup, ".atom": markup,
-	".png": picture, ".jpg": picture, ".jpeg": picture, ".gif": picture, ".webp": picture, ".avif": picture,
+	".html": asPage, ".htm": asPage, ".xhtml": asXML,
+	".js": asScript, ".mjs": asScript, ".cjs": asScript, ".css": asSheet, ".svg": asIcon,
+	".json": asJSON, ".webmanifest": asJSON, ".map": asJSON, ".xml": asXML, ".rss": asXML, ".atom": asXML,
+	".png": asPicture, ".jpg": asPicture, ".jpeg": asPicture, ".gif": asPicture, ".webp": asPicture, ".avif": asPicture,
 }
 
 func kindOf(name string) fileKind { return kinds[strings.ToLower(path.Ext(name))] }
 
 // The keys of pageflare.jsonc that cause what the guard finds (facts by trying each alone).
 const (
-	KeyHTML       = "minify_html"
-	KeyJS         = "minify_js"
-	KeyCSS        = "minify_css"
-	KeyDefer      = "js_defer"
-	KeyCritical   = "critical_css"
-	KeySVG        = "optimize_svg"
-	KeyImages     = "optimize_images"
-	KeyDimensions = "add_image_dimensions"
-	KeyFonts      = "font_preload"
+	KeyHTML        = "minify_html"
+	KeyJS          = "minify_js"
+	KeyCSS         = "minify_css"
+	KeyDefer       = "js_defer"
+	KeyCritical    = "critical_css"
+	KeySVG         = "optimize_svg"
+	KeyImages      = "optimize_images"
+	KeyDimensions  = "add_image_dimensions"
+	KeyFonts       = "font_preload"
+	KeyFontDisplay = "font_display_swap"
 )
 
 // keyOf is the key of the pass that writes files of this name.
 func keyOf(name string) string {
 	switch kindOf(name) {
-	case page:
+	case asPage:
 		return KeyHTML
-	case script, module:
+	case asScript:
 		return KeyJS
-	case sheet:
+	case asSheet:
 		return KeyCSS
-	case icon:
+	case asIcon:
 		return KeySVG
-	case picture:
+	case asPicture:
 		return KeyImages
 	}
 	return ""

@@ -29,15 +29,15 @@ type outcome struct {
 	stderr string
 }
 
-// execute runs the CLI once, from Source into the folder staging. The error is about us (no start, cancelled, too much
+// execute runs the CLI once, from Source into the folder staging, configured by the file config if there is one. The error is about us (no start, cancelled, too much
 // output); what the CLI thinks of the site is in the outcome.
-func (p *Plan) execute(ctx context.Context, home, staging, token string) (outcome, error) {
+func (p *Plan) execute(ctx context.Context, home, staging, config, token string) (outcome, error) {
 	run, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	stdout := &limited{max: p.maxStdout, full: func() { stop(errTooMuch) }}
 	stderr := &tail{max: keptStderr}
 
-	cmd := exec.CommandContext(run, p.cfg.Binary, p.words(staging)...)
+	cmd := exec.CommandContext(run, p.cfg.Binary, p.words(staging, config)...)
 	cmd.Dir = home // some passes write into the working folder, which must not be the workspace
 	cmd.Env = p.environ(home, token)
 	cmd.Stdout, cmd.Stderr = stdout, io.MultiWriter(stderr, p.log)
@@ -68,8 +68,13 @@ func (p *Plan) execute(ctx context.Context, home, staging, token string) (outcom
 	return out, nil
 }
 
-func (p *Plan) words(staging string) []string {
-	return append([]string{"optimize", p.Source, "--output", staging, "--json", "--no-browser"}, p.args...)
+func (p *Plan) words(staging, config string) []string {
+	words := []string{"optimize", p.Source, "--output", staging, "--json", "--no-browser"}
+	if config == "" {
+		return append(words, p.args...)
+	}
+	rest, _ := cutConfig(p.args)
+	return append(append(words, "--config", config), rest...)
 }
 
 // startAndWait stays on one thread, since the kernel's promise to kill the child is bound to the thread that started it. The thread has given up

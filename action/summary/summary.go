@@ -16,6 +16,7 @@ type Result struct {
 	License  License
 	Secret   *Secret // nil when there was nothing to write
 	Site     *Site   // nil when the optimizer did not finish
+	Guard    *Guard  // nil when every result was the same file
 }
 
 // Problem is something that somebody should know or mend.
@@ -53,6 +54,7 @@ type Site struct {
 	Source, Output string
 	InPlace        bool
 	Tier           string // that the optimizer ran with
+	Profile        string // likewise: safe, full or own
 	Before, After  Size
 	All            TypeSize   // the sum of Types
 	Types          []TypeSize // largest first
@@ -124,6 +126,9 @@ func Render(r Result) string {
 	if r.Site != nil {
 		renderSite(&b, *r.Site, r.License.Tier)
 	}
+	if r.Guard != nil {
+		renderGuard(&b, *r.Guard)
+	}
 	return b.String()
 }
 
@@ -173,9 +178,9 @@ func renderSite(b *strings.Builder, s Site, licensed string) {
 	if s.Before.Files == 1 && s.After.Files == 1 {
 		files = "file"
 	}
-	fmt.Fprintf(b, "### Site\n\n%s: **%s to %s** (%s), %s %s, in %s, tier %s.\n\n", place,
+	fmt.Fprintf(b, "### Site\n\n%s: **%s to %s** (%s), %s %s, in %s, tier %s, %s.\n\n", place,
 		Bytes(s.Before.Bytes), Bytes(s.After.Bytes), change(s.Before.Bytes, s.After.Bytes), counts(s.Before.Files, s.After.Files), files,
-		seconds(s.Duration), Escape(s.Tier))
+		seconds(s.Duration), Escape(s.Tier), profile(s.Profile))
 	if licensed != "" && !strings.EqualFold(licensed, s.Tier) {
 		fmt.Fprintf(b, "The token is for tier %s, and the optimizer ran as %s: see [what this cannot do](%s).\n\n", Escape(licensed), Escape(s.Tier), limits)
 	}
@@ -199,6 +204,14 @@ func renderSite(b *strings.Builder, s Site, licensed string) {
 		fmt.Fprintf(b, "- %s\n", Escape(w))
 	}
 	more(b, len(s.Warnings)-maxWarnings)
+}
+
+// profile names what the optimizer was configured by.
+func profile(name string) string {
+	if name == "own" {
+		return "configured by the site's own pageflare.jsonc"
+	}
+	return "profile " + Escape(name)
 }
 
 func typeRow(b *strings.Builder, name string, t TypeSize) {
