@@ -58,6 +58,7 @@ type group struct {
 type notedFile struct {
 	path     string
 	group    int32
+	noted    bool
 	existed  bool              // it is in the source
 	changed  bool              // the guard publishes other bytes than the source's
 	sum      [sha256.Size]byte // of what is published
@@ -104,7 +105,8 @@ func NewDigests(paths []string) *Digests {
 }
 
 // Note remembers the digests of a file's bytes in the source. nil says that the file is not there;
-// an empty file is not nil. A file that is not published is not remembered.
+// an empty file is not nil. A file that is not published is not remembered; of two calls for a path the
+// first counts.
 func (d *Digests) Note(path string, source, published []byte) {
 	if published == nil {
 		return
@@ -123,6 +125,10 @@ func (d *Digests) Note(path string, source, published []byte) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	f := d.file(path)
+	if f.noted {
+		return
+	}
+	f.noted = true
 	f.existed, f.changed, f.sum = source != nil, changed, after
 	if !f.existed {
 		return
