@@ -105,8 +105,8 @@ func NewDigests(paths []string) *Digests {
 }
 
 // Note remembers the digests of a file's bytes in the source. nil says that the file is not there;
-// an empty file is not nil. A file that is not published is not remembered; of two calls for a path the
-// first counts.
+// an empty file is not nil. A file that is not published is not remembered; of two calls for a path
+// the first counts.
 func (d *Digests) Note(path string, source, published []byte) {
 	if published == nil {
 		return

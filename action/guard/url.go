@@ -167,8 +167,8 @@ type place struct {
 // placeOf is the place of a file; its name is no URL yet, so what means something in one is
 // encoded.
 func placeOf(name string) place {
-	if strings.ContainsAny(name, "%?#") {
-		name = strings.NewReplacer("%", "%25", "?", "%3F", "#", "%23").Replace(name)
+	if strings.ContainsAny(name, `%?#\`) {
+		name = strings.NewReplacer("%", "%25", "?", "%3F", "#", "%23", `\`, "%5C").Replace(name)
 	}
 	return place{path: join("/", name)}
 }
