@@ -96,8 +96,9 @@ func TestHostileClaimsHarmNobody(t *testing.T) {
 	r := j.run()
 	r.wantExit(t, 2)
 	r.wantLog(t, "input token: wrong claims: sub holds a character that is not for text")
-	if j.read("output") != "" || r.summary != "" {
-		t.Errorf("claims reached outputs or summary:\n%s\n%s", j.read("output"), r.summary)
+	if j.read("output") != "" || !strings.Contains(r.summary, "input token") || strings.Contains(r.summary, "injected") || strings.Contains(r.summary, "script") ||
+		strings.Contains(r.summary, "error") {
+		t.Errorf("want no outputs, and a summary that names the fault and none of the claims:\n%s\n%s", j.read("output"), r.summary)
 	}
 
 	j = newJob(t) // the same as an answer: the old token goes on being used

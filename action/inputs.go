@@ -46,6 +46,8 @@ type Config struct {
 	Token         optimize.Secret
 	Claims        token.Claims // of Token
 	APIURL        string
+	EmptyAPIURL   bool // the input was given without a value, as by a variable that is not set
+	Keyless       Keyless
 	RefreshBefore refresh.Policy
 	SecretName    string
 	Targets       []secret.Target
@@ -85,7 +87,7 @@ type Inputs struct {
 // defaults are what an input is when it is missing or empty. action.yml says the same; a test holds the two equal.
 var defaults = map[string]string{
 	"api-url": vendorAPI, "refresh-before": "7d", "secret-name": "PAGEFLARE_TOKEN", "secret-targets": "repository",
-	"mode": "optimize", "source": "dist", "fail-on": "expired", "summary": "true", "export-token": "false",
+	"keyless": "auto", "mode": "optimize", "source": "dist", "fail-on": "expired", "summary": "true", "export-token": "false",
 	"guard": "restore", "optimizer-profile": "safe",
 }
 
@@ -122,7 +124,7 @@ func (in Inputs) Config(log io.Writer) (Config, error) {
 	var f faults
 	by := readTrigger(in.Getenv)
 	c := Config{
-		Token: optimize.Secret(in.token()), APIURL: in.get("api-url"), SecretName: in.get("secret-name"),
+		Token: optimize.Secret(in.token()), APIURL: in.get("api-url"), EmptyAPIURL: in.empty("api-url"), Keyless: Keyless(in.get("keyless")), SecretName: in.get("secret-name"),
 		Mode: Mode(in.get("mode")), FailOn: FailOn(in.get("fail-on")), Workspace: in.Getenv("GITHUB_WORKSPACE"),
 		GitHubAPI: orElse(in.Getenv("GITHUB_API_URL"), "https://api.github.com"), Guest: by.guest(), Untrusted: by.untrusted(), Started: jobStart(in.Getenv, in.Now),
 	}
@@ -146,6 +148,7 @@ func (in Inputs) Config(log io.Writer) (Config, error) {
 	c.App, err = in.app(c.GitHubToken, c.Guest)
 	f.named(err)
 	f.input("app-id", in.misplaced("app-id"))
+	f.input("keyless", in.checkKeyless(c))
 	f.input("mode", oneOf(c.Mode, ModeOptimize, ModeRefreshOnly, ModeCheck))
 	f.input("fail-on", oneOf(c.FailOn, FailNever, FailExpired, FailAny))
 	f.input("summary", oneOf(in.get("summary"), "true", "false"))

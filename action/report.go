@@ -190,7 +190,7 @@ func (r *run) summary() summary.Result {
 	if len(r.findings) > 0 {
 		out.Secret = &summary.Secret{Name: r.cfg.SecretName, Checked: true}
 		for _, f := range r.findings {
-			t := summary.Target{Name: f.Target.String(), Problem: errText(f.Err)}
+			t := summary.Target{Name: f.Target.String(), Problem: errText(f.Err), Unknown: silent(f.Err)}
 			if f.Err == nil {
 				t.Outcome = finding(f)
 			}

@@ -206,7 +206,7 @@ func (r *run) jsonGuard() *jsonGuard {
 
 func jsonFindingOf(f secret.Finding) jsonFinding {
 	out := jsonFinding{Target: f.Target.String(), UpdatedAt: orNull(f.UpdatedAt), Access: f.Access, Error: errText(f.Err)}
-	if f.Err != nil || f.Proven {
+	if f.Err != nil && !silent(f.Err) || f.Proven {
 		out.Writable = new(f.Err == nil)
 	}
 	if f.Known {

@@ -73,6 +73,7 @@ func (r *run) do(ctx context.Context) int {
 	var err error
 	if r.cfg, err = in.Config(r.stdout); err != nil {
 		r.annotateFaults(err)
+		r.summarizeFaults(err, in.get("summary"))
 		return exitUsage
 	}
 	for _, n := range r.cfg.Notices {
@@ -118,7 +119,7 @@ func (r *run) obtainToken(ctx context.Context) {
 	case r.keyless() && r.cfg.Mode == ModeCheck:
 		r.checkIdentity(ctx)
 		return
-	case r.keyless() && (r.cfg.Mode == ModeOptimize || r.cfg.ExportToken): // there is nothing else to get a token for
+	case r.keyless() && r.exchanges():
 		r.exchange(ctx)
 		return
 	default:
@@ -146,32 +147,15 @@ func (r *run) obtainToken(ctx context.Context) {
 	}
 }
 
-func (r *run) noToken() {
-	r.state, r.reason = StateMissing, "no license token"
-	if r.cfg.Guest != "" {
-		r.reason += ": " + r.cfg.Guest
-		r.gha.Noticef("%s%s", r.reason, r.unlicensed())
-		return
-	}
-	text := "no license token" + r.unlicensed() + ": store one in the secret " + r.cfg.SecretName +
-		" and pass it as PAGEFLARE_TOKEN in env, or as input token"
-	// a job that is there for the token alone must not stay green without one, for ever
-	if r.cfg.FailOn == FailAny || (r.cfg.Mode == ModeRefreshOnly && r.cfg.FailOn != FailNever) {
-		r.fail(text)
-		return
-	}
-	r.gha.Noticef("%s", text)
-}
-
 // refresh asks the License API for the next token, and takes it only after a look at it: a bad answer never replaces a good token.
 func (r *run) refresh(ctx context.Context) {
 	issued, err := r.callRefresh(ctx)
 	switch {
 	case errors.Is(err, client.ErrRefused):
-		r.unusable(fmt.Sprintf("the License API refuses the token: %v", err))
+		r.unusable("the License API refuses the token: " + r.apiText(err))
 		return
 	case err != nil:
-		r.keep(fmt.Sprintf("the license token could not be refreshed: %v", err))
+		r.keep("the license token could not be refreshed: " + r.apiText(err))
 		return
 	}
 	r.mask(issued)

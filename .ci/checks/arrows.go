@@ -13,7 +13,7 @@ import (
 //
 // Test kits, which only tests and e2e import, have names that end in test. What tests may import: imports.go.
 const arrowTable = `
-action              -> action/refresh action/secret action/optimize action/summary service/client service/token service/api
+action              -> action/refresh action/secret action/optimize action/guard action/summary service/client service/token service/api
 action/refresh      -> service/token
 action/secret       ->
 action/optimize     -> action/guard

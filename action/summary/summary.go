@@ -47,6 +47,7 @@ type Target struct {
 	Name    string
 	Outcome string // created, updated, or what a check found out; empty when it failed
 	Problem string
+	Unknown bool // a check got no answer: Problem says why
 }
 
 // Site is what the optimizer did.
@@ -119,7 +120,7 @@ func Render(r Result) string {
 		if p.Error {
 			kind = "CAUTION"
 		}
-		fmt.Fprintf(&b, "> [!%s]\n> %s\n\n", kind, Escape(p.Text))
+		fmt.Fprintf(&b, "> [!%s]\n> %s\n\n", kind, escape(p.Text, maxProblem))
 	}
 	more(&b, len(r.Problems)-maxProblems)
 	renderLicense(&b, r.License, r.Secret)
@@ -156,8 +157,11 @@ func renderLicense(b *strings.Builder, l License, s *Secret) {
 		}
 		for _, t := range s.Targets[:min(len(s.Targets), maxTargets)] {
 			text := Escape(t.Outcome)
-			if t.Problem != "" {
-				text = failed + Escape(t.Problem)
+			switch {
+			case t.Unknown:
+				text = "not known whether it could be written: " + escape(t.Problem, maxProblem)
+			case t.Problem != "":
+				text = failed + escape(t.Problem, maxProblem)
 			}
 			line("Secret "+code(s.Name)+", "+Escape(t.Name), text)
 		}
@@ -358,6 +362,10 @@ func when(t, now time.Time) string {
 	switch left := t.Sub(now); {
 	case left <= 0:
 		return text + " (over)"
+	case left < time.Minute:
+		return text + " (in less than a minute)"
+	case left < 2*time.Hour:
+		return fmt.Sprintf("%s (in %d min)", text, int(left.Minutes()))
 	case left < 48*time.Hour:
 		return fmt.Sprintf("%s (in %d h)", text, int(left.Hours()))
 	default:

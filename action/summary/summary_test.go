@@ -96,6 +96,7 @@ func TestGolden(t *testing.T) {
 			License: summary.License{State: "kept", Tier: "pro", Reason: "expires in 2 days; a run would refresh it now", ExpiresAt: now.AddDate(0, 0, 2), Now: now},
 			Secret: &summary.Secret{Name: "PAGEFLARE_TOKEN", Checked: true, Targets: []summary.Target{
 				{Name: "repository", Outcome: "may be written; is not there yet"}, {Name: "organization:acme", Problem: "GitHub refused (403)"},
+				{Name: "dependabot/repository", Problem: "GitHub has trouble (503)", Unknown: true},
 			}},
 		},
 	} {
