@@ -63,16 +63,19 @@ func TestAHostileRepositoryHarmsNobody(t *testing.T) {
 func TestTheOptimizerCannotReadTheAction(t *testing.T) {
 	t.Parallel()
 	j := newJob(t)
-	tried := filepath.Join(j.dir, "tried")
-	j.input("optimizer-path", j.write("fake-cli", `#!/bin/sh
+	j.input("optimizer-path", j.fakeCLI(`#!/bin/sh
+{ echo; echo tried:
 for f in environ mem maps fd/1 task/$PPID/environ; do
 	(: < /proc/$PPID/$f) 2>/dev/null && echo "opened $f"
-done > `+tried+`
-sed -n 's/^NoNewPrivs:.*1$/confined/p' /proc/self/status >> `+tried+`
+done
+sed -n 's/^NoNewPrivs:.*1$/confined/p' /proc/self/status
+echo end of it; } >&2
 exit 3
 `))
-	j.run().wantExit(t, 3)
-	if got := j.read("tried"); got != "confined\n" {
+	r := j.run()
+	r.wantExit(t, 3)
+	_, got, _ := strings.Cut(r.log, "\ntried:\n")
+	if got, _, _ = strings.Cut(got, "end of it\n"); got != "confined\n" {
 		t.Errorf("the optimizer read of the Action:\n%s", got)
 	}
 }
