@@ -37,6 +37,7 @@ func TestTheUnitIsConfined(t *testing.T) {
 	for _, want := range []string{
 		"ExecStart=/usr/local/bin/pageflare-license serve", "DynamicUser=yes", "ProtectSystem=strict", "NoNewPrivileges=yes", "CapabilityBoundingSet=",
 		"StateDirectoryMode=0700", "UMask=0077", "RestartPreventExitStatus=2",
+		"Restart=always", "After=network-online.target time-sync.target", "Wants=network-online.target time-sync.target",
 	} {
 		if !slices.Contains(lines, want) {
 			t.Errorf("the unit lacks %s", want)

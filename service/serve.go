@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os/signal"
 	"syscall"
 	"time"
 
@@ -15,6 +16,7 @@ type serveCmd struct{}
 
 // Run serves until a signal comes, then lets the requests in flight finish.
 func (serveCmd) Run(ctx context.Context, a *app) error {
+	signal.Ignore(syscall.SIGPIPE) // a reader of the log that goes away must not take the service with it
 	log := a.cfg.logger(a.stderr)
 	for _, name := range unknownSettings(a.environ(), knownSettings()) {
 		log.Warn("unknown setting", "name", name)
