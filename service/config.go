@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pageflare/ci/service/api"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/oidc"
 )
@@ -161,8 +162,8 @@ func checkDatabaseURL(s string) error {
 	return nil
 }
 
-// parsePublicURL reads the address that clients call, and spells it as they do: in small letters, without the port that its scheme has anyway. It is
-// compared character by character with what jobs ask for.
+// parsePublicURL reads the address that clients call. It is spelled as browsers and jobs spell it (api.Origin), for it is
+// compared with what they send character by character.
 func parsePublicURL(s string) (string, error) {
 	s = strings.TrimRight(s, "/")
 	if s == "" {
@@ -175,18 +176,7 @@ func parsePublicURL(s string) (string, error) {
 	case u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.Path != "":
 		return "", errors.New("has more than scheme, host and port")
 	}
-	host := strings.ToLower(u.Hostname())
-	if strings.Contains(host, ":") {
-		host = "[" + host + "]"
-	}
-	port := u.Port()
-	if n, err := strconv.Atoi(port); port != "" && (err != nil || n < 1 || n > 65535) {
-		return "", errors.New("has no port from 1 to 65535")
-	}
-	if port != "" && port != map[string]string{"http": "80", "https": "443"}[u.Scheme] {
-		host += ":" + port
-	}
-	return u.Scheme + "://" + host, nil
+	return api.Origin(u)
 }
 
 // checkAPIURL refuses what GitHub's API cannot have: the token that is sent there must not travel in the open.

@@ -85,6 +85,9 @@ func TestAFaultySettingStopsTheStart(t *testing.T) {
 		{"a public URL with a password", "PUBLIC_URL", "https://me:" + secret + "@example.com", `"https://[hidden]@example.com" has more than`},
 		{"a public URL with a query", "PUBLIC_URL", "https://example.com?key=" + secret, `"https://example.com?[hidden]" has more than`},
 
+		{"a public URL with a blank that looks like none", "PUBLIC_URL", "https://li\u00a0cense.example", `"https://li\u00a0cense.example" has a host that browsers do not accept; give a URL such as`},
+		{"a public URL with a short address", "PUBLIC_URL", "http://127.1", `"http://127.1" has a host that ends in a number and is not an IPv4 address`},
+
 		{"a life without unit", "TOKEN_TTL", "3600", `"3600" is not a duration; give a duration of at least 1m such as 8760h`},
 		{"a life in days", "TOKEN_TTL", "365d", `"365d" is not a duration`},
 		{"an empty life", "TOKEN_TTL", "", `"" is not a duration`},
@@ -192,7 +195,7 @@ func TestThePublicURLIsSpelledInOneWay(t *testing.T) {
 	for value, want := range map[string]string{
 		"HTTPS://License.Example.COM": "https://license.example.com", "https://license.example.com:443/": "https://license.example.com",
 		"http://h:80": "http://h", "http://h:443": "http://h:443", "https://h:8443": "https://h:8443", "https://h:": "https://h", "http://[::1]:8080": "http://[::1]:8080",
-		"https://[FD00::1]:443": "https://[fd00::1]",
+		"https://[FD00::1]:443": "https://[fd00::1]", "https://lizenz.müller.example": "https://lizenz.xn--mller-kva.example",
 	} {
 		if c, err := configOf(t, "PUBLIC_URL", value); err != nil || c.PublicURL != want {
 			t.Errorf("config(PUBLIC_URL=%s) = %q, %v, want %q", value, c.PublicURL, err, want)

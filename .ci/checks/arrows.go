@@ -20,7 +20,7 @@ action/optimize     ->
 action/summary      ->
 action/githubtest   ->
 
-service             -> service/server service/console service/store service/license service/oidc service/webhook service/token
+service             -> service/api service/server service/console service/store service/license service/oidc service/webhook service/token
 service/token       ->
 service/api         ->
 service/client      -> service/api
