@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"net/url"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -311,15 +312,32 @@ func (c Config) logger(w io.Writer) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, o))
 }
 
-// unknownSettings are the LICENSE_ variables that mean nothing here: mistyped ones, most likely.
+// unknownSettings are the LICENSE_ variables that mean nothing here: mistyped ones, most likely. What Kubernetes sets is none.
 func unknownSettings(environ []string, known []string) []string {
 	var out []string
 	for _, e := range environ {
-		name, _, _ := strings.Cut(e, "=")
-		if strings.HasPrefix(name, "LICENSE_") && !slices.Contains(known, name) {
+		name, value, _ := strings.Cut(e, "=")
+		if strings.HasPrefix(name, "LICENSE_") && !slices.Contains(known, name) && !ofKubernetes(name, value) {
 			out = append(out, name)
 		}
 	}
 	slices.Sort(out)
 	return out
 }
+
+var serviceVariable = regexp.MustCompile(
+	`^LICENSE(_[A-Z0-9_]+)?_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)$`)
+
+// ofKubernetes tells the variables that Kubernetes sets in every pod for a Service called license or license-…:
+// LICENSE_PORT=tcp://10.0.0.11:8080, LICENSE_SERVICE_HOST=10.0.0.11. A LICENSE_PORT=8080 is somebody's mistake.
+// https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
+func ofKubernetes(name, value string) bool {
+	if !serviceVariable.MatchString(name) {
+		return false
+	}
+	scheme, _, isURL := strings.Cut(value, "://")
+	return !strings.HasSuffix(name, "_PORT") || strings.HasSuffix(name, "_SERVICE_PORT") ||
+		portNumber.MatchString(name) || isURL && slices.Contains([]string{"tcp", "udp", "sctp"}, scheme)
+}
+
+var portNumber = regexp.MustCompile(`_PORT_[0-9]+_(TCP|UDP|SCTP)_PORT$`)

@@ -203,6 +203,30 @@ func TestThePublicURLIsSpelledInOneWay(t *testing.T) {
 	}
 }
 
+func TestVariablesOfKubernetesAreNoSettings(t *testing.T) {
+	t.Parallel()
+	environ := []string{ // of a Service called license, and of license-metrics
+		"LICENSE_SERVICE_HOST=10.0.0.11", "LICENSE_SERVICE_PORT=8080", "LICENSE_SERVICE_PORT_HTTP=8080", "LICENSE_PORT=tcp://10.0.0.11:8080",
+		"LICENSE_PORT_8080_TCP=tcp://10.0.0.11:8080", "LICENSE_PORT_8080_TCP_PROTO=tcp", "LICENSE_PORT_8080_TCP_PORT=8080",
+		"LICENSE_PORT_8080_TCP_ADDR=10.0.0.11", "LICENSE_METRICS_PORT=tcp://10.0.0.12:9090", "LICENSE_METRICS_SERVICE_HOST=10.0.0.12",
+	}
+	if got := unknownSettings(environ, knownSettings()); len(got) != 0 {
+		t.Errorf("unknown settings = %q, want none", got)
+	}
+	mistakes := []string{"LICENSE_PORT=8080", "LICENSE_METRICS_PORT=9090", "LICENSE_SERVICE_HOSTS=a", "LICENSE_PORT_8080=x"}
+	if got := unknownSettings(mistakes, knownSettings()); len(got) != len(mistakes) {
+		t.Errorf("unknown settings = %q, want all of %q", got, mistakes)
+	}
+	b := newBox(t)
+	for _, e := range environ {
+		name, value, _ := strings.Cut(e, "=")
+		b.env[name] = value
+	}
+	if out := b.ok("doctor", "--listen", "127.0.0.1:0"); !strings.Contains(oneSpaced(out), "ok settings all are understood") {
+		t.Errorf("doctor = %s", out)
+	}
+}
+
 func TestAFlagWinsOverItsVariable(t *testing.T) {
 	t.Parallel()
 	b := newBox(t)
