@@ -2,7 +2,6 @@ package api
 
 import (
 	"errors"
-	"fmt"
 	"net/netip"
 	"net/url"
 	"strconv"
@@ -51,11 +50,13 @@ func originHost(name string) (string, error) {
 	last := host[strings.LastIndex(host, ".")+1:]
 	if _, err := strconv.ParseUint(last, 0, 64); err == nil || strings.Trim(last, "0123456789") == "" {
 		if ip, err := netip.ParseAddr(host); err != nil || !ip.Is4() {
-			return "", fmt.Errorf("has a host that ends in a number and is not an IPv4 address such as 192.0.2.7")
+			return "", errors.New("has a host that ends in a number and is not an IPv4 address such as 192.0.2.7")
 		}
 	}
 	return host, nil
 }
 
 // notInHost tells what cannot stand in the name of a host.
-func notInHost(r rune) bool { return r <= ' ' || r >= 0x7f || strings.ContainsRune(`"#%/:<>?@[\]^|`, r) }
+func notInHost(r rune) bool {
+	return r <= ' ' || r >= 0x7f || strings.ContainsRune(`"#%/:<>?@[\]^|`, r)
+}
