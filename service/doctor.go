@@ -56,6 +56,8 @@ func (c doctorCmd) Run(ctx context.Context, a *app) error {
 	}
 	findings = append(findings, a.checkKey(inside)...)
 	findings = append(findings, a.checkAddress(ctx, inside))
+	findings = append(findings, a.checkPublicURL(ctx, inside)...)
+	findings = append(findings, a.checkIssuers(ctx)...)
 	if a.cfg.MetricsListen != "" {
 		findings = append(findings, a.checkMetrics(ctx))
 	}
@@ -238,12 +240,17 @@ func askKeys(ctx context.Context, addr string) (kids []string) {
 	if err != nil || res.StatusCode != http.StatusOK {
 		return nil
 	}
+	return keyNames(res.body)
+}
+
+// keyNames are those in a JSON Web Key Set.
+func keyNames(jwks []byte) (kids []string) {
 	var set struct {
 		Keys []struct {
 			ID string `json:"kid"`
 		} `json:"keys"`
 	}
-	if json.Unmarshal(res.body, &set) != nil {
+	if json.Unmarshal(jwks, &set) != nil {
 		return nil
 	}
 	for _, k := range set.Keys {
