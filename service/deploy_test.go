@@ -1,6 +1,7 @@
 package main
 
 import (
+	"net/netip"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -69,7 +70,10 @@ func TestTheComposeFileIsConfined(t *testing.T) {
 	b, err := os.ReadFile(filepath.FromSlash("../deploy/compose.yaml"))
 	must(t, err)
 	type service struct {
-		Build       struct{ Context, Target string }
+		Build struct {
+			Context, Target string
+			Args            map[string]string
+		}
 		Environment map[string]string
 		Ports       []string
 		Volumes     []string
@@ -79,16 +83,34 @@ func TestTheComposeFileIsConfined(t *testing.T) {
 		Grace       string   `yaml:"stop_grace_period"`
 	}
 	var file struct {
+		Name     string
 		Services map[string]service
 		Volumes  map[string]any
+		Networks map[string]struct {
+			IPAM struct {
+				Config []struct{ Subnet, Gateway string }
+			}
+		}
 	}
 	must(t, yaml.Unmarshal(b, &file))
 	s, ok := file.Services["license"]
 	if len(file.Services) != 1 || !ok {
 		t.Fatalf("services = %v, want license alone", file.Services)
 	}
+	if file.Name != "pageflare-license" {
+		t.Errorf("name = %q: without one its volume is called after the folder", file.Name)
+	}
+	trusted := regexp.MustCompile(`^\$\{LICENSE_TRUSTED_PROXIES:-(.*)\}$`).FindStringSubmatch(s.Environment["LICENSE_TRUSTED_PROXIES"])
+	if pools := file.Networks["default"].IPAM.Config; len(pools) != 1 || trusted == nil || trusted[1] != pools[0].Gateway+"/32" {
+		t.Errorf("trusted proxies = %q, network = %+v: want the gateway alone", trusted, pools)
+	} else if subnet, err := netip.ParsePrefix(pools[0].Subnet); err != nil || subnet.Bits() < 28 || !subnet.Contains(netip.MustParseAddr(pools[0].Gateway)) {
+		t.Errorf("subnet = %s with gateway %s: want a small one with it", pools[0].Subnet, pools[0].Gateway)
+	}
 	if s.Build.Context != ".." || s.Build.Target != "service" {
 		t.Errorf("it builds %+v, want the target service of the repository", s.Build)
+	}
+	if s.Build.Args["VERSION"] == "" || s.Build.Args["COMMIT"] == "" {
+		t.Errorf("it builds with %v, so that the image does not say its version", s.Build.Args)
 	}
 	dockerfile, err := os.ReadFile(filepath.FromSlash("../Dockerfile"))
 	must(t, err)
