@@ -41,8 +41,10 @@ bench: build optimizer ## measure, as ratios within one run
 	@go test -run '^$$' -bench . -benchtime 10x ./action/optimize
 	@go test -run '^$$' -bench . ./service/token
 
-e2e: optimizer ## build the images and try them as their users run them; and a site of 100,000 files and 2 GB
+e2e: optimizer ## build the images and try them as their users run them; the examples of proxies; a site of 100,000 files and 2 GB
 	go test -tags e2e -count=1 -timeout 9m -run TestAHugeSite ./action
+	@e2e/proxies/install.sh
+	go test -tags e2e -count=1 -timeout 5m ./e2e/proxies
 	e2e/container/run.sh
 
 run: build ## run the License service on its embedded default, at 127.0.0.1:8080

@@ -18,7 +18,7 @@ var settingName = regexp.MustCompile(`\bLICENSE_[A-Z_]+\b`)
 // What the compose file, the unit and the documents set must be settings, or nothing would happen.
 func TestDeployFilesNameSettingsThatExist(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"../deploy/compose.yaml", "../deploy/pageflare-license.service", "../docs/operations.md", "../Dockerfile", "../README.md"} {
+	for _, name := range []string{"../deploy/compose.yaml", "../deploy/pageflare-license.service", "../deploy/proxy/nginx.conf", "../deploy/proxy/haproxy.cfg", "../deploy/proxy/Caddyfile", "../docs/operations.md", "../Dockerfile", "../README.md"} {
 		b, err := os.ReadFile(filepath.FromSlash(name))
 		must(t, err)
 		for _, setting := range settingName.FindAllString(string(b), -1) {
