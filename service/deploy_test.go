@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"go.yaml.in/yaml/v3"
 )
 
@@ -131,5 +132,42 @@ func TestTheComposeFileIsConfined(t *testing.T) {
 	}
 	if !strings.HasPrefix(s.Environment["LICENSE_PUBLIC_URL"], "${LICENSE_PUBLIC_URL:?") {
 		t.Errorf("LICENSE_PUBLIC_URL = %q, want one that must be set", s.Environment["LICENSE_PUBLIC_URL"])
+	}
+}
+
+// Each alert is explained, with its severity, and each metric of ours that the rules ask for is one that there is.
+func TestAlertsAreExplained(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile(filepath.FromSlash("../deploy/prometheus-rules.yml"))
+	must(t, err)
+	var file struct {
+		Groups []struct {
+			Rules []struct {
+				Alert       string
+				Expr        string
+				Labels      map[string]string
+				Annotations map[string]string
+			}
+		}
+	}
+	must(t, yaml.Unmarshal(text, &file))
+	metrics := document(t, "operations.md") // a test of service/server holds its table of metrics
+	var want, got [][2]string
+	for _, r := range file.Groups[0].Rules {
+		want = append(want, [2]string{code(r.Alert), r.Labels["severity"]})
+		if r.Annotations["summary"] == "" || r.Annotations["description"] == "" || !strings.Contains(r.Expr, `job="license"`) {
+			t.Errorf("%s lacks a summary, a description or its job", r.Alert)
+		}
+		for _, name := range regexp.MustCompile(`pageflare_license_[a-z_]+`).FindAllString(r.Expr, -1) {
+			if !strings.Contains(metrics, "\n| "+code(strings.TrimSuffix(name, "_bucket"))+" |") {
+				t.Errorf("%s asks for %s, and there is no such metric", r.Alert, name)
+			}
+		}
+	}
+	for _, row := range table(t, document(t, "operations.md"), "| alert | severity | when | do |") {
+		got = append(got, [2]string{row[0], row[1]})
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("alerts (-deploy/prometheus-rules.yml +docs/operations.md):\n%s", diff)
 	}
 }
