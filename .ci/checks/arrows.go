@@ -16,7 +16,10 @@ const arrowTable = `
 action              -> action/refresh action/secret action/optimize action/summary service/client service/token service/api
 action/refresh      -> service/token
 action/secret       ->
-action/optimize     ->
+action/optimize     -> action/guard
+action/guard        -> action/guard/script action/guard/sheet
+action/guard/script ->
+action/guard/sheet  ->
 action/summary      ->
 action/githubtest   ->
 

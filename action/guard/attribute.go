@@ -1,0 +1,80 @@
+package guard
+
+import (
+	"fmt"
+	"strings"
+)
+
+// sameAttributes says whether two start tags of one element mean the same, and how they differ if not.
+// The order never counts. What the optimizer may add to an element of its own accord is in mayAdd.
+func sameAttributes(name string, source, result []attribute) (same bool, detail string) {
+	for _, a := range source {
+		v, ok := get(result, a.name)
+		switch {
+		case !ok:
+			return false, fmt.Sprintf("<%s> lost its attribute %s", name, a.name)
+		case !sameValue(a.name, a.value, v) && !sameViewport(name, a.name, source, a.value, v):
+			return false, fmt.Sprintf("<%s> has another %s", name, a.name)
+		}
+	}
+	if len(source) == len(result) {
+		return true, ""
+	}
+	for _, a := range result {
+		if !has(source, a.name) && !mayAdd(name, a) {
+			return false, fmt.Sprintf("<%s> got an attribute %s", name, a.name)
+		}
+	}
+	return true, ""
+}
+
+// mayAdd are the attributes that say when something is loaded and change nothing of what is there.
+// https://html.spec.whatwg.org/multipage/urls-and-fetching.html#lazy-loading-attributes
+func mayAdd(element string, a attribute) bool {
+	switch a.name {
+	case "loading":
+		return (element == "img" || element == "iframe") && a.value == "lazy"
+	case "decoding":
+		return element == "img" && (a.value == "async" || a.value == "auto")
+	case "fetchpriority":
+		return element == "img"
+	}
+	return false
+}
+
+// booleans are the attributes whose presence alone counts.
+// https://html.spec.whatwg.org/multipage/indices.html#attributes-3
+var booleans = map[string]bool{
+	"allowfullscreen": true, "async": true, "autofocus": true, "autoplay": true, "checked": true, "controls": true, "default": true,
+	"defer": true, "disabled": true, "formnovalidate": true, "inert": true, "ismap": true, "itemscope": true, "loop": true,
+	"multiple": true, "muted": true, "nomodule": true, "novalidate": true, "open": true, "playsinline": true, "readonly": true,
+	"required": true, "reversed": true, "selected": true,
+}
+
+// addresses are the attributes that hold one URL, which browsers trim.
+var addresses = map[string]bool{
+	"action": true, "cite": true, "data": true, "formaction": true, "href": true, "poster": true, "src": true,
+}
+
+func sameValue(name, source, result string) bool {
+	switch {
+	case source == result, booleans[name]:
+		return true
+	case name == "class":
+		return strings.Join(strings.Fields(source), " ") == strings.Join(strings.Fields(result), " ")
+	case name == "style":
+		return compareDeclarations(source, result)
+	case addresses[name]:
+		return strings.Trim(source, " \t\n\r\f") == strings.Trim(result, " \t\n\r\f")
+	}
+	return false
+}
+
+// sameViewport compares what a meta element of the name viewport says: a list, with white space as its
+// author likes it. https://www.w3.org/TR/css-viewport-1/#parsing-algorithm
+func sameViewport(element, attr string, attrs []attribute, source, result string) bool {
+	return element == "meta" && attr == "content" && strings.EqualFold(value(attrs, "name"), "viewport") &&
+		strings.Join(strings.FieldsFunc(source, isListSpace), ",") == strings.Join(strings.FieldsFunc(result, isListSpace), ",")
+}
+
+func isListSpace(r rune) bool { return r == ',' || r < 0x80 && isSpace(byte(r)) }

@@ -1,0 +1,135 @@
+package guard
+
+import (
+	"bytes"
+	"strings"
+	"unicode/utf8"
+
+	"golang.org/x/net/html/charset"
+)
+
+// judgePage holds a page against its source. What the optimizer lost is put back first (repair.go);
+// what comes of that is published only if it is smaller than the source and the same page.
+func (s *Site) judgePage(path string, source, result []byte) Verdict {
+	was, err := cut(source)
+	if err != nil {
+		return refuse(Difference{Kind: KindInvalid, Detail: "the page cannot be compared: it " + err.Error()})
+	}
+	if !isDocument(was) {
+		return refuse(Difference{Kind: KindStructure, Detail: "a part of a page, or a file that is none, was made a page of", Key: KeyHTML})
+	}
+	s.noteModules(path, was)
+	enc := encodingOf(source)
+	if !enc.comparable {
+		return refuse(Difference{Kind: KindCharset, Detail: "the page is written in " + enc.name + ", which the optimizer takes for UTF-8"})
+	}
+	is, err := cut(result)
+	if err != nil {
+		return refuse(Difference{Kind: KindInvalid, Detail: "the optimized page cannot be compared: it " + err.Error(), Key: KeyHTML})
+	}
+	sp := s.spacingOf(source, was)
+	r := &repair{
+		site: s, path: path, sp: &sp, source: was, result: is, utf8: enc.utf8,
+		policy: s.policies.For(path, metaPolicies(was)),
+	}
+	return r.judge(source, result)
+}
+
+// judge tries the repair that keeps the most, then the one that keeps all of the source's tags.
+func (r *repair) judge(source, result []byte) Verdict {
+	var last *Difference
+	for _, r.allTags = range []bool{false, true} {
+		published := r.merge(len(source))
+		if len(published) >= len(source) {
+			return Verdict{Publish: PublishSource, Differences: r.notes.list(), NoGain: true}
+		}
+		if last = sameEncoding(source, published); last == nil {
+			last = comparePages(source, published, r.sp)
+		}
+		switch {
+		case last != nil:
+		case bytes.Equal(published, result):
+			return Verdict{Publish: PublishResult}
+		default:
+			return Verdict{Publish: PublishRepaired, Repaired: published, Differences: r.notes.list()}
+		}
+	}
+	return Verdict{Publish: PublishSource, Differences: append([]Difference{*last}, r.notes.list()...)}
+}
+
+// isDocument tells a page from a part of one, a template or a verification file of a search engine:
+// a page has a doctype or one of the tags that only pages have.
+func isDocument(units []unit) bool {
+	for i := range units {
+		switch u := &units[i]; u.kind {
+		case unitDoctype:
+			return true
+		case unitOpen:
+			return u.name == "html" || u.name == "head" || u.name == "body"
+		case unitBlob:
+			return false
+		case unitText:
+			if !blank(u.raw) && !bytes.Equal(u.raw, []byte("\uFEFF")) {
+				return false
+			}
+		}
+	}
+	return false
+}
+
+// noteModules remembers which scripts the page loads as modules.
+func (s *Site) noteModules(path string, units []unit) {
+	for i := range units {
+		u := &units[i]
+		if u.kind == unitBlob && u.name == "script" && bytes.Contains(u.open, []byte("module")) {
+			if attrs := attributes(u.open); strings.EqualFold(value(attrs, "type"), "module") {
+				s.noteModule(path, value(attrs, "src"))
+			}
+		}
+	}
+}
+
+// metaPolicies are the policies that the page itself declares.
+func metaPolicies(units []unit) (all []string) {
+	for i := range units {
+		u := &units[i]
+		if u.kind == unitOpen && u.name == "meta" && bytes.Contains(bytes.ToLower(u.raw), []byte("content-security-policy")) {
+			if attrs := attributes(u.raw); strings.EqualFold(strings.TrimSpace(value(attrs, "http-equiv")), "content-security-policy") {
+				all = append(all, value(attrs, "content"))
+			}
+		}
+	}
+	return all
+}
+
+// encoding is how a browser reads the bytes of a page.
+type encoding struct {
+	name       string
+	utf8       bool // and the bytes are valid UTF-8
+	comparable bool // markup is ASCII in it, so that tags can be told without decoding
+}
+
+// encodingOf goes by the byte order mark and the page's own meta element, as browsers do. Without either
+// it is not known: a header may say it.
+// https://html.spec.whatwg.org/multipage/parsing.html#determining-the-character-encoding
+func encodingOf(doc []byte) encoding {
+	_, name, certain := charset.DetermineEncoding(doc[:min(len(doc), 1024)], "")
+	switch {
+	case bytes.HasPrefix(doc, []byte("\xFE\xFF")), bytes.HasPrefix(doc, []byte("\xFF\xFE")), bytes.IndexByte(doc, 0) >= 0:
+		return encoding{name: "UTF-16 or with NUL bytes"}
+	case name == "utf-16be", name == "utf-16le", name == "iso-2022-jp", name == "replacement", name == "x-user-defined":
+		return encoding{name: name}
+	case certain && name == "utf-8":
+		return encoding{name: name, utf8: utf8.Valid(doc), comparable: true}
+	}
+	return encoding{name: name, comparable: true}
+}
+
+// sameEncoding says whether both pages are read the same way.
+func sameEncoding(source, result []byte) *Difference {
+	was, is := encodingOf(source), encodingOf(result)
+	if was.name == is.name {
+		return nil
+	}
+	return &Difference{Kind: KindCharset, Detail: "the page is read as " + is.name + " instead of " + was.name, Key: KeyHTML}
+}

@@ -1,0 +1,74 @@
+package guard
+
+import (
+	"path"
+	"strings"
+	"sync"
+)
+
+// Config is what the guard must know of the whole site.
+type Config struct {
+	// Files are the paths of all files of the source, relative to the site, with slashes.
+	Files []string
+
+	// Read returns the bytes of a file of the source. It is asked for the style sheets and for the
+	// files that may hold a Content-Security-Policy; what it cannot read counts as empty.
+	Read func(path string) ([]byte, error)
+}
+
+// Site judges the files of one site. It is safe for concurrent use. Pages are to be judged before
+// scripts: which of those are modules is known from the pages that load them.
+type Site struct {
+	files    map[string]bool
+	policies Policies
+	rules    spaceRules
+
+	mu      sync.Mutex
+	modules map[string]bool // scripts that some page loads as a module
+}
+
+// NewSite reads what the source says about all of its pages.
+func NewSite(c Config) *Site {
+	s := &Site{files: make(map[string]bool, len(c.Files)), modules: map[string]bool{}}
+	settings := map[string][]byte{}
+	for _, name := range c.Files {
+		s.files[name] = true
+		switch {
+		case policyFiles[path.Base(name)]:
+			if b, err := c.Read(name); err == nil {
+				settings[name] = b
+			}
+		case kindOf(name) == asSheet:
+			if b, err := c.Read(name); err == nil && len(b) <= MaxFile {
+				s.rules.addSheet(b)
+			}
+		}
+	}
+	s.policies = ParsePolicies(settings)
+	return s
+}
+
+// policyFiles are the names of files that may set headers for pages (ParsePolicies).
+var policyFiles = map[string]bool{
+	"_headers": true, "staticwebapp.config.json": true, "vercel.json": true, "netlify.toml": true, "firebase.json": true, ".htaccess": true,
+}
+
+// IsPage says whether a file is compared as a page.
+func IsPage(name string) bool { return kindOf(name) == asPage }
+
+// noteModule remembers that a page loads a script as a module.
+func (s *Site) noteModule(pagePath, src string) {
+	target, local := Resolve(pagePath, "", src)
+	if !local {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.modules[target] = true
+}
+
+func (s *Site) isModule(name string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.modules[name] || strings.HasSuffix(strings.ToLower(name), ".mjs")
+}

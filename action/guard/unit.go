@@ -1,0 +1,244 @@
+package guard
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"strings"
+
+	"golang.org/x/net/html"
+)
+
+// A page is cut into units twice: for the repair, which works on the bytes of both pages, and for the
+// limits, which keep a hostile page from holding the parser. The units of a page, joined, are its bytes.
+
+type unitKind int
+
+const (
+	unitText unitKind = iota
+	unitOpen
+	unitClose
+	unitComment
+	unitDoctype
+	unitBlob // an element whose content is no markup of the page, or is compared as one thing
+)
+
+// unit is a piece of a page. Its fields but raw are made when first asked for, since most units of a
+// result are the same bytes as those of the source.
+type unit struct {
+	kind  unitKind
+	raw   []byte
+	name  string // of the element, in lower case; "" for text, comments and doctypes
+	open  []byte // of a blob: its start tag
+	inner []byte // of a blob: what lies between its tags
+	close []byte // of a blob: its end tag
+}
+
+// blobs are compared as one thing. The tokenizer gives the content of most of them as text.
+var blobs = map[string]bool{
+	"script": true, "style": true, "noscript": true, "template": true, "svg": true, "math": true, "title": true,
+	"textarea": true, "iframe": true, "object": true, "xmp": true, "noembed": true, "noframes": true,
+}
+
+// Limits of a page.
+const (
+	maxUnits      = 1 << 20
+	maxAttributes = 256     // of one element
+	maxToken      = 4 << 20 // bytes of a tag, a comment, or a run of text
+)
+
+var (
+	errTooMany    = errors.New("has more elements than the guard compares")
+	errAttributes = errors.New("has an element with more attributes than the guard compares")
+)
+
+// cut makes units of a page. The error says why it is beyond the limits.
+func cut(doc []byte) ([]unit, error) {
+	units := make([]unit, 0, 64+len(doc)/24)
+	z := html.NewTokenizer(bytes.NewReader(doc))
+	z.SetMaxBuf(maxToken)
+	at := 0
+	for {
+		t := z.Next()
+		if t == html.ErrorToken {
+			if err := z.Err(); !errors.Is(err, io.EOF) {
+				return nil, err
+			}
+			if at < len(doc) { // an unfinished tag at the end is no token: browsers drop it
+				units = append(units, unit{kind: unitComment, raw: doc[at:]})
+			}
+			break
+		}
+		// Raw is a part of the tokenizer's buffer: the same bytes are taken of the page itself
+		raw := doc[at : at+len(z.Raw())]
+		at += len(raw)
+		u := unit{raw: raw}
+		switch t {
+		case html.DoctypeToken:
+			u.kind = unitDoctype
+		case html.CommentToken:
+			u.kind = unitComment
+		case html.StartTagToken, html.SelfClosingTagToken, html.EndTagToken:
+			name, more := z.TagName()
+			u.kind, u.name = unitOpen, string(name)
+			if t == html.EndTagToken {
+				u.kind = unitClose
+			}
+			if more && bytes.Count(raw, []byte("=")) > maxAttributes && countAttributes(z) > maxAttributes {
+				return nil, errAttributes
+			}
+			if t == html.SelfClosingTagToken && (u.name == "svg" || u.name == "math") {
+				u.kind, u.open = unitBlob, raw
+			}
+		}
+		units = append(units, u)
+		if len(units) > maxUnits {
+			return nil, errTooMany
+		}
+	}
+	return joinBlobs(doc, units), nil
+}
+
+func countAttributes(z *html.Tokenizer) (n int) {
+	for more := true; more; n++ {
+		_, _, more = z.TagAttr()
+	}
+	return n
+}
+
+// joinBlobs makes one unit of each outermost blob. One without its end tag stays as it is: nothing can
+// be put back there then, and the comparison decides.
+func joinBlobs(doc []byte, units []unit) []unit {
+	out := units[:0]
+	offset := 0
+	for i := 0; i < len(units); {
+		u := units[i]
+		end := -1
+		if u.kind == unitOpen && blobs[u.name] {
+			end = blobEnd(units, i)
+		}
+		if end < 0 {
+			out = append(out, u)
+			offset += len(u.raw)
+			i++
+			continue
+		}
+		size := 0
+		for _, part := range units[i : end+1] {
+			size += len(part.raw)
+		}
+		whole := doc[offset : offset+size]
+		out = append(out, unit{
+			kind: unitBlob, name: u.name, raw: whole, open: u.raw, close: units[end].raw,
+			inner: whole[len(u.raw) : len(whole)-len(units[end].raw)],
+		})
+		offset += size
+		i = end + 1
+	}
+	return out
+}
+
+// maxBlob bounds the search for the end of a blob, so that many without an end cost no square.
+const maxBlob = 1 << 16
+
+// blobEnd is the place of the end tag that belongs to a start tag, or -1.
+func blobEnd(units []unit, from int) int {
+	depth := 0
+	for i := from; i < len(units) && i-from < maxBlob; i++ {
+		if units[i].name != units[from].name {
+			continue
+		}
+		switch units[i].kind {
+		case unitOpen:
+			if !bytes.HasSuffix(units[i].raw, []byte("/>")) || i == from {
+				depth++
+			}
+		case unitClose:
+			if depth--; depth == 0 {
+				return i
+			}
+		}
+	}
+	return -1
+}
+
+// attribute is one of an element, its value decoded.
+type attribute struct{ name, value string }
+
+// attributes are those of a start tag, in its order, the first of equal names alone, as browsers have it.
+func attributes(tag []byte) []attribute {
+	z := html.NewTokenizer(bytes.NewReader(tag))
+	if t := z.Next(); t != html.StartTagToken && t != html.SelfClosingTagToken {
+		return nil
+	}
+	_, more := z.TagName()
+	var all []attribute
+	for more {
+		var k, v []byte
+		k, v, more = z.TagAttr()
+		if name := string(k); !has(all, name) {
+			all = append(all, attribute{name, string(v)})
+		}
+	}
+	return all
+}
+
+func has(all []attribute, name string) bool {
+	_, ok := get(all, name)
+	return ok
+}
+
+func get(all []attribute, name string) (string, bool) {
+	for _, a := range all {
+		if a.name == name {
+			return a.value, true
+		}
+	}
+	return "", false
+}
+
+func value(all []attribute, name string) string {
+	v, _ := get(all, name)
+	return v
+}
+
+// isSpace tells HTML's white space.
+func isSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\n' || c == '\r' || c == '\f' }
+
+func blank(b []byte) bool {
+	for _, c := range b {
+		if !isSpace(c) {
+			return false
+		}
+	}
+	return true
+}
+
+// collapse makes one blank of each run of white space, as a browser shows it.
+func collapse(s string) string {
+	plain := true
+	for i := 0; i < len(s) && plain; i++ {
+		plain = !isSpace(s[i]) || s[i] == ' ' && (i == 0 || s[i-1] != ' ')
+	}
+	if plain {
+		return s
+	}
+	var b strings.Builder
+	b.Grow(len(s))
+	space := false
+	for i := 0; i < len(s); i++ {
+		if isSpace(s[i]) {
+			space = true
+			continue
+		}
+		if space {
+			b.WriteByte(' ')
+			space = false
+		}
+		b.WriteByte(s[i])
+	}
+	if space {
+		b.WriteByte(' ')
+	}
+	return b.String()
+}
