@@ -7,7 +7,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/account"
+	"github.com/pageflare/ci/service/parts"
 )
 
 type accountCmd struct {
@@ -33,7 +34,7 @@ type accountJSON struct {
 	APIToken   string   `json:"api_token,omitempty"`
 }
 
-func toAccountJSON(a license.Account) accountJSON {
+func toAccountJSON(a account.Account) accountJSON {
 	return accountJSON{a.ID, a.Email, string(a.Tier), a.Features, stamp(a.ValidUntil), string(a.Status), stamp(a.CreatedAt), ""}
 }
 
@@ -56,7 +57,7 @@ type day struct{ time.Time }
 
 // UnmarshalText reads 2027-03-12, which is the start of that day in UTC, or 2027-03-12T12:00:00Z.
 func (d *day) UnmarshalText(text []byte) error {
-	t, err := license.ParseDay(string(text))
+	t, err := account.ParseDay(string(text))
 	d.Time = t
 	return err
 }
@@ -64,7 +65,7 @@ func (d *day) UnmarshalText(text []byte) error {
 type accountCreate struct {
 	asJSON
 	Email      string       `required:"" help:"Address of the account; unique."`
-	Tier       license.Tier `default:"pro" help:"free, pro or team."`
+	Tier       account.Tier `default:"pro" help:"free, pro or team."`
 	Feature    []string     `help:"A feature of the license, such as critical_css. Can be given several times."`
 	ValidUntil day          `required:"" help:"End of the license: a date or an RFC 3339 time."`
 }
@@ -72,11 +73,11 @@ type accountCreate struct {
 // Run makes the account.
 func (c accountCreate) Run(ctx context.Context, a *app) error {
 	first := !a.haveDatabase()
-	return a.withNew(ctx, func(ctx context.Context, l *license.Service) error {
+	return a.withNew(ctx, func(ctx context.Context, l *parts.Parts) error {
 		if first {
 			fmt.Fprintf(a.stderr, "note: there was no database at %s: a new one was made\n", hideUserInfo(a.cfg.DatabaseURL))
 		}
-		made, key, err := l.CreateAccount(ctx, license.NewAccount{Email: c.Email, Tier: c.Tier, Features: c.Feature, ValidUntil: c.ValidUntil.Time})
+		made, key, err := l.Accounts.CreateAccount(ctx, account.NewAccount{Email: c.Email, Tier: c.Tier, Features: c.Feature, ValidUntil: c.ValidUntil.Time})
 		if err != nil {
 			return refusal(err)
 		}
@@ -97,8 +98,8 @@ type accountList struct {
 
 // Run lists the accounts.
 func (c accountList) Run(ctx context.Context, a *app) error {
-	return a.with(ctx, func(ctx context.Context, l *license.Service) error {
-		found, err := l.Accounts(ctx, c.After, int(c.Limit))
+	return a.with(ctx, func(ctx context.Context, l *parts.Parts) error {
+		found, err := l.Accounts.Accounts(ctx, c.After, int(c.Limit))
 		if err != nil {
 			return refusal(err)
 		}
@@ -121,8 +122,8 @@ type oneAccount struct {
 	ID string `arg:"" help:"Id of the account."`
 }
 
-func (c oneAccount) run(ctx context.Context, a *app, act func(context.Context, *license.Service) (license.Account, error)) error {
-	return a.with(ctx, func(ctx context.Context, l *license.Service) error {
+func (c oneAccount) run(ctx context.Context, a *app, act func(context.Context, *parts.Parts) (account.Account, error)) error {
+	return a.with(ctx, func(ctx context.Context, l *parts.Parts) error {
 		got, err := act(ctx, l)
 		if err != nil {
 			return refusal(err)
@@ -136,13 +137,15 @@ type accountShow struct{ oneAccount }
 
 // Run shows the account.
 func (c accountShow) Run(ctx context.Context, a *app) error {
-	return c.run(ctx, a, func(ctx context.Context, l *license.Service) (license.Account, error) { return l.Account(ctx, c.ID) })
+	return c.run(ctx, a, func(ctx context.Context, l *parts.Parts) (account.Account, error) {
+		return l.Accounts.Account(ctx, c.ID)
+	})
 }
 
 type accountUpdate struct {
 	oneAccount
 	Email      *string       `help:"New address."`
-	Tier       *license.Tier `help:"New tier."`
+	Tier       *account.Tier `help:"New tier."`
 	Feature    []string      `help:"A feature; those given replace the old ones."`
 	NoFeatures bool          `help:"Take all features away."`
 	ValidUntil *day          `help:"New end of the license."`
@@ -150,7 +153,7 @@ type accountUpdate struct {
 
 // Run changes the account.
 func (c accountUpdate) Run(ctx context.Context, a *app) error {
-	change := license.AccountChange{Email: c.Email, Tier: c.Tier}
+	change := account.Change{Email: c.Email, Tier: c.Tier}
 	if len(c.Feature) > 0 || c.NoFeatures {
 		change.Features = &c.Feature
 	}
@@ -160,11 +163,11 @@ func (c accountUpdate) Run(ctx context.Context, a *app) error {
 	if c.ValidUntil != nil {
 		change.ValidUntil = &c.ValidUntil.Time
 	}
-	if change == (license.AccountChange{}) {
+	if change == (account.Change{}) {
 		return usagef("nothing to change: give --email, --tier, --feature, --no-features or --valid-until")
 	}
-	return c.run(ctx, a, func(ctx context.Context, l *license.Service) (license.Account, error) {
-		return l.UpdateAccount(ctx, c.ID, change)
+	return c.run(ctx, a, func(ctx context.Context, l *parts.Parts) (account.Account, error) {
+		return l.Accounts.UpdateAccount(ctx, c.ID, change)
 	})
 }
 
@@ -172,8 +175,8 @@ type accountSuspend struct{ oneAccount }
 
 // Run suspends the account.
 func (c accountSuspend) Run(ctx context.Context, a *app) error {
-	return c.run(ctx, a, func(ctx context.Context, l *license.Service) (license.Account, error) {
-		return l.SuspendAccount(ctx, c.ID)
+	return c.run(ctx, a, func(ctx context.Context, l *parts.Parts) (account.Account, error) {
+		return l.Accounts.SuspendAccount(ctx, c.ID)
 	})
 }
 
@@ -181,8 +184,8 @@ type accountRestore struct{ oneAccount }
 
 // Run restores the account.
 func (c accountRestore) Run(ctx context.Context, a *app) error {
-	return c.run(ctx, a, func(ctx context.Context, l *license.Service) (license.Account, error) {
-		return l.RestoreAccount(ctx, c.ID)
+	return c.run(ctx, a, func(ctx context.Context, l *parts.Parts) (account.Account, error) {
+		return l.Accounts.RestoreAccount(ctx, c.ID)
 	})
 }
 
@@ -190,7 +193,7 @@ type accountDelete struct{ oneAccount }
 
 // Run deletes the account.
 func (c accountDelete) Run(ctx context.Context, a *app) error {
-	return c.run(ctx, a, func(ctx context.Context, l *license.Service) (license.Account, error) {
-		return l.DeleteAccount(ctx, c.ID)
+	return c.run(ctx, a, func(ctx context.Context, l *parts.Parts) (account.Account, error) {
+		return l.Accounts.DeleteAccount(ctx, c.ID)
 	})
 }

@@ -6,7 +6,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/auth"
+	"github.com/pageflare/ci/service/opaque"
+	"github.com/pageflare/ci/service/parts"
 )
 
 type adminTokenCmd struct {
@@ -17,16 +19,16 @@ type adminTokenCmd struct {
 
 // adminTokenJSON is how an admin token is printed.
 type adminTokenJSON struct {
-	ID         string          `json:"id"`
-	Name       string          `json:"name"`
-	Scopes     []license.Scope `json:"scopes"`
-	CreatedAt  string          `json:"created_at"`
-	ExpiresAt  *string         `json:"expires_at"`
-	RevokedAt  *string         `json:"revoked_at"`
-	AdminToken string          `json:"admin_token,omitempty"`
+	ID         string       `json:"id"`
+	Name       string       `json:"name"`
+	Scopes     []auth.Scope `json:"scopes"`
+	CreatedAt  string       `json:"created_at"`
+	ExpiresAt  *string      `json:"expires_at"`
+	RevokedAt  *string      `json:"revoked_at"`
+	AdminToken string       `json:"admin_token,omitempty"`
 }
 
-func toAdminTokenJSON(t license.AdminToken) adminTokenJSON {
+func toAdminTokenJSON(t auth.AdminToken) adminTokenJSON {
 	return adminTokenJSON{t.ID, t.Name, t.Scopes, stamp(t.CreatedAt), optional(t.ExpiresAt), optional(t.RevokedAt), ""}
 }
 
@@ -39,13 +41,13 @@ type adminTokenCreate struct {
 
 // Run makes the admin token and prints its text alone, or all with --json.
 func (c adminTokenCreate) Run(ctx context.Context, a *app) error {
-	n := license.NewAdminToken{Name: c.Name}
+	n := auth.NewAdminToken{Name: c.Name}
 	for _, s := range c.Scope {
 		if s == "all" {
-			n.Scopes = append(n.Scopes, license.Scopes...)
+			n.Scopes = append(n.Scopes, auth.Scopes...)
 			continue
 		}
-		n.Scopes = append(n.Scopes, license.Scope(s))
+		n.Scopes = append(n.Scopes, auth.Scope(s))
 	}
 	if c.TTL != nil {
 		if c.TTL.Duration < time.Minute {
@@ -53,8 +55,8 @@ func (c adminTokenCreate) Run(ctx context.Context, a *app) error {
 		}
 		n.Life = c.TTL.Duration
 	}
-	return a.with(ctx, func(ctx context.Context, l *license.Service) error {
-		text, record, err := l.CreateAdminToken(ctx, n, nil)
+	return a.with(ctx, func(ctx context.Context, l *parts.Parts) error {
+		text, record, err := l.Admins.CreateAdminToken(ctx, n, nil)
 		if err != nil {
 			return refusal(err)
 		}
@@ -72,8 +74,8 @@ type adminTokenList struct {
 
 // Run lists the admin tokens.
 func (c adminTokenList) Run(ctx context.Context, a *app) error {
-	return a.with(ctx, func(ctx context.Context, l *license.Service) error {
-		found, err := l.AdminTokens(ctx, c.After, int(c.Limit))
+	return a.with(ctx, func(ctx context.Context, l *parts.Parts) error {
+		found, err := l.Admins.AdminTokens(ctx, c.After, int(c.Limit))
 		if err != nil {
 			return refusal(err)
 		}
@@ -90,7 +92,7 @@ func (c adminTokenList) Run(ctx context.Context, a *app) error {
 	})
 }
 
-func joinScopes(scopes []license.Scope) string {
+func joinScopes(scopes []auth.Scope) string {
 	names := make([]string, 0, len(scopes))
 	for _, s := range scopes {
 		names = append(names, string(s))
@@ -109,11 +111,11 @@ func (c adminTokenRevoke) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	if !strings.HasPrefix(text, "adm_") && !license.IsAdminToken(text) {
+	if !strings.HasPrefix(text, "adm_") && !opaque.AdminToken.Fits(text) {
 		return usagef("neither an admin token (pf_adm_…, 43 characters) nor the id of one (adm_…): copy it again") // not quoted: all but a letter of it may be right
 	}
-	return a.with(ctx, func(ctx context.Context, l *license.Service) error {
-		id, err := l.RevokeAdminToken(ctx, text)
+	return a.with(ctx, func(ctx context.Context, l *parts.Parts) error {
+		id, err := l.Admins.RevokeAdminToken(ctx, text)
 		if err != nil {
 			return refusal(err)
 		}

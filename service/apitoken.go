@@ -5,7 +5,9 @@ import (
 	"io"
 	"strings"
 
-	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/account"
+	"github.com/pageflare/ci/service/opaque"
+	"github.com/pageflare/ci/service/parts"
 )
 
 type apiTokenCmd struct {
@@ -24,7 +26,7 @@ type apiTokenJSON struct {
 	APIToken  string  `json:"api_token,omitempty"`
 }
 
-func toAPITokenJSON(t license.APIToken) apiTokenJSON {
+func toAPITokenJSON(t account.APIToken) apiTokenJSON {
 	return apiTokenJSON{t.ID, t.AccountID, t.Name, stamp(t.CreatedAt), optional(t.RevokedAt), ""}
 }
 
@@ -36,8 +38,8 @@ type apiTokenCreate struct {
 
 // Run makes the API token and prints its text alone, or all with --json.
 func (c apiTokenCreate) Run(ctx context.Context, a *app) error {
-	return a.with(ctx, func(ctx context.Context, l *license.Service) error {
-		text, record, err := l.CreateAPIToken(ctx, c.Account, c.Name)
+	return a.with(ctx, func(ctx context.Context, l *parts.Parts) error {
+		text, record, err := l.Accounts.CreateAPIToken(ctx, c.Account, c.Name)
 		if err != nil {
 			return refusal(err)
 		}
@@ -56,8 +58,8 @@ type apiTokenList struct {
 
 // Run lists the API tokens.
 func (c apiTokenList) Run(ctx context.Context, a *app) error {
-	return a.with(ctx, func(ctx context.Context, l *license.Service) error {
-		found, err := l.APITokens(ctx, c.Account, c.After, int(c.Limit))
+	return a.with(ctx, func(ctx context.Context, l *parts.Parts) error {
+		found, err := l.Accounts.APITokens(ctx, c.Account, c.After, int(c.Limit))
 		if err != nil {
 			return refusal(err)
 		}
@@ -86,11 +88,11 @@ func (c apiTokenRevoke) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	if !strings.HasPrefix(text, "at_") && !license.IsAPIToken(text) {
+	if !strings.HasPrefix(text, "at_") && !opaque.APIToken.Fits(text) {
 		return usagef("neither an API token (pf_at_…, 42 characters) nor the id of one (at_…): copy it again") // not quoted: all but a letter of it may be right
 	}
-	return a.with(ctx, func(ctx context.Context, l *license.Service) error {
-		id, families, err := l.RevokeAPIToken(ctx, text, c.WithTokens)
+	return a.with(ctx, func(ctx context.Context, l *parts.Parts) error {
+		id, families, err := l.Accounts.RevokeAPIToken(ctx, text, c.WithTokens)
 		if err != nil {
 			return refusal(err)
 		}

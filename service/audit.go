@@ -9,7 +9,8 @@ import (
 	"os/user"
 	"strings"
 
-	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/audit"
+	"github.com/pageflare/ci/service/parts"
 )
 
 type auditCmd struct {
@@ -21,7 +22,7 @@ type auditCmd struct {
 type auditJSON struct {
 	Seq       int64           `json:"seq"`
 	At        string          `json:"at"`
-	Action    license.Action  `json:"action"`
+	Action    audit.Action    `json:"action"`
 	Actor     auditActorJSON  `json:"actor"`
 	Account   string          `json:"account,omitempty"`
 	Object    string          `json:"object"`
@@ -32,11 +33,11 @@ type auditJSON struct {
 }
 
 type auditActorJSON struct {
-	Kind license.ActorKind `json:"kind"`
-	ID   string            `json:"id,omitempty"`
+	Kind audit.ActorKind `json:"kind"`
+	ID   string          `json:"id,omitempty"`
 }
 
-func toAuditJSON(l license.AuditLine) auditJSON {
+func toAuditJSON(l audit.Line) auditJSON {
 	return auditJSON{
 		l.Seq, stamp(l.At), l.Action, auditActorJSON{l.Actor.Kind, l.Actor.ID}, l.Account, l.Object, json.RawMessage(l.Details), l.Actor.Address,
 		l.Actor.RequestID, l.Hash,
@@ -54,9 +55,9 @@ type auditList struct {
 
 // Run lists the lines.
 func (c auditList) Run(ctx context.Context, a *app) error {
-	return a.with(ctx, func(ctx context.Context, l *license.Service) error {
-		found, err := l.Audit(ctx, license.AuditQuery{
-			Before: c.Before, Limit: int(c.Limit), Account: c.Account, Action: license.Action(c.Action), Actor: c.Actor,
+	return a.with(ctx, func(ctx context.Context, l *parts.Parts) error {
+		found, err := l.Log.Lines(ctx, audit.Query{
+			Before: c.Before, Limit: int(c.Limit), Account: c.Account, Action: audit.Action(c.Action), Actor: c.Actor,
 		})
 		if err != nil {
 			return refusal(err)
@@ -82,19 +83,19 @@ type auditVerify struct {
 
 // Run verifies the log. Exit status 1: it was changed.
 func (c auditVerify) Run(ctx context.Context, a *app) error {
-	var check license.AuditCheck
+	var check audit.Check
 	for _, end := range []struct {
 		flag, text string
-		into       *license.AuditHead
+		into       *audit.Head
 	}{{"--from", c.From, &check.From}, {"--noted", c.Noted, &check.Noted}} {
 		var err error
-		if *end.into, err = license.ParseAuditHead(end.text); err != nil {
+		if *end.into, err = audit.ParseHead(end.text); err != nil {
 			return usagef("%s: %w", end.flag, err)
 		}
 	}
-	return a.with(ctx, func(ctx context.Context, l *license.Service) error {
-		head, err := l.VerifyAudit(ctx, check)
-		if errors.Is(err, license.ErrTampered) {
+	return a.with(ctx, func(ctx context.Context, l *parts.Parts) error {
+		head, err := l.Log.Verify(ctx, check)
+		if errors.Is(err, audit.ErrTampered) {
 			return fmt.Errorf("%w: compare with a backup, and find out who can write to the database", err)
 		}
 		if err != nil {
@@ -114,8 +115,8 @@ func (c auditVerify) Run(ctx context.Context, a *app) error {
 }
 
 // commandLine is who acts on the command line: the user of the operating system.
-func commandLine() license.Actor {
-	who := license.Actor{Kind: license.ActorCommand}
+func commandLine() audit.Actor {
+	who := audit.Actor{Kind: audit.ActorCommand}
 	if u, err := user.Current(); err == nil {
 		who.ID = u.Username
 	}

@@ -17,7 +17,9 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/audit"
+	"github.com/pageflare/ci/service/keyring"
+	"github.com/pageflare/ci/service/parts"
 	"github.com/pageflare/ci/service/store"
 )
 
@@ -128,21 +130,21 @@ func (a *app) lookInside(ctx context.Context) (in inside) {
 	if in.err = a.checkFiles(ctx); in.err != nil {
 		return in
 	}
-	in.err = a.withNew(ctx, func(ctx context.Context, l *license.Service) error {
-		end, err := l.CheckAuditEnd(ctx)
+	in.err = a.withNew(ctx, func(ctx context.Context, l *parts.Parts) error {
+		end, err := l.Log.CheckEnd(ctx)
 		switch {
-		case errors.Is(err, license.ErrTampered):
+		case errors.Is(err, audit.ErrTampered):
 			in.log = wrong("audit", err.Error()+": run pageflare-license audit verify, compare with a backup, and find out who can write to the database")
 		case err != nil:
 			return err
 		default:
 			in.log = well("audit", fmt.Sprintf("ends at line %d, where this service set its end; audit verify reads all of it", end.Seq))
 		}
-		last, err := l.Audit(ctx, license.AuditQuery{Limit: 1})
+		last, err := l.Log.Lines(ctx, audit.Query{Limit: 1})
 		for _, line := range last {
 			in.newest = line.At
 		}
-		keys, listed := l.Keys(ctx)
+		keys, listed := l.Keys.Keys(ctx)
 		for _, k := range keys {
 			in.kids = append(in.kids, k.ID)
 		}
@@ -190,7 +192,7 @@ func (a *app) checkKey(in inside) []finding {
 	info, err := os.Stat(a.cfg.KeyFile)
 	database, unused := os.Stat(a.databasePath())
 	switch {
-	case errors.Is(in.err, license.ErrWrongMasterKey):
+	case errors.Is(in.err, keyring.ErrWrongMasterKey):
 		return []finding{wrong("key", a.keySource()+" is of another database: give the key that this one was made with")}
 	case a.cfg.Key != "":
 		return []finding{well("key", "comes from LICENSE_KEY")}

@@ -4,7 +4,8 @@ import (
 	"context"
 	"io"
 
-	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/keyring"
+	"github.com/pageflare/ci/service/parts"
 )
 
 type keyCmd struct {
@@ -23,7 +24,7 @@ type keyJSON struct {
 	LiveTokens int64  `json:"live_tokens"`
 }
 
-func toKeyJSON(k license.KeyInfo) keyJSON {
+func toKeyJSON(k keyring.Key) keyJSON {
 	return keyJSON{k.ID, string(k.Algorithm), string(k.State), stamp(k.CreatedAt), stamp(k.SignsFrom), k.LiveTokens}
 }
 
@@ -31,8 +32,8 @@ type keyList struct{ asJSON }
 
 // Run lists the keys.
 func (c keyList) Run(ctx context.Context, a *app) error {
-	return a.with(ctx, func(ctx context.Context, l *license.Service) error {
-		keys, err := l.Keys(ctx)
+	return a.with(ctx, func(ctx context.Context, l *parts.Parts) error {
+		keys, err := l.Keys.Keys(ctx)
 		if err != nil {
 			return err
 		}
@@ -56,12 +57,12 @@ type keyRotate struct {
 
 // Run adds a key.
 func (c keyRotate) Run(ctx context.Context, a *app) error {
-	return a.with(ctx, func(ctx context.Context, l *license.Service) error {
-		algorithm := license.HS256
+	return a.with(ctx, func(ctx context.Context, l *parts.Parts) error {
+		algorithm := keyring.HS256
 		if c.Lease {
-			algorithm = license.EdDSA
+			algorithm = keyring.EdDSA
 		}
-		k, err := l.RotateKey(ctx, algorithm)
+		k, err := l.Keys.Rotate(ctx, algorithm)
 		if err != nil {
 			return err
 		}
@@ -82,8 +83,8 @@ type keyRetire struct {
 
 // Run ends the key.
 func (c keyRetire) Run(ctx context.Context, a *app) error {
-	return a.with(ctx, func(ctx context.Context, l *license.Service) error {
-		if err := l.RetireKey(ctx, c.ID, c.Force); err != nil {
+	return a.with(ctx, func(ctx context.Context, l *parts.Parts) error {
+		if err := l.Keys.Retire(ctx, c.ID, c.Force); err != nil {
 			return refusal(err)
 		}
 		j := struct {

@@ -5,6 +5,7 @@ import (
 	"io"
 
 	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/parts"
 )
 
 type machineCmd struct {
@@ -37,8 +38,8 @@ type machineList struct {
 
 // Run lists the machines.
 func (c machineList) Run(ctx context.Context, a *app) error {
-	return a.with(ctx, func(ctx context.Context, l *license.Service) error {
-		found, err := l.Machines(ctx, c.Account, c.After, int(c.Limit))
+	return a.with(ctx, func(ctx context.Context, l *parts.Parts) error {
+		found, err := l.Machines.Machines(ctx, c.Account, c.After, int(c.Limit))
 		if err != nil {
 			return refusal(err)
 		}
@@ -62,8 +63,8 @@ type machineEnd struct {
 
 // Run ends the machine. It holds in every running server with the next request.
 func (c machineEnd) Run(ctx context.Context, a *app) error {
-	return a.with(ctx, func(ctx context.Context, l *license.Service) error {
-		m, err := l.EndMachine(ctx, c.ID)
+	return a.with(ctx, func(ctx context.Context, l *parts.Parts) error {
+		m, err := l.Machines.EndMachine(ctx, c.ID)
 		if err != nil {
 			return refusal(err)
 		}

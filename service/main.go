@@ -17,7 +17,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
-	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/failure"
 )
 
 // version and commit are set by the linker in releases.
@@ -130,7 +130,7 @@ func (a *app) report(err error) int {
 		return exitOK
 	}
 	for line := range strings.SplitSeq(err.Error(), "\n") {
-		line = strings.ReplaceAll(line, license.ErrInvalid.Error()+": ", "") // a person has made no request
+		line = strings.ReplaceAll(line, failure.ErrInvalid.Error()+": ", "") // a person has made no request
 		fmt.Fprintf(a.stderr, "error: %s\n", line)
 	}
 	if errors.As(err, new(usageError)) {

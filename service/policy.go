@@ -10,6 +10,7 @@ import (
 
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/oidc"
+	"github.com/pageflare/ci/service/parts"
 )
 
 type policyCmd struct {
@@ -109,8 +110,8 @@ func (c policyAdd) Run(ctx context.Context, a *app) error {
 	if !slices.Contains(a.cfg.OIDCIssuers, p.Issuer) {
 		return usagef("--issuer: %s is not in LICENSE_OIDC_ISSUERS, so no identity of it would ever be trusted: give one of %s", p.Issuer, strings.Join(a.cfg.OIDCIssuers, ", "))
 	}
-	return a.with(ctx, func(ctx context.Context, l *license.Service) error {
-		if _, err := l.Account(ctx, p.AccountID); err != nil { // before GitHub is asked
+	return a.with(ctx, func(ctx context.Context, l *parts.Parts) error {
+		if _, err := l.Accounts.Account(ctx, p.AccountID); err != nil { // before GitHub is asked
 			return refusal(err)
 		}
 		if !byID {
@@ -119,7 +120,7 @@ func (c policyAdd) Run(ctx context.Context, a *app) error {
 				return refusal(fmt.Errorf("%w; or give --repository-id and --repository-owner-id", err))
 			}
 		}
-		made, err := l.AddPolicy(ctx, p)
+		made, err := l.Policies.AddPolicy(ctx, p)
 		if err != nil {
 			return refusal(err)
 		}
@@ -137,8 +138,8 @@ type policyList struct {
 
 // Run lists the policies.
 func (c policyList) Run(ctx context.Context, a *app) error {
-	return a.with(ctx, func(ctx context.Context, l *license.Service) error {
-		found, err := l.Policies(ctx, c.Account, c.After, int(c.Limit))
+	return a.with(ctx, func(ctx context.Context, l *parts.Parts) error {
+		found, err := l.Policies.Policies(ctx, c.Account, c.After, int(c.Limit))
 		if err != nil {
 			return refusal(err)
 		}
@@ -163,8 +164,8 @@ type policyRemove struct {
 
 // Run removes the policy.
 func (c policyRemove) Run(ctx context.Context, a *app) error {
-	return a.with(ctx, func(ctx context.Context, l *license.Service) error {
-		families, err := l.RemovePolicy(ctx, c.ID, c.WithTokens)
+	return a.with(ctx, func(ctx context.Context, l *parts.Parts) error {
+		families, err := l.Policies.RemovePolicy(ctx, c.ID, c.WithTokens)
 		if err != nil {
 			return refusal(err)
 		}
@@ -234,8 +235,8 @@ func (c policyExplain) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return usagef("%w: give an identity token of GitHub Actions, or the JSON object of its claims", err)
 	}
-	return a.with(ctx, func(ctx context.Context, l *license.Service) error {
-		e, err := l.Explain(ctx, id, clauses)
+	return a.with(ctx, func(ctx context.Context, l *parts.Parts) error {
+		e, err := l.Policies.Explain(ctx, id, clauses)
 		if err != nil {
 			return err
 		}

@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/pageflare/ci/service/oidc"
 	"github.com/pageflare/ci/service/server"
 )
 
@@ -33,13 +34,9 @@ func (serveCmd) Run(ctx context.Context, a *app) error {
 		defer metrics.Close()
 	}
 	url := a.publicURL(l.Addr().String())
-	svc, closeStore, err := a.open(ctx, url)
+	svc, closeStore, err := a.open(ctx, url, func(keeper oidc.Keeper) (*oidc.Verifier, error) { return a.verifier(url, keeper, log) })
 	if err != nil {
 		return err
-	}
-	identities, err := a.verifier(url, svc, log)
-	if err != nil {
-		return errors.Join(usageError{err}, closeStore())
 	}
 	tracer, stopTracing, err := a.startTracing(ctx, log)
 	if err != nil {
@@ -47,7 +44,7 @@ func (serveCmd) Run(ctx context.Context, a *app) error {
 	}
 	defer stopTracing()
 	srv, err := server.New(server.Config{
-		License: svc, RateLimits: a.cfg.RateLimits, Identities: identities, Repository: a.repository, BadCredentials: server.DefaultBadCredentials,
+		Parts: svc, RateLimits: a.cfg.RateLimits, Repository: a.repository, BadCredentials: server.DefaultBadCredentials,
 		TrustedProxies: a.cfg.TrustedProxies, Version: version, Tracer: tracer, Now: time.Now, Log: log,
 	})
 	if err != nil {

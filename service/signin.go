@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/parts"
 )
 
 // signInJSON is how a sign-in link is printed.
@@ -24,8 +24,8 @@ func (c accountSignIn) Run(ctx context.Context, a *app) error {
 	if advice := a.cfg.noLink(); advice != "" {
 		return usagef("LICENSE_PUBLIC_URL %s", advice)
 	}
-	return a.with(ctx, func(ctx context.Context, l *license.Service) error {
-		link, ends, err := l.CreateSignInLink(ctx, c.ID)
+	return a.with(ctx, func(ctx context.Context, l *parts.Parts) error {
+		link, ends, err := l.Sessions.CreateSignInLink(ctx, c.ID)
 		if err != nil {
 			return refusal(err)
 		}

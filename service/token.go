@@ -8,7 +8,11 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pageflare/ci/service/account"
+	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/opaque"
+	"github.com/pageflare/ci/service/parts"
 )
 
 type tokenCmd struct {
@@ -60,10 +64,10 @@ func (c tokenIssue) Run(ctx context.Context, a *app) error {
 			return usagef("--ttl: %s is below a second: give a duration such as 72h or 90s", ttl)
 		}
 	}
-	return a.with(ctx, func(ctx context.Context, l *license.Service) error {
-		issued, err := l.IssueFor(ctx, c.Account, ttl)
+	return a.with(ctx, func(ctx context.Context, l *parts.Parts) error {
+		issued, err := l.Licenses.IssueFor(ctx, c.Account, ttl)
 		if err != nil {
-			return refusal(mendable(c.Account, err))
+			return refusal(withRemedy(c.Account, err))
 		}
 		j := struct {
 			Token     string `json:"token"`
@@ -84,8 +88,8 @@ type tokenList struct {
 
 // Run lists the tokens.
 func (c tokenList) Run(ctx context.Context, a *app) error {
-	return a.with(ctx, func(ctx context.Context, l *license.Service) error {
-		found, err := l.Tokens(ctx, c.Account, license.TokenID(c.Before), int(c.Limit))
+	return a.with(ctx, func(ctx context.Context, l *parts.Parts) error {
+		found, err := l.Licenses.Tokens(ctx, c.Account, opaque.TokenID(c.Before), int(c.Limit))
 		if err != nil {
 			return refusal(err)
 		}
@@ -114,8 +118,8 @@ func (c tokenShow) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	return a.with(ctx, func(ctx context.Context, l *license.Service) error {
-		t, err := l.Token(ctx, text)
+	return a.with(ctx, func(ctx context.Context, l *parts.Parts) error {
+		t, err := l.Licenses.Token(ctx, text)
 		if err != nil {
 			return refusal(err)
 		}
@@ -136,8 +140,8 @@ func (c tokenRevoke) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	return a.with(ctx, func(ctx context.Context, l *license.Service) error {
-		t, err := l.RevokeToken(ctx, text, c.Family)
+	return a.with(ctx, func(ctx context.Context, l *parts.Parts) error {
+		t, err := l.Licenses.RevokeToken(ctx, text, c.Family)
 		if err != nil {
 			return refusal(err)
 		}
@@ -158,18 +162,19 @@ func (a *app) argument(s string) (string, error) {
 	return strings.TrimSpace(string(b)), nil
 }
 
-// mendable says of a license that is not good what those who run the service can do about it: the usual text sends people to them.
-func mendable(account string, err error) error {
+// withRemedy says of a license that is not good what the operator can do about it: the usual text
+// sends people to the operator.
+func withRemedy(id string, err error) error {
 	for _, r := range []struct {
 		is   error
 		what string
 	}{
-		{license.ErrInactive, "is suspended: `account restore " + account + "` lets it have tokens again"},
-		{license.ErrExpired, "has a license that has expired: `account update " + account + " --valid-until DATE` renews it"},
-		{license.ErrRevoked, "was deleted, for good: make a new one"},
+		{account.ErrInactive, "is suspended: `account restore " + id + "` lets it have tokens again"},
+		{account.ErrExpired, "has a license that has expired: `account update " + id + " --valid-until DATE` renews it"},
+		{account.ErrRevoked, "was deleted, for good: make a new one"},
 	} {
 		if errors.Is(err, r.is) {
-			return fmt.Errorf("account %s %s", account, r.what)
+			return fmt.Errorf("account %s %s", id, r.what)
 		}
 	}
 	return err
@@ -177,7 +182,7 @@ func mendable(account string, err error) error {
 
 // refusal makes a usage error of what a person has to give differently.
 func refusal(err error) error {
-	for _, e := range []error{license.ErrInvalid, license.ErrNotFound, license.ErrConflict} {
+	for _, e := range []error{failure.ErrInvalid, failure.ErrNotFound, failure.ErrConflict} {
 		if errors.Is(err, e) {
 			return usageError{err}
 		}

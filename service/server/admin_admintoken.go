@@ -4,12 +4,12 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/pageflare/ci/service/api"
-	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/auth"
 )
 
-func showAdminToken(t license.AdminToken) api.AdminToken {
+func showAdminToken(t auth.AdminToken) api.AdminToken {
 	return api.AdminToken{
-		ID: t.ID, Name: t.Name, Scopes: shown(t.Scopes, func(s license.Scope) string { return string(s) }),
+		ID: t.ID, Name: t.Name, Scopes: shown(t.Scopes, func(s auth.Scope) string { return string(s) }),
 		CreatedAt: stamp(t.CreatedAt), ExpiresAt: optional(t.ExpiresAt), RevokedAt: optional(t.RevokedAt),
 	}
 }
@@ -20,9 +20,9 @@ func (s *Server) listAdminTokens(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	found, err := s.license.AdminTokens(c.Request.Context(), cursor, limit+1)
-	return answer(c, func(list []license.AdminToken) api.AdminTokenPage {
-		list, next := cut(list, limit, func(t license.AdminToken) string { return t.ID })
+	found, err := s.parts.Admins.AdminTokens(c.Request.Context(), cursor, limit+1)
+	return answer(c, func(list []auth.AdminToken) api.AdminTokenPage {
+		list, next := cut(list, limit, func(t auth.AdminToken) string { return t.ID })
 		return api.AdminTokenPage{Items: shown(list, showAdminToken), NextCursor: next}
 	}, found, err)
 }
@@ -37,10 +37,10 @@ func (s *Server) createAdminToken(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	text, made, err := s.license.CreateAdminToken(c.Request.Context(), license.NewAdminToken{
-		Name: in.Name, Scopes: shown(in.Scopes, func(s string) license.Scope { return license.Scope(s) }), Life: ttl,
+	text, made, err := s.parts.Admins.CreateAdminToken(c.Request.Context(), auth.NewAdminToken{
+		Name: in.Name, Scopes: shown(in.Scopes, func(s string) auth.Scope { return auth.Scope(s) }), Life: ttl,
 	}, caller(c).Admin)
-	return answer(c, func(t license.AdminToken) api.AdminToken {
+	return answer(c, func(t auth.AdminToken) api.AdminToken {
 		out := showAdminToken(t)
 		out.AdminToken = text.Reveal()
 		return out
@@ -49,6 +49,6 @@ func (s *Server) createAdminToken(c *gin.Context) error {
 
 // revokeAdminToken answers DELETE /_api/admin/admin-tokens/{id}.
 func (s *Server) revokeAdminToken(c *gin.Context) error {
-	id, err := s.license.RevokeAdminToken(c.Request.Context(), c.Param("id"))
+	id, err := s.parts.Admins.RevokeAdminToken(c.Request.Context(), c.Param("id"))
 	return answer(c, func(id string) api.RevokedAdminToken { return api.RevokedAdminToken{ID: id, Status: "revoked"} }, id, err)
 }

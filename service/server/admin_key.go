@@ -6,10 +6,10 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/pageflare/ci/service/api"
-	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/keyring"
 )
 
-func showKey(k license.KeyInfo) api.SigningKey {
+func showKey(k keyring.Key) api.SigningKey {
 	return api.SigningKey{
 		Kid: k.ID, Alg: string(k.Algorithm), State: string(k.State), CreatedAt: stamp(k.CreatedAt), SignsFrom: stamp(k.SignsFrom), LiveTokens: k.LiveTokens,
 	}
@@ -17,8 +17,8 @@ func showKey(k license.KeyInfo) api.SigningKey {
 
 // listKeys answers GET /_api/admin/keys.
 func (s *Server) listKeys(c *gin.Context) error {
-	found, err := s.license.Keys(c.Request.Context())
-	return answer(c, func(list []license.KeyInfo) api.KeyPage { return api.KeyPage{Items: shown(list, showKey)} }, found, err)
+	found, err := s.parts.Keys.Keys(c.Request.Context())
+	return answer(c, func(list []keyring.Key) api.KeyPage { return api.KeyPage{Items: shown(list, showKey)} }, found, err)
 }
 
 // rotateKey answers POST /_api/admin/keys.
@@ -27,11 +27,11 @@ func (s *Server) rotateKey(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	algorithm := license.HS256
+	algorithm := keyring.HS256
 	if lease {
-		algorithm = license.EdDSA
+		algorithm = keyring.EdDSA
 	}
-	k, err := s.license.RotateKey(c.Request.Context(), algorithm)
+	k, err := s.parts.Keys.Rotate(c.Request.Context(), algorithm)
 	return answer(c, showKey, k, err)
 }
 
@@ -41,7 +41,7 @@ func (s *Server) retireKey(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := s.license.RetireKey(c.Request.Context(), c.Param("kid"), force); err != nil {
+	if err := s.parts.Keys.Retire(c.Request.Context(), c.Param("kid"), force); err != nil {
 		return err
 	}
 	c.JSON(http.StatusOK, api.RetiredKey{Kid: c.Param("kid"), State: "retired"})

@@ -20,7 +20,7 @@ func (s *Server) listMachines(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	found, err := s.license.Machines(c.Request.Context(), c.Param("id"), cursor, limit+1)
+	found, err := s.parts.Machines.Machines(c.Request.Context(), c.Param("id"), cursor, limit+1)
 	return answer(c, func(list []license.Machine) api.MachinePage {
 		list, next := cut(list, limit, func(m license.Machine) string { return m.ID })
 		return api.MachinePage{Items: shown(list, showMachine), NextCursor: next}
@@ -29,6 +29,6 @@ func (s *Server) listMachines(c *gin.Context) error {
 
 // endMachine answers DELETE /_api/admin/machines/{id}.
 func (s *Server) endMachine(c *gin.Context) error {
-	m, err := s.license.EndMachine(c.Request.Context(), c.Param("id"))
+	m, err := s.parts.Machines.EndMachine(c.Request.Context(), c.Param("id"))
 	return answer(c, showMachine, m, err)
 }

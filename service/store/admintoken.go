@@ -6,18 +6,19 @@ import (
 	"encoding/json"
 	"fmt"
 
-	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/audit"
+	"github.com/pageflare/ci/service/auth"
 )
 
 const adminTokenColumns = `id, name, hash, scopes, created_at, expires_at, revoked_at`
 
-func scanAdminToken(scan func(...any) error) (license.AdminToken, error) {
-	var t license.AdminToken
+func scanAdminToken(scan func(...any) error) (auth.AdminToken, error) {
+	var t auth.AdminToken
 	var scopes string
 	var created int64
 	var expires, revoked sql.NullInt64
 	if err := scan(&t.ID, &t.Name, &t.Hash, &scopes, &created, &expires, &revoked); err != nil {
-		return license.AdminToken{}, notFound(err)
+		return auth.AdminToken{}, notFound(err)
 	}
 	t.CreatedAt, t.ExpiresAt, t.RevokedAt = fromMillis(created), fromNullMillis(expires), fromNullMillis(revoked)
 	if err := json.Unmarshal([]byte(scopes), &t.Scopes); err != nil {
@@ -27,7 +28,7 @@ func scanAdminToken(scan func(...any) error) (license.AdminToken, error) {
 }
 
 // AddAdminToken meets license.Store.
-func (s *Store) AddAdminToken(ctx context.Context, a license.AdminToken, act license.Act) error {
+func (s *Store) AddAdminToken(ctx context.Context, a auth.AdminToken, act audit.Act) error {
 	scopes, err := json.Marshal(a.Scopes)
 	if err != nil {
 		return err
@@ -41,7 +42,7 @@ func (s *Store) AddAdminToken(ctx context.Context, a license.AdminToken, act lic
 }
 
 // AdminToken meets license.Store.
-func (s *Store) AdminToken(ctx context.Context, hash string) (license.AdminToken, error) {
+func (s *Store) AdminToken(ctx context.Context, hash string) (auth.AdminToken, error) {
 	t, err := scanAdminToken(s.read.QueryRowContext(ctx, `SELECT `+adminTokenColumns+` FROM admin_tokens WHERE hash = $1`, hash).Scan)
 	if err != nil {
 		return t, fmt.Errorf("admin token: %w", err)
@@ -50,7 +51,7 @@ func (s *Store) AdminToken(ctx context.Context, hash string) (license.AdminToken
 }
 
 // AdminTokens meets license.Store.
-func (s *Store) AdminTokens(ctx context.Context, after string, limit int) ([]license.AdminToken, error) {
+func (s *Store) AdminTokens(ctx context.Context, after string, limit int) ([]auth.AdminToken, error) {
 	since, err := madeAt(s.read.QueryRowContext(ctx, `SELECT created_at FROM admin_tokens WHERE id = $1`, after), after)
 	if err != nil {
 		return nil, fmt.Errorf("list admin tokens: %w", storeError(err))
@@ -61,7 +62,7 @@ func (s *Store) AdminTokens(ctx context.Context, after string, limit int) ([]lic
 		return nil, fmt.Errorf("list admin tokens: %w", storeError(err))
 	}
 	defer rows.Close()
-	var list []license.AdminToken
+	var list []auth.AdminToken
 	for rows.Next() {
 		t, err := scanAdminToken(rows.Scan)
 		if err != nil {
@@ -73,12 +74,12 @@ func (s *Store) AdminTokens(ctx context.Context, after string, limit int) ([]lic
 }
 
 // RevokeAdminToken meets license.Store.
-func (s *Store) RevokeAdminToken(ctx context.Context, id string, act license.Act) error {
+func (s *Store) RevokeAdminToken(ctx context.Context, id string, act audit.Act) error {
 	return inTx(ctx, s.write, func(t *tx) error { return t.end(ctx, "admin token", "admin_tokens", "revoked_at", id, act) })
 }
 
 // end sets the end of a row that has not ended yet, and notes that it did, for the account whose it is. license.ErrNotFound: there is no such row.
-func (t *tx) end(ctx context.Context, what, table, column, id string, act license.Act) (err error) {
+func (t *tx) end(ctx context.Context, what, table, column, id string, act audit.Act) (err error) {
 	var there bool
 	if err := t.QueryRowContext(ctx, `SELECT TRUE FROM `+table+` WHERE id = $1`, id).Scan(&there); err != nil {
 		return fmt.Errorf("%s %s: %w", what, id, notFound(err))

@@ -6,11 +6,13 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/pageflare/ci/service/audit"
+	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/license"
 )
 
 // AddMachine meets license.Store.
-func (s *Store) AddMachine(ctx context.Context, m license.Machine, act license.Act) error {
+func (s *Store) AddMachine(ctx context.Context, m license.Machine, act audit.Act) error {
 	return inTx(ctx, s.write, func(t *tx) error {
 		t.log(act)
 		_, err := t.ExecContext(ctx, `INSERT INTO machines (id, account_id, machine_id, label, family, created_at) VALUES ($1, $2, $3, $4, $5, $6)`,
@@ -42,8 +44,8 @@ func (s *Store) MachineOf(ctx context.Context, family string) (license.Machine, 
 // Machine meets license.Store.
 func (s *Store) Machine(ctx context.Context, id string) (license.Machine, error) {
 	m, err := scanMachine(s.read.QueryRowContext(ctx, `SELECT `+machineColumns+` FROM machines m WHERE m.id = $1`, id).Scan)
-	if errors.Is(err, license.ErrNotFound) {
-		return m, fmt.Errorf("machine %s: %w", id, license.ErrNotFound)
+	if errors.Is(err, failure.ErrNotFound) {
+		return m, fmt.Errorf("machine %s: %w", id, failure.ErrNotFound)
 	}
 	return m, err
 }
@@ -67,7 +69,7 @@ func (s *Store) Machines(ctx context.Context, account, after string, limit int) 
 }
 
 // EndMachine meets license.Store.
-func (s *Store) EndMachine(ctx context.Context, m license.Machine, act license.Act) error {
+func (s *Store) EndMachine(ctx context.Context, m license.Machine, act audit.Act) error {
 	return inTx(ctx, s.write, func(t *tx) error {
 		done, err := t.ExecContext(ctx, `UPDATE machines SET ended_at = $2 WHERE id = $1 AND ended_at IS NULL`, m.ID, millis(act.At))
 		if err != nil {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 
+	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/license"
 )
 
@@ -20,7 +21,7 @@ type narrowing struct {
 }
 
 // AddPolicy meets license.Store.
-func (s *Store) AddPolicy(ctx context.Context, p license.TrustPolicy, act license.Act) (license.TrustPolicy, error) {
+func (s *Store) AddPolicy(ctx context.Context, p license.TrustPolicy, act audit.Act) (license.TrustPolicy, error) {
 	narrow, err := json.Marshal(narrowing{p.Refs, p.Environments, p.Events, p.JobWorkflowRefs, p.Visibilities})
 	if err != nil {
 		return license.TrustPolicy{}, err
@@ -75,7 +76,7 @@ func (s *Store) policies(ctx context.Context, where string, args ...any) ([]lice
 }
 
 // RemovePolicy meets license.Store.
-func (s *Store) RemovePolicy(ctx context.Context, id string, act license.Act, issued *license.Act) (families int64, err error) {
+func (s *Store) RemovePolicy(ctx context.Context, id string, act audit.Act, issued *audit.Act) (families int64, err error) {
 	err = inTx(ctx, s.write, func(t *tx) error {
 		if err := t.end(ctx, "policy", "policies", "removed_at", id, act); err != nil {
 			return err
@@ -90,7 +91,7 @@ func (s *Store) RemovePolicy(ctx context.Context, id string, act license.Act, is
 const forgotten = 10
 
 // RecordExchange meets license.Store.
-func (s *Store) RecordExchange(ctx context.Context, use license.IdentityUse, r license.TokenRecord, act license.Act) (first license.IdentityUse, err error) {
+func (s *Store) RecordExchange(ctx context.Context, use license.IdentityUse, r license.TokenRecord, act audit.Act) (first license.IdentityUse, err error) {
 	var found license.IdentityUse
 	err = s.group.do(ctx, func(ctx context.Context, t *tx) error {
 		_, err := t.ExecContext(ctx, `DELETE FROM used_identities WHERE hash IN (SELECT hash FROM used_identities WHERE until < $1 LIMIT $2)`,

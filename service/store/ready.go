@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/failure"
 )
 
 // note remembers how a write went. What the rules refused says nothing of the database, and neither does what changed nothing. A file that is damaged
@@ -19,7 +19,7 @@ func (p *pool) note(err error, wrote bool) {
 	switch {
 	case err == nil && wrote:
 		p.fault.Store(nil)
-	case errors.Is(err, license.ErrUnavailable), errors.Is(err, ErrDamaged):
+	case errors.Is(err, failure.ErrUnavailable), errors.Is(err, ErrDamaged):
 		p.fault.Store(&err)
 	}
 }

@@ -13,7 +13,13 @@ import (
 	"sync"
 	"time"
 
+	"github.com/pageflare/ci/service/account"
+	"github.com/pageflare/ci/service/audit"
+	"github.com/pageflare/ci/service/auth"
+	"github.com/pageflare/ci/service/failure"
+	"github.com/pageflare/ci/service/keyring"
 	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/oidc"
 )
 
 // Store is a database of the License service. It is safe for use by several goroutines, and several processes can share one database.
@@ -24,7 +30,19 @@ type Store struct {
 	trying sync.Mutex // held by the one caller of Ready that tries a write
 }
 
-var _ license.Store = (*Store)(nil)
+var (
+	_ audit.Store          = (*Store)(nil)
+	_ keyring.Store        = (*Store)(nil)
+	_ account.Store        = (*Store)(nil)
+	_ auth.Store           = (*Store)(nil)
+	_ auth.AdminStore      = (*Store)(nil)
+	_ auth.DeviceStore     = (*Store)(nil)
+	_ auth.SessionStore    = (*Store)(nil)
+	_ license.PolicyStore  = (*Store)(nil)
+	_ license.Store        = (*Store)(nil)
+	_ license.MachineStore = (*Store)(nil)
+	_ oidc.Keeper          = (*Store)(nil)
+)
 
 // ErrNewer says that the database was made by a newer version of the service.
 var ErrNewer = errors.New("the database is from a newer version of pageflare-license: run that version, or restore a backup of before")
@@ -108,7 +126,7 @@ func changedOne(r sql.Result, err error) error {
 	}
 	n, err := r.RowsAffected()
 	if err == nil && n == 0 {
-		return license.ErrNotFound
+		return failure.ErrNotFound
 	}
 	return err
 }
@@ -116,7 +134,7 @@ func changedOne(r sql.Result, err error) error {
 // notFound turns the driver's "no rows" into ErrNotFound, and its other errors as storeError does.
 func notFound(err error) error {
 	if errors.Is(err, sql.ErrNoRows) {
-		return license.ErrNotFound
+		return failure.ErrNotFound
 	}
 	return storeError(err)
 }

@@ -1,4 +1,4 @@
-// Package storetest is the suite that every database of the License service must pass. It decides what license.Store promises, by example.
+// Package storetest is the suite that every database of the License service must pass. It decides what Store promises, by example.
 package storetest
 
 import (
@@ -12,16 +12,37 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"github.com/pageflare/ci/service/account"
+	"github.com/pageflare/ci/service/audit"
+	"github.com/pageflare/ci/service/auth"
+	"github.com/pageflare/ci/service/failure"
+	"github.com/pageflare/ci/service/keyring"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/oidc"
+	"github.com/pageflare/ci/service/opaque"
 )
+
+// Store is a whole database.
+type Store interface {
+	audit.Store
+	keyring.Store
+	account.Store
+	auth.Store
+	auth.AdminStore
+	auth.DeviceStore
+	auth.SessionStore
+	license.PolicyStore
+	license.Store
+	license.MachineStore
+	oidc.Keeper
+}
 
 // at is a time with milliseconds, the resolution that is kept.
 var at = time.Date(2026, 3, 1, 12, 0, 0, 123e6, time.UTC)
 
 // Run runs the suite. open returns an empty store, and closes it when its test ends.
-func Run(t *testing.T, open func(t *testing.T) license.Store) {
-	for name, test := range map[string]func(*testing.T, license.Store){
+func Run(t *testing.T, open func(t *testing.T) Store) {
+	for name, test := range map[string]func(*testing.T, Store){
 		"an account comes back as it was stored":                accountRoundTrip,
 		"two accounts cannot have one email":                    emailIsUnique,
 		"accounts are listed page by page":                      accountPages,
@@ -71,33 +92,33 @@ func Run(t *testing.T, open func(t *testing.T) license.Store) {
 }
 
 // did is an act of no importance.
-func did(at time.Time) license.Act {
-	return license.Act{At: at, Actor: license.Actor{Kind: license.ActorCommand, ID: "test"}, Action: "test.act", Details: "{}"}
+func did(at time.Time) audit.Act {
+	return audit.Act{At: at, Actor: audit.Actor{Kind: audit.ActorCommand, ID: "test"}, Action: "test.act", Details: "{}"}
 }
 
-func newAccount(n int) license.Account {
-	return license.Account{
-		ID: fmt.Sprintf("user_%03d", n), Email: fmt.Sprintf("dev%d@example.com", n), Tier: license.Pro, Features: []string{"spa_mode", "critical_css"},
-		ValidUntil: at.AddDate(1, 0, 0), Status: license.Active, CreatedAt: at,
+func newAccount(n int) account.Account {
+	return account.Account{
+		ID: fmt.Sprintf("user_%03d", n), Email: fmt.Sprintf("dev%d@example.com", n), Tier: account.Pro, Features: []string{"spa_mode", "critical_css"},
+		ValidUntil: at.AddDate(1, 0, 0), Status: account.Active, CreatedAt: at,
 	}
 }
 
-func newAPIToken(n int) license.APIToken {
-	return license.APIToken{ID: fmt.Sprintf("at_%03d", n), AccountID: fmt.Sprintf("user_%03d", n), Name: "first", Hash: fmt.Sprintf("hash%d", n), CreatedAt: at}
+func newAPIToken(n int) account.APIToken {
+	return account.APIToken{ID: fmt.Sprintf("at_%03d", n), AccountID: fmt.Sprintf("user_%03d", n), Name: "first", Hash: fmt.Sprintf("hash%d", n), CreatedAt: at}
 }
 
 // tokenID has the form of a real one: 8 letters of time, 16 of family, 16 of its own.
-func tokenID(second, family, own int) license.TokenID {
-	return license.TokenID(fmt.Sprintf("%08d%016d%016d", second, family, own))
+func tokenID(second, family, own int) opaque.TokenID {
+	return opaque.TokenID(fmt.Sprintf("%08d%016d%016d", second, family, own))
 }
 
-func newToken(account string, id license.TokenID) license.TokenRecord {
+func newToken(account string, id opaque.TokenID) license.TokenRecord {
 	return license.TokenRecord{
 		ID: id, AccountID: account, KeyID: "k_1", IssuedAt: at.Truncate(time.Second), ExpiresAt: at.Add(time.Hour).Truncate(time.Second), Recorded: at,
 	}
 }
 
-func create(t *testing.T, s license.Store, n int) license.Account {
+func create(t *testing.T, s Store, n int) account.Account {
 	t.Helper()
 	a := newAccount(n)
 	must(t, s.CreateAccount(t.Context(), a, newAPIToken(n)))
@@ -125,25 +146,25 @@ func same(t *testing.T, want, got any) {
 	}
 }
 
-func accountRoundTrip(t *testing.T, s license.Store) {
+func accountRoundTrip(t *testing.T, s Store) {
 	want := create(t, s, 1)
 	got, err := s.Account(t.Context(), want.ID)
 	must(t, err)
 	same(t, want, got)
 }
 
-func emailIsUnique(t *testing.T, s license.Store) {
+func emailIsUnique(t *testing.T, s Store) {
 	first := create(t, s, 1)
 	second := newAccount(2)
 	second.Email = first.Email
-	wantErr(t, "CreateAccount(same email)", s.CreateAccount(t.Context(), second, newAPIToken(2)), license.ErrConflict)
+	wantErr(t, "CreateAccount(same email)", s.CreateAccount(t.Context(), second, newAPIToken(2)), failure.ErrConflict)
 	_, err := s.Account(t.Context(), second.ID)
-	wantErr(t, "Account(refused)", err, license.ErrNotFound)
+	wantErr(t, "Account(refused)", err, failure.ErrNotFound)
 	_, _, err = s.APIToken(t.Context(), newAPIToken(2).Hash)
-	wantErr(t, "APIToken(of refused account)", err, license.ErrNotFound)
+	wantErr(t, "APIToken(of refused account)", err, failure.ErrNotFound)
 }
 
-func accountPages(t *testing.T, s license.Store) {
+func accountPages(t *testing.T, s Store) {
 	for n := range 5 {
 		create(t, s, n)
 	}
@@ -162,33 +183,33 @@ func accountPages(t *testing.T, s license.Store) {
 	same(t, []string{"user_000", "user_001", "user_002", "user_003", "user_004"}, ids)
 }
 
-func refusedChange(t *testing.T, s license.Store) {
+func refusedChange(t *testing.T, s Store) {
 	want := create(t, s, 1)
-	_, err := s.ChangeAccount(t.Context(), want.ID, func(a *license.Account) error {
-		a.Tier = license.Team
-		return license.ErrInvalid
+	_, err := s.ChangeAccount(t.Context(), want.ID, func(a *account.Account) error {
+		a.Tier = account.Team
+		return failure.ErrInvalid
 	}, did(at))
-	wantErr(t, "ChangeAccount(refused)", err, license.ErrInvalid)
+	wantErr(t, "ChangeAccount(refused)", err, failure.ErrInvalid)
 	got, err := s.Account(t.Context(), want.ID)
 	must(t, err)
 	same(t, want, got)
 
-	want.Tier, want.Features, want.Status = license.Team, []string{}, license.Suspended
-	_, err = s.ChangeAccount(t.Context(), want.ID, func(a *license.Account) error { *a = want; return nil }, did(at))
+	want.Tier, want.Features, want.Status = account.Team, []string{}, account.Suspended
+	_, err = s.ChangeAccount(t.Context(), want.ID, func(a *account.Account) error { *a = want; return nil }, did(at))
 	must(t, err)
 	got, err = s.Account(t.Context(), want.ID)
 	must(t, err)
 	same(t, want, got)
 }
 
-func emptyChange(t *testing.T, s license.Store) {
+func emptyChange(t *testing.T, s Store) {
 	want := create(t, s, 1)
-	for _, change := range []func(*license.Account){
-		func(*license.Account) {},
-		func(a *license.Account) { a.Features = append([]string{}, want.Features...) },
-		func(a *license.Account) { a.ValidUntil = want.ValidUntil.In(time.FixedZone("x", 3600)) },
+	for _, change := range []func(*account.Account){
+		func(*account.Account) {},
+		func(a *account.Account) { a.Features = append([]string{}, want.Features...) },
+		func(a *account.Account) { a.ValidUntil = want.ValidUntil.In(time.FixedZone("x", 3600)) },
 	} {
-		got, err := s.ChangeAccount(t.Context(), want.ID, func(a *license.Account) error { change(a); return nil }, did(at))
+		got, err := s.ChangeAccount(t.Context(), want.ID, func(a *account.Account) error { change(a); return nil }, did(at))
 		must(t, err)
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("(-want +got)\n%s", diff)
@@ -197,14 +218,14 @@ func emptyChange(t *testing.T, s license.Store) {
 	head, err := s.AuditHead(t.Context())
 	must(t, err)
 	same(t, int64(0), head.Seq)
-	for i, change := range []func(*license.Account){
-		func(a *license.Account) { a.Email = "new@example.com" },
-		func(a *license.Account) { a.Tier = license.Free },
-		func(a *license.Account) { a.Features[0] = "minify" },
-		func(a *license.Account) { a.ValidUntil = a.ValidUntil.Add(time.Millisecond) },
-		func(a *license.Account) { a.Status = license.Suspended },
+	for i, change := range []func(*account.Account){
+		func(a *account.Account) { a.Email = "new@example.com" },
+		func(a *account.Account) { a.Tier = account.Free },
+		func(a *account.Account) { a.Features[0] = "minify" },
+		func(a *account.Account) { a.ValidUntil = a.ValidUntil.Add(time.Millisecond) },
+		func(a *account.Account) { a.Status = account.Suspended },
 	} {
-		_, err := s.ChangeAccount(t.Context(), want.ID, func(a *license.Account) error { change(a); return nil }, did(at))
+		_, err := s.ChangeAccount(t.Context(), want.ID, func(a *account.Account) error { change(a); return nil }, did(at))
 		must(t, err)
 		head, err := s.AuditHead(t.Context())
 		must(t, err)
@@ -212,10 +233,10 @@ func emptyChange(t *testing.T, s license.Store) {
 	}
 }
 
-func deletedAccount(t *testing.T, s license.Store) {
+func deletedAccount(t *testing.T, s Store) {
 	a := create(t, s, 1)
 	later := at.Add(time.Minute)
-	_, err := s.ChangeAccount(t.Context(), a.ID, func(a *license.Account) error { a.Status, a.Email = license.Deleted, ""; return nil }, did(later))
+	_, err := s.ChangeAccount(t.Context(), a.ID, func(a *account.Account) error { a.Status, a.Email = account.Deleted, ""; return nil }, did(later))
 	must(t, err)
 	token, owner, err := s.APIToken(t.Context(), newAPIToken(1).Hash)
 	must(t, err)
@@ -223,30 +244,30 @@ func deletedAccount(t *testing.T, s license.Store) {
 	same(t, "", owner.Email)
 }
 
-func freedEmail(t *testing.T, s license.Store) {
+func freedEmail(t *testing.T, s Store) {
 	for n := 1; n <= 2; n++ {
 		a := newAccount(n)
 		a.Email = "same@example.com"
 		must(t, s.CreateAccount(t.Context(), a, newAPIToken(n)))
-		_, err := s.ChangeAccount(t.Context(), a.ID, func(a *license.Account) error { a.Status, a.Email = license.Deleted, ""; return nil }, did(at))
+		_, err := s.ChangeAccount(t.Context(), a.ID, func(a *account.Account) error { a.Status, a.Email = account.Deleted, ""; return nil }, did(at))
 		must(t, err)
 	}
 }
 
-func apiTokenByHash(t *testing.T, s license.Store) {
+func apiTokenByHash(t *testing.T, s Store) {
 	a := create(t, s, 1)
 	token, owner, err := s.APIToken(t.Context(), "hash1")
 	must(t, err)
 	same(t, newAPIToken(1), token)
 	same(t, a, owner)
 
-	second := license.APIToken{ID: "at_second", AccountID: a.ID, Name: "ci", Hash: "hash2", CreatedAt: at.Add(time.Second)}
+	second := account.APIToken{ID: "at_second", AccountID: a.ID, Name: "ci", Hash: "hash2", CreatedAt: at.Add(time.Second)}
 	must(t, s.AddAPIToken(t.Context(), second, did(at)))
 	twin := second // made in the same moment
 	twin.ID, twin.Hash = "at_twin", "hash3"
 	must(t, s.AddAPIToken(t.Context(), twin, did(at)))
 	create(t, s, 4)
-	for after, want := range map[string][]license.APIToken{
+	for after, want := range map[string][]account.APIToken{
 		"": {newAPIToken(1), second}, "at_001": {second, twin}, "at_second": {twin}, "at_twin": nil,
 	} {
 		list, err := s.APITokens(t.Context(), a.ID, after, 2)
@@ -255,11 +276,11 @@ func apiTokenByHash(t *testing.T, s license.Store) {
 	}
 	for _, after := range []string{"at_none", "at_004"} {
 		_, err = s.APITokens(t.Context(), a.ID, after, 2)
-		wantErr(t, "APITokens(after "+after+")", err, license.ErrInvalid)
+		wantErr(t, "APITokens(after "+after+")", err, failure.ErrInvalid)
 	}
 }
 
-func apiTokenRevoked(t *testing.T, s license.Store) {
+func apiTokenRevoked(t *testing.T, s Store) {
 	create(t, s, 1)
 	revokeAPIToken(t, s, did(at), nil)
 	revokeAPIToken(t, s, did(at.Add(time.Hour)), nil)
@@ -269,37 +290,37 @@ func apiTokenRevoked(t *testing.T, s license.Store) {
 }
 
 // revokeAPIToken revokes the first API token of the first account.
-func revokeAPIToken(t *testing.T, s license.Store, act license.Act, issued *license.Act) (families int64) {
+func revokeAPIToken(t *testing.T, s Store, act audit.Act, issued *audit.Act) (families int64) {
 	t.Helper()
 	families, err := s.RevokeAPIToken(t.Context(), "at_001", act, issued)
 	must(t, err)
 	return families
 }
 
-func missing(t *testing.T, s license.Store) {
+func missing(t *testing.T, s Store) {
 	ctx := t.Context()
 	_, err := s.Account(ctx, "user_none")
-	wantErr(t, "Account", err, license.ErrNotFound)
-	_, err = s.ChangeAccount(ctx, "user_none", func(*license.Account) error { return nil }, did(at))
-	wantErr(t, "ChangeAccount", err, license.ErrNotFound)
+	wantErr(t, "Account", err, failure.ErrNotFound)
+	_, err = s.ChangeAccount(ctx, "user_none", func(*account.Account) error { return nil }, did(at))
+	wantErr(t, "ChangeAccount", err, failure.ErrNotFound)
 	_, _, err = s.APIToken(ctx, "none")
-	wantErr(t, "APIToken", err, license.ErrNotFound)
-	wantErr(t, "AddAPIToken", s.AddAPIToken(ctx, newAPIToken(9), did(at)), license.ErrNotFound)
+	wantErr(t, "APIToken", err, failure.ErrNotFound)
+	wantErr(t, "AddAPIToken", s.AddAPIToken(ctx, newAPIToken(9), did(at)), failure.ErrNotFound)
 	_, err = s.RevokeAPIToken(ctx, "at_none", did(at), new(did(at)))
-	wantErr(t, "RevokeAPIToken", err, license.ErrNotFound)
+	wantErr(t, "RevokeAPIToken", err, failure.ErrNotFound)
 	_, err = s.RemovePolicy(ctx, "pol_none", did(at), new(did(at)))
-	wantErr(t, "RemovePolicy", err, license.ErrNotFound)
+	wantErr(t, "RemovePolicy", err, failure.ErrNotFound)
 	_, _, err = s.Standing(ctx, "user_none", "x")
-	wantErr(t, "Standing", err, license.ErrNotFound)
+	wantErr(t, "Standing", err, failure.ErrNotFound)
 	_, err = s.Token(ctx, tokenID(1, 1, 1))
-	wantErr(t, "Token", err, license.ErrNotFound)
+	wantErr(t, "Token", err, failure.ErrNotFound)
 	_, err = s.RecordedAt(ctx, tokenID(1, 1, 1))
-	wantErr(t, "RecordedAt", err, license.ErrNotFound)
+	wantErr(t, "RecordedAt", err, failure.ErrNotFound)
 	_, err = s.RetireKey(ctx, "k_none", at, did(at))
-	wantErr(t, "RetireKey", err, license.ErrNotFound)
+	wantErr(t, "RetireKey", err, failure.ErrNotFound)
 }
 
-func tokenOnce(t *testing.T, s license.Store) {
+func tokenOnce(t *testing.T, s Store) {
 	a := create(t, s, 1)
 	want := newToken(a.ID, tokenID(1, 1, 1))
 	want.Parent = tokenID(0, 1, 0)
@@ -315,7 +336,7 @@ func tokenOnce(t *testing.T, s license.Store) {
 	same(t, at, recorded)
 }
 
-func tokenPages(t *testing.T, s license.Store) {
+func tokenPages(t *testing.T, s Store) {
 	a, other := create(t, s, 1), create(t, s, 2)
 	for n := 1; n <= 3; n++ {
 		must(t, s.RecordToken(t.Context(), newToken(a.ID, tokenID(n, 1, n)), did(at)))
@@ -329,7 +350,7 @@ func tokenPages(t *testing.T, s license.Store) {
 	same(t, []license.TokenRecord{newToken(a.ID, tokenID(1, 1, 1))}, rest)
 }
 
-func tokenWithoutAccount(t *testing.T, s license.Store) {
+func tokenWithoutAccount(t *testing.T, s Store) {
 	a := create(t, s, 1)
 	const n = 20
 	errs := make([]error, n)
@@ -346,7 +367,7 @@ func tokenWithoutAccount(t *testing.T, s license.Store) {
 	wg.Wait()
 	for i, err := range errs {
 		if i == 7 {
-			wantErr(t, "RecordToken(no account)", err, license.ErrNotFound)
+			wantErr(t, "RecordToken(no account)", err, failure.ErrNotFound)
 			continue
 		}
 		must(t, err)
@@ -356,7 +377,7 @@ func tokenWithoutAccount(t *testing.T, s license.Store) {
 	same(t, n-1, len(list))
 }
 
-func revokedToken(t *testing.T, s license.Store) {
+func revokedToken(t *testing.T, s Store) {
 	a := create(t, s, 1)
 	bad, sibling := newToken(a.ID, tokenID(1, 1, 1)), newToken(a.ID, tokenID(2, 1, 2))
 	must(t, s.RecordToken(t.Context(), bad, did(at)))
@@ -377,7 +398,7 @@ func revokedToken(t *testing.T, s license.Store) {
 	}
 }
 
-func revokedFamily(t *testing.T, s license.Store) {
+func revokedFamily(t *testing.T, s Store) {
 	a := create(t, s, 1)
 	member, stranger := newToken(a.ID, tokenID(1, 1, 1)), newToken(a.ID, tokenID(1, 2, 1))
 	must(t, s.RecordToken(t.Context(), member, did(at)))
@@ -385,17 +406,17 @@ func revokedFamily(t *testing.T, s license.Store) {
 	must(t, s.Revoke(t.Context(), license.Revocation{Subject: member.ID.Family(), AccountID: a.ID, At: at}, did(at)))
 	list, err := s.Tokens(t.Context(), a.ID, "", 10)
 	must(t, err)
-	revoked := map[license.TokenID]bool{}
+	revoked := map[opaque.TokenID]bool{}
 	for _, r := range list {
 		revoked[r.ID] = r.Revoked
 	}
-	same(t, map[license.TokenID]bool{member.ID: true, stranger.ID: false}, revoked)
+	same(t, map[opaque.TokenID]bool{member.ID: true, stranger.ID: false}, revoked)
 	_, gone, err := s.Standing(t.Context(), a.ID, string(tokenID(9, 1, 9)), tokenID(9, 1, 9).Family())
 	must(t, err)
 	same(t, true, gone)
 }
 
-func revokedIssuedBy(t *testing.T, s license.Store) {
+func revokedIssuedBy(t *testing.T, s Store) {
 	a := create(t, s, 1)
 	for n, by := range []string{"at_001", "at_001", "at_002", ""} {
 		r := newToken(a.ID, tokenID(n, n/2*2+n%2, n))
@@ -418,43 +439,43 @@ func revokedIssuedBy(t *testing.T, s license.Store) {
 }
 
 // lastLine is the newest line of the audit log.
-func lastLine(t *testing.T, s license.Store) license.AuditLine {
+func lastLine(t *testing.T, s Store) audit.Line {
 	t.Helper()
-	lines, err := s.AuditLines(t.Context(), license.AuditQuery{Limit: 1})
+	lines, err := s.AuditLines(t.Context(), audit.Query{Limit: 1})
 	must(t, err)
 	return lines[0]
 }
 
-func newKey(id string, from time.Time) license.SealedKey {
-	return license.SealedKey{ID: id, Algorithm: license.HS256, Sealed: []byte{0, 1, 255}, CreatedAt: at, SignsFrom: from}
+func newKey(id string, from time.Time) keyring.SealedKey {
+	return keyring.SealedKey{ID: id, Algorithm: keyring.HS256, Sealed: []byte{0, 1, 255}, CreatedAt: at, SignsFrom: from}
 }
 
-func retire(t *testing.T, s license.Store, id string, alive time.Time) (live int64) {
+func retire(t *testing.T, s Store, id string, alive time.Time) (live int64) {
 	t.Helper()
 	live, err := s.RetireKey(t.Context(), id, alive, did(at))
 	must(t, err)
 	return live
 }
 
-func keys(t *testing.T, s license.Store) {
+func keys(t *testing.T, s Store) {
 	first, second := newKey("k_1", at), newKey("k_0", at.Add(time.Second))
-	second.Algorithm, second.Sealed = license.EdDSA, []byte{2}
+	second.Algorithm, second.Sealed = keyring.EdDSA, []byte{2}
 	must(t, s.AddKey(t.Context(), second, did(at)))
 	must(t, s.AddKey(t.Context(), first, did(at)))
 	list, err := s.Keys(t.Context())
 	must(t, err)
-	same(t, []license.SealedKey{first, second}, list)
+	same(t, []keyring.SealedKey{first, second}, list)
 	same(t, int64(0), retire(t, s, "k_1", at))
 	_, err = s.RetireKey(t.Context(), "k_1", time.Time{}, did(at))
-	wantErr(t, "RetireKey(again)", err, license.ErrNotFound)
+	wantErr(t, "RetireKey(again)", err, failure.ErrNotFound)
 	list, err = s.Keys(t.Context())
 	must(t, err)
-	same(t, []license.SealedKey{second}, list)
+	same(t, []keyring.SealedKey{second}, list)
 }
 
-func firstKeys(t *testing.T, s license.Store) {
+func firstKeys(t *testing.T, s Store) {
 	lease := newKey("k_lease", at)
-	lease.Algorithm = license.EdDSA
+	lease.Algorithm = keyring.EdDSA
 	must(t, s.AddFirstKey(t.Context(), lease, did(at))) // of its algorithm: it stands in nobody's way
 	errs := make([]error, 8)
 	var wg sync.WaitGroup
@@ -477,10 +498,10 @@ func firstKeys(t *testing.T, s license.Store) {
 	must(t, s.AddFirstKey(t.Context(), newKey("k_next", at), did(at)))
 	list, err = s.Keys(t.Context())
 	must(t, err)
-	same(t, []license.SealedKey{newKey("k_next", at)}, list)
+	same(t, []keyring.SealedKey{newKey("k_next", at)}, list)
 }
 
-func keyInUse(t *testing.T, s license.Store) {
+func keyInUse(t *testing.T, s Store) {
 	a := create(t, s, 1)
 	must(t, s.AddKey(t.Context(), newKey("k_1", at), did(at)))
 	r := newToken(a.ID, tokenID(1, 1, 1))
@@ -505,18 +526,18 @@ func keyInUse(t *testing.T, s license.Store) {
 }
 
 // retiredKey signs nothing any more, whoever still thinks that it does.
-func retiredKey(t *testing.T, s license.Store) {
+func retiredKey(t *testing.T, s Store) {
 	a := create(t, s, 1)
 	must(t, s.AddKey(t.Context(), newKey("k_1", at), did(at)))
 	before := newToken(a.ID, tokenID(1, 1, 1))
 	must(t, s.RecordToken(t.Context(), before, did(at)))
 	retire(t, s, "k_1", time.Time{})
-	wantErr(t, "RecordToken(retired key)", s.RecordToken(t.Context(), newToken(a.ID, tokenID(2, 1, 2)), did(at)), license.ErrKeyRetired)
-	wantErr(t, "RecordToken(again, retired key)", s.RecordToken(t.Context(), before, did(at)), license.ErrKeyRetired)
-	wantErr(t, "RecordLease(retired key)", s.RecordLease(t.Context(), newLease(a.ID, before.ID, 1), did(at)), license.ErrKeyRetired)
+	wantErr(t, "RecordToken(retired key)", s.RecordToken(t.Context(), newToken(a.ID, tokenID(2, 1, 2)), did(at)), keyring.ErrRetired)
+	wantErr(t, "RecordToken(again, retired key)", s.RecordToken(t.Context(), before, did(at)), keyring.ErrRetired)
+	wantErr(t, "RecordLease(retired key)", s.RecordLease(t.Context(), newLease(a.ID, before.ID, 1), did(at)), keyring.ErrRetired)
 	use := newUse("h", tokenID(3, 1, 3))
 	_, err := s.RecordExchange(t.Context(), use, newToken(a.ID, use.Token), did(at))
-	wantErr(t, "RecordExchange(retired key)", err, license.ErrKeyRetired)
+	wantErr(t, "RecordExchange(retired key)", err, keyring.ErrRetired)
 	again := newToken(a.ID, use.Token)
 	again.KeyID = "k_2"
 	first, err := s.RecordExchange(t.Context(), use, again, did(at)) // the identity was not used up by the attempt
@@ -528,7 +549,7 @@ func retiredKey(t *testing.T, s license.Store) {
 }
 
 // retireRace retires keys while tokens are recorded under them: a token has a record and its key lives, or neither.
-func retireRace(t *testing.T, s license.Store) {
+func retireRace(t *testing.T, s Store) {
 	a := create(t, s, 1)
 	const keys, writers = 20, 4
 	for k := range keys {
@@ -552,27 +573,27 @@ func retireRace(t *testing.T, s license.Store) {
 			switch {
 			case live > 0:
 				must(t, err)
-			case !errors.Is(err, license.ErrKeyRetired):
+			case !errors.Is(err, keyring.ErrRetired):
 				t.Errorf("RecordToken = %v, though %s was retired with no live token", err, key)
 			}
 		}
 	}
 }
 
-func newLease(account string, of license.TokenID, n int) license.LeaseRecord {
+func newLease(account string, of opaque.TokenID, n int) license.LeaseRecord {
 	return license.LeaseRecord{
 		ID: fmt.Sprintf("ls_%d", n), TokenID: of, AccountID: account, KeyID: "k_1", IssuedAt: at.Add(time.Duration(n) * time.Minute), ExpiresAt: at.Add(time.Duration(n) * time.Hour),
 	}
 }
 
-func leases(t *testing.T, s license.Store) {
+func leases(t *testing.T, s Store) {
 	a := create(t, s, 1)
 	token := tokenID(1, 1, 1)
 	for _, n := range []int{1, 3, 3, 2} { // the second 3 is the same lease; 2 ends before 3
 		must(t, s.RecordLease(t.Context(), newLease(a.ID, token, n), did(at)))
 	}
 	must(t, s.RecordLease(t.Context(), newLease(a.ID, tokenID(2, 1, 2), 1), did(at)))
-	wantErr(t, "RecordLease(no account)", s.RecordLease(t.Context(), newLease("user_none", tokenID(3, 1, 3), 1), did(at)), license.ErrNotFound)
+	wantErr(t, "RecordLease(no account)", s.RecordLease(t.Context(), newLease("user_none", tokenID(3, 1, 3), 1), did(at)), failure.ErrNotFound)
 	for when, want := range map[time.Duration]int64{59 * time.Minute: 2, time.Hour: 1, 3*time.Hour - time.Millisecond: 1, 3 * time.Hour: 0} {
 		n, err := s.LiveTokens(t.Context(), "k_1", at.Add(when))
 		must(t, err)
@@ -583,7 +604,7 @@ func leases(t *testing.T, s license.Store) {
 	same(t, 4, len(lines))
 }
 
-func liveTokens(t *testing.T, s license.Store) {
+func liveTokens(t *testing.T, s Store) {
 	a := create(t, s, 1)
 	r := newToken(a.ID, tokenID(1, 1, 1))
 	must(t, s.RecordToken(t.Context(), r, did(at)))
@@ -597,7 +618,7 @@ func liveTokens(t *testing.T, s license.Store) {
 	same(t, int64(0), n)
 }
 
-func manyWriters(t *testing.T, s license.Store) {
+func manyWriters(t *testing.T, s Store) {
 	a := create(t, s, 1)
 	const writers, each = 16, 25
 	errs := make([]error, writers)
@@ -624,36 +645,36 @@ func manyWriters(t *testing.T, s license.Store) {
 	same(t, writers*each, len(list))
 }
 
-func adminTokens(t *testing.T, s license.Store) {
-	first := license.AdminToken{ID: "adm_1", Name: "console", Hash: "h1", Scopes: []license.Scope{license.ScopeAuditRead}, CreatedAt: at, ExpiresAt: at.Add(time.Hour)}
-	second := license.AdminToken{ID: "adm_2", Hash: "h2", Scopes: []license.Scope{}, CreatedAt: at.Add(time.Second)}
+func adminTokens(t *testing.T, s Store) {
+	first := auth.AdminToken{ID: "adm_1", Name: "console", Hash: "h1", Scopes: []auth.Scope{auth.ScopeAuditRead}, CreatedAt: at, ExpiresAt: at.Add(time.Hour)}
+	second := auth.AdminToken{ID: "adm_2", Hash: "h2", Scopes: []auth.Scope{}, CreatedAt: at.Add(time.Second)}
 	must(t, s.AddAdminToken(t.Context(), first, did(at)))
 	must(t, s.AddAdminToken(t.Context(), second, did(at)))
-	wantErr(t, "AddAdminToken(again)", s.AddAdminToken(t.Context(), first, did(at)), license.ErrConflict)
+	wantErr(t, "AddAdminToken(again)", s.AddAdminToken(t.Context(), first, did(at)), failure.ErrConflict)
 	got, err := s.AdminToken(t.Context(), "h1")
 	must(t, err)
 	same(t, first, got)
 	must(t, s.RevokeAdminToken(t.Context(), "adm_1", did(at)))
 	must(t, s.RevokeAdminToken(t.Context(), "adm_1", did(at.Add(time.Hour))))
 	first.RevokedAt = at
-	for after, want := range map[string][]license.AdminToken{"": {first, second}, "adm_1": {second}, "adm_2": nil} {
+	for after, want := range map[string][]auth.AdminToken{"": {first, second}, "adm_1": {second}, "adm_2": nil} {
 		list, err := s.AdminTokens(t.Context(), after, 2)
 		must(t, err)
 		same(t, want, list)
 	}
 	list, err := s.AdminTokens(t.Context(), "", 1)
 	must(t, err)
-	same(t, []license.AdminToken{first}, list)
+	same(t, []auth.AdminToken{first}, list)
 	_, err = s.AdminTokens(t.Context(), "adm_none", 1)
-	wantErr(t, "AdminTokens(after none)", err, license.ErrInvalid)
+	wantErr(t, "AdminTokens(after none)", err, failure.ErrInvalid)
 	_, err = s.AdminToken(t.Context(), "none")
-	wantErr(t, "AdminToken(none)", err, license.ErrNotFound)
-	wantErr(t, "RevokeAdminToken(none)", s.RevokeAdminToken(t.Context(), "adm_none", did(at)), license.ErrNotFound)
+	wantErr(t, "AdminToken(none)", err, failure.ErrNotFound)
+	wantErr(t, "RevokeAdminToken(none)", s.RevokeAdminToken(t.Context(), "adm_none", did(at)), failure.ErrNotFound)
 }
 
 // acts makes some changes and some that change nothing, and reads the log.
-func acts(t *testing.T, s license.Store) {
-	act := func(action license.Action, account string) license.Act {
+func acts(t *testing.T, s Store) {
+	act := func(action audit.Action, account string) audit.Act {
 		a := did(at)
 		a.Action, a.Account, a.Object, a.Details = action, account, "x", `{"n":1}`
 		a.Actor.Address, a.Actor.RequestID = "192.0.2.7", "r1"
@@ -661,7 +682,7 @@ func acts(t *testing.T, s license.Store) {
 	}
 	a := newAccount(1)
 	must(t, s.CreateAccount(t.Context(), a, newAPIToken(1), act("one", a.ID), act("two", a.ID)))
-	wantErr(t, "CreateAccount(again)", s.CreateAccount(t.Context(), a, newAPIToken(1), act("refused", a.ID)), license.ErrConflict)
+	wantErr(t, "CreateAccount(again)", s.CreateAccount(t.Context(), a, newAPIToken(1), act("refused", a.ID)), failure.ErrConflict)
 	r := newToken(a.ID, tokenID(1, 1, 1))
 	must(t, s.RecordToken(t.Context(), r, act("three", a.ID)))
 	must(t, s.RecordToken(t.Context(), r, act("nothing new", a.ID)))
@@ -672,21 +693,21 @@ func acts(t *testing.T, s license.Store) {
 
 	lines, err := s.AuditAfter(t.Context(), 0, 100)
 	must(t, err)
-	var want []license.AuditLine
+	var want []audit.Line
 	previous := ""
-	for i, action := range []license.Action{"one", "two", "three", "four", "five"} {
-		l := license.AuditLine{Seq: int64(i + 1), Act: act(action, a.ID)} // that of "four" comes from the API token
+	for i, action := range []audit.Action{"one", "two", "three", "four", "five"} {
+		l := audit.Line{Seq: int64(i + 1), Act: act(action, a.ID)} // that of "four" comes from the API token
 		l.Hash = l.Link(l.Seq, previous)
 		want, previous = append(want, l), l.Hash
 	}
-	if diff := cmp.Diff(want, lines, cmpopts.IgnoreUnexported(license.Act{})); diff != "" {
+	if diff := cmp.Diff(want, lines, cmpopts.IgnoreUnexported(audit.Act{})); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
 	head, err := s.AuditHead(t.Context())
 	must(t, err)
-	same(t, license.AuditHead{Seq: 5, Hash: previous}, head)
+	same(t, audit.Head{Seq: 5, Hash: previous}, head)
 
-	numbers := func(q license.AuditQuery) any {
+	numbers := func(q audit.Query) any {
 		var out []int64
 		lines, err := s.AuditLines(t.Context(), q)
 		must(t, err)
@@ -698,16 +719,16 @@ func acts(t *testing.T, s license.Store) {
 		}
 		return out
 	}
-	same(t, []int64{5, 4, 3}, numbers(license.AuditQuery{Limit: 3}))
-	same(t, []int64{2, 1}, numbers(license.AuditQuery{Before: 3, Limit: 3}))
-	same(t, []int64{5, 4, 3, 2, 1}, numbers(license.AuditQuery{Account: a.ID, Limit: 9}))
-	same(t, nil, numbers(license.AuditQuery{Account: "user_none", Limit: 9}))
-	same(t, []int64{3}, numbers(license.AuditQuery{Action: "three", Limit: 9}))
-	same(t, []int64{5, 4, 3, 2, 1}, numbers(license.AuditQuery{Actor: "test", Limit: 9}))
-	same(t, nil, numbers(license.AuditQuery{Actor: "tes", Limit: 9}))
+	same(t, []int64{5, 4, 3}, numbers(audit.Query{Limit: 3}))
+	same(t, []int64{2, 1}, numbers(audit.Query{Before: 3, Limit: 3}))
+	same(t, []int64{5, 4, 3, 2, 1}, numbers(audit.Query{Account: a.ID, Limit: 9}))
+	same(t, nil, numbers(audit.Query{Account: "user_none", Limit: 9}))
+	same(t, []int64{3}, numbers(audit.Query{Action: "three", Limit: 9}))
+	same(t, []int64{5, 4, 3, 2, 1}, numbers(audit.Query{Actor: "test", Limit: 9}))
+	same(t, nil, numbers(audit.Query{Actor: "tes", Limit: 9}))
 }
 
-func oneChain(t *testing.T, s license.Store) {
+func oneChain(t *testing.T, s Store) {
 	a := create(t, s, 1)
 	const writers, each = 8, 30
 	errs := make([]error, writers)
@@ -744,18 +765,18 @@ func oneChain(t *testing.T, s license.Store) {
 }
 
 // sealedEnd seals an empty log and adds to it.
-func sealedEnd(t *testing.T, s license.Store) {
+func sealedEnd(t *testing.T, s Store) {
 	end, err := s.AuditEnd(t.Context())
 	must(t, err)
-	if diff := cmp.Diff(license.AuditEnd{}, end, cmpopts.IgnoreUnexported(license.Act{})); diff != "" {
+	if diff := cmp.Diff(audit.End{}, end, cmpopts.IgnoreUnexported(audit.Act{})); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
 	seal := func(seal string) {
 		t.Helper()
-		must(t, s.SealAuditEnd(t.Context(), func(e license.AuditEnd) string { return seal }))
+		must(t, s.SealAuditEnd(t.Context(), func(e audit.End) string { return seal }))
 	}
 	seal("") // nobody can say what it is
-	empty := did(at).Seal(license.AuditHead{})
+	empty := did(at).Seal(audit.Head{})
 	seal(empty)
 	seal("another") // it has one
 	end, err = s.AuditEnd(t.Context())
@@ -767,18 +788,18 @@ func sealedEnd(t *testing.T, s license.Store) {
 	must(t, err)
 	lines, err := s.AuditAfter(t.Context(), 0, 9)
 	must(t, err)
-	want := license.AuditEnd{AuditHead: lines[1].Head(), Last: lines[1], Before: lines[0].Hash, Used: true}
-	if !did(at).Sealed(want.AuditHead, end.Seal) {
-		t.Errorf("the seal of %v is not its own", end.AuditHead)
+	want := audit.End{Head: lines[1].Head(), Last: lines[1], Before: lines[0].Hash, Used: true}
+	if !did(at).Sealed(want.Head, end.Seal) {
+		t.Errorf("the seal of %v is not its own", end.Head)
 	}
 	end.Seal = ""
-	if diff := cmp.Diff(want, end, cmpopts.IgnoreUnexported(license.Act{})); diff != "" {
+	if diff := cmp.Diff(want, end, cmpopts.IgnoreUnexported(audit.Act{})); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
 }
 
 // unsealedEnd adds to a log that was never sealed.
-func unsealedEnd(t *testing.T, s license.Store) {
+func unsealedEnd(t *testing.T, s Store) {
 	create(t, s, 1)
 	must(t, s.AddKey(t.Context(), newKey("k_1", at), did(at)))
 	end, err := s.AuditEnd(t.Context())
@@ -793,7 +814,7 @@ func newPolicy(n int, account, repository string) license.TrustPolicy {
 	}
 }
 
-func policies(t *testing.T, s license.Store) {
+func policies(t *testing.T, s Store) {
 	a, b := create(t, s, 1), create(t, s, 2)
 	add := func(p license.TrustPolicy) license.TrustPolicy {
 		t.Helper()
@@ -822,7 +843,7 @@ func policies(t *testing.T, s license.Store) {
 	r.IssuedBy = narrow.ID
 	must(t, s.RecordToken(t.Context(), r, did(at)))
 	for _, again := range []struct {
-		issued *license.Act
+		issued *audit.Act
 		want   int64
 	}{{nil, 0}, {nil, 0}, {new(did(at)), 1}, {new(did(at)), 0}} { // the tokens can be an afterthought
 		families, err := s.RemovePolicy(t.Context(), narrow.ID, did(at), again.issued)
@@ -835,10 +856,10 @@ func policies(t *testing.T, s license.Store) {
 	same(t, []license.TrustPolicy{second, foreign}, got)
 	same(t, 3, add(newPolicy(5, a.ID, "7")).Version)
 	_, err = s.AddPolicy(t.Context(), newPolicy(6, "user_none", "7"), did(at))
-	wantErr(t, "AddPolicy(no account)", err, license.ErrNotFound)
+	wantErr(t, "AddPolicy(no account)", err, failure.ErrNotFound)
 }
 
-func issuerKeys(t *testing.T, s license.Store) {
+func issuerKeys(t *testing.T, s Store) {
 	const issuer = "https://issuer.example"
 	wantKept := func(want string, fetched time.Time) {
 		t.Helper()
@@ -857,11 +878,11 @@ func issuerKeys(t *testing.T, s license.Store) {
 	wantKept("three", at)
 }
 
-func newUse(hash string, token license.TokenID) license.IdentityUse {
+func newUse(hash string, token opaque.TokenID) license.IdentityUse {
 	return license.IdentityUse{Hash: hash, At: at, Until: at.Add(time.Minute), Token: token}
 }
 
-func identityOnce(t *testing.T, s license.Store) {
+func identityOnce(t *testing.T, s Store) {
 	a := create(t, s, 1)
 	const n = 20
 	firsts := make([]license.IdentityUse, n)
@@ -886,11 +907,11 @@ func identityOnce(t *testing.T, s license.Store) {
 	same(t, 1, len(lines))
 }
 
-func identitiesForgotten(t *testing.T, s license.Store) {
+func identitiesForgotten(t *testing.T, s Store) {
 	a := create(t, s, 1)
 	use := newUse("h", tokenID(1, 1, 1))
 	_, err := s.IdentityUse(t.Context(), "h")
-	wantErr(t, "IdentityUse(unused)", err, license.ErrNotFound)
+	wantErr(t, "IdentityUse(unused)", err, failure.ErrNotFound)
 	_, err = s.RecordExchange(t.Context(), use, newToken(a.ID, use.Token), did(at))
 	must(t, err)
 	got, err := s.IdentityUse(t.Context(), "h")
@@ -898,7 +919,7 @@ func identitiesForgotten(t *testing.T, s license.Store) {
 	same(t, use, got)
 	for i, test := range []struct {
 		at   time.Time
-		want license.TokenID // what the identity is found to be exchanged for
+		want opaque.TokenID // what the identity is found to be exchanged for
 	}{
 		{use.Until, use.Token},                         // still remembered
 		{use.Until.Add(time.Second), tokenID(9, 9, 1)}, // forgotten: nobody accepts the identity token any more

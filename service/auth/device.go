@@ -1,4 +1,4 @@
-package license
+package auth
 
 import (
 	"context"
@@ -12,6 +12,11 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/pageflare/ci/service/account"
+	"github.com/pageflare/ci/service/audit"
+	"github.com/pageflare/ci/service/failure"
+	"github.com/pageflare/ci/service/opaque"
 )
 
 // The device login (RFC 8628): a program gets two codes, shows the short one to a person, and asks with the long one until that person, signed
@@ -23,7 +28,7 @@ type DeviceClient struct {
 	Name string // what the person who approves reads
 }
 
-// DeviceClients are all programs that may begin a device login. The list is fixed: a name that a stranger could choose would be a lie in waiting.
+// DeviceClients are all programs that may begin a device login. The list is fixed: a name that anyone could choose would be a lie in waiting.
 func DeviceClients() []DeviceClient {
 	return []DeviceClient{{"cl_pageflare_cli", "pageflare CLI"}, {"cl_pageflare_action", "pageflare-action"}}
 }
@@ -58,7 +63,7 @@ const (
 	pollTolerance = time.Second // a client that keeps to the interval must not be told off for the network's sake
 )
 
-// DeviceLogin is the record of a device login. Its codes and its token are not kept.
+// DeviceLogin is the record of a device login. Its codes and its token are not stored.
 type DeviceLogin struct {
 	ID         string // "dev_" and 16 letters or digits
 	DeviceHash string // SHA-256 of the device code, hexadecimal
@@ -74,6 +79,32 @@ type DeviceLogin struct {
 	TokenHash  string    // SHA-256 of the login token; empty before it is handed out
 	TokenEnds  time.Time // zero before; brought forward when the login token is revoked
 }
+
+// DeviceStore is what device logins need of a database. Every method that changes something has made
+// it durable, its acts included, when it returns nil.
+type DeviceStore interface {
+	// AddDeviceLogin stores a new device login, and purges some that ended long ago. ErrConflict: one
+	// has that user code.
+	AddDeviceLogin(ctx context.Context, d DeviceLogin) error
+	// DeviceLogin returns the one with that hash of its device code or its user code. ErrNotFound.
+	DeviceLogin(ctx context.Context, hash string) (DeviceLogin, error)
+	// ChangeDeviceLogin loads the device login with that hash of either code, lets change alter it,
+	// and stores it with the acts that change returns. An error of change is returned and nothing is
+	// stored. ErrNotFound. ErrConflict: it was changed at the same time.
+	ChangeDeviceLogin(ctx context.Context, hash string, change func(*DeviceLogin) ([]audit.Act, error)) (DeviceLogin, error)
+	// LoginToken returns the device login with that hash of its login token, and the account. ErrNotFound.
+	LoginToken(ctx context.Context, hash string) (DeviceLogin, account.Account, error)
+}
+
+// Devices is the device logins of a database.
+type Devices struct {
+	store   DeviceStore
+	codeKey []byte // hashes user codes, see userHash
+	cfg     Config
+}
+
+// NewDevices returns the device logins of a database. The key hashes user codes.
+func NewDevices(s DeviceStore, codeKey []byte, c Config) *Devices { return &Devices{s, codeKey, c} }
 
 // ClientName is what people read of the program that asks.
 func (d DeviceLogin) ClientName() string {
@@ -98,14 +129,6 @@ const (
 	userLetters    = "BCDFGHJKLMNPQRSTVWXZ"
 	userCodeLength = 8 // 20^8: about 34.5 bits, for a quarter of an hour, with few guesses
 )
-
-const (
-	deviceCodePrefix = "pf_dc_"
-	loginTokenPrefix = "pf_lt_"
-)
-
-// IsLoginToken tells a login token, good or not, from any other text.
-func IsLoginToken(s string) bool { return isOpaque(loginTokenPrefix, s) }
 
 // lookAlikes are letters and digits that no user code has, and what people mean who type them.
 var lookAlikes = map[rune]rune{'0': 'Q', 'O': 'Q', '1': 'L', 'I': 'L', '2': 'Z', '5': 'S', '6': 'G', '8': 'B', 'U': 'V', 'Y': 'V'}
@@ -137,8 +160,8 @@ func NormalUserCode(typed string) string {
 	return code.String()[:userCodeLength/2] + "-" + code.String()[userCodeLength/2:]
 }
 
-// userHash is what is kept of a user code in its shown form. Without the key, the few codes that there are could all be tried on a stolen database.
-func (s *Service) userHash(code string) string {
+// userHash is what is stored of a user code in its shown form. Without the key, the few codes that there are could all be tried on a stolen database.
+func (s *Devices) userHash(code string) string {
 	mac := hmac.New(sha256.New, s.codeKey)
 	mac.Write([]byte(code))
 	return hex.EncodeToString(mac.Sum(nil))
@@ -160,29 +183,29 @@ func drawUserCode(rand io.Reader) (string, error) {
 
 // DeviceCodes are what a program gets that begins a device login.
 type DeviceCodes struct {
-	DeviceCode Secret
-	UserCode   Secret // as it is shown: BCDF-GHJK
+	DeviceCode opaque.Secret
+	UserCode   opaque.Secret // as it is shown: BCDF-GHJK
 	Life       time.Duration
 	Interval   time.Duration
 }
 
 // BeginDevice begins a device login for a program that asks from an address. ErrInvalidClient. It leaves no line in the audit log: anyone may
 // ask, and nobody got anything yet.
-func (s *Service) BeginDevice(ctx context.Context, client, address string) (DeviceCodes, error) {
+func (s *Devices) BeginDevice(ctx context.Context, client, address string) (DeviceCodes, error) {
 	if _, ok := clientName(client); !ok {
 		return DeviceCodes{}, ErrInvalidClient
 	}
 	for range 3 { // two live logins with one user code: once in ten billion, times the logins that wait
 		codes, err := s.beginDevice(ctx, client, address)
-		if !errors.Is(err, ErrConflict) {
+		if !errors.Is(err, failure.ErrConflict) {
 			return codes, err
 		}
 	}
 	return DeviceCodes{}, errDrawnCodeTaken
 }
 
-func (s *Service) beginDevice(ctx context.Context, client, address string) (DeviceCodes, error) {
-	device, err := drawOpaque(deviceCodePrefix, s.cfg.Rand)
+func (s *Devices) beginDevice(ctx context.Context, client, address string) (DeviceCodes, error) {
+	device, err := opaque.DeviceCode.New(s.cfg.Rand)
 	if err != nil {
 		return DeviceCodes{}, err
 	}
@@ -190,47 +213,47 @@ func (s *Service) beginDevice(ctx context.Context, client, address string) (Devi
 	if err != nil {
 		return DeviceCodes{}, err
 	}
-	id, err := newID("dev_", s.cfg.Rand)
+	id, err := opaque.OfDeviceLogin.New(s.cfg.Rand)
 	if err != nil {
 		return DeviceCodes{}, err
 	}
-	now := s.time()
-	return DeviceCodes{device, Secret(user), DeviceCodeLife, DeviceInterval}, s.store.AddDeviceLogin(ctx, DeviceLogin{
-		ID: id, DeviceHash: hashOpaque(device.Reveal()), UserHash: s.userHash(user), Client: client, Address: address, State: DeviceWaiting,
+	now := s.cfg.Now()
+	return DeviceCodes{device, opaque.Secret(user), DeviceCodeLife, DeviceInterval}, s.store.AddDeviceLogin(ctx, DeviceLogin{
+		ID: id, DeviceHash: opaque.Hash(device.Reveal()), UserHash: s.userHash(user), Client: client, Address: address, State: DeviceWaiting,
 		Interval: DeviceInterval, CreatedAt: now, ExpiresAt: now.Add(DeviceCodeLife),
 	})
 }
 
 // LoginToken is what a program gets at the end of a device login: the right to act for the account for an hour.
 type LoginToken struct {
-	Token Secret
+	Token opaque.Secret
 	Life  time.Duration
 }
 
 // PollDevice answers a program that asks with its device code. The first time after the approval it hands out a login token, and never again,
 // however many ask at once. Refusals: ErrPending, ErrSlowDown, ErrDenied, ErrDeviceExpired, ErrInvalidGrant, ErrInvalidClient.
-func (s *Service) PollDevice(ctx context.Context, client, deviceCode string) (LoginToken, error) {
+func (s *Devices) PollDevice(ctx context.Context, client, deviceCode string) (LoginToken, error) {
 	if _, ok := clientName(client); !ok {
 		return LoginToken{}, ErrInvalidClient
 	}
-	if err := s.glance(ctx, client, deviceCode); err != nil {
+	if err := s.pollReadOnly(ctx, client, deviceCode); err != nil {
 		return LoginToken{}, err
 	}
-	token, err := drawOpaque(loginTokenPrefix, s.cfg.Rand)
+	token, err := opaque.LoginToken.New(s.cfg.Rand)
 	if err != nil {
 		return LoginToken{}, err
 	}
 	var refusal error
-	_, err = s.store.ChangeDeviceLogin(ctx, hashOpaque(deviceCode), func(d *DeviceLogin) ([]Act, error) {
-		now := s.time()
+	_, err = s.store.ChangeDeviceLogin(ctx, opaque.Hash(deviceCode), func(d *DeviceLogin) ([]audit.Act, error) {
+		now := s.cfg.Now()
 		if refusal = poll(d, client, now); refusal != nil {
 			return nil, nil
 		}
-		d.State, d.TokenHash, d.TokenEnds = DeviceUsed, hashOpaque(token.Reveal()), now.Add(LoginTokenLife)
-		return []Act{s.act(as(ctx, d.AccountID), DeviceLoggedIn, d.AccountID, d.ID, Details{"client": d.Client})}, nil
+		d.State, d.TokenHash, d.TokenEnds = DeviceUsed, opaque.Hash(token.Reveal()), now.Add(LoginTokenLife)
+		return []audit.Act{s.cfg.Log.Act(audit.WithFallbackActor(ctx, d.AccountID), audit.DeviceLoggedIn, d.AccountID, d.ID, audit.Details{"client": d.Client})}, nil
 	})
 	switch {
-	case errors.Is(err, ErrNotFound) || errors.Is(err, ErrConflict): // ErrConflict: another poll was quicker
+	case errors.Is(err, failure.ErrNotFound) || errors.Is(err, failure.ErrConflict): // ErrConflict: another poll was quicker
 		return LoginToken{}, ErrInvalidGrant
 	case err != nil:
 		return LoginToken{}, err
@@ -240,21 +263,22 @@ func (s *Service) PollDevice(ctx context.Context, client, deviceCode string) (Lo
 	return LoginToken{token, LoginTokenLife}, nil
 }
 
-// glance is the refusal of a poll that would change nothing. Anyone may ask, and most of what strangers ask must not wait for the one writer
-// that a database has, nor keep it from others. nil: look again, with the right to write.
-func (s *Service) glance(ctx context.Context, client, deviceCode string) error {
-	if !isOpaque(deviceCodePrefix, deviceCode) {
+// pollReadOnly answers a poll without a write transaction where the answer changes nothing. Anyone may
+// ask, and most of what is asked must not wait for the one writer that a database has, nor keep it
+// from others. nil: poll again for writing.
+func (s *Devices) pollReadOnly(ctx context.Context, client, deviceCode string) error {
+	if !opaque.DeviceCode.Fits(deviceCode) {
 		return ErrInvalidGrant
 	}
-	d, err := s.store.DeviceLogin(ctx, hashOpaque(deviceCode))
-	if errors.Is(err, ErrNotFound) {
+	d, err := s.store.DeviceLogin(ctx, opaque.Hash(deviceCode))
+	if errors.Is(err, failure.ErrNotFound) {
 		return ErrInvalidGrant
 	}
 	if err != nil {
 		return err
 	}
 	before := d
-	if refusal := poll(&d, client, s.time()); d == before {
+	if refusal := poll(&d, client, s.cfg.Now()); d == before {
 		return refusal
 	}
 	return nil
@@ -281,9 +305,9 @@ func poll(d *DeviceLogin, client string, now time.Time) error {
 }
 
 // FindDevice returns the device login that waits under a user code, however it was typed. ErrUnknownCode.
-func (s *Service) FindDevice(ctx context.Context, userCode string) (DeviceLogin, error) {
+func (s *Devices) FindDevice(ctx context.Context, userCode string) (DeviceLogin, error) {
 	d, err := s.store.DeviceLogin(ctx, s.userHash(NormalUserCode(userCode)))
-	if errors.Is(err, ErrNotFound) || err == nil && !d.waits(s.time()) {
+	if errors.Is(err, failure.ErrNotFound) || err == nil && !d.waits(s.cfg.Now()) {
 		return DeviceLogin{}, ErrUnknownCode
 	}
 	return d, err
@@ -294,65 +318,52 @@ func (d DeviceLogin) waits(now time.Time) bool {
 }
 
 // ApproveDevice gives the program behind a user code a login to the caller's account. Refusals: ErrUnknownCode, ErrExpired, ErrInactive, ErrRevoked.
-func (s *Service) ApproveDevice(ctx context.Context, by Caller, userCode string) (DeviceLogin, error) {
-	if err := MayHoldToken(by.Account, s.time()); err != nil {
+func (s *Devices) ApproveDevice(ctx context.Context, by Caller, userCode string) (DeviceLogin, error) {
+	if err := account.MayHoldToken(by.Account, s.cfg.Now()); err != nil {
 		return DeviceLogin{}, err
 	}
-	return s.decideDevice(ctx, by, userCode, DeviceApproved, DeviceWasApproved)
+	return s.decideDevice(ctx, by, userCode, DeviceApproved, audit.DeviceWasApproved)
 }
 
 // DenyDevice refuses the program behind a user code. ErrUnknownCode.
-func (s *Service) DenyDevice(ctx context.Context, by Caller, userCode string) (DeviceLogin, error) {
-	return s.decideDevice(ctx, by, userCode, DeviceDenied, DeviceWasDenied)
+func (s *Devices) DenyDevice(ctx context.Context, by Caller, userCode string) (DeviceLogin, error) {
+	return s.decideDevice(ctx, by, userCode, DeviceDenied, audit.DeviceWasDenied)
 }
 
-func (s *Service) decideDevice(ctx context.Context, by Caller, userCode string, to DeviceState, did Action) (DeviceLogin, error) {
-	d, err := s.store.ChangeDeviceLogin(ctx, s.userHash(NormalUserCode(userCode)), func(d *DeviceLogin) ([]Act, error) {
-		if !d.waits(s.time()) {
+func (s *Devices) decideDevice(ctx context.Context, by Caller, userCode string, to DeviceState, did audit.Action) (DeviceLogin, error) {
+	d, err := s.store.ChangeDeviceLogin(ctx, s.userHash(NormalUserCode(userCode)), func(d *DeviceLogin) ([]audit.Act, error) {
+		if !d.waits(s.cfg.Now()) {
 			return nil, ErrUnknownCode
 		}
 		d.State, d.AccountID = to, by.Account.ID
-		return []Act{s.act(ctx, did, d.AccountID, d.ID, Details{"client": d.Client, "address": d.Address})}, nil
+		return []audit.Act{s.cfg.Log.Act(ctx, did, d.AccountID, d.ID, audit.Details{"client": d.Client, "address": d.Address})}, nil
 	})
-	if errors.Is(err, ErrNotFound) || errors.Is(err, ErrConflict) {
+	if errors.Is(err, failure.ErrNotFound) || errors.Is(err, failure.ErrConflict) {
 		return DeviceLogin{}, ErrUnknownCode
 	}
 	return d, err
 }
 
-func (s *Service) authenticateLogin(ctx context.Context, text string) (Caller, error) {
-	d, account, err := s.store.LoginToken(ctx, hashOpaque(text))
-	switch {
-	case errors.Is(err, ErrNotFound):
-		return Caller{}, fmt.Errorf("%w: unknown login token", ErrUnauthenticated)
-	case err != nil:
-		return Caller{}, err
-	case !s.time().Before(d.TokenEnds):
-		return Caller{}, fmt.Errorf("%w: the login token of %s has ended", ErrUnauthenticated, d.ID)
-	}
-	return Caller{Account: account, Login: d.ID}, nil
-}
-
-// revokeLogin ends a login token (RFC 7009). One that is unknown or has ended is no error.
-func (s *Service) revokeLogin(ctx context.Context, by Caller, text string) error {
-	d, _, err := s.store.LoginToken(ctx, hashOpaque(text))
-	if errors.Is(err, ErrNotFound) {
+// RevokeLogin ends a login token (RFC 7009). One that is unknown or has ended is no error.
+func (s *Devices) RevokeLogin(ctx context.Context, by Caller, text string) error {
+	d, _, err := s.store.LoginToken(ctx, opaque.Hash(text))
+	if errors.Is(err, failure.ErrNotFound) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	if err := by.mayEnd(d.AccountID); err != nil {
+	if err := by.MayEnd(d.AccountID); err != nil {
 		return err
 	}
-	_, err = s.store.ChangeDeviceLogin(ctx, d.DeviceHash, func(d *DeviceLogin) ([]Act, error) {
-		if now := s.time(); now.Before(d.TokenEnds) {
+	_, err = s.store.ChangeDeviceLogin(ctx, d.DeviceHash, func(d *DeviceLogin) ([]audit.Act, error) {
+		if now := s.cfg.Now(); now.Before(d.TokenEnds) {
 			d.TokenEnds = now
-			return []Act{s.act(ctx, LoginRevoked, d.AccountID, d.ID, nil)}, nil
+			return []audit.Act{s.cfg.Log.Act(ctx, audit.LoginRevoked, d.AccountID, d.ID, nil)}, nil
 		}
 		return nil, nil
 	})
-	if errors.Is(err, ErrNotFound) {
+	if errors.Is(err, failure.ErrNotFound) {
 		return nil
 	}
 	return err

@@ -1,13 +1,12 @@
-package license
+// Package audit is the log of who did what: its lines, the chain that they form, and the proof that
+// nothing in it was changed.
+//
+// What an act is allowed to do is decided by the noun that does it; that an act and its line are one
+// transaction, by service/store.
+package audit
 
 import (
 	"context"
-	"crypto/hmac"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
-	"fmt"
-	"slices"
 	"time"
 )
 
@@ -46,8 +45,9 @@ func actor(ctx context.Context) Actor {
 	return Actor{Kind: ActorUnknown}
 }
 
-// as is a context in which somebody who calls without a credential, as anyone may, is known by what they show otherwise.
-func as(ctx context.Context, id string) context.Context {
+// WithFallbackActor returns ctx with the given account or session as actor if the caller is
+// anonymous.
+func WithFallbackActor(ctx context.Context, id string) context.Context {
 	who := actor(ctx)
 	if who.Kind == ActorUnknown {
 		who.Kind, who.ID = ActorAccount, id
@@ -55,10 +55,10 @@ func as(ctx context.Context, id string) context.Context {
 	return WithActor(ctx, who)
 }
 
-// Action is what was done. The names are kept for ever: people search the log for them.
+// Action is what was done. The names never change: people search the log for them.
 type Action string
 
-// The actions of this package. docs/api.md lists all.
+// The actions. docs/api.md lists them.
 const (
 	AccountCreated   Action = "account.create"
 	AccountUpdated   Action = "account.update"
@@ -124,78 +124,3 @@ type Act struct {
 
 // Details are facts about an act: ids, dates, versions, hashes.
 type Details map[string]any
-
-// act is an act at now by the actor of the context.
-func (s *Service) act(ctx context.Context, action Action, account, object string, details Details) Act {
-	text := []byte("{}")
-	if len(details) > 0 {
-		var err error
-		if text, err = json.Marshal(details); err != nil {
-			panic(err) // Details hold texts, numbers and lists of them
-		}
-	}
-	return Act{At: s.time(), Actor: actor(ctx), Action: action, Account: account, Object: object, Details: string(text), key: s.auditKey}
-}
-
-// Link is the hash of this line of the log: a keyed hash (HMAC-SHA256) of the hash before it and all that the line says. Who can write the
-// database but has not the key-encryption key can neither change a line nor take one out from between two others.
-//
-// The wire form under the hash is a JSON array: "audit line", previous hash, number, milliseconds, actor kind, actor id, address, request id,
-// action, account, object, details.
-func (a Act) Link(seq int64, previous string) string {
-	return auditMAC(a.key, "audit line", previous, seq, a.At.UnixMilli(), a.Actor.Kind, a.Actor.ID, a.Actor.Address, a.Actor.RequestID, a.Action, a.Account,
-		a.Object, a.Details)
-}
-
-// Seal is what proves that whoever has the key set the end of the log there: a keyed hash of a JSON array: "audit head", number, hash. Without it,
-// who can write the database could name any earlier line as the end, for its hash stands in the line.
-func (a Act) Seal(end AuditHead) string { return auditMAC(a.key, "audit head", end.Seq, end.Hash) }
-
-// Sealed says whether a seal is that of an end.
-func (a Act) Sealed(end AuditHead, seal string) bool {
-	return hmac.Equal([]byte(a.Seal(end)), []byte(seal))
-}
-
-// auditMAC is the keyed hash of a JSON array, whose first element keeps apart what it is for.
-func auditMAC(key []byte, array ...any) string {
-	text, err := json.Marshal(array)
-	if err != nil {
-		panic(err) // texts and numbers
-	}
-	mac := hmac.New(sha256.New, key)
-	mac.Write(text)
-	return hex.EncodeToString(mac.Sum(nil))
-}
-
-// AuditLine is an act as it stands in the log.
-type AuditLine struct {
-	Seq int64 // 1, 2, 3, …
-	Act
-	Hash string
-}
-
-// Head is the end of a log whose last line this is.
-func (l AuditLine) Head() AuditHead { return AuditHead{l.Seq, l.Hash} }
-
-// AuditQuery chooses lines of the audit log. What is empty does not matter.
-type AuditQuery struct {
-	Before  int64 // lines before this number; 0: from the newest
-	Limit   int
-	Account string
-	Action  Action
-	Actor   string // its id
-}
-
-// Audit returns lines of the log, newest first. What is asked for must be there to be found, or a mistyped name would look like a blank record: ErrInvalid,
-// there is no such action; ErrNotFound, no such account. Of actors there is no list.
-func (s *Service) Audit(ctx context.Context, q AuditQuery) ([]AuditLine, error) {
-	if q.Action != "" && !slices.Contains(Actions, q.Action) {
-		return nil, unreadable(fmt.Sprintf("action %q is none of %s", q.Action, joined(Actions)))
-	}
-	if q.Account != "" {
-		if _, err := s.store.Account(ctx, q.Account); err != nil {
-			return nil, err
-		}
-	}
-	return s.store.AuditLines(ctx, q)
-}

@@ -1,12 +1,15 @@
-package license
+package auth
 
 import (
 	"context"
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
+
+	"github.com/pageflare/ci/service/audit"
+	"github.com/pageflare/ci/service/failure"
+	"github.com/pageflare/ci/service/opaque"
 )
 
 // Scope is a part of the Admin API that an admin token may use.
@@ -33,7 +36,8 @@ var Scopes = []Scope{
 	ScopeAuditRead, ScopeAdminRead, ScopeAdminWrite,
 }
 
-// AdminToken is the record of an admin token: what those who run the service call the Admin API with. Its text is not kept.
+// AdminToken is the record of an admin token: what the operator calls the Admin API with. Its text is
+// not stored.
 type AdminToken struct {
 	ID        string // "adm_" and 16 letters or digits
 	Name      string
@@ -47,10 +51,29 @@ type AdminToken struct {
 // May says whether the token has a scope.
 func (t AdminToken) May(s Scope) bool { return slices.Contains(t.Scopes, s) }
 
-const adminTokenPrefix = "pf_adm_"
+// AdminStore is what admin tokens need of a database. Every method that changes something has made it
+// durable, its act included, when it returns nil.
+type AdminStore interface {
+	// AddAdminToken stores a new admin token.
+	AddAdminToken(ctx context.Context, t AdminToken, act audit.Act) error
+	// AdminToken returns the admin token with that hash, ended or not. ErrNotFound.
+	AdminToken(ctx context.Context, hash string) (AdminToken, error)
+	// AdminTokens returns up to limit admin tokens, oldest first, that come after the given one
+	// ("" for the oldest). ErrInvalid: there is none by that id.
+	AdminTokens(ctx context.Context, after string, limit int) ([]AdminToken, error)
+	// RevokeAdminToken ends an admin token at the time of the act; one that has ended keeps its first
+	// time. ErrNotFound.
+	RevokeAdminToken(ctx context.Context, id string, act audit.Act) error
+}
 
-// IsAdminToken tells an admin token, good or not, from any other text.
-func IsAdminToken(s string) bool { return isOpaque(adminTokenPrefix, s) }
+// Admins is the admin tokens of a database.
+type Admins struct {
+	store AdminStore
+	cfg   Config
+}
+
+// NewAdmins returns the admin tokens of a database.
+func NewAdmins(s AdminStore, c Config) *Admins { return &Admins{s, c} }
 
 // NewAdminToken is what an admin token starts with.
 type NewAdminToken struct {
@@ -61,8 +84,8 @@ type NewAdminToken struct {
 
 // CreateAdminToken makes an admin token. Its text is in the answer and nowhere else. by is the admin token that asks for it, nil on the
 // command line: it cannot give away scopes that it lacks, nor a longer life than its own. Refusals: ErrInvalid, ErrScope.
-func (s *Service) CreateAdminToken(ctx context.Context, n NewAdminToken, by *AdminToken) (Secret, AdminToken, error) {
-	now := s.time()
+func (s *Admins) CreateAdminToken(ctx context.Context, n NewAdminToken, by *AdminToken) (opaque.Secret, AdminToken, error) {
+	now := s.cfg.Now()
 	t := AdminToken{Name: n.Name, Scopes: sortedScopes(n.Scopes), CreatedAt: now}
 	if n.Life > 0 {
 		t.ExpiresAt = now.Add(n.Life).Truncate(time.Second)
@@ -73,21 +96,21 @@ func (s *Service) CreateAdminToken(ctx context.Context, n NewAdminToken, by *Adm
 	if err := mayGrant(by, t); err != nil {
 		return "", AdminToken{}, err
 	}
-	text, err := drawOpaque(adminTokenPrefix, s.cfg.Rand)
+	text, err := opaque.AdminToken.New(s.cfg.Rand)
 	if err != nil {
 		return "", AdminToken{}, err
 	}
-	if t.ID, err = newID(OfAdminToken, s.cfg.Rand); err != nil {
+	if t.ID, err = opaque.OfAdminToken.New(s.cfg.Rand); err != nil {
 		return "", AdminToken{}, err
 	}
-	t.Hash = hashOpaque(text.Reveal())
-	return text, t, s.store.AddAdminToken(ctx, t, s.act(ctx, AdminTokenCreated, "", t.ID, Details{"scopes": t.Scopes, "expires_at": optionalUnix(t.ExpiresAt)}))
+	t.Hash = opaque.Hash(text.Reveal())
+	return text, t, s.store.AddAdminToken(ctx, t, s.cfg.Log.Act(ctx, audit.AdminTokenCreated, "", t.ID, audit.Details{"scopes": t.Scopes, "expires_at": optionalUnix(t.ExpiresAt)}))
 }
 
 func checkAdminToken(n NewAdminToken, t AdminToken) error {
 	var faults []error
 	fault := func(format string, args ...any) {
-		faults = append(faults, fmt.Errorf("%w: "+format, append([]any{ErrInvalid}, args...)...))
+		faults = append(faults, fmt.Errorf("%w: "+format, append([]any{failure.ErrInvalid}, args...)...))
 	}
 	if len(t.Scopes) == 0 {
 		fault("no scope: give one of %s", scopeNames())
@@ -122,16 +145,7 @@ func mayGrant(by *AdminToken, t AdminToken) error {
 	return nil
 }
 
-func scopeNames() string { return joined(Scopes) }
-
-// joined is a list of names for people.
-func joined[T ~string](names []T) string {
-	texts := make([]string, 0, len(names))
-	for _, n := range names {
-		texts = append(texts, string(n))
-	}
-	return strings.Join(texts, ", ")
-}
+func scopeNames() string { return failure.Names(Scopes) }
 
 // sortedScopes is a list without repeats, in the order of Scopes, unknown ones last.
 func sortedScopes(in []Scope) []Scope {
@@ -148,36 +162,21 @@ func optionalUnix(t time.Time) any {
 }
 
 // AdminTokens returns up to limit admin tokens, ended ones too, oldest first, that come after the given one. ErrInvalid: after is no admin token.
-func (s *Service) AdminTokens(ctx context.Context, after string, limit int) ([]AdminToken, error) {
-	if err := checkAfter(OfAdminToken, after); err != nil {
+func (s *Admins) AdminTokens(ctx context.Context, after string, limit int) ([]AdminToken, error) {
+	if err := opaque.OfAdminToken.CheckAfter(after); err != nil {
 		return nil, err
 	}
 	return s.store.AdminTokens(ctx, after, limit)
 }
 
 // RevokeAdminToken ends an admin token, by its id or by its text, and returns its id. Ending it twice is no error. ErrNotFound.
-func (s *Service) RevokeAdminToken(ctx context.Context, idOrText string) (string, error) {
-	if IsAdminToken(idOrText) {
-		t, err := s.store.AdminToken(ctx, hashOpaque(idOrText))
+func (s *Admins) RevokeAdminToken(ctx context.Context, idOrText string) (string, error) {
+	if opaque.AdminToken.Fits(idOrText) {
+		t, err := s.store.AdminToken(ctx, opaque.Hash(idOrText))
 		if err != nil {
 			return "", err
 		}
 		idOrText = t.ID
 	}
-	return idOrText, s.store.RevokeAdminToken(ctx, idOrText, s.act(ctx, AdminTokenRevoked, "", idOrText, nil))
-}
-
-func (s *Service) authenticateAdmin(ctx context.Context, text string) (Caller, error) {
-	t, err := s.store.AdminToken(ctx, hashOpaque(text))
-	switch {
-	case errors.Is(err, ErrNotFound):
-		return Caller{}, fmt.Errorf("%w: unknown admin token", ErrUnauthenticated)
-	case err != nil:
-		return Caller{}, err
-	case !t.RevokedAt.IsZero():
-		return Caller{}, fmt.Errorf("%w: admin token %s was revoked", ErrUnauthenticated, t.ID)
-	case !t.ExpiresAt.IsZero() && !s.time().Before(t.ExpiresAt):
-		return Caller{}, fmt.Errorf("%w: admin token %s has expired", ErrUnauthenticated, t.ID)
-	}
-	return Caller{Admin: &t}, nil
+	return idOrText, s.store.RevokeAdminToken(ctx, idOrText, s.cfg.Log.Act(ctx, audit.AdminTokenRevoked, "", idOrText, nil))
 }

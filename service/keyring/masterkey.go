@@ -1,14 +1,18 @@
-package license
+package keyring
 
 import (
 	"crypto/aes"
 	"crypto/cipher"
+	"crypto/hkdf"
+	"crypto/sha256"
 	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"strings"
+
+	"github.com/pageflare/ci/service/opaque"
 )
 
 // MasterKeySize is the number of bytes of a master key.
@@ -21,11 +25,11 @@ var ErrWrongMasterKey = errors.New("sealed by another key-encryption key")
 // nobody access. It hides itself from logs and formatted text.
 type MasterKey struct{ key *[MasterKeySize]byte }
 
-// NewMasterKey draws a master key.
+// NewMasterKey generates a master key.
 func NewMasterKey(random io.Reader) (MasterKey, error) {
 	var b [MasterKeySize]byte
 	if _, err := io.ReadFull(random, b[:]); err != nil {
-		return MasterKey{}, fmt.Errorf("draw a key-encryption key: %w", err)
+		return MasterKey{}, fmt.Errorf("generate a key-encryption key: %w", err)
 	}
 	return MasterKey{&b}, nil
 }
@@ -43,7 +47,9 @@ func ParseMasterKey(text string) (MasterKey, error) {
 }
 
 // Text is the form that ParseMasterKey reads, for the key file.
-func (k MasterKey) Text() Secret { return Secret(base64.StdEncoding.EncodeToString(k.key[:])) }
+func (k MasterKey) Text() opaque.Secret {
+	return opaque.Secret(base64.StdEncoding.EncodeToString(k.key[:]))
+}
 
 // String is "[hidden]".
 func (MasterKey) String() string { return "[hidden]" }
@@ -54,7 +60,14 @@ func (MasterKey) GoString() string { return "[hidden]" }
 // LogValue is "[hidden]".
 func (MasterKey) LogValue() slog.Value { return slog.StringValue("[hidden]") }
 
-func (k MasterKey) bytes() []byte { return k.key[:] }
+// Derive makes a key of 32 bytes for another purpose. The same purpose gives the same key.
+func (k MasterKey) Derive(purpose string) ([]byte, error) {
+	key, err := hkdf.Key(sha256.New, k.key[:], nil, "pageflare/ci "+purpose, 32)
+	if err != nil {
+		return nil, fmt.Errorf("derive the key for %s: %w", purpose, err)
+	}
+	return key, nil
+}
 
 // seal encrypts a secret. The wire form is nonce || ciphertext || tag, bound to what the secret is for.
 func (k MasterKey) seal(purpose string, secret []byte, random io.Reader) ([]byte, error) {
