@@ -105,6 +105,7 @@ type inside struct {
 	newest time.Time // line of the audit log
 	log    finding   // on the audit log
 	kids   []string  // of all signing keys
+	ahead  []finding // on signing keys that were made in the future
 	err    error
 }
 
@@ -123,7 +124,7 @@ func (a *app) checkDatabase(ctx context.Context) (inside, []finding) {
 	if info, err := os.Stat(path); err == nil && info.Mode().Perm()&0o077 != 0 {
 		out[0] = wrong("database", fmt.Sprintf("%s can be read by others (mode %04o), and addresses of accounts are in it: run chmod 600 on it", path, info.Mode().Perm()))
 	}
-	return in, append(out, in.log, checkClock(time.Now(), in.newest))
+	return in, append(append(out, in.log, checkClock(time.Now(), in.newest)), in.ahead...)
 }
 
 func (a *app) lookInside(ctx context.Context) (in inside) {
@@ -147,6 +148,10 @@ func (a *app) lookInside(ctx context.Context) (in inside) {
 		keys, listed := l.Keys.Keys(ctx)
 		for _, k := range keys {
 			in.kids = append(in.kids, k.ID)
+			if k.CreatedAt.After(time.Now().Add(clockSlack)) {
+				in.ahead = append(in.ahead, wrong("key "+k.ID, fmt.Sprintf("was made at %s, in the future, by a clock that was ahead (it is %s): run key rotate, then retire it by key retire --force",
+					second(k.CreatedAt), k.State)))
+			}
 		}
 		return errors.Join(err, listed, l.Ready(ctx))
 	})
