@@ -45,7 +45,7 @@ func (serveCmd) Run(ctx context.Context, a *app) error {
 	defer stopTracing()
 	srv, err := server.New(server.Config{
 		Parts: svc, RateLimits: a.cfg.RateLimits, Repository: a.repository, BadCredentials: server.DefaultBadCredentials,
-		TrustedProxies: a.cfg.TrustedProxies, Version: version, Tracer: tracer, Now: time.Now, Log: log,
+		TrustedProxies: a.cfg.TrustedProxies, Version: version, Tracer: tracer, Now: time.Now, Elapsed: elapsed(), Log: log,
 	})
 	if err != nil {
 		return errors.Join(err, closeStore())
@@ -58,6 +58,12 @@ func (serveCmd) Run(ctx context.Context, a *app) error {
 	err = errors.Join(serveBoth(ctx, srv, l, metrics), closeStore())
 	log.Info("stopped")
 	return err
+}
+
+// elapsed is the time since now by the monotonic clock, which nobody sets.
+func elapsed() func() time.Duration {
+	begin := time.Now()
+	return func() time.Duration { return time.Since(begin) }
 }
 
 // serveBoth serves the API, and the metrics if they have a listener, until ctx ends or one of the two fails.

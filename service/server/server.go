@@ -34,6 +34,7 @@ type Config struct {
 	Version        string               // of the program, for the metrics
 	Tracer         trace.Tracer         // makes a span of each request; nil: none are made
 	Now            func() time.Time
+	Elapsed        func() time.Duration // by a clock that nobody sets, for the limits; nil: by Now
 	Log            *slog.Logger
 }
 
@@ -58,7 +59,7 @@ type Server struct {
 // New returns a Server. The error says what is wrong with the configuration.
 func New(cfg Config) (*Server, error) {
 	quietGin()
-	limits, err := newLimits(cfg.RateLimits, cfg.BadCredentials, cfg.Now)
+	limits, err := newLimits(cfg.RateLimits, cfg.BadCredentials, steady(cfg.Now, cfg.Elapsed))
 	if err != nil {
 		return nil, err
 	}
