@@ -222,7 +222,7 @@ func validKinds(v guard.Verdict) (bool, string) {
 func FuzzSVG(f *testing.F)  { fuzzFile(f, "a.svg") }
 func FuzzJSON(f *testing.F) { fuzzFile(f, "a.json") }
 
-func FuzzXML(f *testing.F)  { fuzzFile(f, "a.xml", "a.xhtml") }
+func FuzzXML(f *testing.F) { fuzzFile(f, "a.xml", "a.xhtml") }
 
 func FuzzPicture(f *testing.F) {
 	f.Add(asPNG(f, gradient(9, 7, false), png.DefaultCompression), asJPEG(f, gradient(9, 7, false), 80, 6))
