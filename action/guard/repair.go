@@ -332,8 +332,10 @@ func (r *repair) gap(from, end int, result []unit) {
 		r.enter(u)
 		switch {
 		case keep:
-			for _, h := range held {
-				r.write(h)
+			if !soft(u) {
+				for _, h := range held {
+					r.write(h)
+				}
 			}
 			held = held[:0]
 			if u.kind == unitText && blank(u.raw) && r.keeping == "" {

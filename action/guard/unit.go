@@ -43,7 +43,8 @@ var blobs = map[string]bool{
 // Limits of a page.
 const (
 	maxUnits      = 1 << 20
-	maxAttributes = 256 // of one element
+	maxAttributes = 256     // of one element
+	maxToken      = 4 << 20 // bytes of a tag, a comment, or a run of text
 )
 
 var (
@@ -55,7 +56,7 @@ var (
 func cut(doc []byte) ([]unit, error) {
 	units := make([]unit, 0, 64+len(doc)/24)
 	z := html.NewTokenizer(bytes.NewReader(doc))
-	z.SetMaxBuf(MaxFile)
+	z.SetMaxBuf(maxToken)
 	at := 0
 	for {
 		t := z.Next()

@@ -1,6 +1,7 @@
 package script
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"hash/fnv"
@@ -120,6 +121,9 @@ func sortedFacts(m map[fact]*tally) []fact {
 // hold may go, and so may what only that used.
 func collectScript(ast *js.AST, isModule bool) *scriptFacts {
 	unused, known := map[*js.Var]bool{}, knownConstants(ast)
+	for _, v := range exported(ast) {
+		delete(known, v) // others see what it holds, so that is not free to go where it is used
+	}
 	for round := 0; ; round++ {
 		c := &collector{
 			out:    &scriptFacts{isModule: isModule, facts: map[fact]*tally{}, top: map[string]js.DeclType{}},
@@ -152,8 +156,8 @@ type collector struct {
 	reads    map[*js.Var]int
 	declared map[*js.Var]bool
 	unused   map[*js.Var]bool
-	inside   map[*js.Var]int // functions that are being walked: a call of itself is no use
-	fixed    map[*js.Var]bool
+	inside   map[*js.Var]int  // functions that are being walked: a call of itself is no use
+	fixed    map[*js.Var]bool // seen from outside: never unused
 	count    int
 	size     int
 }
@@ -232,6 +236,9 @@ func (c *collector) root(ast *js.AST) {
 	for _, v := range ast.Declared {
 		c.out.top[string(v.Data)] = v.Decl
 		c.fixed[v] = !c.out.isModule
+	}
+	for _, v := range exported(ast) {
+		c.fixed[v] = true
 	}
 	c.statements(ast.List)
 	sort.Strings(c.out.modules)
@@ -495,6 +502,29 @@ func (c *collector) exports(s *js.ExportStmt) {
 	}
 	c.keepDeclared(s.Decl)
 	c.expr(s.Decl)
+}
+
+// exported are the variables that export lists name: lists hold names alone, and not the variables
+// that they stand for.
+func exported(ast *js.AST) (all []*js.Var) {
+	for _, s := range ast.List {
+		export, ok := s.(*js.ExportStmt)
+		if !ok || export.Module != nil {
+			continue
+		}
+		for _, a := range export.List {
+			name := a.Name
+			if name == nil {
+				name = a.Binding
+			}
+			for _, v := range ast.Declared {
+				if bytes.Equal(v.Data, name) {
+					all = append(all, resolve(v))
+				}
+			}
+		}
+	}
+	return all
 }
 
 // specifier is the name of an import or export, which may be written as a string.

@@ -1,0 +1,1 @@
+var CONFIG = { unit: 'boats', start: 3 };

@@ -1,0 +1,7 @@
+for page in handbook tides; do
+	{ sed '2i layout: page' "$CONTENT/pages/$page.md"; } >"$page.md"
+done
+sed '2i layout: post' "$CONTENT/pages/journal.md" >_posts/2026-03-01-wet-spring.md
+cp -R "$CONTENT/img" img
+jekyll build --quiet --destination "$OUT"
+touch "$OUT/.nojekyll"

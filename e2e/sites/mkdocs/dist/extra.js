@@ -1,0 +1,5 @@
+var bells = 0;
+function countBells() {
+  bells += 1;
+  document.querySelector('[data-e2e-result]').textContent = String(bells);
+}

@@ -1,0 +1,16 @@
+project = "Saltmarsh Harbour"
+author = "Saltmarsh Harbour"
+copyright = "2026, Saltmarsh Harbour"
+release = "1.0"
+html_last_updated_fmt = None
+extensions = ["myst_parser", "sphinx.ext.autosectionlabel"]
+autosectionlabel_prefix_document = True
+suppress_warnings = ["myst.xref_missing", "myst.header", "image.not_readable", "image.nonlocal_uri"]
+exclude_patterns = ["extra", "build.sh"]
+html_theme = "alabaster"
+html_theme_options = {"description": "A small harbour between two long tides."}
+html_extra_path = ["extra"]
+html_copy_source = False
+html_baseurl = "https://saltmarsh.example/"
+html_js_files = ["bell.js"]
+html_static_path = ["static"]

@@ -1,0 +1,3 @@
+cp "$CONTENT/harbour.json" src/harbour.json
+cp -R "$CONTENT/img" public/img
+npx vite build --outDir "$OUT" --logLevel warn

@@ -1,0 +1,3 @@
+export default function Code({ text }) {
+  return <pre><code>{text}</code></pre>
+}

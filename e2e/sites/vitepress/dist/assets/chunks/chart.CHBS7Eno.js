@@ -1,0 +1,1 @@
+const t="/img/chart.png";export{t as _};
