@@ -16,6 +16,8 @@ import (
 	"bytes"
 	"path"
 	"strings"
+
+	"github.com/pageflare/ci/action/guard/sheet"
 )
 
 // Kind is what differs.
@@ -81,7 +83,7 @@ func (s *Site) Judge(path string, source, result []byte) Verdict {
 	if len(source) > MaxFile || len(result) > MaxFile {
 		return refuse(Difference{Kind: KindInvalid, Detail: "larger than the guard compares"})
 	}
-	if len(bytes.TrimSpace(result)) == 0 && len(bytes.TrimSpace(source)) > 0 {
+	if len(bytes.TrimSpace(result)) == 0 && len(bytes.TrimSpace(source)) > 0 && !s.saysNothing(path, source) {
 		return refuse(Difference{Kind: KindMissing, Detail: "the optimizer emptied the file", Key: keyOf(path)})
 	}
 	switch kindOf(path) {
@@ -101,6 +103,17 @@ func (s *Site) Judge(path string, source, result []byte) Verdict {
 		return judge(comparePicture(path, source, result))
 	}
 	return refuse(Difference{Kind: KindData, Detail: "a file of a type that nobody may change was changed"})
+}
+
+// saysNothing says that a sheet or script is made of nothing but comments: it may be emptied.
+func (s *Site) saysNothing(path string, source []byte) bool {
+	switch kindOf(path) {
+	case asScript:
+		return len(compareScript(source, nil, s.isModule(path))) == 0
+	case asSheet:
+		return sheet.Empty(source)
+	}
+	return false
 }
 
 // judge publishes the result when nothing differs, and the source otherwise.
