@@ -90,6 +90,7 @@ func (j *judge) findSiblings(ctx context.Context) error {
 			return nil
 		}
 		if guard.HoldsSame(format, compressed, source) {
+			j.digests.Note(name, compressed, compressed) // it was not read before
 			j.mu.Lock()
 			j.siblings[name] = true
 			j.mu.Unlock()

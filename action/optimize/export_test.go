@@ -29,6 +29,12 @@ func RemoveTreeMounted(path, mountinfo string, device func(fs.FileInfo) uint64) 
 // WithSwap has the plan swap folders by the function.
 func (p *Plan) WithSwap(swap func(from, to string) error) { p.swap = swap }
 
+// Unconfined lets the CLI reach what it wants to.
+func (p *Plan) Unconfined() { p.unconfined = true }
+
+// WithoutLandlock has the plan run as on a kernel without Landlock.
+func (p *Plan) WithoutLandlock() { p.noLandlock, p.unconfined = true, false }
+
 // WithMaxStdout lets the CLI print n bytes.
 func (p *Plan) WithMaxStdout(n int) { p.maxStdout = n }
 
@@ -134,3 +140,6 @@ func UnsafePasses() map[string]string {
 	}
 	return all
 }
+
+// Confined undoes Unconfined.
+func (p *Plan) Confined() { p.unconfined = false }

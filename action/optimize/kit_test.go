@@ -93,6 +93,9 @@ func check(t testing.TB, cfg optimize.Config) *optimize.Plan {
 	if err != nil {
 		t.Fatalf("Check = %v, want a plan", err)
 	}
+	if filepath.Base(cfg.Binary) == "fake" { // its scripts tell tests what they see
+		p.Unconfined()
+	}
 	return p
 }
 

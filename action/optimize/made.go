@@ -85,7 +85,7 @@ func (p *Plan) attempt(ctx context.Context, site tree, token string, off []strin
 		return nil, err
 	}
 	m := &made{plan: p, stage: s}
-	if err := p.runCLI(ctx, m, token, off); err != nil {
+	if err := p.runCLI(ctx, site, m, token, off); err != nil {
 		return m, err
 	}
 	c, err := s.carrierFor(site, &m.report, p.guard() != GuardOff)
@@ -106,7 +106,7 @@ func (p *Plan) attempt(ctx context.Context, site tree, token string, off []strin
 }
 
 // runCLI runs the CLI into the stage, in a private home.
-func (p *Plan) runCLI(ctx context.Context, m *made, token string, off []string) error {
+func (p *Plan) runCLI(ctx context.Context, site tree, m *made, token string, off []string) error {
 	began := p.now()
 	home, err := os.MkdirTemp(p.temp, "pageflare-home-")
 	if err != nil {
@@ -118,7 +118,13 @@ func (p *Plan) runCLI(ctx context.Context, m *made, token string, off []string) 
 	if err != nil {
 		return err
 	}
-	out, err := p.execute(ctx, home, m.stage.path, config, token)
+	copied := home + "-source"
+	defer os.RemoveAll(copied)
+	source, err := p.view(site, copied)
+	if err != nil {
+		return fmt.Errorf("copy the source for the optimizer: %w", err)
+	}
+	out, err := p.execute(ctx, home, source, m.stage.path, config, token)
 	if err != nil {
 		return err
 	}

@@ -27,7 +27,9 @@ type Plan struct {
 	swap   func(from, to string) error
 	mounts func() ([]string, error)
 
-	maxStdout int // bytes that the CLI may print
+	maxStdout  int  // bytes that the CLI may print
+	noLandlock bool // as on a kernel without it
+	unconfined bool // nothing keeps the CLI in its folders, and nobody looks
 }
 
 // Check refuses everything that would go wrong or do harm, all faults joined, and touches nothing.
