@@ -16,7 +16,7 @@ import (
 	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/oidc"
-	"github.com/pageflare/ci/service/server"
+	"github.com/pageflare/ci/service/server/admin"
 )
 
 // verifier proves identity tokens that were made for this service. keeper may be nil.
@@ -53,7 +53,7 @@ func (a *app) repository(ctx context.Context, name string) (repositoryID, ownerI
 		return "", "", fmt.Errorf("ask GitHub for repository %s: %w", name, a.githubFault(err, res, c.BaseURL.Host))
 	}
 	if found.GetID() == 0 || found.GetOwner().GetID() == 0 {
-		return "", "", fmt.Errorf("ask GitHub for repository %s: %w: the answer lacks ids", name, server.ErrNoAnswer)
+		return "", "", fmt.Errorf("ask GitHub for repository %s: %w: the answer lacks ids", name, admin.ErrNoAnswer)
 	}
 	return strconv.FormatInt(found.GetID(), 10), strconv.FormatInt(found.GetOwner().GetID(), 10), nil
 }
@@ -67,7 +67,7 @@ func (a *app) githubFault(err error, res *github.Response, host string) error {
 	}
 	switch {
 	case errors.As(err, &limited):
-		return fmt.Errorf("%w: its limit for requests is used up until %s", server.ErrNoAnswer, limited.Rate.Reset.UTC().Format(time.RFC3339))
+		return fmt.Errorf("%w: its limit for requests is used up until %s", admin.ErrNoAnswer, limited.Rate.Reset.UTC().Format(time.RFC3339))
 	case status == http.StatusNotFound:
 		return fmt.Errorf("%w: no such repository can be seen at %s: check the name; a private one is seen with GITHUB_TOKEN", failure.ErrInvalid, host)
 	case status == http.StatusUnauthorized && a.getenv("GITHUB_TOKEN") == "":
@@ -75,5 +75,5 @@ func (a *app) githubFault(err error, res *github.Response, host string) error {
 	case status == http.StatusUnauthorized:
 		return fmt.Errorf("%w: GITHUB_TOKEN is not accepted by %s", failure.ErrInvalid, host)
 	}
-	return fmt.Errorf("%w: %w", server.ErrNoAnswer, err)
+	return fmt.Errorf("%w: %w", admin.ErrNoAnswer, err)
 }

@@ -62,7 +62,7 @@ func (c tokenIssue) Run(ctx context.Context, a *App) error {
 			ID        string `json:"jti"`
 			ExpiresAt string `json:"expires_at"`
 			Capped    bool   `json:"capped"`
-		}{issued.Token.Reveal(), string(issued.ID), show.Time(issued.ExpiresAt), issued.Capped}
+		}{issued.Token.Reveal(), string(issued.ID), issued.ExpiresAt.UTC().Format(time.RFC3339), issued.Capped}
 		return c.Print(a.Stdout, j, func(w io.Writer) { Row(w, j.Token) })
 	})
 }

@@ -158,7 +158,7 @@ func TestABodyThatBreaksOffIs400(t *testing.T) {
 	if err := c.(*net.TCPConn).CloseWrite(); err != nil {
 		t.Fatal(err)
 	}
-	if got := rest(t, c); !strings.HasPrefix(got, "HTTP/1.1 400 ") || !strings.Contains(got, `"the body did not come whole"`) {
+	if got := rest(t, c); !strings.HasPrefix(got, "HTTP/1.1 400 ") || !strings.Contains(got, `"the request body ended early"`) {
 		t.Errorf("answer = %s", got)
 	}
 	wantMetrics(t, s, `refusals_total{reason="invalid_request"} 1`)

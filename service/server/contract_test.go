@@ -19,7 +19,7 @@ import (
 
 	"github.com/pageflare/ci/service/api"
 	"github.com/pageflare/ci/service/auth"
-	"github.com/pageflare/ci/service/server"
+	"github.com/pageflare/ci/service/server/route"
 	"github.com/pageflare/ci/service/servicetest"
 )
 
@@ -104,7 +104,7 @@ func TestEveryRouteRefusesAlike(t *testing.T) {
 }
 
 // refusal is the status that a route refuses with. RFC 8628 knows no other than 400, and telemetry is never refused for what it says.
-func refusal(r server.Route, status int) int {
+func refusal(r route.Route, status int) int {
 	if strings.HasPrefix(r.Path, "/_api/auth/device/") {
 		return http.StatusBadRequest
 	}
@@ -135,7 +135,7 @@ func newRefused(t *testing.T, log io.Writer) refused {
 	return refused{s, s.AdminToken(t, auth.Scopes...), key, approved(t, s, a.ID), s.IssueToken(t, a.ID, 0)}
 }
 
-func (s refused) credential(g server.Guard) string {
+func (s refused) credential(g route.Guard) string {
 	switch {
 	case strings.Contains(g.String(), "admin token"):
 		return s.admin
@@ -148,7 +148,7 @@ func (s refused) credential(g server.Guard) string {
 }
 
 // wantExampleNotFound sends the example of the document, which speaks of things that are not there.
-func (s refused) wantExampleNotFound(t *testing.T, r server.Route, op *openapi3.Operation) {
+func (s refused) wantExampleNotFound(t *testing.T, r route.Route, op *openapi3.Operation) {
 	t.Helper()
 	if op.Responses.Value("404") == nil || !strings.Contains(r.Path, ":") && op.RequestBody == nil {
 		return // it names nothing
@@ -166,7 +166,7 @@ func (s refused) wantExampleNotFound(t *testing.T, r server.Route, op *openapi3.
 }
 
 // examplePath is the path of a route with the ids of the document's examples.
-func examplePath(r server.Route, op *openapi3.Operation) string {
+func examplePath(r route.Route, op *openapi3.Operation) string {
 	path := documentPath(r.Path)
 	for _, p := range op.Parameters {
 		if p.Value.In == openapi3.ParameterInPath {
@@ -177,7 +177,7 @@ func examplePath(r server.Route, op *openapi3.Operation) string {
 }
 
 // wantParametersRead gives each parameter that is a number or a switch another value.
-func (s refused) wantParametersRead(t *testing.T, r server.Route, op *openapi3.Operation) {
+func (s refused) wantParametersRead(t *testing.T, r route.Route, op *openapi3.Operation) {
 	t.Helper()
 	for _, p := range op.Parameters {
 		if p.Value.In == openapi3.ParameterInQuery && !p.Value.Schema.Value.Type.Is("string") {
@@ -187,7 +187,7 @@ func (s refused) wantParametersRead(t *testing.T, r server.Route, op *openapi3.O
 }
 
 // wantUnknownParameterRefused gives a parameter that no route has: one that is mistyped must not be as good as none.
-func (s refused) wantUnknownParameterRefused(t *testing.T, r server.Route, op *openapi3.Operation) {
+func (s refused) wantUnknownParameterRefused(t *testing.T, r route.Route, op *openapi3.Operation) {
 	t.Helper()
 	if strings.HasPrefix(r.Path, "/_api/admin/") {
 		call(t, s.Service, r.Method, examplePath(r, op)+"?acount=x", "{}", append(bearer(s.credential(r.Guard)), "Content-Type", "application/json")...).
@@ -212,7 +212,7 @@ func TestEveryIDInAPathIsLookedAt(t *testing.T) {
 }
 
 // wantTimeout sends the beginning of a body and waits.
-func (s refused) wantTimeout(t *testing.T, addr string, r server.Route, op *openapi3.Operation, media string) {
+func (s refused) wantTimeout(t *testing.T, addr string, r route.Route, op *openapi3.Operation, media string) {
 	t.Helper()
 	header := fmt.Sprintf("%s %s HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\nAuthorization: Bearer %s\r\nContent-Length: 9\r\n\r\n", r.Method, examplePath(r, op), media, s.credential(r.Guard))
 	sendHalf(t, addr, header, "{").wantStatus(t, refusal(r, http.StatusRequestTimeout))

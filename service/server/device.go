@@ -13,6 +13,7 @@ import (
 	"github.com/pageflare/ci/service/auth"
 	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/opaque"
+	"github.com/pageflare/ci/service/server/route"
 )
 
 const deviceGrant = "urn:ietf:params:oauth:grant-type:device_code"
@@ -21,13 +22,13 @@ const deviceGrant = "urn:ietf:params:oauth:grant-type:device_code"
 // members are ignored (RFC 6749, 3.1), doubled ones are refused.
 func bindOAuth(c *gin.Context, v any, fromForm func(map[string]string)) error {
 	if strings.HasPrefix(c.GetHeader("Content-Type"), "application/x-www-form-urlencoded") {
-		form, err := bindForm(c)
+		form, err := route.Form(c)
 		if err == nil {
 			fromForm(form)
 		}
 		return err
 	}
-	return bindLoose(c, v)
+	return route.LooseJSON(c, v)
 }
 
 // deviceCode answers POST /_api/auth/device/code (RFC 8628, 3.1).
@@ -37,7 +38,7 @@ func (s *Server) deviceCode(c *gin.Context) error {
 		return err
 	}
 	if in.ClientID == "" {
-		return unfit("client_id is missing")
+		return route.BadRequest("client_id is missing")
 	}
 	if err := s.limits.takeLogin(c.Request.Context(), c.ClientIP()); err != nil {
 		return err
@@ -67,7 +68,7 @@ func (s *Server) deviceToken(c *gin.Context) error {
 	case err != nil:
 		return err
 	case in.GrantType == "" || in.ClientID == "" || in.DeviceCode == "":
-		return unfit("one of client_id, grant_type and device_code is missing")
+		return route.BadRequest("one of client_id, grant_type and device_code is missing")
 	case in.GrantType != deviceGrant:
 		return errGrantType
 	}
@@ -104,20 +105,20 @@ var oauthCodes = []struct {
 func failOAuth(c *gin.Context, err error) bool {
 	var over *limited
 	if errors.As(err, &over) {
-		because(c, "slow_down", over.Error())
+		route.RecordRefusal(c, "slow_down", over.Error())
 		c.JSON(http.StatusBadRequest, api.OAuthError{Error: "slow_down", ErrorDescription: over.Error()})
 		return true
 	}
-	var bad *unfitError
-	var kind *errType
+	var bad *route.BadRequestError
+	var kind *route.TypeError
 	if errors.As(err, &bad) || errors.As(err, &kind) {
-		because(c, api.CodeInvalidRequest, unfitReason)
+		route.RecordRefusal(c, api.CodeInvalidRequest, badRequestReason)
 		c.JSON(http.StatusBadRequest, api.OAuthError{Error: "invalid_request", ErrorDescription: opaque.HideSecrets(err.Error())})
 		return true
 	}
 	for _, o := range oauthCodes {
 		if errors.Is(err, o.err) {
-			because(c, api.Code(o.code), o.err.Error())
+			route.RecordRefusal(c, api.Code(o.code), o.err.Error())
 			c.JSON(http.StatusBadRequest, api.OAuthError{Error: o.code, ErrorDescription: o.err.Error()})
 			return true
 		}

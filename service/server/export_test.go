@@ -9,13 +9,13 @@ import (
 
 // TakeAddress counts a request without a good credential from an address, without a request.
 func (s *Server) TakeAddress(ctx context.Context, ip string) error {
-	return s.limits.takeAddress(ctx, ip)
+	return s.limits.TakeAddress(ctx, ip)
 }
 
 // Texts are those of refusals that always say the same.
 func Texts() (out []string) {
 	for _, r := range refusals {
-		out = append(out, r.err.Error())
+		out = append(out, r.Err.Error())
 	}
 	return out
 }

@@ -24,7 +24,7 @@ import (
 	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/oidc"
-	"github.com/pageflare/ci/service/server"
+	adminapi "github.com/pageflare/ci/service/server/admin"
 	"github.com/pageflare/ci/service/servicetest"
 	"github.com/pageflare/ci/service/token"
 )
@@ -498,7 +498,7 @@ func TestPoliciesThroughTheAdminAPI(t *testing.T) {
 	t.Cleanup(jobs.Close)
 	s := servicetest.Start(t, servicetest.Options{Issuers: []string{jobs.URL()}, Repository: func(_ context.Context, name string) (string, string, error) {
 		if name == "acme/slow" {
-			return "", "", server.ErrNoAnswer
+			return "", "", adminapi.ErrNoAnswer
 		}
 		if name != "acme/site" {
 			return "", "", fmt.Errorf("%w: no repository %s", failure.ErrInvalid, name)

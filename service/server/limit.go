@@ -90,8 +90,8 @@ func (l limits) take(ctx context.Context, c auth.Caller) error {
 	return count(ctx, l.tiers[c.Tier()], c.LimitKey(), by)
 }
 
-// takeAddress counts one request without a good credential.
-func (l limits) takeAddress(ctx context.Context, ip string) error {
+// TakeAddress counts one request without a good credential.
+func (l limits) TakeAddress(ctx context.Context, ip string) error {
 	return count(ctx, l.addresses, network(ip), byAddress)
 }
 
@@ -103,8 +103,8 @@ func (l limits) takeLogin(ctx context.Context, ip string) error {
 	return count(ctx, l.allLogins, "all", byAllLogins)
 }
 
-// takeCode counts one user code that was typed, right or wrong: an answer to a right one alone would be worth guessing for.
-func (l limits) takeCode(ctx context.Context, session, ip string) error {
+// TakeCode counts one user code that was typed, right or wrong: an answer to a right one alone would be worth guessing for.
+func (l limits) TakeCode(ctx context.Context, session, ip string) error {
 	if err := count(ctx, l.codes, session, byCode); err != nil {
 		return err
 	}

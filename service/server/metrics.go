@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/pageflare/ci/service/api"
+	"github.com/pageflare/ci/service/server/route"
 )
 
 // The metrics of the service, on a registry of its own. docs/operations.md lists them; a test keeps both in step.
@@ -28,9 +29,6 @@ const namespace = "pageflare_license"
 
 // none is the route of a path, and the method of a request, that we do not know.
 const none = "none"
-
-// acts are the routes that hand out tokens.
-var acts = map[string]string{"/_api/license/issue": "issue", "/_api/license/refresh": "refresh"}
 
 // granted is the outcome of an act that was not refused.
 const granted = "granted"
@@ -84,31 +82,21 @@ func (m *metrics) telemetry(reports func() int64) {
 	}, func() float64 { return float64(reports()) }))
 }
 
-// reasonKey is where a refusal leaves its code for the metrics, and toldKey what the log says of it.
-const reasonKey, toldKey = "reason", "told"
-
-// because notes why a request is refused. Every answer that is no success calls it, directly or by refuse. told is for the log: nothing in it may be
-// of the caller's choice.
-func because(c *gin.Context, reason api.Code, told string) {
-	c.Set(reasonKey, reason)
-	c.Set(toldKey, told)
-}
-
 // answered counts a request that is over.
 func (m *metrics) answered(c *gin.Context, took time.Duration) {
-	route, method := c.FullPath(), c.Request.Method
-	if route == "" {
-		route, method = none, knownMethod(method)
+	path, method := c.FullPath(), c.Request.Method
+	if path == "" {
+		path, method = none, knownMethod(method)
 	}
-	m.requests.WithLabelValues(route, method, strconv.Itoa(c.Writer.Status())).Inc()
-	m.duration.WithLabelValues(route).Observe(took.Seconds())
-	reason, refused := c.Get(reasonKey)
+	m.requests.WithLabelValues(path, method, strconv.Itoa(c.Writer.Status())).Inc()
+	m.duration.WithLabelValues(path).Observe(took.Seconds())
+	reason, _, refused := route.RefusalOf(c)
 	outcome := granted
 	if refused {
-		outcome = string(reason.(api.Code))
+		outcome = string(reason)
 		m.refusals.WithLabelValues(outcome).Inc()
 	}
-	if act, ok := acts[route]; ok {
+	if act := route.From(c).Counts; act != "" {
 		m.tokens.WithLabelValues(act, outcome).Inc()
 	}
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/getkin/kin-openapi/openapi3"
 
 	"github.com/pageflare/ci/service/api"
-	"github.com/pageflare/ci/service/server"
+	"github.com/pageflare/ci/service/server/route"
 )
 
 // placed is a request with a secret in one place of it.
@@ -71,7 +71,7 @@ func linesWith(text, part string) string {
 }
 
 // places are the requests to a route that have the secret in one place each.
-func places(t *testing.T, r server.Route, op *openapi3.Operation, secret string) []placed {
+func places(t *testing.T, r route.Route, op *openapi3.Operation, secret string) []placed {
 	t.Helper()
 	path, body, media := examplePath(r, op), "", ""
 	var bodies []string

@@ -22,13 +22,15 @@ import (
 	"github.com/pageflare/ci/service/account"
 	"github.com/pageflare/ci/service/keyring"
 	"github.com/pageflare/ci/service/parts"
+	"github.com/pageflare/ci/service/server/admin"
+	"github.com/pageflare/ci/service/server/page"
 )
 
 // Config is what a Server is made of. Parts, Now and Log must be set.
 type Config struct {
 	Parts          *parts.Parts
 	RateLimits     map[account.Tier]int // requests a minute for each token; 0 or missing: unlimited
-	Repository     Resolver             // finds the ids of a repository by its name; nil: policies are added by ids alone
+	Repository     admin.Resolver       // finds the ids of a repository by its name; nil: policies are added by ids alone
 	BadCredentials int                  // requests a minute without a good credential, for each address; 0: unlimited
 	TrustedProxies []netip.Prefix       // whose X-Forwarded-For counts
 	Version        string               // of the program, for the metrics
@@ -40,20 +42,19 @@ type Config struct {
 
 // Server serves the License API. It is an http.Handler; Serve runs it on a listener with time limits.
 type Server struct {
-	parts      *parts.Parts
-	repository Resolver
-	limits     limits
-	pages      *pages
-	reports    atomic.Int64 // telemetry
-	metrics    *metrics
-	tracer     trace.Tracer
-	timeouts   timeouts
-	now        func() time.Time
-	log        *slog.Logger
-	engine     *gin.Engine
-	verifying  sync.Mutex      // held by the one that verifies the audit log
-	stopping   context.Context // ends when Serve begins to stop
-	stop       context.CancelFunc
+	parts    *parts.Parts
+	admin    *admin.Handlers
+	limits   limits
+	pages    *page.Pages
+	reports  atomic.Int64 // telemetry
+	metrics  *metrics
+	tracer   trace.Tracer
+	timeouts timeouts
+	now      func() time.Time
+	log      *slog.Logger
+	engine   *gin.Engine
+	stopping context.Context // ends when Serve begins to stop
+	stop     context.CancelFunc
 }
 
 // New returns a Server. The error says what is wrong with the configuration.
@@ -64,8 +65,16 @@ func New(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		parts: cfg.Parts, repository: cfg.Repository, limits: limits, pages: newPages(), metrics: newMetrics(cfg.Version, newStanding(func(ctx context.Context) ([]keyring.Key, error) { return cfg.Parts.Keys.Keys(ctx) }, cfg.Now)),
+		parts: cfg.Parts, limits: limits, metrics: newMetrics(cfg.Version, newStanding(func(ctx context.Context) ([]keyring.Key, error) { return cfg.Parts.Keys.Keys(ctx) }, cfg.Now)),
 		tracer: cfg.Tracer, timeouts: timeouts{headerTimeout, readTimeout, writeTimeout}, now: cfg.Now, log: cfg.Log, engine: gin.New(),
+	}
+	s.pages = page.New(page.Config{
+		Devices: cfg.Parts.Devices, Sessions: cfg.Parts.Sessions, PublicURL: cfg.Parts.PublicURL, Limits: limits, Log: cfg.Log,
+	})
+	s.admin = &admin.Handlers{
+		Accounts: cfg.Parts.Accounts, Admins: cfg.Parts.Admins, Sessions: cfg.Parts.Sessions, Licenses: cfg.Parts.Licenses,
+		Machines: cfg.Parts.Machines, Policies: cfg.Parts.Policies, Keys: cfg.Parts.Keys, Log: cfg.Parts.Log,
+		Identities: cfg.Parts.Identities, Repository: cfg.Repository, Now: cfg.Now, Extend: s.extendDeadline,
 	}
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	s.metrics.telemetry(s.TelemetryReports)
@@ -79,7 +88,7 @@ func New(cfg Config) (*Server, error) {
 	if err := s.engine.SetTrustedProxies(proxies); err != nil {
 		return nil, fmt.Errorf("trusted proxies: %w", err)
 	}
-	s.route()
+	s.mount()
 	return s, nil
 }
 

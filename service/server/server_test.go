@@ -21,7 +21,9 @@ import (
 	"github.com/pageflare/ci/service/account"
 	"github.com/pageflare/ci/service/api"
 	"github.com/pageflare/ci/service/auth"
+	"github.com/pageflare/ci/service/parts"
 	"github.com/pageflare/ci/service/server"
+	"github.com/pageflare/ci/service/server/route"
 	"github.com/pageflare/ci/service/servicetest"
 	"github.com/pageflare/ci/service/token"
 )
@@ -168,7 +170,7 @@ func TestEveryGuardRefusesWithoutCredentials(t *testing.T) {
 			continue
 		}
 		got.wantUnauthorized(t)
-		if r.Guard.String() == server.LicenseToken.String() {
+		if r.Guard.String() == route.LicenseToken.String() {
 			call(t, s, r.Method, r.Path, "", bearer(key)...).wantUnauthorized(t)
 		}
 		if strings.HasPrefix(r.Path, "/_api/admin/") { // only admin tokens, and only with the scope
@@ -527,7 +529,7 @@ func TestAPanicIs500AndTheServerLives(t *testing.T) {
 	t.Parallel()
 	var log syncBuffer
 	// a Server without a License service panics as soon as a token is shown
-	broken, err := server.New(server.Config{Now: time.Now, Log: slog.New(slog.NewJSONHandler(&log, nil))})
+	broken, err := server.New(server.Config{Parts: &parts.Parts{}, Now: time.Now, Log: slog.New(slog.NewJSONHandler(&log, nil))})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -27,6 +27,7 @@ import (
 	"github.com/pageflare/ci/service/oidc"
 	"github.com/pageflare/ci/service/parts"
 	"github.com/pageflare/ci/service/server"
+	"github.com/pageflare/ci/service/server/admin"
 	"github.com/pageflare/ci/service/store"
 )
 
@@ -41,7 +42,7 @@ type Options struct {
 	BadCredentials int                  // a minute, by address; unlimited when 0
 	TrustedProxies []netip.Prefix
 	Issuers        []string // of identities; none when nil
-	Repository     server.Resolver
+	Repository     admin.Resolver
 	PublicURL      string    // the origin when empty
 	Log            io.Writer // gets the JSON lines too, for a test that wants to read them
 

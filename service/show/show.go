@@ -114,3 +114,15 @@ func Explanation(e license.Explanation) api.Explanation {
 		LetIn: e.Outcome == oidc.Passed, Outcome: e.Verdict(), Identity: Each(e.Identity, Clause), Policies: Each(e.Policies, Verdict),
 	}
 }
+
+// Issued is a license token that was just issued or refreshed.
+func Issued(i license.Issued) api.IssuedToken {
+	out := api.IssuedToken{Token: i.Token.Reveal(), ExpiresAt: second(i.ExpiresAt), RefreshAfter: second(i.RefreshAfter)}
+	if i.Capped {
+		out.CappedBy = api.CappedByValidUntil
+	}
+	return out
+}
+
+// second is a time in whole seconds, as the claims of a token have it.
+func second(t time.Time) time.Time { return t.UTC().Truncate(time.Second) }
