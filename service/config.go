@@ -14,8 +14,10 @@ import (
 	"strings"
 	"time"
 
-	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/account"
+	"github.com/pageflare/ci/service/keyring"
 	"github.com/pageflare/ci/service/oidc"
+	"github.com/pageflare/ci/service/opaque"
 )
 
 // Settings are what can be set, as it was written. config turns them into a Config. docs/service.md lists them; a test keeps both in step.
@@ -47,8 +49,8 @@ type Config struct {
 	GitHubAPIURL   string
 	LeaseGrace     time.Duration // 0: no leases
 	KeyFile        string
-	Key            license.Secret // LICENSE_KEY; wins over KeyFile
-	RateLimits     map[license.Tier]int
+	Key            opaque.Secret // LICENSE_KEY; wins over KeyFile
+	RateLimits     map[account.Tier]int
 	TrustedProxies []netip.Prefix
 	MetricsListen  string // empty: off
 	Tracing        bool
@@ -65,7 +67,7 @@ const (
 func (s Settings) config(getenv func(string) string) (Config, error) {
 	c := Config{
 		Listen: s.Listen, DatabaseURL: s.DatabaseURL, KeyFile: s.KeyFile,
-		MetricsListen: s.MetricsListen, Key: license.Secret(getenv("LICENSE_KEY")), LogFormat: s.LogFormat,
+		MetricsListen: s.MetricsListen, Key: opaque.Secret(getenv("LICENSE_KEY")), LogFormat: s.LogFormat,
 	}
 	var faults []error
 	check := func(name, value, want string, err error) {
@@ -111,7 +113,7 @@ func (s Settings) config(getenv func(string) string) (Config, error) {
 		}
 	}
 	if c.Key != "" {
-		if _, err := license.ParseMasterKey(c.Key.Reveal()); err != nil {
+		if _, err := keyring.ParseMasterKey(c.Key.Reveal()); err != nil {
 			faults = append(faults, fmt.Errorf("LICENSE_KEY: %w", err))
 		}
 	}
@@ -256,16 +258,16 @@ func parseGrace(s string) (time.Duration, error) {
 }
 
 // parseRateLimits reads TIER=NUMBER,… A tier that is not named keeps its default: only a 0 that somebody wrote is unlimited.
-func parseRateLimits(s string) (map[license.Tier]int, error) {
-	out := map[license.Tier]int{license.Free: 60, license.Pro: 600, license.Team: 3000}
-	named := map[license.Tier]bool{}
+func parseRateLimits(s string) (map[account.Tier]int, error) {
+	out := map[account.Tier]int{account.Free: 60, account.Pro: 600, account.Team: 3000}
+	named := map[account.Tier]bool{}
 	var faults []error
 	for item := range strings.SplitSeq(s, ",") {
 		name, number, _ := strings.Cut(strings.TrimSpace(item), "=")
-		tier := license.Tier(name)
+		tier := account.Tier(name)
 		n, err := strconv.Atoi(number)
 		switch {
-		case !slices.Contains([]license.Tier{license.Free, license.Pro, license.Team}, tier):
+		case !slices.Contains([]account.Tier{account.Free, account.Pro, account.Team}, tier):
 			faults = append(faults, fmt.Errorf("has %q, which is not a tier", name))
 		case err != nil || n < 0 || n > 1_000_000:
 			faults = append(faults, fmt.Errorf("has no number from 0 to 1000000 for %s", tier))

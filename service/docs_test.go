@@ -19,6 +19,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/pageflare/ci/action/githubtest"
+	"github.com/pageflare/ci/service/account"
+	"github.com/pageflare/ci/service/audit"
+	"github.com/pageflare/ci/service/auth"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/oidc"
 	"github.com/pageflare/ci/service/servicetest"
@@ -225,9 +228,9 @@ func exampleService(t *testing.T) map[string]string {
 	must(t, err)
 	t.Cleanup(jobs.Close)
 	s := servicetest.Start(t, servicetest.Options{Issuers: []string{jobs.URL()}, Now: func() time.Time { return time.Now().Add(time.Duration(ahead.Load()) * time.Second) }})
-	command := license.WithActor(ctx, license.Actor{Kind: license.ActorCommand, ID: "root"})
-	a, apiToken, err := s.CreateAccount(command, license.NewAccount{
-		Email: "dev@example.com", Tier: license.Pro, Features: []string{"critical_css"}, ValidUntil: time.Date(2099, 3, 12, 0, 0, 0, 0, time.UTC),
+	command := audit.WithActor(ctx, audit.Actor{Kind: audit.ActorCommand, ID: "root"})
+	a, apiToken, err := s.CreateAccount(command, account.NewAccount{
+		Email: "dev@example.com", Tier: account.Pro, Features: []string{"critical_css"}, ValidUntil: time.Date(2099, 3, 12, 0, 0, 0, 0, time.UTC),
 	})
 	must(t, err)
 	caller, err := s.Authenticate(ctx, apiToken.Reveal())
@@ -248,11 +251,11 @@ func exampleService(t *testing.T) map[string]string {
 	must(t, err)
 	identity, err := jobs.Sign(map[string]any{"aud": s.Origin})
 	must(t, err)
-	admin, adminRecord, err := s.CreateAdminToken(ctx, license.NewAdminToken{Scopes: license.Scopes}, nil)
+	admin, adminRecord, err := s.CreateAdminToken(ctx, auth.NewAdminToken{Scopes: auth.Scopes}, nil)
 	must(t, err)
 	env := map[string]string{
 		"ORIGIN": s.Origin, "API": s.URL, "API_TOKEN": apiToken.Reveal(), "TOKEN": issued.Token.Reveal(), "REVOKED": revoked, "ADMIN_TOKEN": admin.Reveal(),
-		"ACCOUNT": a.ID, "JTI": string(issued.ID), "KID": keys[0].ID, "API_TOKEN_ID": caller.APIToken, "POLICY": policy.ID, "IDENTITY": identity,
+		"ACCOUNT": a.ID, "JTI": string(issued.ID), "KID": keys[0].ID, "API_TOKEN_ID": caller.ID, "POLICY": policy.ID, "IDENTITY": identity,
 		"ADMIN_TOKEN_ID": adminRecord.ID,
 	}
 	exampleLogins(t, s, a.ID, env)
@@ -269,7 +272,7 @@ func exampleLogins(t *testing.T, s *servicetest.Service, account string, env map
 		_, secret, _ := strings.Cut(link.Reveal(), "link=")
 		return secret
 	}
-	begin := func() license.DeviceCodes {
+	begin := func() auth.DeviceCodes {
 		codes, err := s.BeginDevice(ctx, "cl_pageflare_cli", "192.0.2.7")
 		must(t, err)
 		return codes
@@ -279,7 +282,7 @@ func exampleLogins(t *testing.T, s *servicetest.Service, account string, env map
 	person, err := s.Session(ctx, secret.Reveal())
 	must(t, err)
 	approved, used, waiting := begin(), begin(), begin()
-	for _, codes := range []license.DeviceCodes{approved, used} {
+	for _, codes := range []auth.DeviceCodes{approved, used} {
 		_, err = s.ApproveDevice(ctx, person, codes.UserCode.Reveal())
 		must(t, err)
 	}
@@ -395,7 +398,7 @@ func TestTheGoOfTheAPIDocumentIsAnExample(t *testing.T) {
 // Every action that the service writes is explained, and no other.
 func TestEveryActionIsInTheDocument(t *testing.T) {
 	t.Parallel()
-	source, err := os.ReadFile(filepath.Join("license", "audit.go"))
+	source, err := os.ReadFile(filepath.Join("audit", "audit.go"))
 	must(t, err)
 	var want, got []string
 	for _, m := range regexp.MustCompile(`(?m)^\t\w+ +Action = "([a-z.-]+)"$`).FindAllStringSubmatch(string(source), -1) {
@@ -405,7 +408,7 @@ func TestEveryActionIsInTheDocument(t *testing.T) {
 		got = append(got, strings.Split(row[0], ", ")...)
 	}
 	var known []string
-	for _, a := range license.Actions {
+	for _, a := range audit.Actions {
 		known = append(known, code(string(a)))
 	}
 	slices.Sort(want)
@@ -421,7 +424,7 @@ func TestEveryActionIsInTheDocument(t *testing.T) {
 
 func TestEveryKindOfActorIsInTheDocument(t *testing.T) {
 	t.Parallel()
-	source, err := os.ReadFile(filepath.Join("license", "audit.go"))
+	source, err := os.ReadFile(filepath.Join("audit", "audit.go"))
 	must(t, err)
 	openapi, err := os.ReadFile(filepath.Join("api", "openapi.yaml"))
 	must(t, err)

@@ -17,11 +17,14 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/audit"
+	"github.com/pageflare/ci/service/command"
+	"github.com/pageflare/ci/service/keyring"
+	"github.com/pageflare/ci/service/parts"
 	"github.com/pageflare/ci/service/store"
 )
 
-type doctorCmd struct{ asJSON }
+type doctorCmd struct{ command.Output }
 
 // finding is one line of the doctor.
 type finding struct {
@@ -62,9 +65,9 @@ func (c doctorCmd) Run(ctx context.Context, a *app) error {
 	if a.cfg.Tracing {
 		findings = append(findings, a.checkTraces(ctx))
 	}
-	err := c.print(a.stdout, findings, func(w io.Writer) {
+	err := c.Print(a.stdout, findings, func(w io.Writer) {
 		for _, f := range findings {
-			row(w, f.mark(), f.What, f.Text)
+			command.Row(w, f.mark(), f.What, f.Text)
 		}
 	})
 	if err != nil {
@@ -126,21 +129,21 @@ func (a *app) lookInside(ctx context.Context) (in inside) {
 	if in.err = a.checkFiles(ctx); in.err != nil {
 		return in
 	}
-	in.err = a.withNew(ctx, func(ctx context.Context, l *license.Service) error {
-		end, err := l.CheckAuditEnd(ctx)
+	in.err = a.commands.WithNew(ctx, func(ctx context.Context, l *parts.Parts) error {
+		end, err := l.Log.CheckEnd(ctx)
 		switch {
-		case errors.Is(err, license.ErrTampered):
+		case errors.Is(err, audit.ErrTampered):
 			in.log = wrong("audit", err.Error()+": run pageflare-license audit verify, compare with a backup, and find out who can write to the database")
 		case err != nil:
 			return err
 		default:
 			in.log = well("audit", fmt.Sprintf("ends at line %d, where this service set its end; audit verify reads all of it", end.Seq))
 		}
-		last, err := l.Audit(ctx, license.AuditQuery{Limit: 1})
+		last, err := l.Log.Lines(ctx, audit.Query{Limit: 1})
 		for _, line := range last {
 			in.newest = line.At
 		}
-		keys, listed := l.Keys(ctx)
+		keys, listed := l.Keys.Keys(ctx)
 		for _, k := range keys {
 			in.kids = append(in.kids, k.ID)
 		}
@@ -188,7 +191,7 @@ func (a *app) checkKey(in inside) []finding {
 	info, err := os.Stat(a.cfg.KeyFile)
 	database, unused := os.Stat(a.databasePath())
 	switch {
-	case errors.Is(in.err, license.ErrWrongMasterKey):
+	case errors.Is(in.err, keyring.ErrWrongMasterKey):
 		return []finding{wrong("key", a.keySource()+" is of another database: give the key that this one was made with")}
 	case a.cfg.Key != "":
 		return []finding{well("key", "comes from LICENSE_KEY")}
@@ -301,7 +304,7 @@ func (a *app) checkTraces(ctx context.Context) finding {
 	return well("traces", "go to "+hideUserInfo(endpoint))
 }
 
-type healthcheckCmd struct{ asJSON }
+type healthcheckCmd struct{ command.Output }
 
 // Run asks the running service.
 func (c healthcheckCmd) Run(ctx context.Context, a *app) error {
@@ -311,7 +314,7 @@ func (c healthcheckCmd) Run(ctx context.Context, a *app) error {
 	if !c.JSON {
 		return nil // a container asks every few seconds: silence is health
 	}
-	return c.print(a.stdout, struct {
+	return c.Print(a.stdout, struct {
 		Status string `json:"status"`
 	}{"ok"}, nil)
 }
@@ -367,3 +370,6 @@ func ask(ctx context.Context, addr, path string) (answer, error) {
 	body, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
 	return answer{res, body}, err
 }
+
+// second is a time in whole seconds.
+func second(t time.Time) string { return t.UTC().Format(time.RFC3339) }

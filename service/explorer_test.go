@@ -12,7 +12,7 @@ import (
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/chromedp"
 
-	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/servicetest"
 )
 
@@ -85,7 +85,7 @@ func TestTheExplorerSendsRequests(t *testing.T) {
 	b.press("Send")
 	b.waitFor(`document.body.innerText.includes("200 OK")`)
 	b.picture("docs-issued")
-	if lines, err := s.Audit(t.Context(), license.AuditQuery{Action: license.TokenIssued, Limit: 1}); err != nil || len(lines) != 1 {
+	if lines, err := s.Lines(t.Context(), audit.Query{Action: audit.TokenIssued, Limit: 1}); err != nil || len(lines) != 1 {
 		t.Errorf("audit = %v, %v, want the token that was issued in the browser", lines, err)
 	}
 	mu.Lock()

@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-github/v60/github"
 
+	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/oidc"
 	"github.com/pageflare/ci/service/server"
@@ -68,11 +69,11 @@ func (a *app) githubFault(err error, res *github.Response, host string) error {
 	case errors.As(err, &limited):
 		return fmt.Errorf("%w: its limit for requests is used up until %s", server.ErrNoAnswer, limited.Rate.Reset.UTC().Format(time.RFC3339))
 	case status == http.StatusNotFound:
-		return fmt.Errorf("%w: no such repository can be seen at %s: check the name; a private one is seen with GITHUB_TOKEN", license.ErrInvalid, host)
+		return fmt.Errorf("%w: no such repository can be seen at %s: check the name; a private one is seen with GITHUB_TOKEN", failure.ErrInvalid, host)
 	case status == http.StatusUnauthorized && a.getenv("GITHUB_TOKEN") == "":
-		return fmt.Errorf("%w: %s tells nothing without GITHUB_TOKEN", license.ErrInvalid, host)
+		return fmt.Errorf("%w: %s tells nothing without GITHUB_TOKEN", failure.ErrInvalid, host)
 	case status == http.StatusUnauthorized:
-		return fmt.Errorf("%w: GITHUB_TOKEN is not accepted by %s", license.ErrInvalid, host)
+		return fmt.Errorf("%w: GITHUB_TOKEN is not accepted by %s", failure.ErrInvalid, host)
 	}
 	return fmt.Errorf("%w: %w", server.ErrNoAnswer, err)
 }

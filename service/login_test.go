@@ -19,7 +19,7 @@ import (
 
 	"github.com/chromedp/chromedp/kb"
 
-	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/auth"
 	"github.com/pageflare/ci/service/servicetest"
 )
 
@@ -210,7 +210,7 @@ func TestThePagesInABrowser(t *testing.T) {
 	b.tabTo("Deny")
 	b.enter("Denied")
 	b.usable()
-	if _, err := s.PollDevice(t.Context(), "cl_pageflare_cli", codes.DeviceCode.Reveal()); !errors.Is(err, license.ErrDenied) {
+	if _, err := s.PollDevice(t.Context(), "cl_pageflare_cli", codes.DeviceCode.Reveal()); !errors.Is(err, auth.ErrDenied) {
 		t.Errorf("poll = %v, want denied", err)
 	}
 	b.open(link.Reveal())
@@ -222,22 +222,22 @@ func TestThePagesInABrowser(t *testing.T) {
 func TestTheRealCLIShowsWhyALoginFailed(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		spoil func(t *testing.T, s *servicetest.Service, by license.Caller, code string, ahead *atomic.Int64)
+		spoil func(t *testing.T, s *servicetest.Service, by auth.Caller, code string, ahead *atomic.Int64)
 		want  string
 	}{
-		"denied": {func(t *testing.T, s *servicetest.Service, by license.Caller, code string, _ *atomic.Int64) {
+		"denied": {func(t *testing.T, s *servicetest.Service, by auth.Caller, code string, _ *atomic.Int64) {
 			_, err := s.DenyDevice(t.Context(), by, code)
 			must(t, err)
 		}, "Login was denied by the user."},
-		"expired": {func(_ *testing.T, _ *servicetest.Service, _ license.Caller, _ string, ahead *atomic.Int64) {
-			ahead.Store(int64(license.DeviceCodeLife))
+		"expired": {func(_ *testing.T, _ *servicetest.Service, _ auth.Caller, _ string, ahead *atomic.Int64) {
+			ahead.Store(int64(auth.DeviceCodeLife))
 		}, "Login timed out"},
-		"forgotten": {func(t *testing.T, s *servicetest.Service, _ license.Caller, _ string, ahead *atomic.Int64) {
+		"forgotten": {func(t *testing.T, s *servicetest.Service, _ auth.Caller, _ string, ahead *atomic.Int64) {
 			ahead.Store(int64(24 * time.Hour))
 			_, err := s.BeginDevice(t.Context(), "cl_pageflare_cli", "") // lets go of the old one
 			must(t, err)
 		}, "Login failed: invalid_grant"},
-		"suspended": {func(t *testing.T, s *servicetest.Service, by license.Caller, code string, _ *atomic.Int64) {
+		"suspended": {func(t *testing.T, s *servicetest.Service, by auth.Caller, code string, _ *atomic.Int64) {
 			_, err := s.ApproveDevice(t.Context(), by, code)
 			must(t, err)
 			_, err = s.SuspendAccount(t.Context(), by.Account.ID)
@@ -250,7 +250,7 @@ func TestTheRealCLIShowsWhyALoginFailed(t *testing.T) {
 			s := servicetest.Start(t, servicetest.Options{Now: func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }})
 			a, _ := s.Account(t, "dev@example.com")
 			l := newCLI(t, s.URL).login()
-			c.spoil(t, s, license.Caller{Account: a, Session: &license.Session{ID: "ses_test"}}, l.code, &ahead)
+			c.spoil(t, s, auth.Caller{Kind: auth.BySession, Account: a, Session: &auth.Session{ID: "ses_test"}}, l.code, &ahead)
 			if exit, said := l.end(); exit != 1 || !strings.Contains(unfolded(said), c.want) {
 				t.Errorf("login = %d, want 1 and %q\n%s", exit, c.want, said)
 			}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/signal"
 	"runtime"
@@ -17,7 +18,10 @@ import (
 
 	"github.com/alecthomas/kong"
 
-	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/command"
+	"github.com/pageflare/ci/service/failure"
+	"github.com/pageflare/ci/service/oidc"
+	"github.com/pageflare/ci/service/parts"
 )
 
 // version and commit are set by the linker in releases.
@@ -40,7 +44,7 @@ const (
 	exitUsage   = 2
 )
 
-// app is what the commands share: the world outside.
+// app is the world outside.
 type app struct {
 	getenv  func(string) string
 	environ func() []string
@@ -48,14 +52,24 @@ type app struct {
 	stdout  io.Writer
 	stderr  io.Writer
 	cfg     Config
+
+	commands command.App // the same, for the commands that work on the database
 }
 
-// usageError is a fault that a person has to mend: a setting, a file, an argument.
-type usageError struct{ error }
-
-func (e usageError) Unwrap() error { return e.error }
-
-func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+// share fills what the commands share, when the settings are known.
+func (a *app) share() {
+	a.commands = command.App{
+		Stdin: a.stdin, Stdout: a.stdout, Stderr: a.stderr,
+		DatabaseURL: a.cfg.DatabaseURL, Database: hideUserInfo(a.cfg.DatabaseURL), Issuers: a.cfg.OIDCIssuers, NoLink: a.cfg.noLink(),
+		HaveDatabase: a.haveDatabase, Repository: a.repository,
+		Open: func(ctx context.Context) (*parts.Parts, func() error, error) {
+			return a.open(ctx, a.publicURL(a.cfg.Listen), nil)
+		},
+		Verifier: func() (*oidc.Verifier, error) {
+			return a.verifier(a.publicURL(a.cfg.Listen), nil, slog.New(slog.DiscardHandler))
+		},
+	}
+}
 
 // commands is the whole command line.
 type commands struct {
@@ -63,18 +77,18 @@ type commands struct {
 
 	Version kong.VersionFlag `help:"Print version, commit and Go version." short:"v"`
 
-	Serve       serveCmd       `cmd:"" help:"Run the service. Needs no configuration: it makes its database and its key at the first start."`
-	Account     accountCmd     `cmd:"" help:"Accounts and their licenses."`
-	APIToken    apiTokenCmd    `cmd:"" name:"api-token" help:"API tokens, by which people and programs call the License API."`
-	Token       tokenCmd       `cmd:"" help:"License tokens."`
-	Machine     machineCmd     `cmd:"" help:"Machines that pageflare CLIs activated."`
-	Key         keyCmd         `cmd:"" help:"Signing keys."`
-	Policy      policyCmd      `cmd:"" help:"Trust policies: which jobs of GitHub Actions get license tokens without a secret."`
-	AdminToken  adminTokenCmd  `cmd:"" name:"admin-token" help:"Admin tokens, by which those who run the service call the Admin API."`
-	Audit       auditCmd       `cmd:"" help:"The audit log: who did what."`
-	Backup      backupCmd      `cmd:"" help:"Copy the database to a new file, also while the service runs. The key is not in it."`
-	Doctor      doctorCmd      `cmd:"" help:"Check settings, database, audit log, clock, free space, key and address, and say what is wrong and how to mend it."`
-	Healthcheck healthcheckCmd `cmd:"" help:"Ask the running service whether it is healthy; exit status 0 if so. For containers."`
+	Serve       serveCmd           `cmd:"" help:"Run the service. Needs no configuration: it makes its database and its key at the first start."`
+	Account     command.Account    `cmd:"" help:"Accounts and their licenses."`
+	APIToken    command.APIToken   `cmd:"" name:"api-token" help:"API tokens, by which people and programs call the License API."`
+	Token       command.Token      `cmd:"" help:"License tokens."`
+	Machine     command.Machine    `cmd:"" help:"Machines that pageflare CLIs activated."`
+	Key         command.Key        `cmd:"" help:"Signing keys."`
+	Policy      command.Policy     `cmd:"" help:"Trust policies: which jobs of GitHub Actions get license tokens without a secret."`
+	AdminToken  command.AdminToken `cmd:"" name:"admin-token" help:"Admin tokens, by which those who run the service call the Admin API."`
+	Audit       command.Audit      `cmd:"" help:"The audit log: who did what."`
+	Backup      command.Backup     `cmd:"" help:"Copy the database to a new file, also while the service runs. The key is not in it."`
+	Doctor      doctorCmd          `cmd:"" help:"Check settings, database, audit log, clock, free space, key and address, and say what is wrong and how to mend it."`
+	Healthcheck healthcheckCmd     `cmd:"" help:"Ask the running service whether it is healthy; exit status 0 if so. For containers."`
 }
 
 func run(ctx context.Context, args []string, a *app) int {
@@ -88,7 +102,7 @@ func run(ctx context.Context, args []string, a *app) int {
 		kong.Exit(func(int) { answered = true }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, FlagsLast: true}),
 		kong.BindTo(ctx, (*context.Context)(nil)),
-		kong.Bind(a),
+		kong.Bind(a, &a.commands),
 	)
 	if err != nil {
 		panic(err) // the command line above is wrong
@@ -98,11 +112,12 @@ func run(ctx context.Context, args []string, a *app) int {
 		return exitOK
 	}
 	if err != nil {
-		return a.report(usagef("%w: see %s --help", err, meant(err)))
+		return a.report(command.Usagef("%w: see %s --help", err, meant(err)))
 	}
 	if a.cfg, err = c.config(a.getenv); err != nil {
-		return a.report(usageError{err})
+		return a.report(command.UsageError{Err: err})
 	}
+	a.share()
 	return a.report(k.Run())
 }
 
@@ -120,10 +135,10 @@ func (a *app) report(err error) int {
 		return exitOK
 	}
 	for line := range strings.SplitSeq(err.Error(), "\n") {
-		line = strings.ReplaceAll(line, license.ErrInvalid.Error()+": ", "") // a person has made no request
+		line = strings.ReplaceAll(line, failure.ErrInvalid.Error()+": ", "") // a person has made no request
 		fmt.Fprintf(a.stderr, "error: %s\n", line)
 	}
-	if errors.As(err, new(usageError)) {
+	if errors.As(err, new(command.UsageError)) {
 		return exitUsage
 	}
 	return exitFailure

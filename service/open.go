@@ -11,43 +11,56 @@ import (
 	"reflect"
 	"time"
 
-	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/command"
+	"github.com/pageflare/ci/service/keyring"
+	"github.com/pageflare/ci/service/oidc"
+	"github.com/pageflare/ci/service/parts"
 	"github.com/pageflare/ci/service/store"
 )
 
 // open opens the database and its key and returns the service on it, with what ends it. Errors are usage errors: a person has to mend
 // the settings or the files.
-func (a *app) open(ctx context.Context, issuer string) (*license.Service, func() error, error) {
+// identities makes what proves the identities of jobs; nil: none is accepted.
+func (a *app) open(ctx context.Context, issuer string, identities newVerifier) (*parts.Parts, func() error, error) {
 	if err := a.inspect(); err != nil {
 		return nil, nil, err
 	}
 	s, err := store.Open(ctx, a.cfg.DatabaseURL)
 	if err != nil {
-		return nil, nil, usageError{err}
+		return nil, nil, command.UsageError{Err: err}
 	}
-	l, err := a.license(ctx, s, issuer)
+	l, err := a.join(ctx, s, issuer, identities)
 	if err != nil {
 		return nil, nil, errors.Join(err, s.Close())
 	}
 	return l, s.Close, nil
 }
 
-func (a *app) license(ctx context.Context, s *store.Store, issuer string) (*license.Service, error) {
+// newVerifier makes what proves the identities of jobs, with a place for the keys of issuers.
+type newVerifier func(oidc.Keeper) (*oidc.Verifier, error)
+
+func (a *app) join(ctx context.Context, s *store.Store, issuer string, identities newVerifier) (*parts.Parts, error) {
 	keys, err := s.Keys(ctx)
 	if err != nil {
-		return nil, usagef("database %s: %w", hideUserInfo(a.cfg.DatabaseURL), err)
+		return nil, command.Usagef("database %s: %w", hideUserInfo(a.cfg.DatabaseURL), err)
 	}
 	master, err := a.masterKey(len(keys) > 0)
 	if err != nil {
-		return nil, usageError{err}
+		return nil, command.UsageError{Err: err}
 	}
-	l, err := license.New(ctx, license.Config{
-		Store: s, MasterKey: master, Issuer: issuer, TokenTTL: a.cfg.TokenTTL, IdentityTokenTTL: a.cfg.OIDCTokenTTL,
+	c := parts.Config{
+		Stores: parts.On(s), MasterKey: master, Issuer: issuer, TokenTTL: a.cfg.TokenTTL, IdentityTokenTTL: a.cfg.OIDCTokenTTL,
 		LeaseGrace: a.cfg.LeaseGrace, Now: time.Now, Rand: rand.Reader,
-	})
-	if errors.Is(err, license.ErrWrongMasterKey) {
-		return nil, usagef("%s does not open the signing keys in %s: %w: give the key that this database was made with",
-			a.keySource(), hideUserInfo(a.cfg.DatabaseURL), license.ErrWrongMasterKey)
+	}
+	if identities != nil {
+		if c.Identities, err = identities(s); err != nil {
+			return nil, command.UsageError{Err: err}
+		}
+	}
+	l, err := parts.New(ctx, c)
+	if errors.Is(err, keyring.ErrWrongMasterKey) {
+		return nil, command.Usagef("%s does not open the signing keys in %s: %w: give the key that this database was made with",
+			a.keySource(), hideUserInfo(a.cfg.DatabaseURL), keyring.ErrWrongMasterKey)
 	}
 	return l, err
 }
@@ -61,14 +74,14 @@ func (a *app) keySource() string {
 }
 
 // masterKey reads the key-encryption key. For a database that is in use it must be there; for a new one it is made.
-func (a *app) masterKey(inUse bool) (license.MasterKey, error) {
+func (a *app) masterKey(inUse bool) (keyring.MasterKey, error) {
 	if a.cfg.Key != "" {
-		return license.ParseMasterKey(a.cfg.Key.Reveal())
+		return keyring.ParseMasterKey(a.cfg.Key.Reveal())
 	}
 	key, err := readKeyFile(a.cfg.KeyFile)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && inUse:
-		return license.MasterKey{}, fmt.Errorf("key file %s is missing, and %s was made with one: restore it, or give the key in LICENSE_KEY",
+		return keyring.MasterKey{}, fmt.Errorf("key file %s is missing, and %s was made with one: restore it, or give the key in LICENSE_KEY",
 			a.cfg.KeyFile, hideUserInfo(a.cfg.DatabaseURL))
 	case errors.Is(err, fs.ErrNotExist):
 		return makeKeyFile(a.cfg.KeyFile)
@@ -77,31 +90,31 @@ func (a *app) masterKey(inUse bool) (license.MasterKey, error) {
 }
 
 // readKeyFile reads a key file. fs.ErrNotExist: there is none. The error never quotes what is in it.
-func readKeyFile(file string) (license.MasterKey, error) {
+func readKeyFile(file string) (keyring.MasterKey, error) {
 	text, err := os.ReadFile(file)
 	var fault *fs.PathError
 	if errors.As(err, &fault) {
-		return license.MasterKey{}, fmt.Errorf("key file %s cannot be read: %w: give this user the right to read it, or set LICENSE_KEY_FILE", file, fault.Err)
+		return keyring.MasterKey{}, fmt.Errorf("key file %s cannot be read: %w: give this user the right to read it, or set LICENSE_KEY_FILE", file, fault.Err)
 	}
 	if err != nil {
-		return license.MasterKey{}, err
+		return keyring.MasterKey{}, err
 	}
-	key, err := license.ParseMasterKey(string(text))
+	key, err := keyring.ParseMasterKey(string(text))
 	if err != nil {
-		return license.MasterKey{}, fmt.Errorf("key file %s holds no key (base64 of %d bytes): restore it, or set LICENSE_KEY_FILE", file, license.MasterKeySize)
+		return keyring.MasterKey{}, fmt.Errorf("key file %s holds no key (base64 of %d bytes): restore it, or set LICENSE_KEY_FILE", file, keyring.MasterKeySize)
 	}
 	return key, nil
 }
 
 // makeKeyFile makes a key file that its owner alone can read. It appears whole or not at all, and of several processes that start at once
 // the first one makes it.
-func makeKeyFile(file string) (license.MasterKey, error) {
-	key, err := license.NewMasterKey(rand.Reader)
+func makeKeyFile(file string) (keyring.MasterKey, error) {
+	key, err := keyring.NewMasterKey(rand.Reader)
 	if err != nil {
-		return license.MasterKey{}, err
+		return keyring.MasterKey{}, err
 	}
-	fault := func(err error) (license.MasterKey, error) {
-		return license.MasterKey{}, fmt.Errorf("make key file %s: %w: give its folder the right to write, or set LICENSE_KEY_FILE", file, err)
+	fault := func(err error) (keyring.MasterKey, error) {
+		return keyring.MasterKey{}, fmt.Errorf("make key file %s: %w: give its folder the right to write, or set LICENSE_KEY_FILE", file, err)
 	}
 	temp, err := os.CreateTemp(filepath.Dir(file), ".pageflare-license-*.key") // mode 0600
 	if err != nil {
@@ -121,32 +134,13 @@ func makeKeyFile(file string) (license.MasterKey, error) {
 	if err != nil {
 		return fault(err)
 	}
-	return license.ParseMasterKey(string(text))
-}
-
-// with runs f on the service, for the commands that work on the database directly. In the audit log the user of the operating system did it.
-// A command in the wrong folder must not make a database there and work on that: only those that begin something use withNew.
-func (a *app) with(ctx context.Context, f func(context.Context, *license.Service) error) error {
-	if !a.haveDatabase() {
-		return usagef("there is no database at %s: run this in the folder of the server, or set LICENSE_DATABASE_URL", hideUserInfo(a.cfg.DatabaseURL))
-	}
-	return a.withNew(ctx, f)
+	return keyring.ParseMasterKey(string(text))
 }
 
 // haveDatabase tells whether there is a database, which an empty file is not.
 func (a *app) haveDatabase() bool {
 	info, err := os.Stat(a.databasePath())
 	return err == nil && info.Size() > 0 || err != nil && !errors.Is(err, fs.ErrNotExist) // what cannot be seen is for inspect to judge
-}
-
-// withNew is with, and makes a database where there is none.
-func (a *app) withNew(ctx context.Context, f func(context.Context, *license.Service) error) error {
-	ctx = license.WithActor(ctx, commandLine())
-	l, closeStore, err := a.open(ctx, a.publicURL(a.cfg.Listen))
-	if err != nil {
-		return err
-	}
-	return errors.Join(f(ctx, l), closeStore())
 }
 
 // publicURL is what clients call when the API listens on addr.

@@ -8,6 +8,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/pageflare/ci/service/command"
+	"github.com/pageflare/ci/service/oidc"
 	"github.com/pageflare/ci/service/server"
 )
 
@@ -31,13 +33,9 @@ func (serveCmd) Run(ctx context.Context, a *app) error {
 		defer metrics.Close()
 	}
 	url := a.publicURL(l.Addr().String())
-	svc, closeStore, err := a.open(ctx, url)
+	svc, closeStore, err := a.open(ctx, url, func(keeper oidc.Keeper) (*oidc.Verifier, error) { return a.verifier(url, keeper, log) })
 	if err != nil {
 		return err
-	}
-	identities, err := a.verifier(url, svc, log)
-	if err != nil {
-		return errors.Join(usageError{err}, closeStore())
 	}
 	tracer, stopTracing, err := a.startTracing(ctx, log)
 	if err != nil {
@@ -45,7 +43,7 @@ func (serveCmd) Run(ctx context.Context, a *app) error {
 	}
 	defer stopTracing()
 	srv, err := server.New(server.Config{
-		License: svc, RateLimits: a.cfg.RateLimits, Identities: identities, Repository: a.repository, BadCredentials: server.DefaultBadCredentials,
+		Parts: svc, RateLimits: a.cfg.RateLimits, Repository: a.repository, BadCredentials: server.DefaultBadCredentials,
 		TrustedProxies: a.cfg.TrustedProxies, Version: version, Tracer: tracer, Now: time.Now, Log: log,
 	})
 	if err != nil {
@@ -102,9 +100,9 @@ func listen(ctx context.Context, setting, addr string) (net.Listener, error) {
 	l, err := lc.Listen(ctx, "tcp", addr)
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		return nil, usagef("%s: %s is in use by another program: stop it, or choose another address", setting, addr)
+		return nil, command.Usagef("%s: %s is in use by another program: stop it, or choose another address", setting, addr)
 	case err != nil:
-		return nil, usageError{fmt.Errorf("%s: %w: choose an address of this machine and a port that this user may open", setting, err)}
+		return nil, command.UsageError{Err: fmt.Errorf("%s: %w: choose an address of this machine and a port that this user may open", setting, err)}
 	}
 	return l, nil
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/alecthomas/kong"
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/account"
 )
 
 // model is the command line as kong understands it.
@@ -216,10 +216,10 @@ func TestATierThatIsLeftOutKeepsItsDefaultLimit(t *testing.T) {
 	}
 	want, err := parseRateLimits(def.Tag.Get("default"))
 	must(t, err)
-	if diff := cmp.Diff(want, map[license.Tier]int{license.Free: 60, license.Pro: 600, license.Team: 3000}); diff != "" {
+	if diff := cmp.Diff(want, map[account.Tier]int{account.Free: 60, account.Pro: 600, account.Team: 3000}); diff != "" {
 		t.Errorf("default limits: %s", diff)
 	}
-	want[license.Pro] = 0
+	want[account.Pro] = 0
 	got, err := parseRateLimits("pro=0")
 	must(t, err)
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -14,6 +14,8 @@ import (
 	"go.opentelemetry.io/otel/sdk/resource"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
+
+	"github.com/pageflare/ci/service/command"
 )
 
 // Traces have no settings of their own: OpenTelemetry's variables turn them on and say where they go. The library reads them itself; here is
@@ -67,7 +69,7 @@ func (a *app) startTracing(ctx context.Context, log *slog.Logger) (trace.Tracer,
 	about, err := resource.New(ctx, resource.WithTelemetrySDK(), resource.WithAttributes(
 		attribute.String("service.name", "pageflare-license"), attribute.String("service.version", version)), resource.WithFromEnv())
 	if err != nil {
-		return nil, nil, usagef("OTEL_RESOURCE_ATTRIBUTES: %w: give NAME=VALUE,…", err)
+		return nil, nil, command.Usagef("OTEL_RESOURCE_ATTRIBUTES: %w: give NAME=VALUE,…", err)
 	}
 	provider := sdktrace.NewTracerProvider(sdktrace.WithBatcher(exporter), sdktrace.WithResource(about))
 	stop := func() {

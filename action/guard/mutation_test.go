@@ -62,7 +62,7 @@ var known = []mutant{
 	{"a medium changed", ".css", replaceOne(`@media [^{]*?(print|width)`, "all")},
 	{"a custom property renamed", ".css", replaceOne(`[{;](--[a-z-]+):`, "--zz")},
 	{"a sheet emptied", ".css", func(*rand.Rand, string) (string, bool) { return "", true }},
-	{"a number changed", ".json .js .mjs", replaceOne(`[:=(,\[]([0-9]{2,})[,);}\]]`, "7")},
+	{"a number changed", ".json .js .mjs", replaceOne(`[:=(,\[]([0-9]{2,})[,);}\]]`, "70707")},
 	{"a value lost", ".json .webmanifest .xml .svg", replaceOne(`[">]([a-zA-Z]{4,})[<"]`, "zz")},
 }
 

@@ -18,8 +18,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/pageflare/ci/service/api"
+	"github.com/pageflare/ci/service/auth"
 	"github.com/pageflare/ci/service/client"
-	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/servicetest"
 )
 
@@ -67,7 +67,7 @@ func TestAdminOfTheRealService(t *testing.T) {
 	s := servicetest.Start(t, servicetest.Options{Issuers: []string{actionsIssuer}, LeaseGrace: 24 * time.Hour})
 	seen := &recorder{}
 	c := newClient(t, client.Config{BaseURL: s.URL, HTTP: &http.Client{Transport: seen}})
-	a, ctx := c.Admin(s.AdminToken(t, license.Scopes...)), t.Context()
+	a, ctx := c.Admin(s.AdminToken(t, auth.Scopes...)), t.Context()
 
 	account := must[api.Account](t)(a.CreateAccount(ctx, api.NewAccount{Email: "a@example.com", Tier: "pro", ValidUntil: "2099-01-01"}))
 	for i := range 4 {
@@ -127,7 +127,7 @@ func TestAdminOfTheRealService(t *testing.T) {
 		t.Errorf("refresh of its token: %v", err)
 	}
 
-	caller := must[license.Caller](t)(s.Authenticate(ctx, s.IssueToken(t, account.ID, 0)))
+	caller := must[auth.Caller](t)(s.Authenticate(ctx, s.IssueToken(t, account.ID, 0)))
 	_, machine, err := s.Activate(ctx, caller, "0f3a5c", "build-7")
 	if err != nil {
 		t.Fatal(err)
@@ -203,7 +203,7 @@ func TestVerifyAuditEndsWithItsContextAlone(t *testing.T) {
 	s := servicetest.Start(t, servicetest.Options{})
 	for _, hurried := range []client.Config{{Attempt: time.Nanosecond}, {Budget: time.Nanosecond}} {
 		hurried.BaseURL = s.URL
-		a := newClient(t, hurried).Admin(s.AdminToken(t, license.ScopeAuditRead))
+		a := newClient(t, hurried).Admin(s.AdminToken(t, auth.ScopeAuditRead))
 		if got, err := a.VerifyAudit(t.Context(), api.VerifyAuditParams{}); err != nil || !got.Whole {
 			t.Errorf("VerifyAudit = %+v, %v", got, err)
 		}

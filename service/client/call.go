@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -160,7 +161,7 @@ func (t *tries) plan() bool {
 
 // failure is an Error with what this call knows.
 func (t *tries) failure(kind error, reason string) *Error {
-	return &Error{Kind: kind, Op: t.request.op, Host: t.client.base.Host, reason: clean(reason, t.request.hidden())}
+	return &Error{Kind: kind, Op: t.request.op, Host: t.client.base.Host, BaseURL: t.client.BaseURL(), reason: clean(reason, t.request.hidden())}
 }
 
 // unreachable turns an error of net/http, without an answer, into ours.
@@ -173,6 +174,7 @@ func (t *tries) unreachable(err error) *Error {
 		e.reason = fmt.Sprintf("no answer within %s", t.client.cfg.Attempt)
 	}
 	_, badCertificate := errors.AsType[*tls.CertificateVerificationError](err)
+	_, e.Untrusted = errors.AsType[x509.UnknownAuthorityError](err)
 	e.again = !badCertificate && !errors.Is(err, http.ErrSchemeMismatch)
 	op, ok := errors.AsType[*net.OpError](err)
 	e.undone = ok && op.Op == "dial"

@@ -37,12 +37,14 @@ type Error struct {
 	Kind       error         // one of the sentinels of this package
 	Op         string        // what was called: "refresh license token"
 	Host       string        // whom
+	BaseURL    string        // the same, as Client.BaseURL has it
 	Status     int           // of the last answer; 0 without one
 	Code       api.Code      // of the last answer, if it has one
 	Message    string        // of the last answer, if it has one; for people
 	RetryAfter time.Duration // what the last answer asks to wait; 0 without
 	RequestID  string        // of the last answer, if it has one
 	Tries      int           // how many requests were sent
+	Untrusted  bool          // the certificate is of an authority that this machine does not trust
 
 	reason string // what is not in the fields above: the network's words, or what is odd about the answer
 	again  bool   // another try may help

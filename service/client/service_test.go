@@ -7,9 +7,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/pageflare/ci/service/account"
 	"github.com/pageflare/ci/service/api"
 	"github.com/pageflare/ci/service/client"
-	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/servicetest"
 	"github.com/pageflare/ci/service/token"
 )
@@ -56,7 +56,7 @@ func TestClientOfTheRealService(t *testing.T) {
 
 func TestClientOfTheRealServiceAtItsLimit(t *testing.T) {
 	t.Parallel()
-	s := servicetest.Start(t, servicetest.Options{RateLimits: map[license.Tier]int{license.Pro: 1}})
+	s := servicetest.Start(t, servicetest.Options{RateLimits: map[account.Tier]int{account.Pro: 1}})
 	account, _ := s.Account(t, "a@example.com")
 	old := s.IssueToken(t, account.ID, 72*time.Hour)
 	c := newClient(t, client.Config{BaseURL: s.URL, Budget: 30 * time.Second}) // less than the wait of a minute, more than any answer takes
@@ -74,22 +74,22 @@ func TestClientOfTheRealServiceAtItsLimit(t *testing.T) {
 
 func TestRefusalsOfTheRealService(t *testing.T) {
 	t.Parallel()
-	tests := map[api.Code]func(*servicetest.Service, license.Account, string) error{
-		api.CodeTokenRevoked: func(s *servicetest.Service, _ license.Account, old string) error {
+	tests := map[api.Code]func(*servicetest.Service, account.Account, string) error{
+		api.CodeTokenRevoked: func(s *servicetest.Service, _ account.Account, old string) error {
 			_, err := s.RevokeToken(t.Context(), old, false)
 			return err
 		},
-		api.CodeLicenseInactive: func(s *servicetest.Service, a license.Account, _ string) error {
+		api.CodeLicenseInactive: func(s *servicetest.Service, a account.Account, _ string) error {
 			_, err := s.SuspendAccount(t.Context(), a.ID)
 			return err
 		},
-		api.CodeLicenseRevoked: func(s *servicetest.Service, a license.Account, _ string) error {
+		api.CodeLicenseRevoked: func(s *servicetest.Service, a account.Account, _ string) error {
 			_, err := s.DeleteAccount(t.Context(), a.ID)
 			return err
 		},
-		api.CodeLicenseExpired: func(s *servicetest.Service, a license.Account, _ string) error {
+		api.CodeLicenseExpired: func(s *servicetest.Service, a account.Account, _ string) error {
 			over := time.Now().Add(-time.Hour)
-			_, err := s.UpdateAccount(t.Context(), a.ID, license.AccountChange{ValidUntil: &over})
+			_, err := s.UpdateAccount(t.Context(), a.ID, account.Change{ValidUntil: &over})
 			return err
 		},
 	}

@@ -12,7 +12,12 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/account"
+	"github.com/pageflare/ci/service/audit"
+	"github.com/pageflare/ci/service/auth"
+	"github.com/pageflare/ci/service/failure"
+	"github.com/pageflare/ci/service/keyring"
+	"github.com/pageflare/ci/service/servicetest"
 )
 
 // change runs SQL on the database as somebody would who has its file and nothing else.
@@ -31,7 +36,7 @@ func (b *bench) change(query string) {
 func TestEveryActLeavesALine(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
-	ctx := license.WithActor(t.Context(), license.Actor{Kind: license.ActorAdmin, ID: "adm_1", Address: "192.0.2.7", RequestID: "r1"})
+	ctx := audit.WithActor(t.Context(), audit.Actor{Kind: audit.ActorAdmin, ID: "adm_1", Address: "192.0.2.7", RequestID: "r1"})
 	must := func(err error) {
 		t.Helper()
 		if err != nil {
@@ -39,14 +44,14 @@ func TestEveryActLeavesALine(t *testing.T) {
 		}
 	}
 	a, key := b.account()
-	_, err := b.UpdateAccount(ctx, a.ID, license.AccountChange{Tier: new(license.Team), Email: new("secret.person@example.com")})
+	_, err := b.UpdateAccount(ctx, a.ID, account.Change{Tier: new(account.Team), Email: new("secret.person@example.com")})
 	must(err)
-	issued, err := b.Issue(ctx, b.caller(b.Service, key))
+	issued, err := b.Issue(ctx, b.caller(b.Rules, key))
 	must(err)
 	b.advance(time.Hour)
-	refreshed, err := b.Refresh(ctx, b.caller(b.Service, issued.Token))
+	refreshed, err := b.Refresh(ctx, b.caller(b.Rules, issued.Token))
 	must(err)
-	again, err := b.Refresh(ctx, b.caller(b.Service, issued.Token)) // the same token: nothing new was made
+	again, err := b.Refresh(ctx, b.caller(b.Rules, issued.Token)) // the same token: nothing new was made
 	must(err)
 	if again.ID != refreshed.ID {
 		t.Fatal("two refreshes gave two tokens")
@@ -59,9 +64,9 @@ func TestEveryActLeavesALine(t *testing.T) {
 	must(err)
 	_, _, err = b.RevokeAPIToken(ctx, text.Reveal(), true) // it issued nothing
 	must(err)
-	_, err = b.RotateKey(ctx, license.HS256)
+	_, err = b.Rotate(ctx, keyring.HS256)
 	must(err)
-	admin, made, err := b.CreateAdminToken(ctx, license.NewAdminToken{Scopes: []license.Scope{license.ScopeAuditRead}}, nil)
+	admin, made, err := b.CreateAdminToken(ctx, auth.NewAdminToken{Scopes: []auth.Scope{auth.ScopeAuditRead}}, nil)
 	must(err)
 	_, err = b.RevokeAdminToken(ctx, made.ID)
 	must(err)
@@ -73,24 +78,24 @@ func TestEveryActLeavesALine(t *testing.T) {
 	must(err)
 	_, err = b.RestoreAccount(ctx, a.ID) // it is restored
 	must(err)
-	_, err = b.UpdateAccount(ctx, a.ID, license.AccountChange{Tier: new(license.Team)}) // it is of that tier
+	_, err = b.UpdateAccount(ctx, a.ID, account.Change{Tier: new(account.Team)}) // it is of that tier
 	must(err)
 	_, err = b.DeleteAccount(ctx, a.ID)
 	must(err)
 
-	lines, err := b.Audit(t.Context(), license.AuditQuery{Limit: 100})
+	lines, err := b.Lines(t.Context(), audit.Query{Limit: 100})
 	must(err)
-	var actions []license.Action
+	var actions []audit.Action
 	all := ""
 	for i := range lines {
 		l := lines[len(lines)-1-i]
 		actions = append(actions, l.Action)
 		all += l.Object + l.Details + l.Actor.ID
 	}
-	want := []license.Action{
-		license.KeyAdded, license.AccountCreated, license.APITokenCreated, license.AccountUpdated, license.TokenIssued, license.TokenRefreshed,
-		license.TokenRevoked, license.FamilyRevoked, license.APITokenCreated, license.APITokenRevoked, license.KeyAdded, license.AdminTokenCreated,
-		license.AdminTokenRevoked, license.AccountSuspended, license.AccountRestored, license.AccountDeleted,
+	want := []audit.Action{
+		audit.KeyAdded, audit.AccountCreated, audit.APITokenCreated, audit.AccountUpdated, audit.TokenIssued, audit.TokenRefreshed,
+		audit.TokenRevoked, audit.FamilyRevoked, audit.APITokenCreated, audit.APITokenRevoked, audit.KeyAdded, audit.AdminTokenCreated,
+		audit.AdminTokenRevoked, audit.AccountSuspended, audit.AccountRestored, audit.AccountDeleted,
 	}
 	if diff := cmp.Diff(want, actions); diff != "" {
 		t.Errorf("actions (-want +got)\n%s", diff)
@@ -100,26 +105,26 @@ func TestEveryActLeavesALine(t *testing.T) {
 			t.Error("the log holds a secret or an address")
 		}
 	}
-	if got := lines[0].Actor; got != (license.Actor{Kind: license.ActorAdmin, ID: "adm_1", Address: "192.0.2.7", RequestID: "r1"}) {
+	if got := lines[0].Actor; got != (audit.Actor{Kind: audit.ActorAdmin, ID: "adm_1", Address: "192.0.2.7", RequestID: "r1"}) {
 		t.Errorf("actor = %+v", got)
 	}
-	head, err := b.VerifyAudit(t.Context(), license.AuditCheck{})
+	head, err := b.Verify(t.Context(), audit.Check{})
 	if err != nil || head.Seq != int64(len(lines)) || head.Hash != lines[0].Hash {
 		t.Errorf("VerifyAudit = %+v, %v, want the end of the log", head, err)
 	}
 }
 
 // newTampered is a service with six lines in its audit log: a key, an account, its API token, and then the account is suspended, restored and suspended.
-func newTampered(t *testing.T) (*bench, license.Account, license.AuditHead) {
+func newTampered(t *testing.T) (*bench, account.Account, audit.Head) {
 	t.Helper()
 	b := newBench(t)
 	a, _ := b.account()
-	for _, act := range []func(context.Context, string) (license.Account, error){b.SuspendAccount, b.RestoreAccount, b.SuspendAccount} {
+	for _, act := range []func(context.Context, string) (account.Account, error){b.SuspendAccount, b.RestoreAccount, b.SuspendAccount} {
 		if _, err := act(t.Context(), a.ID); err != nil {
 			t.Fatal(err)
 		}
 	}
-	end, err := b.VerifyAudit(t.Context(), license.AuditCheck{})
+	end, err := b.Verify(t.Context(), audit.Check{})
 	if err != nil || end.Seq != 6 {
 		t.Fatalf("VerifyAudit before = %+v, %v", end, err)
 	}
@@ -127,9 +132,9 @@ func newTampered(t *testing.T) (*bench, license.Account, license.AuditHead) {
 }
 
 // wantTampered fails unless the log is found to be changed, with a text in what is said of it.
-func wantTampered(t *testing.T, s *license.Service, c license.AuditCheck, want string) {
+func wantTampered(t *testing.T, s servicetest.Rules, c audit.Check, want string) {
 	t.Helper()
-	if _, err := s.VerifyAudit(t.Context(), c); !errors.Is(err, license.ErrTampered) || !strings.Contains(err.Error(), want) {
+	if _, err := s.Verify(t.Context(), c); !errors.Is(err, audit.ErrTampered) || !strings.Contains(err.Error(), want) {
 		t.Errorf("VerifyAudit = %v, want ErrTampered with %q", err, want)
 	}
 }
@@ -173,8 +178,8 @@ func TestATamperedAuditLogIsFound(t *testing.T) {
 			t.Parallel()
 			b, _, _ := newTampered(t)
 			b.change(test.query)
-			wantTampered(t, b.Service, license.AuditCheck{}, test.want)
-			if _, err := b.CheckAuditEnd(t.Context()); errors.Is(err, license.ErrTampered) != test.atEnd {
+			wantTampered(t, b.Rules, audit.Check{}, test.want)
+			if _, err := b.CheckEnd(t.Context()); errors.Is(err, audit.ErrTampered) != test.atEnd {
 				t.Errorf("CheckAuditEnd = %v, want ErrTampered: %t", err, test.atEnd)
 			}
 		})
@@ -196,11 +201,11 @@ func TestAForgedEndStaysForged(t *testing.T) {
 			t.Parallel()
 			b, a, _ := newTampered(t)
 			b.change(query)
-			for _, s := range []*license.Service{b.Service, b.replica(), b.replica()} { // a start between the writes
-				if _, err := s.UpdateAccount(t.Context(), a.ID, license.AccountChange{Email: new(rand.Text() + "@example.com")}); err != nil {
+			for _, s := range []servicetest.Rules{b.Rules, b.replica(), b.replica()} { // a start between the writes
+				if _, err := s.UpdateAccount(t.Context(), a.ID, account.Change{Email: new(rand.Text() + "@example.com")}); err != nil {
 					t.Fatalf("a write to a database with a forged end = %v, want the service to go on", err)
 				}
-				wantTampered(t, s, license.AuditCheck{}, "by other means")
+				wantTampered(t, s, audit.Check{}, "by other means")
 			}
 		})
 	}
@@ -214,45 +219,45 @@ func TestANotedEndFindsAnOlderDatabase(t *testing.T) {
 	if _, err := b.RestoreAccount(t.Context(), a.ID); err != nil {
 		t.Fatal(err)
 	}
-	noted, err := b.VerifyAudit(t.Context(), license.AuditCheck{Noted: end})
+	noted, err := b.Verify(t.Context(), audit.Check{Noted: end})
 	if err != nil || noted.Seq != 7 {
 		t.Fatalf("VerifyAudit = %+v, %v", noted, err)
 	}
 	b.change(`DELETE FROM audit_log WHERE seq > 6; DELETE FROM audit_head; INSERT INTO audit_head SELECT * FROM kept`)
-	if _, err := b.VerifyAudit(t.Context(), license.AuditCheck{Noted: end}); err != nil {
+	if _, err := b.Verify(t.Context(), audit.Check{Noted: end}); err != nil {
 		t.Errorf("VerifyAudit(noted before) = %v", err)
 	}
-	for _, c := range []license.AuditCheck{{Noted: noted}, {From: noted}} {
-		wantTampered(t, b.Service, c, "it ends at line 6, and line 7 was there")
+	for _, c := range []audit.Check{{Noted: noted}, {From: noted}} {
+		wantTampered(t, b.Rules, c, "it ends at line 6, and line 7 was there")
 	}
 }
 
 func TestVerifyReadsFromANotedEnd(t *testing.T) {
 	t.Parallel()
 	b, _, end := newTampered(t)
-	lines, err := b.Audit(t.Context(), license.AuditQuery{Limit: 9})
+	lines, err := b.Lines(t.Context(), audit.Query{Limit: 9})
 	if err != nil {
 		t.Fatal(err)
 	}
-	head := func(seq int64) license.AuditHead { return lines[end.Seq-seq].Head() }
+	head := func(seq int64) audit.Head { return lines[end.Seq-seq].Head() }
 	b.change(`UPDATE audit_log SET details = '{"n":1}' WHERE seq = 2`)
-	wantTampered(t, b.Service, license.AuditCheck{}, "line 2")
-	for _, c := range []license.AuditCheck{{From: head(4)}, {From: end}, {From: head(4), Noted: head(4)}, {From: head(4), Noted: end}} {
-		if got, err := b.VerifyAudit(t.Context(), c); err != nil || got != end {
+	wantTampered(t, b.Rules, audit.Check{}, "line 2")
+	for _, c := range []audit.Check{{From: head(4)}, {From: end}, {From: head(4), Noted: head(4)}, {From: head(4), Noted: end}} {
+		if got, err := b.Verify(t.Context(), c); err != nil || got != end {
 			t.Errorf("VerifyAudit(%+v) = %v, %v, want %v: what was changed lies before", c, got, err, end)
 		}
 	}
 	for seq := int64(1); seq <= end.Seq; seq++ {
-		wantTampered(t, b.Service, license.AuditCheck{From: license.AuditHead{Seq: seq, Hash: strings.Repeat("0", 64)}}, "line ")
+		wantTampered(t, b.Rules, audit.Check{From: audit.Head{Seq: seq, Hash: strings.Repeat("0", 64)}}, "line ")
 	}
-	wantTampered(t, b.Service, license.AuditCheck{From: head(2)}, "line 2")
-	if _, err := b.VerifyAudit(t.Context(), license.AuditCheck{From: head(4), Noted: head(3)}); !errors.Is(err, license.ErrInvalid) {
+	wantTampered(t, b.Rules, audit.Check{From: head(2)}, "line 2")
+	if _, err := b.Verify(t.Context(), audit.Check{From: head(4), Noted: head(3)}); !errors.Is(err, failure.ErrInvalid) {
 		t.Errorf("VerifyAudit(noted before from) = %v, want ErrInvalid", err)
 	}
 	b.change(`UPDATE audit_log SET actor_id = 'root' WHERE seq = 4`) // under the very line that was noted
-	wantTampered(t, b.Service, license.AuditCheck{From: head(4)}, "line 4")
+	wantTampered(t, b.Rules, audit.Check{From: head(4)}, "line 4")
 	b.change(`DELETE FROM audit_log WHERE seq = 5`)
-	wantTampered(t, b.Service, license.AuditCheck{From: end}, "line 5 is missing")
+	wantTampered(t, b.Rules, audit.Check{From: end}, "line 5 is missing")
 }
 
 // A line that somebody put where the next one goes is no fault of whoever asks for something.
@@ -265,7 +270,7 @@ func TestATakenLineIsAFaultOfItsOwn(t *testing.T) {
 			"RestoreAccount": second(b.RestoreAccount(t.Context(), a.ID)),
 			"IssueFor":       second(b.IssueFor(t.Context(), restored(b, a), 0)),
 		} {
-			if !errors.Is(err, license.ErrTampered) || errors.Is(err, license.ErrConflict) || errors.Is(err, license.ErrNotFound) || !strings.Contains(err.Error(), "audit verify") {
+			if !errors.Is(err, audit.ErrTampered) || errors.Is(err, failure.ErrConflict) || errors.Is(err, failure.ErrNotFound) || !strings.Contains(err.Error(), "audit verify") {
 				t.Errorf("%s where %s = %v, want ErrTampered with the remedy", what, name, err)
 			}
 		}
@@ -273,7 +278,7 @@ func TestATakenLineIsAFaultOfItsOwn(t *testing.T) {
 }
 
 // restored is the account, good again in spite of the log.
-func restored(b *bench, a license.Account) string {
+func restored(b *bench, a account.Account) string {
 	b.t.Helper()
 	b.change(`UPDATE accounts SET status = 'active'`)
 	return a.ID

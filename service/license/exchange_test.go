@@ -7,12 +7,16 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pageflare/ci/service/account"
+	"github.com/pageflare/ci/service/audit"
+	"github.com/pageflare/ci/service/keyring"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/oidc"
+	"github.com/pageflare/ci/service/servicetest"
 )
 
 // trusted is an account with a policy, and an identity that the policy lets in.
-func (b *bench) trusted() (license.TrustPolicy, license.Account, oidc.Identity) {
+func (b *bench) trusted() (license.TrustPolicy, account.Account, oidc.Identity) {
 	b.t.Helper()
 	a, _ := b.account()
 	rule := oidc.Policy{Issuer: "https://token.actions.githubusercontent.com", RepositoryID: "7", OwnerID: "8"}
@@ -29,7 +33,7 @@ func (b *bench) trusted() (license.TrustPolicy, license.Account, oidc.Identity) 
 
 func (b *bench) exchanges() int {
 	b.t.Helper()
-	lines, err := b.Audit(b.t.Context(), license.AuditQuery{Action: license.TokenExchanged, Limit: 100})
+	lines, err := b.Lines(b.t.Context(), audit.Query{Action: audit.TokenExchanged, Limit: 100})
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -40,14 +44,14 @@ func TestAnIdentityIsExchangedOnceOnAllReplicas(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
 	p, a, id := b.trusted()
-	replicas := []*license.Service{b.replica(), b.replica(), b.replica()}
+	replicas := []servicetest.Rules{b.replica(), b.replica(), b.replica()}
 	const each = 8
 	issued := make([]license.Issued, each*len(replicas))
 	errs := make([]error, len(issued))
 	var wg sync.WaitGroup
 	for i := range issued {
 		wg.Go(func() {
-			issued[i], errs[i] = replicas[i%len(replicas)].Exchange(context.WithoutCancel(t.Context()), id, p, a)
+			issued[i], errs[i] = replicas[i%len(replicas)].Exchange(context.WithoutCancel(t.Context()), id, p.Policy, a)
 			b.advance(time.Millisecond) // no two of them at the same time
 		})
 	}
@@ -65,13 +69,13 @@ func TestAnIdentityIsExchangedOnceOnAllReplicas(t *testing.T) {
 	}
 	b.advance(license.IdentityRetry + time.Second)
 	for _, s := range replicas {
-		if _, err := s.Exchange(t.Context(), id, p, a); !errors.Is(err, license.ErrIdentityUsed) {
+		if _, err := s.Exchange(t.Context(), id, p.Policy, a); !errors.Is(err, license.ErrIdentityUsed) {
 			t.Errorf("Exchange(replayed) = %v, want ErrIdentityUsed", err)
 		}
 	}
 	other := id
 	other.Issuer = "https://token.actions.example.ghe.com" // names its tokens by itself
-	if again, err := b.Exchange(t.Context(), other, p, a); err != nil || again.Token == issued[0].Token {
+	if again, err := b.Exchange(t.Context(), other, p.Policy, a); err != nil || again.Token == issued[0].Token {
 		t.Errorf("Exchange(the same jti of another issuer) = %v, want a token of its own", err)
 	}
 }
@@ -81,33 +85,33 @@ func TestALostAnswerIsGivenAgainAfterAKeyRotation(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
 	p, a, id := b.trusted()
-	first, err := b.Exchange(t.Context(), id, p, a)
+	first, err := b.Exchange(t.Context(), id, p.Policy, a)
 	if err != nil {
 		t.Fatal(err)
 	}
-	made, err := b.RotateKey(t.Context(), license.HS256)
+	made, err := b.Rotate(t.Context(), keyring.HS256)
 	if err != nil {
 		t.Fatal(err)
 	}
 	b.advance(10 * time.Second)
-	again, err := b.Exchange(t.Context(), id, p, a)
+	again, err := b.Exchange(t.Context(), id, p.Policy, a)
 	if err != nil || again.Token != first.Token {
 		t.Errorf("Exchange(again, after a key rotation) = %+v, %v, want the same token", again.ID, err)
 	}
 	next := id
 	next.ID = "j2"
-	other, err := b.Exchange(t.Context(), next, p, a)
+	other, err := b.Exchange(t.Context(), next, p.Policy, a)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if record, err := b.Token(t.Context(), string(other.ID)); err != nil || record.KeyID != made.ID {
 		t.Errorf("key of the next token = %s, %v, want %s", record.KeyID, err, made.ID)
 	}
-	if err := b.RetireKey(t.Context(), keyOf(t, b, first), true); err != nil {
+	if err := b.Retire(t.Context(), keyOf(t, b, first), true); err != nil {
 		t.Fatal(err)
 	}
 	b.advance(time.Second)
-	if _, err := b.Exchange(t.Context(), id, p, a); !errors.Is(err, license.ErrIdentityUsed) {
+	if _, err := b.Exchange(t.Context(), id, p.Policy, a); !errors.Is(err, license.ErrIdentityUsed) {
 		t.Errorf("Exchange after its key was retired by force = %v, want ErrIdentityUsed", err)
 	}
 }
@@ -117,15 +121,15 @@ func TestALostAnswerIsNotGivenAgainForAChangedAccount(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
 	p, a, id := b.trusted()
-	if _, err := b.Exchange(t.Context(), id, p, a); err != nil {
+	if _, err := b.Exchange(t.Context(), id, p.Policy, a); err != nil {
 		t.Fatal(err)
 	}
 	b.advance(time.Second)
-	a, err := b.UpdateAccount(t.Context(), a.ID, license.AccountChange{Tier: new(license.Team)})
+	a, err := b.UpdateAccount(t.Context(), a.ID, account.Change{Tier: new(account.Team)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := b.Exchange(t.Context(), id, p, a); !errors.Is(err, license.ErrIdentityUsed) {
+	if _, err := b.Exchange(t.Context(), id, p.Policy, a); !errors.Is(err, license.ErrIdentityUsed) {
 		t.Errorf("Exchange(again, after a change) = %v, want ErrIdentityUsed", err)
 	}
 	if n := b.exchanges(); n != 1 {
@@ -141,11 +145,11 @@ func TestAnIdentityIsRememberedLongerThanItIsAccepted(t *testing.T) {
 			t.Parallel()
 			b := newBench(t)
 			p, a, id := b.trusted()
-			if _, err := b.Exchange(t.Context(), id, p, a); err != nil {
+			if _, err := b.Exchange(t.Context(), id, p.Policy, a); err != nil {
 				t.Fatal(err)
 			}
 			b.advance(id.ExpiresAt.Add(oidc.Leeway).Sub(b.clock()) + late)
-			if _, err := b.Exchange(t.Context(), id, p, a); !errors.Is(err, license.ErrIdentityUsed) {
+			if _, err := b.Exchange(t.Context(), id, p.Policy, a); !errors.Is(err, license.ErrIdentityUsed) {
 				t.Errorf("Exchange = %v, want ErrIdentityUsed", err)
 			}
 		})

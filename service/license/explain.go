@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/pageflare/ci/service/account"
+	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/oidc"
 )
 
@@ -35,7 +37,7 @@ type PolicyVerdict struct {
 
 // Explain adds to the clauses of an identity token what is known here: whether it was exchanged before, and what each policy for its repository
 // says. It changes nothing.
-func (s *Service) Explain(ctx context.Context, id oidc.Identity, clauses []oidc.Clause) (Explanation, error) {
+func (s *Policies) Explain(ctx context.Context, id oidc.Identity, clauses []oidc.Clause) (Explanation, error) {
 	used, err := s.explainUse(ctx, id)
 	if err != nil {
 		return Explanation{}, err
@@ -50,7 +52,7 @@ func (s *Service) Explain(ctx context.Context, id oidc.Identity, clauses []oidc.
 		if err != nil {
 			return Explanation{}, err
 		}
-		v := PolicyVerdict{p, append(p.Explain(id), explainLicense(a, s.time()))}
+		v := PolicyVerdict{p, append(p.Explain(id), explainLicense(a, s.cfg.Now()))}
 		if oidc.Met(v.Clauses) {
 			out.Outcome = oidc.Sum(out.Identity)
 		}
@@ -60,29 +62,29 @@ func (s *Service) Explain(ctx context.Context, id oidc.Identity, clauses []oidc.
 }
 
 // explainUse is the clause that an identity token is good for one exchange.
-func (s *Service) explainUse(ctx context.Context, id oidc.Identity) (oidc.Clause, error) {
+func (s *Policies) explainUse(ctx context.Context, id oidc.Identity) (oidc.Clause, error) {
 	c := oidc.Clause{Name: "not used before", Outcome: oidc.Passed, Want: "one exchange, and the same again within " + IdentityRetry.String()}
 	use, err := s.store.IdentityUse(ctx, hashIdentity(id))
-	if errors.Is(err, ErrNotFound) {
+	if errors.Is(err, failure.ErrNotFound) {
 		return c, nil
 	}
 	if err != nil {
 		return c, err
 	}
 	c.Got = fmt.Sprintf("exchanged at %s for token %s", use.At.Format(time.RFC3339), use.Token)
-	if s.time().After(use.At.Add(IdentityRetry)) {
+	if s.cfg.Now().After(use.At.Add(IdentityRetry)) {
 		c.Outcome, c.Hint = oidc.Failed, "request a new identity token for each exchange"
 	}
 	return c, nil
 }
 
 // explainLicense is the clause that the account of a policy may hold tokens.
-func explainLicense(a Account, now time.Time) oidc.Clause {
+func explainLicense(a account.Account, now time.Time) oidc.Clause {
 	c := oidc.Clause{
 		Name: "license", Outcome: oidc.Passed, Want: "an active account, valid after " + now.Format(time.RFC3339),
 		Got: fmt.Sprintf("%s, valid until %s", a.Status, a.ValidUntil.Format(time.RFC3339)),
 	}
-	if err := MayHoldToken(a, now); err != nil {
+	if err := account.MayHoldToken(a, now); err != nil {
 		c.Outcome, c.Hint = oidc.Failed, err.Error()
 	}
 	return c

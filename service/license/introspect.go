@@ -3,9 +3,12 @@ package license
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
+	"github.com/pageflare/ci/service/account"
+	"github.com/pageflare/ci/service/audit"
+	"github.com/pageflare/ci/service/auth"
+	"github.com/pageflare/ci/service/opaque"
 	"github.com/pageflare/ci/service/token"
 )
 
@@ -13,7 +16,7 @@ import (
 type Introspection struct {
 	Active    bool
 	APIToken  bool // else a license token
-	Account   Account
+	Account   account.Account
 	ID        string
 	Issuer    string    // of a license token
 	IssuedAt  time.Time // when it was made
@@ -22,19 +25,23 @@ type Introspection struct {
 
 // Introspect tells whether a token is good now (RFC 7662). A caller with an API token learns of the tokens of its own account alone; all
 // others are not active to it, whatever they are. Why a token is not active is not said: whoever asks need not hold it.
-func (s *Service) Introspect(ctx context.Context, by Caller, text string) (Introspection, error) {
-	c, err := s.Authenticate(ctx, text)
-	if errors.Is(err, ErrUnauthenticated) {
+func (s *Service) Introspect(ctx context.Context, by auth.Caller, text string) (Introspection, error) {
+	shown := auth.Parse(text)
+	if shown.Kind != auth.ByAPIToken && shown.Kind != auth.ByLicenseToken {
+		return Introspection{}, nil
+	}
+	c, err := s.cfg.Auth.Authenticate(ctx, shown)
+	if errors.Is(err, auth.ErrUnauthenticated) {
 		return Introspection{}, nil
 	}
 	if err != nil {
 		return Introspection{}, err
 	}
-	if c.Admin != nil || c.Login != "" || !by.reaches(c.Account.ID) || s.mayUse(c, s.time()) != nil {
+	if !by.Reaches(c.Account.ID) || mayUse(c, s.cfg.Now()) != nil {
 		return Introspection{}, nil
 	}
 	i := Introspection{Active: true, Account: c.Account, ID: c.Key()}
-	if c.APIToken != "" {
+	if c.Kind == auth.ByAPIToken {
 		i.APIToken = true
 		return i, nil
 	}
@@ -42,47 +49,26 @@ func (s *Service) Introspect(ctx context.Context, by Caller, text string) (Intro
 	return i, nil
 }
 
-// reaches says whether what belongs to an account is any of the caller's business.
-func (c Caller) reaches(account string) bool { return c.Admin != nil || c.Account.ID == account }
-
 // Revoke ends a token by its text (RFC 7009): an API token, a login token, or a license token with its whole family, for whoever holds one can make others
 // of it. A token that is no good already is no error. ErrScope: it belongs to another account.
-func (s *Service) Revoke(ctx context.Context, by Caller, text string) error {
-	if IsLoginToken(text) {
-		return s.revokeLogin(ctx, by, text)
+func (s *Service) Revoke(ctx context.Context, by auth.Caller, text string) error {
+	switch auth.Parse(text).Kind {
+	case auth.ByLoginToken:
+		return s.cfg.Devices.RevokeLogin(ctx, by, text)
+	case auth.ByAPIToken:
+		return s.cfg.Accounts.EndAPIToken(ctx, text, by.MayEnd)
 	}
-	if IsAPIToken(text) {
-		t, _, err := s.store.APIToken(ctx, hashOpaque(text))
-		if errors.Is(err, ErrNotFound) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if err := by.mayEnd(t.AccountID); err != nil {
-			return err
-		}
-		_, _, err = s.RevokeAPIToken(ctx, t.ID, false)
-		return err
-	}
-	claims, bad, err := s.keys.parse(ctx, text, s.time())
+	claims, bad, err := s.keys.Parse(ctx, text, s.cfg.Now())
 	if err != nil {
 		return err
 	}
 	if bad != nil && !errors.Is(bad, token.ErrExpired) { // what was made of an expired one may live
 		return nil // what is not ours is no good here, which is all the caller wants (RFC 7009, 2.2)
 	}
-	if err := by.mayEnd(claims.Subject); err != nil {
+	if err := by.MayEnd(claims.Subject); err != nil {
 		return err
 	}
-	id := TokenID(claims.ID)
-	return s.store.Revoke(ctx, Revocation{Subject: id.Family(), AccountID: claims.Subject, At: s.time()},
-		s.act(ctx, FamilyRevoked, claims.Subject, id.Family(), Details{"by_token": id}))
-}
-
-func (c Caller) mayEnd(account string) error {
-	if c.reaches(account) {
-		return nil
-	}
-	return fmt.Errorf("%w: this token belongs to another account", ErrScope)
+	id := opaque.TokenID(claims.ID)
+	return s.store.Revoke(ctx, Revocation{Subject: id.Family(), AccountID: claims.Subject, At: s.cfg.Now()},
+		s.log.Act(ctx, audit.FamilyRevoked, claims.Subject, id.Family(), audit.Details{"by_token": id}))
 }

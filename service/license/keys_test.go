@@ -13,7 +13,14 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/pageflare/ci/service/audit"
+	"github.com/pageflare/ci/service/auth"
+	"github.com/pageflare/ci/service/failure"
+	"github.com/pageflare/ci/service/keyring"
 	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/opaque"
+	"github.com/pageflare/ci/service/parts"
+	"github.com/pageflare/ci/service/servicetest"
 	"github.com/pageflare/ci/service/store"
 	"github.com/pageflare/ci/service/token"
 )
@@ -26,22 +33,28 @@ type watched struct {
 	before func()
 }
 
-func (w *watched) Keys(ctx context.Context) ([]license.SealedKey, error) {
-	w.reads.Add(1)
-	if fault := w.fault.Load(); fault != nil {
-		return nil, *fault
-	}
-	return w.Store.Keys(ctx)
+// watchedKeys are the keys of a watched store.
+type watchedKeys struct {
+	keyring.Store
+	w *watched
 }
 
-func (w *watched) RecordToken(ctx context.Context, r license.TokenRecord, act license.Act) error {
+func (k watchedKeys) Keys(ctx context.Context) ([]keyring.SealedKey, error) {
+	k.w.reads.Add(1)
+	if fault := k.w.fault.Load(); fault != nil {
+		return nil, *fault
+	}
+	return k.Store.Keys(ctx)
+}
+
+func (w *watched) RecordToken(ctx context.Context, r license.TokenRecord, act audit.Act) error {
 	if w.before != nil {
 		w.before()
 	}
 	return w.Store.RecordToken(ctx, r, act)
 }
 
-func (w *watched) RecordLease(ctx context.Context, r license.LeaseRecord, act license.Act) error {
+func (w *watched) RecordLease(ctx context.Context, r license.LeaseRecord, act audit.Act) error {
 	if w.before != nil {
 		w.before()
 	}
@@ -50,11 +63,11 @@ func (w *watched) RecordLease(ctx context.Context, r license.LeaseRecord, act li
 
 // fail lets reads of the keys fail from now on.
 func (w *watched) fail() {
-	w.fault.Store(new(fmt.Errorf("%w: the disk is gone", license.ErrUnavailable)))
+	w.fault.Store(new(fmt.Errorf("%w: the disk is gone", failure.ErrUnavailable)))
 }
 
 // apart is one more service on the same database as another process has it: with a store of its own, and a clock that differs.
-func (b *bench) apart(ahead time.Duration) (*license.Service, *watched) {
+func (b *bench) apart(ahead time.Duration) (servicetest.Rules, *watched) {
 	b.t.Helper()
 	s, err := store.Open(b.t.Context(), "sqlite:"+b.file)
 	if err != nil {
@@ -63,8 +76,10 @@ func (b *bench) apart(ahead time.Duration) (*license.Service, *watched) {
 	b.t.Cleanup(func() { s.Close() })
 	w := &watched{Store: s}
 	cfg := b.cfg
-	cfg.Store, cfg.Now = w, func() time.Time { return b.clock().Add(ahead) }
-	replica, err := license.New(b.t.Context(), cfg)
+	cfg.Stores = parts.On(s)
+	cfg.Stores.Licenses, cfg.Stores.Keys = w, watchedKeys{s, w}
+	cfg.Now = func() time.Time { return b.clock().Add(ahead) }
+	replica, err := join(b.t.Context(), cfg)
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -78,7 +93,7 @@ func (b *bench) signingKey() string {
 		b.t.Fatal(err)
 	}
 	for _, k := range keys {
-		if k.State == license.KeySigning && k.Algorithm == license.HS256 {
+		if k.State == keyring.Signing && k.Algorithm == keyring.HS256 {
 			return k.ID
 		}
 	}
@@ -122,7 +137,7 @@ func TestEveryReplicaKnowsANewKeyBeforeItSigns(t *testing.T) {
 				case step%10 == 0:
 					b.caller(other, old.Token)
 				case step == 1: // a moment after the other one has read
-					if _, err := b.RotateKey(t.Context(), license.HS256); err != nil {
+					if _, err := b.Rotate(t.Context(), keyring.HS256); err != nil {
 						t.Fatal(err)
 					}
 				case step > 120:
@@ -153,7 +168,7 @@ func TestATokenIsNotRefusedOnTheWordOfAnOldView(t *testing.T) {
 	other, reads := b.apart(0)
 	b.advance(time.Second)
 	b.caller(other, old.Token) // it has just read
-	rotated, err := b.RotateKey(t.Context(), license.HS256)
+	rotated, err := b.Rotate(t.Context(), keyring.HS256)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -175,7 +190,7 @@ func TestWithoutKeysThereIsNoVerdict(t *testing.T) {
 	b := newBench(t)
 	a, old := b.issue(0)
 	other, kept := b.apart(0)
-	if _, err := b.RotateKey(t.Context(), license.HS256); err != nil {
+	if _, err := b.Rotate(t.Context(), keyring.HS256); err != nil {
 		t.Fatal(err)
 	}
 	kept.fail()
@@ -184,14 +199,14 @@ func TestWithoutKeysThereIsNoVerdict(t *testing.T) {
 	if err != nil || keyOf(t, b, made) == keyOf(t, b, old) {
 		t.Fatalf("IssueFor = %v, want a token by the new key", err)
 	}
-	admin := license.Caller{Admin: &license.AdminToken{}}
+	admin := auth.Caller{Kind: auth.ByAdminToken, Admin: &auth.AdminToken{}}
 	_, authenticate := other.Authenticate(t.Context(), made.Token.Reveal())
 	_, introspect := other.Introspect(t.Context(), admin, made.Token.Reveal())
 	_, revokeToken := other.RevokeToken(t.Context(), made.Token.Reveal(), true)
 	for name, err := range map[string]error{
 		"Authenticate": authenticate, "Introspect": introspect, "RevokeToken": revokeToken, "Revoke": other.Revoke(t.Context(), admin, made.Token.Reveal()),
 	} {
-		if !errors.Is(err, license.ErrUnavailable) || errors.Is(err, license.ErrUnauthenticated) {
+		if !errors.Is(err, failure.ErrUnavailable) || errors.Is(err, auth.ErrUnauthenticated) {
 			t.Errorf("%s without keys = %v, want ErrUnavailable", name, err)
 		}
 	}
@@ -207,7 +222,7 @@ func TestAReadThatWasGivenUpIsNoOutage(t *testing.T) {
 	b := newBench(t)
 	a, _ := b.issue(0)
 	other, kept := b.apart(0)
-	if _, err := b.RotateKey(t.Context(), license.HS256); err != nil {
+	if _, err := b.Rotate(t.Context(), keyring.HS256); err != nil {
 		t.Fatal(err)
 	}
 	b.advance(6 * time.Second)
@@ -242,7 +257,7 @@ func TestAMadeUpKidForcesFewReads(t *testing.T) {
 	before := reads.reads.Load()
 	for range 100 { // in one second
 		b.advance(10 * time.Millisecond)
-		if _, err := other.Authenticate(t.Context(), forged); !errors.Is(err, license.ErrUnauthenticated) {
+		if _, err := other.Authenticate(t.Context(), forged); !errors.Is(err, auth.ErrUnauthenticated) {
 			t.Fatalf("Authenticate(forged) = %v, want ErrUnauthenticated", err)
 		}
 	}
@@ -263,16 +278,16 @@ func TestAMadeUpKidForcesFewReads(t *testing.T) {
 // The key is retired after it has signed and before the record is made, which is when the token is still nobody's.
 func TestAKeyThatIsRetiredInBetweenSignsNothing(t *testing.T) {
 	t.Parallel()
-	for name, make := range map[string]func(s *license.Service, c license.Caller) (license.Secret, error){
-		"issue": func(s *license.Service, c license.Caller) (license.Secret, error) {
+	for name, make := range map[string]func(s servicetest.Rules, c auth.Caller) (opaque.Secret, error){
+		"issue": func(s servicetest.Rules, c auth.Caller) (opaque.Secret, error) {
 			i, err := s.Issue(t.Context(), c)
 			return i.Token, err
 		},
-		"refresh": func(s *license.Service, c license.Caller) (license.Secret, error) {
+		"refresh": func(s servicetest.Rules, c auth.Caller) (opaque.Secret, error) {
 			i, err := s.Refresh(t.Context(), c)
 			return i.Token, err
 		},
-		"issue for": func(s *license.Service, c license.Caller) (license.Secret, error) {
+		"issue for": func(s servicetest.Rules, c auth.Caller) (opaque.Secret, error) {
 			i, err := s.IssueFor(t.Context(), c.Account.ID, 0)
 			return i.Token, err
 		},
@@ -283,7 +298,7 @@ func TestAKeyThatIsRetiredInBetweenSignsNothing(t *testing.T) {
 			_, old := b.issue(time.Minute)
 			first := b.signingKey()
 			late, store := b.apart(-3 * time.Second) // to it the first key signs longer than to us
-			if _, err := b.RotateKey(t.Context(), license.HS256); err != nil {
+			if _, err := b.Rotate(t.Context(), keyring.HS256); err != nil {
 				t.Fatal(err)
 			}
 			b.advance(6 * time.Second)
@@ -294,7 +309,7 @@ func TestAKeyThatIsRetiredInBetweenSignsNothing(t *testing.T) {
 			retired := 0
 			store.before = func() {
 				if retired++; retired == 1 {
-					if err := b.RetireKey(t.Context(), first, false); err != nil {
+					if err := b.Retire(t.Context(), first, false); err != nil {
 						t.Error(err)
 					}
 				}
@@ -308,7 +323,7 @@ func TestAKeyThatIsRetiredInBetweenSignsNothing(t *testing.T) {
 			}
 			for range 3 {
 				b.caller(late, text)
-				b.caller(b.Service, text)
+				b.caller(b.Rules, text)
 				b.advance(time.Second)
 			}
 		})
@@ -320,17 +335,17 @@ func TestAClockThatIsAheadRetiresNoKeyEarly(t *testing.T) {
 	b := newBench(t)
 	_, short := b.issue(time.Minute)
 	first := b.signingKey()
-	if _, err := b.RotateKey(t.Context(), license.HS256); err != nil {
+	if _, err := b.Rotate(t.Context(), keyring.HS256); err != nil {
 		t.Fatal(err)
 	}
 	b.advance(10 * time.Second)
 	ahead, _ := b.apart(55 * time.Second) // to it the token is over
-	if err := ahead.RetireKey(t.Context(), first, false); !errors.Is(err, license.ErrKeyInUse) {
+	if err := ahead.Retire(t.Context(), first, false); !errors.Is(err, keyring.ErrInUse) {
 		t.Fatalf("RetireKey = %v, want ErrKeyInUse", err)
 	}
-	b.caller(b.Service, short.Token)
+	b.caller(b.Rules, short.Token)
 	b.advance(2 * time.Minute)
-	if err := ahead.RetireKey(t.Context(), first, false); err != nil {
+	if err := ahead.Retire(t.Context(), first, false); err != nil {
 		t.Error(err)
 	}
 }
@@ -341,11 +356,11 @@ func TestServicesThatStartAtOnceShareTheirFirstKeys(t *testing.T) {
 	b.change(`DELETE FROM signing_keys`)
 	cfg := b.cfg
 	cfg.LeaseGrace = time.Hour
-	services := make([]*license.Service, 8)
+	services := make([]servicetest.Rules, 8)
 	errs := make([]error, len(services))
 	var wg sync.WaitGroup
 	for i := range services {
-		wg.Go(func() { services[i], errs[i] = license.New(context.WithoutCancel(t.Context()), cfg) })
+		wg.Go(func() { services[i], errs[i] = join(context.WithoutCancel(t.Context()), cfg) })
 	}
 	wg.Wait()
 	if err := errors.Join(errs...); err != nil {
@@ -365,7 +380,7 @@ func TestServicesThatStartAtOnceShareTheirFirstKeys(t *testing.T) {
 }
 
 // wantStates fails unless the keys are these, in this order.
-func wantStates(t *testing.T, b *bench, want ...string) []license.KeyInfo {
+func wantStates(t *testing.T, b *bench, want ...string) []keyring.Key {
 	t.Helper()
 	keys, err := b.Keys(t.Context())
 	if err != nil {
@@ -398,11 +413,11 @@ func TestAKeyCannotBeMadeOneOfAnotherAlgorithm(t *testing.T) {
 			b.cfg.LeaseGrace = time.Hour
 			s := b.replica()
 			b.change(query)
-			if _, err := license.New(t.Context(), b.cfg); !errors.Is(err, license.ErrWrongMasterKey) {
+			if _, err := join(t.Context(), b.cfg); !errors.Is(err, keyring.ErrWrongMasterKey) {
 				t.Errorf("New = %v, want ErrWrongMasterKey", err)
 			}
 			b.advance(time.Second)
-			if _, err := s.LeaseKeys(t.Context()); !errors.Is(err, license.ErrWrongMasterKey) {
+			if _, err := s.LeaseKeys(t.Context()); !errors.Is(err, keyring.ErrWrongMasterKey) {
 				t.Errorf("LeaseKeys of a running service = %v, want ErrWrongMasterKey", err)
 			}
 		})

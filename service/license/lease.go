@@ -7,13 +7,18 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/pageflare/ci/service/account"
+	"github.com/pageflare/ci/service/audit"
+	"github.com/pageflare/ci/service/auth"
+	"github.com/pageflare/ci/service/keyring"
+	"github.com/pageflare/ci/service/opaque"
 	"github.com/pageflare/ci/service/token"
 )
 
 // Lease is the answer to Service.Lease: a signed text that says, to anybody who has the public key, that a license was good just now, and until
 // when its holder may go by that while the service cannot be asked.
 type Lease struct {
-	Text         Secret // no credential here, but whoever shows it elsewhere is taken for its holder
+	Text         opaque.Secret // no credential here, but whoever shows it elsewhere is taken for its holder
 	ID           string
 	GraceUntil   time.Time
 	ValidUntil   time.Time // end of the license
@@ -23,27 +28,27 @@ type Lease struct {
 
 // Lease makes a lease for the caller's license token. Within one LeaseWindow a token gets one and the same lease, on every replica. It is only for
 // those whom Refresh would not refuse: who gets a no must not live on by grace. Refusals: as for Refresh, and ErrNoLeases.
-func (s *Service) Lease(ctx context.Context, c Caller) (Lease, error) {
+func (s *Service) Lease(ctx context.Context, c auth.Caller) (Lease, error) {
 	if s.cfg.LeaseGrace <= 0 {
 		return Lease{}, ErrNoLeases
 	}
 	if c.Token.ID == "" {
-		return Lease{}, fmt.Errorf("%w: a lease is made for a license token", ErrUnauthenticated)
+		return Lease{}, fmt.Errorf("%w: a lease is made for a license token", auth.ErrUnauthenticated)
 	}
-	now := s.time()
-	if err := s.mayUse(c, now); err != nil {
+	now := s.cfg.Now()
+	if err := mayUse(c, now); err != nil {
 		return Lease{}, err
 	}
 	iat := Bucket(c.Token.IssuedAt, now, LeaseWindow(s.cfg.LeaseGrace))
 	end, by := GraceUntil(iat, s.cfg.LeaseGrace, c.Account.ValidUntil, c.Token.ExpiresAt)
 	if !end.After(now) || !end.After(iat) {
-		return Lease{}, ErrExpired // within this very second
+		return Lease{}, account.ErrExpired // within this very second
 	}
 	says := token.Lease{
 		Issuer: s.cfg.Issuer, Subject: c.Account.ID, LicenseID: c.Token.ID, Tier: string(c.Account.Tier), Features: c.Account.Features,
 		ValidUntil: c.Account.ValidUntil, IssuedAt: iat, GraceUntil: end,
 	}
-	text, err := signed(ctx, s, func(view *keyView) (Secret, error) { return s.signLease(ctx, view, &says) })
+	text, err := keyring.Sign(ctx, s.keys, func(view *keyring.View) (opaque.Secret, error) { return s.signLease(ctx, view, &says) })
 	if err != nil {
 		return Lease{}, err
 	}
@@ -53,38 +58,25 @@ func (s *Service) Lease(ctx context.Context, c Caller) (Lease, error) {
 }
 
 // signLease names a lease by all that it says and by its key, signs it, and returns only when its record is durable.
-func (s *Service) signLease(ctx context.Context, view *keyView, says *token.Lease) (Secret, error) {
-	if len(view.leases) == 0 {
+func (s *Service) signLease(ctx context.Context, view *keyring.View, says *token.Lease) (opaque.Secret, error) {
+	if len(view.Leases) == 0 {
 		return "", errors.New("there is no lease key") // firstKeys made one
 	}
-	key := view.leases[0]
+	key := view.Leases[0]
 	says.ID = ""
 	content, err := json.Marshal([]any{key.ID(), says})
 	if err != nil {
 		return "", fmt.Errorf("derive a lease id: %w", err)
 	}
-	says.ID = deriveLeaseID(content, s.deriveKey)
+	says.ID = opaque.DeriveLeaseID(content, s.cfg.DeriveKey)
 	text, err := key.Sign(*says)
 	if err != nil {
 		return "", fmt.Errorf("sign a lease: %w", err)
 	}
 	r := LeaseRecord{
-		ID: says.ID, TokenID: TokenID(says.LicenseID), AccountID: says.Subject, KeyID: key.ID(), IssuedAt: says.IssuedAt, ExpiresAt: says.GraceUntil,
+		ID: says.ID, TokenID: opaque.TokenID(says.LicenseID), AccountID: says.Subject, KeyID: key.ID(), IssuedAt: says.IssuedAt, ExpiresAt: says.GraceUntil,
 	}
-	return Secret(text), s.store.RecordLease(ctx, r, s.act(ctx, LeaseIssued, r.AccountID, r.ID, Details{
-		"lease_sha256": hashOpaque(text), "license_jti": r.TokenID, "kid": r.KeyID, "grace_until": r.ExpiresAt.Unix(),
+	return opaque.Secret(text), s.store.RecordLease(ctx, r, s.log.Act(ctx, audit.LeaseIssued, r.AccountID, r.ID, audit.Details{
+		"lease_sha256": opaque.Hash(text), "license_jti": r.TokenID, "kid": r.KeyID, "grace_until": r.ExpiresAt.Unix(),
 	}))
-}
-
-// LeaseKeys is what verifies leases: the public keys that sign, that will, and that did and are not retired.
-func (s *Service) LeaseKeys(ctx context.Context) ([]token.PublicKey, error) {
-	view, err := s.keys.set(ctx)
-	if err != nil {
-		return nil, err
-	}
-	keys := make([]token.PublicKey, 0, len(view.leases))
-	for _, k := range view.leases {
-		keys = append(keys, k.Public())
-	}
-	return keys, nil
 }

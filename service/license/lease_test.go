@@ -8,7 +8,14 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/pageflare/ci/service/account"
+	"github.com/pageflare/ci/service/audit"
+	"github.com/pageflare/ci/service/auth"
+	"github.com/pageflare/ci/service/failure"
+	"github.com/pageflare/ci/service/keyring"
 	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/opaque"
+	"github.com/pageflare/ci/service/servicetest"
 	"github.com/pageflare/ci/service/token"
 )
 
@@ -19,11 +26,11 @@ func newLeaseBench(t *testing.T) *bench {
 	t.Helper()
 	b := newBench(t)
 	b.cfg.LeaseGrace = week
-	b.Service = b.replica()
+	b.Rules = b.replica()
 	return b
 }
 
-func (b *bench) lease(s *license.Service, text license.Secret) license.Lease {
+func (b *bench) lease(s servicetest.Rules, text opaque.Secret) license.Lease {
 	b.t.Helper()
 	l, err := s.Lease(b.t.Context(), b.caller(s, text))
 	if err != nil {
@@ -59,7 +66,7 @@ func TestALeaseSaysWhatTheLicenseIs(t *testing.T) {
 	t.Parallel()
 	b := newLeaseBench(t)
 	a, issued := b.issue(0)
-	l := b.lease(b.Service, issued.Token)
+	l := b.lease(b.Rules, issued.Token)
 	want := token.Lease{
 		Issuer: "http://127.0.0.1:8080", Subject: a.ID, ID: l.ID, LicenseID: string(issued.ID), Tier: "pro", Features: []string{"critical_css"},
 		ValidUntil: noon.Add(2 * year), IssuedAt: noon, GraceUntil: noon.Add(week),
@@ -97,10 +104,10 @@ func TestTheEndOfALease(t *testing.T) {
 			t.Parallel()
 			b := newLeaseBench(t)
 			a, issued := b.issue(test.ttl)
-			if _, err := b.UpdateAccount(t.Context(), a.ID, license.AccountChange{ValidUntil: new(noon.Add(test.valid))}); err != nil {
+			if _, err := b.UpdateAccount(t.Context(), a.ID, account.Change{ValidUntil: new(noon.Add(test.valid))}); err != nil {
 				t.Fatal(err)
 			}
-			l := b.lease(b.Service, issued.Token)
+			l := b.lease(b.Rules, issued.Token)
 			if !l.GraceUntil.Equal(noon.Add(test.want)) || l.CappedBy != test.by {
 				t.Errorf("GraceUntil = %s by %q, want %s by %q", l.GraceUntil.Sub(noon), l.CappedBy, test.want, test.by)
 			}
@@ -119,44 +126,44 @@ func TestTheEndOfALease(t *testing.T) {
 func TestANoEndsEveryGrace(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		spoil func(b *bench, a license.Account, issued license.Issued) error
+		spoil func(b *bench, a account.Account, issued license.Issued) error
 		want  error
 	}{
-		"suspended": {func(b *bench, a license.Account, _ license.Issued) error {
+		"suspended": {func(b *bench, a account.Account, _ license.Issued) error {
 			_, err := b.SuspendAccount(b.t.Context(), a.ID)
 			return err
-		}, license.ErrInactive},
-		"deleted": {func(b *bench, a license.Account, _ license.Issued) error {
+		}, account.ErrInactive},
+		"deleted": {func(b *bench, a account.Account, _ license.Issued) error {
 			_, err := b.DeleteAccount(b.t.Context(), a.ID)
 			return err
-		}, license.ErrRevoked},
-		"license over": {func(b *bench, a license.Account, _ license.Issued) error {
-			_, err := b.UpdateAccount(b.t.Context(), a.ID, license.AccountChange{ValidUntil: new(noon)})
+		}, account.ErrRevoked},
+		"license over": {func(b *bench, a account.Account, _ license.Issued) error {
+			_, err := b.UpdateAccount(b.t.Context(), a.ID, account.Change{ValidUntil: new(noon)})
 			return err
-		}, license.ErrExpired},
-		"license over within this second": {func(b *bench, a license.Account, _ license.Issued) error {
+		}, account.ErrExpired},
+		"license over within this second": {func(b *bench, a account.Account, _ license.Issued) error {
 			b.advance(100 * time.Millisecond)
-			_, err := b.UpdateAccount(b.t.Context(), a.ID, license.AccountChange{ValidUntil: new(noon.Add(900 * time.Millisecond))})
+			_, err := b.UpdateAccount(b.t.Context(), a.ID, account.Change{ValidUntil: new(noon.Add(900 * time.Millisecond))})
 			return err
-		}, license.ErrExpired},
-		"token revoked": {func(b *bench, _ license.Account, issued license.Issued) error {
+		}, account.ErrExpired},
+		"token revoked": {func(b *bench, _ account.Account, issued license.Issued) error {
 			_, err := b.RevokeToken(b.t.Context(), issued.Token.Reveal(), false)
 			return err
 		}, license.ErrTokenRevoked},
-		"family revoked": {func(b *bench, _ license.Account, issued license.Issued) error {
+		"family revoked": {func(b *bench, _ account.Account, issued license.Issued) error {
 			_, err := b.RevokeToken(b.t.Context(), issued.Token.Reveal(), true)
 			return err
 		}, license.ErrTokenRevoked},
-		"token over": {func(b *bench, _ license.Account, _ license.Issued) error {
+		"token over": {func(b *bench, _ account.Account, _ license.Issued) error {
 			b.advance(48 * time.Hour)
 			return nil
-		}, license.ErrUnauthenticated},
+		}, auth.ErrUnauthenticated},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b := newLeaseBench(t)
 			a, issued := b.issue(48 * time.Hour)
-			b.lease(b.Service, issued.Token)
+			b.lease(b.Rules, issued.Token)
 			if err := c.spoil(b, a, issued); err != nil {
 				t.Fatal(err)
 			}
@@ -175,12 +182,12 @@ func TestLeasesAreForLicenseTokensAlone(t *testing.T) {
 	t.Parallel()
 	b := newLeaseBench(t)
 	_, key := b.account()
-	if _, err := b.Lease(t.Context(), b.caller(b.Service, key)); !errors.Is(err, license.ErrUnauthenticated) {
+	if _, err := b.Lease(t.Context(), b.caller(b.Rules, key)); !errors.Is(err, auth.ErrUnauthenticated) {
 		t.Errorf("Lease(API token) = %v, want ErrUnauthenticated", err)
 	}
 	off := newBench(t)
 	_, issued := off.issue(0)
-	if _, err := off.Lease(t.Context(), off.caller(off.Service, issued.Token)); !errors.Is(err, license.ErrNoLeases) {
+	if _, err := off.Lease(t.Context(), off.caller(off.Rules, issued.Token)); !errors.Is(err, license.ErrNoLeases) {
 		t.Errorf("Lease = %v, want ErrNoLeases", err)
 	}
 	wantStates(t, off, "HS256 signing")
@@ -193,22 +200,22 @@ func TestATokenHasOneLeaseAMinute(t *testing.T) {
 	t.Parallel()
 	b := newLeaseBench(t)
 	a, issued := b.issue(0)
-	first := b.lease(b.Service, issued.Token)
+	first := b.lease(b.Rules, issued.Token)
 	b.advance(59 * time.Second)
 	if again := b.lease(b.replica(), issued.Token); again.Text != first.Text {
 		t.Error("within the minute it got another lease")
 	}
-	if _, err := b.UpdateAccount(t.Context(), a.ID, license.AccountChange{Tier: new(license.Team)}); err != nil {
+	if _, err := b.UpdateAccount(t.Context(), a.ID, account.Change{Tier: new(account.Team)}); err != nil {
 		t.Fatal(err)
 	}
-	if changed := b.lease(b.Service, issued.Token); b.verify(changed).Tier != "team" || changed.ID == first.ID {
+	if changed := b.lease(b.Rules, issued.Token); b.verify(changed).Tier != "team" || changed.ID == first.ID {
 		t.Errorf("after a change of the account: %+v", b.verify(changed))
 	}
 	b.advance(time.Second)
-	if next := b.lease(b.Service, issued.Token); !next.GraceUntil.Equal(first.GraceUntil.Add(time.Minute)) {
+	if next := b.lease(b.Rules, issued.Token); !next.GraceUntil.Equal(first.GraceUntil.Add(time.Minute)) {
 		t.Errorf("in the next minute it lasts until %s, want a minute longer than %s", next.GraceUntil, first.GraceUntil)
 	}
-	lines, err := b.Audit(t.Context(), license.AuditQuery{Limit: 10, Action: license.LeaseIssued})
+	lines, err := b.Lines(t.Context(), audit.Query{Limit: 10, Action: audit.LeaseIssued})
 	if err != nil || len(lines) != 3 {
 		t.Fatalf("the log has %d leases, %v; want one line for each", len(lines), err)
 	}
@@ -225,9 +232,9 @@ func TestLeaseKeysRotateWithoutARefusedLease(t *testing.T) {
 	b := newLeaseBench(t)
 	_, issued := b.issue(0)
 	first := wantStates(t, b, "HS256 signing", "EdDSA signing")[1].ID
-	old := b.lease(b.Service, issued.Token)
-	rotated, err := b.RotateKey(t.Context(), license.EdDSA)
-	if err != nil || rotated.State != license.KeyWaiting || rotated.Algorithm != license.EdDSA || rotated.SignsFrom.Sub(b.clock()) < 2*license.KeysMaxAge {
+	old := b.lease(b.Rules, issued.Token)
+	rotated, err := b.Rotate(t.Context(), keyring.EdDSA)
+	if err != nil || rotated.State != keyring.Waiting || rotated.Algorithm != keyring.EdDSA || rotated.SignsFrom.Sub(b.clock()) < 2*keyring.KeysMaxAge {
 		t.Fatalf("RotateKey = %+v, %v; want a key that waits twice as long as the published ones may be kept", rotated, err)
 	}
 	b.advance(time.Second)
@@ -237,11 +244,11 @@ func TestLeaseKeysRotateWithoutARefusedLease(t *testing.T) {
 	}
 	copied := b.leaseKeys() // as somebody has it who keeps it from now on
 	b.advance(rotated.SignsFrom.Sub(b.clock()) - time.Millisecond)
-	before := b.lease(b.Service, issued.Token)
+	before := b.lease(b.Rules, issued.Token)
 	wantStates(t, b, "HS256 signing", "EdDSA signing", "EdDSA waiting")
 	b.advance(time.Minute)
 	wantStates(t, b, "HS256 signing", "EdDSA verifying", "EdDSA signing")
-	after := b.lease(b.Service, issued.Token)
+	after := b.lease(b.Rules, issued.Token)
 	for name, l := range map[string]license.Lease{"old": old, "last of the old": before, "first of the new": after} {
 		if _, err := copied.Parse(l.Text.Reveal(), "http://127.0.0.1:8080", b.clock()); err != nil {
 			t.Errorf("the %s lease = %v", name, err)
@@ -251,15 +258,15 @@ func TestLeaseKeysRotateWithoutARefusedLease(t *testing.T) {
 		t.Error("the new key does not sign")
 	}
 
-	if err := b.RetireKey(t.Context(), first, false); !errors.Is(err, license.ErrKeyInUse) || !strings.Contains(err.Error(), "1 live leases") {
+	if err := b.Retire(t.Context(), first, false); !errors.Is(err, keyring.ErrInUse) || !strings.Contains(err.Error(), "1 live leases") {
 		t.Errorf("RetireKey = %v, want ErrKeyInUse by 1 lease, the newest of its token", err)
 	}
 	b.advance(before.GraceUntil.Sub(b.clock()))
-	if err := b.RetireKey(t.Context(), first, false); !errors.Is(err, license.ErrKeyInUse) {
+	if err := b.Retire(t.Context(), first, false); !errors.Is(err, keyring.ErrInUse) {
 		t.Errorf("RetireKey at the end of the last lease = %v, want ErrKeyInUse while another clock may be behind", err)
 	}
 	b.advance(token.Leeway)
-	if err := b.RetireKey(t.Context(), first, false); err != nil {
+	if err := b.Retire(t.Context(), first, false); err != nil {
 		t.Fatal(err)
 	}
 	b.advance(time.Second)
@@ -276,7 +283,7 @@ func TestALeaseKeyThatIsRetiredInBetweenSignsNothing(t *testing.T) {
 	_, issued := b.issue(0)
 	first := wantStates(t, b, "HS256 signing", "EdDSA signing")[1].ID
 	late, store := b.apart(-3 * time.Second)
-	rotated, err := b.RotateKey(t.Context(), license.EdDSA)
+	rotated, err := b.Rotate(t.Context(), keyring.EdDSA)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -285,7 +292,7 @@ func TestALeaseKeyThatIsRetiredInBetweenSignsNothing(t *testing.T) {
 	store.before = func() {
 		if !retired {
 			retired = true
-			if err := b.RetireKey(t.Context(), first, false); err != nil {
+			if err := b.Retire(t.Context(), first, false); err != nil {
 				t.Error(err)
 			}
 		}
@@ -303,21 +310,21 @@ func TestKeysOfTheTwoKindsDoNotMeet(t *testing.T) {
 	t.Parallel()
 	b := newLeaseBench(t)
 	_, issued := b.issue(0)
-	for _, a := range []license.Algorithm{license.HS256, license.EdDSA} {
-		if _, err := b.RotateKey(t.Context(), a); err != nil {
+	for _, a := range []keyring.Algorithm{keyring.HS256, keyring.EdDSA} {
+		if _, err := b.Rotate(t.Context(), a); err != nil {
 			t.Fatal(err)
 		}
 	}
 	b.advance(time.Minute)
 	keys := wantStates(t, b, "HS256 verifying", "HS256 signing", "EdDSA signing", "EdDSA waiting")
-	if err := b.RetireKey(t.Context(), keys[0].ID, true); err != nil {
+	if err := b.Retire(t.Context(), keys[0].ID, true); err != nil {
 		t.Fatal(err)
 	}
-	if err := b.RetireKey(t.Context(), keys[2].ID, true); !errors.Is(err, license.ErrKeyInUse) {
+	if err := b.Retire(t.Context(), keys[2].ID, true); !errors.Is(err, keyring.ErrInUse) {
 		t.Errorf("RetireKey(the lease key that signs) = %v, want ErrKeyInUse", err)
 	}
 	b.advance(time.Second)
-	b.mustRefuse(issued.Token, license.ErrUnauthenticated)
+	b.mustRefuse(issued.Token, auth.ErrUnauthenticated)
 	wantStates(t, b, "HS256 signing", "EdDSA signing", "EdDSA waiting")
 }
 
@@ -326,7 +333,7 @@ func TestALeaseIsNoLicenseTokenAndTheReverse(t *testing.T) {
 	t.Parallel()
 	b := newLeaseBench(t)
 	_, issued := b.issue(0)
-	l := b.lease(b.Service, issued.Token)
+	l := b.lease(b.Rules, issued.Token)
 	keys, err := b.LeaseKeys(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -343,9 +350,9 @@ func TestALeaseIsNoLicenseTokenAndTheReverse(t *testing.T) {
 			}
 		}
 	}
-	admin := license.Caller{Admin: &license.AdminToken{}}
+	admin := auth.Caller{Kind: auth.ByAdminToken, Admin: &auth.AdminToken{}}
 	for name, text := range shown {
-		if _, err := b.Authenticate(t.Context(), text); !errors.Is(err, license.ErrUnauthenticated) {
+		if _, err := b.Authenticate(t.Context(), text); !errors.Is(err, auth.ErrUnauthenticated) {
 			t.Errorf("Authenticate(%s) = %v, want ErrUnauthenticated", name, err)
 		}
 		if i, err := b.Introspect(t.Context(), admin, text); err != nil || i.Active {
@@ -354,7 +361,7 @@ func TestALeaseIsNoLicenseTokenAndTheReverse(t *testing.T) {
 		if err := b.Revoke(t.Context(), admin, text); err != nil {
 			t.Errorf("Revoke(%s) = %v, want nothing done", name, err)
 		}
-		if _, err := b.RevokeToken(t.Context(), text, true); !errors.Is(err, license.ErrInvalid) {
+		if _, err := b.RevokeToken(t.Context(), text, true); !errors.Is(err, failure.ErrInvalid) {
 			t.Errorf("RevokeToken(%s) = %v, want ErrInvalid", name, err)
 		}
 		if name == "a lease" {
@@ -364,7 +371,7 @@ func TestALeaseIsNoLicenseTokenAndTheReverse(t *testing.T) {
 			t.Errorf("LeaseKeys.Parse(%s) = %v, want ErrAlgorithm", name, err)
 		}
 	}
-	b.caller(b.Service, issued.Token) // nothing of that ended it
+	b.caller(b.Rules, issued.Token) // nothing of that ended it
 	if _, err := b.leaseKeys().Parse(issued.Token.Reveal(), "http://127.0.0.1:8080", b.clock()); !errors.Is(err, token.ErrAlgorithm) {
 		t.Errorf("LeaseKeys.Parse(license token) = %v, want ErrAlgorithm", err)
 	}

@@ -5,57 +5,17 @@
 package license
 
 import (
-	"log/slog"
 	"time"
+
+	"github.com/pageflare/ci/service/opaque"
 )
-
-// Tier is what an account has paid for.
-type Tier string
-
-// The tiers of the License API.
-const (
-	Free Tier = "free"
-	Pro  Tier = "pro"
-	Team Tier = "team"
-)
-
-// Status is the standing of an account.
-type Status string
-
-// The standings. Suspended can be undone, deleted can not.
-const (
-	Active    Status = "active"
-	Suspended Status = "suspended"
-	Deleted   Status = "deleted"
-)
-
-// Account is a customer with the license that it holds. Times are UTC with milliseconds.
-type Account struct {
-	ID         string // "user_" and 16 letters or digits
-	Email      string // unique, lower case; empty once deleted
-	Tier       Tier
-	Features   []string // never nil
-	ValidUntil time.Time
-	Status     Status
-	CreatedAt  time.Time
-}
-
-// APIToken is the record of an API token: what an account's people and programs call the License API with. Its text is not kept.
-type APIToken struct {
-	ID        string // "at_" and 16 letters or digits
-	AccountID string
-	Name      string
-	Hash      string // SHA-256 of the text, hexadecimal
-	CreatedAt time.Time
-	RevokedAt time.Time // zero while it is good
-}
 
 // TokenRecord is the record of an issued license token. Its text is not kept.
 type TokenRecord struct {
-	ID        TokenID
+	ID        opaque.TokenID
 	AccountID string
-	Parent    TokenID // the token it was made from; empty for the first of a family
-	IssuedBy  string  // id of the API token, the device login or the trust policy that it was issued by; empty otherwise
+	Parent    opaque.TokenID // the token it was made from; empty for the first of a family
+	IssuedBy  string         // id of the API token, the device login or the trust policy that it was issued by; empty otherwise
 	KeyID     string
 	IssuedAt  time.Time // its iat
 	ExpiresAt time.Time // its exp
@@ -77,7 +37,7 @@ func (t TokenRecord) Status(now time.Time) string {
 // LeaseRecord is the record of the newest lease that a license token got under one key.
 type LeaseRecord struct {
 	ID        string
-	TokenID   TokenID
+	TokenID   opaque.TokenID
 	AccountID string
 	KeyID     string
 	IssuedAt  time.Time
@@ -93,24 +53,9 @@ type Revocation struct {
 
 // Issued is the answer to Issue and Refresh.
 type Issued struct {
-	Token        Secret
-	ID           TokenID
+	Token        opaque.Secret
+	ID           opaque.TokenID
 	ExpiresAt    time.Time
 	RefreshAfter time.Time // when two thirds of its life are over
 	Capped       bool      // ExpiresAt is the end of the license, not the usual life of a token
 }
-
-// Secret is a text that only its receiver may see. It hides itself from logs and formatted text.
-type Secret string
-
-// String is "[hidden]".
-func (Secret) String() string { return "[hidden]" }
-
-// GoString is "[hidden]".
-func (Secret) GoString() string { return "[hidden]" }
-
-// LogValue is "[hidden]".
-func (Secret) LogValue() slog.Value { return slog.StringValue("[hidden]") }
-
-// Reveal is the text itself, for the one place that hands it over.
-func (s Secret) Reveal() string { return string(s) }

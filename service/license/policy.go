@@ -2,17 +2,18 @@ package license
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"regexp"
 	"strings"
 	"time"
 
+	"github.com/pageflare/ci/service/account"
+	"github.com/pageflare/ci/service/audit"
+	"github.com/pageflare/ci/service/auth"
+	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/oidc"
-	"github.com/pageflare/ci/service/token"
+	"github.com/pageflare/ci/service/opaque"
 )
 
 // TrustPolicy gives license tokens of an account to the jobs that meet it.
@@ -23,24 +24,37 @@ type TrustPolicy struct {
 	CreatedAt  time.Time
 }
 
-// The refusals of an identity. Each is final for the identity token that was shown.
-var (
-	// ErrNoPolicy says that the job is who it says, and that no trust policy lets it in.
-	ErrNoPolicy = errors.New("no trust policy lets this job in: whoever runs this License service sees why by `pageflare-license policy explain`")
-	// ErrIdentityUsed says that the identity token was exchanged before, longer ago than a lost answer excuses.
-	ErrIdentityUsed = errors.New("this identity token was used before: request a new one for each exchange")
-)
-
-// IdentityRetry is how long after its first use an identity token gets the same license token once more, for a client that lost the answer.
-const IdentityRetry = 60 * time.Second
-
-// IdentityUse remembers that an identity token was exchanged.
-type IdentityUse struct {
-	Hash  string // SHA-256 of issuer and jti
-	At    time.Time
-	Until time.Time // when it can be forgotten
-	Token TokenID   // what it was exchanged for
+// PolicyStore is what trust policies need of a database. Every method that changes something has made
+// it durable, its acts included, when it returns nil.
+type PolicyStore interface {
+	// Account returns one account. ErrNotFound.
+	Account(ctx context.Context, id string) (account.Account, error)
+	// HasAccount returns nil when there is an account of that id, deleted or not. ErrNotFound.
+	HasAccount(ctx context.Context, id string) error
+	// AddPolicy stores a trust policy under the next version of its account and repository, which the
+	// answer has. ErrNotFound: no such account.
+	AddPolicy(ctx context.Context, p TrustPolicy, act audit.Act) (TrustPolicy, error)
+	// Policies returns up to limit policies whose id comes after the given one; of one account, or of
+	// all when it is "".
+	Policies(ctx context.Context, account, after string, limit int) ([]TrustPolicy, error)
+	// PoliciesFor returns all policies for a repository id, of any issuer and owner, oldest first.
+	PoliciesFor(ctx context.Context, repositoryID string) ([]TrustPolicy, error)
+	// RemovePolicy ends a policy; one that has ended keeps its first time. With issued it revokes what
+	// was issued under it, as account.Store.RevokeAPIToken does. ErrNotFound: there never was one.
+	RemovePolicy(ctx context.Context, id string, act audit.Act, issued *audit.Act) (families int64, err error)
+	// IdentityUse returns the use of an identity that is remembered under a hash. ErrNotFound.
+	IdentityUse(ctx context.Context, hash string) (IdentityUse, error)
 }
+
+// Policies is the trust policies of a database.
+type Policies struct {
+	store PolicyStore
+	cfg   auth.Config
+	log   *audit.Log
+}
+
+// NewPolicies returns the trust policies of a database.
+func NewPolicies(s PolicyStore, c auth.Config) *Policies { return &Policies{s, c, c.Log} }
 
 var repositoryName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,100}/[A-Za-z0-9._-]{1,100}$`)
 
@@ -48,16 +62,16 @@ var repositoryName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,100}/[A-Za-z0-9._-]{1,
 // of an address when GitHub is asked.
 func CheckRepository(name string) error {
 	if _, repository, _ := strings.Cut(name, "/"); !repositoryName.MatchString(name) || repository == "." || repository == ".." {
-		return fmt.Errorf("%w: repository %.100q is not OWNER/NAME", ErrInvalid, name)
+		return fmt.Errorf("%w: repository %.100q is not OWNER/NAME", failure.ErrInvalid, name)
 	}
 	return nil
 }
 
 // AddPolicy stores a trust policy; its ID, Version and CreatedAt are given here. Refusals: ErrInvalid for each fault, ErrNotFound: no such
 // account, ErrRevoked: a deleted one.
-func (s *Service) AddPolicy(ctx context.Context, p TrustPolicy) (TrustPolicy, error) {
+func (s *Policies) AddPolicy(ctx context.Context, p TrustPolicy) (TrustPolicy, error) {
 	if err := p.Check(); err != nil {
-		return TrustPolicy{}, unreadable(err.Error())
+		return TrustPolicy{}, failure.Invalid(err.Error())
 	}
 	if p.Repository != "" {
 		if err := CheckRepository(p.Repository); err != nil {
@@ -68,14 +82,14 @@ func (s *Service) AddPolicy(ctx context.Context, p TrustPolicy) (TrustPolicy, er
 	if err != nil {
 		return TrustPolicy{}, err
 	}
-	if a.Status == Deleted {
-		return TrustPolicy{}, fmt.Errorf("account %s: %w", a.ID, ErrDeleted)
+	if a.Status == account.Deleted {
+		return TrustPolicy{}, fmt.Errorf("account %s: %w", a.ID, account.ErrDeleted)
 	}
-	if p.ID, err = newID(OfPolicy, s.cfg.Rand); err != nil {
+	if p.ID, err = opaque.OfPolicy.New(s.cfg.Rand); err != nil {
 		return TrustPolicy{}, err
 	}
-	p.CreatedAt = s.time()
-	return s.store.AddPolicy(ctx, p, s.act(ctx, PolicyAdded, p.AccountID, p.ID, Details{
+	p.CreatedAt = s.cfg.Now()
+	return s.store.AddPolicy(ctx, p, s.log.Act(ctx, audit.PolicyAdded, p.AccountID, p.ID, audit.Details{
 		"repository_id": p.RepositoryID, "repository_owner_id": p.OwnerID, "issuer": p.Issuer, "ref": p.Refs, "environment": p.Environments,
 		"event": p.Events, "job_workflow_ref": p.JobWorkflowRefs, "visibility": p.Visibilities,
 	}))
@@ -83,12 +97,12 @@ func (s *Service) AddPolicy(ctx context.Context, p TrustPolicy) (TrustPolicy, er
 
 // Policies returns up to limit policies whose id comes after the given one, in the order of ids; of one account, or of all when it is "". ErrInvalid: after
 // is no id. ErrNotFound: no such account.
-func (s *Service) Policies(ctx context.Context, account, after string, limit int) ([]TrustPolicy, error) {
-	if err := checkAfter(OfPolicy, after); err != nil {
+func (s *Policies) Policies(ctx context.Context, account, after string, limit int) ([]TrustPolicy, error) {
+	if err := opaque.OfPolicy.CheckAfter(after); err != nil {
 		return nil, err
 	}
 	if account != "" {
-		if _, err := s.store.Account(ctx, account); err != nil {
+		if err := s.store.HasAccount(ctx, account); err != nil {
 			return nil, err
 		}
 	}
@@ -98,104 +112,35 @@ func (s *Service) Policies(ctx context.Context, account, after string, limit int
 // RemovePolicy ends a policy. Tokens that were issued under it live on to their end, which is near, unless withTokens ends them in the same moment;
 // then the answer is how many families that were. Removing it twice is no error: whoever has a second thought about the tokens can still end them.
 // ErrNotFound: there never was such a policy.
-func (s *Service) RemovePolicy(ctx context.Context, id string, withTokens bool) (families int64, err error) {
-	return s.store.RemovePolicy(ctx, id, s.act(ctx, PolicyRemoved, "", id, nil), s.endIssued(ctx, withTokens, id))
+func (s *Policies) RemovePolicy(ctx context.Context, id string, withTokens bool) (families int64, err error) {
+	var issued *audit.Act
+	if withTokens {
+		issued = new(s.log.Act(ctx, audit.IssuesRevoked, "", id, nil))
+	}
+	return s.store.RemovePolicy(ctx, id, s.log.Act(ctx, audit.PolicyRemoved, "", id, nil), issued)
 }
 
 // PolicyFor finds the policy that lets an authentic identity in, and its account. Of several it is the one whose license is good, the oldest
 // first. ErrNoPolicy; or why the license of the policy's account is not good.
-func (s *Service) PolicyFor(ctx context.Context, id oidc.Identity) (TrustPolicy, Account, error) {
+func (s *Policies) PolicyFor(ctx context.Context, id oidc.Identity) (oidc.Policy, account.Account, error) {
 	policies, err := s.store.PoliciesFor(ctx, id.RepositoryID)
 	if err != nil {
-		return TrustPolicy{}, Account{}, err
+		return oidc.Policy{}, account.Account{}, err
 	}
-	refusal := ErrNoPolicy
+	refusal := auth.ErrNoPolicy
 	for _, p := range policies {
 		if !p.Match(id) {
 			continue
 		}
 		a, err := s.store.Account(ctx, p.AccountID)
 		if err != nil {
-			return TrustPolicy{}, Account{}, err
+			return oidc.Policy{}, account.Account{}, err
 		}
-		if err := MayHoldToken(a, s.time()); err == nil {
-			return p, a, nil
-		} else if errors.Is(refusal, ErrNoPolicy) {
+		if err := account.MayHoldToken(a, s.cfg.Now()); err == nil {
+			return p.Policy, a, nil
+		} else if errors.Is(refusal, auth.ErrNoPolicy) {
 			refusal = err
 		}
 	}
-	return TrustPolicy{}, Account{}, refusal
-}
-
-// Exchange makes a short-lived license token for an authentic identity that a policy lets in. An identity is good for one exchange: the same
-// one again gives the same token for IdentityRetry, on every replica, and then ErrIdentityUsed.
-func (s *Service) Exchange(ctx context.Context, id oidc.Identity, p TrustPolicy, a Account) (Issued, error) {
-	return signed(ctx, s, func(view *keyView) (Issued, error) { return s.exchange(ctx, id, p, a, view.tokens) })
-}
-
-func (s *Service) exchange(ctx context.Context, id oidc.Identity, p TrustPolicy, a Account, set *token.KeySet) (Issued, error) {
-	now := s.time()
-	claims, capped, err := s.exchanged(id, p, a, now, set)
-	if err != nil {
-		return Issued{}, err
-	}
-	out, err := signWith(set, claims, capped)
-	if err != nil {
-		return Issued{}, err
-	}
-	// remembered for a little longer than it is accepted: by a request that was let in a moment ago, or by a replica whose clock is behind
-	use := IdentityUse{Hash: hashIdentity(id), At: now, Until: id.UsableUntil().Add(oidc.Leeway), Token: out.ID}
-	record := TokenRecord{
-		ID: out.ID, AccountID: a.ID, IssuedBy: p.ID, KeyID: set.SigningKey(), IssuedAt: claims.IssuedAt, ExpiresAt: claims.ExpiresAt, Recorded: now,
-	}
-	first, err := s.store.RecordExchange(ctx, use, record, s.act(ctx, TokenExchanged, a.ID, string(out.ID), Details{
-		"token_sha256": hashOpaque(out.Token.Reveal()), "kid": record.KeyID, "expires_at": record.ExpiresAt.Unix(), "policy": p.ID, "policy_version": p.Version,
-		"repository_id": id.RepositoryID, "repository": id.Repository, "ref": id.Ref, "event": id.Event, "run_id": id.RunID, "identity_sha256": use.Hash,
-	}))
-	if err != nil || first.Token == out.ID {
-		return out, err
-	}
-	if now.After(first.At.Add(IdentityRetry)) {
-		return Issued{}, ErrIdentityUsed
-	}
-	return s.exchangedAgain(ctx, id, p, a, first, set)
-}
-
-// hashIdentity is what an identity token is remembered by. Each issuer names its tokens by itself.
-func hashIdentity(id oidc.Identity) string {
-	sum := sha256.Sum256([]byte(id.Issuer + "\x00" + id.ID))
-	return hex.EncodeToString(sum[:])
-}
-
-// exchangedAgain makes once more the token that an identity was exchanged for, for a client that lost the answer: under the key of then, also when
-// another signs now. When the account or the policy was changed in between, it would be another token: ErrIdentityUsed.
-func (s *Service) exchangedAgain(ctx context.Context, id oidc.Identity, p TrustPolicy, a Account, first IdentityUse, set *token.KeySet) (Issued, error) {
-	record, err := s.store.Token(ctx, first.Token)
-	if err != nil {
-		return Issued{}, err
-	}
-	then, ok := set.By(record.KeyID)
-	if !ok {
-		return Issued{}, ErrIdentityUsed
-	}
-	claims, capped, err := s.exchanged(id, p, a, first.At, then)
-	if err != nil {
-		return Issued{}, err
-	}
-	if TokenID(claims.ID) != first.Token {
-		return Issued{}, ErrIdentityUsed
-	}
-	return signWith(then, claims, capped)
-}
-
-// exchanged is the token for an identity that was first shown at the given time. Its id is derived from all that stands in it.
-func (s *Service) exchanged(id oidc.Identity, p TrustPolicy, a Account, at time.Time, set *token.KeySet) (token.Claims, bool, error) {
-	iat := at.Truncate(time.Second)
-	claims, capped := s.claims(a, iat, s.cfg.IdentityTokenTTL)
-	content, err := json.Marshal([]any{"identity", id.Issuer, id.ID, p.ID, p.Version, at.UnixMilli(), set.SigningKey(), claims})
-	if err != nil {
-		return token.Claims{}, false, fmt.Errorf("derive a token id: %w", err)
-	}
-	claims.ID = string(deriveExchangedID(iat, content, s.deriveKey))
-	return claims, capped, nil
+	return oidc.Policy{}, account.Account{}, refusal
 }

@@ -5,16 +5,19 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/pageflare/ci/service/audit"
+	"github.com/pageflare/ci/service/failure"
+	"github.com/pageflare/ci/service/opaque"
 	"github.com/pageflare/ci/service/token"
 )
 
 // Tokens returns up to limit issued tokens of an account, newest first, starting after the given one ("" for the newest). ErrNotFound: no such account.
 // ErrInvalid: before is no id.
-func (s *Service) Tokens(ctx context.Context, account string, before TokenID, limit int) ([]TokenRecord, error) {
-	if err := before.checkBefore(); err != nil {
+func (s *Service) Tokens(ctx context.Context, account string, before opaque.TokenID, limit int) ([]TokenRecord, error) {
+	if err := before.CheckBefore(); err != nil {
 		return nil, err
 	}
-	if _, err := s.store.Account(ctx, account); err != nil {
+	if err := s.store.HasAccount(ctx, account); err != nil {
 		return nil, err
 	}
 	return s.store.Tokens(ctx, account, before, limit)
@@ -38,13 +41,13 @@ func (s *Service) RevokeToken(ctx context.Context, tokenOrID string, family bool
 	if err != nil {
 		return TokenRecord{}, err
 	}
-	r := Revocation{Subject: string(t.ID), AccountID: t.AccountID, At: s.time()}
+	r := Revocation{Subject: string(t.ID), AccountID: t.AccountID, At: s.cfg.Now()}
 	if family {
 		r.Subject = t.ID.Family()
 	}
-	act := s.act(ctx, TokenRevoked, t.AccountID, string(t.ID), nil)
+	act := s.log.Act(ctx, audit.TokenRevoked, t.AccountID, string(t.ID), nil)
 	if family {
-		act = s.act(ctx, FamilyRevoked, t.AccountID, t.ID.Family(), Details{"by_token": t.ID})
+		act = s.log.Act(ctx, audit.FamilyRevoked, t.AccountID, t.ID.Family(), audit.Details{"by_token": t.ID})
 	}
 	t.Revoked = true
 	return t, s.store.Revoke(ctx, r, act)
@@ -52,44 +55,35 @@ func (s *Service) RevokeToken(ctx context.Context, tokenOrID string, family bool
 
 // revocable finds what to revoke. A token is believed only when its signature is good: a forged one could name anybody's id.
 func (s *Service) revocable(ctx context.Context, tokenOrID string, family bool) (TokenRecord, error) {
-	if id := TokenID(tokenOrID); id.Family() != "" {
+	if id := opaque.TokenID(tokenOrID); id.Family() != "" {
 		return s.store.Token(ctx, id)
 	}
-	c, bad, err := s.keys.parse(ctx, tokenOrID, s.time())
+	c, bad, err := s.keys.Parse(ctx, tokenOrID, s.cfg.Now())
 	if err != nil {
 		return TokenRecord{}, err
 	}
 	expired := errors.Is(bad, token.ErrExpired) // it ended by itself, and what was made of it may live
 	if expired && !family {
-		return TokenRecord{}, fmt.Errorf("%w: the token has expired already; its family can still be ended", ErrInvalid)
+		return TokenRecord{}, fmt.Errorf("%w: the token has expired already; its family can still be ended", failure.ErrInvalid)
 	}
 	if bad != nil && !expired {
-		return TokenRecord{}, fmt.Errorf("%w: neither a live token of this service nor a token id (40 letters and digits): %w", ErrInvalid, bad)
+		return TokenRecord{}, fmt.Errorf("%w: neither a live token of this service nor a token id (40 letters and digits): %w", failure.ErrInvalid, bad)
 	}
-	t, err := s.store.Token(ctx, TokenID(c.ID))
-	if errors.Is(err, ErrNotFound) {
-		return TokenRecord{ID: TokenID(c.ID), AccountID: c.Subject, IssuedAt: c.IssuedAt, ExpiresAt: c.ExpiresAt}, nil
+	t, err := s.store.Token(ctx, opaque.TokenID(c.ID))
+	if errors.Is(err, failure.ErrNotFound) {
+		return TokenRecord{ID: opaque.TokenID(c.ID), AccountID: c.Subject, IssuedAt: c.IssuedAt, ExpiresAt: c.ExpiresAt}, nil
 	}
 	return t, err
 }
 
-// endIssued is the act of ending every family that an API token or a trust policy began: what a thief made, and all that descends from that. nil
-// when that is not wanted.
-func (s *Service) endIssued(ctx context.Context, wanted bool, issuer string) *Act {
-	if !wanted {
-		return nil
-	}
-	return new(s.act(ctx, IssuesRevoked, "", issuer, nil))
-}
-
 // tokenID is the id in a token, or the text itself when it is an id.
-func tokenID(tokenOrID string) (TokenID, error) {
-	if id := TokenID(tokenOrID); id.Family() != "" {
+func tokenID(tokenOrID string) (opaque.TokenID, error) {
+	if id := opaque.TokenID(tokenOrID); id.Family() != "" {
 		return id, nil
 	}
 	c, err := token.Decode(tokenOrID)
 	if err != nil {
-		return "", fmt.Errorf("%w: neither a token nor a token id (40 letters and digits)", ErrInvalid)
+		return "", fmt.Errorf("%w: neither a token nor a token id (40 letters and digits)", failure.ErrInvalid)
 	}
-	return TokenID(c.ID), nil
+	return opaque.TokenID(c.ID), nil
 }

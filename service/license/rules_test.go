@@ -9,7 +9,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
+	"github.com/pageflare/ci/service/account"
+	"github.com/pageflare/ci/service/failure"
+	"github.com/pageflare/ci/service/keyring"
 	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/opaque"
 )
 
 var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
@@ -17,19 +21,19 @@ var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 func TestWhoMayHoldAToken(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		status license.Status
+		status account.Status
 		until  time.Time
 		want   error
 	}{
-		"an active account with time left":        {license.Active, noon.Add(time.Millisecond), nil},
-		"an active account whose time is up":      {license.Active, noon, license.ErrExpired},
-		"a suspended account":                     {license.Suspended, noon.Add(time.Hour), license.ErrInactive},
-		"a suspended account whose time is up":    {license.Suspended, noon, license.ErrInactive},
-		"a deleted account":                       {license.Deleted, noon.Add(time.Hour), license.ErrRevoked},
-		"an account in a standing we do not know": {"odd", noon.Add(time.Hour), license.ErrInactive},
+		"an active account with time left":        {account.Active, noon.Add(time.Millisecond), nil},
+		"an active account whose time is up":      {account.Active, noon, account.ErrExpired},
+		"a suspended account":                     {account.Suspended, noon.Add(time.Hour), account.ErrInactive},
+		"a suspended account whose time is up":    {account.Suspended, noon, account.ErrInactive},
+		"a deleted account":                       {account.Deleted, noon.Add(time.Hour), account.ErrRevoked},
+		"an account in a standing we do not know": {"odd", noon.Add(time.Hour), account.ErrInactive},
 	} {
-		a := license.Account{Status: c.status, ValidUntil: c.until}
-		if got := license.MayHoldToken(a, noon); !errors.Is(got, c.want) {
+		a := account.Account{Status: c.status, ValidUntil: c.until}
+		if got := account.MayHoldToken(a, noon); !errors.Is(got, c.want) {
 			t.Errorf("MayHoldToken(%s) = %v, want %v", name, got, c.want)
 		}
 	}
@@ -90,18 +94,18 @@ func TestBucketHoldsNowAndIsNeverBeforeTheParent(t *testing.T) {
 
 func TestCheckAccountNamesEveryFault(t *testing.T) {
 	t.Parallel()
-	err := license.CheckAccount(license.Account{Email: "nobody", Tier: "gold", Features: []string{"ok_1", "No Way"}})
+	err := account.Check(account.Account{Email: "nobody", Tier: "gold", Features: []string{"ok_1", "No Way"}})
 	if err == nil {
 		t.Fatal("CheckAccount(all wrong) = nil")
 	}
 	for _, want := range []string{`email "nobody"`, `tier "gold"`, `feature "No Way"`, "valid-until is missing"} {
-		if !strings.Contains(err.Error(), want) || !errors.Is(err, license.ErrInvalid) {
+		if !strings.Contains(err.Error(), want) || !errors.Is(err, failure.ErrInvalid) {
 			t.Errorf("CheckAccount = %v, want ErrInvalid with %q", err, want)
 		}
 	}
 	for _, email := range []string{"", "Bob <bob@example.com>", "a b@example.com", strings.Repeat("a", 250) + "@example.com"} {
-		a := license.Account{Email: email, Tier: license.Pro, ValidUntil: noon}
-		if license.CheckAccount(a) == nil {
+		a := account.Account{Email: email, Tier: account.Pro, ValidUntil: noon}
+		if account.Check(a) == nil {
 			t.Errorf("CheckAccount(email %q) = nil, want an error", email)
 		}
 	}
@@ -116,8 +120,8 @@ func TestAPITokensAreToldFromOtherText(t *testing.T) {
 		"a letter too many": "pf_at_000000000000000000000000000000" + "0000000",
 		"a license token":   "eyJhbGciOiJIUzI1NiJ9.e30.x",
 	} {
-		if license.IsAPIToken(text) {
-			t.Errorf("IsAPIToken(%s) = true, want false", name)
+		if opaque.APIToken.Fits(text) {
+			t.Errorf("opaque.APIToken.Fits(%s) = true, want false", name)
 		}
 	}
 }
@@ -130,16 +134,16 @@ func TestMasterKeyTextIsChecked(t *testing.T) {
 		"too short":       {"c2hvcnQ=", "5 bytes, needs 32"},
 		"two keys in one": {strings.Repeat("AAAA", 22), "66 bytes, needs 32"},
 	} {
-		_, err := license.ParseMasterKey(c.text)
+		_, err := keyring.ParseMasterKey(c.text)
 		if err == nil || !strings.Contains(err.Error(), c.want) || (c.text != "" && strings.Contains(err.Error(), c.text)) {
 			t.Errorf("ParseMasterKey(%s) = %v, want %q and not the text", name, err, c.want)
 		}
 	}
-	k, err := license.NewMasterKey(strings.NewReader(strings.Repeat("k", 32)))
+	k, err := keyring.NewMasterKey(strings.NewReader(strings.Repeat("k", 32)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	again, err := license.ParseMasterKey("\n" + k.Text().Reveal() + "\n")
+	again, err := keyring.ParseMasterKey("\n" + k.Text().Reveal() + "\n")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,242 +2,144 @@ package license
 
 import (
 	"context"
-	"crypto/hkdf"
-	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"time"
 
+	"github.com/pageflare/ci/service/account"
+	"github.com/pageflare/ci/service/audit"
+	"github.com/pageflare/ci/service/auth"
+	"github.com/pageflare/ci/service/failure"
+	"github.com/pageflare/ci/service/keyring"
+	"github.com/pageflare/ci/service/opaque"
 	"github.com/pageflare/ci/service/token"
 )
 
 // Config is what a Service is made of. All fields must be set unless they say what 0 means.
 type Config struct {
 	Store            Store
-	MasterKey        MasterKey
-	Issuer           string        // the `iss` of tokens: the public URL of the service
-	TokenTTL         time.Duration // life of a token, capped by the end of the license
-	IdentityTokenTTL time.Duration // the same of a token that was got by an identity; 0: an hour
-	LeaseGrace       time.Duration // how long a lease bridges a service that does not answer, at most; 0: there are no leases
-	Now              func() time.Time
-	Rand             io.Reader // cryptographic randomness
+	Keys             *keyring.Keyring
+	Accounts         *account.Registry
+	Auth             *auth.Authenticator
+	Devices          *auth.Devices
+	Log              *audit.Log
+	DeriveKey        []byte           // names refreshed tokens, see opaque.DeriveTokenID
+	Issuer           string           // the `iss` of tokens: the public URL of the service
+	TokenTTL         time.Duration    // lifetime of a token, capped by the end of the license
+	IdentityTokenTTL time.Duration    // the same of a token that was got by an identity; 0: an hour
+	LeaseGrace       time.Duration    // how long a lease bridges a service that does not answer, at most; 0: there are no leases
+	Now              func() time.Time // in the resolution that is stored
+	Rand             io.Reader        // cryptographic randomness
 }
 
-// Service does what the rules allow. It is safe for use by several goroutines, and several Services can share one database.
+// Service gives license tokens and ends them, as the rules allow. It is safe for use by several
+// goroutines, and several Services can share one database.
 type Service struct {
-	cfg       Config
-	store     Store
-	keys      *keyring
-	deriveKey []byte // names refreshed tokens, see deriveTokenID
-	auditKey  []byte // chains the audit log, see Act.Link
-	codeKey   []byte // hashes user codes, see userHash
+	cfg   Config
+	store Store
+	keys  *keyring.Keyring
+	log   *audit.Log
 }
 
-// New returns a Service on a store. On a store without signing keys it makes the first ones. ErrWrongMasterKey: the keys in the store were
-// sealed by another master key.
-func New(ctx context.Context, cfg Config) (*Service, error) {
-	derive, err := hkdf.Key(sha256.New, cfg.MasterKey.bytes(), nil, "pageflare/ci refreshed token id", 32)
-	if err != nil {
-		return nil, fmt.Errorf("derive the key for token ids: %w", err)
-	}
-	audit, err := hkdf.Key(sha256.New, cfg.MasterKey.bytes(), nil, "pageflare/ci audit log", 32)
-	if err != nil {
-		return nil, fmt.Errorf("derive the key of the audit log: %w", err)
-	}
+// New returns a Service.
+func New(cfg Config) *Service {
 	if cfg.IdentityTokenTTL == 0 {
 		cfg.IdentityTokenTTL = time.Hour
 	}
-	codes, err := hkdf.Key(sha256.New, cfg.MasterKey.bytes(), nil, "pageflare/ci user codes", 32)
-	if err != nil {
-		return nil, fmt.Errorf("derive the key of user codes: %w", err)
-	}
-	s := &Service{cfg: cfg, store: cfg.Store, deriveKey: derive, auditKey: audit, codeKey: codes}
-	s.keys = &keyring{store: cfg.Store, master: cfg.MasterKey, now: s.time}
-	if err := s.sealAuditEnd(ctx); err != nil {
-		return nil, err
-	}
-	if err := s.firstKeys(ctx); err != nil {
-		return nil, err
-	}
-	return s, nil
-}
-
-// time is now in the resolution that is stored.
-func (s *Service) time() time.Time { return s.cfg.Now().UTC().Truncate(time.Millisecond) }
-
-// Caller is who showed a good credential: an account, by a token or by the session of somebody who is signed in; or those who run the service,
-// by an admin token.
-type Caller struct {
-	Account  Account      // empty for an admin token
-	Token    token.Claims // of a license token; else its ID is empty
-	APIToken string       // id of the API token; else empty
-	Login    string       // id of the device login whose login token it is; else empty
-	Session  *Session     // of a person in a browser; else nil
-	Admin    *AdminToken  // the admin token; else nil
-	revoked  bool
-}
-
-// Actor is the caller in the audit log.
-func (c Caller) Actor() Actor {
-	if c.Admin != nil {
-		return Actor{Kind: ActorAdmin, ID: c.Admin.ID}
-	}
-	return Actor{Kind: ActorAccount, ID: c.Key()}
-}
-
-// Key names the credential, for logs. It is no secret.
-func (c Caller) Key() string {
-	switch {
-	case c.Admin != nil:
-		return c.Admin.ID
-	case c.APIToken != "":
-		return c.APIToken
-	case c.Login != "":
-		return c.Login
-	case c.Session != nil:
-		return c.Session.ID
-	}
-	return c.Token.ID
-}
-
-// LimitKey is what requests are counted by: the API token or admin token, or the family of a license token, for whoever holds a token can make more of its
-// family, and would otherwise never meet a limit.
-func (c Caller) LimitKey() string {
-	if c.Token.ID != "" {
-		return TokenID(c.Token.ID).Family()
-	}
-	return c.Key()
-}
-
-// Authenticate tells who shows the bearer token. It knows who, not yet whether they may: a revoked token and a license that is over
-// pass here, so that the rules can say so. ErrUnauthenticated: no good credential; why stands in the error that wraps it.
-func (s *Service) Authenticate(ctx context.Context, bearer string) (Caller, error) {
-	switch {
-	case IsAPIToken(bearer):
-		return s.authenticateAPIToken(ctx, bearer)
-	case IsAdminToken(bearer):
-		return s.authenticateAdmin(ctx, bearer)
-	case IsLoginToken(bearer):
-		return s.authenticateLogin(ctx, bearer)
-	}
-	claims, bad, err := s.keys.parse(ctx, bearer, s.time())
-	if err != nil {
-		return Caller{}, err
-	}
-	if bad != nil {
-		return Caller{}, fmt.Errorf("%w: %w", ErrUnauthenticated, bad)
-	}
-	id := TokenID(claims.ID)
-	account, revoked, err := s.store.Standing(ctx, claims.Subject, claims.ID, id.Family())
-	if errors.Is(err, ErrNotFound) {
-		return Caller{}, fmt.Errorf("%w: its account is unknown", ErrUnauthenticated)
-	}
-	return Caller{Account: account, Token: claims, revoked: revoked}, err
-}
-
-func (s *Service) authenticateAPIToken(ctx context.Context, text string) (Caller, error) {
-	t, account, err := s.store.APIToken(ctx, hashOpaque(text))
-	switch {
-	case errors.Is(err, ErrNotFound):
-		return Caller{}, fmt.Errorf("%w: unknown API token", ErrUnauthenticated)
-	case err != nil:
-		return Caller{}, err
-	case !t.RevokedAt.IsZero():
-		return Caller{}, fmt.Errorf("%w: API token %s was revoked", ErrUnauthenticated, t.ID)
-	}
-	return Caller{Account: account, APIToken: t.ID}, nil
+	return &Service{cfg: cfg, store: cfg.Store, keys: cfg.Keys, log: cfg.Log}
 }
 
 // mayUse is the rule for a caller: its token must not be revoked and its account must be allowed to hold tokens.
-func (s *Service) mayUse(c Caller, now time.Time) error {
-	if err := MayHoldToken(c.Account, now); err != nil {
+func mayUse(c auth.Caller, now time.Time) error {
+	if err := account.MayHoldToken(c.Account, now); err != nil {
 		return err
 	}
-	if c.revoked {
+	if c.Revoked {
 		return ErrTokenRevoked
 	}
 	return nil
 }
 
 // Issue makes a new token for the caller's license. A token that is issued on the word of a license token belongs to that token's family:
-// whoever revokes a leaked token with its family also ends what was made with it. Refusals: ErrExpired, ErrInactive, ErrRevoked, ErrTokenRevoked.
-func (s *Service) Issue(ctx context.Context, c Caller) (Issued, error) {
-	now := s.time()
-	if err := s.mayUse(c, now); err != nil {
+// whoever revokes a leaked token with its family also ends what was made with it. A job gets what Exchange gives. Refusals: account.ErrExpired,
+// ErrInactive, ErrRevoked, ErrTokenRevoked, ErrIdentityUsed.
+func (s *Service) Issue(ctx context.Context, c auth.Caller) (Issued, error) {
+	if c.Kind == auth.ByIdentity {
+		return s.Exchange(ctx, c.Job.Identity, c.Job.Policy, c.Account)
+	}
+	return s.issueAs(ctx, c, s.store.RecordToken)
+}
+
+// recorder makes the record of a token durable, with its act: Store.RecordToken, or that and more.
+type recorder func(context.Context, TokenRecord, audit.Act) error
+
+// issueAs is Issue with a record of another kind.
+func (s *Service) issueAs(ctx context.Context, c auth.Caller, record recorder) (Issued, error) {
+	now := s.cfg.Now()
+	if err := mayUse(c, now); err != nil {
 		return Issued{}, err
 	}
 	ttl := s.cfg.TokenTTL
-	if left := c.Token.ExpiresAt.Sub(now.Truncate(time.Second)); TokenID(c.Token.ID).ByIdentity() && left < ttl {
+	if left := c.Token.ExpiresAt.Sub(now.Truncate(time.Second)); opaque.TokenID(c.Token.ID).ByIdentity() && left < ttl {
 		ttl = left
 	}
-	return s.issue(ctx, c.Account, TokenRecord{Parent: TokenID(c.Token.ID), IssuedBy: c.APIToken + c.Login, Recorded: now}, ttl)
+	return s.issue(ctx, c.Account, TokenRecord{Parent: opaque.TokenID(c.Token.ID), IssuedBy: c.ID, Recorded: now}, ttl, record)
 }
 
 // IssueFor makes a new token for an account, with a life of its own choice (0: the usual one). It is for those who run the service.
-func (s *Service) IssueFor(ctx context.Context, account string, ttl time.Duration) (Issued, error) {
-	a, err := s.store.Account(ctx, account)
+func (s *Service) IssueFor(ctx context.Context, id string, ttl time.Duration) (Issued, error) {
+	a, err := s.store.Account(ctx, id)
 	if err != nil {
 		return Issued{}, err
 	}
-	now := s.time()
-	if err := MayHoldToken(a, now); err != nil {
+	now := s.cfg.Now()
+	if err := account.MayHoldToken(a, now); err != nil {
 		return Issued{}, err
 	}
 	if ttl == 0 {
 		ttl = s.cfg.TokenTTL
 	}
 	if ttl < time.Second {
-		return Issued{}, fmt.Errorf("%w: ttl %s is shorter than a second", ErrInvalid, ttl)
+		return Issued{}, fmt.Errorf("%w: ttl %s is shorter than a second", failure.ErrInvalid, ttl)
 	}
-	return s.issue(ctx, a, TokenRecord{Recorded: now}, ttl)
+	return s.issue(ctx, a, TokenRecord{Recorded: now}, ttl, s.store.RecordToken)
 }
 
-func (s *Service) issue(ctx context.Context, a Account, r TokenRecord, ttl time.Duration) (Issued, error) {
+func (s *Service) issue(ctx context.Context, a account.Account, r TokenRecord, ttl time.Duration, record recorder) (Issued, error) {
 	iat := r.Recorded.Truncate(time.Second)
-	id, err := newTokenID(iat, r.Parent.Family(), s.cfg.Rand)
+	id, err := opaque.NewTokenID(iat, r.Parent.Family(), s.cfg.Rand)
 	if err != nil {
 		return Issued{}, err
 	}
 	claims, capped := s.claims(a, iat, ttl)
 	claims.ID = string(id)
-	return signed(ctx, s, func(view *keyView) (Issued, error) {
-		return s.signAndRecord(ctx, view.tokens, claims, r, capped, TokenIssued)
+	return keyring.Sign(ctx, s.keys, func(view *keyring.View) (Issued, error) {
+		out, r, act, err := s.sign(ctx, view.Tokens, claims, capped, r, audit.TokenIssued)
+		if err != nil {
+			return Issued{}, err
+		}
+		return out, record(ctx, r, act)
 	})
-}
-
-// signed lets f sign with the keys. When the key was retired in that moment f has another try, with the keys that there are then.
-func signed[T any](ctx context.Context, s *Service, f func(*keyView) (T, error)) (out T, err error) {
-	view, err := s.keys.set(ctx)
-	if err != nil {
-		return out, err
-	}
-	if out, err = f(view); !errors.Is(err, ErrKeyRetired) {
-		return out, err
-	}
-	if view, err = s.keys.look(ctx, 0); err != nil {
-		return out, err
-	}
-	return f(view)
 }
 
 // Refresh makes the token that follows the caller's license token, which stays valid to its own end. Within one Window the same token
 // in gives the same token out, on every replica: its content and its id are derived, nothing is looked up or locked. An account that
 // was changed in between gets a token that says the new. Refusals: as for Issue, and ErrUnauthenticated for any other token.
-func (s *Service) Refresh(ctx context.Context, c Caller) (Issued, error) {
+func (s *Service) Refresh(ctx context.Context, c auth.Caller) (Issued, error) {
 	if c.Token.ID == "" {
-		return Issued{}, fmt.Errorf("%w: only a license token can be refreshed", ErrUnauthenticated)
+		return Issued{}, fmt.Errorf("%w: only a license token can be refreshed", auth.ErrUnauthenticated)
 	}
-	now := s.time()
-	if err := s.mayUse(c, now); err != nil {
+	now := s.cfg.Now()
+	if err := mayUse(c, now); err != nil {
 		return Issued{}, err
 	}
-	return signed(ctx, s, func(view *keyView) (Issued, error) { return s.refresh(ctx, c, now, view.tokens) })
+	return keyring.Sign(ctx, s.keys, func(view *keyring.View) (Issued, error) { return s.refresh(ctx, c, now, view.Tokens) })
 }
 
-func (s *Service) refresh(ctx context.Context, c Caller, now time.Time, set *token.KeySet) (Issued, error) {
-	parent := TokenID(c.Token.ID)
+func (s *Service) refresh(ctx context.Context, c auth.Caller, now time.Time, set *token.KeySet) (Issued, error) {
+	parent := opaque.TokenID(c.Token.ID)
 	window := Window(c.Token.Life(), s.cfg.TokenTTL)
 	iat := Bucket(c.Token.IssuedAt, now, window)
 	if before := iat.Add(-window); !before.Before(c.Token.IssuedAt) {
@@ -246,11 +148,11 @@ func (s *Service) refresh(ctx context.Context, c Caller, now time.Time, set *tok
 		if err != nil {
 			return Issued{}, err
 		}
-		at, err := s.store.RecordedAt(ctx, TokenID(claims.ID))
+		at, err := s.store.RecordedAt(ctx, opaque.TokenID(claims.ID))
 		if err == nil && now.Before(at.Add(window)) {
 			return signWith(set, claims, capped)
 		}
-		if err != nil && !errors.Is(err, ErrNotFound) {
+		if err != nil && !errors.Is(err, failure.ErrNotFound) {
 			return Issued{}, err
 		}
 	}
@@ -258,12 +160,16 @@ func (s *Service) refresh(ctx context.Context, c Caller, now time.Time, set *tok
 	if err != nil {
 		return Issued{}, err
 	}
-	return s.signAndRecord(ctx, set, claims, TokenRecord{Parent: parent, Recorded: now}, capped, TokenRefreshed)
+	out, r, act, err := s.sign(ctx, set, claims, capped, TokenRecord{Parent: parent, Recorded: now}, audit.TokenRefreshed)
+	if err != nil {
+		return Issued{}, err
+	}
+	return out, s.store.RecordToken(ctx, r, act)
 }
 
 // refreshed is what the caller's token is refreshed to when iat is the start of the window. Its id depends on everything in the token, the
 // signing key included: two tokens with one id would be one record, which says who depends on which key.
-func (s *Service) refreshed(c Caller, parent TokenID, iat time.Time, set *token.KeySet) (token.Claims, bool, error) {
+func (s *Service) refreshed(c auth.Caller, parent opaque.TokenID, iat time.Time, set *token.KeySet) (token.Claims, bool, error) {
 	claims, capped := s.claims(c.Account, iat, s.cfg.TokenTTL)
 	if parent.ByIdentity() && claims.ExpiresAt.After(c.Token.ExpiresAt) {
 		claims.ExpiresAt = c.Token.ExpiresAt
@@ -272,11 +178,11 @@ func (s *Service) refreshed(c Caller, parent TokenID, iat time.Time, set *token.
 	if err != nil {
 		return token.Claims{}, false, fmt.Errorf("derive a token id: %w", err)
 	}
-	claims.ID = string(deriveTokenID(iat, parent, content, s.deriveKey))
+	claims.ID = string(opaque.DeriveTokenID(iat, parent, content, s.cfg.DeriveKey))
 	return claims, capped, nil
 }
 
-func (s *Service) claims(a Account, iat time.Time, ttl time.Duration) (token.Claims, bool) {
+func (s *Service) claims(a account.Account, iat time.Time, ttl time.Duration) (token.Claims, bool) {
 	exp, capped := Expiry(iat, ttl.Truncate(time.Second), a.ValidUntil)
 	return token.Claims{
 		Subject: a.ID, Email: a.Email, Tier: string(a.Tier), Features: a.Features, ValidUntil: a.ValidUntil,
@@ -284,18 +190,18 @@ func (s *Service) claims(a Account, iat time.Time, ttl time.Duration) (token.Cla
 	}, capped
 }
 
-// signAndRecord completes the record with what the token says, and returns only when it is durable.
-func (s *Service) signAndRecord(ctx context.Context, set *token.KeySet, c token.Claims, r TokenRecord, capped bool, did Action) (Issued, error) {
+// sign signs a token, completes its record with what it says, and makes the act of giving it.
+func (s *Service) sign(ctx context.Context, set *token.KeySet, c token.Claims, capped bool, r TokenRecord, did audit.Action) (Issued, TokenRecord, audit.Act, error) {
 	out, err := signWith(set, c, capped)
 	if err != nil {
-		return Issued{}, err
+		return Issued{}, TokenRecord{}, audit.Act{}, err
 	}
 	r.ID, r.AccountID, r.KeyID, r.IssuedAt, r.ExpiresAt = out.ID, c.Subject, set.SigningKey(), c.IssuedAt, c.ExpiresAt
-	details := Details{"token_sha256": hashOpaque(out.Token.Reveal()), "kid": r.KeyID, "expires_at": r.ExpiresAt.Unix()}
+	details := audit.Details{"token_sha256": opaque.Hash(out.Token.Reveal()), "kid": r.KeyID, "expires_at": r.ExpiresAt.Unix()}
 	if r.Parent != "" {
 		details["parent"] = r.Parent
 	}
-	return out, s.store.RecordToken(ctx, r, s.act(ctx, did, r.AccountID, string(r.ID), details))
+	return out, r, s.log.Act(ctx, did, r.AccountID, string(r.ID), details), nil
 }
 
 func signWith(set *token.KeySet, c token.Claims, capped bool) (Issued, error) {
@@ -303,23 +209,14 @@ func signWith(set *token.KeySet, c token.Claims, capped bool) (Issued, error) {
 	if err != nil {
 		// the license ends within this very second: there is no whole second left for a token to live
 		if errors.Is(err, token.ErrClaims) && !c.ExpiresAt.After(c.IssuedAt) {
-			return Issued{}, ErrExpired
+			return Issued{}, account.ErrExpired
 		}
 		return Issued{}, err
 	}
 	return Issued{
-		Token: Secret(text), ID: TokenID(c.ID), ExpiresAt: c.ExpiresAt, RefreshAfter: RefreshAfter(c.IssuedAt, c.ExpiresAt), Capped: capped,
+		Token: opaque.Secret(text), ID: opaque.TokenID(c.ID), ExpiresAt: c.ExpiresAt, RefreshAfter: RefreshAfter(c.IssuedAt, c.ExpiresAt), Capped: capped,
 	}, nil
 }
 
-// Ready tells whether the service can do its work: its store reads and writes, and its keys open.
-func (s *Service) Ready(ctx context.Context) error {
-	keys, err := s.store.Keys(ctx)
-	if err != nil {
-		return err
-	}
-	if _, err = s.keys.open(keys); err != nil {
-		return err
-	}
-	return s.store.Ready(ctx)
-}
+// Validate says whether a caller's license token may be used now. Refusals: ErrExpired, ErrInactive, ErrRevoked, ErrTokenRevoked.
+func (s *Service) Validate(c auth.Caller) error { return mayUse(c, s.cfg.Now()) }

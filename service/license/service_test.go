@@ -16,7 +16,14 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/pageflare/ci/service/account"
+	"github.com/pageflare/ci/service/auth"
+	"github.com/pageflare/ci/service/failure"
+	"github.com/pageflare/ci/service/keyring"
 	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/opaque"
+	"github.com/pageflare/ci/service/parts"
+	"github.com/pageflare/ci/service/servicetest"
 	"github.com/pageflare/ci/service/store"
 	"github.com/pageflare/ci/service/token"
 )
@@ -25,10 +32,10 @@ const year = 365 * 24 * time.Hour
 
 // bench is a service on a real database, with a clock that the test moves.
 type bench struct {
-	*license.Service
+	servicetest.Rules
 	t    *testing.T
 	file string
-	cfg  license.Config
+	cfg  parts.Config
 	mu   sync.Mutex
 	now  time.Time
 }
@@ -41,20 +48,29 @@ func newBench(t *testing.T) *bench {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.Close() })
-	master, err := license.NewMasterKey(rand.Reader)
+	master, err := keyring.NewMasterKey(rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
 	b := &bench{t: t, file: file, now: noon}
-	b.cfg = license.Config{Store: s, MasterKey: master, Issuer: "http://127.0.0.1:8080", TokenTTL: year, Now: b.clock, Rand: rand.Reader}
-	b.Service = b.replica()
+	b.cfg = parts.Config{Stores: parts.On(s), MasterKey: master, Issuer: "http://127.0.0.1:8080", TokenTTL: year, Now: b.clock, Rand: rand.Reader}
+	b.Rules = b.replica()
 	return b
 }
 
+// join makes a service.
+func join(ctx context.Context, c parts.Config) (servicetest.Rules, error) {
+	p, err := parts.New(ctx, c)
+	if err != nil {
+		return servicetest.Rules{}, err
+	}
+	return servicetest.RulesOf(p), nil
+}
+
 // replica is one more service on the same database.
-func (b *bench) replica() *license.Service {
+func (b *bench) replica() servicetest.Rules {
 	b.t.Helper()
-	s, err := license.New(b.t.Context(), b.cfg)
+	s, err := join(b.t.Context(), b.cfg)
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -73,10 +89,10 @@ func (b *bench) advance(d time.Duration) {
 	b.now = b.now.Add(d)
 }
 
-func (b *bench) account() (license.Account, license.Secret) {
+func (b *bench) account() (account.Account, opaque.Secret) {
 	b.t.Helper()
-	a, key, err := b.CreateAccount(b.t.Context(), license.NewAccount{
-		Email: "dev@example.com", Tier: license.Pro, Features: []string{"critical_css"}, ValidUntil: noon.Add(2 * year),
+	a, key, err := b.CreateAccount(b.t.Context(), account.NewAccount{
+		Email: "dev@example.com", Tier: account.Pro, Features: []string{"critical_css"}, ValidUntil: noon.Add(2 * year),
 	})
 	if err != nil {
 		b.t.Fatal(err)
@@ -84,7 +100,7 @@ func (b *bench) account() (license.Account, license.Secret) {
 	return a, key
 }
 
-func (b *bench) issue(ttl time.Duration) (license.Account, license.Issued) {
+func (b *bench) issue(ttl time.Duration) (account.Account, license.Issued) {
 	b.t.Helper()
 	a, _ := b.account()
 	i, err := b.IssueFor(b.t.Context(), a.ID, ttl)
@@ -94,7 +110,7 @@ func (b *bench) issue(ttl time.Duration) (license.Account, license.Issued) {
 	return a, i
 }
 
-func (b *bench) caller(s *license.Service, text license.Secret) license.Caller {
+func (b *bench) caller(s servicetest.Rules, text opaque.Secret) auth.Caller {
 	b.t.Helper()
 	c, err := s.Authenticate(b.t.Context(), text.Reveal())
 	if err != nil {
@@ -103,7 +119,7 @@ func (b *bench) caller(s *license.Service, text license.Secret) license.Caller {
 	return c
 }
 
-func (b *bench) refresh(s *license.Service, text license.Secret) license.Issued {
+func (b *bench) refresh(s servicetest.Rules, text opaque.Secret) license.Issued {
 	b.t.Helper()
 	i, err := s.Refresh(b.t.Context(), b.caller(s, text))
 	if err != nil {
@@ -112,7 +128,7 @@ func (b *bench) refresh(s *license.Service, text license.Secret) license.Issued 
 	return i
 }
 
-func (b *bench) mustRefuse(text license.Secret, want error) {
+func (b *bench) mustRefuse(text opaque.Secret, want error) {
 	b.t.Helper()
 	c, err := b.Authenticate(b.t.Context(), text.Reveal())
 	if err == nil {
@@ -124,7 +140,7 @@ func (b *bench) mustRefuse(text license.Secret, want error) {
 }
 
 // forget removes the record of a token.
-func forget(t *testing.T, file string, id license.TokenID) error {
+func forget(t *testing.T, file string, id opaque.TokenID) error {
 	t.Helper()
 	db, err := sql.Open("sqlite", "file:"+file+"?_pragma=busy_timeout(5000)")
 	if err != nil {
@@ -135,7 +151,7 @@ func forget(t *testing.T, file string, id license.TokenID) error {
 	return err
 }
 
-func decode(t *testing.T, s license.Secret) token.Claims {
+func decode(t *testing.T, s opaque.Secret) token.Claims {
 	t.Helper()
 	c, err := token.Decode(s.Reveal())
 	if err != nil {
@@ -148,7 +164,7 @@ func TestIssuedTokenSaysWhatTheAccountHas(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
 	a, key := b.account()
-	issued, err := b.Issue(t.Context(), b.caller(b.Service, key))
+	issued, err := b.Issue(t.Context(), b.caller(b.Rules, key))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -173,14 +189,14 @@ func TestRefreshExtendsAndKeepsTheParentValid(t *testing.T) {
 	b := newBench(t)
 	a, old := b.issue(48 * time.Hour)
 	b.advance(time.Hour)
-	fresh := b.refresh(b.Service, old.Token)
+	fresh := b.refresh(b.Rules, old.Token)
 	if fresh.ID == old.ID || fresh.ID.Family() != old.ID.Family() {
 		t.Errorf("refreshed id = %s, want another of family %s", fresh.ID, old.ID.Family())
 	}
 	if c := decode(t, fresh.Token); !c.ExpiresAt.Equal(noon.Add(time.Hour+year)) || c.Subject != a.ID {
 		t.Errorf("refreshed claims = %+v", c)
 	}
-	b.caller(b.Service, old.Token)
+	b.caller(b.Rules, old.Token)
 	record, err := b.Token(t.Context(), string(fresh.ID))
 	if err != nil || record.Parent != old.ID {
 		t.Errorf("record = %+v, %v, want parent %s", record, err, old.ID)
@@ -191,7 +207,7 @@ func TestParallelRefreshesOnReplicasGiveOneToken(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
 	a, old := b.issue(48 * time.Hour)
-	replicas := []*license.Service{b.Service, b.replica(), b.replica()}
+	replicas := []servicetest.Rules{b.Rules, b.replica(), b.replica()}
 	b.advance(3 * time.Hour)
 	got := make([]string, 64)
 	errs := make([]error, 64)
@@ -227,13 +243,13 @@ func TestRefreshIsTheSameForOneWindowFromTheFirstAnswer(t *testing.T) {
 	b := newBench(t)
 	_, old := b.issue(48 * time.Hour)
 	b.advance(9*time.Minute + 59*time.Second) // the bucket turns in a second
-	first := b.refresh(b.Service, old.Token)
+	first := b.refresh(b.Rules, old.Token)
 	for _, step := range []struct {
 		advance time.Duration
 		same    bool
 	}{{time.Second, true}, {9 * time.Minute, true}, {58 * time.Second, true}, {2 * time.Second, false}} {
 		b.advance(step.advance)
-		if got := b.refresh(b.Service, old.Token); (got.Token == first.Token) != step.same {
+		if got := b.refresh(b.Rules, old.Token); (got.Token == first.Token) != step.same {
 			t.Errorf("at %s: same token = %t, want %t", b.now.Format(time.TimeOnly), got.Token == first.Token, step.same)
 		}
 	}
@@ -243,7 +259,7 @@ func TestRefreshAtOnceIsNotOlderThanItsParent(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
 	_, old := b.issue(0)
-	fresh := b.refresh(b.Service, old.Token)
+	fresh := b.refresh(b.Rules, old.Token)
 	if fresh.ExpiresAt.Before(old.ExpiresAt) || fresh.ID == old.ID {
 		t.Errorf("refreshed at once: exp %v, id %s; parent has %v, %s", fresh.ExpiresAt, fresh.ID, old.ExpiresAt, old.ID)
 	}
@@ -253,12 +269,12 @@ func TestAChangedAccountIsInTheNextTokenWithinTheWindow(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
 	a, old := b.issue(0)
-	before := b.refresh(b.Service, old.Token)
-	team := license.Team
-	if _, err := b.UpdateAccount(t.Context(), a.ID, license.AccountChange{Tier: &team}); err != nil {
+	before := b.refresh(b.Rules, old.Token)
+	team := account.Team
+	if _, err := b.UpdateAccount(t.Context(), a.ID, account.Change{Tier: &team}); err != nil {
 		t.Fatal(err)
 	}
-	after := b.refresh(b.Service, old.Token)
+	after := b.refresh(b.Rules, old.Token)
 	if c := decode(t, after.Token); c.Tier != "team" || after.ID == before.ID {
 		t.Errorf("tier = %s with id %s, want team with an id other than %s", c.Tier, after.ID, before.ID)
 	}
@@ -269,7 +285,7 @@ func TestTokenIsCappedByTheLicense(t *testing.T) {
 	b := newBench(t)
 	a, _ := b.account()
 	soon := noon.Add(30 * 24 * time.Hour)
-	if _, err := b.UpdateAccount(t.Context(), a.ID, license.AccountChange{ValidUntil: &soon}); err != nil {
+	if _, err := b.UpdateAccount(t.Context(), a.ID, account.Change{ValidUntil: &soon}); err != nil {
 		t.Fatal(err)
 	}
 	issued, err := b.IssueFor(t.Context(), a.ID, 0)
@@ -281,29 +297,29 @@ func TestTokenIsCappedByTheLicense(t *testing.T) {
 func TestRefusalsSayWhich(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		spoil func(b *bench, a license.Account, old license.Issued) error
+		spoil func(b *bench, a account.Account, old license.Issued) error
 		want  error
 	}{
-		"suspended": {func(b *bench, a license.Account, _ license.Issued) error {
+		"suspended": {func(b *bench, a account.Account, _ license.Issued) error {
 			_, err := b.SuspendAccount(b.t.Context(), a.ID)
 			return err
-		}, license.ErrInactive},
-		"deleted": {func(b *bench, a license.Account, _ license.Issued) error {
+		}, account.ErrInactive},
+		"deleted": {func(b *bench, a account.Account, _ license.Issued) error {
 			_, err := b.DeleteAccount(b.t.Context(), a.ID)
 			return err
-		}, license.ErrRevoked},
-		"license over": {func(b *bench, a license.Account, _ license.Issued) error {
-			_, err := b.UpdateAccount(b.t.Context(), a.ID, license.AccountChange{ValidUntil: new(noon)})
+		}, account.ErrRevoked},
+		"license over": {func(b *bench, a account.Account, _ license.Issued) error {
+			_, err := b.UpdateAccount(b.t.Context(), a.ID, account.Change{ValidUntil: new(noon)})
 			return err
-		}, license.ErrExpired},
-		"token revoked": {func(b *bench, _ license.Account, old license.Issued) error {
+		}, account.ErrExpired},
+		"token revoked": {func(b *bench, _ account.Account, old license.Issued) error {
 			_, err := b.RevokeToken(b.t.Context(), old.Token.Reveal(), false)
 			return err
 		}, license.ErrTokenRevoked},
-		"token expired": {func(b *bench, _ license.Account, _ license.Issued) error {
+		"token expired": {func(b *bench, _ account.Account, _ license.Issued) error {
 			b.advance(48 * time.Hour)
 			return nil
-		}, license.ErrUnauthenticated},
+		}, auth.ErrUnauthenticated},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -328,11 +344,11 @@ func TestSuspensionCanBeUndoneAndDeletionCannot(t *testing.T) {
 	if _, err := b.RestoreAccount(ctx, a.ID); err != nil {
 		t.Fatal(err)
 	}
-	b.refresh(b.Service, old.Token)
+	b.refresh(b.Rules, old.Token)
 	if got, err := b.DeleteAccount(ctx, a.ID); err != nil || got.Email != "" {
 		t.Errorf("DeleteAccount = %+v, %v, want the address erased", got, err)
 	}
-	if _, err := b.RestoreAccount(ctx, a.ID); !errors.Is(err, license.ErrRevoked) {
+	if _, err := b.RestoreAccount(ctx, a.ID); !errors.Is(err, account.ErrRevoked) {
 		t.Errorf("RestoreAccount(deleted) = %v, want ErrRevoked", err)
 	}
 }
@@ -346,19 +362,19 @@ func TestRevokedFamilyEndsWhatWasMadeFromALeakedToken(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	refreshed := b.refresh(b.Service, leaked.Token)
-	issued, err := b.Issue(t.Context(), b.caller(b.Service, leaked.Token))
+	refreshed := b.refresh(b.Rules, leaked.Token)
+	issued, err := b.Issue(t.Context(), b.caller(b.Rules, leaked.Token))
 	if err != nil {
 		t.Fatal(err)
 	}
-	grandchild := b.refresh(b.Service, issued.Token)
+	grandchild := b.refresh(b.Rules, issued.Token)
 	if _, err := b.RevokeToken(t.Context(), string(refreshed.ID), true); err != nil {
 		t.Fatal(err)
 	}
-	for _, s := range []license.Secret{leaked.Token, refreshed.Token, issued.Token, grandchild.Token} {
+	for _, s := range []opaque.Secret{leaked.Token, refreshed.Token, issued.Token, grandchild.Token} {
 		b.mustRefuse(s, license.ErrTokenRevoked)
 	}
-	b.refresh(b.Service, stranger.Token)
+	b.refresh(b.Rules, stranger.Token)
 }
 
 func TestAPITokensWorkUntilTheyAreRevoked(t *testing.T) {
@@ -370,20 +386,20 @@ func TestAPITokensWorkUntilTheyAreRevoked(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !license.IsAPIToken(first.Reveal()) || !license.IsAPIToken(second.Reveal()) || license.IsAPIToken(mistype(second.Reveal())) {
+	if !opaque.APIToken.Fits(first.Reveal()) || !opaque.APIToken.Fits(second.Reveal()) || opaque.APIToken.Fits(mistype(second.Reveal())) {
 		t.Error("IsAPIToken does not tell a good API token from a mistyped one")
 	}
 	if _, _, err := b.RevokeAPIToken(t.Context(), first.Reveal(), false); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := b.Authenticate(t.Context(), first.Reveal()); !errors.Is(err, license.ErrUnauthenticated) {
+	if _, err := b.Authenticate(t.Context(), first.Reveal()); !errors.Is(err, auth.ErrUnauthenticated) {
 		t.Errorf("Authenticate(revoked) = %v, want ErrUnauthenticated", err)
 	}
-	c := b.caller(b.Service, second)
+	c := b.caller(b.Rules, second)
 	if c.Key() != record.ID || c.Account.ID != a.ID {
 		t.Errorf("caller = %s of %s, want %s of %s", c.Key(), c.Account.ID, record.ID, a.ID)
 	}
-	if _, err := b.Refresh(t.Context(), c); !errors.Is(err, license.ErrUnauthenticated) {
+	if _, err := b.Refresh(t.Context(), c); !errors.Is(err, auth.ErrUnauthenticated) {
 		t.Errorf("Refresh(API token) = %v, want ErrUnauthenticated", err)
 	}
 	list, err := b.APITokens(t.Context(), a.ID, "", 9)
@@ -403,7 +419,7 @@ func TestTokensOfAnotherServiceAreUnknown(t *testing.T) {
 	ours, theirs := newBench(t), newBench(t)
 	_, foreign := theirs.issue(0)
 	ours.account()
-	if _, err := ours.Authenticate(t.Context(), foreign.Token.Reveal()); !errors.Is(err, license.ErrUnauthenticated) {
+	if _, err := ours.Authenticate(t.Context(), foreign.Token.Reveal()); !errors.Is(err, auth.ErrUnauthenticated) {
 		t.Errorf("Authenticate(foreign token) = %v, want ErrUnauthenticated", err)
 	}
 }
@@ -413,13 +429,13 @@ func TestKeysRotateWithoutARejectedToken(t *testing.T) {
 	b := newBench(t)
 	other := b.replica()
 	_, old := b.issue(0)
-	states := func() []license.KeyState {
+	states := func() []keyring.State {
 		t.Helper()
 		keys, err := b.Keys(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
-		var s []license.KeyState
+		var s []keyring.State
 		for _, k := range keys {
 			s = append(s, k.State)
 		}
@@ -429,33 +445,33 @@ func TestKeysRotateWithoutARejectedToken(t *testing.T) {
 	if err != nil || len(first) != 1 {
 		t.Fatalf("Keys = %v, %v, want one", first, err)
 	}
-	rotated, err := b.RotateKey(t.Context(), license.HS256)
+	rotated, err := b.Rotate(t.Context(), keyring.HS256)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]license.KeyState{license.KeySigning, license.KeyWaiting}, states()); diff != "" {
+	if diff := cmp.Diff([]keyring.State{keyring.Signing, keyring.Waiting}, states()); diff != "" {
 		t.Error(diff)
 	}
-	if err := b.RetireKey(t.Context(), rotated.ID, true); !errors.Is(err, license.ErrKeyInUse) {
+	if err := b.Retire(t.Context(), rotated.ID, true); !errors.Is(err, keyring.ErrInUse) {
 		t.Errorf("RetireKey(waiting) = %v, want ErrKeyInUse", err)
 	}
 	b.advance(5 * time.Second)
-	if diff := cmp.Diff([]license.KeyState{license.KeyVerifying, license.KeySigning}, states()); diff != "" {
+	if diff := cmp.Diff([]keyring.State{keyring.Verifying, keyring.Signing}, states()); diff != "" {
 		t.Error(diff)
 	}
-	fresh := b.refresh(b.Service, old.Token) // signed by the new key, and the other replica knows it
+	fresh := b.refresh(b.Rules, old.Token) // signed by the new key, and the other replica knows it
 	b.refresh(other, fresh.Token)
-	if err := b.RetireKey(t.Context(), first[0].ID, false); !errors.Is(err, license.ErrKeyInUse) {
+	if err := b.Retire(t.Context(), first[0].ID, false); !errors.Is(err, keyring.ErrInUse) {
 		t.Errorf("RetireKey(with live tokens) = %v, want ErrKeyInUse", err)
 	}
-	if err := b.RetireKey(t.Context(), "k_none", true); !errors.Is(err, license.ErrNotFound) {
+	if err := b.Retire(t.Context(), "k_none", true); !errors.Is(err, failure.ErrNotFound) {
 		t.Errorf("RetireKey(unknown) = %v, want ErrNotFound", err)
 	}
-	if err := b.RetireKey(t.Context(), first[0].ID, true); err != nil {
+	if err := b.Retire(t.Context(), first[0].ID, true); err != nil {
 		t.Fatal(err)
 	}
 	b.advance(time.Second)
-	if _, err := other.Authenticate(t.Context(), old.Token.Reveal()); !errors.Is(err, license.ErrUnauthenticated) {
+	if _, err := other.Authenticate(t.Context(), old.Token.Reveal()); !errors.Is(err, auth.ErrUnauthenticated) {
 		t.Errorf("Authenticate(token of a retired key) = %v, want ErrUnauthenticated", err)
 	}
 	b.refresh(other, fresh.Token)
@@ -466,14 +482,14 @@ func TestARefreshAcrossAKeyRotationIsAnotherToken(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
 	_, old := b.issue(0)
-	before := b.refresh(b.Service, old.Token)
-	rotated, err := b.RotateKey(t.Context(), license.HS256)
+	before := b.refresh(b.Rules, old.Token)
+	rotated, err := b.Rotate(t.Context(), keyring.HS256)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for name, later := range map[string]time.Duration{"in the same bucket": 10 * time.Second, "in the next bucket": 10 * time.Minute} {
 		b.advance(later)
-		after := b.refresh(b.Service, old.Token)
+		after := b.refresh(b.Rules, old.Token)
 		record, err := b.Token(t.Context(), string(after.ID))
 		if err != nil || after.ID == before.ID || record.KeyID != rotated.ID {
 			t.Errorf("%s: id %s (before: %s), record %+v, %v; want another id, recorded with key %s", name, after.ID, before.ID, record, err, rotated.ID)
@@ -485,7 +501,7 @@ func TestATokenWithoutARecordCanBeRevoked(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
 	a, first := b.account()
-	c := b.caller(b.Service, first)
+	c := b.caller(b.Rules, first)
 	lost, err := b.Issue(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)
@@ -494,10 +510,10 @@ func TestATokenWithoutARecordCanBeRevoked(t *testing.T) {
 		t.Fatal(err)
 	}
 	forged := lost.Token.Reveal()[:len(lost.Token.Reveal())-4] + "AAAA"
-	if _, err := b.RevokeToken(t.Context(), forged, true); !errors.Is(err, license.ErrInvalid) || strings.Contains(err.Error(), forged) {
+	if _, err := b.RevokeToken(t.Context(), forged, true); !errors.Is(err, failure.ErrInvalid) || strings.Contains(err.Error(), forged) {
 		t.Errorf("RevokeToken(forged) = %v, want ErrInvalid", err)
 	}
-	b.refresh(b.Service, lost.Token)
+	b.refresh(b.Rules, lost.Token)
 	record, err := b.RevokeToken(t.Context(), lost.Token.Reveal(), true)
 	if err != nil || record.AccountID != a.ID {
 		t.Fatalf("RevokeToken(unrecorded) = %+v, %v", record, err)
@@ -513,12 +529,12 @@ func TestWhatALeakedAPITokenMadeCanBeEnded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	made, err := b.Issue(t.Context(), b.caller(b.Service, leaked))
+	made, err := b.Issue(t.Context(), b.caller(b.Rules, leaked))
 	if err != nil {
 		t.Fatal(err)
 	}
-	descended := b.refresh(b.Service, made.Token)
-	good, err := b.Issue(t.Context(), b.caller(b.Service, other))
+	descended := b.refresh(b.Rules, made.Token)
+	good, err := b.Issue(t.Context(), b.caller(b.Rules, other))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -528,7 +544,7 @@ func TestWhatALeakedAPITokenMadeCanBeEnded(t *testing.T) {
 	}
 	b.mustRefuse(made.Token, license.ErrTokenRevoked)
 	b.mustRefuse(descended.Token, license.ErrTokenRevoked)
-	b.refresh(b.Service, good.Token)
+	b.refresh(b.Rules, good.Token)
 	if again, n, err := b.RevokeAPIToken(t.Context(), id, true); again != id || n != 0 || err != nil {
 		t.Errorf("RevokeAPIToken again = %s, %d, %v, want nothing to do", again, n, err)
 	}
@@ -537,13 +553,13 @@ func TestWhatALeakedAPITokenMadeCanBeEnded(t *testing.T) {
 func TestAnotherMasterKeyIsNoticedAtTheStart(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
-	wrong, err := license.NewMasterKey(rand.Reader)
+	wrong, err := keyring.NewMasterKey(rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
 	cfg := b.cfg
 	cfg.MasterKey = wrong
-	if _, err := license.New(t.Context(), cfg); !errors.Is(err, license.ErrWrongMasterKey) {
+	if _, err := join(t.Context(), cfg); !errors.Is(err, keyring.ErrWrongMasterKey) {
 		t.Errorf("New(wrong master key) = %v, want ErrWrongMasterKey", err)
 	}
 }
@@ -552,7 +568,7 @@ func TestSecretsHideThemselves(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
 	_, key := b.account()
-	issued, err := b.Issue(t.Context(), b.caller(b.Service, key))
+	issued, err := b.Issue(t.Context(), b.caller(b.Rules, key))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,136 +3,42 @@ package license
 import (
 	"context"
 	"time"
+
+	"github.com/pageflare/ci/service/account"
+	"github.com/pageflare/ci/service/audit"
+	"github.com/pageflare/ci/service/opaque"
 )
 
-// Store is what the rules need of a database. Every method that changes something has made it durable when it returns nil. Reads see all
-// changes that were acknowledged before, by this process or another. Each method is one transaction; the acts that a method takes are lines that
-// it adds to the audit log in that same transaction, unless nothing was changed. An act without an account gets that of what it changes.
+// Store is what license tokens and leases need of a database. Every method that changes something has
+// made it durable when it returns nil. Reads see all changes that were acknowledged before, by this
+// process or another. Each method is one transaction; the acts that a method takes are lines that it
+// adds to the audit log in that same transaction, unless nothing was changed.
 type Store interface {
-	// Ready returns nil when the newest write went well, or when a small one does now; else why the database cannot write.
-	Ready(ctx context.Context) error
-
-	// CreateAccount stores a new account and its first API token. ErrConflict: an account has that email.
-	CreateAccount(ctx context.Context, a Account, t APIToken, acts ...Act) error
 	// Account returns one account. ErrNotFound.
-	Account(ctx context.Context, id string) (Account, error)
-	// Accounts returns up to limit accounts whose id comes after the given one, in the order of ids.
-	Accounts(ctx context.Context, after string, limit int) ([]Account, error)
-	// ChangeAccount loads an account, lets change alter it, and stores it. An error of change is returned and nothing is stored.
-	// An account that becomes Deleted loses its API tokens at the time of the act, and its machines lose their labels. ErrNotFound, ErrConflict as above.
-	ChangeAccount(ctx context.Context, id string, change func(*Account) error, act Act) (Account, error)
+	Account(ctx context.Context, id string) (account.Account, error)
+	// HasAccount returns nil when there is an account of that id, deleted or not. ErrNotFound.
+	HasAccount(ctx context.Context, id string) error
 
-	// AddAPIToken stores a new API token. ErrNotFound: no such account.
-	AddAPIToken(ctx context.Context, t APIToken, act Act) error
-	// APIToken returns the token with that hash, revoked or not, and its account. ErrNotFound.
-	APIToken(ctx context.Context, hash string) (APIToken, Account, error)
-	// APITokens returns up to limit tokens of an account, oldest first, that come after the given one ("" for the oldest). ErrInvalid: that is none of them.
-	APITokens(ctx context.Context, account, after string, limit int) ([]APIToken, error)
-	// RevokeAPIToken ends a token at the time of the act; one that has ended keeps its first time. With issued, every family whose first token says
-	// that it was issued by this one is revoked too, and the answer is how many were not before. ErrNotFound.
-	RevokeAPIToken(ctx context.Context, id string, act Act, issued *Act) (families int64, err error)
-
-	// Standing returns the account, and whether one of the subjects (token ids, families) was revoked. ErrNotFound: no such account.
-	Standing(ctx context.Context, account string, subjects ...string) (a Account, revoked bool, err error)
-	// RecordToken stores an issued token. Recording the same id again changes nothing. Nothing is stored when its right has ended: ErrKeyRetired, its key
-	// was retired; ErrTokenRevoked, its parent or family was revoked; ErrUnauthenticated, the API token or login that asked for it was; ErrNoPolicy, the
-	// policy was removed.
-	RecordToken(ctx context.Context, t TokenRecord, act Act) error
+	// RecordToken stores an issued token. Recording the same id again changes nothing. Nothing is
+	// stored when its right has ended: keyring.ErrRetired, its key was retired; ErrTokenRevoked, its
+	// parent or family was revoked; auth.ErrUnauthenticated, the API token or login that asked for it
+	// was; auth.ErrNoPolicy, the policy was removed.
+	RecordToken(ctx context.Context, t TokenRecord, act audit.Act) error
 	// RecordedAt returns when a token was first recorded. ErrNotFound: it never was.
-	RecordedAt(ctx context.Context, id TokenID) (time.Time, error)
+	RecordedAt(ctx context.Context, id opaque.TokenID) (time.Time, error)
 	// Token returns one record. ErrNotFound.
-	Token(ctx context.Context, id TokenID) (TokenRecord, error)
-	// Tokens returns up to limit records of an account whose id comes before the given one ("" for the newest), newest first.
-	Tokens(ctx context.Context, account string, before TokenID, limit int) ([]TokenRecord, error)
+	Token(ctx context.Context, id opaque.TokenID) (TokenRecord, error)
+	// Tokens returns up to limit records of an account whose id comes before the given one ("" for the
+	// newest), newest first.
+	Tokens(ctx context.Context, account string, before opaque.TokenID, limit int) ([]TokenRecord, error)
 	// Revoke stores a revocation; one that exists keeps its first time.
-	Revoke(ctx context.Context, r Revocation, act Act) error
+	Revoke(ctx context.Context, r Revocation, act audit.Act) error
 
-	// RecordLease stores the newest lease of a license token under a key; how long the longest one lasts is kept too. Recording the same id again
-	// changes nothing. ErrKeyRetired as above.
-	RecordLease(ctx context.Context, l LeaseRecord, act Act) error
+	// RecordLease stores the newest lease of a license token under a key; how long the longest one
+	// lasts is stored too. Recording the same id again changes nothing. keyring.ErrRetired as above.
+	RecordLease(ctx context.Context, l LeaseRecord, act audit.Act) error
 
-	// Keys returns all signing keys that are not retired, of every algorithm, oldest first.
-	Keys(ctx context.Context) ([]SealedKey, error)
-	// AddKey stores a new signing key.
-	AddKey(ctx context.Context, k SealedKey, act Act) error
-	// AddFirstKey stores a signing key unless there is one with its algorithm.
-	AddFirstKey(ctx context.Context, k SealedKey, act Act) error
-	// RetireKey removes a signing key for good at the time of the act, unless something that it signed expires after alive; then it changes
-	// nothing and returns how much that is. Zero: whatever it signed. Nothing can be recorded under the key in between. ErrNotFound.
-	RetireKey(ctx context.Context, id string, alive time.Time, act Act) (live int64, err error)
-	// LiveTokens counts the recorded tokens and leases of a key that expire after now.
-	LiveTokens(ctx context.Context, key string, now time.Time) (int64, error)
-
-	// AddPolicy stores a trust policy under the next version of its account and repository, which the answer has. ErrNotFound: no such account.
-	AddPolicy(ctx context.Context, p TrustPolicy, act Act) (TrustPolicy, error)
-	// Policies returns up to limit policies whose id comes after the given one; of one account, or of all when it is "".
-	Policies(ctx context.Context, account, after string, limit int) ([]TrustPolicy, error)
-	// PoliciesFor returns all policies for a repository id, of any issuer and owner, oldest first.
-	PoliciesFor(ctx context.Context, repositoryID string) ([]TrustPolicy, error)
-	// RemovePolicy ends a policy; one that has ended keeps its first time. With issued it revokes what was issued under it, as RevokeAPIToken does.
-	// ErrNotFound: there never was one.
-	RemovePolicy(ctx context.Context, id string, act Act, issued *Act) (families int64, err error)
-	// RecordExchange remembers the use of an identity and records its token; or, when the identity was used before, changes nothing and
-	// returns that use. Uses are forgotten some time after their Until.
-	RecordExchange(ctx context.Context, use IdentityUse, t TokenRecord, act Act) (first IdentityUse, err error)
-	// IdentityUse returns the use of an identity that is remembered under a hash. ErrNotFound.
-	IdentityUse(ctx context.Context, hash string) (IdentityUse, error)
-
-	// KeepIssuerKeys stores the keys of an issuer as it published them at that time; the last call counts. No act: they are nobody's doing.
-	KeepIssuerKeys(ctx context.Context, issuer string, jwks []byte, fetched time.Time) error
-	// IssuerKeys returns the keys that were stored, and when they were fetched; nil when there are none.
-	IssuerKeys(ctx context.Context, issuer string) (jwks []byte, fetched time.Time, err error)
-
-	// AddAdminToken stores a new admin token.
-	AddAdminToken(ctx context.Context, t AdminToken, act Act) error
-	// AdminToken returns the admin token with that hash, ended or not. ErrNotFound.
-	AdminToken(ctx context.Context, hash string) (AdminToken, error)
-	// AdminTokens returns up to limit admin tokens, oldest first, that come after the given one ("" for the oldest). ErrInvalid: there is none by that id.
-	AdminTokens(ctx context.Context, after string, limit int) ([]AdminToken, error)
-	// RevokeAdminToken ends an admin token at the time of the act; one that has ended keeps its first time. ErrNotFound.
-	RevokeAdminToken(ctx context.Context, id string, act Act) error
-
-	// AddDeviceLogin stores a new device login, and lets go of some that ended long ago. ErrConflict: one has that user code.
-	AddDeviceLogin(ctx context.Context, d DeviceLogin) error
-	// DeviceLogin returns the one with that hash of its device code or its user code. ErrNotFound.
-	DeviceLogin(ctx context.Context, hash string) (DeviceLogin, error)
-	// ChangeDeviceLogin loads the device login with that hash of either code, lets change alter it, and stores it with the acts that change
-	// returns. An error of change is returned and nothing is stored. ErrNotFound. ErrConflict: it was changed at the same time.
-	ChangeDeviceLogin(ctx context.Context, hash string, change func(*DeviceLogin) ([]Act, error)) (DeviceLogin, error)
-	// LoginToken returns the device login with that hash of its login token, and the account. ErrNotFound.
-	LoginToken(ctx context.Context, hash string) (DeviceLogin, Account, error)
-
-	// AddMachine stores a machine.
-	AddMachine(ctx context.Context, m Machine, act Act) error
-	// MachineOf returns the machine that has a family of license tokens. ErrNotFound.
-	MachineOf(ctx context.Context, family string) (Machine, error)
-	// Machine returns one machine. ErrNotFound.
-	Machine(ctx context.Context, id string) (Machine, error)
-	// Machines returns up to limit machines of an account whose id comes after the given one, in the order of ids.
-	Machines(ctx context.Context, account, after string, limit int) ([]Machine, error)
-	// EndMachine ends a machine and revokes its family at the time of the act; one that has ended keeps its first time.
-	EndMachine(ctx context.Context, m Machine, act Act) error
-
-	// AddSignInLink stores a link, and lets go of some that have expired. ErrNotFound: no such account.
-	AddSignInLink(ctx context.Context, l SignInLink, act Act) error
-	// SignInLink returns the link with that hash. ErrNotFound: there is none, or it was used.
-	SignInLink(ctx context.Context, hash string) (SignInLink, error)
-	// BeginSession removes the link with that hash and stores a session, and lets go of some that have expired. ErrNotFound: no such link.
-	BeginSession(ctx context.Context, link string, n Session, act Act) error
-	// Session returns the session with that hash, and its account. ErrNotFound.
-	Session(ctx context.Context, hash string) (Session, Account, error)
-	// EndSession removes a session. Removing it twice is no error.
-	EndSession(ctx context.Context, id string, act Act) error
-
-	// AuditHead returns where the audit log ends. ErrTampered: nothing says so.
-	AuditHead(ctx context.Context) (AuditHead, error)
-	// AuditEnd returns what there is at the end of the audit log. ErrTampered: nothing says where it ends.
-	AuditEnd(ctx context.Context) (AuditEnd, error)
-	// SealAuditEnd stores what seal returns as the seal of an end that has none. The end of each later transaction is sealed if the one before it
-	// is found with its own seal. ErrTampered as above.
-	SealAuditEnd(ctx context.Context, seal func(AuditEnd) string) error
-	// AuditAfter returns up to limit lines of the audit log that come after the given number, oldest first.
-	AuditAfter(ctx context.Context, seq int64, limit int) ([]AuditLine, error)
-	// AuditLines returns the lines that a query asks for, newest first.
-	AuditLines(ctx context.Context, q AuditQuery) ([]AuditLine, error)
+	// RecordExchange remembers the use of an identity and records its token; or, when the identity was
+	// used before, changes nothing and returns that use. Uses are forgotten some time after their Until.
+	RecordExchange(ctx context.Context, use IdentityUse, t TokenRecord, act audit.Act) (first IdentityUse, err error)
 }

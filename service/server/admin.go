@@ -18,15 +18,6 @@ func answer[T, U any](c *gin.Context, show func(T) U, got T, err error) error {
 	return nil
 }
 
-// shown is every item of a list as it is shown; never null.
-func shown[T, U any](list []T, show func(T) U) []U {
-	out := make([]U, 0, len(list))
-	for _, x := range list {
-		out = append(out, show(x))
-	}
-	return out
-}
-
 // cut takes the first limit of a list that was asked for one longer, and tells by the last one's id where the next page begins: "" when this
 // is the last page.
 func cut[T any](list []T, limit int, id func(T) string) ([]T, string) {
@@ -35,17 +26,6 @@ func cut[T any](list []T, limit int, id func(T) string) ([]T, string) {
 	}
 	list = list[:limit]
 	return list, id(list[limit-1])
-}
-
-// stamp is a time as it is shown: RFC 3339 with milliseconds, as in the claims of a token.
-func stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z07:00") }
-
-// optional is a time that may be missing.
-func optional(t time.Time) *string {
-	if t.IsZero() {
-		return nil
-	}
-	return new(stamp(t))
 }
 
 // life reads a duration such as 72h; "" is 0.

@@ -5,16 +5,10 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"github.com/pageflare/ci/service/account"
 	"github.com/pageflare/ci/service/api"
-	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/show"
 )
-
-func showAccount(a license.Account) api.Account {
-	return api.Account{
-		ID: a.ID, Email: a.Email, Tier: string(a.Tier), Features: a.Features, ValidUntil: stamp(a.ValidUntil), Status: string(a.Status),
-		CreatedAt: stamp(a.CreatedAt),
-	}
-}
 
 // listAccounts answers GET /_api/admin/accounts.
 func (s *Server) listAccounts(c *gin.Context) error {
@@ -22,28 +16,28 @@ func (s *Server) listAccounts(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	found, err := s.license.Accounts(c.Request.Context(), cursor, limit+1)
-	return answer(c, func(list []license.Account) api.AccountPage {
-		list, next := cut(list, limit, func(a license.Account) string { return a.ID })
-		return api.AccountPage{Items: shown(list, showAccount), NextCursor: next}
+	found, err := s.parts.Accounts.Accounts(c.Request.Context(), cursor, limit+1)
+	return answer(c, func(list []account.Account) api.AccountPage {
+		list, next := cut(list, limit, func(a account.Account) string { return a.ID })
+		return api.AccountPage{Items: show.Each(list, show.Account), NextCursor: next}
 	}, found, err)
 }
 
 // createAccount answers POST /_api/admin/accounts.
 func (s *Server) createAccount(c *gin.Context) error {
-	in := api.NewAccount{Tier: string(license.Pro)}
+	in := api.NewAccount{Tier: string(account.Pro)}
 	if err := bindJSON(c, &in); err != nil {
 		return err
 	}
-	until, err := license.ParseDay(in.ValidUntil)
+	until, err := account.ParseDay(in.ValidUntil)
 	if err != nil {
 		return err
 	}
-	made, key, err := s.license.CreateAccount(c.Request.Context(), license.NewAccount{
-		Email: in.Email, Tier: license.Tier(in.Tier), Features: in.Features, ValidUntil: until,
+	made, key, err := s.parts.Accounts.CreateAccount(c.Request.Context(), account.NewAccount{
+		Email: in.Email, Tier: account.Tier(in.Tier), Features: in.Features, ValidUntil: until,
 	})
-	return answer(c, func(a license.Account) api.Account {
-		out := showAccount(a)
+	return answer(c, func(a account.Account) api.Account {
+		out := show.Account(a)
 		out.APIToken = key.Reveal()
 		return out
 	}, made, err)
@@ -51,7 +45,7 @@ func (s *Server) createAccount(c *gin.Context) error {
 
 // getAccount answers GET /_api/admin/accounts/{id}.
 func (s *Server) getAccount(c *gin.Context) error {
-	return s.toAccount(c, s.license.Account)
+	return s.toAccount(c, s.parts.Accounts.Account)
 }
 
 // updateAccount answers PATCH /_api/admin/accounts/{id}.
@@ -60,37 +54,39 @@ func (s *Server) updateAccount(c *gin.Context) error {
 	if err := bindJSON(c, &in); err != nil {
 		return err
 	}
-	change := license.AccountChange{Email: in.Email, Tier: (*license.Tier)(in.Tier), Features: in.Features}
+	change := account.Change{Email: in.Email, Tier: (*account.Tier)(in.Tier), Features: in.Features}
 	if in.ValidUntil != nil {
-		until, err := license.ParseDay(*in.ValidUntil)
+		until, err := account.ParseDay(*in.ValidUntil)
 		if err != nil {
 			return err
 		}
 		change.ValidUntil = &until
 	}
-	if change == (license.AccountChange{}) {
+	if change == (account.Change{}) {
 		return unfit("nothing to change: give email, tier, features or valid_until")
 	}
-	return s.toAccount(c, func(ctx context.Context, id string) (license.Account, error) {
-		return s.license.UpdateAccount(ctx, id, change)
+	return s.toAccount(c, func(ctx context.Context, id string) (account.Account, error) {
+		return s.parts.Accounts.UpdateAccount(ctx, id, change)
 	})
 }
 
 // suspendAccount answers POST /_api/admin/accounts/{id}/suspend.
 func (s *Server) suspendAccount(c *gin.Context) error {
-	return s.toAccount(c, s.license.SuspendAccount)
+	return s.toAccount(c, s.parts.Accounts.SuspendAccount)
 }
 
 // restoreAccount answers POST /_api/admin/accounts/{id}/restore.
 func (s *Server) restoreAccount(c *gin.Context) error {
-	return s.toAccount(c, s.license.RestoreAccount)
+	return s.toAccount(c, s.parts.Accounts.RestoreAccount)
 }
 
 // deleteAccount answers DELETE /_api/admin/accounts/{id}.
-func (s *Server) deleteAccount(c *gin.Context) error { return s.toAccount(c, s.license.DeleteAccount) }
+func (s *Server) deleteAccount(c *gin.Context) error {
+	return s.toAccount(c, s.parts.Accounts.DeleteAccount)
+}
 
 // toAccount does an act to the account that the path names.
-func (s *Server) toAccount(c *gin.Context, act func(context.Context, string) (license.Account, error)) error {
+func (s *Server) toAccount(c *gin.Context, act func(context.Context, string) (account.Account, error)) error {
 	a, err := act(c.Request.Context(), c.Param("id"))
-	return answer(c, showAccount, a, err)
+	return answer(c, show.Account, a, err)
 }

@@ -4,15 +4,9 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/pageflare/ci/service/api"
-	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/auth"
+	"github.com/pageflare/ci/service/show"
 )
-
-func showAdminToken(t license.AdminToken) api.AdminToken {
-	return api.AdminToken{
-		ID: t.ID, Name: t.Name, Scopes: shown(t.Scopes, func(s license.Scope) string { return string(s) }),
-		CreatedAt: stamp(t.CreatedAt), ExpiresAt: optional(t.ExpiresAt), RevokedAt: optional(t.RevokedAt),
-	}
-}
 
 // listAdminTokens answers GET /_api/admin/admin-tokens.
 func (s *Server) listAdminTokens(c *gin.Context) error {
@@ -20,10 +14,10 @@ func (s *Server) listAdminTokens(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	found, err := s.license.AdminTokens(c.Request.Context(), cursor, limit+1)
-	return answer(c, func(list []license.AdminToken) api.AdminTokenPage {
-		list, next := cut(list, limit, func(t license.AdminToken) string { return t.ID })
-		return api.AdminTokenPage{Items: shown(list, showAdminToken), NextCursor: next}
+	found, err := s.parts.Admins.AdminTokens(c.Request.Context(), cursor, limit+1)
+	return answer(c, func(list []auth.AdminToken) api.AdminTokenPage {
+		list, next := cut(list, limit, func(t auth.AdminToken) string { return t.ID })
+		return api.AdminTokenPage{Items: show.Each(list, show.AdminToken), NextCursor: next}
 	}, found, err)
 }
 
@@ -37,11 +31,11 @@ func (s *Server) createAdminToken(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	text, made, err := s.license.CreateAdminToken(c.Request.Context(), license.NewAdminToken{
-		Name: in.Name, Scopes: shown(in.Scopes, func(s string) license.Scope { return license.Scope(s) }), Life: ttl,
+	text, made, err := s.parts.Admins.CreateAdminToken(c.Request.Context(), auth.NewAdminToken{
+		Name: in.Name, Scopes: show.Each(in.Scopes, func(s string) auth.Scope { return auth.Scope(s) }), Life: ttl,
 	}, caller(c).Admin)
-	return answer(c, func(t license.AdminToken) api.AdminToken {
-		out := showAdminToken(t)
+	return answer(c, func(t auth.AdminToken) api.AdminToken {
+		out := show.AdminToken(t)
 		out.AdminToken = text.Reveal()
 		return out
 	}, made, err)
@@ -49,6 +43,6 @@ func (s *Server) createAdminToken(c *gin.Context) error {
 
 // revokeAdminToken answers DELETE /_api/admin/admin-tokens/{id}.
 func (s *Server) revokeAdminToken(c *gin.Context) error {
-	id, err := s.license.RevokeAdminToken(c.Request.Context(), c.Param("id"))
+	id, err := s.parts.Admins.RevokeAdminToken(c.Request.Context(), c.Param("id"))
 	return answer(c, func(id string) api.RevokedAdminToken { return api.RevokedAdminToken{ID: id, Status: "revoked"} }, id, err)
 }

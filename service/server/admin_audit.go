@@ -1,7 +1,6 @@
 package server
 
 import (
-	"encoding/json"
 	"errors"
 	"net/http"
 	"strconv"
@@ -10,15 +9,9 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/pageflare/ci/service/api"
-	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/audit"
+	"github.com/pageflare/ci/service/show"
 )
-
-func showLine(l license.AuditLine) api.AuditLine {
-	return api.AuditLine{
-		Seq: l.Seq, At: stamp(l.At), Action: string(l.Action), Actor: api.AuditActor{Kind: string(l.Actor.Kind), ID: l.Actor.ID}, Account: l.Account,
-		Object: l.Object, Details: json.RawMessage(l.Details), Address: l.Actor.Address, RequestID: l.Actor.RequestID, Hash: l.Hash,
-	}
-}
 
 // listAudit answers GET /_api/admin/audit.
 func (s *Server) listAudit(c *gin.Context) error {
@@ -26,16 +19,16 @@ func (s *Server) listAudit(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	q := license.AuditQuery{Limit: limit + 1, Account: query.Get("account"), Action: license.Action(query.Get("action")), Actor: query.Get("actor")}
+	q := audit.Query{Limit: limit + 1, Account: query.Get("account"), Action: audit.Action(query.Get("action")), Actor: query.Get("actor")}
 	if cursor != "" {
 		if q.Before, err = strconv.ParseInt(cursor, 10, 64); err != nil || q.Before < 1 {
 			return unfit("cursor is not one that this route gave")
 		}
 	}
-	found, err := s.license.Audit(c.Request.Context(), q)
-	return answer(c, func(list []license.AuditLine) api.AuditPage {
-		list, next := cut(list, limit, func(l license.AuditLine) string { return strconv.FormatInt(l.Seq, 10) })
-		return api.AuditPage{Items: shown(list, showLine), NextCursor: next}
+	found, err := s.parts.Log.Lines(c.Request.Context(), q)
+	return answer(c, func(list []audit.Line) api.AuditPage {
+		list, next := cut(list, limit, func(l audit.Line) string { return strconv.FormatInt(l.Seq, 10) })
+		return api.AuditPage{Items: show.Each(list, show.Line), NextCursor: next}
 	}, found, err)
 }
 
@@ -61,10 +54,10 @@ func (s *Server) verifyAudit(c *gin.Context) error {
 	defer s.verifying.Unlock()
 	ctx, end := s.longer(c, verifyTime)
 	defer end()
-	head, err := s.license.VerifyAudit(ctx, check)
+	head, err := s.parts.Log.Verify(ctx, check)
 	out := api.AuditVerdict{Whole: err == nil, Lines: head.Seq, End: head.String()}
 	switch {
-	case errors.Is(err, license.ErrTampered):
+	case errors.Is(err, audit.ErrTampered):
 		out.Fault = err.Error()
 	case err != nil && ctx.Err() != nil:
 		return errNoVerdict
@@ -76,14 +69,14 @@ func (s *Server) verifyAudit(c *gin.Context) error {
 }
 
 // auditCheck reads `from` and `noted`.
-func auditCheck(c *gin.Context) (check license.AuditCheck, err error) {
+func auditCheck(c *gin.Context) (check audit.Check, err error) {
 	query, err := parameters(c, "from", "noted")
 	if err != nil {
 		return check, err
 	}
-	if check.From, err = license.ParseAuditHead(query.Get("from")); err != nil {
+	if check.From, err = audit.ParseHead(query.Get("from")); err != nil {
 		return check, err
 	}
-	check.Noted, err = license.ParseAuditHead(query.Get("noted"))
+	check.Noted, err = audit.ParseHead(query.Get("noted"))
 	return check, err
 }

@@ -10,13 +10,15 @@ import (
 	"time"
 
 	"github.com/pageflare/ci/service/api"
-	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/audit"
+	"github.com/pageflare/ci/service/auth"
+	"github.com/pageflare/ci/service/parts"
 	"github.com/pageflare/ci/service/servicetest"
 )
 
 // heldLog is a store whose audit log, while it is held, is read only as far as a test lets it.
 type heldLog struct {
-	license.Store
+	audit.Store
 	begun chan struct{} // somebody reads
 	free  chan struct{} // closed when whoever reads may go on
 }
@@ -25,13 +27,9 @@ func newHeldLog() *heldLog {
 	return &heldLog{begun: make(chan struct{}, 8), free: make(chan struct{})}
 }
 
-func (h *heldLog) between(s license.Store) license.Store {
-	h.Store = s
-	return h
-}
+func (h *heldLog) between(s *parts.Stores) { h.Store, s.Audit = s.Audit, h }
 
-// AuditAfter meets license.Store.
-func (h *heldLog) AuditAfter(ctx context.Context, seq int64, limit int) ([]license.AuditLine, error) {
+func (h *heldLog) AuditAfter(ctx context.Context, seq int64, limit int) ([]audit.Line, error) {
 	h.begun <- struct{}{}
 	select {
 	case <-h.free:
@@ -96,7 +94,7 @@ func TestAVerificationHasMoreTimeThanOtherAnswers(t *testing.T) {
 			t.Parallel()
 			log := newHeldLog()
 			s := servicetest.Start(t, servicetest.Options{Between: log.between})
-			token := s.AdminToken(t, license.ScopeAuditRead)
+			token := s.AdminToken(t, auth.ScopeAuditRead)
 			addr, pass := hurry(s)
 			result := verify(t.Context(), t, addr, token)
 			<-log.begun
@@ -144,7 +142,7 @@ func TestOneVerificationAtATime(t *testing.T) {
 	log := newHeldLog()
 	s := servicetest.Start(t, servicetest.Options{Between: log.between})
 	s.MayFail() // 503 is what a second one gets
-	a := &admin{t, s, s.AdminToken(t, license.ScopeAuditRead)}
+	a := &admin{t, s, s.AdminToken(t, auth.ScopeAuditRead)}
 	ctx, leave := context.WithCancel(t.Context())
 	result := verify(ctx, t, strings.TrimPrefix(s.Origin, "http://"), a.token)
 	<-log.begun
@@ -178,7 +176,7 @@ func TestAStopEndsAVerification(t *testing.T) {
 	s := servicetest.Start(t, servicetest.Options{Between: log.between})
 	s.ServesBeside()
 	addr, stop := serveUntil(t, s)
-	result := verify(t.Context(), t, addr, s.AdminToken(t, license.ScopeAuditRead))
+	result := verify(t.Context(), t, addr, s.AdminToken(t, auth.ScopeAuditRead))
 	<-log.begun
 	if err := stop(); err != nil {
 		t.Errorf("Serve = %v, want a graceful stop", err)
@@ -219,7 +217,7 @@ func TestALogThatCannotBeWrittenIsAFaultOfTheService(t *testing.T) {
 			t.Parallel()
 			var log strings.Builder
 			s := servicetest.Start(t, servicetest.Options{Log: &log})
-			a := &admin{t, s, s.AdminToken(t, license.Scopes...)}
+			a := &admin{t, s, s.AdminToken(t, auth.Scopes...)}
 			owner, key := s.Account(t, "a@example.com")
 			s.Alter(t, statement)
 			a.do("POST", "accounts/"+owner.ID+"/suspend", "").wantCode(t, http.StatusInternalServerError, api.CodeInternal)

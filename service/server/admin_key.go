@@ -6,19 +6,14 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/pageflare/ci/service/api"
-	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/keyring"
+	"github.com/pageflare/ci/service/show"
 )
-
-func showKey(k license.KeyInfo) api.SigningKey {
-	return api.SigningKey{
-		Kid: k.ID, Alg: string(k.Algorithm), State: string(k.State), CreatedAt: stamp(k.CreatedAt), SignsFrom: stamp(k.SignsFrom), LiveTokens: k.LiveTokens,
-	}
-}
 
 // listKeys answers GET /_api/admin/keys.
 func (s *Server) listKeys(c *gin.Context) error {
-	found, err := s.license.Keys(c.Request.Context())
-	return answer(c, func(list []license.KeyInfo) api.KeyPage { return api.KeyPage{Items: shown(list, showKey)} }, found, err)
+	found, err := s.parts.Keys.Keys(c.Request.Context())
+	return answer(c, func(list []keyring.Key) api.KeyPage { return api.KeyPage{Items: show.Each(list, show.Key)} }, found, err)
 }
 
 // rotateKey answers POST /_api/admin/keys.
@@ -27,12 +22,12 @@ func (s *Server) rotateKey(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	algorithm := license.HS256
+	algorithm := keyring.HS256
 	if lease {
-		algorithm = license.EdDSA
+		algorithm = keyring.EdDSA
 	}
-	k, err := s.license.RotateKey(c.Request.Context(), algorithm)
-	return answer(c, showKey, k, err)
+	k, err := s.parts.Keys.Rotate(c.Request.Context(), algorithm)
+	return answer(c, show.Key, k, err)
 }
 
 // retireKey answers DELETE /_api/admin/keys/{kid}.
@@ -41,7 +36,7 @@ func (s *Server) retireKey(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := s.license.RetireKey(c.Request.Context(), c.Param("kid"), force); err != nil {
+	if err := s.parts.Keys.Retire(c.Request.Context(), c.Param("kid"), force); err != nil {
 		return err
 	}
 	c.JSON(http.StatusOK, api.RetiredKey{Kid: c.Param("kid"), State: "retired"})

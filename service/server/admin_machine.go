@@ -5,14 +5,8 @@ import (
 
 	"github.com/pageflare/ci/service/api"
 	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/show"
 )
-
-func showMachine(m license.Machine) api.Machine {
-	return api.Machine{
-		ID: m.ID, Account: m.AccountID, MachineID: m.MachineID, Label: m.Label, Family: m.Family, Status: m.Status(), CreatedAt: stamp(m.CreatedAt),
-		EndedAt: optional(m.EndedAt),
-	}
-}
 
 // listMachines answers GET /_api/admin/accounts/{id}/machines.
 func (s *Server) listMachines(c *gin.Context) error {
@@ -20,15 +14,15 @@ func (s *Server) listMachines(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	found, err := s.license.Machines(c.Request.Context(), c.Param("id"), cursor, limit+1)
+	found, err := s.parts.Machines.Machines(c.Request.Context(), c.Param("id"), cursor, limit+1)
 	return answer(c, func(list []license.Machine) api.MachinePage {
 		list, next := cut(list, limit, func(m license.Machine) string { return m.ID })
-		return api.MachinePage{Items: shown(list, showMachine), NextCursor: next}
+		return api.MachinePage{Items: show.Each(list, show.Machine), NextCursor: next}
 	}, found, err)
 }
 
 // endMachine answers DELETE /_api/admin/machines/{id}.
 func (s *Server) endMachine(c *gin.Context) error {
-	m, err := s.license.EndMachine(c.Request.Context(), c.Param("id"))
-	return answer(c, showMachine, m, err)
+	m, err := s.parts.Machines.EndMachine(c.Request.Context(), c.Param("id"))
+	return answer(c, show.Machine, m, err)
 }

@@ -10,21 +10,16 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/pageflare/ci/service/api"
+	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/oidc"
+	"github.com/pageflare/ci/service/opaque"
+	"github.com/pageflare/ci/service/show"
 )
 
 // Resolver finds the ids of a repository and of its owner by the name OWNER/NAME. license.ErrInvalid: there is none that can be seen;
 // ErrNoAnswer: GitHub cannot tell now.
 type Resolver func(ctx context.Context, name string) (repositoryID, ownerID string, err error)
-
-func showPolicy(p license.TrustPolicy) api.Policy {
-	return api.Policy{
-		ID: p.ID, Version: int64(p.Version), Account: p.AccountID, Repository: p.Repository, Issuer: p.Issuer, RepositoryID: p.RepositoryID,
-		RepositoryOwnerID: p.OwnerID, Ref: p.Refs, Environment: p.Environments, Event: p.Events, JobWorkflowRef: p.JobWorkflowRefs,
-		Visibility: p.Visibilities, CreatedAt: stamp(p.CreatedAt),
-	}
-}
 
 // listPolicies answers GET /_api/admin/policies.
 func (s *Server) listPolicies(c *gin.Context) error {
@@ -32,10 +27,10 @@ func (s *Server) listPolicies(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	found, err := s.license.Policies(c.Request.Context(), query.Get("account"), cursor, limit+1)
+	found, err := s.parts.Policies.Policies(c.Request.Context(), query.Get("account"), cursor, limit+1)
 	return answer(c, func(list []license.TrustPolicy) api.PolicyPage {
 		list, next := cut(list, limit, func(p license.TrustPolicy) string { return p.ID })
-		return api.PolicyPage{Items: shown(list, showPolicy), NextCursor: next}
+		return api.PolicyPage{Items: show.Each(list, show.Policy), NextCursor: next}
 	}, found, err)
 }
 
@@ -45,7 +40,7 @@ func (s *Server) addPolicy(c *gin.Context) error {
 	if err := bindJSON(c, &in); err != nil {
 		return err
 	}
-	if !license.OfAccount.Fits(in.Account) {
+	if !opaque.OfAccount.Fits(in.Account) {
 		return errNoAccount
 	}
 	p := license.TrustPolicy{AccountID: in.Account, Repository: in.Repository, Policy: oidc.Policy{
@@ -53,19 +48,19 @@ func (s *Server) addPolicy(c *gin.Context) error {
 		JobWorkflowRefs: in.JobWorkflowRef, Visibilities: in.Visibility,
 	}}
 	if p.Issuer == "" {
-		if s.identities == nil || len(s.identities.Issuers()) != 1 {
+		if s.parts.Identities == nil || len(s.parts.Identities.Issuers()) != 1 {
 			return unfit("give issuer: the ids of one GitHub mean nothing to another, and not exactly one issuer is trusted here")
 		}
-		p.Issuer = s.identities.Issuers()[0]
+		p.Issuer = s.parts.Identities.Issuers()[0]
 	}
-	if s.identities == nil || !slices.Contains(s.identities.Issuers(), p.Issuer) {
+	if s.parts.Identities == nil || !slices.Contains(s.parts.Identities.Issuers(), p.Issuer) {
 		return unfit("issuer %s is not trusted here, so a policy for it would let nobody in: see LICENSE_OIDC_ISSUERS", strconv.Quote(p.Issuer))
 	}
 	if err := s.nameRepository(c.Request.Context(), &p); err != nil {
 		return err
 	}
-	made, err := s.license.AddPolicy(c.Request.Context(), p)
-	return answer(c, showPolicy, made, err)
+	made, err := s.parts.Policies.AddPolicy(c.Request.Context(), p)
+	return answer(c, show.Policy, made, err)
 }
 
 // nameRepository finds the ids of a policy that names its repository alone.
@@ -84,7 +79,7 @@ func (s *Server) nameRepository(ctx context.Context, p *license.TrustPolicy) err
 	switch {
 	case errors.Is(err, ErrNoAnswer):
 		return fmt.Errorf("%w (%w)", errGitHub, err)
-	case errors.Is(err, license.ErrInvalid):
+	case errors.Is(err, failure.ErrInvalid):
 		return fmt.Errorf("%w; or give repository_id and repository_owner_id", err)
 	}
 	return err
@@ -96,7 +91,7 @@ func (s *Server) removePolicy(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	families, err := s.license.RemovePolicy(c.Request.Context(), c.Param("id"), withTokens)
+	families, err := s.parts.Policies.RemovePolicy(c.Request.Context(), c.Param("id"), withTokens)
 	return answer(c, func(families int64) api.RemovedPolicy {
 		return api.RemovedPolicy{ID: c.Param("id"), Status: "removed", FamiliesRevoked: families}
 	}, families, err)
@@ -111,34 +106,24 @@ func (s *Server) explainPolicies(c *gin.Context) error {
 	if (in.Token == "") == (len(in.Claims) == 0) {
 		return unfit("give one of token and claims")
 	}
-	if s.identities == nil {
+	if s.parts.Identities == nil {
 		return unfit("no issuer of identities is trusted here: set LICENSE_OIDC_ISSUERS")
 	}
 	id, clauses, err := s.explainIdentity(c.Request.Context(), in)
 	if err != nil {
-		return fmt.Errorf("%w: %w", license.ErrInvalid, err)
+		return fmt.Errorf("%w: %w", failure.ErrInvalid, err)
 	}
-	found, err := s.license.Explain(c.Request.Context(), id, clauses)
-	return answer(c, func(e license.Explanation) api.Explanation {
-		return api.Explanation{LetIn: e.Outcome == oidc.Passed, Outcome: e.Verdict(), Identity: shown(e.Identity, showClause), Policies: shown(e.Policies, showVerdict)}
-	}, found, err)
+	found, err := s.parts.Policies.Explain(c.Request.Context(), id, clauses)
+	return answer(c, show.Explanation, found, err)
 }
 
 func (s *Server) explainIdentity(ctx context.Context, in api.IdentityToExplain) (oidc.Identity, []oidc.Clause, error) {
 	if in.Token != "" {
-		return s.identities.Explain(ctx, in.Token)
+		return s.parts.Identities.Explain(ctx, in.Token)
 	}
 	id, err := oidc.ParseClaims(in.Claims)
 	if err != nil {
 		return id, nil, err
 	}
-	return id, s.identities.ExplainClaims(id), nil
-}
-
-func showClause(c oidc.Clause) api.Clause {
-	return api.Clause{Name: c.Name, Outcome: string(c.Outcome), Want: c.Want, Got: c.Got, Hint: c.Hint}
-}
-
-func showVerdict(v license.PolicyVerdict) api.PolicyVerdict {
-	return api.PolicyVerdict{ID: v.Policy.ID, Version: int64(v.Policy.Version), Account: v.Policy.AccountID, LetIn: oidc.Met(v.Clauses), Clauses: shown(v.Clauses, showClause)}
+	return id, s.parts.Identities.ExplainClaims(id), nil
 }

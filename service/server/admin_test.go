@@ -12,7 +12,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/pageflare/ci/service/api"
-	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/auth"
+	"github.com/pageflare/ci/service/opaque"
 	"github.com/pageflare/ci/service/servicetest"
 )
 
@@ -39,7 +40,7 @@ type admin struct {
 func newAdmin(t *testing.T) *admin {
 	t.Helper()
 	s := servicetest.Start(t, servicetest.Options{})
-	return &admin{t, s, s.AdminToken(t, license.Scopes...)}
+	return &admin{t, s, s.AdminToken(t, auth.Scopes...)}
 }
 
 // do calls a route of the Admin API with a JSON body, or none.
@@ -56,7 +57,7 @@ func TestAnAccountLivesThroughTheAdminAPI(t *testing.T) {
 	t.Parallel()
 	a := newAdmin(t)
 	made := into[api.Account](t, a.do("POST", "accounts", `{"email":"Dev@example.com","features":["b","a","b"],"valid_until":"2099-03-12"}`))
-	if made.Email != "dev@example.com" || made.Tier != "pro" || made.ValidUntil != "2099-03-12T00:00:00.000Z" || made.Status != "active" || !license.IsAPIToken(made.APIToken) {
+	if made.Email != "dev@example.com" || made.Tier != "pro" || made.ValidUntil != "2099-03-12T00:00:00.000Z" || made.Status != "active" || !opaque.APIToken.Fits(made.APIToken) {
 		t.Errorf("made %+v", made)
 	}
 	call(t, a.Service, "POST", "/_api/license/issue", "", bearer(made.APIToken)...).token(t)
@@ -110,7 +111,7 @@ func TestListsComeInPages(t *testing.T) {
 	}
 	for range 2 {
 		into[api.APIToken](t, a.do("POST", "accounts/"+owner+"/api-tokens", `{"name":"more"}`))
-		a.AdminToken(t, license.ScopeAuditRead)
+		a.AdminToken(t, auth.ScopeAuditRead)
 	}
 	wantTwoPages(t, a, "accounts/"+owner+"/api-tokens")
 	wantTwoPages(t, a, "admin-tokens")
@@ -170,7 +171,7 @@ func TestFiltersOfLists(t *testing.T) {
 		t.Errorf("%d lines of an account, want 5", len(lines))
 	}
 	all := a.token
-	a.token = a.AdminToken(t, license.Scopes...)
+	a.token = a.AdminToken(t, auth.Scopes...)
 	into[api.RevokedAPIToken](t, a.do("DELETE", "api-tokens/"+lines[3].Object+"?with_tokens=true", ""))
 	by := into[api.AuditPage](t, a.do("GET", "audit?limit=1", "")).Items[0].Actor.ID
 	a.token = all
@@ -219,7 +220,7 @@ func TestNoTokenIsRevokedByItsTextInAPath(t *testing.T) {
 	a := newAdmin(t)
 	_, key := a.Account(t, "a@example.com")
 	issued := call(t, a.Service, "POST", "/_api/license/issue", "", bearer(key)...).token(t)
-	other := a.AdminToken(t, license.ScopeAuditRead)
+	other := a.AdminToken(t, auth.ScopeAuditRead)
 	for path, secret := range map[string]string{
 		"api-tokens/" + key: key, "api-tokens/" + key + "?with_tokens=true": key, "api-tokens/" + key[:41]: key[:41],
 		"admin-tokens/" + other: other, "admin-tokens/" + other[:42]: other[:42],
@@ -266,7 +267,7 @@ func TestAnAdminTokenDoesWhatItsScopesSay(t *testing.T) {
 	t.Parallel()
 	a := newAdmin(t)
 	all := a.token
-	a.token = a.AdminToken(t, license.ScopeAdminWrite, license.ScopeAccountsRead)
+	a.token = a.AdminToken(t, auth.ScopeAdminWrite, auth.ScopeAccountsRead)
 	a.do("GET", "accounts", "").want(t, 200, `{"items":[]}`)
 	a.do("POST", "accounts", `{"email":"a@example.com","valid_until":"2099-01-01"}`).wantCode(t, http.StatusForbidden, api.CodeInsufficientScope)
 	a.do("GET", "audit", "").wantCode(t, http.StatusForbidden, api.CodeInsufficientScope)
@@ -293,7 +294,7 @@ func TestAnAdminTokenEndsByItself(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
 	s := servicetest.Start(t, servicetest.Options{Now: func() time.Time { return now }})
-	text, _, err := s.CreateAdminToken(t.Context(), license.NewAdminToken{Scopes: license.Scopes, Life: time.Hour}, nil)
+	text, _, err := s.CreateAdminToken(t.Context(), auth.NewAdminToken{Scopes: auth.Scopes, Life: time.Hour}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

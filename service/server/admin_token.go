@@ -3,13 +3,12 @@ package server
 import (
 	"github.com/gin-gonic/gin"
 
+	"github.com/pageflare/ci/service/account"
 	"github.com/pageflare/ci/service/api"
 	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/opaque"
+	"github.com/pageflare/ci/service/show"
 )
-
-func showAPIToken(t license.APIToken) api.APIToken {
-	return api.APIToken{ID: t.ID, Account: t.AccountID, Name: t.Name, CreatedAt: stamp(t.CreatedAt), RevokedAt: optional(t.RevokedAt)}
-}
 
 // listAPITokens answers GET /_api/admin/accounts/{id}/api-tokens.
 func (s *Server) listAPITokens(c *gin.Context) error {
@@ -17,10 +16,10 @@ func (s *Server) listAPITokens(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	found, err := s.license.APITokens(c.Request.Context(), c.Param("id"), cursor, limit+1)
-	return answer(c, func(list []license.APIToken) api.APITokenPage {
-		list, next := cut(list, limit, func(t license.APIToken) string { return t.ID })
-		return api.APITokenPage{Items: shown(list, showAPIToken), NextCursor: next}
+	found, err := s.parts.Accounts.APITokens(c.Request.Context(), c.Param("id"), cursor, limit+1)
+	return answer(c, func(list []account.APIToken) api.APITokenPage {
+		list, next := cut(list, limit, func(t account.APIToken) string { return t.ID })
+		return api.APITokenPage{Items: show.Each(list, show.APIToken), NextCursor: next}
 	}, found, err)
 }
 
@@ -30,9 +29,9 @@ func (s *Server) createAPIToken(c *gin.Context) error {
 	if err := bindJSON(c, &in); err != nil {
 		return err
 	}
-	text, made, err := s.license.CreateAPIToken(c.Request.Context(), c.Param("id"), in.Name)
-	return answer(c, func(t license.APIToken) api.APIToken {
-		out := showAPIToken(t)
+	text, made, err := s.parts.Accounts.CreateAPIToken(c.Request.Context(), c.Param("id"), in.Name)
+	return answer(c, func(t account.APIToken) api.APIToken {
+		out := show.APIToken(t)
 		out.APIToken = text.Reveal()
 		return out
 	}, made, err)
@@ -44,18 +43,14 @@ func (s *Server) revokeAPIToken(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	id, families, err := s.license.RevokeAPIToken(c.Request.Context(), c.Param("id"), withTokens)
+	id, families, err := s.parts.Accounts.RevokeAPIToken(c.Request.Context(), c.Param("id"), withTokens)
 	return answer(c, func(id string) api.RevokedAPIToken {
 		return api.RevokedAPIToken{ID: id, Status: "revoked", FamiliesRevoked: families}
 	}, id, err)
 }
 
-func (s *Server) showToken(t license.TokenRecord) api.TokenRecord {
-	return api.TokenRecord{
-		Jti: string(t.ID), Account: t.AccountID, Family: t.ID.Family(), Parent: string(t.Parent), Kid: t.KeyID,
-		IssuedAt: stamp(t.IssuedAt), ExpiresAt: stamp(t.ExpiresAt), Status: t.Status(s.now()),
-	}
-}
+// showToken is the record of a token as it is now.
+func (s *Server) showToken(t license.TokenRecord) api.TokenRecord { return show.Token(t, s.now()) }
 
 // listTokens answers GET /_api/admin/accounts/{id}/tokens.
 func (s *Server) listTokens(c *gin.Context) error {
@@ -63,10 +58,10 @@ func (s *Server) listTokens(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	found, err := s.license.Tokens(c.Request.Context(), c.Param("id"), license.TokenID(cursor), limit+1)
+	found, err := s.parts.Licenses.Tokens(c.Request.Context(), c.Param("id"), opaque.TokenID(cursor), limit+1)
 	return answer(c, func(list []license.TokenRecord) api.TokenPage {
 		list, next := cut(list, limit, func(t license.TokenRecord) string { return string(t.ID) })
-		return api.TokenPage{Items: shown(list, s.showToken), NextCursor: next}
+		return api.TokenPage{Items: show.Each(list, s.showToken), NextCursor: next}
 	}, found, err)
 }
 
@@ -80,13 +75,13 @@ func (s *Server) issueToken(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	issued, err := s.license.IssueFor(c.Request.Context(), c.Param("id"), ttl)
+	issued, err := s.parts.Licenses.IssueFor(c.Request.Context(), c.Param("id"), ttl)
 	return answer(c, issuedToken, issued, err)
 }
 
 // getToken answers GET /_api/admin/tokens/{jti}.
 func (s *Server) getToken(c *gin.Context) error {
-	t, err := s.license.Token(c.Request.Context(), c.Param("jti"))
+	t, err := s.parts.Licenses.Token(c.Request.Context(), c.Param("jti"))
 	return answer(c, s.showToken, t, err)
 }
 
@@ -99,6 +94,6 @@ func (s *Server) revokeToken(c *gin.Context) error {
 	if (in.Token == "") == (in.Jti == "") {
 		return unfit("give one of token and jti")
 	}
-	t, err := s.license.RevokeToken(c.Request.Context(), in.Token+in.Jti, in.Family)
+	t, err := s.parts.Licenses.RevokeToken(c.Request.Context(), in.Token+in.Jti, in.Family)
 	return answer(c, s.showToken, t, err)
 }

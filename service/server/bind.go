@@ -15,7 +15,8 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
-	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/failure"
+	"github.com/pageflare/ci/service/opaque"
 )
 
 // A request is read strictly: what we do not know, or what two readers could read differently, is refused and nothing is done.
@@ -114,10 +115,10 @@ func bindForm(c *gin.Context) (map[string]string, error) {
 }
 
 var (
-	errNoAccount = fmt.Errorf("account: %w", license.ErrNotFound)
-	errNoPolicy  = fmt.Errorf("policy: %w", license.ErrNotFound)
-	errNoKey     = fmt.Errorf("signing key: %w", license.ErrNotFound)
-	errNoMachine = fmt.Errorf("machine: %w", license.ErrNotFound)
+	errNoAccount = fmt.Errorf("account: %w", failure.ErrNotFound)
+	errNoPolicy  = fmt.Errorf("policy: %w", failure.ErrNotFound)
+	errNoKey     = fmt.Errorf("signing key: %w", failure.ErrNotFound)
+	errNoMachine = fmt.Errorf("machine: %w", failure.ErrNotFound)
 )
 
 // ids are the parts of paths that name something by its id, and the answer to what cannot be one. It is not repeated and goes no further: people put
@@ -127,16 +128,16 @@ var ids = []struct {
 	fits       func(string) bool
 	refusal    error
 }{
-	{"/_api/admin/accounts/:id", "id", license.OfAccount.Fits, errNoAccount},
-	{"/_api/admin/policies/:id", "id", license.OfPolicy.Fits, errNoPolicy},
-	{"/_api/admin/keys/:kid", "kid", license.OfKey.Fits, errNoKey},
-	{"/_api/admin/machines/:id", "id", license.OfMachine.Fits, errNoMachine},
-	{"/_api/admin/tokens/:jti", "jti", func(s string) bool { return license.TokenID(s).Family() != "" },
+	{"/_api/admin/accounts/:id", "id", opaque.OfAccount.Fits, errNoAccount},
+	{"/_api/admin/policies/:id", "id", opaque.OfPolicy.Fits, errNoPolicy},
+	{"/_api/admin/keys/:kid", "kid", opaque.OfKey.Fits, errNoKey},
+	{"/_api/admin/machines/:id", "id", opaque.OfMachine.Fits, errNoMachine},
+	{"/_api/admin/tokens/:jti", "jti", func(s string) bool { return opaque.TokenID(s).Family() != "" },
 		unfit("that is no id of a token (40 letters and digits)")},
-	{"/_api/admin/api-tokens/:id", "id", license.OfAPIToken.Fits,
+	{"/_api/admin/api-tokens/:id", "id", opaque.OfAPIToken.Fits,
 		unfit("that is no id of an API token (at_ and 16 letters or digits): POST /_api/oauth/introspect tells the id of one by its text (jti), " +
 			"POST /_api/oauth/revoke ends one by its text")},
-	{"/_api/admin/admin-tokens/:id", "id", license.OfAdminToken.Fits,
+	{"/_api/admin/admin-tokens/:id", "id", opaque.OfAdminToken.Fits,
 		unfit("that is no id of an admin token (adm_ and 16 letters or digits): GET /_api/admin/admin-tokens lists them")},
 }
 

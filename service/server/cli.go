@@ -21,7 +21,7 @@ func (s *Server) activate(c *gin.Context) error {
 	if err := bindLoose(c, &in); err != nil {
 		return err
 	}
-	issued, machine, err := s.license.Activate(c.Request.Context(), caller(c), in.MachineID, in.Label)
+	issued, machine, err := s.parts.Machines.Activate(c.Request.Context(), caller(c), in.MachineID, in.Label)
 	return answer(c, func(m license.Machine) api.Activated {
 		return api.Activated{Token: issued.Token.Reveal(), ExpiresAt: rfc3339(issued.ExpiresAt), Machine: m.ID}
 	}, machine, err)
@@ -29,7 +29,7 @@ func (s *Server) activate(c *gin.Context) error {
 
 // deactivate answers DELETE /_api/license/machine/{machine_id}.
 func (s *Server) deactivate(c *gin.Context) error {
-	if err := s.license.Deactivate(c.Request.Context(), caller(c), c.Param("machine_id")); err != nil {
+	if err := s.parts.Machines.Deactivate(c.Request.Context(), caller(c), c.Param("machine_id")); err != nil {
 		return err
 	}
 	c.JSON(http.StatusOK, api.Deactivated{Status: "deactivated"})
@@ -39,7 +39,7 @@ func (s *Server) deactivate(c *gin.Context) error {
 // validateCI answers POST /_api/license/validate-ci. No CLI of this version is known to send it a body that matters.
 func (s *Server) validateCI(c *gin.Context) error {
 	who := caller(c)
-	if err := s.license.Validate(who); err != nil {
+	if err := s.parts.Licenses.Validate(who); err != nil {
 		return err
 	}
 	c.JSON(http.StatusOK, api.ValidCI{

@@ -20,7 +20,6 @@ type listener struct {
 	server *Server
 }
 
-// Accept meets net.Listener.
 func (l *listener) Accept() (net.Conn, error) {
 	c, err := l.Listener.Accept()
 	if err != nil {

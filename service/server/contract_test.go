@@ -18,7 +18,7 @@ import (
 	"github.com/getkin/kin-openapi/openapi3"
 
 	"github.com/pageflare/ci/service/api"
-	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/auth"
 	"github.com/pageflare/ci/service/server"
 	"github.com/pageflare/ci/service/servicetest"
 )
@@ -132,7 +132,7 @@ func newRefused(t *testing.T, log io.Writer) refused {
 		Log:        log,
 	})
 	a, key := s.Account(t, "a@example.com")
-	return refused{s, s.AdminToken(t, license.Scopes...), key, approved(t, s, a.ID), s.IssueToken(t, a.ID, 0)}
+	return refused{s, s.AdminToken(t, auth.Scopes...), key, approved(t, s, a.ID), s.IssueToken(t, a.ID, 0)}
 }
 
 func (s refused) credential(g server.Guard) string {
@@ -223,7 +223,7 @@ func TestAnswersThatNoScenarioGets(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
 	s := servicetest.Start(t, servicetest.Options{Now: func() time.Time { return now }})
-	a := &admin{t, s, s.AdminToken(t, license.Scopes...)}
+	a := &admin{t, s, s.AdminToken(t, auth.Scopes...)}
 	one, _ := s.Account(t, "one@example.com")
 	s.Account(t, "two@example.com")
 	if got := into[api.APITokenPage](t, a.do("GET", "accounts/"+one.ID+"/api-tokens", "")); len(got.Items) != 1 {

@@ -10,7 +10,9 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/pageflare/ci/service/api"
-	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/auth"
+	"github.com/pageflare/ci/service/failure"
+	"github.com/pageflare/ci/service/opaque"
 )
 
 const deviceGrant = "urn:ietf:params:oauth:grant-type:device_code"
@@ -40,11 +42,11 @@ func (s *Server) deviceCode(c *gin.Context) error {
 	if err := s.limits.takeLogin(c.Request.Context(), c.ClientIP()); err != nil {
 		return err
 	}
-	codes, err := s.license.BeginDevice(c.Request.Context(), in.ClientID, c.ClientIP())
+	codes, err := s.parts.Devices.BeginDevice(c.Request.Context(), in.ClientID, c.ClientIP())
 	if err != nil {
 		return err
 	}
-	page := s.license.PublicURL() + "/device"
+	page := s.parts.PublicURL + "/device"
 	c.JSON(http.StatusOK, api.DeviceCode{
 		DeviceCode: codes.DeviceCode.Reveal(), UserCode: codes.UserCode.Reveal(), VerificationURI: page,
 		VerificationURIComplete: page + "?user_code=" + codes.UserCode.Reveal(), ExpiresIn: seconds(codes.Life), Interval: seconds(codes.Interval),
@@ -69,9 +71,9 @@ func (s *Server) deviceToken(c *gin.Context) error {
 	case in.GrantType != deviceGrant:
 		return errGrantType
 	}
-	got, err := s.license.PollDevice(c.Request.Context(), in.ClientID, in.DeviceCode)
-	if errors.Is(err, license.ErrUnavailable) {
-		return fmt.Errorf("%w (%w)", license.ErrSlowDown, err)
+	got, err := s.parts.Devices.PollDevice(c.Request.Context(), in.ClientID, in.DeviceCode)
+	if errors.Is(err, failure.ErrUnavailable) {
+		return fmt.Errorf("%w (%w)", auth.ErrSlowDown, err)
 	}
 	if err != nil {
 		return err
@@ -87,12 +89,12 @@ var oauthCodes = []struct {
 	err  error
 	code string
 }{
-	{license.ErrPending, "authorization_pending"},
-	{license.ErrSlowDown, "slow_down"},
-	{license.ErrDenied, "access_denied"},
-	{license.ErrDeviceExpired, "expired_token"},
-	{license.ErrInvalidGrant, "invalid_grant"},
-	{license.ErrInvalidClient, "invalid_client"},
+	{auth.ErrPending, "authorization_pending"},
+	{auth.ErrSlowDown, "slow_down"},
+	{auth.ErrDenied, "access_denied"},
+	{auth.ErrDeviceExpired, "expired_token"},
+	{auth.ErrInvalidGrant, "invalid_grant"},
+	{auth.ErrInvalidClient, "invalid_client"},
 	{errGrantType, "unsupported_grant_type"},
 	{errTooLarge, "invalid_request"},
 	{errTooSlow, "invalid_request"},
@@ -110,7 +112,7 @@ func failOAuth(c *gin.Context, err error) bool {
 	var kind *errType
 	if errors.As(err, &bad) || errors.As(err, &kind) {
 		because(c, api.CodeInvalidRequest, unfitReason)
-		c.JSON(http.StatusBadRequest, api.OAuthError{Error: "invalid_request", ErrorDescription: license.HideSecrets(err.Error())})
+		c.JSON(http.StatusBadRequest, api.OAuthError{Error: "invalid_request", ErrorDescription: opaque.HideSecrets(err.Error())})
 		return true
 	}
 	for _, o := range oauthCodes {
@@ -125,7 +127,7 @@ func failOAuth(c *gin.Context, err error) bool {
 
 // authorizationServer answers GET /.well-known/oauth-authorization-server (RFC 8414).
 func (s *Server) authorizationServer(c *gin.Context) error {
-	url := s.license.PublicURL()
+	url := s.parts.PublicURL
 	c.JSON(http.StatusOK, api.AuthorizationServer{
 		Issuer: url, TokenEndpoint: url + "/_api/auth/device/token", DeviceAuthorizationEndpoint: url + "/_api/auth/device/code",
 		IntrospectionEndpoint: url + "/_api/oauth/introspect", RevocationEndpoint: url + "/_api/oauth/revoke",

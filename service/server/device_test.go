@@ -16,7 +16,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/pageflare/ci/service/api"
-	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/audit"
+	"github.com/pageflare/ci/service/auth"
+	"github.com/pageflare/ci/service/failure"
+	"github.com/pageflare/ci/service/opaque"
+	"github.com/pageflare/ci/service/parts"
 	"github.com/pageflare/ci/service/servicetest"
 	"github.com/pageflare/ci/service/token"
 )
@@ -85,13 +89,13 @@ func approved(t *testing.T, s *servicetest.Service, account string) string {
 }
 
 // person is somebody who is signed in to an account.
-func person(t *testing.T, s *servicetest.Service, account string) license.Caller {
+func person(t *testing.T, s *servicetest.Service, account string) auth.Caller {
 	t.Helper()
-	a, err := s.Service.Account(t.Context(), account)
+	a, err := s.Rules.Account(t.Context(), account)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return license.Caller{Account: a, Session: &license.Session{ID: "ses_test"}}
+	return auth.Caller{Kind: auth.BySession, Account: a, Session: &auth.Session{ID: "ses_test"}}
 }
 
 func TestALoginFromItsBeginToItsEnd(t *testing.T) {
@@ -100,7 +104,7 @@ func TestALoginFromItsBeginToItsEnd(t *testing.T) {
 	a, _ := s.Account(t, "dev@example.com")
 	codes := beginLogin(t, s)
 	if codes.ExpiresIn != 900 || codes.Interval != 5 || codes.VerificationURI != s.Origin+"/device" ||
-		codes.VerificationURIComplete != s.Origin+"/device?user_code="+codes.UserCode || license.NormalUserCode(codes.UserCode) != codes.UserCode {
+		codes.VerificationURIComplete != s.Origin+"/device?user_code="+codes.UserCode || auth.NormalUserCode(codes.UserCode) != codes.UserCode {
 		t.Errorf("codes = %+v", codes)
 	}
 	poll(t, s, codes.DeviceCode).wantOAuth(t, "authorization_pending")
@@ -108,7 +112,7 @@ func TestALoginFromItsBeginToItsEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	login := unmarshal[api.LoginToken](t, poll(t, s, codes.DeviceCode))
-	if !license.IsLoginToken(login.AccessToken) || login.ExpiresIn != 3600 || login.TokenType != "Bearer" {
+	if !opaque.LoginToken.Fits(login.AccessToken) || login.ExpiresIn != 3600 || login.TokenType != "Bearer" {
 		t.Errorf("login token = %+v", login)
 	}
 	poll(t, s, codes.DeviceCode).wantOAuth(t, "invalid_grant") // a device code used twice
@@ -131,21 +135,21 @@ func TestALoginFromItsBeginToItsEnd(t *testing.T) {
 	}
 	unmarshal[api.ValidCI](t, asCLI(t, s, "/_api/license/validate-ci", "", bearer(other.Token)...)) // the other machine of that id is none of this one's
 
-	want := []license.Action{
+	want := []audit.Action{
 		"machine.deactivate", "token.issue", "token.refresh", "machine.activate", "token.issue", "machine.activate", "token.issue", "device.login", "device.approve",
 	}
-	lines, err := s.Audit(t.Context(), license.AuditQuery{Limit: len(want), Account: a.ID})
+	lines, err := s.Lines(t.Context(), audit.Query{Limit: len(want), Account: a.ID})
 	if err != nil {
 		t.Fatal(err)
 	}
-	var got []license.Action
+	var got []audit.Action
 	for _, l := range lines {
 		got = append(got, l.Action)
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("audit log, newest first (-want +got):\n%s", diff)
 	}
-	if _, err := s.VerifyAudit(t.Context(), license.AuditCheck{}); err != nil {
+	if _, err := s.Verify(t.Context(), audit.Check{}); err != nil {
 		t.Error(err)
 	}
 }
@@ -271,7 +275,7 @@ func TestALoginTokenIsGoodForAnHourAndForLittle(t *testing.T) {
 	a, key := s.Account(t, "dev@example.com")
 	login := approved(t, s, a.ID)
 	body := `{"machine_id":"` + machine + `"}`
-	for _, foreign := range []string{key, s.IssueToken(t, a.ID, 0), s.AdminToken(t, license.Scopes...)} {
+	for _, foreign := range []string{key, s.IssueToken(t, a.ID, 0), s.AdminToken(t, auth.Scopes...)} {
 		asCLI(t, s, "/_api/license/activate", body, bearer(foreign)...).wantUnauthorized(t)
 	}
 	call(t, s, "GET", "/_api/license/refresh", "", bearer(login)...).wantUnauthorized(t)
@@ -453,28 +457,28 @@ func TestDeviceRoutesWithoutADatabase(t *testing.T) {
 
 // busyStore is a database that another process has locked, from now on.
 type busyStore struct {
-	license.Store
+	auth.DeviceStore
 	now atomic.Bool
 }
 
-func (b *busyStore) ChangeDeviceLogin(ctx context.Context, hash string, change func(*license.DeviceLogin) ([]license.Act, error)) (license.DeviceLogin, error) {
+func (b *busyStore) ChangeDeviceLogin(ctx context.Context, hash string, change func(*auth.DeviceLogin) ([]audit.Act, error)) (auth.DeviceLogin, error) {
 	if b.now.Load() {
-		return license.DeviceLogin{}, license.ErrUnavailable
+		return auth.DeviceLogin{}, failure.ErrUnavailable
 	}
-	return b.Store.ChangeDeviceLogin(ctx, hash, change)
+	return b.DeviceStore.ChangeDeviceLogin(ctx, hash, change)
 }
 
-func (b *busyStore) AddDeviceLogin(ctx context.Context, d license.DeviceLogin) error {
+func (b *busyStore) AddDeviceLogin(ctx context.Context, d auth.DeviceLogin) error {
 	if b.now.Load() {
-		return license.ErrUnavailable
+		return failure.ErrUnavailable
 	}
-	return b.Store.AddDeviceLogin(ctx, d)
+	return b.DeviceStore.AddDeviceLogin(ctx, d)
 }
 
 func TestAPollOfABusyDatabaseIsSlowedDown(t *testing.T) {
 	t.Parallel()
 	busy := &busyStore{}
-	s := servicetest.Start(t, servicetest.Options{Between: func(s license.Store) license.Store { busy.Store = s; return busy }})
+	s := servicetest.Start(t, servicetest.Options{Between: func(s *parts.Stores) { busy.DeviceStore, s.Devices = s.Devices, busy }})
 	s.MayFail()
 	codes, err := s.BeginDevice(t.Context(), "cl_pageflare_cli", "192.0.2.7")
 	if err != nil {
@@ -499,8 +503,8 @@ func TestAnAdminMakesASignInLink(t *testing.T) {
 	t.Parallel()
 	s := servicetest.Start(t, servicetest.Options{PublicURL: "https://license.example.com"})
 	a, _ := s.Account(t, "dev@example.com")
-	admin := bearer(s.AdminToken(t, license.ScopeTokensWrite))
-	rest := slices.DeleteFunc(slices.Clone(license.Scopes), func(s license.Scope) bool { return s == license.ScopeTokensWrite })
+	admin := bearer(s.AdminToken(t, auth.ScopeTokensWrite))
+	rest := slices.DeleteFunc(slices.Clone(auth.Scopes), func(s auth.Scope) bool { return s == auth.ScopeTokensWrite })
 	call(t, s, "POST", "/_api/admin/accounts/"+a.ID+"/sign-in", "", bearer(s.AdminToken(t, rest...))...). // who is signed in gets license tokens
 														wantCode(t, 403, api.CodeInsufficientScope)
 	got := unmarshal[api.SignInLink](t, call(t, s, "POST", "/_api/admin/accounts/"+a.ID+"/sign-in", "", admin...))
@@ -552,7 +556,7 @@ func TestMachinesThroughTheAdminAPI(t *testing.T) {
 	}
 	machines := into[api.MachinePage](t, a.do("GET", list, "")).Items
 	m := machines[1]
-	if m.Account != owner.ID || m.MachineID != "0f3a5c" || m.Status != "active" || m.EndedAt != nil || m.Family != license.TokenID(jtiOf(t, tokens[m.ID])).Family() {
+	if m.Account != owner.ID || m.MachineID != "0f3a5c" || m.Status != "active" || m.EndedAt != nil || m.Family != opaque.TokenID(jtiOf(t, tokens[m.ID])).Family() {
 		t.Errorf("machine = %+v", m)
 	}
 	for range 2 { // twice is no error
@@ -573,9 +577,9 @@ func TestMachinesThroughTheAdminAPI(t *testing.T) {
 		t.Errorf("lines = %+v, want one by the admin", lines)
 	}
 	a.do("GET", list+"?cursor=zzz", "").wantCode(t, http.StatusBadRequest, api.CodeInvalidRequest)
-	a.token = a.AdminToken(t, license.ScopeTokensRead)
+	a.token = a.AdminToken(t, auth.ScopeTokensRead)
 	a.do("DELETE", "machines/"+m.ID, "").wantCode(t, http.StatusForbidden, api.CodeInsufficientScope)
-	a.token = a.AdminToken(t, license.ScopeTokensWrite)
+	a.token = a.AdminToken(t, auth.ScopeTokensWrite)
 	a.do("GET", list, "").wantCode(t, http.StatusForbidden, api.CodeInsufficientScope)
 }
 

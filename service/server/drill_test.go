@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"github.com/pageflare/ci/service/api"
-	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/keyring"
 	"github.com/pageflare/ci/service/servicetest"
 	"github.com/pageflare/ci/service/token"
 )
@@ -158,7 +158,7 @@ func (d *drill) any() *servicetest.Service {
 // rotate adds a key by the clock that is behind: to the other servers it signs almost four seconds too early.
 func (d *drill) rotate() {
 	d.t.Helper()
-	if _, err := d.servers[2].RotateKey(d.t.Context(), license.HS256); err != nil {
+	if _, err := d.servers[2].Rotate(d.t.Context(), keyring.HS256); err != nil {
 		d.t.Fatal(err)
 	}
 }
@@ -171,14 +171,14 @@ func (d *drill) retire() {
 		d.t.Fatal(err)
 	}
 	for _, k := range keys {
-		if k.State != license.KeyVerifying {
+		if k.State != keyring.Verifying {
 			continue
 		}
-		err := d.any().RetireKey(d.t.Context(), k.ID, false)
+		err := d.any().Retire(d.t.Context(), k.ID, false)
 		switch {
 		case err == nil:
 			d.retired++
-		case !errors.Is(err, license.ErrKeyInUse):
+		case !errors.Is(err, keyring.ErrInUse):
 			d.t.Fatal(err)
 		}
 	}

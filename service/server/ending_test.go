@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/auth"
 )
 
 // Whoever has what leaked can keep a request open whose body does not come. When it comes, the right to make it is over.
@@ -27,7 +27,7 @@ func TestARightThatEndsWhileTheBodyComesIsNoRight(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	admin, adminRecord, err := k.CreateAdminToken(ctx, license.NewAdminToken{Scopes: license.Scopes}, nil)
+	admin, adminRecord, err := k.CreateAdminToken(ctx, auth.NewAdminToken{Scopes: auth.Scopes}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,15 +10,19 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"github.com/pageflare/ci/service/account"
 	"github.com/pageflare/ci/service/api"
+	"github.com/pageflare/ci/service/auth"
+	"github.com/pageflare/ci/service/failure"
+	"github.com/pageflare/ci/service/keyring"
 	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/opaque"
 )
 
 var (
 	errNoRoute  = errors.New("there is no such route: see /openapi.yaml")
 	errNoMethod = errors.New("this route has another method: see the header Allow")
 	errTooLarge = fmt.Errorf("the request body is larger than %d bytes: send a smaller one, or none", maxBody)
-	errIssuer   = errors.New("the issuer of this identity token does not answer: try again later")
 	errGitHub   = errors.New("GitHub does not answer: try again later, or give repository_id and repository_owner_id")
 	errTooSlow  = errors.New("the request body came too slowly: send it again, on a better line")
 	errNotReady = errors.New("the service cannot reach its database: try again later")
@@ -36,25 +40,25 @@ type refusal struct {
 
 // refusals is how each error looks on the wire. What is neither here nor in personals is a 500, and its text stays in the log.
 var refusals = []refusal{
-	{license.ErrExpired, http.StatusForbidden, api.CodeLicenseExpired},
-	{license.ErrInactive, http.StatusForbidden, api.CodeLicenseInactive},
-	{license.ErrRevoked, http.StatusForbidden, api.CodeLicenseRevoked},
+	{account.ErrExpired, http.StatusForbidden, api.CodeLicenseExpired},
+	{account.ErrInactive, http.StatusForbidden, api.CodeLicenseInactive},
+	{account.ErrRevoked, http.StatusForbidden, api.CodeLicenseRevoked},
 	{license.ErrTokenRevoked, http.StatusForbidden, api.CodeTokenRevoked},
-	{license.ErrNoPolicy, http.StatusForbidden, api.CodePolicyDenied},
+	{auth.ErrNoPolicy, http.StatusForbidden, api.CodePolicyDenied},
 	{license.ErrIdentityUsed, http.StatusForbidden, api.CodeIdentityUsed},
 	{errGitHub, http.StatusServiceUnavailable, api.CodeUnavailable},
-	{errIssuer, http.StatusServiceUnavailable, api.CodeUnavailable},
+	{auth.ErrIssuer, http.StatusServiceUnavailable, api.CodeUnavailable},
 	{license.ErrNoLeases, http.StatusNotFound, api.CodeNotFound},
 	{errNoRoute, http.StatusNotFound, api.CodeNotFound},
 	{errNoMethod, http.StatusMethodNotAllowed, api.CodeMethodNotAllowed},
 	{errForeignForm, http.StatusForbidden, api.CodeInvalidRequest},
 	{errStaleForm, http.StatusForbidden, api.CodeInvalidRequest},
 	{errUsedLink, http.StatusForbidden, api.CodeInvalidRequest},
-	{license.ErrUnknownCode, http.StatusNotFound, api.CodeNotFound},
+	{auth.ErrUnknownCode, http.StatusNotFound, api.CodeNotFound},
 	{errTooLarge, http.StatusRequestEntityTooLarge, api.CodeRequestTooLarge},
 	{errTooSlow, http.StatusRequestTimeout, api.CodeRequestTimeout},
-	{license.ErrUnavailable, http.StatusServiceUnavailable, api.CodeUnavailable},
-	{license.ErrKeyRetired, http.StatusServiceUnavailable, api.CodeUnavailable}, // twice in one moment: the next try has another key
+	{failure.ErrUnavailable, http.StatusServiceUnavailable, api.CodeUnavailable},
+	{keyring.ErrRetired, http.StatusServiceUnavailable, api.CodeUnavailable}, // twice in one moment: the next try has another key
 	{errNotReady, http.StatusServiceUnavailable, api.CodeUnavailable},
 	{errVerifying, http.StatusServiceUnavailable, api.CodeUnavailable},
 	{errNoVerdict, http.StatusServiceUnavailable, api.CodeUnavailable},
@@ -62,12 +66,12 @@ var refusals = []refusal{
 
 // personals are refusals whose whole text is for the caller: it says what exactly is wrong with what was asked for.
 var personals = []refusal{
-	{license.ErrDeleted, http.StatusForbidden, api.CodeLicenseRevoked},
-	{license.ErrInvalid, http.StatusBadRequest, api.CodeInvalidRequest},
-	{license.ErrNotFound, http.StatusNotFound, api.CodeNotFound},
-	{license.ErrConflict, http.StatusConflict, api.CodeConflict},
-	{license.ErrKeyInUse, http.StatusConflict, api.CodeConflict},
-	{license.ErrScope, http.StatusForbidden, api.CodeInsufficientScope},
+	{account.ErrDeleted, http.StatusForbidden, api.CodeLicenseRevoked},
+	{failure.ErrInvalid, http.StatusBadRequest, api.CodeInvalidRequest},
+	{failure.ErrNotFound, http.StatusNotFound, api.CodeNotFound},
+	{failure.ErrConflict, http.StatusConflict, api.CodeConflict},
+	{keyring.ErrInUse, http.StatusConflict, api.CodeConflict},
+	{auth.ErrScope, http.StatusForbidden, api.CodeInsufficientScope},
 }
 
 // answerTo is the answer to an error: what its sender is told, and what the log says of it. The log holds nothing that a sender chose, for people send
@@ -116,14 +120,14 @@ func (s *Server) fail(c *gin.Context, err error) {
 		s.metrics.limited.WithLabelValues(over.by).Inc()
 		c.Header("Retry-After", strconv.Itoa(over.seconds()))
 	}
-	if errors.Is(err, license.ErrUnavailable) {
-		s.log.Warn("unavailable", "request_id", requestID(c), "route", c.FullPath(), "err", license.HideSecrets(err.Error()))
+	if errors.Is(err, failure.ErrUnavailable) {
+		s.log.Warn("unavailable", "request_id", requestID(c), "route", c.FullPath(), "err", opaque.HideSecrets(err.Error()))
 	}
 	if toneOf(c) == toneOAuth && failOAuth(c, err) {
 		return
 	}
-	if errors.Is(err, license.ErrUnauthenticated) {
-		because(c, unauthorized, license.HideSecrets(err.Error())) // says what is wrong with a token and never quotes one
+	if errors.Is(err, auth.ErrUnauthenticated) {
+		because(c, unauthorized, opaque.HideSecrets(err.Error())) // says what is wrong with a token and never quotes one
 		c.Header("WWW-Authenticate", "Bearer")
 		c.JSON(http.StatusUnauthorized, api.Unauthorized{Error: http.StatusText(http.StatusUnauthorized)})
 		return
@@ -137,7 +141,7 @@ func (s *Server) fail(c *gin.Context, err error) {
 		s.refuse(c, answerTo{http.StatusServiceUnavailable, api.CodeUnavailable, gone, gone})
 		return
 	}
-	s.log.Error("internal error", "request_id", requestID(c), "route", c.FullPath(), "err", license.HideSecrets(err.Error()))
+	s.log.Error("internal error", "request_id", requestID(c), "route", c.FullPath(), "err", opaque.HideSecrets(err.Error()))
 	s.refuse(c, answerTo{
 		http.StatusInternalServerError, api.CodeInternal, "the service met a fault of its own: try again later, and report request " + requestID(c), "internal error",
 	})
@@ -146,7 +150,7 @@ func (s *Server) fail(c *gin.Context, err error) {
 // refuse answers in the tone of the route.
 func (s *Server) refuse(c *gin.Context, a answerTo) {
 	because(c, a.code, a.reason)
-	message := license.HideSecrets(a.message)
+	message := opaque.HideSecrets(a.message)
 	switch toneOf(c) {
 	case toneOAuth:
 		c.JSON(a.status, api.OAuthError{Error: "server_error", ErrorDescription: message})

@@ -14,7 +14,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
-	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/auth"
 )
 
 // maxBody is the most bytes of a request body that are read.
@@ -48,7 +48,7 @@ func (s *Server) access(c *gin.Context) {
 		"bytes", c.Writer.Size(), "ms", float64(took.Microseconds()) / 1000, "remote", c.ClientIP(),
 	}
 	if who, ok := c.Get(callerKey); ok {
-		who := who.(license.Caller)
+		who := who.(auth.Caller)
 		attrs = append(attrs, "account", who.Account.ID, "credential", who.Key())
 	}
 	if code, refused := c.Get(reasonKey); refused {

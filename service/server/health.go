@@ -17,7 +17,7 @@ func (s *Server) health(c *gin.Context) error {
 
 // ready answers GET /readyz: the process can do its work.
 func (s *Server) ready(c *gin.Context) error {
-	if err := s.license.Ready(c.Request.Context()); err != nil {
+	if err := s.parts.Ready(c.Request.Context()); err != nil {
 		return fmt.Errorf("%w (%w)", errNotReady, err)
 	}
 	c.JSON(http.StatusOK, api.Ready{Status: "ready"})

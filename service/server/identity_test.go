@@ -17,7 +17,11 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/pageflare/ci/action/githubtest"
+	"github.com/pageflare/ci/service/account"
 	"github.com/pageflare/ci/service/api"
+	"github.com/pageflare/ci/service/audit"
+	"github.com/pageflare/ci/service/auth"
+	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/oidc"
 	"github.com/pageflare/ci/service/server"
@@ -30,7 +34,7 @@ type keyless struct {
 	t *testing.T
 	*servicetest.Service
 	jobs    *githubtest.Issuer
-	account license.Account
+	account account.Account
 	now     time.Time
 	log     syncBuffer
 }
@@ -103,8 +107,8 @@ func TestAJobExchangesItsIdentity(t *testing.T) {
 	if err != nil || record.IssuedBy != made.ID {
 		t.Errorf("record = %+v, %v, want it issued by %s", record, err, made.ID)
 	}
-	line, err := k.Audit(t.Context(), license.AuditQuery{Action: license.TokenExchanged, Limit: 1})
-	if err != nil || len(line) != 1 || line[0].Actor.Kind != license.ActorJob || line[0].Actor.ID != "repository 1296269 run 42" ||
+	line, err := k.Lines(t.Context(), audit.Query{Action: audit.TokenExchanged, Limit: 1})
+	if err != nil || len(line) != 1 || line[0].Actor.Kind != audit.ActorJob || line[0].Actor.ID != "repository 1296269 run 42" ||
 		!strings.Contains(line[0].Details, fmt.Sprintf(`"policy":"%s","policy_version":1`, made.ID)) {
 		t.Errorf("audit = %+v, %v", line, err)
 	}
@@ -120,7 +124,7 @@ func TestAJobExchangesItsIdentity(t *testing.T) {
 	if other := k.exchange(k.identity(nil)).token(t); other == issued {
 		t.Error("another identity token got the same license token")
 	}
-	if head, err := k.VerifyAudit(t.Context(), license.AuditCheck{}); err != nil || head.Seq == 0 {
+	if head, err := k.Verify(t.Context(), audit.Check{}); err != nil || head.Seq == 0 {
 		t.Errorf("VerifyAudit = %v, %v", head, err)
 	}
 }
@@ -224,7 +228,7 @@ func TestWrongIdentities(t *testing.T) {
 			got.wantCode(t, http.StatusForbidden, test.code)
 		})
 	}
-	if lines, err := k.Audit(t.Context(), license.AuditQuery{Action: license.TokenExchanged, Limit: 1}); err != nil || len(lines) != 0 {
+	if lines, err := k.Lines(t.Context(), audit.Query{Action: audit.TokenExchanged, Limit: 1}); err != nil || len(lines) != 0 {
 		t.Errorf("audit = %v, %v, want no exchange", lines, err)
 	}
 	for _, secret := range parts {
@@ -311,7 +315,7 @@ func TestTheTokensOfARemovedPolicyCanStillBeEnded(t *testing.T) {
 	k := newKeyless(t)
 	removed := k.policy(nil)
 	issued := k.exchange(k.identity(nil)).token(t)
-	admin := bearer(k.AdminToken(t, license.ScopePoliciesWrite))
+	admin := bearer(k.AdminToken(t, auth.ScopePoliciesWrite))
 	path := "/_api/admin/policies/" + removed.ID
 	into[api.RemovedPolicy](t, call(t, k.Service, "DELETE", path, "", admin...))
 	call(t, k.Service, "GET", "/_api/license/refresh", "", bearer(issued)...).token(t)
@@ -321,7 +325,7 @@ func TestTheTokensOfARemovedPolicyCanStillBeEnded(t *testing.T) {
 		}
 	}
 	call(t, k.Service, "GET", "/_api/license/refresh", "", bearer(issued)...).wantCode(t, http.StatusForbidden, api.CodeTokenRevoked)
-	lines, err := k.Audit(t.Context(), license.AuditQuery{Action: license.PolicyRemoved, Limit: 9})
+	lines, err := k.Lines(t.Context(), audit.Query{Action: audit.PolicyRemoved, Limit: 9})
 	if err != nil || len(lines) != 1 {
 		t.Errorf("audit = %+v, %v, want the one removal", lines, err)
 	}
@@ -334,7 +338,7 @@ func TestAPolicyIsRemovedWithItsTokens(t *testing.T) {
 	k.policy(func(p *oidc.Policy) { p.RepositoryID = "7" })
 	ended := k.exchange(k.identity(nil)).token(t)
 	alive := k.exchange(k.identity(map[string]any{"repository_id": "7"})).token(t)
-	admin := bearer(k.AdminToken(t, license.ScopePoliciesWrite))
+	admin := bearer(k.AdminToken(t, auth.ScopePoliciesWrite))
 	call(t, k.Service, "DELETE", "/_api/admin/policies/"+removed.ID+"?with_tokens=yes", "", admin...).wantCode(t, http.StatusBadRequest, api.CodeInvalidRequest)
 	if out := into[api.RemovedPolicy](t, call(t, k.Service, "DELETE", "/_api/admin/policies/"+removed.ID+"?with_tokens=true", "", admin...)); out.FamiliesRevoked != 1 {
 		t.Errorf("removed = %+v, want the one token to end", out)
@@ -370,7 +374,7 @@ func TestEveryRefusalOfAnIdentityIsLimitedByAddress(t *testing.T) {
 		"a suspended account": {func(k *keyless) error { _, err := k.SuspendAccount(k.t.Context(), k.account.ID); return err }, http.StatusForbidden},
 		"a deleted account":   {func(k *keyless) error { _, err := k.DeleteAccount(k.t.Context(), k.account.ID); return err }, http.StatusForbidden},
 		"an expired license": {func(k *keyless) error {
-			_, err := k.UpdateAccount(k.t.Context(), k.account.ID, license.AccountChange{ValidUntil: new(k.now)})
+			_, err := k.UpdateAccount(k.t.Context(), k.account.ID, account.Change{ValidUntil: new(k.now)})
 			return err
 		}, http.StatusForbidden},
 		"an issuer that does not answer": {func(k *keyless) error {
@@ -396,7 +400,7 @@ func TestEveryRefusalOfAnIdentityIsLimitedByAddress(t *testing.T) {
 
 func TestJobsOfOneRepositoryShareALimit(t *testing.T) {
 	t.Parallel()
-	k := newKeylessWith(t, servicetest.Options{RateLimits: map[license.Tier]int{license.Pro: 2}})
+	k := newKeylessWith(t, servicetest.Options{RateLimits: map[account.Tier]int{account.Pro: 2}})
 	k.policy(nil)
 	k.policy(func(p *oidc.Policy) { p.RepositoryID = "7" })
 	k.exchange(k.identity(nil)).token(t)
@@ -411,7 +415,7 @@ func TestExplainKnowsUseAndLicense(t *testing.T) {
 	t.Parallel()
 	k := newKeyless(t)
 	k.policy(nil)
-	a := &admin{t, k.Service, k.AdminToken(t, license.ScopePoliciesRead)}
+	a := &admin{t, k.Service, k.AdminToken(t, auth.ScopePoliciesRead)}
 	identity := k.identity(nil)
 	wrong := func(want ...string) {
 		t.Helper()
@@ -446,7 +450,7 @@ func TestAPolicyNamesItsIssuerWhenThereAreSeveral(t *testing.T) {
 	t.Parallel()
 	const ours, theirs = "https://github.example.com/_services/token", "https://token.actions.githubusercontent.com"
 	s := servicetest.Start(t, servicetest.Options{Issuers: []string{theirs, ours}})
-	a := &admin{t, s, s.AdminToken(t, license.ScopePoliciesWrite)}
+	a := &admin{t, s, s.AdminToken(t, auth.ScopePoliciesWrite)}
 	owner, _ := s.Account(t, "a@example.com")
 	ids := `"account":"` + owner.ID + `","repository_id":"1","repository_owner_id":"1"`
 	a.do("POST", "policies", `{`+ids+`}`).wantCode(t, 400, api.CodeInvalidRequest)
@@ -497,11 +501,11 @@ func TestPoliciesThroughTheAdminAPI(t *testing.T) {
 			return "", "", server.ErrNoAnswer
 		}
 		if name != "acme/site" {
-			return "", "", fmt.Errorf("%w: no repository %s", license.ErrInvalid, name)
+			return "", "", fmt.Errorf("%w: no repository %s", failure.ErrInvalid, name)
 		}
 		return "1296269", "1", nil
 	}})
-	a := &admin{t, s, s.AdminToken(t, license.Scopes...)}
+	a := &admin{t, s, s.AdminToken(t, auth.Scopes...)}
 	owner, _ := a.Account(t, "a@example.com")
 	explain := func() api.Explanation {
 		t.Helper()

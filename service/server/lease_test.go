@@ -19,7 +19,8 @@ import (
 	"github.com/go-jose/go-jose/v4/jwt"
 
 	"github.com/pageflare/ci/service/api"
-	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/auth"
+	"github.com/pageflare/ci/service/keyring"
 	"github.com/pageflare/ci/service/servicetest"
 )
 
@@ -69,7 +70,7 @@ func TestTheRefusalsOfALease(t *testing.T) {
 	a, key := s.Account(t, "a@example.com")
 	issued, revoked := s.IssueToken(t, a.ID, 0), s.IssueToken(t, a.ID, 0)
 	l := into[api.Lease](t, call(t, s, "GET", "/_api/license/lease", "", bearer(issued)...))
-	for name, text := range map[string]string{"an API token": key, "a lease": l.Lease, "an admin token": s.AdminToken(t, license.Scopes...)} {
+	for name, text := range map[string]string{"an API token": key, "a lease": l.Lease, "an admin token": s.AdminToken(t, auth.Scopes...)} {
 		got := call(t, s, "GET", "/_api/license/lease", "", bearer(text)...)
 		got.wantUnauthorized(t)
 		if t.Failed() {
@@ -163,8 +164,8 @@ func TestNoSecretIsPublished(t *testing.T) {
 	s := servicetest.Start(t, servicetest.Options{Rand: &random, Now: func() time.Time { mu.Lock(); defer mu.Unlock(); return now }})
 	a, _ := s.Account(t, "a@example.com")
 	issued := s.IssueToken(t, a.ID, 0)
-	for _, algorithm := range []license.Algorithm{license.HS256, license.EdDSA, license.HS256, license.EdDSA} {
-		if _, err := s.RotateKey(t.Context(), algorithm); err != nil {
+	for _, algorithm := range []keyring.Algorithm{keyring.HS256, keyring.EdDSA, keyring.HS256, keyring.EdDSA} {
+		if _, err := s.Rotate(t.Context(), algorithm); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -206,7 +207,7 @@ func TestNoSecretIsPublished(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, k := range signing {
-		if got, want := strings.Contains(published.body, k.ID), k.Algorithm == license.EdDSA; got != want {
+		if got, want := strings.Contains(published.body, k.ID), k.Algorithm == keyring.EdDSA; got != want {
 			t.Errorf("key %s (%s) is published: %t, want %t", k.ID, k.Algorithm, got, want)
 		}
 	}

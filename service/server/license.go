@@ -11,10 +11,7 @@ import (
 
 // issue answers POST /_api/license/issue.
 func (s *Server) issue(c *gin.Context) error {
-	if j, ok := c.Get(jobKey); ok {
-		return s.exchange(c, j.(job))
-	}
-	issued, err := s.license.Issue(c.Request.Context(), caller(c))
+	issued, err := s.parts.Licenses.Issue(c.Request.Context(), caller(c))
 	if err != nil {
 		return err
 	}
@@ -24,7 +21,7 @@ func (s *Server) issue(c *gin.Context) error {
 
 // refresh answers GET /_api/license/refresh.
 func (s *Server) refresh(c *gin.Context) error {
-	issued, err := s.license.Refresh(c.Request.Context(), caller(c))
+	issued, err := s.parts.Licenses.Refresh(c.Request.Context(), caller(c))
 	if err != nil {
 		return err
 	}

@@ -9,7 +9,8 @@ import (
 	"github.com/throttled/throttled/v2"
 	"github.com/throttled/throttled/v2/store/memstore"
 
-	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/account"
+	"github.com/pageflare/ci/service/auth"
 )
 
 // maxLimitKeys is how many tokens of a tier, or addresses, are counted at once; beyond it the longest unseen ones are forgotten, so memory stays bounded.
@@ -21,7 +22,7 @@ const DefaultBadCredentials = 60
 
 // limits counts requests by GCRA: at most so many at once, and as many again spread over the next minute.
 type limits struct {
-	tiers     map[license.Tier]*throttled.GCRARateLimiterCtx // by token
+	tiers     map[account.Tier]*throttled.GCRARateLimiterCtx // by token
 	addresses *throttled.GCRARateLimiterCtx                  // of bad credentials
 	logins    *throttled.GCRARateLimiterCtx                  // device logins, by address
 	allLogins *throttled.GCRARateLimiterCtx                  // device logins, all together
@@ -37,8 +38,8 @@ const (
 	allLoginsPerMinute = 3000 // of all addresses: what a flood from everywhere leaves in the database is bounded by it
 )
 
-func newLimits(perMinute map[license.Tier]int, bad int, now func() time.Time) (limits, error) {
-	out := limits{tiers: map[license.Tier]*throttled.GCRARateLimiterCtx{}}
+func newLimits(perMinute map[account.Tier]int, bad int, now func() time.Time) (limits, error) {
+	out := limits{tiers: map[account.Tier]*throttled.GCRARateLimiterCtx{}}
 	for tier, n := range perMinute {
 		var err error
 		if out.tiers[tier], err = newLimiter(n, now); err != nil {
@@ -80,18 +81,13 @@ func newLimiter(perMinute int, now func() time.Time) (*throttled.GCRARateLimiter
 	return limiter, nil
 }
 
-// take counts one request. The error is a *limited when it was one too many. Admin tokens have the limit of the highest tier.
-func (l limits) take(ctx context.Context, c license.Caller) error {
-	tier := c.Account.Tier
-	if c.Admin != nil {
-		tier = license.Team
+// take counts one request. The error is a *limited when it was one too many.
+func (l limits) take(ctx context.Context, c auth.Caller) error {
+	by := byToken
+	if c.Kind == auth.ByIdentity {
+		by = byRepository
 	}
-	return count(ctx, l.tiers[tier], c.LimitKey(), byToken)
-}
-
-// takeJob counts one exchange of an identity, by its repository.
-func (l limits) takeJob(ctx context.Context, tier license.Tier, repository string) error {
-	return count(ctx, l.tiers[tier], repository, byRepository)
+	return count(ctx, l.tiers[c.Tier()], c.LimitKey(), by)
 }
 
 // takeAddress counts one request without a good credential.

@@ -139,5 +139,4 @@ const scrapes = 4
 // scrapeLog takes what goes wrong at a scrape.
 type scrapeLog struct{ log *slog.Logger }
 
-// Println meets promhttp.Logger.
 func (l scrapeLog) Println(v ...any) { l.log.Error("metrics", "err", fmt.Sprint(v...)) }

@@ -13,7 +13,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/account"
+	"github.com/pageflare/ci/service/auth"
+	"github.com/pageflare/ci/service/keyring"
 	"github.com/pageflare/ci/service/servicetest"
 )
 
@@ -41,7 +43,7 @@ func ours(metrics string) string {
 
 func TestRequestsAreCounted(t *testing.T) {
 	t.Parallel()
-	s := servicetest.Start(t, servicetest.Options{BadCredentials: 2, RateLimits: map[license.Tier]int{license.Pro: 3}, Now: frozen()})
+	s := servicetest.Start(t, servicetest.Options{BadCredentials: 2, RateLimits: map[account.Tier]int{account.Pro: 3}, Now: frozen()})
 	a, key := s.Account(t, "a@example.com")
 	revoked := s.IssueToken(t, a.ID, 0)
 	if _, err := s.RevokeToken(t.Context(), revoked, false); err != nil {
@@ -94,7 +96,7 @@ func TestNothingThatACallerChoosesBecomesALabel(t *testing.T) {
 	t.Parallel()
 	s := servicetest.Start(t, servicetest.Options{})
 	a, key := s.Account(t, "a@example.com")
-	admin := s.AdminToken(t, license.ScopeAccountsRead)
+	admin := s.AdminToken(t, auth.ScopeAccountsRead)
 	issued := call(t, s, "POST", "/_api/license/issue", "", bearer(key)...).token(t)
 	call(t, s, "GET", "/_api/"+issued, "", bearer(issued)...)
 	call(t, s, "GET", "/_api/admin/accounts/"+a.ID, "", bearer(admin)...)
@@ -124,7 +126,7 @@ func TestKeysAndLiveTokensAreCounted(t *testing.T) {
 	now = begun.Truncate(time.Millisecond).Add(time.Minute)
 	wantMetrics(t, s, "database_up 1", `tokens_live{alg="HS256",kid="`+kid+`"} 2`, `signing_key_age_seconds{alg="HS256",kid="`+kid+`",state="signing"} 60`)
 	now = begun.Add(2 * time.Hour)
-	if _, err := s.RotateKey(t.Context(), license.HS256); err != nil {
+	if _, err := s.Rotate(t.Context(), keyring.HS256); err != nil {
 		t.Fatal(err)
 	}
 	now = now.Add(time.Minute)

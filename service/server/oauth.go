@@ -14,7 +14,7 @@ func (s *Server) introspect(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	i, err := s.license.Introspect(c.Request.Context(), caller(c), token)
+	i, err := s.parts.Licenses.Introspect(c.Request.Context(), caller(c), token)
 	if err != nil {
 		return err
 	}
@@ -35,7 +35,7 @@ func (s *Server) revoke(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := s.license.Revoke(c.Request.Context(), caller(c), token); err != nil {
+	if err := s.parts.Licenses.Revoke(c.Request.Context(), caller(c), token); err != nil {
 		return err
 	}
 	c.JSON(http.StatusOK, api.Revoked{})

@@ -7,8 +7,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pageflare/ci/service/account"
 	"github.com/pageflare/ci/service/api"
-	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/auth"
 	"github.com/pageflare/ci/service/servicetest"
 	"github.com/pageflare/ci/service/token"
 )
@@ -29,7 +30,7 @@ func TestIntrospection(t *testing.T) {
 	s := servicetest.Start(t, servicetest.Options{Now: func() time.Time { return now }})
 	a, key := s.Account(t, "a@example.com")
 	other, otherKey := s.Account(t, "b@example.com")
-	admin, narrow := s.AdminToken(t, license.ScopeTokensRead), s.AdminToken(t, license.ScopeAuditRead)
+	admin, narrow := s.AdminToken(t, auth.ScopeTokensRead), s.AdminToken(t, auth.ScopeAuditRead)
 	const path, inactive = "/_api/oauth/introspect", `{"active":false}`
 	live, foreign, short := s.IssueToken(t, a.ID, 0), s.IssueToken(t, other.ID, 0), s.IssueToken(t, a.ID, time.Minute)
 	revoked, leaked := s.IssueToken(t, a.ID, 0), s.IssueToken(t, a.ID, 0)
@@ -83,7 +84,7 @@ func TestRevocation(t *testing.T) {
 	s := servicetest.Start(t, servicetest.Options{Now: func() time.Time { return now }})
 	a, key := s.Account(t, "a@example.com")
 	other, otherKey := s.Account(t, "b@example.com")
-	admin := s.AdminToken(t, license.ScopeTokensWrite)
+	admin := s.AdminToken(t, auth.ScopeTokensWrite)
 	const path, refresh = "/_api/oauth/revoke", "/_api/license/refresh"
 
 	stolen := s.IssueToken(t, a.ID, 0)
@@ -143,7 +144,7 @@ func TestIntrospectionNamesTheFeaturesAlsoWhenThereAreNone(t *testing.T) {
 	t.Parallel()
 	s := servicetest.Start(t, servicetest.Options{})
 	a, key := s.Account(t, "a@example.com")
-	if _, err := s.UpdateAccount(t.Context(), a.ID, license.AccountChange{Features: new([]string{})}); err != nil {
+	if _, err := s.UpdateAccount(t.Context(), a.ID, account.Change{Features: new([]string{})}); err != nil {
 		t.Fatal(err)
 	}
 	for _, text := range []string{s.IssueToken(t, a.ID, 0), key} {

@@ -15,7 +15,8 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/pageflare/ci/service/api"
-	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/auth"
+	"github.com/pageflare/ci/service/show"
 )
 
 // The pages for people: sign in by a link, look at a device login, approve or deny it. They need no script. A form is believed when the browser
@@ -57,7 +58,7 @@ type view struct {
 	Form     string // form token
 	UserCode string
 	Link     string // secret of a sign-in link
-	Login    license.DeviceLogin
+	Login    auth.DeviceLogin
 }
 
 // Since says when the login was begun.
@@ -66,9 +67,9 @@ func (v view) Since() string { return v.Login.CreatedAt.UTC().Format("15:04 UTC 
 // show writes a page.
 func (s *Server) show(c *gin.Context, status int, name string, v view) error {
 	v.Style = s.pages.style
-	if who, ok := c.Get(callerKey); ok && who.(license.Caller).Session != nil {
-		session := who.(license.Caller).Session
-		v.Email, v.SignOut = who.(license.Caller).Account.Email, session.FormToken(purposeSignOut)
+	if who, ok := c.Get(callerKey); ok && who.(auth.Caller).Session != nil {
+		session := who.(auth.Caller).Session
+		v.Email, v.SignOut = who.(auth.Caller).Account.Email, session.FormToken(purposeSignOut)
 	}
 	var out bytes.Buffer
 	if err := s.pages.templates.ExecuteTemplate(&out, name, v); err != nil {
@@ -123,7 +124,7 @@ func (s *Server) ownForm(r *http.Request) bool {
 
 // origin is that of the public URL as browsers write it: lower case, without the port that the scheme has anyway.
 func (s *Server) origin() string {
-	u, err := url.Parse(s.license.PublicURL())
+	u, err := url.Parse(s.parts.PublicURL)
 	if err != nil {
 		return ""
 	}
@@ -154,7 +155,7 @@ func always(purpose string) func(map[string]string) string {
 }
 
 // secure says whether browsers reach us by https.
-func (s *Server) secure() bool { return strings.HasPrefix(s.license.PublicURL(), "https://") }
+func (s *Server) secure() bool { return strings.HasPrefix(s.parts.PublicURL, "https://") }
 
 // cookieName has a prefix with which browsers keep neighbouring hosts from setting the cookie, where they do that: on https.
 func (s *Server) cookieName() string {
@@ -175,32 +176,32 @@ func (s *Server) setSession(c *gin.Context, secret string, life time.Duration) {
 }
 
 // session is whose session the browser shows. license.ErrUnauthenticated: it shows none, none that is good, or two.
-func (s *Server) session(c *gin.Context) (license.Caller, error) {
+func (s *Server) session(c *gin.Context) (auth.Caller, error) {
 	cookies := c.Request.CookiesNamed(s.cookieName())
 	if len(cookies) != 1 {
-		return license.Caller{}, license.ErrUnauthenticated
+		return auth.Caller{}, auth.ErrUnauthenticated
 	}
-	return s.license.Session(c.Request.Context(), cookies[0].Value)
+	return s.parts.Sessions.Session(c.Request.Context(), cookies[0].Value)
 }
 
 // wantSession is the guard of pages for people who are signed in. It sends others to the sign-in page, and remembers the code they came with.
 func (s *Server) wantSession(c *gin.Context) {
 	who, err := s.session(c)
 	switch {
-	case errors.Is(err, license.ErrUnauthenticated):
+	case errors.Is(err, auth.ErrUnauthenticated):
 		c.Redirect(http.StatusSeeOther, withCode("/sign-in", c.Query("user_code")))
 		c.Abort()
 	case err != nil:
 		s.fail(c, err)
 		c.Abort()
 	default:
-		letIn(c, who)
+		setCaller(c, who)
 	}
 }
 
 // withCode adds a user code to one of our paths. What cannot be a code is left out, so nothing of a stranger's gets in.
 func withCode(path, userCode string) string {
-	if code := license.NormalUserCode(userCode); code != "" {
+	if code := auth.NormalUserCode(userCode); code != "" {
 		return path + "?user_code=" + code
 	}
 	return path
@@ -208,13 +209,13 @@ func withCode(path, userCode string) string {
 
 // signInForm answers GET /sign-in. Looking at a link does not use it up: programs that preview links do that too.
 func (s *Server) signInForm(c *gin.Context) error {
-	v := view{Title: "Sign in", UserCode: license.NormalUserCode(c.Query("user_code"))}
+	v := view{Title: "Sign in", UserCode: auth.NormalUserCode(c.Query("user_code"))}
 	link := c.Query("link")
 	if link == "" {
 		return s.show(c, http.StatusOK, "sign-in.html", v)
 	}
-	a, err := s.license.SignInAccount(c.Request.Context(), link)
-	if errors.Is(err, license.ErrUnauthenticated) {
+	a, err := s.parts.Sessions.SignInAccount(c.Request.Context(), link)
+	if errors.Is(err, auth.ErrUnauthenticated) {
 		return errUsedLink
 	}
 	if err != nil {
@@ -231,8 +232,8 @@ func (s *Server) signIn(c *gin.Context) error {
 		return err
 	}
 	ctx := c.Request.Context()
-	secret, _, err := s.license.SignIn(ctx, linkSecret(form["link"]))
-	if errors.Is(err, license.ErrUnauthenticated) {
+	secret, _, err := s.parts.Sessions.SignIn(ctx, linkSecret(form["link"]))
+	if errors.Is(err, auth.ErrUnauthenticated) {
 		if over := s.limits.takeAddress(ctx, c.ClientIP()); over != nil {
 			return over
 		}
@@ -242,11 +243,11 @@ func (s *Server) signIn(c *gin.Context) error {
 		return err
 	}
 	if old, err := s.session(c); err == nil {
-		if err := s.license.SignOut(ctx, old); err != nil {
+		if err := s.parts.Sessions.SignOut(ctx, old); err != nil {
 			return err
 		}
 	}
-	s.setSession(c, secret.Reveal(), license.SessionLife)
+	s.setSession(c, secret.Reveal(), auth.SessionLife)
 	c.Redirect(http.StatusSeeOther, withCode("/device", form["user_code"]))
 	return nil
 }
@@ -265,7 +266,7 @@ func (s *Server) signOut(c *gin.Context) error {
 	if _, err := s.wantForm(c, always(purposeSignOut)); err != nil {
 		return err
 	}
-	if err := s.license.SignOut(c.Request.Context(), caller(c)); err != nil {
+	if err := s.parts.Sessions.SignOut(c.Request.Context(), caller(c)); err != nil {
 		return err
 	}
 	s.setSession(c, "", 0)
@@ -275,7 +276,7 @@ func (s *Server) signOut(c *gin.Context) error {
 
 // deviceForm answers GET /device. A code that came with the address is filled in, and nothing is done before the person goes on.
 func (s *Server) deviceForm(c *gin.Context) error {
-	return s.showDeviceForm(c, http.StatusOK, license.NormalUserCode(c.Query("user_code")), "")
+	return s.showDeviceForm(c, http.StatusOK, auth.NormalUserCode(c.Query("user_code")), "")
 }
 
 func (s *Server) showDeviceForm(c *gin.Context, status int, code, fault string) error {
@@ -290,7 +291,7 @@ func (s *Server) deviceConfirm(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	code := license.NormalUserCode(form["user_code"])
+	code := auth.NormalUserCode(form["user_code"])
 	if code == "" {
 		because(c, api.CodeInvalidRequest, "no user code")
 		return s.showDeviceForm(c, http.StatusBadRequest, "", "That is no code. A code has eight letters, such as WDJB-MJHT.")
@@ -298,8 +299,8 @@ func (s *Server) deviceConfirm(c *gin.Context) error {
 	if err := s.limits.takeCode(c.Request.Context(), caller(c).Session.ID, c.ClientIP()); err != nil {
 		return err
 	}
-	d, err := s.license.FindDevice(c.Request.Context(), code)
-	if errors.Is(err, license.ErrUnknownCode) {
+	d, err := s.parts.Devices.FindDevice(c.Request.Context(), code)
+	if errors.Is(err, auth.ErrUnknownCode) {
 		because(c, api.CodeNotFound, err.Error())
 		return s.showDeviceForm(c, http.StatusNotFound, code, "This code is not known, was used already, or has expired. Compare it with what the program shows.")
 	}
@@ -317,7 +318,7 @@ func (s *Server) deviceApprove(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	d, err := s.license.ApproveDevice(c.Request.Context(), caller(c), code)
+	d, err := s.parts.Devices.ApproveDevice(c.Request.Context(), caller(c), code)
 	if err != nil {
 		return err
 	}
@@ -331,7 +332,7 @@ func (s *Server) deviceDeny(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	if _, err := s.license.DenyDevice(c.Request.Context(), caller(c), code); err != nil {
+	if _, err := s.parts.Devices.DenyDevice(c.Request.Context(), caller(c), code); err != nil {
 		return err
 	}
 	s.message(c, http.StatusOK, "Denied", "You denied the login. The program that asked gets nothing.")
@@ -346,6 +347,8 @@ func (s *Server) decided(c *gin.Context) (string, error) {
 
 // createSignInLink answers POST /_api/admin/accounts/{id}/sign-in.
 func (s *Server) createSignInLink(c *gin.Context) error {
-	link, ends, err := s.license.CreateSignInLink(c.Request.Context(), c.Param("id"))
-	return answer(c, func(ends time.Time) api.SignInLink { return api.SignInLink{URL: link.Reveal(), ExpiresAt: stamp(ends)} }, ends, err)
+	link, ends, err := s.parts.Sessions.CreateSignInLink(c.Request.Context(), c.Param("id"))
+	return answer(c, func(ends time.Time) api.SignInLink {
+		return api.SignInLink{URL: link.Reveal(), ExpiresAt: show.Time(ends)}
+	}, ends, err)
 }

@@ -11,7 +11,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/audit"
+	"github.com/pageflare/ci/service/auth"
 	"github.com/pageflare/ci/service/servicetest"
 )
 
@@ -64,7 +65,7 @@ func (v *visitor) get(path string) answer { v.t.Helper(); return v.call("GET", p
 // post sends a form as a browser does from a page of ours.
 func (v *visitor) post(path string, form url.Values) answer {
 	v.t.Helper()
-	return v.call("POST", path, form.Encode(), "Content-Type", "application/x-www-form-urlencoded", "Origin", v.s.PublicURL(), "Sec-Fetch-Site", "same-origin")
+	return v.call("POST", path, form.Encode(), "Content-Type", "application/x-www-form-urlencoded", "Origin", v.s.Parts.PublicURL, "Sec-Fetch-Site", "same-origin")
 }
 
 var formToken = regexp.MustCompile(`name="form" value="([^"]+)"`)
@@ -124,14 +125,14 @@ func TestCodesAreReadHoweverTheyAreTyped(t *testing.T) {
 		strings.ReplaceAll(code, "-", "\u00a0"), strings.ReplaceAll(code, "-", "."), "-" + code + "-", strings.ToLower(bare[:3]) + bare[3:],
 		"\"" + code + "\"", "(" + code + ")", code + "\r\n", "\ufeff" + code, bare[:4] + "\u200b" + bare[4:], wide(code), alike(code),
 	} {
-		if got := license.NormalUserCode(typed); got != code {
+		if got := auth.NormalUserCode(typed); got != code {
 			t.Errorf("NormalUserCode(%q) = %q, want %q", typed, got, code)
 		}
 		c.add(12 * time.Second) // a person types no faster, nor may anyone
 		v.enter(typed).wantPage(t, 200, "Approve this login?")
 	}
 	for _, typed := range []string{"", "BCDF", "BCDF-GHJ", "BCDF-GHJKL", "ABCD-EFGH", "BCDF-GHJ3", "BCDF-GHJÖ", "BCDF-GHJБ", "BCDF GHJK BCDF", "<script>", "--------"} {
-		if got := license.NormalUserCode(typed); got != "" {
+		if got := auth.NormalUserCode(typed); got != "" {
 			t.Errorf("NormalUserCode(%q) = %q, want none", typed, got)
 		}
 		v.enter(typed).wantPage(t, 400, "That is no code. A code has eight letters")
@@ -150,13 +151,13 @@ func alike(code string) string {
 
 func TestEachLookAlikeIsRead(t *testing.T) {
 	t.Parallel()
-	if got := license.NormalUserCode("BCDF-GHJK\xff"); got != "" {
+	if got := auth.NormalUserCode("BCDF-GHJK\xff"); got != "" {
 		t.Errorf("NormalUserCode(no UTF-8) = %q, want none", got)
 	}
 	for typed, want := range map[string]string{
 		"8CDF-6HJK": "BCDF-GHJK", "Q0oO-0000": "QQQQ-QQQQ", "1iIl-LLLL": "LLLL-LLLL", "2Z5S-2Z5S": "ZZSS-ZZSS", "uUvV-yYVV": "VVVV-VVVV",
 	} {
-		if got := license.NormalUserCode(typed); got != want {
+		if got := auth.NormalUserCode(typed); got != want {
 			t.Errorf("NormalUserCode(%q) = %q, want %q", typed, got, want)
 		}
 	}
@@ -391,7 +392,7 @@ func TestTheCookieOfASession(t *testing.T) {
 		s := servicetest.Start(t, servicetest.Options{PublicURL: public})
 		a, _ := s.Account(t, "dev@example.com")
 		v := &visitor{t: t, s: s}
-		origin := strings.ToLower(strings.TrimSuffix(s.PublicURL(), ":443")) // as browsers write it
+		origin := strings.ToLower(strings.TrimSuffix(s.Parts.PublicURL, ":443")) // as browsers write it
 		got := v.call("POST", "/sign-in", "link="+newLink(t, s, a.ID), "Content-Type", "application/x-www-form-urlencoded", "Origin", origin)
 		c, err := http.ParseSetCookie(got.header.Get("Set-Cookie"))
 		if err != nil {
@@ -487,7 +488,7 @@ func TestTheAuditLogSaysWhoLoggedIn(t *testing.T) {
 	v := &visitor{t: t, s: s}
 	asPerson := func(path string, form url.Values) answer {
 		t.Helper()
-		return v.call("POST", path, form.Encode(), "Content-Type", "application/x-www-form-urlencoded", "Origin", v.s.PublicURL(), "X-Forwarded-For", "192.0.2.8")
+		return v.call("POST", path, form.Encode(), "Content-Type", "application/x-www-form-urlencoded", "Origin", v.s.Parts.PublicURL, "X-Forwarded-For", "192.0.2.8")
 	}
 	codes := beginLoginWith(t, s, "X-Forwarded-For", "192.0.2.9")
 	begun := asPerson("/sign-in", url.Values{"link": {newLink(t, s, a.ID)}})
@@ -496,8 +497,8 @@ func TestTheAuditLogSaysWhoLoggedIn(t *testing.T) {
 	again := asPerson("/sign-in", url.Values{"link": {newLink(t, s, a.ID)}}) // which ends the session of before
 	signOut := asPerson("/sign-out", url.Values{"form": {formOf(t, v.get("/device"), "/sign-out")}})
 
-	lines := map[string][]license.AuditLine{}
-	found, err := s.Audit(t.Context(), license.AuditQuery{Limit: 99, Account: a.ID})
+	lines := map[string][]audit.Line{}
+	found, err := s.Lines(t.Context(), audit.Query{Limit: 99, Account: a.ID})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -507,16 +508,16 @@ func TestTheAuditLogSaysWhoLoggedIn(t *testing.T) {
 	session := lines[id(begun)][0].Object
 	for _, want := range []struct {
 		of      answer
-		actions []license.Action // newest first
+		actions []audit.Action // newest first
 		actor   string
 		address string
 		details string
 	}{
-		{begun, []license.Action{license.SignedIn}, a.ID, "192.0.2.8", "{}"},
-		{approved, []license.Action{license.DeviceWasApproved}, session, "192.0.2.8", `{"address":"192.0.2.9","client":"cl_pageflare_cli"}`},
-		{login, []license.Action{license.DeviceLoggedIn}, a.ID, "192.0.2.10", `{"client":"cl_pageflare_cli"}`},
-		{again, []license.Action{license.SignedOut, license.SignedIn}, session, "192.0.2.8", "{}"},
-		{signOut, []license.Action{license.SignedOut}, lines[id(again)][1].Object, "192.0.2.8", "{}"},
+		{begun, []audit.Action{audit.SignedIn}, a.ID, "192.0.2.8", "{}"},
+		{approved, []audit.Action{audit.DeviceWasApproved}, session, "192.0.2.8", `{"address":"192.0.2.9","client":"cl_pageflare_cli"}`},
+		{login, []audit.Action{audit.DeviceLoggedIn}, a.ID, "192.0.2.10", `{"client":"cl_pageflare_cli"}`},
+		{again, []audit.Action{audit.SignedOut, audit.SignedIn}, session, "192.0.2.8", "{}"},
+		{signOut, []audit.Action{audit.SignedOut}, lines[id(again)][1].Object, "192.0.2.8", "{}"},
 	} {
 		got := lines[id(want.of)]
 		if len(got) != len(want.actions) {
@@ -524,7 +525,7 @@ func TestTheAuditLogSaysWhoLoggedIn(t *testing.T) {
 			continue
 		}
 		for i, l := range got {
-			if l.Action != want.actions[i] || l.Actor.Kind != license.ActorAccount || l.Actor.Address != want.address {
+			if l.Action != want.actions[i] || l.Actor.Kind != audit.ActorAccount || l.Actor.Address != want.address {
 				t.Errorf("line = %+v, want %s by the account from %s", l, want.actions[i], want.address)
 			}
 		}

@@ -19,15 +19,15 @@ import (
 	"github.com/gin-gonic/gin"
 	"go.opentelemetry.io/otel/trace"
 
-	"github.com/pageflare/ci/service/license"
-	"github.com/pageflare/ci/service/oidc"
+	"github.com/pageflare/ci/service/account"
+	"github.com/pageflare/ci/service/keyring"
+	"github.com/pageflare/ci/service/parts"
 )
 
-// Config is what a Server is made of. License, Now and Log must be set.
+// Config is what a Server is made of. Parts, Now and Log must be set.
 type Config struct {
-	License        *license.Service
-	RateLimits     map[license.Tier]int // requests a minute for each token; 0 or missing: unlimited
-	Identities     *oidc.Verifier       // proves identity tokens of jobs; nil: none is accepted
+	Parts          *parts.Parts
+	RateLimits     map[account.Tier]int // requests a minute for each token; 0 or missing: unlimited
 	Repository     Resolver             // finds the ids of a repository by its name; nil: policies are added by ids alone
 	BadCredentials int                  // requests a minute without a good credential, for each address; 0: unlimited
 	TrustedProxies []netip.Prefix       // whose X-Forwarded-For counts
@@ -39,8 +39,7 @@ type Config struct {
 
 // Server serves the License API. It is an http.Handler; Serve runs it on a listener with time limits.
 type Server struct {
-	license    *license.Service
-	identities *oidc.Verifier
+	parts      *parts.Parts
 	repository Resolver
 	limits     limits
 	pages      *pages
@@ -64,7 +63,7 @@ func New(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		license: cfg.License, identities: cfg.Identities, repository: cfg.Repository, limits: limits, pages: newPages(), metrics: newMetrics(cfg.Version, newStanding(cfg.License.Keys, cfg.Now)),
+		parts: cfg.Parts, repository: cfg.Repository, limits: limits, pages: newPages(), metrics: newMetrics(cfg.Version, newStanding(func(ctx context.Context) ([]keyring.Key, error) { return cfg.Parts.Keys.Keys(ctx) }, cfg.Now)),
 		tracer: cfg.Tracer, timeouts: timeouts{headerTimeout, readTimeout, writeTimeout}, now: cfg.Now, log: cfg.Log, engine: gin.New(),
 	}
 	s.stopping, s.stop = context.WithCancel(context.Background())

@@ -18,8 +18,9 @@ import (
 
 	"github.com/getkin/kin-openapi/openapi3"
 
+	"github.com/pageflare/ci/service/account"
 	"github.com/pageflare/ci/service/api"
-	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/auth"
 	"github.com/pageflare/ci/service/server"
 	"github.com/pageflare/ci/service/servicetest"
 	"github.com/pageflare/ci/service/token"
@@ -174,8 +175,8 @@ func TestEveryGuardRefusesWithoutCredentials(t *testing.T) {
 			for _, foreign := range []string{key, issued} {
 				call(t, s, r.Method, r.Path, "", bearer(foreign)...).wantUnauthorized(t)
 			}
-			needed := license.Scope(strings.TrimPrefix(r.Guard.String(), "admin token with "))
-			powerless := s.AdminToken(t, slices.DeleteFunc(slices.Clone(license.Scopes), func(s license.Scope) bool { return s == needed })...)
+			needed := auth.Scope(strings.TrimPrefix(r.Guard.String(), "admin token with "))
+			powerless := s.AdminToken(t, slices.DeleteFunc(slices.Clone(auth.Scopes), func(s auth.Scope) bool { return s == needed })...)
 			call(t, s, r.Method, r.Path, "", bearer(powerless)...).wantCode(t, http.StatusForbidden, api.CodeInsufficientScope)
 		}
 	}
@@ -251,7 +252,7 @@ func TestACappedTokenSaysSo(t *testing.T) {
 	s := servicetest.Start(t, servicetest.Options{})
 	a, key := s.Account(t, "a@example.com")
 	soon := time.Now().Add(24 * time.Hour).Truncate(time.Second)
-	if _, err := s.UpdateAccount(t.Context(), a.ID, license.AccountChange{ValidUntil: &soon}); err != nil {
+	if _, err := s.UpdateAccount(t.Context(), a.ID, account.Change{ValidUntil: &soon}); err != nil {
 		t.Fatal(err)
 	}
 	var got api.IssuedToken
@@ -328,8 +329,8 @@ func TestRefusalsHaveTheirCode(t *testing.T) {
 			_, err := s.SuspendAccount(t.Context(), account)
 			return err
 		},
-		api.CodeLicenseExpired: func(s *servicetest.Service, account, _ string) error {
-			_, err := s.UpdateAccount(t.Context(), account, license.AccountChange{ValidUntil: new(time.Now())})
+		api.CodeLicenseExpired: func(s *servicetest.Service, id, _ string) error {
+			_, err := s.UpdateAccount(t.Context(), id, account.Change{ValidUntil: new(time.Now())})
 			return err
 		},
 		api.CodeLicenseRevoked: func(s *servicetest.Service, account, _ string) error {
@@ -392,7 +393,7 @@ func TestLimitIsPerTokenWithAnExactRetryAfter(t *testing.T) {
 	advance := func(d time.Duration) { mu.Lock(); defer mu.Unlock(); now = now.Add(d) }
 	s := servicetest.Start(t, servicetest.Options{
 		Now:        func() time.Time { mu.Lock(); defer mu.Unlock(); return now },
-		RateLimits: map[license.Tier]int{license.Pro: 6, license.Team: 0},
+		RateLimits: map[account.Tier]int{account.Pro: 6, account.Team: 0},
 	})
 	a, _ := s.Account(t, "a@example.com")
 	first, second := s.IssueToken(t, a.ID, 0), s.IssueToken(t, a.ID, 0)

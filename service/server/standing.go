@@ -7,7 +7,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/keyring"
 )
 
 // Counting the live tokens takes the longer the more there are. So the database is asked at most every standingAge, and never for more
@@ -20,7 +20,7 @@ const (
 
 // standing is what the database says at a scrape: signing keys and live tokens.
 type standing struct {
-	keys func(context.Context) ([]license.KeyInfo, error)
+	keys func(context.Context) ([]keyring.Key, error)
 	now  func() time.Time
 
 	asks chan chan struct{} // to loop, which closes what it gets when last is new enough
@@ -30,7 +30,7 @@ type standing struct {
 	up, tokens, age *prometheus.Desc
 }
 
-func newStanding(keys func(context.Context) ([]license.KeyInfo, error), now func() time.Time) *standing {
+func newStanding(keys func(context.Context) ([]keyring.Key, error), now func() time.Time) *standing {
 	desc := func(name, help string, labels ...string) *prometheus.Desc {
 		return prometheus.NewDesc(prometheus.BuildFQName(namespace, "", name), help, labels, nil)
 	}
@@ -42,14 +42,12 @@ func newStanding(keys func(context.Context) ([]license.KeyInfo, error), now func
 	}
 }
 
-// Describe meets prometheus.Collector.
 func (s *standing) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{s.up, s.tokens, s.age} {
 		ch <- d
 	}
 }
 
-// Collect meets prometheus.Collector.
 func (s *standing) Collect(ch chan<- prometheus.Metric) {
 	s.ask()
 	s.mu.Lock()

@@ -8,7 +8,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/pageflare/ci/service/audit"
+	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/parts"
 	"github.com/pageflare/ci/service/servicetest"
 )
 
@@ -18,7 +21,7 @@ type fullStore struct {
 	fault error
 }
 
-func (f fullStore) RecordToken(context.Context, license.TokenRecord, license.Act) error {
+func (f fullStore) RecordToken(context.Context, license.TokenRecord, audit.Act) error {
 	return f.fault
 }
 
@@ -41,11 +44,14 @@ func fullDisk(t *testing.T) error {
 
 func TestTheLogSaysWhyTheDatabaseIsNotAvailable(t *testing.T) {
 	t.Parallel()
-	full := fmt.Errorf("%w: %w", license.ErrUnavailable, fullDisk(t))
+	full := fmt.Errorf("%w: %w", failure.ErrUnavailable, fullDisk(t))
 	const want = `{"code":"unavailable","error":"Service Unavailable","message":"the database is not available: try again later"}`
 	for path, method := range map[string]string{"/_api/license/issue": "POST", "/readyz": "GET"} {
 		var log syncBuffer
-		s := servicetest.Start(t, servicetest.Options{Log: &log, Between: func(s license.Store) license.Store { return fullStore{s, full} }})
+		s := servicetest.Start(t, servicetest.Options{Log: &log, Between: func(s *parts.Stores) {
+			f := fullStore{s.Licenses, full}
+			s.Licenses, s.Ready = f, f.Ready
+		}})
 		s.MayFail()
 		_, key := s.Account(t, "a@example.com")
 		if got := call(t, s, method, path, "", bearer(key)...); got.status != 503 || got.body != want {

@@ -167,13 +167,11 @@ type recorder struct {
 	body   bytes.Buffer
 }
 
-// WriteHeader meets http.ResponseWriter.
 func (r *recorder) WriteHeader(status int) {
 	r.status = status
 	r.ResponseWriter.WriteHeader(status)
 }
 
-// Write meets http.ResponseWriter.
 func (r *recorder) Write(p []byte) (int, error) {
 	r.body.Write(p)
 	return r.ResponseWriter.Write(p)

@@ -20,8 +20,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/account"
+	"github.com/pageflare/ci/service/audit"
+	"github.com/pageflare/ci/service/auth"
+	"github.com/pageflare/ci/service/keyring"
 	"github.com/pageflare/ci/service/oidc"
+	"github.com/pageflare/ci/service/parts"
 	"github.com/pageflare/ci/service/server"
 	"github.com/pageflare/ci/service/store"
 )
@@ -32,7 +36,7 @@ type Options struct {
 	TokenTTL       time.Duration        // a year when 0
 	LeaseGrace     time.Duration        // a week when 0; no leases when negative
 	Rand           io.Reader            // of the service and its master key; rand.Reader when nil
-	RateLimits     map[license.Tier]int // unlimited when nil
+	RateLimits     map[account.Tier]int // unlimited when nil
 	BadCredentials int                  // a minute, by address; unlimited when 0
 	TrustedProxies []netip.Prefix
 	Issuers        []string // of identities; none when nil
@@ -40,12 +44,12 @@ type Options struct {
 	PublicURL      string    // the origin when empty
 	Log            io.Writer // gets the JSON lines too, for a test that wants to read them
 
-	Between func(license.Store) license.Store // what the rules have in place of the store; the store itself when nil
+	Between func(*parts.Stores) // puts something between the rules and the database; nothing when nil
 }
 
 // Service is a running License service.
 type Service struct {
-	*license.Service
+	Rules
 	Server *server.Server
 	Store  *store.Store
 	Log    *slog.Logger
@@ -56,7 +60,7 @@ type Service struct {
 	handler  http.Handler
 	options  Options
 	database string
-	master   license.MasterKey
+	master   keyring.MasterKey
 }
 
 // Start starts a service on loopback. It ends with the test.
@@ -65,7 +69,7 @@ func Start(t testing.TB, o Options) *Service {
 	if o.Rand == nil {
 		o.Rand = rand.Reader
 	}
-	master, err := license.NewMasterKey(o.Rand)
+	master, err := keyring.NewMasterKey(o.Rand)
 	must(t, err)
 	return start(t, Service{options: o, database: "sqlite:" + filepath.Join(t.TempDir(), "license.db"), master: master})
 }
@@ -105,20 +109,22 @@ func start(t testing.TB, s Service) *Service {
 	s.options = o
 	s.Store, err = store.Open(context.Background(), s.database)
 	must(t, err)
-	var rules license.Store = s.Store
+	stores := parts.On(s.Store)
 	if o.Between != nil {
-		rules = o.Between(s.Store)
+		o.Between(&stores)
 	}
-	s.Service, err = license.New(context.Background(), license.Config{
-		Store: rules, MasterKey: s.master, Issuer: o.PublicURL, TokenTTL: o.TokenTTL, LeaseGrace: max(o.LeaseGrace, 0), Now: o.Now, Rand: o.Rand,
-	})
-	must(t, err)
 	identities, err := oidc.New(oidc.Config{
-		Issuers: o.Issuers, Audience: o.PublicURL, Keeper: s.Service, HTTP: &http.Client{Transport: &http.Transport{}}, Now: o.Now, Log: s.Log,
+		Issuers: o.Issuers, Audience: o.PublicURL, Keeper: s.Store, HTTP: &http.Client{Transport: &http.Transport{}}, Now: o.Now, Log: s.Log,
 	})
 	must(t, err)
+	joined, err := parts.New(context.Background(), parts.Config{
+		Stores: stores, MasterKey: s.master, Issuer: o.PublicURL, TokenTTL: o.TokenTTL, LeaseGrace: max(o.LeaseGrace, 0), Identities: identities,
+		Now: o.Now, Rand: o.Rand,
+	})
+	must(t, err)
+	s.Rules = RulesOf(joined)
 	s.Server, err = server.New(server.Config{
-		License: s.Service, Identities: identities, Repository: o.Repository,
+		Parts: joined, Repository: o.Repository,
 		Version: "test", RateLimits: o.RateLimits, BadCredentials: o.BadCredentials, TrustedProxies: o.TrustedProxies, Now: o.Now, Log: s.Log,
 	})
 	must(t, err)
@@ -139,10 +145,10 @@ func start(t testing.TB, s Service) *Service {
 func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
 
 // Account makes an active account of tier pro that is valid for two years from now, and returns it with its API token.
-func (s *Service) Account(t testing.TB, email string) (license.Account, string) {
+func (s *Service) Account(t testing.TB, email string) (account.Account, string) {
 	t.Helper()
-	a, key, err := s.CreateAccount(context.Background(), license.NewAccount{
-		Email: email, Tier: license.Pro, Features: []string{"spa_mode", "critical_css"}, ValidUntil: time.Now().AddDate(2, 0, 0),
+	a, key, err := s.CreateAccount(context.Background(), account.NewAccount{
+		Email: email, Tier: account.Pro, Features: []string{"spa_mode", "critical_css"}, ValidUntil: time.Now().AddDate(2, 0, 0),
 	})
 	must(t, err)
 	return a, key.Reveal()
@@ -169,9 +175,9 @@ func (s *Service) DecideLogin(t testing.TB, account, userCode string, approve bo
 }
 
 // AdminToken makes an admin token with the scopes and returns its text.
-func (s *Service) AdminToken(t testing.TB, scopes ...license.Scope) string {
+func (s *Service) AdminToken(t testing.TB, scopes ...auth.Scope) string {
 	t.Helper()
-	text, _, err := s.CreateAdminToken(context.Background(), license.NewAdminToken{Scopes: scopes}, nil)
+	text, _, err := s.CreateAdminToken(context.Background(), auth.NewAdminToken{Scopes: scopes}, nil)
 	must(t, err)
 	return text.Reveal()
 }
@@ -185,9 +191,9 @@ func (s *Service) IssueToken(t testing.TB, account string, ttl time.Duration) st
 }
 
 // Acts counts what the audit log has of an action, such as machine.deactivate: up to 100.
-func (s *Service) Acts(t testing.TB, action license.Action) int {
+func (s *Service) Acts(t testing.TB, action audit.Action) int {
 	t.Helper()
-	lines, err := s.Audit(context.Background(), license.AuditQuery{Action: action, Limit: 100})
+	lines, err := s.Lines(context.Background(), audit.Query{Action: action, Limit: 100})
 	must(t, err)
 	return len(lines)
 }
@@ -228,9 +234,9 @@ func (s *Service) Metrics(t testing.TB) string {
 }
 
 // EndLicense lets the license of an account be over since now.
-func (s *Service) EndLicense(t testing.TB, account string) {
+func (s *Service) EndLicense(t testing.TB, id string) {
 	t.Helper()
-	_, err := s.UpdateAccount(context.Background(), account, license.AccountChange{ValidUntil: new(time.Now())})
+	_, err := s.UpdateAccount(context.Background(), id, account.Change{ValidUntil: new(time.Now())})
 	must(t, err)
 }
 

@@ -7,14 +7,15 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/account"
+	"github.com/pageflare/ci/service/audit"
 )
 
 const accountColumns = `a.id, a.email, a.tier, a.features, a.valid_until, a.status, a.created_at`
 
 // accountRow reads accountColumns.
 type accountRow struct {
-	license.Account
+	account.Account
 	email               sql.NullString
 	features            string
 	validUntil, created int64
@@ -24,7 +25,7 @@ func (r *accountRow) into() []any {
 	return []any{&r.ID, &r.email, &r.Tier, &r.features, &r.validUntil, &r.Status, &r.created}
 }
 
-func (r *accountRow) account() (license.Account, error) {
+func (r *accountRow) account() (account.Account, error) {
 	a := r.Account
 	a.Email, a.ValidUntil, a.CreatedAt = r.email.String, fromMillis(r.validUntil), fromMillis(r.created)
 	if err := json.Unmarshal([]byte(r.features), &a.Features); err != nil {
@@ -33,8 +34,7 @@ func (r *accountRow) account() (license.Account, error) {
 	return a, nil
 }
 
-// CreateAccount meets license.Store.
-func (s *Store) CreateAccount(ctx context.Context, a license.Account, first license.APIToken, acts ...license.Act) error {
+func (s *Store) CreateAccount(ctx context.Context, a account.Account, first account.APIToken, acts ...audit.Act) error {
 	features, err := json.Marshal(a.Features)
 	if err != nil {
 		return err
@@ -51,28 +51,34 @@ func (s *Store) CreateAccount(ctx context.Context, a license.Account, first lice
 	})
 }
 
-// Account meets license.Store.
-func (s *Store) Account(ctx context.Context, id string) (license.Account, error) {
-	return account(ctx, s.read, id)
+func (s *Store) Account(ctx context.Context, id string) (account.Account, error) {
+	return accountByID(ctx, s.read, id)
 }
 
-func account(ctx context.Context, q querier, id string) (license.Account, error) {
+func accountByID(ctx context.Context, q querier, id string) (account.Account, error) {
 	var r accountRow
 	err := q.QueryRowContext(ctx, `SELECT `+accountColumns+` FROM accounts a WHERE a.id = $1`, id).Scan(r.into()...)
 	if err != nil {
-		return license.Account{}, fmt.Errorf("account %s: %w", id, notFound(err))
+		return account.Account{}, fmt.Errorf("account %s: %w", id, notFound(err))
 	}
 	return r.account()
 }
 
-// Accounts meets license.Store.
-func (s *Store) Accounts(ctx context.Context, after string, limit int) ([]license.Account, error) {
+func (s *Store) HasAccount(ctx context.Context, id string) error {
+	var there bool
+	if err := s.read.QueryRowContext(ctx, `SELECT TRUE FROM accounts WHERE id = $1`, id).Scan(&there); err != nil {
+		return fmt.Errorf("account %s: %w", id, notFound(err))
+	}
+	return nil
+}
+
+func (s *Store) Accounts(ctx context.Context, after string, limit int) ([]account.Account, error) {
 	rows, err := s.read.QueryContext(ctx, `SELECT `+accountColumns+` FROM accounts a WHERE a.id > $1 ORDER BY a.id LIMIT $2`, after, limit)
 	if err != nil {
 		return nil, fmt.Errorf("list accounts: %w", storeError(err))
 	}
 	defer rows.Close()
-	var list []license.Account
+	var list []account.Account
 	for rows.Next() {
 		var r accountRow
 		if err := rows.Scan(r.into()...); err != nil {
@@ -87,11 +93,10 @@ func (s *Store) Accounts(ctx context.Context, after string, limit int) ([]licens
 	return list, storeError(rows.Err())
 }
 
-// ChangeAccount meets license.Store.
-func (s *Store) ChangeAccount(ctx context.Context, id string, change func(*license.Account) error, act license.Act) (license.Account, error) {
-	var a license.Account
+func (s *Store) ChangeAccount(ctx context.Context, id string, change func(*account.Account) error, act audit.Act) (account.Account, error) {
+	var a account.Account
 	err := inTx(ctx, s.write, func(t *tx) (err error) {
-		if a, err = account(ctx, t, id); err != nil {
+		if a, err = accountByID(ctx, t, id); err != nil {
 			return err
 		}
 		before := a
@@ -100,7 +105,7 @@ func (s *Store) ChangeAccount(ctx context.Context, id string, change func(*licen
 			return err
 		}
 		t.log(act)
-		if err := updateAccount(ctx, t, a); err != nil || a.Status != license.Deleted {
+		if err := updateAccount(ctx, t, a); err != nil || a.Status != account.Deleted {
 			return err
 		}
 		if _, err = t.ExecContext(ctx, `UPDATE api_tokens SET revoked_at = $2 WHERE account_id = $1 AND revoked_at IS NULL`, id, millis(act.At)); err != nil {
@@ -113,12 +118,12 @@ func (s *Store) ChangeAccount(ctx context.Context, id string, change func(*licen
 }
 
 // unchanged says whether a change altered nothing of an account that is stored.
-func unchanged(before, after license.Account) bool {
+func unchanged(before, after account.Account) bool {
 	return slices.Equal(before.Features, after.Features) && before.Email == after.Email && before.Tier == after.Tier && before.Status == after.Status &&
 		millis(before.ValidUntil) == millis(after.ValidUntil)
 }
 
-func updateAccount(ctx context.Context, t *tx, a license.Account) error {
+func updateAccount(ctx context.Context, t *tx, a account.Account) error {
 	features, err := json.Marshal(a.Features)
 	if err != nil {
 		return err

@@ -6,18 +6,19 @@ import (
 	"encoding/json"
 	"fmt"
 
-	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/audit"
+	"github.com/pageflare/ci/service/auth"
 )
 
 const adminTokenColumns = `id, name, hash, scopes, created_at, expires_at, revoked_at`
 
-func scanAdminToken(scan func(...any) error) (license.AdminToken, error) {
-	var t license.AdminToken
+func scanAdminToken(scan func(...any) error) (auth.AdminToken, error) {
+	var t auth.AdminToken
 	var scopes string
 	var created int64
 	var expires, revoked sql.NullInt64
 	if err := scan(&t.ID, &t.Name, &t.Hash, &scopes, &created, &expires, &revoked); err != nil {
-		return license.AdminToken{}, notFound(err)
+		return auth.AdminToken{}, notFound(err)
 	}
 	t.CreatedAt, t.ExpiresAt, t.RevokedAt = fromMillis(created), fromNullMillis(expires), fromNullMillis(revoked)
 	if err := json.Unmarshal([]byte(scopes), &t.Scopes); err != nil {
@@ -26,8 +27,7 @@ func scanAdminToken(scan func(...any) error) (license.AdminToken, error) {
 	return t, nil
 }
 
-// AddAdminToken meets license.Store.
-func (s *Store) AddAdminToken(ctx context.Context, a license.AdminToken, act license.Act) error {
+func (s *Store) AddAdminToken(ctx context.Context, a auth.AdminToken, act audit.Act) error {
 	scopes, err := json.Marshal(a.Scopes)
 	if err != nil {
 		return err
@@ -40,8 +40,7 @@ func (s *Store) AddAdminToken(ctx context.Context, a license.AdminToken, act lic
 	})
 }
 
-// AdminToken meets license.Store.
-func (s *Store) AdminToken(ctx context.Context, hash string) (license.AdminToken, error) {
+func (s *Store) AdminToken(ctx context.Context, hash string) (auth.AdminToken, error) {
 	t, err := scanAdminToken(s.read.QueryRowContext(ctx, `SELECT `+adminTokenColumns+` FROM admin_tokens WHERE hash = $1`, hash).Scan)
 	if err != nil {
 		return t, fmt.Errorf("admin token: %w", err)
@@ -49,8 +48,7 @@ func (s *Store) AdminToken(ctx context.Context, hash string) (license.AdminToken
 	return t, nil
 }
 
-// AdminTokens meets license.Store.
-func (s *Store) AdminTokens(ctx context.Context, after string, limit int) ([]license.AdminToken, error) {
+func (s *Store) AdminTokens(ctx context.Context, after string, limit int) ([]auth.AdminToken, error) {
 	since, err := madeAt(s.read.QueryRowContext(ctx, `SELECT created_at FROM admin_tokens WHERE id = $1`, after), after)
 	if err != nil {
 		return nil, fmt.Errorf("list admin tokens: %w", storeError(err))
@@ -61,7 +59,7 @@ func (s *Store) AdminTokens(ctx context.Context, after string, limit int) ([]lic
 		return nil, fmt.Errorf("list admin tokens: %w", storeError(err))
 	}
 	defer rows.Close()
-	var list []license.AdminToken
+	var list []auth.AdminToken
 	for rows.Next() {
 		t, err := scanAdminToken(rows.Scan)
 		if err != nil {
@@ -72,23 +70,6 @@ func (s *Store) AdminTokens(ctx context.Context, after string, limit int) ([]lic
 	return list, storeError(rows.Err())
 }
 
-// RevokeAdminToken meets license.Store.
-func (s *Store) RevokeAdminToken(ctx context.Context, id string, act license.Act) error {
+func (s *Store) RevokeAdminToken(ctx context.Context, id string, act audit.Act) error {
 	return inTx(ctx, s.write, func(t *tx) error { return t.end(ctx, "admin token", "admin_tokens", "revoked_at", id, act) })
-}
-
-// end sets the end of a row that has not ended yet, and notes that it did, for the account whose it is. license.ErrNotFound: there is no such row.
-func (t *tx) end(ctx context.Context, what, table, column, id string, act license.Act) (err error) {
-	var there bool
-	if err := t.QueryRowContext(ctx, `SELECT TRUE FROM `+table+` WHERE id = $1`, id).Scan(&there); err != nil {
-		return fmt.Errorf("%s %s: %w", what, id, notFound(err))
-	}
-	done, err := t.ExecContext(ctx, `UPDATE `+table+` SET `+column+` = $2 WHERE id = $1 AND `+column+` IS NULL`, id, millis(act.At))
-	if err != nil {
-		return fmt.Errorf("%s %s: %w", what, id, storeError(err))
-	}
-	if act.Account, err = t.ownerOf(ctx, id); err != nil {
-		return err
-	}
-	return t.logIf(done, act)
 }

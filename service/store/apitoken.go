@@ -7,14 +7,16 @@ import (
 	"fmt"
 	"math"
 
-	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/account"
+	"github.com/pageflare/ci/service/audit"
+	"github.com/pageflare/ci/service/failure"
 )
 
 const apiTokenColumns = `t.id, t.account_id, t.name, t.hash, t.created_at, t.revoked_at`
 
 // apiTokenRow reads apiTokenColumns.
 type apiTokenRow struct {
-	license.APIToken
+	account.APIToken
 	created int64
 	revoked sql.NullInt64
 }
@@ -23,52 +25,49 @@ func (r *apiTokenRow) into() []any {
 	return []any{&r.ID, &r.AccountID, &r.Name, &r.Hash, &r.created, &r.revoked}
 }
 
-func (r *apiTokenRow) apiToken() license.APIToken {
+func (r *apiTokenRow) apiToken() account.APIToken {
 	t := r.APIToken
 	t.CreatedAt, t.RevokedAt = fromMillis(r.created), fromNullMillis(r.revoked)
 	return t
 }
 
-// AddAPIToken meets license.Store.
-func (s *Store) AddAPIToken(ctx context.Context, a license.APIToken, act license.Act) error {
+func (s *Store) AddAPIToken(ctx context.Context, a account.APIToken, act audit.Act) error {
 	return inTx(ctx, s.write, func(t *tx) error {
 		t.log(act)
 		return addAPIToken(ctx, t, a)
 	})
 }
 
-func addAPIToken(ctx context.Context, t *tx, a license.APIToken) error {
+func addAPIToken(ctx context.Context, t *tx, a account.APIToken) error {
 	_, err := t.ExecContext(ctx, `INSERT INTO api_tokens (id, account_id, name, hash, created_at, revoked_at) VALUES ($1, $2, $3, $4, $5, $6)`,
 		a.ID, a.AccountID, a.Name, a.Hash, millis(a.CreatedAt), nullMillis(a.RevokedAt))
 	return storeError(err)
 }
 
-// APIToken meets license.Store.
-func (s *Store) APIToken(ctx context.Context, hash string) (license.APIToken, license.Account, error) {
+func (s *Store) APIToken(ctx context.Context, hash string) (account.APIToken, account.Account, error) {
 	var t apiTokenRow
 	var a accountRow
 	err := s.read.QueryRowContext(ctx, `SELECT `+apiTokenColumns+`, `+accountColumns+`
 		FROM api_tokens t JOIN accounts a ON a.id = t.account_id WHERE t.hash = $1`, hash).Scan(append(t.into(), a.into()...)...)
 	if err != nil {
-		return license.APIToken{}, license.Account{}, fmt.Errorf("API token: %w", notFound(err))
+		return account.APIToken{}, account.Account{}, fmt.Errorf("API token: %w", notFound(err))
 	}
 	owner, err := a.account()
 	return t.apiToken(), owner, err
 }
 
-// APITokens meets license.Store.
-func (s *Store) APITokens(ctx context.Context, account, after string, limit int) ([]license.APIToken, error) {
-	since, err := madeAt(s.read.QueryRowContext(ctx, `SELECT created_at FROM api_tokens WHERE id = $1 AND account_id = $2`, after, account), after)
+func (s *Store) APITokens(ctx context.Context, owner, after string, limit int) ([]account.APIToken, error) {
+	since, err := madeAt(s.read.QueryRowContext(ctx, `SELECT created_at FROM api_tokens WHERE id = $1 AND account_id = $2`, after, owner), after)
 	if err != nil {
 		return nil, fmt.Errorf("list API tokens: %w", storeError(err))
 	}
 	rows, err := s.read.QueryContext(ctx, `SELECT `+apiTokenColumns+` FROM api_tokens t
-		WHERE t.account_id = $1 AND (t.created_at > $2 OR t.created_at = $2 AND t.id > $3) ORDER BY t.created_at, t.id LIMIT $4`, account, since, after, limit)
+		WHERE t.account_id = $1 AND (t.created_at > $2 OR t.created_at = $2 AND t.id > $3) ORDER BY t.created_at, t.id LIMIT $4`, owner, since, after, limit)
 	if err != nil {
 		return nil, fmt.Errorf("list API tokens: %w", storeError(err))
 	}
 	defer rows.Close()
-	var list []license.APIToken
+	var list []account.APIToken
 	for rows.Next() {
 		var r apiTokenRow
 		if err := rows.Scan(r.into()...); err != nil {
@@ -86,13 +85,12 @@ func madeAt(row *sql.Row, after string) (at int64, err error) {
 	case after == "":
 		return math.MinInt64, nil
 	case errors.Is(err, sql.ErrNoRows):
-		return 0, fmt.Errorf("%w: nothing in this list has the id %s to go on after", license.ErrInvalid, after)
+		return 0, fmt.Errorf("%w: nothing in this list has the id %s to go on after", failure.ErrInvalid, after)
 	}
 	return at, err
 }
 
-// RevokeAPIToken meets license.Store.
-func (s *Store) RevokeAPIToken(ctx context.Context, id string, act license.Act, issued *license.Act) (families int64, err error) {
+func (s *Store) RevokeAPIToken(ctx context.Context, id string, act audit.Act, issued *audit.Act) (families int64, err error) {
 	err = inTx(ctx, s.write, func(t *tx) error {
 		if err := t.end(ctx, "API token", "api_tokens", "revoked_at", id, act); err != nil {
 			return err

@@ -6,40 +6,9 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/audit"
+	"github.com/pageflare/ci/service/failure"
 )
-
-// tx is a transaction with the lines that it adds to the audit log.
-type tx struct {
-	*sql.Tx
-	pool       *pool
-	unprepared []string // texts of statements that had to be parsed
-	acts       []license.Act
-	wrote      bool            // something was written for certain, acts apart
-	alive      map[string]bool // signing keys that were found not to be retired, see mayRecord
-}
-
-// log notes acts. They stand in the log exactly when the transaction is committed.
-func (t *tx) log(acts ...license.Act) { t.acts = append(t.acts, acts...) }
-
-// logIf notes an act that changed rows; one that changed nothing leaves no line.
-func (t *tx) logIf(r sql.Result, a license.Act) error {
-	n, err := r.RowsAffected()
-	if err == nil && n > 0 {
-		t.log(a)
-	}
-	return err
-}
-
-// ownerOf is the account that an API token, a trust policy or a device login belongs to; "" when there is none by that id, or it is nobody's.
-func (t *tx) ownerOf(ctx context.Context, id string) (account string, err error) {
-	err = t.QueryRowContext(ctx, `SELECT account_id FROM api_tokens WHERE id = $1 UNION ALL SELECT account_id FROM policies WHERE id = $1
-		UNION ALL SELECT account_id FROM device_logins WHERE id = $1 AND account_id IS NOT NULL`, id).Scan(&account)
-	if err != nil && !errors.Is(err, sql.ErrNoRows) {
-		return "", fmt.Errorf("look up whose %s is: %w", id, storeError(err))
-	}
-	return account, nil
-}
 
 const auditColumns = `seq, at, actor_kind, actor_id, address, request_id, action, account_id, object, details, hash`
 
@@ -49,7 +18,7 @@ func (t *tx) appendActs(ctx context.Context) error {
 	if len(t.acts) == 0 {
 		return nil
 	}
-	var head license.AuditHead
+	var head audit.Head
 	var seal string
 	err := t.QueryRowContext(ctx, `UPDATE audit_head SET seq = seq + $1 WHERE id = 1 RETURNING seq, hash, seal`, len(t.acts)).Scan(&head.Seq, &head.Hash, &seal)
 	if err != nil {
@@ -58,11 +27,11 @@ func (t *tx) appendActs(ctx context.Context) error {
 	head.Seq -= int64(len(t.acts))
 	sealed := t.acts[0].Sealed(head, seal)
 	for _, a := range t.acts {
-		head = license.AuditHead{Seq: head.Seq + 1, Hash: a.Link(head.Seq+1, head.Hash)}
+		head = audit.Head{Seq: head.Seq + 1, Hash: a.Link(head.Seq+1, head.Hash)}
 		_, err := t.ExecContext(ctx, `INSERT INTO audit_log (`+auditColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
 			head.Seq, millis(a.At), a.Actor.Kind, a.Actor.ID, a.Actor.Address, a.Actor.RequestID, a.Action, a.Account, a.Object, a.Details, head.Hash)
-		if errors.Is(storeError(err), license.ErrConflict) {
-			err = fmt.Errorf("%w: line %d is there already", license.ErrTampered, head.Seq)
+		if errors.Is(storeError(err), failure.ErrConflict) {
+			err = fmt.Errorf("%w: line %d is there already", audit.ErrTampered, head.Seq)
 		}
 		if err != nil {
 			return appendFault(err)
@@ -79,7 +48,7 @@ func (t *tx) appendActs(ctx context.Context) error {
 
 // appendFault is never one of the caller's: what was asked for may be in order.
 func appendFault(err error) error {
-	if errors.Is(err, license.ErrTampered) {
+	if errors.Is(err, audit.ErrTampered) {
 		return fmt.Errorf("append to the audit log: %w: run `pageflare-license audit verify`", err)
 	}
 	return fmt.Errorf("append to the audit log: %w", storeError(err))
@@ -88,32 +57,30 @@ func appendFault(err error) error {
 // noHead says what it means when the row of the head is not there.
 func noHead(err error) error {
 	if errors.Is(err, sql.ErrNoRows) {
-		return fmt.Errorf("%w: the row that says where it ends (audit_head) is missing", license.ErrTampered)
+		return fmt.Errorf("%w: the row that says where it ends (audit_head) is missing", audit.ErrTampered)
 	}
 	return err
 }
 
-// AuditHead meets license.Store.
-func (s *Store) AuditHead(ctx context.Context) (license.AuditHead, error) {
-	var h license.AuditHead
+func (s *Store) AuditHead(ctx context.Context) (audit.Head, error) {
+	var h audit.Head
 	if err := s.read.QueryRowContext(ctx, `SELECT seq, hash FROM audit_head WHERE id = 1`).Scan(&h.Seq, &h.Hash); err != nil {
 		return h, noHead(err)
 	}
 	return h, nil
 }
 
-// AuditEnd meets license.Store.
-func (s *Store) AuditEnd(ctx context.Context) (license.AuditEnd, error) {
+func (s *Store) AuditEnd(ctx context.Context) (audit.End, error) {
 	moment, err := s.read.BeginTx(ctx, nil)
 	if err != nil {
-		return license.AuditEnd{}, fmt.Errorf("read the end of the audit log: %w", storeError(err))
+		return audit.End{}, fmt.Errorf("read the end of the audit log: %w", storeError(err))
 	}
 	defer func() { _ = moment.Rollback() }() // it changed nothing
 	return auditEnd(ctx, moment)
 }
 
-// SealAuditEnd meets license.Store. Of several processes that start at once the first one finds no seal.
-func (s *Store) SealAuditEnd(ctx context.Context, seal func(license.AuditEnd) string) error {
+// SealAuditEnd looks again before it seals: of several processes that start at once the first one finds no seal.
+func (s *Store) SealAuditEnd(ctx context.Context, seal func(audit.End) string) error {
 	return inTx(ctx, s.write, func(t *tx) error {
 		e, err := auditEnd(ctx, t)
 		if err != nil || e.Seal != "" {
@@ -124,7 +91,7 @@ func (s *Store) SealAuditEnd(ctx context.Context, seal func(license.AuditEnd) st
 	})
 }
 
-func auditEnd(ctx context.Context, q querier) (e license.AuditEnd, err error) {
+func auditEnd(ctx context.Context, q querier) (e audit.End, err error) {
 	var stray sql.NullInt64
 	err = q.QueryRowContext(ctx, `SELECT h.seq, h.hash, h.seal, coalesce((SELECT max(seq) FROM audit_log WHERE seq > h.seq), (SELECT min(seq) FROM audit_log WHERE seq < 1)),
 		EXISTS (SELECT 1 FROM accounts) OR EXISTS (SELECT 1 FROM signing_keys) FROM audit_head h WHERE h.id = 1`).Scan(&e.Seq, &e.Hash, &e.Seal, &stray, &e.Used)
@@ -149,24 +116,22 @@ func auditEnd(ctx context.Context, q querier) (e license.AuditEnd, err error) {
 	return e, nil
 }
 
-// AuditAfter meets license.Store.
-func (s *Store) AuditAfter(ctx context.Context, seq int64, limit int) ([]license.AuditLine, error) {
+func (s *Store) AuditAfter(ctx context.Context, seq int64, limit int) ([]audit.Line, error) {
 	return s.auditLines(ctx, `WHERE seq > $1 ORDER BY seq LIMIT $2`, seq, limit)
 }
 
-// AuditLines meets license.Store.
-func (s *Store) AuditLines(ctx context.Context, q license.AuditQuery) ([]license.AuditLine, error) {
+func (s *Store) AuditLines(ctx context.Context, q audit.Query) ([]audit.Line, error) {
 	return s.auditLines(ctx, `WHERE ($1 = 0 OR seq < $1) AND ($2 = '' OR account_id = $2) AND ($3 = '' OR action = $3) AND ($4 = '' OR actor_id = $4)
 		ORDER BY seq DESC LIMIT $5`, q.Before, q.Account, string(q.Action), q.Actor, q.Limit)
 }
 
-func (s *Store) auditLines(ctx context.Context, where string, args ...any) ([]license.AuditLine, error) {
+func (s *Store) auditLines(ctx context.Context, where string, args ...any) ([]audit.Line, error) {
 	rows, err := s.read.QueryContext(ctx, `SELECT `+auditColumns+` FROM audit_log `+where, args...)
 	if err != nil {
 		return nil, fmt.Errorf("read the audit log: %w", storeError(err))
 	}
 	defer rows.Close()
-	var list []license.AuditLine
+	var list []audit.Line
 	for rows.Next() {
 		l, err := scanLine(rows.Scan)
 		if err != nil {
@@ -178,8 +143,8 @@ func (s *Store) auditLines(ctx context.Context, where string, args ...any) ([]li
 }
 
 // scanLine reads auditColumns.
-func scanLine(scan func(...any) error) (license.AuditLine, error) {
-	var l license.AuditLine
+func scanLine(scan func(...any) error) (audit.Line, error) {
+	var l audit.Line
 	var at int64
 	err := scan(&l.Seq, &at, &l.Actor.Kind, &l.Actor.ID, &l.Actor.Address, &l.Actor.RequestID, &l.Action, &l.Account, &l.Object, &l.Details, &l.Hash)
 	l.At = fromMillis(at)

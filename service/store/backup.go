@@ -10,13 +10,13 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/audit"
 )
 
 // Copy is a backup that was made.
 type Copy struct {
 	Bytes int64
-	Audit license.AuditHead // where its audit log ends
+	Audit audit.Head // where its audit log ends
 }
 
 // Backup copies the database that url names (sqlite:PATH) to a new file that its owner alone can read. It is the database as it was at one moment; servers
@@ -72,18 +72,18 @@ func copyTo(ctx context.Context, from, to string) (err error) {
 }
 
 // readBack proves that a copy is a whole database and says where its audit log ends.
-func readBack(ctx context.Context, path string) (license.AuditHead, error) {
+func readBack(ctx context.Context, path string) (audit.Head, error) {
 	name, err := dataSource(path)
 	if err != nil {
-		return license.AuditHead{}, err
+		return audit.Head{}, err
 	}
 	db, err := sql.Open("sqlite", name+"?mode=ro&immutable=1")
 	if err != nil {
-		return license.AuditHead{}, err
+		return audit.Head{}, err
 	}
 	defer db.Close()
 	if err := quickCheck(ctx, db); err != nil {
-		return license.AuditHead{}, err
+		return audit.Head{}, err
 	}
 	return (&Store{read: &pool{DB: db}}).AuditHead(ctx)
 }

@@ -10,7 +10,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pageflare/ci/service/account"
+	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/opaque"
 	"github.com/pageflare/ci/service/store"
 )
 
@@ -26,7 +29,7 @@ func TestABackupIsOfOneMomentWhileOthersWrite(t *testing.T) {
 	go func() {
 		defer close(written)
 		for n := 1; ; n++ {
-			if err := s.RecordToken(ctx, backupToken(account, n), license.Act{Action: "token.issue", Details: "{}"}); err != nil {
+			if err := s.RecordToken(ctx, backupToken(account, n), audit.Act{Action: "token.issue", Details: "{}"}); err != nil {
 				ended <- err
 				return
 			}
@@ -130,8 +133,8 @@ func TestADamagedDatabaseGivesNoBackup(t *testing.T) {
 
 func backupAccount(t *testing.T, s *store.Store) string {
 	t.Helper()
-	a := license.Account{ID: "user_1", Email: "a@example.com", Tier: license.Pro, Features: []string{}, ValidUntil: time.Now(), Status: license.Active, CreatedAt: time.Now()}
-	if err := s.CreateAccount(t.Context(), a, license.APIToken{ID: "at_1", AccountID: a.ID, Hash: "h", CreatedAt: time.Now()}); err != nil {
+	a := account.Account{ID: "user_1", Email: "a@example.com", Tier: account.Pro, Features: []string{}, ValidUntil: time.Now(), Status: account.Active, CreatedAt: time.Now()}
+	if err := s.CreateAccount(t.Context(), a, account.APIToken{ID: "at_1", AccountID: a.ID, Hash: "h", CreatedAt: time.Now()}); err != nil {
 		t.Fatal(err)
 	}
 	return a.ID
@@ -149,5 +152,5 @@ func openFile(t *testing.T, file string) *sql.DB {
 }
 
 func backupToken(account string, n int) license.TokenRecord {
-	return license.TokenRecord{ID: license.TokenID(fmt.Sprintf("%040d", n)), AccountID: account, KeyID: "k_1", ExpiresAt: time.Now()}
+	return license.TokenRecord{ID: opaque.TokenID(fmt.Sprintf("%040d", n)), AccountID: account, KeyID: "k_1", ExpiresAt: time.Now()}
 }

@@ -6,7 +6,10 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/account"
+	"github.com/pageflare/ci/service/audit"
+	"github.com/pageflare/ci/service/auth"
+	"github.com/pageflare/ci/service/failure"
 )
 
 const deviceColumns = `d.id, d.device_hash, d.user_hash, d.client, d.address, d.state, d.account_id, d.interval_ms, d.created_at, d.expires_at,
@@ -14,7 +17,7 @@ const deviceColumns = `d.id, d.device_hash, d.user_hash, d.client, d.address, d.
 
 // deviceRow reads deviceColumns.
 type deviceRow struct {
-	license.DeviceLogin
+	auth.DeviceLogin
 	account, token   sql.NullString
 	interval         int64
 	created, expires int64
@@ -26,7 +29,7 @@ func (r *deviceRow) into() []any {
 		&r.token, &r.ends}
 }
 
-func (r *deviceRow) login() license.DeviceLogin {
+func (r *deviceRow) login() auth.DeviceLogin {
 	d := r.DeviceLogin
 	d.AccountID, d.TokenHash, d.Interval = r.account.String, r.token.String, time.Duration(r.interval)*time.Millisecond
 	d.CreatedAt, d.ExpiresAt, d.PolledAt, d.TokenEnds = fromMillis(r.created), fromMillis(r.expires), fromNullMillis(r.polled), fromNullMillis(r.ends)
@@ -36,11 +39,10 @@ func (r *deviceRow) login() license.DeviceLogin {
 // letGo is how many rows that ended are deleted when one is added: more than come, so that they get fewer, and few, so that nobody waits.
 const letGo = 16
 
-// AddDeviceLogin meets license.Store.
-func (s *Store) AddDeviceLogin(ctx context.Context, d license.DeviceLogin) error {
+func (s *Store) AddDeviceLogin(ctx context.Context, d auth.DeviceLogin) error {
 	return inTx(ctx, s.write, func(t *tx) error {
 		// by then its token has ended too, which began while its codes were good
-		long := millis(d.CreatedAt.Add(-license.LoginTokenLife))
+		long := millis(d.CreatedAt.Add(-auth.LoginTokenLife))
 		if err := t.letGo(ctx, "device_logins", "id", long); err != nil {
 			return err
 		}
@@ -61,23 +63,22 @@ func (t *tx) letGo(ctx context.Context, table, key string, before int64) error {
 	return nil
 }
 
-func deviceLogin(ctx context.Context, q querier, hash string) (license.DeviceLogin, error) {
+func deviceLogin(ctx context.Context, q querier, hash string) (auth.DeviceLogin, error) {
 	var r deviceRow
 	err := q.QueryRowContext(ctx, `SELECT `+deviceColumns+` FROM device_logins d WHERE d.device_hash = $1 OR d.user_hash = $1`, hash).Scan(r.into()...)
 	if err != nil {
-		return license.DeviceLogin{}, fmt.Errorf("device login: %w", notFound(err))
+		return auth.DeviceLogin{}, fmt.Errorf("device login: %w", notFound(err))
 	}
 	return r.login(), nil
 }
 
-// DeviceLogin meets license.Store.
-func (s *Store) DeviceLogin(ctx context.Context, hash string) (license.DeviceLogin, error) {
+func (s *Store) DeviceLogin(ctx context.Context, hash string) (auth.DeviceLogin, error) {
 	return deviceLogin(ctx, s.read, hash)
 }
 
-// ChangeDeviceLogin meets license.Store. The state that was read is asked for again in the update: of two that meet, one changes nothing.
-func (s *Store) ChangeDeviceLogin(ctx context.Context, hash string, change func(*license.DeviceLogin) ([]license.Act, error)) (license.DeviceLogin, error) {
-	var d license.DeviceLogin
+// ChangeDeviceLogin asks in the update for the state that it read: of two that meet, one changes nothing.
+func (s *Store) ChangeDeviceLogin(ctx context.Context, hash string, change func(*auth.DeviceLogin) ([]audit.Act, error)) (auth.DeviceLogin, error) {
+	var d auth.DeviceLogin
 	err := inTx(ctx, s.write, func(t *tx) (err error) {
 		if d, err = deviceLogin(ctx, t, hash); err != nil {
 			return err
@@ -94,7 +95,7 @@ func (s *Store) ChangeDeviceLogin(ctx context.Context, hash string, change func(
 			return fmt.Errorf("device login %s: %w", d.ID, storeError(err))
 		}
 		if n, err := done.RowsAffected(); err != nil || n == 0 {
-			return fmt.Errorf("device login %s: %w", d.ID, license.ErrConflict)
+			return fmt.Errorf("device login %s: %w", d.ID, failure.ErrConflict)
 		}
 		t.log(acts...)
 		return nil
@@ -104,14 +105,13 @@ func (s *Store) ChangeDeviceLogin(ctx context.Context, hash string, change func(
 
 func nullText(s string) sql.NullString { return sql.NullString{String: s, Valid: s != ""} }
 
-// LoginToken meets license.Store.
-func (s *Store) LoginToken(ctx context.Context, hash string) (license.DeviceLogin, license.Account, error) {
+func (s *Store) LoginToken(ctx context.Context, hash string) (auth.DeviceLogin, account.Account, error) {
 	var d deviceRow
 	var a accountRow
 	err := s.read.QueryRowContext(ctx, `SELECT `+deviceColumns+`, `+accountColumns+`
 		FROM device_logins d JOIN accounts a ON a.id = d.account_id WHERE d.token_hash = $1`, hash).Scan(append(d.into(), a.into()...)...)
 	if err != nil {
-		return license.DeviceLogin{}, license.Account{}, fmt.Errorf("login token: %w", notFound(err))
+		return auth.DeviceLogin{}, account.Account{}, fmt.Errorf("login token: %w", notFound(err))
 	}
 	owner, err := a.account()
 	return d.login(), owner, err

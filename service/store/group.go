@@ -8,7 +8,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/failure"
 )
 
 // maxGroup is how many writes share one transaction at most.
@@ -21,7 +21,7 @@ const groupPatience = 8 * time.Second
 var errClosed = errors.New("the database is closed")
 
 // errTooLong says that a write took longer than its caller can wait.
-var errTooLong = fmt.Errorf("%w: a write took longer than %s", license.ErrUnavailable, groupPatience)
+var errTooLong = fmt.Errorf("%w: a write took longer than %s", failure.ErrUnavailable, groupPatience)
 
 // group is group commit: writes that arrive while the disk is busy with the ones before share the next transaction, and each returns when
 // that one is durable. One goroutine owns the transactions; stop ends it.
@@ -133,7 +133,7 @@ func (g *group) commit(batch []*groupWrite) {
 	err := inTx(ctx, g.db, func(t *tx) error {
 		for _, w := range batch {
 			if err := w.run(ctx, t); err != nil {
-				ofOne = !errors.Is(err, license.ErrUnavailable)
+				ofOne = !errors.Is(err, failure.ErrUnavailable)
 				return err
 			}
 		}

@@ -6,19 +6,19 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/audit"
+	"github.com/pageflare/ci/service/keyring"
 )
 
-// Keys meets license.Store.
-func (s *Store) Keys(ctx context.Context) ([]license.SealedKey, error) {
+func (s *Store) Keys(ctx context.Context) ([]keyring.SealedKey, error) {
 	rows, err := s.read.QueryContext(ctx, `SELECT id, algorithm, sealed, created_at, signs_from FROM signing_keys WHERE retired_at IS NULL ORDER BY signs_from, id`)
 	if err != nil {
 		return nil, fmt.Errorf("list signing keys: %w", storeError(err))
 	}
 	defer rows.Close()
-	var list []license.SealedKey
+	var list []keyring.SealedKey
 	for rows.Next() {
-		var k license.SealedKey
+		var k keyring.SealedKey
 		var sealed string
 		var created, from int64
 		if err := rows.Scan(&k.ID, &k.Algorithm, &sealed, &created, &from); err != nil {
@@ -33,13 +33,11 @@ func (s *Store) Keys(ctx context.Context) ([]license.SealedKey, error) {
 	return list, storeError(rows.Err())
 }
 
-// AddKey meets license.Store.
-func (s *Store) AddKey(ctx context.Context, k license.SealedKey, act license.Act) error {
+func (s *Store) AddKey(ctx context.Context, k keyring.SealedKey, act audit.Act) error {
 	return inTx(ctx, s.write, func(t *tx) error { return t.addKey(ctx, k, act) })
 }
 
-// AddFirstKey meets license.Store.
-func (s *Store) AddFirstKey(ctx context.Context, k license.SealedKey, act license.Act) error {
+func (s *Store) AddFirstKey(ctx context.Context, k keyring.SealedKey, act audit.Act) error {
 	return inTx(ctx, s.write, func(t *tx) error {
 		var there bool
 		err := t.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM signing_keys WHERE algorithm = $1 AND retired_at IS NULL)`, k.Algorithm).Scan(&there)
@@ -53,7 +51,7 @@ func (s *Store) AddFirstKey(ctx context.Context, k license.SealedKey, act licens
 	})
 }
 
-func (t *tx) addKey(ctx context.Context, k license.SealedKey, act license.Act) error {
+func (t *tx) addKey(ctx context.Context, k keyring.SealedKey, act audit.Act) error {
 	t.log(act)
 	_, err := t.ExecContext(ctx, `INSERT INTO signing_keys (id, algorithm, sealed, created_at, signs_from) VALUES ($1, $2, $3, $4, $5)`,
 		k.ID, k.Algorithm, base64.StdEncoding.EncodeToString(k.Sealed), millis(k.CreatedAt), millis(k.SignsFrom))
@@ -63,8 +61,7 @@ func (t *tx) addKey(ctx context.Context, k license.SealedKey, act license.Act) e
 	return nil
 }
 
-// RetireKey meets license.Store.
-func (s *Store) RetireKey(ctx context.Context, id string, alive time.Time, act license.Act) (live int64, err error) {
+func (s *Store) RetireKey(ctx context.Context, id string, alive time.Time, act audit.Act) (live int64, err error) {
 	err = inTx(ctx, s.write, func(t *tx) error {
 		if !alive.IsZero() {
 			if live, err = liveTokens(ctx, t, id, alive); err != nil || live > 0 {
@@ -81,7 +78,6 @@ func (s *Store) RetireKey(ctx context.Context, id string, alive time.Time, act l
 	return live, err
 }
 
-// LiveTokens meets license.Store.
 func (s *Store) LiveTokens(ctx context.Context, key string, now time.Time) (int64, error) {
 	return liveTokens(ctx, s.read, key, now)
 }
@@ -107,7 +103,7 @@ func (t *tx) mayRecord(ctx context.Context, key string) error {
 		return fmt.Errorf("signing key %s: %w", key, storeError(err))
 	}
 	if retired {
-		return fmt.Errorf("signing key %s: %w", key, license.ErrKeyRetired)
+		return fmt.Errorf("signing key %s: %w", key, keyring.ErrRetired)
 	}
 	t.alive[key] = true
 	return nil

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 
+	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/license"
 )
 
@@ -19,8 +20,7 @@ type narrowing struct {
 	Visibilities    []string `json:"visibility,omitempty"`
 }
 
-// AddPolicy meets license.Store.
-func (s *Store) AddPolicy(ctx context.Context, p license.TrustPolicy, act license.Act) (license.TrustPolicy, error) {
+func (s *Store) AddPolicy(ctx context.Context, p license.TrustPolicy, act audit.Act) (license.TrustPolicy, error) {
 	narrow, err := json.Marshal(narrowing{p.Refs, p.Environments, p.Events, p.JobWorkflowRefs, p.Visibilities})
 	if err != nil {
 		return license.TrustPolicy{}, err
@@ -39,12 +39,10 @@ func (s *Store) AddPolicy(ctx context.Context, p license.TrustPolicy, act licens
 	return p, err
 }
 
-// Policies meets license.Store.
 func (s *Store) Policies(ctx context.Context, account, after string, limit int) ([]license.TrustPolicy, error) {
 	return s.policies(ctx, `removed_at IS NULL AND ($1 = '' OR account_id = $1) AND id > $2 ORDER BY id LIMIT $3`, account, after, limit)
 }
 
-// PoliciesFor meets license.Store.
 func (s *Store) PoliciesFor(ctx context.Context, repositoryID string) ([]license.TrustPolicy, error) {
 	return s.policies(ctx, `removed_at IS NULL AND repository_id = $1 ORDER BY created_at, id`, repositoryID)
 }
@@ -74,8 +72,7 @@ func (s *Store) policies(ctx context.Context, where string, args ...any) ([]lice
 	return list, storeError(rows.Err())
 }
 
-// RemovePolicy meets license.Store.
-func (s *Store) RemovePolicy(ctx context.Context, id string, act license.Act, issued *license.Act) (families int64, err error) {
+func (s *Store) RemovePolicy(ctx context.Context, id string, act audit.Act, issued *audit.Act) (families int64, err error) {
 	err = inTx(ctx, s.write, func(t *tx) error {
 		if err := t.end(ctx, "policy", "policies", "removed_at", id, act); err != nil {
 			return err
@@ -84,54 +81,4 @@ func (s *Store) RemovePolicy(ctx context.Context, id string, act license.Act, is
 		return err
 	})
 	return families, err
-}
-
-// forgotten is how many uses of identities that can be forgotten are forgotten with each new one: more than come in.
-const forgotten = 10
-
-// RecordExchange meets license.Store.
-func (s *Store) RecordExchange(ctx context.Context, use license.IdentityUse, r license.TokenRecord, act license.Act) (first license.IdentityUse, err error) {
-	var found license.IdentityUse
-	err = s.group.do(ctx, func(ctx context.Context, t *tx) error {
-		_, err := t.ExecContext(ctx, `DELETE FROM used_identities WHERE hash IN (SELECT hash FROM used_identities WHERE until < $1 LIMIT $2)`,
-			millis(use.At), forgotten)
-		if err != nil {
-			return fmt.Errorf("forget old identities: %w", storeError(err))
-		}
-		done, err := t.ExecContext(ctx, `INSERT INTO used_identities (hash, at, until, token_id) VALUES ($1, $2, $3, $4) ON CONFLICT (hash) DO NOTHING`,
-			use.Hash, millis(use.At), millis(use.Until), use.Token)
-		if err != nil {
-			return fmt.Errorf("remember an identity: %w", storeError(err))
-		}
-		n, err := done.RowsAffected()
-		if err != nil {
-			return err
-		}
-		if n == 1 {
-			found = use
-			return t.recordToken(ctx, r, act)
-		}
-		found, err = identityUse(ctx, t, use.Hash)
-		return err
-	})
-	if err != nil {
-		return license.IdentityUse{}, err
-	}
-	return found, nil
-}
-
-// IdentityUse meets license.Store.
-func (s *Store) IdentityUse(ctx context.Context, hash string) (license.IdentityUse, error) {
-	return identityUse(ctx, s.read, hash)
-}
-
-func identityUse(ctx context.Context, q querier, hash string) (license.IdentityUse, error) {
-	var at, until int64
-	use := license.IdentityUse{Hash: hash}
-	err := q.QueryRowContext(ctx, `SELECT at, until, token_id FROM used_identities WHERE hash = $1`, hash).Scan(&at, &until, &use.Token)
-	if err != nil {
-		return license.IdentityUse{}, fmt.Errorf("use of an identity: %w", notFound(storeError(err)))
-	}
-	use.At, use.Until = fromMillis(at), fromMillis(until)
-	return use, nil
 }

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/failure"
 )
 
 // note remembers how a write went. What the rules refused says nothing of the database, and neither does what changed nothing. A file that is damaged
@@ -19,7 +19,7 @@ func (p *pool) note(err error, wrote bool) {
 	switch {
 	case err == nil && wrote:
 		p.fault.Store(nil)
-	case errors.Is(err, license.ErrUnavailable), errors.Is(err, ErrDamaged):
+	case errors.Is(err, failure.ErrUnavailable), errors.Is(err, ErrDamaged):
 		p.fault.Store(&err)
 	}
 }
@@ -27,7 +27,7 @@ func (p *pool) note(err error, wrote bool) {
 // probes are what a try writes, in turn: a row that keeps its bytes is not written at all, and little finds room where a record does not.
 var probes = [2]string{strings.Repeat("a", 64<<10), strings.Repeat("b", 64<<10)}
 
-// Ready meets license.Store. After a write that failed it tries one by itself: a service that gets no writes learns so that its disk has room
+// Ready tries a write on its own after one that failed: a service that gets no writes learns so that its disk has room
 // again. One caller at a time tries; the others hear of the last failure meanwhile.
 func (s *Store) Ready(ctx context.Context) error {
 	fault := s.write.fault.Load()

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/pageflare/ci/service/audit"
+	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/store"
 )
@@ -15,7 +17,7 @@ import (
 // wantNotReady fails unless the store says in the words of the driver why it cannot write.
 func wantNotReady(t *testing.T, s *store.Store, words string) {
 	t.Helper()
-	if err := s.Ready(t.Context()); !errors.Is(err, license.ErrUnavailable) || !strings.Contains(err.Error(), words) {
+	if err := s.Ready(t.Context()); !errors.Is(err, failure.ErrUnavailable) || !strings.Contains(err.Error(), words) {
 		t.Errorf("Ready = %v, want ErrUnavailable with %q", err, words)
 	}
 }
@@ -36,8 +38,8 @@ func TestAStoreIsNotReadyWhileItsWritesFail(t *testing.T) {
 	if err := s.Ready(t.Context()); err != nil {
 		t.Errorf("Ready before a write failed = %v, want nil: it tries nothing without a reason", err)
 	}
-	err = s.RecordToken(t.Context(), backupToken(account, 1), license.Act{Action: "token.issue", Details: "{}"})
-	if !errors.Is(err, license.ErrUnavailable) || !strings.Contains(err.Error(), "database is locked") {
+	err = s.RecordToken(t.Context(), backupToken(account, 1), audit.Act{Action: "token.issue", Details: "{}"})
+	if !errors.Is(err, failure.ErrUnavailable) || !strings.Contains(err.Error(), "database is locked") {
 		t.Errorf("RecordToken on a locked database = %v, want ErrUnavailable in the words of the driver", err)
 	}
 	wantNotReady(t, s, "database is locked")
@@ -55,13 +57,13 @@ func TestAFullDatabaseIsNotReadyUntilAWriteIsGood(t *testing.T) {
 	t.Parallel()
 	s := open(t, "sqlite:"+filepath.Join(t.TempDir(), "license.db"))
 	account := backupAccount(t, s)
-	act := license.Act{Action: "token.issue", Details: fmt.Sprintf(`{"filler":%q}`, strings.Repeat("x", 16<<10))}
+	act := audit.Act{Action: "token.issue", Details: fmt.Sprintf(`{"filler":%q}`, strings.Repeat("x", 16<<10))}
 	if err := s.RecordToken(t.Context(), backupToken(account, 1), act); err != nil {
 		t.Fatal(err)
 	}
 	s.Full(t, true)
 	err := s.RecordToken(t.Context(), backupToken(account, 2), act)
-	if !errors.Is(err, license.ErrUnavailable) || !strings.Contains(err.Error(), "database or disk is full") {
+	if !errors.Is(err, failure.ErrUnavailable) || !strings.Contains(err.Error(), "database or disk is full") {
 		t.Errorf("RecordToken on a full disk = %v, want ErrUnavailable in the words of the driver", err)
 	}
 	if err := s.RecordToken(t.Context(), backupToken(account, 1), act); err != nil { // it is there already: nothing is written
@@ -102,10 +104,10 @@ func TestADamagedFileStaysNotReady(t *testing.T) {
 	spoil(t, file, (page-1)*4096, bytes.Repeat([]byte{0x55}, 4096))
 	s := open(t, "sqlite:"+file)
 	for range 2 {
-		if err := s.RecordToken(t.Context(), backupToken(account, 1), license.Act{}); err == nil {
+		if err := s.RecordToken(t.Context(), backupToken(account, 1), audit.Act{}); err == nil {
 			t.Fatal("a token was recorded in a damaged table")
 		}
-		if err := s.Revoke(t.Context(), license.Revocation{Subject: "x", AccountID: account}, license.Act{Details: "{}"}); err != nil {
+		if err := s.Revoke(t.Context(), license.Revocation{Subject: "x", AccountID: account}, audit.Act{Details: "{}"}); err != nil {
 			t.Fatal(err) // its table is whole
 		}
 		if err := s.Ready(t.Context()); !errors.Is(err, store.ErrDamaged) {

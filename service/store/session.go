@@ -4,11 +4,12 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/account"
+	"github.com/pageflare/ci/service/audit"
+	"github.com/pageflare/ci/service/auth"
 )
 
-// AddSignInLink meets license.Store.
-func (s *Store) AddSignInLink(ctx context.Context, l license.SignInLink, act license.Act) error {
+func (s *Store) AddSignInLink(ctx context.Context, l auth.SignInLink, act audit.Act) error {
 	return inTx(ctx, s.write, func(t *tx) error {
 		if err := t.letGo(ctx, "sign_in_links", "hash", millis(act.At)); err != nil {
 			return err
@@ -19,19 +20,18 @@ func (s *Store) AddSignInLink(ctx context.Context, l license.SignInLink, act lic
 	})
 }
 
-// SignInLink meets license.Store.
-func (s *Store) SignInLink(ctx context.Context, hash string) (license.SignInLink, error) {
-	l := license.SignInLink{Hash: hash}
+func (s *Store) SignInLink(ctx context.Context, hash string) (auth.SignInLink, error) {
+	l := auth.SignInLink{Hash: hash}
 	var expires int64
 	if err := s.read.QueryRowContext(ctx, `SELECT account_id, expires_at FROM sign_in_links WHERE hash = $1`, hash).Scan(&l.AccountID, &expires); err != nil {
-		return license.SignInLink{}, fmt.Errorf("sign-in link: %w", notFound(err))
+		return auth.SignInLink{}, fmt.Errorf("sign-in link: %w", notFound(err))
 	}
 	l.ExpiresAt = fromMillis(expires)
 	return l, nil
 }
 
-// BeginSession meets license.Store. Of two that use one link, one finds no row to delete.
-func (s *Store) BeginSession(ctx context.Context, link string, n license.Session, act license.Act) error {
+// BeginSession deletes the link: of two that use it, one finds no row to delete.
+func (s *Store) BeginSession(ctx context.Context, link string, n auth.Session, act audit.Act) error {
 	return inTx(ctx, s.write, func(t *tx) error {
 		if err := changedOne(t.ExecContext(ctx, `DELETE FROM sign_in_links WHERE hash = $1`, link)); err != nil {
 			return fmt.Errorf("sign-in link: %w", storeError(err))
@@ -46,23 +46,21 @@ func (s *Store) BeginSession(ctx context.Context, link string, n license.Session
 	})
 }
 
-// Session meets license.Store.
-func (s *Store) Session(ctx context.Context, hash string) (license.Session, license.Account, error) {
-	n := license.Session{Hash: hash}
+func (s *Store) Session(ctx context.Context, hash string) (auth.Session, account.Account, error) {
+	n := auth.Session{Hash: hash}
 	var a accountRow
 	var created, expires int64
 	err := s.read.QueryRowContext(ctx, `SELECT n.id, n.account_id, n.created_at, n.expires_at, `+accountColumns+`
 		FROM sessions n JOIN accounts a ON a.id = n.account_id WHERE n.hash = $1`, hash).Scan(append([]any{&n.ID, &n.AccountID, &created, &expires}, a.into()...)...)
 	if err != nil {
-		return license.Session{}, license.Account{}, fmt.Errorf("session: %w", notFound(err))
+		return auth.Session{}, account.Account{}, fmt.Errorf("session: %w", notFound(err))
 	}
 	n.CreatedAt, n.ExpiresAt = fromMillis(created), fromMillis(expires)
 	owner, err := a.account()
 	return n, owner, err
 }
 
-// EndSession meets license.Store.
-func (s *Store) EndSession(ctx context.Context, id string, act license.Act) error {
+func (s *Store) EndSession(ctx context.Context, id string, act audit.Act) error {
 	return inTx(ctx, s.write, func(t *tx) error {
 		done, err := t.ExecContext(ctx, `DELETE FROM sessions WHERE id = $1`, id)
 		if err != nil {

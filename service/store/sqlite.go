@@ -14,7 +14,7 @@ import (
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
 
-	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/failure"
 )
 
 // The settings travel in the data source name so that every pooled connection has them. busy_timeout comes first, for the ones after it
@@ -159,13 +159,13 @@ func storeError(err error) error {
 	}
 	switch e.Code() {
 	case sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY:
-		return license.ErrConflict
+		return failure.ErrConflict
 	case sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY:
-		return license.ErrNotFound
+		return failure.ErrNotFound
 	}
 	switch e.Code() & 0xff { // the primary code
 	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY:
-		return fmt.Errorf("%w: %w", license.ErrUnavailable, err)
+		return fmt.Errorf("%w: %w", failure.ErrUnavailable, err)
 	}
 	return damaged(err)
 }

@@ -5,7 +5,7 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/audit"
 )
 
 // Prepared statements are kept for ever, by their text: a text with a value in it would be one more for each value.
@@ -15,13 +15,13 @@ func TestStatementsAreKeptOnceHoweverManyValuesTheyMeet(t *testing.T) {
 	account := backupAccount(t, s)
 	round := func(n int) {
 		id := backupToken(account, n).ID
-		if err := s.RecordToken(t.Context(), backupToken(account, n), license.Act{Action: "token.issue", Details: "{}"}); err != nil {
+		if err := s.RecordToken(t.Context(), backupToken(account, n), audit.Act{Action: "token.issue", Details: "{}"}); err != nil {
 			t.Fatal(err)
 		}
 		if _, _, err := s.Standing(t.Context(), account, string(id), id.Family()); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := s.AuditLines(t.Context(), license.AuditQuery{Before: int64(n), Account: fmt.Sprint("user_", n), Limit: n}); err != nil {
+		if _, err := s.AuditLines(t.Context(), audit.Query{Before: int64(n), Account: fmt.Sprint("user_", n), Limit: n}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -13,7 +13,13 @@ import (
 	"sync"
 	"time"
 
+	"github.com/pageflare/ci/service/account"
+	"github.com/pageflare/ci/service/audit"
+	"github.com/pageflare/ci/service/auth"
+	"github.com/pageflare/ci/service/failure"
+	"github.com/pageflare/ci/service/keyring"
 	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/oidc"
 )
 
 // Store is a database of the License service. It is safe for use by several goroutines, and several processes can share one database.
@@ -24,7 +30,19 @@ type Store struct {
 	trying sync.Mutex // held by the one caller of Ready that tries a write
 }
 
-var _ license.Store = (*Store)(nil)
+var (
+	_ audit.Store          = (*Store)(nil)
+	_ keyring.Store        = (*Store)(nil)
+	_ account.Store        = (*Store)(nil)
+	_ auth.Store           = (*Store)(nil)
+	_ auth.AdminStore      = (*Store)(nil)
+	_ auth.DeviceStore     = (*Store)(nil)
+	_ auth.SessionStore    = (*Store)(nil)
+	_ license.PolicyStore  = (*Store)(nil)
+	_ license.Store        = (*Store)(nil)
+	_ license.MachineStore = (*Store)(nil)
+	_ oidc.Keeper          = (*Store)(nil)
+)
 
 // ErrNewer says that the database was made by a newer version of the service.
 var ErrNewer = errors.New("the database is from a newer version of pageflare-license: run that version, or restore a backup of before")
@@ -68,39 +86,6 @@ func hidePassword(url string) string {
 	return url
 }
 
-// inTx runs f in a transaction of its own, durable when it returns nil, and adds the acts that it noted to the audit log.
-func inTx(ctx context.Context, db *pool, f func(*tx) error) (err error) {
-	ctx, written := traceWrite(ctx)
-	var t *tx
-	defer func() {
-		db.note(err, t != nil && (t.wrote || len(t.acts) > 0))
-		written(err)
-	}()
-	begun, err := db.BeginTx(ctx, nil)
-	if err != nil {
-		return fmt.Errorf("begin: %w", storeError(err))
-	}
-	t = &tx{Tx: begun, pool: db, alive: map[string]bool{}}
-	defer func() { db.prepareAll(ctx, t.unprepared) }()
-	if err := f(t); err != nil {
-		_ = t.Rollback() // a full disk has undone all already, and says so once more
-		return err
-	}
-	if err := t.appendActs(ctx); err != nil {
-		_ = t.Rollback()
-		return err
-	}
-	if err := t.Commit(); err != nil {
-		return fmt.Errorf("commit: %w", storeError(err))
-	}
-	return nil
-}
-
-// querier is what both a database and a transaction can do.
-type querier interface {
-	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
-}
-
 // changedOne turns "no row was changed" into ErrNotFound.
 func changedOne(r sql.Result, err error) error {
 	if err != nil {
@@ -108,7 +93,7 @@ func changedOne(r sql.Result, err error) error {
 	}
 	n, err := r.RowsAffected()
 	if err == nil && n == 0 {
-		return license.ErrNotFound
+		return failure.ErrNotFound
 	}
 	return err
 }
@@ -116,7 +101,7 @@ func changedOne(r sql.Result, err error) error {
 // notFound turns the driver's "no rows" into ErrNotFound, and its other errors as storeError does.
 func notFound(err error) error {
 	if errors.Is(err, sql.ErrNoRows) {
-		return license.ErrNotFound
+		return failure.ErrNotFound
 	}
 	return storeError(err)
 }

@@ -13,6 +13,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pageflare/ci/service/account"
+	"github.com/pageflare/ci/service/audit"
+	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/store"
 	"github.com/pageflare/ci/service/store/storetest"
@@ -20,7 +23,7 @@ import (
 
 func TestSQLiteKeepsThePromisesOfAStore(t *testing.T) {
 	t.Parallel()
-	storetest.Run(t, func(t *testing.T) license.Store { return open(t, "sqlite:"+filepath.Join(t.TempDir(), "license.db")) })
+	storetest.Run(t, func(t *testing.T) storetest.Store { return open(t, "sqlite:"+filepath.Join(t.TempDir(), "license.db")) })
 }
 
 func open(t *testing.T, url string) *store.Store {
@@ -168,11 +171,11 @@ func TestWhatOneProcessWritesAnotherSees(t *testing.T) {
 	url := "sqlite:" + filepath.Join(t.TempDir(), "license.db")
 	server, command := open(t, url), open(t, url)
 	now := time.Now().UTC().Truncate(time.Millisecond)
-	a := license.Account{ID: "user_1", Email: "a@example.com", Tier: license.Pro, Features: []string{}, ValidUntil: now, Status: license.Active, CreatedAt: now}
-	if err := command.CreateAccount(t.Context(), a, license.APIToken{ID: "at_1", AccountID: a.ID, Hash: "h", CreatedAt: now}); err != nil {
+	a := account.Account{ID: "user_1", Email: "a@example.com", Tier: account.Pro, Features: []string{}, ValidUntil: now, Status: account.Active, CreatedAt: now}
+	if err := command.CreateAccount(t.Context(), a, account.APIToken{ID: "at_1", AccountID: a.ID, Hash: "h", CreatedAt: now}); err != nil {
 		t.Fatal(err)
 	}
-	if err := command.Revoke(t.Context(), license.Revocation{Subject: "x", AccountID: a.ID, At: now}, license.Act{}); err != nil {
+	if err := command.Revoke(t.Context(), license.Revocation{Subject: "x", AccountID: a.ID, At: now}, audit.Act{}); err != nil {
 		t.Fatal(err)
 	}
 	if _, revoked, err := server.Standing(t.Context(), a.ID, "x"); err != nil || !revoked {
@@ -189,7 +192,7 @@ func TestWritesAfterCloseAreRefused(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.RecordToken(t.Context(), license.TokenRecord{}, license.Act{}); err == nil {
+	if err := s.RecordToken(t.Context(), license.TokenRecord{}, audit.Act{}); err == nil {
 		t.Error("RecordToken after Close = nil, want an error")
 	}
 }
@@ -212,19 +215,19 @@ func TestALockedDatabaseIsUnavailableForAllAtOnce(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range errs {
 		wg.Go(func() {
-			errs[i] = s.RecordToken(context.Background(), license.TokenRecord{ID: "x", AccountID: "user_none"}, license.Act{})
+			errs[i] = s.RecordToken(context.Background(), license.TokenRecord{ID: "x", AccountID: "user_none"}, audit.Act{})
 		})
 	}
 	wg.Wait()
 	for _, err := range errs {
-		if !errors.Is(err, license.ErrUnavailable) {
+		if !errors.Is(err, failure.ErrUnavailable) {
 			t.Errorf("RecordToken on a locked database = %v, want ErrUnavailable", err)
 		}
 	}
 	if err := lock.Rollback(); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.RecordToken(t.Context(), license.TokenRecord{ID: "x", AccountID: "user_none"}, license.Act{}); !errors.Is(err, license.ErrNotFound) {
+	if err := s.RecordToken(t.Context(), license.TokenRecord{ID: "x", AccountID: "user_none"}, audit.Act{}); !errors.Is(err, failure.ErrNotFound) {
 		t.Errorf("RecordToken after the lock = %v, want ErrNotFound: it works again", err)
 	}
 }

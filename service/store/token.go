@@ -6,7 +6,11 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pageflare/ci/service/account"
+	"github.com/pageflare/ci/service/audit"
+	"github.com/pageflare/ci/service/auth"
 	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/opaque"
 )
 
 // tokenColumns end with whether the token or its family (letters 9 to 24 of its id) was revoked.
@@ -29,9 +33,8 @@ func (r *tokenRow) record() license.TokenRecord {
 	return t
 }
 
-// Standing meets license.Store.
-func (s *Store) Standing(ctx context.Context, account string, subjects ...string) (license.Account, bool, error) {
-	args := []any{account}
+func (s *Store) Standing(ctx context.Context, id string, subjects ...string) (account.Account, bool, error) {
+	args := []any{id}
 	marks := make([]string, 0, len(subjects))
 	for _, subject := range subjects {
 		args = append(args, subject)
@@ -42,19 +45,18 @@ func (s *Store) Standing(ctx context.Context, account string, subjects ...string
 	err := s.read.QueryRowContext(ctx, `SELECT `+accountColumns+`, EXISTS (SELECT 1 FROM revocations WHERE subject IN (`+strings.Join(marks, ", ")+`))
 		FROM accounts a WHERE a.id = $1`, args...).Scan(append(a.into(), &revoked)...)
 	if err != nil {
-		return license.Account{}, false, fmt.Errorf("account %s: %w", account, notFound(err))
+		return account.Account{}, false, fmt.Errorf("account %s: %w", id, notFound(err))
 	}
 	owner, err := a.account()
 	return owner, revoked, err
 }
 
-// RecordToken meets license.Store.
-func (s *Store) RecordToken(ctx context.Context, r license.TokenRecord, act license.Act) error {
+func (s *Store) RecordToken(ctx context.Context, r license.TokenRecord, act audit.Act) error {
 	return s.group.do(ctx, func(ctx context.Context, t *tx) error { return t.recordToken(ctx, r, act) })
 }
 
 // recordToken inserts the record of a token and notes the act, unless it is there already. ErrKeyRetired, and as in mayDescend.
-func (t *tx) recordToken(ctx context.Context, r license.TokenRecord, act license.Act) error {
+func (t *tx) recordToken(ctx context.Context, r license.TokenRecord, act audit.Act) error {
 	if err := t.mayRecord(ctx, r.KeyID); err != nil {
 		return err
 	}
@@ -88,15 +90,14 @@ func (t *tx) mayDescend(ctx context.Context, r license.TokenRecord) error {
 	case parent:
 		return fmt.Errorf("token %s: %w", r.Parent, license.ErrTokenRevoked)
 	case apiToken, login:
-		return fmt.Errorf("%w: %s was revoked", license.ErrUnauthenticated, r.IssuedBy)
+		return fmt.Errorf("%w: %s was revoked", auth.ErrUnauthenticated, r.IssuedBy)
 	case policy:
-		return fmt.Errorf("policy %s: %w", r.IssuedBy, license.ErrNoPolicy)
+		return fmt.Errorf("policy %s: %w", r.IssuedBy, auth.ErrNoPolicy)
 	}
 	return nil
 }
 
-// RecordedAt meets license.Store.
-func (s *Store) RecordedAt(ctx context.Context, id license.TokenID) (time.Time, error) {
+func (s *Store) RecordedAt(ctx context.Context, id opaque.TokenID) (time.Time, error) {
 	var at int64
 	if err := s.read.QueryRowContext(ctx, `SELECT recorded_at FROM tokens WHERE id = $1`, id).Scan(&at); err != nil {
 		return time.Time{}, fmt.Errorf("token %s: %w", id, notFound(err))
@@ -104,8 +105,7 @@ func (s *Store) RecordedAt(ctx context.Context, id license.TokenID) (time.Time, 
 	return fromMillis(at), nil
 }
 
-// Token meets license.Store.
-func (s *Store) Token(ctx context.Context, id license.TokenID) (license.TokenRecord, error) {
+func (s *Store) Token(ctx context.Context, id opaque.TokenID) (license.TokenRecord, error) {
 	var r tokenRow
 	if err := s.read.QueryRowContext(ctx, `SELECT `+tokenColumns+` FROM tokens t WHERE t.id = $1`, id).Scan(r.into()...); err != nil {
 		return license.TokenRecord{}, fmt.Errorf("token %s: %w", id, notFound(err))
@@ -113,8 +113,7 @@ func (s *Store) Token(ctx context.Context, id license.TokenID) (license.TokenRec
 	return r.record(), nil
 }
 
-// Tokens meets license.Store.
-func (s *Store) Tokens(ctx context.Context, account string, before license.TokenID, limit int) ([]license.TokenRecord, error) {
+func (s *Store) Tokens(ctx context.Context, account string, before opaque.TokenID, limit int) ([]license.TokenRecord, error) {
 	rows, err := s.read.QueryContext(ctx, `SELECT `+tokenColumns+` FROM tokens t
 		WHERE t.account_id = $1 AND ($2 = '' OR t.id < $2) ORDER BY t.id DESC LIMIT $3`, account, string(before), limit)
 	if err != nil {
@@ -132,8 +131,7 @@ func (s *Store) Tokens(ctx context.Context, account string, before license.Token
 	return list, storeError(rows.Err())
 }
 
-// Revoke meets license.Store.
-func (s *Store) Revoke(ctx context.Context, r license.Revocation, act license.Act) error {
+func (s *Store) Revoke(ctx context.Context, r license.Revocation, act audit.Act) error {
 	return inTx(ctx, s.write, func(t *tx) error {
 		done, err := t.ExecContext(ctx, `INSERT INTO revocations (subject, account_id, revoked_at) VALUES ($1, $2, $3) ON CONFLICT (subject) DO NOTHING`,
 			r.Subject, r.AccountID, millis(r.At))
@@ -150,7 +148,7 @@ const revokeIssuedBy = `INSERT INTO revocations (subject, account_id, revoked_at
 
 // revokeIssuedBy revokes every family whose first token says that it was issued by this, and returns how many were not revoked before; nothing
 // without an act.
-func (t *tx) revokeIssuedBy(ctx context.Context, issuer string, act *license.Act) (families int64, err error) {
+func (t *tx) revokeIssuedBy(ctx context.Context, issuer string, act *audit.Act) (families int64, err error) {
 	if act == nil {
 		return 0, nil
 	}

@@ -59,6 +59,9 @@ func (s *scriptFacts) lost(after *scriptFacts) []Finding {
 		if t := after.facts[f]; t != nil {
 			have = t.may
 		}
+		if f.kind == factNumber && f.text == "0" {
+			continue // loops over arguments become [...arguments]
+		}
 		if f.counted() && have < need || have == 0 && need > 0 {
 			d = append(d, finding(Meaning, fmt.Sprintf("%s %q is %d times in the source and %d times in the result",
 				f.kind, brief(f.text), need, have), f.text, ""))
@@ -156,6 +159,7 @@ type collector struct {
 	inside   map[*js.Var]int  // functions that are being walked: a call of itself is no use
 	fixed    map[*js.Var]bool // seen from outside: never unused
 	count    int
+	size     int
 }
 
 func (c *collector) add(kind factKind, text string) {
@@ -170,7 +174,8 @@ func (c *collector) add(kind factKind, text string) {
 		t.must++
 		c.log = append(c.log, entry{tally: t})
 	}
-	if c.count++; c.count > maxScriptFacts {
+	c.count++
+	if c.size += len(text); c.count > maxScriptFacts || c.size > maxScriptText {
 		panic(errDeep)
 	}
 }

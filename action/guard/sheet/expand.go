@@ -401,10 +401,8 @@ var doubleStop = regexp.MustCompile(`(#[0-9a-f]{8}) ([-.0-9a-z]+%?) ([-.0-9a-z]+
 
 var currentColour = regexp.MustCompile(`(?i)\bcurrentcolor\b`)
 
-// canonical takes out what makes no difference for a property.
-func canonical(name, value string) string {
-	value = foldCalc(value)
-	value = currentColour.ReplaceAllString(value, "currentcolor")
+// gradients writes directions as angles, leaves the usual one out, and gives each stop one place.
+func gradients(value string) string {
 	value = gradient.ReplaceAllStringFunc(value, func(g string) string {
 		m := gradient.FindStringSubmatch(g)
 		if d, ok := directions[m[2]]; ok {
@@ -412,7 +410,18 @@ func canonical(name, value string) string {
 		}
 		return m[1] + "0deg,"
 	})
-	value = doubleStop.ReplaceAllString(value, "$1 $2,$1 $3$4")
+	return doubleStop.ReplaceAllString(value, "$1 $2,$1 $3$4")
+}
+
+// canonical takes out what makes no difference for a property.
+func canonical(name, value string) string {
+	value = foldCalc(value)
+	if strings.Contains(value, "urrent") {
+		value = currentColour.ReplaceAllString(value, "currentcolor")
+	}
+	if strings.Contains(value, "gradient(") {
+		value = gradients(value)
+	}
 	bare := strings.TrimPrefix(strings.TrimPrefix(name, "-webkit-"), "-moz-")
 	switch bare {
 	case "font-weight":
@@ -673,6 +682,24 @@ var certainValue = regexp.MustCompile(`^(?:[-+]?[0-9.]+(?:e[-+]?[0-9]+)?(?:px|em
 
 var newWords = regexp.MustCompile(`\b(clip|sticky|contents|anywhere|balance|pretty|stable|subgrid|masonry|overlay|revert|unset|plaintext|lab|oklch|fit|stretch|dvh|svh|lvh)\b`)
 
+// oldUnits are the units that every browser in use knows.
+var oldUnits = map[string]bool{"px": true, "em": true, "rem": true, "pt": true, "pc": true, "cm": true, "mm": true, "in": true, "ex": true,
+	"ch": true, "vh": true, "vw": true, "vmin": true, "vmax": true, "s": true, "deg": true, "fr": true, "d": true}
+
+var literal = regexp.MustCompile(`#[0-9a-f]{8}|"[^"]*"`)
+var unit = regexp.MustCompile(`[0-9]([a-zA-Z]+)`)
+
+// maxCertain bounds the values that are looked into; longer ones are not certain.
+const maxCertain = 2000
+
 func isCertain(name, value string) bool {
+	if len(value) > maxCertain || strings.Contains(value, "var(") {
+		return strings.HasPrefix(name, "--")
+	}
+	for _, m := range unit.FindAllStringSubmatch(literal.ReplaceAllString(value, ""), -1) {
+		if !oldUnits[m[1]] {
+			return false
+		}
+	}
 	return !strings.Contains(value, ": ") && certainValue.MatchString(value) && !newWords.MatchString(value) || strings.HasPrefix(name, "--")
 }

@@ -166,6 +166,7 @@ func reduce(list []declared) []declared {
 	later := map[place]bool{}
 	next := map[place]declared{}
 	kept := make([]declared, 0, len(list))
+	certain := map[[2]string]bool{} // the same values come again and again
 	for i := len(list) - 1; i >= 0; i-- {
 		d := list[i]
 		if later[place{d.where, d.important}] || later[place{d.where, true}] {
@@ -175,7 +176,13 @@ func reduce(list []declared) []declared {
 			continue
 		}
 		next[place{d.where, d.important}] = d
-		if d.certain() {
+		value := [2]string{d.name, d.value}
+		isCertain, ok := certain[value]
+		if !ok {
+			isCertain = d.certain()
+			certain[value] = isCertain
+		}
+		if isCertain {
 			later[place{d.where, d.important}] = true
 		}
 		kept = append(kept, d)
@@ -191,12 +198,17 @@ type styles struct {
 	layers     []string              // names of layers in order of first use
 	displays   []string              // font-display of each font
 	longhands  map[string][]declared // by layer and name
+	known      map[string]bool       // layers
 	count      int
 }
 
 const maxDeclared = 4 << 20
 
 var errSheetSize = fmt.Errorf("more declarations than the guard compares")
+
+func newStyles() *styles {
+	return &styles{longhands: map[string][]declared{}, known: map[string]bool{}}
+}
 
 // declare notes a declaration for each selector of a rule.
 func (s *styles) declare(layer string, where []string, name, value string, important bool) error {
@@ -213,7 +225,8 @@ func (s *styles) declare(layer string, where []string, name, value string, impor
 }
 
 func (s *styles) layer(name string) {
-	if !slices.Contains(s.layers, name) {
+	if !s.known[name] {
+		s.known[name] = true
 		s.layers = append(s.layers, name)
 	}
 }
@@ -224,7 +237,7 @@ func readSheet(source []byte) (*styles, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &styles{longhands: map[string][]declared{}}
+	s := newStyles()
 	return s, s.rules(items, scope{})
 }
 
@@ -234,7 +247,7 @@ func readDeclarations(source []byte) (*styles, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &styles{longhands: map[string][]declared{}}
+	s := newStyles()
 	return s, s.rules(items, scope{selectors: []string{"style"}})
 }
 

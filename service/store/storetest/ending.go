@@ -7,18 +7,26 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pageflare/ci/service/audit"
+	"github.com/pageflare/ci/service/auth"
+	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/license"
 )
 
+var endings = suite{
+	"no token is recorded whose right has ended":        endedRights,
+	"a token beside a revocation is refused or revoked": endingRace,
+}
+
 // Whoever asks for a token is looked at before; here is what happens when their right ends in between.
-func endedRights(t *testing.T, s license.Store) {
+func endedRights(t *testing.T, s Store) {
 	a := create(t, s, 1)
 	policy, err := s.AddPolicy(t.Context(), newPolicy(1, a.ID, "7"), did(at))
 	must(t, err)
 	login := newDeviceLogin(1)
 	must(t, s.AddDeviceLogin(t.Context(), login))
-	_, err = s.ChangeDeviceLogin(t.Context(), login.DeviceHash, func(d *license.DeviceLogin) ([]license.Act, error) {
-		d.State, d.TokenHash, d.TokenEnds = license.DeviceUsed, "hash", at.Add(time.Minute)
+	_, err = s.ChangeDeviceLogin(t.Context(), login.DeviceHash, func(d *auth.DeviceLogin) ([]audit.Act, error) {
+		d.State, d.TokenHash, d.TokenEnds = auth.DeviceUsed, "hash", at.Add(time.Minute)
 		return nil, nil
 	})
 	must(t, err)
@@ -29,15 +37,15 @@ func endedRights(t *testing.T, s license.Store) {
 		end  func() error
 		want error
 	}{
-		{"API token", func(r *license.TokenRecord) { r.IssuedBy = "at_001" }, func() error { _, err := s.RevokeAPIToken(t.Context(), "at_001", did(at), nil); return err }, license.ErrUnauthenticated},
-		{"policy", func(r *license.TokenRecord) { r.IssuedBy = policy.ID }, func() error { _, err := s.RemovePolicy(t.Context(), policy.ID, did(at), nil); return err }, license.ErrNoPolicy},
+		{"API token", func(r *license.TokenRecord) { r.IssuedBy = "at_001" }, func() error { _, err := s.RevokeAPIToken(t.Context(), "at_001", did(at), nil); return err }, auth.ErrUnauthenticated},
+		{"policy", func(r *license.TokenRecord) { r.IssuedBy = policy.ID }, func() error { _, err := s.RemovePolicy(t.Context(), policy.ID, did(at), nil); return err }, auth.ErrNoPolicy},
 		{"login", func(r *license.TokenRecord) { r.IssuedBy = login.ID }, func() error {
-			_, err := s.ChangeDeviceLogin(t.Context(), login.DeviceHash, func(d *license.DeviceLogin) ([]license.Act, error) {
+			_, err := s.ChangeDeviceLogin(t.Context(), login.DeviceHash, func(d *auth.DeviceLogin) ([]audit.Act, error) {
 				d.TokenEnds = at
 				return nil, nil
 			})
 			return err
-		}, license.ErrUnauthenticated},
+		}, auth.ErrUnauthenticated},
 		{"parent", func(r *license.TokenRecord) { r.Parent = parent }, func() error {
 			return s.Revoke(t.Context(), license.Revocation{Subject: string(parent), AccountID: a.ID, At: at}, did(at))
 		}, license.ErrTokenRevoked},
@@ -52,12 +60,12 @@ func endedRights(t *testing.T, s license.Store) {
 		must(t, c.end())
 		wantErr(t, "RecordToken when its "+c.name+" has ended", s.RecordToken(t.Context(), after, did(at)), c.want)
 		_, err := s.Token(t.Context(), after.ID)
-		wantErr(t, "Token, whose "+c.name+" had ended", err, license.ErrNotFound)
+		wantErr(t, "Token, whose "+c.name+" had ended", err, failure.ErrNotFound)
 	}
 }
 
 // A token is refused, or it is among those that are revoked with its API token: it never slips between the two.
-func endingRace(t *testing.T, s license.Store) {
+func endingRace(t *testing.T, s Store) {
 	a := create(t, s, 1)
 	const rounds, writers = 10, 8
 	for n := range rounds {
@@ -81,7 +89,7 @@ func endingRace(t *testing.T, s license.Store) {
 		wg.Wait()
 		must(t, ended)
 		for w, err := range errs {
-			if err != nil && !errors.Is(err, license.ErrUnauthenticated) {
+			if err != nil && !errors.Is(err, auth.ErrUnauthenticated) {
 				t.Errorf("RecordToken = %v", err)
 			}
 			if err != nil {

@@ -1,0 +1,197 @@
+package audit
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/pageflare/ci/service/failure"
+)
+
+// Whoever can write the database, but has not the key, can delete lines at the end of the audit log and say that it ends earlier. So the end is sealed
+// with the key, by every transaction that adds lines. What is left to such a person is an older database that they have kept, seal and all: an
+// end that was noted down elsewhere finds that too.
+
+// Head is the end of the log. Noted down elsewhere, it proves later that nothing was cut off.
+type Head struct {
+	Seq  int64
+	Hash string // empty while the log is empty
+}
+
+// String is NUMBER:HASH, the form in which people note it down.
+func (h Head) String() string { return fmt.Sprintf("%d:%s", h.Seq, h.Hash) }
+
+// ParseHead reads NUMBER:HASH; an empty text is the start of the log. ErrInvalid.
+func ParseHead(text string) (Head, error) {
+	if text == "" {
+		return Head{}, nil
+	}
+	number, hash, _ := strings.Cut(text, ":")
+	n, err := strconv.ParseInt(number, 10, 64)
+	if err != nil || n < 1 || len(hash) != hex.EncodedLen(sha256.Size) {
+		return Head{}, failure.Invalid(fmt.Sprintf("%q is not an end of the audit log such as 12:5f0c… (NUMBER:HASH, as its verification tells it)", text))
+	}
+	return Head{n, hash}, nil
+}
+
+// End is what the database has at the end of the log, of one moment.
+type End struct {
+	Head
+	Seal   string // see Act.Seal; empty until it is sealed for the first time
+	Last   Line   // the newest line that is not behind the head; its Seq is 0 when there is none
+	Before string // the hash of the line before that one
+	Stray  *int64 // number of a line that is not from 1 to the head; nil: there is none
+	Used   bool   // there are accounts or signing keys: each left a line when it was made
+}
+
+// ErrTampered says that the audit log is not as it was written; the error that wraps it says where.
+var ErrTampered = errors.New("the audit log was changed")
+
+func tampered(format string, args ...any) error {
+	return fmt.Errorf("%w: "+format, append([]any{ErrTampered}, args...)...)
+}
+
+// sealEnd seals the end of the log of a new database. Any other log without a seal was tampered with and stays so: Verify says it, and all else
+// goes on.
+func (log *Log) sealEnd(ctx context.Context) error {
+	e, err := log.store.AuditEnd(ctx)
+	if err == nil && e.Seal == "" {
+		err = log.store.SealAuditEnd(ctx, func(e End) string {
+			if !neverSealed(e) {
+				return ""
+			}
+			return Act{key: log.key}.Seal(e.Head)
+		})
+	}
+	if errors.Is(err, ErrTampered) {
+		return nil
+	}
+	return err
+}
+
+// neverSealed tells a log that cannot have had a seal: an empty one beside nothing else.
+func neverSealed(e End) bool { return e.Head == (Head{}) && e.Stray == nil && !e.Used }
+
+// CheckEnd looks at the end of the log alone and returns it: quick, however long the log is. ErrTampered: lines were cut off there, or added.
+func (log *Log) CheckEnd(ctx context.Context) (Head, error) {
+	e, err := log.store.AuditEnd(ctx)
+	if err != nil {
+		return Head{}, err
+	}
+	return e.Head, log.checkEnd(e)
+}
+
+// checkEnd is the rule for an end. ErrTampered.
+func (log *Log) checkEnd(e End) error {
+	switch {
+	case e.Stray != nil:
+		return tampered("line %d is none that was written here, where the last is line %d", *e.Stray, e.Seq)
+	case e.Last.Seq != e.Seq:
+		return tampered("line %d, its last, is missing", e.Seq)
+	case e.Last.Hash != e.Hash:
+		return tampered("its end is noted with another hash")
+	case e.Seq > 0 && !log.follows(e.Last, e.Before):
+		return tampered("line %d is not as it was written, or the one before it was replaced", e.Seq)
+	case e.Seq == 0 && e.Used:
+		return tampered("it is empty, and there are accounts or signing keys, whose lines were there")
+	case !Act{key: log.key}.Sealed(e.Head, e.Seal):
+		return tampered("line %d was made its end by other means: what stood behind that may have been cut off", e.Seq)
+	}
+	return nil
+}
+
+// follows says whether a line is as it was written, behind a line with the given hash.
+func (log *Log) follows(l Line, previous string) bool {
+	l.key = log.key
+	return l.Link(l.Seq, previous) == l.Hash
+}
+
+// auditPage is how many lines are verified at a time.
+const auditPage = 1000
+
+// Check says what of the log is read, and what it is held against.
+type Check struct {
+	From  Head // an end that was verified before: its line is read, and what came after it; empty: the whole log
+	Noted Head // an end that was returned before: the log must still contain it, so that nothing was cut off behind it; empty: none
+}
+
+// Verify reads the audit log and returns its end. ErrTampered: a line was changed, added or taken away. ErrInvalid: the end that was noted is not
+// in the part to be read.
+func (log *Log) Verify(ctx context.Context, c Check) (Head, error) {
+	if c.Noted.Seq > 0 && c.Noted.Seq < c.From.Seq {
+		return Head{}, fmt.Errorf("%w: line %d was noted, and what is read begins at line %d", failure.ErrInvalid, c.Noted.Seq, c.From.Seq)
+	}
+	end, err := log.store.AuditEnd(ctx) // first: lines that come while this runs are not its business
+	if err != nil {
+		return Head{}, err
+	}
+	at, err := log.walk(ctx, c, end.Seq)
+	if err != nil {
+		return at, err
+	}
+	for _, known := range []Head{c.From, c.Noted} {
+		if at.Seq < known.Seq {
+			return at, tampered("it ends at line %d, and line %d was there", at.Seq, known.Seq)
+		}
+	}
+	return at, log.checkEnd(end)
+}
+
+// walk reads the log up to a line and returns the last one that is as it was written.
+func (log *Log) walk(ctx context.Context, c Check, last int64) (Head, error) {
+	at, err := log.lineBefore(ctx, min(c.From.Seq, last))
+	for err == nil && at.Seq < last {
+		var lines []Line
+		if lines, err = log.store.AuditAfter(ctx, at.Seq, auditPage); err != nil {
+			break
+		}
+		for _, l := range lines {
+			if at.Seq == last {
+				break
+			}
+			if err := log.checkLine(l, at, c); err != nil {
+				return at, err
+			}
+			at = l.Head()
+		}
+		if len(lines) == 0 {
+			err = tampered("lines %d to %d are missing", at.Seq+1, last)
+		}
+	}
+	return at, err
+}
+
+// lineBefore is where to begin so that the given line is the first one to be checked.
+func (log *Log) lineBefore(ctx context.Context, seq int64) (Head, error) {
+	if seq < 2 {
+		return Head{}, nil
+	}
+	lines, err := log.store.AuditAfter(ctx, seq-2, 1)
+	if err != nil {
+		return Head{}, err
+	}
+	if len(lines) == 0 || lines[0].Seq != seq-1 {
+		return Head{}, tampered("line %d is missing", seq-1)
+	}
+	return lines[0].Head(), nil
+}
+
+// checkLine is the rule for a line behind another one. ErrTampered.
+func (log *Log) checkLine(l Line, before Head, c Check) error {
+	switch {
+	case l.Seq != before.Seq+1:
+		return tampered("lines %d to %d are missing", before.Seq+1, l.Seq-1)
+	case !log.follows(l, before.Hash):
+		return tampered("line %d is not as it was written, or the one before it was replaced", l.Seq)
+	}
+	for _, known := range []Head{c.From, c.Noted} {
+		if l.Seq == known.Seq && l.Hash != known.Hash {
+			return tampered("line %d has another hash than the one noted", l.Seq)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,58 @@
+package opaque_test
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+
+	"github.com/pageflare/ci/service/opaque"
+)
+
+func TestASecretHidesItself(t *testing.T) {
+	t.Parallel()
+	const text = "pf_at_not-for-you"
+	secret := opaque.Secret(text)
+	var log bytes.Buffer
+	slog.New(slog.NewJSONHandler(&log, nil)).Info("x", "secret", secret, "group", []any{secret})
+	doc, err := json.Marshal(map[string]any{"s": struct{ S *opaque.Secret }{&secret}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, got := range map[string]string{
+		"%v": fmt.Sprintf("%v", secret), "%s": fmt.Sprintf("%s", secret), "%q": fmt.Sprintf("%q", secret),
+		"%#v": fmt.Sprintf("%#v", secret), "log": log.String(), "JSON": string(doc),
+		"in a struct": fmt.Sprintf("%+v", struct{ S opaque.Secret }{secret}),
+	} {
+		if strings.Contains(got, "not-for-you") || !strings.Contains(got, "[hidden]") {
+			t.Errorf("%s = %s, want [hidden] in place of the text", name, got)
+		}
+	}
+	if secret.Reveal() != text {
+		t.Errorf("Reveal() = %q, want %q", secret.Reveal(), text)
+	}
+}
+
+func TestATokenFitsItsPrefixAlone(t *testing.T) {
+	t.Parallel()
+	prefixes := []opaque.Prefix{
+		opaque.APIToken, opaque.AdminToken, opaque.LoginToken, opaque.DeviceCode, opaque.SignInLink, opaque.Session,
+	}
+	for _, made := range prefixes {
+		token, err := made.New(rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range prefixes {
+			if got := p.Fits(token.Reveal()); got != (p == made) {
+				t.Errorf("%s.Fits(a token %s…) = %t", p, made, got)
+			}
+		}
+		if got := opaque.HideSecrets("no " + token.Reveal() + " here"); got != "no [hidden] here" {
+			t.Errorf("HideSecrets leaves %q", got)
+		}
+	}
+}

@@ -1,0 +1,136 @@
+// Package parts joins the nouns of the service on one database: the same way for the program and for
+// every test.
+//
+// It decides nothing but who gets whom.
+package parts
+
+import (
+	"context"
+	"io"
+	"time"
+
+	"github.com/pageflare/ci/service/account"
+	"github.com/pageflare/ci/service/audit"
+	"github.com/pageflare/ci/service/auth"
+	"github.com/pageflare/ci/service/keyring"
+	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/oidc"
+)
+
+// Stores is what each noun needs of a database.
+type Stores struct {
+	Audit       audit.Store
+	Keys        keyring.Store
+	Accounts    account.Store
+	Credentials auth.Store
+	Admins      auth.AdminStore
+	Devices     auth.DeviceStore
+	Sessions    auth.SessionStore
+	Policies    license.PolicyStore
+	Licenses    license.Store
+	Machines    license.MachineStore
+
+	// Ready returns nil when the newest write went well, or when a small one does now; else why the
+	// database cannot write.
+	Ready func(context.Context) error
+}
+
+// On is one database for all.
+func On(s interface {
+	audit.Store
+	keyring.Store
+	account.Store
+	auth.Store
+	auth.AdminStore
+	auth.DeviceStore
+	auth.SessionStore
+	license.PolicyStore
+	license.Store
+	license.MachineStore
+	Ready(context.Context) error
+}) Stores {
+	return Stores{
+		Audit: s, Keys: s, Accounts: s, Credentials: s, Admins: s, Devices: s, Sessions: s, Policies: s,
+		Licenses: s, Machines: s, Ready: s.Ready,
+	}
+}
+
+// Config is what Parts are made of. All fields must be set unless they say what 0 means.
+type Config struct {
+	Stores           Stores
+	MasterKey        keyring.MasterKey
+	Issuer           string         // the public URL of the service, without a slash at its end
+	TokenTTL         time.Duration  // lifetime of a token, capped by the end of the license
+	IdentityTokenTTL time.Duration  // the same of a token that was got by an identity; 0: an hour
+	LeaseGrace       time.Duration  // how long a lease lasts at most; 0: there are no leases
+	Identities       *oidc.Verifier // proves identity tokens of jobs; nil: none is accepted
+	Now              func() time.Time
+	Rand             io.Reader // cryptographic randomness
+}
+
+// Parts are the nouns of the service.
+type Parts struct {
+	Log      *audit.Log
+	Keys     *keyring.Keyring
+	Accounts *account.Registry
+	Auth     *auth.Authenticator
+	Admins   *auth.Admins
+	Devices  *auth.Devices
+	Sessions *auth.Sessions
+	Policies *license.Policies
+	Licenses *license.Service
+	Machines *license.Machines
+
+	Identities *oidc.Verifier
+	PublicURL  string
+
+	ready func(context.Context) error
+}
+
+// New joins the parts. In a database without signing keys it makes the first ones.
+// keyring.ErrWrongMasterKey: those in the database were sealed by another master key.
+func New(ctx context.Context, c Config) (*Parts, error) {
+	now := func() time.Time { return c.Now().UTC().Truncate(time.Millisecond) } // as it is stored
+	keys := map[string][]byte{"audit log": nil, "user codes": nil, "refreshed token id": nil}
+	for purpose := range keys {
+		var err error
+		if keys[purpose], err = c.MasterKey.Derive(purpose); err != nil {
+			return nil, err
+		}
+	}
+	p := &Parts{Identities: c.Identities, PublicURL: c.Issuer, ready: c.Stores.Ready}
+	var err error
+	if p.Log, err = audit.NewLog(ctx, c.Stores.Audit, keys["audit log"], now); err != nil {
+		return nil, err
+	}
+	p.Keys, err = keyring.New(ctx, keyring.Config{
+		Store: c.Stores.Keys, Master: c.MasterKey, Log: p.Log, Leases: c.LeaseGrace > 0, Now: now, Rand: c.Rand,
+	})
+	if err != nil {
+		return nil, err
+	}
+	p.Accounts = account.NewRegistry(account.Config{Store: c.Stores.Accounts, Log: p.Log, Now: now, Rand: c.Rand})
+	common := auth.Config{Log: p.Log, Now: now, Rand: c.Rand}
+	p.Admins = auth.NewAdmins(c.Stores.Admins, common)
+	p.Devices = auth.NewDevices(c.Stores.Devices, keys["user codes"], common)
+	p.Sessions = auth.NewSessions(c.Stores.Sessions, c.Issuer, common)
+	p.Policies = license.NewPolicies(c.Stores.Policies, common)
+	p.Auth = auth.NewAuthenticator(auth.AuthenticatorConfig{
+		Store: c.Stores.Credentials, Keys: p.Keys, Identities: c.Identities, Jobs: p.Policies, Now: now,
+	})
+	p.Licenses = license.New(license.Config{
+		Store: c.Stores.Licenses, Keys: p.Keys, Accounts: p.Accounts, Auth: p.Auth, Devices: p.Devices, Log: p.Log,
+		DeriveKey: keys["refreshed token id"], Issuer: c.Issuer, TokenTTL: c.TokenTTL,
+		IdentityTokenTTL: c.IdentityTokenTTL, LeaseGrace: c.LeaseGrace, Now: now, Rand: c.Rand,
+	})
+	p.Machines = license.NewMachines(c.Stores.Machines, p.Licenses)
+	return p, nil
+}
+
+// Ready tells whether the service can do its work: its keys open, and its database reads and writes.
+func (p *Parts) Ready(ctx context.Context) error {
+	if err := p.Keys.CheckKeys(ctx); err != nil {
+		return err
+	}
+	return p.ready(ctx)
+}
