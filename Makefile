@@ -41,8 +41,11 @@ bench: build optimizer ## measure, as ratios within one run
 	@go test -run '^$$' -bench . -benchtime 10x ./action/optimize
 	@go test -run '^$$' -bench . ./service/token
 
-e2e: optimizer ## build the images and try them as their users run them; and a site of 100,000 files and 2 GB
+e2e: optimizer ## the images as their users run them, sites of real generators in a browser, a site of 100,000 files and 2 GB
 	go test -tags e2e -count=1 -timeout 9m -run TestAHugeSite ./action
+	@e2e/chromium.sh headless
+	go test -tags e2e -count=1 ./e2e/browser
+	go test -tags e2e -count=1 -timeout 15m -v ./e2e/sites
 	e2e/container/run.sh
 
 run: build ## run the License service on its embedded default, at 127.0.0.1:8080
