@@ -12,7 +12,7 @@ optimizer := $(cli)/node_modules/@pageflare/cli-linux-x64/bin/pageflare
 # ./... leaves folders out whose name begins with a dot
 packages := ./... ./.ci/checks ./.ci/release
 
-.PHONY: help demo test check bench e2e run build optimizer generate update-golden clean
+.PHONY: help demo test check bench rules e2e run build optimizer generate update-golden clean
 
 help: ## list the commands
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -41,8 +41,15 @@ bench: build optimizer ## measure, as ratios within one run
 	@go test -run '^$$' -bench . -benchtime 10x ./action/optimize
 	@go test -run '^$$' -bench . ./service/token
 
-e2e: optimizer ## the images as their users run them, sites of real generators in a browser, a site of 100,000 files and 2 GB
+rules: ## check and test the alert rules with promtool
+	@e2e/promtool.sh
+	promtool check rules deploy/prometheus-rules.yml
+	promtool test rules e2e/prometheus-rules-test.yml
+
+e2e: optimizer rules ## the images as their users run them; sites of real generators in a browser; the examples of proxies; a site of 100,000 files and 2 GB
 	go test -tags e2e -count=1 -timeout 9m -run TestAHugeSite ./action
+	@e2e/proxies/install.sh
+	go test -tags e2e -count=1 -timeout 5m ./e2e/proxies
 	@e2e/chromium.sh headless
 	go test -tags e2e -count=1 ./e2e/browser
 	go test -tags e2e -count=1 -timeout 15m -v ./e2e/sites

@@ -14,6 +14,7 @@ import (
 	"github.com/hashicorp/go-retryablehttp"
 	"github.com/sethvargo/go-githubactions"
 
+	"github.com/pageflare/ci/service/api"
 	"github.com/pageflare/ci/service/client"
 	"github.com/pageflare/ci/service/token"
 )
@@ -215,21 +216,18 @@ func (r *run) explainExchange(err error) string {
 	return text
 }
 
-// audience is the origin of the License API, spelled as the service spells its own: in small letters, without the port that its scheme has anyway. It is
-// the default audience of identity tokens, which the service compares character by character.
+// audience is the origin of the License API, spelled as the service spells its own. It is the default audience of identity
+// tokens, which the service compares character by character.
 func audience(apiURL string) string {
 	u, err := url.Parse(apiURL)
 	if err != nil {
 		return ""
 	}
-	host := strings.ToLower(u.Hostname())
-	if strings.Contains(host, ":") {
-		host = "[" + host + "]"
+	origin, err := api.Origin(u)
+	if err != nil {
+		return "" // no service has such an address
 	}
-	if port := u.Port(); port != "" && port != map[string]string{"http": "80", "https": "443"}[u.Scheme] {
-		host += ":" + port
-	}
-	return u.Scheme + "://" + host
+	return origin
 }
 
 // clip cuts a foreign text to n letters.

@@ -238,7 +238,7 @@ func TestAudience(t *testing.T) {
 	for apiURL, want := range map[string]string{
 		"https://pageflare.dev/_api": "https://pageflare.dev", "HTTPS://License.Example.COM:443/_api": "https://license.example.com",
 		"http://h:80/_api": "http://h", "http://h:443/_api": "http://h:443", "https://h:8443/_api/": "https://h:8443", "http://[::1]:8080/_api": "http://[::1]:8080",
-		"https://[FD00::1]/_api": "https://[fd00::1]",
+		"https://[FD00::1]/_api": "https://[fd00::1]", "https://lizenz.müller.example/_api": "https://lizenz.xn--mller-kva.example",
 	} {
 		if got := audience(apiURL); got != want {
 			t.Errorf("audience(%s) = %q, want %q", apiURL, got, want)

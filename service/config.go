@@ -9,12 +9,14 @@ import (
 	"net/netip"
 	"net/url"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/pageflare/ci/service/account"
+	"github.com/pageflare/ci/service/api"
 	"github.com/pageflare/ci/service/keyring"
 	"github.com/pageflare/ci/service/oidc"
 	"github.com/pageflare/ci/service/opaque"
@@ -163,8 +165,8 @@ func checkDatabaseURL(s string) error {
 	return nil
 }
 
-// parsePublicURL reads the address that clients call, and spells it as they do: in small letters, without the port that its scheme has anyway. It is
-// compared character by character with what jobs ask for.
+// parsePublicURL reads the address that clients call. It is spelled as browsers and jobs spell it (api.Origin), for it is
+// compared with what they send character by character.
 func parsePublicURL(s string) (string, error) {
 	s = strings.TrimRight(s, "/")
 	if s == "" {
@@ -177,18 +179,7 @@ func parsePublicURL(s string) (string, error) {
 	case u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.Path != "":
 		return "", errors.New("has more than scheme, host and port")
 	}
-	host := strings.ToLower(u.Hostname())
-	if strings.Contains(host, ":") {
-		host = "[" + host + "]"
-	}
-	port := u.Port()
-	if n, err := strconv.Atoi(port); port != "" && (err != nil || n < 1 || n > 65535) {
-		return "", errors.New("has no port from 1 to 65535")
-	}
-	if port != "" && port != map[string]string{"http": "80", "https": "443"}[u.Scheme] {
-		host += ":" + port
-	}
-	return u.Scheme + "://" + host, nil
+	return api.Origin(u)
 }
 
 // checkAPIURL refuses what GitHub's API cannot have: the token that is sent there must not travel in the open.
@@ -323,15 +314,32 @@ func (c Config) logger(w io.Writer) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, o))
 }
 
-// unknownSettings are the LICENSE_ variables that mean nothing here: mistyped ones, most likely.
+// unknownSettings are the LICENSE_ variables that mean nothing here: mistyped ones, most likely. What Kubernetes sets is none.
 func unknownSettings(environ []string, known []string) []string {
 	var out []string
 	for _, e := range environ {
-		name, _, _ := strings.Cut(e, "=")
-		if strings.HasPrefix(name, "LICENSE_") && !slices.Contains(known, name) {
+		name, value, _ := strings.Cut(e, "=")
+		if strings.HasPrefix(name, "LICENSE_") && !slices.Contains(known, name) && !ofKubernetes(name, value) {
 			out = append(out, name)
 		}
 	}
 	slices.Sort(out)
 	return out
 }
+
+var serviceVariable = regexp.MustCompile(
+	`^LICENSE(_[A-Z0-9_]+)?_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)$`)
+
+// ofKubernetes tells the variables that Kubernetes sets in every pod for a Service called license or license-…:
+// LICENSE_PORT=tcp://10.0.0.11:8080, LICENSE_SERVICE_HOST=10.0.0.11. A LICENSE_PORT=8080 is somebody's mistake.
+// https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
+func ofKubernetes(name, value string) bool {
+	if !serviceVariable.MatchString(name) {
+		return false
+	}
+	scheme, _, isURL := strings.Cut(value, "://")
+	return !strings.HasSuffix(name, "_PORT") || strings.HasSuffix(name, "_SERVICE_PORT") ||
+		portNumber.MatchString(name) || isURL && slices.Contains([]string{"tcp", "udp", "sctp"}, scheme)
+}
+
+var portNumber = regexp.MustCompile(`_PORT_[0-9]+_(TCP|UDP|SCTP)_PORT$`)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"net/netip"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -9,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"go.yaml.in/yaml/v3"
 )
 
@@ -17,7 +19,7 @@ var settingName = regexp.MustCompile(`\bLICENSE_[A-Z_]+\b`)
 // What the compose file, the unit and the documents set must be settings, or nothing would happen.
 func TestDeployFilesNameSettingsThatExist(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"../deploy/compose.yaml", "../deploy/pageflare-license.service", "../docs/operations.md", "../Dockerfile", "../README.md"} {
+	for _, name := range []string{"../deploy/compose.yaml", "../deploy/pageflare-license.service", "../deploy/proxy/nginx.conf", "../deploy/proxy/haproxy.cfg", "../deploy/proxy/Caddyfile", "../docs/operations.md", "../Dockerfile", "../README.md"} {
 		b, err := os.ReadFile(filepath.FromSlash(name))
 		must(t, err)
 		for _, setting := range settingName.FindAllString(string(b), -1) {
@@ -37,6 +39,7 @@ func TestTheUnitIsConfined(t *testing.T) {
 	for _, want := range []string{
 		"ExecStart=/usr/local/bin/pageflare-license serve", "DynamicUser=yes", "ProtectSystem=strict", "NoNewPrivileges=yes", "CapabilityBoundingSet=",
 		"StateDirectoryMode=0700", "UMask=0077", "RestartPreventExitStatus=2",
+		"Restart=always", "After=network-online.target time-sync.target", "Wants=network-online.target time-sync.target",
 	} {
 		if !slices.Contains(lines, want) {
 			t.Errorf("the unit lacks %s", want)
@@ -68,7 +71,10 @@ func TestTheComposeFileIsConfined(t *testing.T) {
 	b, err := os.ReadFile(filepath.FromSlash("../deploy/compose.yaml"))
 	must(t, err)
 	type service struct {
-		Build       struct{ Context, Target string }
+		Build struct {
+			Context, Target string
+			Args            map[string]string
+		}
 		Environment map[string]string
 		Ports       []string
 		Volumes     []string
@@ -78,16 +84,34 @@ func TestTheComposeFileIsConfined(t *testing.T) {
 		Grace       string   `yaml:"stop_grace_period"`
 	}
 	var file struct {
+		Name     string
 		Services map[string]service
 		Volumes  map[string]any
+		Networks map[string]struct {
+			IPAM struct {
+				Config []struct{ Subnet, Gateway string }
+			}
+		}
 	}
 	must(t, yaml.Unmarshal(b, &file))
 	s, ok := file.Services["license"]
 	if len(file.Services) != 1 || !ok {
 		t.Fatalf("services = %v, want license alone", file.Services)
 	}
+	if file.Name != "pageflare-license" {
+		t.Errorf("name = %q: without one its volume is called after the folder", file.Name)
+	}
+	trusted := regexp.MustCompile(`^\$\{LICENSE_TRUSTED_PROXIES:-(.*)\}$`).FindStringSubmatch(s.Environment["LICENSE_TRUSTED_PROXIES"])
+	if pools := file.Networks["default"].IPAM.Config; len(pools) != 1 || trusted == nil || trusted[1] != pools[0].Gateway+"/32" {
+		t.Errorf("trusted proxies = %q, network = %+v: want the gateway alone", trusted, pools)
+	} else if subnet, err := netip.ParsePrefix(pools[0].Subnet); err != nil || subnet.Bits() < 28 || !subnet.Contains(netip.MustParseAddr(pools[0].Gateway)) {
+		t.Errorf("subnet = %s with gateway %s: want a small one with it", pools[0].Subnet, pools[0].Gateway)
+	}
 	if s.Build.Context != ".." || s.Build.Target != "service" {
 		t.Errorf("it builds %+v, want the target service of the repository", s.Build)
+	}
+	if s.Build.Args["VERSION"] == "" || s.Build.Args["COMMIT"] == "" {
+		t.Errorf("it builds with %v, so that the image does not say its version", s.Build.Args)
 	}
 	dockerfile, err := os.ReadFile(filepath.FromSlash("../Dockerfile"))
 	must(t, err)
@@ -108,5 +132,42 @@ func TestTheComposeFileIsConfined(t *testing.T) {
 	}
 	if !strings.HasPrefix(s.Environment["LICENSE_PUBLIC_URL"], "${LICENSE_PUBLIC_URL:?") {
 		t.Errorf("LICENSE_PUBLIC_URL = %q, want one that must be set", s.Environment["LICENSE_PUBLIC_URL"])
+	}
+}
+
+// Each alert is explained, with its severity, and each metric of ours that the rules ask for is one that there is.
+func TestAlertsAreExplained(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile(filepath.FromSlash("../deploy/prometheus-rules.yml"))
+	must(t, err)
+	var file struct {
+		Groups []struct {
+			Rules []struct {
+				Alert       string
+				Expr        string
+				Labels      map[string]string
+				Annotations map[string]string
+			}
+		}
+	}
+	must(t, yaml.Unmarshal(text, &file))
+	metrics := document(t, "operations.md") // a test of service/server holds its table of metrics
+	var want, got [][2]string
+	for _, r := range file.Groups[0].Rules {
+		want = append(want, [2]string{code(r.Alert), r.Labels["severity"]})
+		if r.Annotations["summary"] == "" || r.Annotations["description"] == "" || !strings.Contains(r.Expr, `job="license"`) {
+			t.Errorf("%s lacks a summary, a description or its job", r.Alert)
+		}
+		for _, name := range regexp.MustCompile(`pageflare_license_[a-z_]+`).FindAllString(r.Expr, -1) {
+			if !strings.Contains(metrics, "\n| "+code(strings.TrimSuffix(name, "_bucket"))+" |") {
+				t.Errorf("%s asks for %s, and there is no such metric", r.Alert, name)
+			}
+		}
+	}
+	for _, row := range table(t, document(t, "operations.md"), "| alert | severity | when | do |") {
+		got = append(got, [2]string{row[0], row[1]})
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("alerts (-deploy/prometheus-rules.yml +docs/operations.md):\n%s", diff)
 	}
 }

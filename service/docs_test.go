@@ -116,6 +116,9 @@ func TestCommandsOfTheDocumentWork(t *testing.T) {
 				continue
 			}
 			ran++
+			if line == program+" doctor" {
+				line += " --oidc-issuers=" // no test asks GitHub
+			}
 			if out, err := b.shell(line); err != nil {
 				t.Errorf("%s: %v\n%s", line, err, out)
 			}

@@ -59,6 +59,8 @@ func (c doctorCmd) Run(ctx context.Context, a *app) error {
 	}
 	findings = append(findings, a.checkKey(inside)...)
 	findings = append(findings, a.checkAddress(ctx, inside))
+	findings = append(findings, a.checkPublicURL(ctx, inside)...)
+	findings = append(findings, a.checkIssuers(ctx)...)
 	if a.cfg.MetricsListen != "" {
 		findings = append(findings, a.checkMetrics(ctx))
 	}
@@ -104,6 +106,7 @@ type inside struct {
 	newest time.Time // line of the audit log
 	log    finding   // on the audit log
 	kids   []string  // of all signing keys
+	ahead  []finding // on signing keys that were made in the future
 	err    error
 }
 
@@ -122,7 +125,7 @@ func (a *app) checkDatabase(ctx context.Context) (inside, []finding) {
 	if info, err := os.Stat(path); err == nil && info.Mode().Perm()&0o077 != 0 {
 		out[0] = wrong("database", fmt.Sprintf("%s can be read by others (mode %04o), and addresses of accounts are in it: run chmod 600 on it", path, info.Mode().Perm()))
 	}
-	return in, append(out, in.log, checkClock(time.Now(), in.newest))
+	return in, append(append(out, in.log, checkClock(time.Now(), in.newest)), in.ahead...)
 }
 
 func (a *app) lookInside(ctx context.Context) (in inside) {
@@ -146,6 +149,10 @@ func (a *app) lookInside(ctx context.Context) (in inside) {
 		keys, listed := l.Keys.Keys(ctx)
 		for _, k := range keys {
 			in.kids = append(in.kids, k.ID)
+			if k.CreatedAt.After(time.Now().Add(clockSlack)) {
+				in.ahead = append(in.ahead, wrong("key "+k.ID, fmt.Sprintf("was made at %s, in the future, by a clock that was ahead (it is %s): run key rotate, then retire it by key retire --force",
+					second(k.CreatedAt), k.State)))
+			}
 		}
 		return errors.Join(err, listed, l.Ready(ctx))
 	})
@@ -241,12 +248,17 @@ func askKeys(ctx context.Context, addr string) (kids []string) {
 	if err != nil || res.StatusCode != http.StatusOK {
 		return nil
 	}
+	return keyNames(res.body)
+}
+
+// keyNames are those in a JSON Web Key Set.
+func keyNames(jwks []byte) (kids []string) {
 	var set struct {
 		Keys []struct {
 			ID string `json:"kid"`
 		} `json:"keys"`
 	}
-	if json.Unmarshal(res.body, &set) != nil {
+	if json.Unmarshal(jwks, &set) != nil {
 		return nil
 	}
 	for _, k := range set.Keys {

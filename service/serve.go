@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os/signal"
 	"syscall"
 	"time"
 
@@ -17,6 +18,7 @@ type serveCmd struct{}
 
 // Run serves until a signal comes, then lets the requests in flight finish.
 func (serveCmd) Run(ctx context.Context, a *app) error {
+	signal.Ignore(syscall.SIGPIPE) // a reader of the log that goes away must not take the service with it
 	log := a.cfg.logger(a.stderr)
 	for _, name := range unknownSettings(a.environ(), knownSettings()) {
 		log.Warn("unknown setting", "name", name)
@@ -44,7 +46,7 @@ func (serveCmd) Run(ctx context.Context, a *app) error {
 	defer stopTracing()
 	srv, err := server.New(server.Config{
 		Parts: svc, RateLimits: a.cfg.RateLimits, Repository: a.repository, BadCredentials: server.DefaultBadCredentials,
-		TrustedProxies: a.cfg.TrustedProxies, Version: version, Tracer: tracer, Now: time.Now, Log: log,
+		TrustedProxies: a.cfg.TrustedProxies, Version: version, Tracer: tracer, Now: time.Now, Elapsed: elapsed(), Log: log,
 	})
 	if err != nil {
 		return errors.Join(err, closeStore())
@@ -57,6 +59,12 @@ func (serveCmd) Run(ctx context.Context, a *app) error {
 	err = errors.Join(serveBoth(ctx, srv, l, metrics), closeStore())
 	log.Info("stopped")
 	return err
+}
+
+// elapsed is the time since now by the monotonic clock, which nobody sets.
+func elapsed() func() time.Duration {
+	begin := time.Now()
+	return func() time.Duration { return time.Since(begin) }
 }
 
 // serveBoth serves the API, and the metrics if they have a listener, until ctx ends or one of the two fails.

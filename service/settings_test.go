@@ -85,6 +85,9 @@ func TestAFaultySettingStopsTheStart(t *testing.T) {
 		{"a public URL with a password", "PUBLIC_URL", "https://me:" + secret + "@example.com", `"https://[hidden]@example.com" has more than`},
 		{"a public URL with a query", "PUBLIC_URL", "https://example.com?key=" + secret, `"https://example.com?[hidden]" has more than`},
 
+		{"a public URL with a blank that looks like none", "PUBLIC_URL", "https://li\u00a0cense.example", `"https://li\u00a0cense.example" has a host that browsers do not accept; give a URL such as`},
+		{"a public URL with a short address", "PUBLIC_URL", "http://127.1", `"http://127.1" has a host that ends in a number and is not an IPv4 address`},
+
 		{"a life without unit", "TOKEN_TTL", "3600", `"3600" is not a duration; give a duration of at least 1m such as 8760h`},
 		{"a life in days", "TOKEN_TTL", "365d", `"365d" is not a duration`},
 		{"an empty life", "TOKEN_TTL", "", `"" is not a duration`},
@@ -192,11 +195,35 @@ func TestThePublicURLIsSpelledInOneWay(t *testing.T) {
 	for value, want := range map[string]string{
 		"HTTPS://License.Example.COM": "https://license.example.com", "https://license.example.com:443/": "https://license.example.com",
 		"http://h:80": "http://h", "http://h:443": "http://h:443", "https://h:8443": "https://h:8443", "https://h:": "https://h", "http://[::1]:8080": "http://[::1]:8080",
-		"https://[FD00::1]:443": "https://[fd00::1]",
+		"https://[FD00::1]:443": "https://[fd00::1]", "https://lizenz.müller.example": "https://lizenz.xn--mller-kva.example",
 	} {
 		if c, err := configOf(t, "PUBLIC_URL", value); err != nil || c.PublicURL != want {
 			t.Errorf("config(PUBLIC_URL=%s) = %q, %v, want %q", value, c.PublicURL, err, want)
 		}
+	}
+}
+
+func TestVariablesOfKubernetesAreNoSettings(t *testing.T) {
+	t.Parallel()
+	environ := []string{ // of a Service called license, and of license-metrics
+		"LICENSE_SERVICE_HOST=10.0.0.11", "LICENSE_SERVICE_PORT=8080", "LICENSE_SERVICE_PORT_HTTP=8080", "LICENSE_PORT=tcp://10.0.0.11:8080",
+		"LICENSE_PORT_8080_TCP=tcp://10.0.0.11:8080", "LICENSE_PORT_8080_TCP_PROTO=tcp", "LICENSE_PORT_8080_TCP_PORT=8080",
+		"LICENSE_PORT_8080_TCP_ADDR=10.0.0.11", "LICENSE_METRICS_PORT=tcp://10.0.0.12:9090", "LICENSE_METRICS_SERVICE_HOST=10.0.0.12",
+	}
+	if got := unknownSettings(environ, knownSettings()); len(got) != 0 {
+		t.Errorf("unknown settings = %q, want none", got)
+	}
+	mistakes := []string{"LICENSE_PORT=8080", "LICENSE_METRICS_PORT=9090", "LICENSE_SERVICE_HOSTS=a", "LICENSE_PORT_8080=x"}
+	if got := unknownSettings(mistakes, knownSettings()); len(got) != len(mistakes) {
+		t.Errorf("unknown settings = %q, want all of %q", got, mistakes)
+	}
+	b := newBox(t)
+	for _, e := range environ {
+		name, value, _ := strings.Cut(e, "=")
+		b.env[name] = value
+	}
+	if out := b.ok("doctor", "--listen", "127.0.0.1:0"); !strings.Contains(oneSpaced(out), "ok settings all are understood") {
+		t.Errorf("doctor = %s", out)
 	}
 }
 

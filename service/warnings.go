@@ -28,14 +28,27 @@ func (c Config) warnings() []warning {
 			break
 		}
 	}
+	for _, p := range c.TrustedProxies {
+		if wide(p) {
+			add("LICENSE_TRUSTED_PROXIES", "trusts the whole of "+p.String()+": any client in it can choose the address that limits and the audit log see; name the proxy alone, such as 10.0.0.7/32")
+		}
+	}
 	u, err := url.Parse(c.PublicURL)
 	if err == nil && u.Scheme == "http" && !loopback(u.Hostname()) {
 		add("LICENSE_PUBLIC_URL", "begins with http: whoever is on the way reads the tokens; put a proxy with TLS in front, and set it to its https address")
 	}
 	if err == nil && u.Scheme == "https" && len(c.TrustedProxies) == 0 {
-		add("LICENSE_TRUSTED_PROXIES", "is not set, and LICENSE_PUBLIC_URL begins with https, so a proxy with TLS is in front: all clients look like it, share one limit for bad credentials, and have its address in the audit log; set it to the addresses of the proxy, such as 10.0.0.0/8")
+		add("LICENSE_TRUSTED_PROXIES", "is not set, and LICENSE_PUBLIC_URL begins with https, so a proxy with TLS is in front: all clients look like it, share one limit for bad credentials, and have its address in the audit log; set it to the addresses of the proxy, such as 10.0.0.7/32")
 	}
 	return out
+}
+
+// wide tells a network in which there is room for others than proxies.
+func wide(p netip.Prefix) bool {
+	if p.Bits() == 0 {
+		return false // of that there is a warning already
+	}
+	return p.Addr().Is4() && p.Bits() < 24 || p.Addr().Is6() && p.Bits() < 64
 }
 
 // noLink says why a link that begins with the public URL would lead nowhere; "" when it leads somewhere.

@@ -23,7 +23,7 @@ action/guard/sheet  ->
 action/summary      ->
 action/githubtest   ->
 
-service             -> service/command service/server service/console service/store service/parts service/account service/audit service/auth service/keyring service/license service/oidc service/opaque service/failure service/webhook service/token
+service             -> service/command service/api service/server service/console service/store service/parts service/account service/audit service/auth service/keyring service/license service/oidc service/opaque service/failure service/webhook service/token
 service/token       ->
 service/api         ->
 service/client      -> service/api

@@ -23,7 +23,7 @@ var (
 	pinnedBase  = regexp.MustCompile(`^\S+@sha256:[0-9a-f]{64}$`)
 )
 
-// release holds action.yml and the record of the release equal: a branch builds the Dockerfile and has no record; a tagged commit names, by its
+// release holds action.yml and the record of the release equal: main builds the Dockerfile and has no record; a tagged commit names, by its
 // digest, the image that was built for it, and so does the record. A tag of an image could be moved to another one.
 func release(c checkout) ([]fault, error) {
 	manifest, faults, err := c.mustLines("action.yml")

@@ -1,5 +1,6 @@
 // Command release writes into the checkout what a release is: the image by its digest into action.yml, and the record of it, .ci/release.json.
-// The release workflow commits both and tags that commit; no branch ever holds them. `go run ./.ci/checks` holds the two equal.
+// The release workflow commits both, tags that commit and pushes it as a branch release/vX.Y.Z; main never holds them.
+// `go run ./.ci/checks` holds the two equal.
 //
 //	go run ./.ci/release -version v1.2.3 -digest sha256:… GO_IMAGE=golang@sha256:… …
 //

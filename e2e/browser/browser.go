@@ -270,10 +270,10 @@ func (v *visit) stored(ctx context.Context) error {
 				for (const request of await (await caches.open(key)).keys()) urls.push(new URL(request.url).pathname.replace(/[0-9a-f]{40}/g, 'HASH'));
 			return [...new Set(urls)].sort();
 		};
-		// there is no event for the end of its work: it is when the list has not grown for a second, or 10 seconds are over
-		const end = Date.now() + 10000;
+		// there is no event for the end of its work: it is when the list has not grown for 3 seconds, or 30 seconds are over
+		const end = Date.now() + 30000;
 		let now = await list(), since = Date.now();
-		while (Date.now() < end && (Date.now() - since < 1000 || !now.length)) {
+		while (Date.now() < end && (Date.now() - since < 3000 || !now.length)) {
 			await new Promise(done => setTimeout(done, 50));
 			const next = await list();
 			if (next.length !== now.length) { now = next; since = Date.now(); }

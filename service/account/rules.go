@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/pageflare/ci/service/failure"
 )
@@ -70,6 +71,8 @@ func Check(a Account) error {
 	}
 	if at, err := mail.ParseAddress(a.Email); err != nil || at.Address != a.Email || len(a.Email) > maxEmail {
 		fault("email %q is not an address such as dev@example.com", a.Email)
+	} else if strings.ContainsFunc(a.Email, notPrintable) { // readers of tokens refuse it
+		fault("email %q holds a character that cannot be seen: type it again", a.Email)
 	}
 	if !slices.Contains([]Tier{Free, Pro, Team}, a.Tier) {
 		fault("tier %q is not free, pro or team", a.Tier)
@@ -82,11 +85,13 @@ func Check(a Account) error {
 			fault("feature %q is not a name such as critical_css", f)
 		}
 	}
-	if a.ValidUntil.IsZero() || a.ValidUntil.Year() > 9999 {
+	if a.ValidUntil.IsZero() || a.ValidUntil.UTC().Year() > 9999 {
 		fault("valid-until is missing: give a date such as 2027-03-12")
 	}
 	return errors.Join(faults...)
 }
+
+func notPrintable(r rune) bool { return !unicode.IsPrint(r) }
 
 // normalEmail is how addresses are stored, so that one person is one account.
 func normalEmail(s string) string { return strings.ToLower(strings.TrimSpace(s)) }

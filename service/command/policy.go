@@ -54,11 +54,11 @@ type policyAdd struct {
 	Repository        string   `help:"OWNER/NAME; GitHub is asked once for its ids, and they are what counts. A private one needs GITHUB_TOKEN." placeholder:"OWNER/NAME"`
 	RepositoryID      string   `name:"repository-id" help:"Id of the repository, instead of its name." placeholder:"N"`
 	RepositoryOwnerID string   `name:"repository-owner-id" help:"Id of its owner, instead of its name." placeholder:"N"`
-	Ref               []string `help:"Only this ref, such as refs/heads/main. Can be given several times, like those below."`
-	Environment       []string `help:"Only jobs in this environment."`
-	Event             []string `help:"Only this event. Without one: all but those that people without write access can cause, such as pull_request_target."`
-	JobWorkflowRef    []string `help:"Only this reusable workflow: OWNER/REPOSITORY/.github/workflows/FILE@REF."`
-	Visibility        []string `help:"Only while the repository is public, private or internal."`
+	Ref               []string `sep:"none" help:"Only this ref, such as refs/heads/main. Can be given several times, like those below."`
+	Environment       []string `sep:"none" help:"Only jobs in this environment."`
+	Event             []string `sep:"none" help:"Only this event. Without one: all but those that people without write access can cause, such as pull_request_target."`
+	JobWorkflowRef    []string `sep:"none" help:"Only this reusable workflow: OWNER/REPOSITORY/.github/workflows/FILE@REF."`
+	Visibility        []string `sep:"none" help:"Only while the repository is public, private or internal."`
 	Issuer            string   `help:"Issuer of the identities. Needed when LICENSE_OIDC_ISSUERS names several." placeholder:"URL"`
 }
 

@@ -94,7 +94,8 @@ var (
 // Store is what the keys need of a database. Every method that changes something has made it
 // durable, its act included, when it returns nil.
 type Store interface {
-	// Keys returns all signing keys that are not retired, of every algorithm, oldest first.
+	// Keys returns all signing keys that are not retired, of every algorithm, in the order in which they were
+	// added: by no clock, for one that was wrong must not make an older key the newest.
 	Keys(ctx context.Context) ([]SealedKey, error)
 	// AddKey stores a new signing key.
 	AddKey(ctx context.Context, k SealedKey, act audit.Act) error
@@ -245,7 +246,8 @@ func signingFirst(keys []SealedKey, now time.Time) []SealedKey {
 	return append(first, others...)
 }
 
-// signingKeys is, for each algorithm, the id of the newest key that may sign at now; of the oldest when none may yet.
+// signingKeys is, for each algorithm, the id of the newest key that may sign at now; of the oldest when none may yet. An older
+// key that may only sign later, since the clock was ahead when it was added, never takes over from a newer one.
 func signingKeys(keys []SealedKey, now time.Time) map[Algorithm]string {
 	ids := map[Algorithm]string{}
 	for _, k := range keys {
@@ -317,7 +319,8 @@ func (r *Keyring) Rotate(ctx context.Context, a Algorithm) (Key, error) {
 	return r.key(ctx, k.ID)
 }
 
-// Keys lists the signing keys that are not retired: those of license tokens, then those of leases, each oldest first.
+// Keys lists the signing keys that are not retired: those of license tokens, then those of leases, each
+// in the order in which they were added.
 func (r *Keyring) Keys(ctx context.Context) ([]Key, error) {
 	keys, err := r.store.Keys(ctx)
 	if err != nil {
@@ -333,7 +336,7 @@ func (r *Keyring) Keys(ctx context.Context) ([]Key, error) {
 			return nil, err
 		}
 		infos = append(infos, Key{
-			ID: k.ID, Algorithm: k.Algorithm, State: stateOf(k, signing, now), CreatedAt: k.CreatedAt, SignsFrom: k.SignsFrom, LiveTokens: live,
+			ID: k.ID, Algorithm: k.Algorithm, State: stateOf(k, signing[k.Algorithm], keys, now), CreatedAt: k.CreatedAt, SignsFrom: k.SignsFrom, LiveTokens: live,
 		})
 	}
 	return infos, nil
@@ -352,28 +355,30 @@ func (r *Keyring) key(ctx context.Context, id string) (Key, error) {
 	return keys[i], nil
 }
 
-func stateOf(k SealedKey, signing map[Algorithm]string, now time.Time) State {
+// stateOf is the state of one of the keys, which are in the order in which they were added; signing is the one that signs.
+func stateOf(k SealedKey, signing string, keys []SealedKey, now time.Time) State {
+	at := func(id string) int { return slices.IndexFunc(keys, func(o SealedKey) bool { return o.ID == id }) }
 	switch {
-	case k.ID == signing[k.Algorithm]:
+	case k.ID == signing:
 		return Signing
-	case k.SignsFrom.After(now):
+	case k.SignsFrom.After(now) && at(k.ID) > at(signing):
 		return Waiting
 	}
 	return Verifying
 }
 
-// Retire ends a signing key: tokens that it signed are refused from then on, everywhere within a second. ErrKeyInUse: it signs, or it waits to,
-// or live tokens depend on it; the last can be overridden by force. ErrNotFound: no such key.
+// Retire ends a signing key: tokens that it signed are refused from then on, everywhere within a second. ErrInUse: it signs, or it waits to,
+// or live tokens depend on it; the last two can be overridden by force. ErrNotFound: no such key.
 func (r *Keyring) Retire(ctx context.Context, id string, force bool) error {
 	k, err := r.key(ctx, id)
 	if err != nil {
 		return err
 	}
-	switch k.State {
-	case Signing:
+	switch {
+	case k.State == Signing:
 		return fmt.Errorf("%w: %s is signing: rotate first, and wait until another key signs", ErrInUse, id)
-	case Waiting:
-		return fmt.Errorf("%w: %s is waiting: wait until it signs, then rotate", ErrInUse, id)
+	case k.State == Waiting && !force:
+		return fmt.Errorf("%w: %s is waiting: wait until it signs, then rotate, or retire it with --force", ErrInUse, id)
 	}
 	var alive time.Time
 	if !force {
@@ -384,7 +389,7 @@ func (r *Keyring) Retire(ctx context.Context, id string, force bool) error {
 		return err
 	}
 	if live > 0 {
-		return fmt.Errorf("%w: %d live %s depend on %s: wait until they have expired, or force it to end them", ErrInUse, live, k.signs(), id)
+		return fmt.Errorf("%w: %d live %s depend on %s: wait until they have expired, or end them with --force", ErrInUse, live, k.signs(), id)
 	}
 	return nil
 }

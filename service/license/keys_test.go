@@ -423,3 +423,62 @@ func TestAKeyCannotBeMadeOneOfAnotherAlgorithm(t *testing.T) {
 		})
 	}
 }
+
+// A key that was added while the clock was ahead waits for a time that is far away. The one that is added after it takes its
+// place, for good.
+func TestAKeyFromTheFutureNeverTakesOver(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	ctx := t.Context()
+	b.advance(365 * 24 * time.Hour)
+	slip, err := b.Rotate(ctx, keyring.HS256)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.advance(-365 * 24 * time.Hour)
+	next, err := b.Rotate(ctx, keyring.HS256)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, later := range []time.Duration{6 * time.Second, 366 * 24 * time.Hour} {
+		b.advance(later)
+		if got := b.signingKey(); got != next.ID {
+			t.Fatalf("%s later signs %s, want the newest, %s", later, got, next.ID)
+		}
+		keys, err := b.Keys(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, k := range keys {
+			if k.ID == slip.ID && k.State != keyring.Verifying {
+				t.Errorf("%s later the key from the future is %s, want verifying", later, k.State)
+			}
+		}
+	}
+	if err := b.Retire(ctx, slip.ID, false); err != nil {
+		t.Errorf("Retire of the key from the future = %v", err)
+	}
+}
+
+func TestAKeyThatWaitsIsRetiredByForce(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	ctx := t.Context()
+	old := b.signingKey()
+	b.advance(365 * 24 * time.Hour)
+	slip, err := b.Rotate(ctx, keyring.HS256)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.advance(-365 * 24 * time.Hour)
+	if err := b.Retire(ctx, slip.ID, false); !errors.Is(err, keyring.ErrInUse) {
+		t.Errorf("Retire of a key that waits = %v, want ErrInUse", err)
+	}
+	if err := b.Retire(ctx, slip.ID, true); err != nil {
+		t.Errorf("Retire by force = %v", err)
+	}
+	b.advance(366 * 24 * time.Hour)
+	if got := b.signingKey(); got != old {
+		t.Errorf("%s signs, want the one that is left, %s", got, old)
+	}
+}

@@ -452,7 +452,7 @@ func TestKeysRotateWithoutARejectedToken(t *testing.T) {
 	if diff := cmp.Diff([]keyring.State{keyring.Signing, keyring.Waiting}, states()); diff != "" {
 		t.Error(diff)
 	}
-	if err := b.Retire(t.Context(), rotated.ID, true); !errors.Is(err, keyring.ErrInUse) {
+	if err := b.Retire(t.Context(), rotated.ID, false); !errors.Is(err, keyring.ErrInUse) {
 		t.Errorf("RetireKey(waiting) = %v, want ErrKeyInUse", err)
 	}
 	b.advance(5 * time.Second)

@@ -114,6 +114,12 @@ func TestTokensThatCanBeReadInTwoWays(t *testing.T) {
 		"the audience in capitals":        {usualHeader, strings.Replace(good, audience, strings.ToUpper(audience), 1), oidc.ErrAudience},
 		"an audience for a terminal":      {usualHeader, strings.Replace(good, audience, `\u001b]0;x\u0007`, 1), oidc.ErrClaims},
 		"one of several for a terminal":   {usualHeader, aud(audience, "\u009b2J"), oidc.ErrClaims},
+		"joiners in the name of a branch": {usualHeader, i.plain(t, func(c jwt.MapClaims) {
+			c["ref"] = "refs/heads/می\u200cخواهم"
+			c["sub"] = "repo:acme/site:ref:refs/heads/می\u200cخواهم"
+		}) + "}", nil},
+		"a letter that is not known here": {usualHeader, i.plain(t, func(c jwt.MapClaims) { c["environment"] = "\U0001fadf \u00a0👩\u200d💻\ufeff" }) + "}", nil},
+		"a branch for a terminal":         {usualHeader, i.plain(t, func(c jwt.MapClaims) { c["ref"] = "refs/heads/\u009b2J" }) + "}", oidc.ErrClaims},
 		"exp as text":                     {usualHeader, i.plain(t, func(c jwt.MapClaims) { c["exp"] = "9999999999" }) + "}", oidc.ErrClaims},
 		"exp with a fraction":             {usualHeader, i.plain(t, func(c jwt.MapClaims) { c["exp"] = 1.5 }) + "}", oidc.ErrClaims},
 		"exp beyond all times":            {usualHeader, i.plain(t, func(c jwt.MapClaims) { c["exp"] = int64(1) << 60 }) + "}", oidc.ErrClaims},

@@ -45,15 +45,17 @@ func (p Policy) Explain(id Identity) []Clause {
 		clause("repository_owner_id", p.OwnerID != "" && p.OwnerID == id.OwnerID, p.OwnerID, id.OwnerID,
 			"the repository has another owner than when the policy was made: if that is right, remove the policy and add it again"),
 		clause("event", slices.Contains(events, id.Event), oneOf(events), id.Event, hint),
-		p.narrowed("ref", p.Refs, id.Ref),
-		p.narrowed("environment", p.Environments, id.Environment),
-		p.narrowed("job_workflow_ref", p.JobWorkflowRefs, id.JobWorkflowRef),
-		p.narrowed("visibility", p.Visibilities, id.Visibility),
+		narrowed("ref", p.Refs, id.Ref, exactly),
+		narrowed("environment", p.Environments, id.Environment, strings.EqualFold), // GitHub has one environment of each name
+		narrowed("job_workflow_ref", p.JobWorkflowRefs, id.JobWorkflowRef, exactly),
+		narrowed("visibility", p.Visibilities, id.Visibility, exactly),
 	}
 }
 
-// narrowed is met by a value of the list, or by any when there is no list.
-func (p Policy) narrowed(name string, list []string, got string) Clause {
+func exactly(a, b string) bool { return a == b }
+
+// narrowed is met by a value that equals one of the list, or by any when there is no list.
+func narrowed(name string, list []string, got string, equal func(a, b string) bool) Clause {
 	if len(list) == 0 {
 		return clause(name, true, "any", got, "")
 	}
@@ -61,7 +63,8 @@ func (p Policy) narrowed(name string, list []string, got string) Clause {
 	if got == "" {
 		hint = "the job has none"
 	}
-	return clause(name, got != "" && slices.Contains(list, got), oneOf(list), got, hint)
+	isGot := func(v string) bool { return equal(v, got) }
+	return clause(name, got != "" && slices.ContainsFunc(list, isGot), oneOf(list), got, hint)
 }
 
 const (
@@ -72,8 +75,8 @@ const (
 var (
 	eventName   = regexp.MustCompile(`^[a-z][a-z_]*$`)
 	refName     = regexp.MustCompile(`^refs/(heads|tags|pull)/[^\s]+$`)
-	workflowRef = regexp.MustCompile(`^[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+/\.github/workflows/[^/\s@]+\.ya?ml@[^\s@]+$`)
-	anyName     = regexp.MustCompile(`^[\PC]+$`)
+	workflowRef = regexp.MustCompile(`^[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+/\.github/workflows/[^/\p{Cc}]+\.ya?ml@[^\s]+$`)
+	anyName     = regexp.MustCompile(`^\P{Cc}+$`)
 	visibility  = regexp.MustCompile(`^(public|private|internal)$`)
 )
 
@@ -112,7 +115,8 @@ func (p Policy) Check() error {
 				fault("%s %q looks like a pattern: name each value in full", list.name, v)
 			case len(v) > maxValue || !list.form.MatchString(v):
 				fault("%s %q is not %s", list.name, v, list.like)
-			case slices.Contains(list.values[:i], v):
+			case slices.Contains(list.values[:i], v),
+				list.name == "environment" && slices.ContainsFunc(list.values[:i], func(o string) bool { return strings.EqualFold(o, v) }):
 				fault("%s %q is there twice", list.name, v)
 			case list.name == "event":
 				if err := checkEvent(v); err != nil {

@@ -30,7 +30,8 @@ func TestMatch(t *testing.T) {
 		"an empty ref in the list":           {policy: func(p *oidc.Policy) { p.Refs = []string{""} }, job: func(i *oidc.Identity) { i.Ref = "" }, failed: "ref"},
 		"a job without the environment":      {policy: func(p *oidc.Policy) { p.Environments = []string{"production"} }, failed: "environment"},
 		"a job in the environment":           {policy: func(p *oidc.Policy) { p.Environments = []string{"production"} }, job: func(i *oidc.Identity) { i.Environment = "production" }, want: true},
-		"an environment in other letters":    {policy: func(p *oidc.Policy) { p.Environments = []string{"production"} }, job: func(i *oidc.Identity) { i.Environment = "Production" }, failed: "environment"},
+		"an environment in other letters":    {policy: func(p *oidc.Policy) { p.Environments = []string{"production"} }, job: func(i *oidc.Identity) { i.Environment = "Production" }, want: true},
+		"a ref in other letters":             {policy: func(p *oidc.Policy) { p.Refs = []string{"refs/heads/Main"} }, failed: "ref"},
 		"a dangerous event":                  {job: func(i *oidc.Identity) { i.Event = "pull_request_target" }, failed: "event"},
 		"a dangerous event that is named":    {policy: func(p *oidc.Policy) { p.Events = []string{"pull_request_target"} }, job: func(i *oidc.Identity) { i.Event = "pull_request_target" }, want: true},
 		"a usual event beside a named one":   {policy: func(p *oidc.Policy) { p.Events = []string{"schedule"} }, failed: "event"},
@@ -58,11 +59,34 @@ func TestMatch(t *testing.T) {
 	}
 }
 
+// Tags of monorepos hold an @, and files of workflows may hold blanks.
+func TestCheckTakesEveryNameThatGitHubHas(t *testing.T) {
+	t.Parallel()
+	p := site
+	p.JobWorkflowRefs = []string{
+		"acme/ci/.github/workflows/ui.yml@refs/tags/ui@1.2.3", "acme/ci/.github/workflows/build and test.yaml@refs/heads/main",
+		"acme/ci/.github/workflows/a@b.yml@3f1c0de7b0d5a1a2f7f4c2f1e0c9b8a7d6e5f4a3",
+	}
+	p.Environments = []string{"production 🚀", "👩\u200d💻", "a,b"}
+	p.Refs = []string{"refs/heads/می\u200cخواهم"}
+	if err := p.Check(); err != nil {
+		t.Errorf("Check = %v", err)
+	}
+	for _, wrong := range []string{"acme/ci/.github/workflows/ui.yml", "acme/ci/ui.yml@refs/heads/main", "acme/ci/.github/workflows/a/b.yml@x",
+		"acme/ci/.github/workflows/ui.yml@refs/heads/a b", "acme/ci/.github/workflows/\x1b.yml@x"} {
+		p := site
+		p.JobWorkflowRefs = []string{wrong}
+		if err := p.Check(); err == nil {
+			t.Errorf("Check takes job_workflow_ref %q", wrong)
+		}
+	}
+}
+
 func TestCheckNamesEveryFault(t *testing.T) {
 	t.Parallel()
 	p := oidc.Policy{
 		Issuer: "http://x", RepositoryID: "acme", OwnerID: "0", Refs: []string{"main", "refs/heads/*"}, Events: []string{"Push"},
-		JobWorkflowRefs: []string{"a.yml"}, Visibilities: []string{"secret"}, Environments: []string{"a", "a", strings.Repeat("e", 501)},
+		JobWorkflowRefs: []string{"a.yml"}, Visibilities: []string{"secret"}, Environments: []string{"a", "a", "b", "B", strings.Repeat("e", 501)},
 	}
 	err := p.Check()
 	if err == nil {
@@ -70,7 +94,7 @@ func TestCheckNamesEveryFault(t *testing.T) {
 	}
 	for _, want := range []string{
 		`issuer "http://x" is not https`, `repository id "acme"`, `owner id "0"`, `ref "main" is not a whole ref`, `ref "refs/heads/*" looks like a pattern`, `event "Push"`,
-		`job_workflow_ref "a.yml"`, `visibility "secret"`, `environment "a" is there twice`, "is not the name of an environment",
+		`job_workflow_ref "a.yml"`, `visibility "secret"`, `environment "a" is there twice`, `environment "B" is there twice`, "is not the name of an environment",
 	} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("Check = %v, without %s", err, want)

@@ -55,6 +55,20 @@ func New(cfg Config) (*Verifier, error) {
 	return v, nil
 }
 
+// CountKeys asks an issuer, as Verify would, how many keys it has by which identity tokens can be signed.
+func CountKeys(ctx context.Context, issuer string, client *http.Client) (int, error) {
+	f, err := newFetcher(issuer, client)
+	if err != nil {
+		return 0, err
+	}
+	all, err := f.keySet(ctx)
+	if err != nil {
+		return 0, err
+	}
+	known, err := usable(all)
+	return len(known), err
+}
+
 // Issuers are those that are trusted.
 func (v *Verifier) Issuers() []string { return v.cfg.Issuers }
 

@@ -20,6 +20,9 @@ func Texts() (out []string) {
 	return out
 }
 
+// IdleTimeout is how long a connection may be idle.
+const IdleTimeout = idleTimeout
+
 // Hurry shortens the time limits of reading a request to the API.
 func (s *Server) Hurry(header, read time.Duration) { s.timeouts = timeouts{header, read, writeTimeout} }
 

@@ -168,6 +168,16 @@ func (l *limited) Error() string {
 	return fmt.Sprintf("too many requests %s: try again in %d s", overLimit[l.by], l.seconds())
 }
 
+// steady is a clock that begins now and goes on by elapsed, whatever the clock of the machine is set to meanwhile: one that
+// was ahead when a request was counted must not keep others out once it is right again.
+func steady(now func() time.Time, elapsed func() time.Duration) func() time.Time {
+	if elapsed == nil {
+		return now
+	}
+	begin, since := now(), elapsed()
+	return func() time.Time { return begin.Add(elapsed() - since) }
+}
+
 // clockStore is a store that tells the time by our clock.
 type clockStore struct {
 	throttled.GCRAStoreCtx

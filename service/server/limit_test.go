@@ -131,3 +131,33 @@ func TestLoginsOfAllAddressesAreBounded(t *testing.T) {
 	now = now.Add(time.Minute)
 	beginLogin(t, s)
 }
+
+// Whoever was counted while the clock was ahead is not kept out once it is right again, and neither are those who come after.
+func TestLimitsDoNotGoByTheClockOfTheMachine(t *testing.T) {
+	t.Parallel()
+	now, elapsed := time.Now(), time.Hour
+	s := servicetest.Start(t, servicetest.Options{
+		BadCredentials: 3, Now: func() time.Time { return now }, Elapsed: func() time.Duration { return elapsed },
+	})
+	ask := func() answer { return call(t, s, "POST", "/_api/license/issue", "", bearer("wrong")...) }
+	login := func() answer { return asCLI(t, s, "/_api/auth/device/code", `{"client_id":"cl_pageflare_cli"}`) }
+	now = now.Add(2 * time.Hour)
+	ask().wantUnauthorized(t)
+	if got := login(); got.status != http.StatusOK {
+		t.Fatalf("a login while the clock is ahead = %d %s", got.status, got.body)
+	}
+	now = now.Add(-2 * time.Hour)
+	for range 2 {
+		ask().wantUnauthorized(t)
+	}
+	if got := login(); got.status != http.StatusOK {
+		t.Errorf("a login after the clock was corrected = %d %s", got.status, got.body)
+	}
+	over := ask()
+	over.wantCode(t, http.StatusTooManyRequests, api.CodeRateLimited)
+	if after := over.header.Get("Retry-After"); after != "20" {
+		t.Errorf("Retry-After = %s, want 20", after)
+	}
+	elapsed += 20 * time.Second
+	ask().wantUnauthorized(t)
+}

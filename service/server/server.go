@@ -34,6 +34,7 @@ type Config struct {
 	Version        string               // of the program, for the metrics
 	Tracer         trace.Tracer         // makes a span of each request; nil: none are made
 	Now            func() time.Time
+	Elapsed        func() time.Duration // by a clock that nobody sets, for the limits; nil: by Now
 	Log            *slog.Logger
 }
 
@@ -58,7 +59,7 @@ type Server struct {
 // New returns a Server. The error says what is wrong with the configuration.
 func New(cfg Config) (*Server, error) {
 	quietGin()
-	limits, err := newLimits(cfg.RateLimits, cfg.BadCredentials, cfg.Now)
+	limits, err := newLimits(cfg.RateLimits, cfg.BadCredentials, steady(cfg.Now, cfg.Elapsed))
 	if err != nil {
 		return nil, err
 	}
@@ -96,10 +97,13 @@ const (
 	headerTimeout = 5 * time.Second
 	readTimeout   = 10 * time.Second
 	writeTimeout  = 15 * time.Second
-	idleTimeout   = 60 * time.Second
 	maxHeader     = 16 << 10
 	stopTimeout   = 20 * time.Second // for the requests in flight when the service stops
 )
+
+// idleTimeout is longer than common proxies hold an idle connection to us (AWS and nginx 60 s, Traefik 90 s, Caddy 120 s): of
+// two equal limits ours would now and then close the connection on which the proxy sends, and its client gets a 502.
+const idleTimeout = 130 * time.Second
 
 // timeouts are the time limits of a request, which a test may shorten.
 type timeouts struct{ header, read, write time.Duration }

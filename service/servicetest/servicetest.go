@@ -33,6 +33,7 @@ import (
 // Options are what a test may choose. The zero value is a service as it starts without any configuration.
 type Options struct {
 	Now            func() time.Time     // time.Now when nil
+	Elapsed        func() time.Duration // by Now when nil; for the limits
 	TokenTTL       time.Duration        // a year when 0
 	LeaseGrace     time.Duration        // a week when 0; no leases when negative
 	Rand           io.Reader            // of the service and its master key; rand.Reader when nil
@@ -125,7 +126,8 @@ func start(t testing.TB, s Service) *Service {
 	s.Rules = RulesOf(joined)
 	s.Server, err = server.New(server.Config{
 		Parts: joined, Repository: o.Repository,
-		Version: "test", RateLimits: o.RateLimits, BadCredentials: o.BadCredentials, TrustedProxies: o.TrustedProxies, Now: o.Now, Log: s.Log,
+		Version: "test", RateLimits: o.RateLimits, BadCredentials: o.BadCredentials, TrustedProxies: o.TrustedProxies, Now: o.Now,
+		Elapsed: o.Elapsed, Log: s.Log,
 	})
 	must(t, err)
 	s.handler = contracted{t, s.watch, s.Server}

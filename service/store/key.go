@@ -11,7 +11,7 @@ import (
 )
 
 func (s *Store) Keys(ctx context.Context) ([]keyring.SealedKey, error) {
-	rows, err := s.read.QueryContext(ctx, `SELECT id, algorithm, sealed, created_at, signs_from FROM signing_keys WHERE retired_at IS NULL ORDER BY signs_from, id`)
+	rows, err := s.read.QueryContext(ctx, `SELECT id, algorithm, sealed, created_at, signs_from FROM signing_keys WHERE retired_at IS NULL ORDER BY number, id`)
 	if err != nil {
 		return nil, fmt.Errorf("list signing keys: %w", storeError(err))
 	}
@@ -53,7 +53,8 @@ func (s *Store) AddFirstKey(ctx context.Context, k keyring.SealedKey, act audit.
 
 func (t *tx) addKey(ctx context.Context, k keyring.SealedKey, act audit.Act) error {
 	t.log(act)
-	_, err := t.ExecContext(ctx, `INSERT INTO signing_keys (id, algorithm, sealed, created_at, signs_from) VALUES ($1, $2, $3, $4, $5)`,
+	_, err := t.ExecContext(ctx, `INSERT INTO signing_keys (id, algorithm, sealed, created_at, signs_from, number)
+		VALUES ($1, $2, $3, $4, $5, (SELECT coalesce(max(number), 0) + 1 FROM signing_keys))`,
 		k.ID, k.Algorithm, base64.StdEncoding.EncodeToString(k.Sealed), millis(k.CreatedAt), millis(k.SignsFrom))
 	if err != nil {
 		return fmt.Errorf("add signing key %s: %w", k.ID, storeError(err))

@@ -79,7 +79,8 @@ func (s *KeySet) By(id string) (*KeySet, bool) {
 	return &KeySet{signing: key, header: header, byHeader: s.byHeader}, ok
 }
 
-// Sign returns the token that says the claims. Equal claims give the equal token. ErrClaims says what is missing in them.
+// Sign returns the token that says the claims. Equal claims give the equal token. What Parse would not read is not signed:
+// ErrClaims says what is wrong with them, ErrTooLarge that they are too long.
 func (s *KeySet) Sign(c Claims) (string, error) {
 	payload, err := encodeClaims(c)
 	if err != nil {
@@ -90,7 +91,15 @@ func (s *KeySet) Sign(c Claims) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("sign: %w", err)
 	}
-	return text + "." + base64.RawURLEncoding.EncodeToString(mac), nil
+	return bounded(text + "." + base64.RawURLEncoding.EncodeToString(mac))
+}
+
+// bounded refuses a token that readers refuse for its length.
+func bounded(text string) (string, error) {
+	if len(text) > MaxSize {
+		return "", ErrTooLarge
+	}
+	return text, nil
 }
 
 // Parse returns the claims of a token that one of the keys signed and that is valid at now. The error is one of this package's

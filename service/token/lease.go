@@ -65,7 +65,7 @@ func (k LeaseKey) Sign(l Lease) (string, error) {
 		return "", err
 	}
 	text := k.Public().header() + "." + base64.RawURLEncoding.EncodeToString(payload)
-	return text + "." + base64.RawURLEncoding.EncodeToString(ed25519.Sign(k.private, []byte(text))), nil
+	return bounded(text + "." + base64.RawURLEncoding.EncodeToString(ed25519.Sign(k.private, []byte(text))))
 }
 
 // PublicKey verifies leases. It is no secret.
@@ -207,10 +207,14 @@ func encodeLease(l Lease) ([]byte, error) {
 	if features == nil {
 		features = []string{}
 	}
-	return json.Marshal(leaseWire{
+	w := leaseWire{
 		Issuer: l.Issuer, Subject: l.Subject, ID: l.ID, LicenseID: l.LicenseID, Tier: l.Tier, Features: features,
 		ValidUntil: l.ValidUntil.UTC().Format(validUntilLayout), GraceUntil: time.Unix(exp, 0).UTC().Format(validUntilLayout), IssuedAt: &iat, ExpiresAt: &exp,
-	})
+	}
+	if _, err := w.lease(); err != nil { // no reader would take it
+		return nil, err
+	}
+	return encodeJSON(w)
 }
 
 // check refuses a lease that lacks something or reaches beyond its license.
@@ -236,6 +240,11 @@ func decodeLease(payload []byte) (Lease, error) {
 	if err := json.Unmarshal(payload, &w); err != nil {
 		return Lease{}, fmt.Errorf("%w: payload: %s", ErrClaims, jsonFault(err))
 	}
+	return w.lease()
+}
+
+// lease is what the reader makes of a payload. ErrClaims says why it takes none.
+func (w leaseWire) lease() (Lease, error) {
 	if err := w.printable(); err != nil {
 		return Lease{}, err
 	}

@@ -18,16 +18,19 @@
 package token
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf8"
 )
 
-// MaxSize is the longest token, in bytes, that a KeySet accepts. What Sign makes stays far below it.
-const MaxSize = 4 << 10
+// MaxSize is the longest token, in bytes, that a KeySet accepts, and that Sign makes: an account with fifty features of the
+// longest names fits.
+const MaxSize = 6 << 10
 
 // Leeway is how far in the future `iat` may lie, for replicas whose clocks differ.
 const Leeway = 60 * time.Second
@@ -100,10 +103,23 @@ func encodeClaims(c Claims) ([]byte, error) {
 	if features == nil {
 		features = []string{}
 	}
-	return json.Marshal(wire{
+	w := wire{
 		Subject: c.Subject, Email: c.Email, Tier: c.Tier, Features: features,
 		ValidUntil: c.ValidUntil.UTC().Format(validUntilLayout), IssuedAt: &iat, ExpiresAt: &exp, ID: c.ID, Issuer: c.Issuer,
-	})
+	}
+	if _, err := w.claims(); err != nil { // no reader would take it
+		return nil, err
+	}
+	return encodeJSON(w)
+}
+
+// encodeJSON leaves the letters &, < and > as they are: they would take six bytes each, and no token stands in a page.
+func encodeJSON(v any) ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	err := e.Encode(v)
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
 }
 
 // decodeClaims reads the payload. Unknown claims are let through: the vendor may add some.
@@ -115,6 +131,11 @@ func decodeClaims(payload []byte) (Claims, error) {
 	if err := json.Unmarshal(payload, &w); err != nil {
 		return Claims{}, fmt.Errorf("%w: payload: %s", ErrClaims, jsonFault(err))
 	}
+	return w.claims()
+}
+
+// claims is what the reader makes of a payload. ErrClaims says why it takes none.
+func (w wire) claims() (Claims, error) {
 	if w.Subject == "" {
 		return Claims{}, fmt.Errorf("%w: sub is missing", ErrClaims)
 	}
@@ -178,7 +199,7 @@ func printable(features []string, claims ...claim) error {
 		claims = append(claims, claim{"features", f})
 	}
 	for _, c := range claims {
-		if strings.ContainsFunc(c.text, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		if !utf8.ValidString(c.text) || strings.ContainsFunc(c.text, func(r rune) bool { return !unicode.IsPrint(r) }) {
 			return fmt.Errorf("%w: %s holds a character that is not for text", ErrClaims, c.name)
 		}
 	}

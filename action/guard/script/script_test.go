@@ -163,7 +163,7 @@ func hostile(n int) map[string]string {
 
 func TestHostileScriptsEnd(t *testing.T) {
 	t.Parallel()
-	for name, source := range hostile(100000) {
+	for name, source := range hostile(30000) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			for _, f := range script.Compare([]byte(source), []byte(source), false) {

@@ -3,6 +3,7 @@ package sheet
 import (
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -181,6 +182,8 @@ var families = []string{"transition", "grid", "list-style", "text-decoration", "
 
 func family(name string) string {
 	switch name {
+	case "text-decoration-skip-ink", "text-decoration-skip":
+		return name
 	case "column-width", "column-count":
 		return "columns"
 	case "background-color", "background-image", "background-position", "background-size", "background-repeat",
@@ -410,7 +413,49 @@ func gradients(value string) string {
 		}
 		return m[1] + "0deg,"
 	})
-	return doubleStop.ReplaceAllString(value, "$1 $2,$1 $3$4")
+	return upward(doubleStop.ReplaceAllString(value, "$1 $2,$1 $3$4"))
+}
+
+// upward writes gradients that run from bottom to top as the same from top to bottom.
+func upward(value string) string {
+	const begin = "linear-gradient(0deg,"
+	for {
+		i := strings.Index(value, begin)
+		if i < 0 {
+			return value
+		}
+		inside := value[i+len(begin):]
+		depth, end := 1, 0
+		for ; end < len(inside) && depth > 0; end++ {
+			switch inside[end] {
+			case '(':
+				depth++
+			case ')':
+				depth--
+			}
+		}
+		if depth > 0 {
+			return value
+		}
+		stops := commaList(inside[:end-1])
+		slices.Reverse(stops)
+		parts := make([]string, len(stops))
+		for k, stop := range stops {
+			for j, w := range stop {
+				if p, ok := strings.CutSuffix(w, "%"); ok {
+					f, err := strconv.ParseFloat(p, 64)
+					if err != nil {
+						return value
+					}
+					stop[j] = short(100-f) + "%"
+				} else if j > 0 {
+					return value
+				}
+			}
+			parts[k] = strings.Join(stop, " ")
+		}
+		value = value[:i] + "linear-gradient(" + strings.Join(parts, ",") + ")" + inside[end:]
+	}
 }
 
 // canonical takes out what makes no difference for a property.
@@ -462,11 +507,16 @@ func canonical(name, value string) string {
 		return repeatText(value)
 	case "transform":
 		return transforms(value)
+	case "filter", "backdrop-filter":
+		return wholeFilter.ReplaceAllString(value, "$1()")
 	case "transition-timing-function", "animation-timing-function":
 		return easing.Replace(value)
 	}
 	return value
 }
+
+// wholeFilter are filters at their usual strength.
+var wholeFilter = regexp.MustCompile(`(grayscale|sepia|invert|brightness|contrast|saturate|opacity)\((?:1|100%)\)`)
 
 var easing = strings.NewReplacer("cubic-bezier(.25,.1,.25,1)", "ease", "cubic-bezier(0.25,0.1,0.25,1)", "ease",
 	"cubic-bezier(0.42,0,1,1)", "ease-in", "cubic-bezier(0,0,0.58,1)", "ease-out", "cubic-bezier(0.42,0,0.58,1)", "ease-in-out",
@@ -671,7 +721,7 @@ func transforms(value string) string {
 		}
 		return m[1] + "3d(" + strings.Join(out, ",") + ")"
 	})
-	value = strings.NewReplacer("rotatez(", "rotate(", "rotate3d(0,0,1,", "rotate(", "skewx(", "skew(").Replace(value)
+	value = strings.NewReplacer("rotatez(", "rotate(", "rotate3d(0,0,1,", "rotate(", "rotate3d(1,0,0,", "rotatex(", "rotate3d(0,1,0,", "rotatey(", "skewx(", "skew(").Replace(value)
 	return strings.ReplaceAll(value, ") ", ")")
 }
 

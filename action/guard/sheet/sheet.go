@@ -6,7 +6,10 @@ import (
 	"bytes"
 	"fmt"
 	"maps"
+	"math"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 )
@@ -138,6 +141,32 @@ func (d declared) String() string {
 	return s + " }"
 }
 
+var decimal = regexp.MustCompile(`[0-9]*\.[0-9]+`)
+
+// almost says that two declarations are equal but for the last digit that the optimizer keeps.
+func (d declared) almost(e declared) bool {
+	if d.name != e.name || d.important != e.important {
+		return false
+	}
+	for _, p := range [][2]string{{d.where, e.where}, {d.value, e.value}} {
+		if p[0] == p[1] {
+			continue
+		}
+		if decimal.ReplaceAllString(p[0], ".") != decimal.ReplaceAllString(p[1], ".") {
+			return false
+		}
+		b, a := decimal.FindAllString(p[0], -1), decimal.FindAllString(p[1], -1)
+		for i := range b {
+			x, _ := strconv.ParseFloat(b[i], 64)
+			y, _ := strconv.ParseFloat(a[i], 64)
+			if math.Abs(x-y) > 2e-5*math.Max(x, y) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
 // certain says that every browser takes the value.
 func (d declared) certain() bool { return isCertain(d.name, d.value) }
 
@@ -150,7 +179,7 @@ func compareCascade(before, after []declared) (Finding, bool) {
 			return Finding{Cascade, fmt.Sprintf("%q is no longer declared", before[i].name), before[i].String(), ""}, false
 		case i >= len(before):
 			return Finding{Cascade, fmt.Sprintf("%q is declared anew", after[i].name), "", after[i].String()}, false
-		case before[i] != after[i]:
+		case before[i] != after[i] && !before[i].almost(after[i]):
 			return Finding{Cascade, fmt.Sprintf("%q is declared differently", before[i].name), before[i].String(), after[i].String()}, false
 		}
 	}
@@ -256,7 +285,6 @@ type scope struct {
 	conditions string
 	layer      string
 	selectors  []string
-	verbatim   bool // descriptors, not properties
 }
 
 func (s *styles) rules(items []item, in scope) error {

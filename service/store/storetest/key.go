@@ -39,7 +39,7 @@ func keys(t *testing.T, s Store) {
 	must(t, s.AddKey(t.Context(), first, did(at)))
 	list, err := s.Keys(t.Context())
 	must(t, err)
-	same(t, []keyring.SealedKey{first, second}, list)
+	same(t, []keyring.SealedKey{second, first}, list) // as they were added, though the first one signs from later on
 	same(t, int64(0), retire(t, s, "k_1", at))
 	_, err = s.RetireKey(t.Context(), "k_1", time.Time{}, did(at))
 	wantErr(t, "RetireKey(again)", err, failure.ErrNotFound)

@@ -1,0 +1,27 @@
+package server_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pageflare/ci/service/server"
+)
+
+// A proxy that holds idle connections longer than we do sends requests on connections that we are closing.
+func TestIdleConnectionsLiveLongerThanThoseOfProxies(t *testing.T) {
+	t.Parallel()
+	if longest := 120 * time.Second; server.IdleTimeout <= longest {
+		t.Errorf("idle timeout = %s, want more than %s", server.IdleTimeout, longest)
+	}
+	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "operations.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := fmt.Sprintf("idle for %.0f seconds", server.IdleTimeout.Seconds()); !strings.Contains(string(text), want) {
+		t.Errorf("docs/operations.md does not say: %s", want)
+	}
+}
