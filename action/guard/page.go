@@ -79,11 +79,15 @@ func isDocument(units []unit) bool {
 
 // noteModules remembers which scripts the page loads as modules.
 func (s *Site) noteModules(path string, units []unit) {
+	base := ""
 	for i := range units {
 		u := &units[i]
-		if u.kind == unitBlob && u.name == "script" && bytes.Contains(u.open, []byte("module")) {
-			if attrs := attributes(u.open); strings.EqualFold(value(attrs, "type"), "module") {
-				s.noteModule(path, value(attrs, "src"))
+		switch {
+		case u.kind == unitOpen && u.name == "base" && base == "":
+			base = value(attributes(u.raw), "href")
+		case u.kind == unitBlob && u.name == "script" && bytes.Contains(u.open, []byte("module")):
+			if attrs := attributes(u.open); strings.EqualFold(value(attrs, "type"), "module") && has(attrs, "src") {
+				s.noteModule(path, base, value(attrs, "src"))
 			}
 		}
 	}

@@ -56,15 +56,15 @@ var policyFiles = map[string]bool{
 // IsPage says whether a file is compared as a page.
 func IsPage(name string) bool { return kindOf(name) == asPage }
 
-// noteModule remembers that a page loads a script as a module.
-func (s *Site) noteModule(pagePath, src string) {
-	target, local := Resolve(pagePath, "", src)
-	if !local {
+// noteModule remembers that a page loads a script as a module. base is the address of its base element.
+func (s *Site) noteModule(pagePath, base, src string) {
+	target := placeOf(pagePath).withBase(base).resolve(src)
+	if !target.local() {
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.modules[target] = true
+	s.modules[target.file()] = true
 }
 
 func (s *Site) isModule(name string) bool {

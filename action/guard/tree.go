@@ -170,9 +170,21 @@ func sameRaw(name string, attrs []attribute, source, result []byte) bool {
 	}
 	switch kind := strings.ToLower(strings.TrimSpace(value(attrs, "type"))); kind {
 	case "", "text/javascript", "application/javascript", "module":
-		return len(compareScript(source, result, kind == "module")) == 0
+		return !endsScript(source, result) && len(compareScript(source, result, kind == "module")) == 0
 	case "application/json", "application/ld+json", "importmap", "speculationrules":
 		return len(compareJSON(source, result)) == 0
+	}
+	return false
+}
+
+// endsScript says whether a result holds what ends or changes a script element, and the source does not.
+// https://html.spec.whatwg.org/multipage/scripting.html#restrictions-for-contents-of-script-elements
+func endsScript(source, result []byte) bool {
+	was, is := bytes.ToLower(source), bytes.ToLower(result)
+	for _, mark := range [...]string{"</script", "<!--"} {
+		if bytes.Contains(is, []byte(mark)) && !bytes.Contains(was, []byte(mark)) {
+			return true
+		}
 	}
 	return false
 }
