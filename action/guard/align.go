@@ -29,9 +29,9 @@ func (r *repair) hard(units []unit) []hardUnit {
 		case u.kind == unitComment:
 			h.name = commentText(u.raw)
 		case u.name == "meta" || u.name == "link":
-			h.id = metaID(attributes(u.raw))
+			h.id = metaID(u.attrs)
 		case u.kind == unitBlob && u.name == "script":
-			h.id = scriptID(u.open)
+			h.id = value(u.attrs, "src")
 		}
 		all = append(all, h)
 	}
@@ -64,13 +64,6 @@ func metaID(attrs []attribute) string {
 		}
 	}
 	return id
-}
-
-func scriptID(open []byte) string {
-	if !bytes.Contains(open, []byte("src")) {
-		return ""
-	}
-	return value(attributes(open), "src")
 }
 
 // lookAhead is how far a unit is looked for that the other page has next.
