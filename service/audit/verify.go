@@ -115,15 +115,15 @@ const auditPage = 1000
 
 // Check says what of the log is read, and what it is held against.
 type Check struct {
-	From  Head // an end that was verified before: its line is read, and what came after it; empty: the whole log
-	Noted Head // an end that was returned before: the log must still contain it, so that nothing was cut off behind it; empty: none
+	From     Head // an end that was verified before: its line is read, and what came after it; empty: the whole log
+	Expected Head // an end that was returned before: the log must still contain it, so that nothing was cut off behind it; empty: none
 }
 
 // Verify reads the audit log and returns its end. ErrTampered: a line was changed, added or taken away. ErrInvalid: the end that was noted is not
 // in the part to be read.
 func (log *Log) Verify(ctx context.Context, c Check) (Head, error) {
-	if c.Noted.Seq > 0 && c.Noted.Seq < c.From.Seq {
-		return Head{}, fmt.Errorf("%w: line %d was noted, and what is read begins at line %d", failure.ErrInvalid, c.Noted.Seq, c.From.Seq)
+	if c.Expected.Seq > 0 && c.Expected.Seq < c.From.Seq {
+		return Head{}, fmt.Errorf("%w: line %d is expected, and what is read begins at line %d", failure.ErrInvalid, c.Expected.Seq, c.From.Seq)
 	}
 	end, err := log.store.AuditEnd(ctx) // first: lines that come while this runs are not its business
 	if err != nil {
@@ -133,7 +133,7 @@ func (log *Log) Verify(ctx context.Context, c Check) (Head, error) {
 	if err != nil {
 		return at, err
 	}
-	for _, known := range []Head{c.From, c.Noted} {
+	for _, known := range []Head{c.From, c.Expected} {
 		if at.Seq < known.Seq {
 			return at, tampered("it ends at line %d, and line %d was there", at.Seq, known.Seq)
 		}
@@ -188,9 +188,9 @@ func (log *Log) checkLine(l Line, before Head, c Check) error {
 	case !log.follows(l, before.Hash):
 		return tampered("line %d is not as it was written, or the one before it was replaced", l.Seq)
 	}
-	for _, known := range []Head{c.From, c.Noted} {
+	for _, known := range []Head{c.From, c.Expected} {
 		if l.Seq == known.Seq && l.Hash != known.Hash {
-			return tampered("line %d has another hash than the one noted", l.Seq)
+			return tampered("line %d has another hash than the one expected", l.Seq)
 		}
 	}
 	return nil

@@ -219,15 +219,15 @@ func TestANotedEndFindsAnOlderDatabase(t *testing.T) {
 	if _, err := b.RestoreAccount(t.Context(), a.ID); err != nil {
 		t.Fatal(err)
 	}
-	noted, err := b.Verify(t.Context(), audit.Check{Noted: end})
+	noted, err := b.Verify(t.Context(), audit.Check{Expected: end})
 	if err != nil || noted.Seq != 7 {
 		t.Fatalf("VerifyAudit = %+v, %v", noted, err)
 	}
 	b.change(`DELETE FROM audit_log WHERE seq > 6; DELETE FROM audit_head; INSERT INTO audit_head SELECT * FROM kept`)
-	if _, err := b.Verify(t.Context(), audit.Check{Noted: end}); err != nil {
+	if _, err := b.Verify(t.Context(), audit.Check{Expected: end}); err != nil {
 		t.Errorf("VerifyAudit(noted before) = %v", err)
 	}
-	for _, c := range []audit.Check{{Noted: noted}, {From: noted}} {
+	for _, c := range []audit.Check{{Expected: noted}, {From: noted}} {
 		wantTampered(t, b.Rules, c, "it ends at line 6, and line 7 was there")
 	}
 }
@@ -242,7 +242,7 @@ func TestVerifyReadsFromANotedEnd(t *testing.T) {
 	head := func(seq int64) audit.Head { return lines[end.Seq-seq].Head() }
 	b.change(`UPDATE audit_log SET details = '{"n":1}' WHERE seq = 2`)
 	wantTampered(t, b.Rules, audit.Check{}, "line 2")
-	for _, c := range []audit.Check{{From: head(4)}, {From: end}, {From: head(4), Noted: head(4)}, {From: head(4), Noted: end}} {
+	for _, c := range []audit.Check{{From: head(4)}, {From: end}, {From: head(4), Expected: head(4)}, {From: head(4), Expected: end}} {
 		if got, err := b.Verify(t.Context(), c); err != nil || got != end {
 			t.Errorf("VerifyAudit(%+v) = %v, %v, want %v: what was changed lies before", c, got, err, end)
 		}
@@ -251,7 +251,7 @@ func TestVerifyReadsFromANotedEnd(t *testing.T) {
 		wantTampered(t, b.Rules, audit.Check{From: audit.Head{Seq: seq, Hash: strings.Repeat("0", 64)}}, "line ")
 	}
 	wantTampered(t, b.Rules, audit.Check{From: head(2)}, "line 2")
-	if _, err := b.Verify(t.Context(), audit.Check{From: head(4), Noted: head(3)}); !errors.Is(err, failure.ErrInvalid) {
+	if _, err := b.Verify(t.Context(), audit.Check{From: head(4), Expected: head(3)}); !errors.Is(err, failure.ErrInvalid) {
 		t.Errorf("VerifyAudit(noted before from) = %v, want ErrInvalid", err)
 	}
 	b.change(`UPDATE audit_log SET actor_id = 'root' WHERE seq = 4`) // under the very line that was noted

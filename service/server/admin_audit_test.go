@@ -100,7 +100,7 @@ func TestAVerificationHasMoreTimeThanOtherAnswers(t *testing.T) {
 			<-log.begun
 			pass()
 			close(log.free)
-			if status, body := result(); status != http.StatusOK || !strings.Contains(body, `"whole":true`) {
+			if status, body := result(); status != http.StatusOK || !strings.Contains(body, `"intact":true`) {
 				t.Errorf("verify = %d %s, want 200 and whole", status, body)
 			}
 		})
@@ -162,7 +162,7 @@ func TestOneVerificationAtATime(t *testing.T) {
 		if again.status == http.StatusServiceUnavailable {
 			continue
 		}
-		if got := into[api.AuditVerdict](t, again); !got.Whole {
+		if got := into[api.AuditVerdict](t, again); !got.Intact {
 			t.Errorf("verdict = %+v", got)
 		}
 		return
@@ -192,15 +192,15 @@ func TestVerifyFromANotedEndThroughTheAdminAPI(t *testing.T) {
 	a.Account(t, "a@example.com")
 	end := into[api.AuditVerdict](t, a.do("GET", "audit/verify", "")).End
 	a.Account(t, "b@example.com")
-	for _, query := range []string{"?from=" + end, "?from=" + end + "&noted=" + end} {
-		if got := into[api.AuditVerdict](t, a.do("GET", "audit/verify"+query, "")); !got.Whole || got.End == end {
+	for _, query := range []string{"?from=" + end, "?from=" + end + "&expected_head=" + end} {
+		if got := into[api.AuditVerdict](t, a.do("GET", "audit/verify"+query, "")); !got.Intact || got.End == end {
 			t.Errorf("verdict of %s = %+v", query, got)
 		}
 	}
-	if got := into[api.AuditVerdict](t, a.do("GET", "audit/verify?from=2:"+strings.Repeat("0", 64), "")); got.Whole || !strings.Contains(got.Fault, "line 2 has another hash") {
+	if got := into[api.AuditVerdict](t, a.do("GET", "audit/verify?from=2:"+strings.Repeat("0", 64), "")); got.Intact || !strings.Contains(got.Fault, "line 2 has another hash") {
 		t.Errorf("verdict = %+v", got)
 	}
-	for _, query := range []string{"?from=7", "?from=" + end + "&noted=1:" + strings.Repeat("0", 64), "?form=" + end} {
+	for _, query := range []string{"?from=7", "?from=" + end + "&expected_head=1:" + strings.Repeat("0", 64), "?form=" + end} {
 		a.do("GET", "audit/verify"+query, "").wantCode(t, http.StatusBadRequest, api.CodeInvalidRequest)
 	}
 }
@@ -225,7 +225,7 @@ func TestALogThatCannotBeWrittenIsAFaultOfTheService(t *testing.T) {
 			if n := strings.Count(log.String(), "run `pageflare-license audit verify`"); n != 2 {
 				t.Errorf("the log has the remedy %d times, want 2:\n%s", n, log.String())
 			}
-			if got := into[api.AuditVerdict](t, a.do("GET", "audit/verify", "")); got.Whole {
+			if got := into[api.AuditVerdict](t, a.do("GET", "audit/verify", "")); got.Intact {
 				t.Errorf("verdict = %+v", got)
 			}
 		})

@@ -426,8 +426,8 @@ func TestExplainKnowsUseAndLicense(t *testing.T) {
 				failed = append(failed, c.Name)
 			}
 		}
-		if got.LetIn != (len(want) == 0) || !slices.Equal(failed, want) {
-			t.Errorf("let in %t, failed %q, want %q", got.LetIn, failed, want)
+		if got.Allowed != (len(want) == 0) || !slices.Equal(failed, want) {
+			t.Errorf("let in %t, failed %q, want %q", got.Allowed, failed, want)
 		}
 	}
 	wrong()
@@ -515,14 +515,14 @@ func TestPoliciesThroughTheAdminAPI(t *testing.T) {
 		}
 		return into[api.Explanation](t, a.do("POST", "policies/explain", `{"token":"`+raw+`"}`))
 	}
-	if got := explain(); got.LetIn || len(got.Policies) != 0 {
+	if got := explain(); got.Allowed || len(got.Policies) != 0 {
 		t.Errorf("explained = %+v", got)
 	}
 	made := into[api.Policy](t, a.do("POST", "policies", `{"account":"`+owner.ID+`","repository":"acme/site","ref":["refs/heads/main"]}`))
 	if made.RepositoryID != "1296269" || made.RepositoryOwnerID != "1" || made.Issuer != jobs.URL() || made.Version != 1 {
 		t.Errorf("made = %+v", made)
 	}
-	if got := explain(); !got.LetIn || got.Outcome != "let in" || len(got.Policies) != 1 || !got.Policies[0].LetIn {
+	if got := explain(); !got.Allowed || got.Outcome != "let in" || len(got.Policies) != 1 || !got.Policies[0].Allowed {
 		t.Errorf("explained = %+v", got)
 	}
 	dev := into[api.Explanation](t, a.do("POST", "policies/explain", `{"claims":{"iss":"`+jobs.URL()+`","aud":"x","sub":"s","jti":"j","exp":1,"iat":1,"nbf":1,
@@ -533,7 +533,7 @@ func TestPoliciesThroughTheAdminAPI(t *testing.T) {
 			wrong[c.Name] = c.Hint != ""
 		}
 	}
-	if dev.LetIn || dev.Outcome != "refused" || !wrong["audience"] || !wrong["not expired"] || !wrong["recent"] || !wrong["ref"] || len(wrong) != 4 {
+	if dev.Allowed || dev.Outcome != "refused" || !wrong["audience"] || !wrong["not expired"] || !wrong["recent"] || !wrong["ref"] || len(wrong) != 4 {
 		t.Errorf("explained = %+v", dev)
 	}
 	a.do("POST", "policies", `{"account":"`+owner.ID+`","repository":"acme/none"}`).wantCode(t, 400, api.CodeInvalidRequest)

@@ -92,7 +92,7 @@ func Clause(c oidc.Clause) api.Clause {
 
 // Verdict is what a policy says of a job.
 func Verdict(v license.PolicyVerdict) api.PolicyVerdict {
-	return api.PolicyVerdict{ID: v.Policy.ID, Version: int64(v.Policy.Version), Account: v.Policy.AccountID, LetIn: oidc.Met(v.Clauses), Clauses: Each(v.Clauses, Clause)}
+	return api.PolicyVerdict{ID: v.Policy.ID, Version: int64(v.Policy.Version), Account: v.Policy.AccountID, Allowed: oidc.Met(v.Clauses), Clauses: Each(v.Clauses, Clause)}
 }
 
 // APIToken is the record of an API token, without its text.
@@ -111,7 +111,7 @@ func Token(t license.TokenRecord, now time.Time) api.TokenRecord {
 // Explanation is why a job is allowed or refused.
 func Explanation(e license.Explanation) api.Explanation {
 	return api.Explanation{
-		LetIn: e.Outcome == oidc.Passed, Outcome: e.Verdict(), Identity: Each(e.Identity, Clause), Policies: Each(e.Policies, Verdict),
+		Allowed: e.Outcome == oidc.Passed, Outcome: e.Verdict(), Identity: Each(e.Identity, Clause), Policies: Each(e.Policies, Verdict),
 	}
 }
 

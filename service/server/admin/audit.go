@@ -56,7 +56,7 @@ func (h *Handlers) verifyAudit(c *gin.Context) error {
 	ctx, end := h.Extend(c, verifyTime)
 	defer end()
 	head, err := h.Log.Verify(ctx, check)
-	out := api.AuditVerdict{Whole: err == nil, Lines: head.Seq, End: head.String()}
+	out := api.AuditVerdict{Intact: err == nil, Lines: head.Seq, End: head.String()}
 	switch {
 	case errors.Is(err, audit.ErrTampered):
 		out.Fault = err.Error()
@@ -69,15 +69,15 @@ func (h *Handlers) verifyAudit(c *gin.Context) error {
 	return nil
 }
 
-// auditCheck reads `from` and `noted`.
+// auditCheck reads `from` and `expected_head`.
 func auditCheck(c *gin.Context) (check audit.Check, err error) {
-	query, err := route.Parameters(c, "from", "noted")
+	query, err := route.Parameters(c, "from", "expected_head")
 	if err != nil {
 		return check, err
 	}
 	if check.From, err = audit.ParseHead(query.Get("from")); err != nil {
 		return check, err
 	}
-	check.Noted, err = audit.ParseHead(query.Get("noted"))
+	check.Expected, err = audit.ParseHead(query.Get("expected_head"))
 	return check, err
 }
