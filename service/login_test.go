@@ -100,7 +100,8 @@ func (l *login) end() (int, string) {
 	return l.cmd.ProcessState.ExitCode(), l.said.String()
 }
 
-// The whole story, with the real service, the real CLI and a real browser that is used by its keyboard alone.
+// The whole story, with the real service, the real CLI and a real browser that is used by its
+// keyboard alone.
 func TestTheRealCLILogsInThroughTheDevicePage(t *testing.T) {
 	t.Parallel()
 	box := newBox(t)
@@ -179,7 +180,8 @@ func TestTheRealCLILogsInThroughTheDevicePage(t *testing.T) {
 	}
 }
 
-// The pages beside the straight way: a link that is opened, a wrong code, a login that is denied, a link that was used.
+// The pages beside the straight way: a link that is opened, a wrong code, a login that is denied, a
+// link that was used.
 func TestThePagesInABrowser(t *testing.T) {
 	t.Parallel()
 	s := servicetest.Start(t, servicetest.Options{})

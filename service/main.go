@@ -1,6 +1,8 @@
-// Command pageflare-license is the License service: a self-hosted License API that issues, refreshes and revokes license tokens.
+// Command pageflare-license is the License service: a self-hosted License API that issues,
+// refreshes and revokes license tokens.
 //
-// This package is settings, commands and wiring. The rules are in service/license, the routes in service/server, all SQL in service/store.
+// This package is settings, commands and wiring. The rules are in service/license, the routes in
+// service/server, all SQL in service/store.
 package main
 
 import (
@@ -37,8 +39,8 @@ func main() {
 	os.Exit(code)
 }
 
-// endSignals are those that end the program in good order. SIGHUP, sent when a terminal closes, is one of them
-// unless somebody had it ignored, as nohup does.
+// endSignals are those that end the program in good order. SIGHUP, sent when a terminal closes, is
+// one of them unless somebody had it ignored, as nohup does.
 func endSignals() []os.Signal {
 	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
 	if !signal.Ignored(syscall.SIGHUP) {
@@ -47,7 +49,8 @@ func endSignals() []os.Signal {
 	return signals
 }
 
-// Exit statuses. What a person has to change before it can work is usage; what may work the next time is failure.
+// Exit statuses. What a person has to change before it can work is usage; what may work the next
+// time is failure.
 const (
 	exitOK      = 0
 	exitFailure = 1

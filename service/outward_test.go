@@ -15,7 +15,8 @@ import (
 	"github.com/pageflare/ci/action/githubtest"
 )
 
-// inFront is a server with TLS as of a proxy. Its certificate is for 127.0.0.1; the program trusts it by the file proxy.pem.
+// inFront is a server with TLS as of a proxy. Its certificate is for 127.0.0.1; the program trusts
+// it by the file proxy.pem.
 func inFront(t *testing.T, b *box, h http.Handler) *httptest.Server {
 	t.Helper()
 	s := httptest.NewUnstartedServer(h)

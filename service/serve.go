@@ -67,7 +67,8 @@ func elapsed() func() time.Duration {
 	return func() time.Duration { return time.Since(begin) }
 }
 
-// serveBoth serves the API, and the metrics if they have a listener, until ctx ends or one of the two fails.
+// serveBoth serves the API, and the metrics if they have a listener, until ctx ends or one of the
+// two fails.
 func serveBoth(ctx context.Context, srv *server.Server, api, metrics net.Listener) error {
 	if metrics == nil {
 		return srv.Serve(ctx, api)

@@ -33,7 +33,8 @@ func (deleted) Error() string { return "it was deleted, for good: make a new one
 
 func (deleted) Is(target error) bool { return target == ErrRevoked }
 
-// MayHoldToken says whether an account may get, keep and refresh license tokens at now: nil, ErrRevoked, ErrInactive or ErrExpired.
+// MayHoldToken says whether an account may get, keep and refresh license tokens at now: nil,
+// ErrRevoked, ErrInactive or ErrExpired.
 func MayHoldToken(a Account, now time.Time) error {
 	switch {
 	case a.Status == Deleted:
@@ -46,7 +47,8 @@ func MayHoldToken(a Account, now time.Time) error {
 	return nil
 }
 
-// ParseDay reads the end of a license: 2027-03-12, which is the start of that day in UTC, or an RFC 3339 time. ErrInvalid.
+// ParseDay reads the end of a license: 2027-03-12, which is the start of that day in UTC, or an RFC
+// 3339 time. ErrInvalid.
 func ParseDay(text string) (time.Time, error) {
 	for _, layout := range []string{time.DateOnly, time.RFC3339} {
 		if t, err := time.Parse(layout, text); err == nil {

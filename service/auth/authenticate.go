@@ -23,11 +23,13 @@ type Store interface {
 	APIToken(ctx context.Context, hash string) (account.APIToken, account.Account, error)
 	// AdminToken returns the admin token with that hash, ended or not. ErrNotFound.
 	AdminToken(ctx context.Context, hash string) (AdminToken, error)
-	// LoginToken returns the device login with that hash of its login token, and the account. ErrNotFound.
+	// LoginToken returns the device login with that hash of its login token, and the account.
+	// ErrNotFound.
 	LoginToken(ctx context.Context, hash string) (DeviceLogin, account.Account, error)
 }
 
-// LicenseKeys verify license tokens. bad says why a token is not good, err that nobody can tell now.
+// LicenseKeys verify license tokens. bad says why a token is not good, err that nobody can tell
+// now.
 type LicenseKeys interface {
 	Parse(ctx context.Context, text string, now time.Time) (claims token.Claims, bad, err error)
 }
@@ -74,10 +76,10 @@ func Parse(text string) Credential {
 	return Credential{ByLicenseToken, text}
 }
 
-// Authenticate tells who shows a credential. It knows who, not yet whether they may: a revoked license
-// token and a license that is over pass here, so that the rules can say so; only a job that no policy
-// allows is nobody's. ErrUnauthenticated: no good credential; the error that wraps it says why. Every
-// refusal of a job is an ErrUntrustedJob, or an ErrUnauthenticated.
+// Authenticate tells who shows a credential. It knows who, not yet whether they may: a revoked
+// license token and a license that is over pass here, so that the rules can say so; only a job that
+// no policy allows is nobody's. ErrUnauthenticated: no good credential; the error that wraps it
+// says why. Every refusal of a job is an ErrUntrustedJob, or an ErrUnauthenticated.
 func (a *Authenticator) Authenticate(ctx context.Context, c Credential) (Caller, error) {
 	switch c.Kind {
 	case ByAPIToken:

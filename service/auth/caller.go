@@ -1,5 +1,5 @@
-// Package auth answers one question: who calls. It turns a credential into a Caller, and gives out the
-// credentials that are nothing else: admin tokens, device logins, sessions.
+// Package auth answers one question: who calls. It turns a credential into a Caller, and gives out
+// the credentials that are nothing else: admin tokens, device logins, sessions.
 //
 // What a caller may do is decided where it is done; API tokens are given out by service/account,
 // license tokens by service/license.

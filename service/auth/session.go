@@ -15,8 +15,9 @@ import (
 	"github.com/pageflare/ci/service/opaque"
 )
 
-// A person signs in to the pages of the service by a link that the operator hands out. The link is good once and for a quarter of an hour;
-// the session that it begins ends after eight hours, used or not.
+// A person signs in to the pages of the service by a link that the operator hands out. The link is
+// good once and for a quarter of an hour; the session that it begins ends after eight hours, used
+// or not.
 const (
 	SignInLinkLife = 15 * time.Minute
 	SessionLife    = 8 * time.Hour
@@ -40,7 +41,8 @@ type Session struct {
 	secret opaque.Secret // only while its holder is here
 }
 
-// FormToken proves that a form was made for this session and for one purpose. Nobody who lacks the session's secret can make it.
+// FormToken proves that a form was made for this session and for one purpose. Nobody who lacks the
+// session's secret can make it.
 func (s Session) FormToken(purpose string) string {
 	mac := hmac.New(sha256.New, []byte(s.secret))
 	mac.Write([]byte("form " + purpose))
@@ -77,13 +79,14 @@ type Sessions struct {
 	cfg       Config
 }
 
-// NewSessions returns the sessions of a database. The public URL is where people reach the service; it
-// has no slash at its end.
+// NewSessions returns the sessions of a database. The public URL is where people reach the service;
+// it has no slash at its end.
 func NewSessions(s SessionStore, publicURL string, c Config) *Sessions {
 	return &Sessions{s, publicURL, c}
 }
 
-// CreateSignInLink makes a link by which a person signs in to an account, once. Refusals: ErrNotFound, ErrRevoked for a deleted account.
+// CreateSignInLink makes a link by which a person signs in to an account, once. Refusals:
+// ErrNotFound, ErrRevoked for a deleted account.
 func (s *Sessions) CreateSignInLink(ctx context.Context, id string) (url opaque.Secret, ends time.Time, err error) {
 	a, err := s.store.Account(ctx, id)
 	if err != nil {
@@ -101,7 +104,8 @@ func (s *Sessions) CreateSignInLink(ctx context.Context, id string) (url opaque.
 		s.store.AddSignInLink(ctx, l, s.cfg.Log.Act(ctx, audit.SignInLinkCreated, a.ID, a.ID, audit.Details{"expires_at": l.ExpiresAt.Unix()}))
 }
 
-// SignInAccount tells whose link a secret is, without using it up. ErrUnauthenticated: it is not known, was used, or has expired.
+// SignInAccount tells whose link a secret is, without using it up. ErrUnauthenticated: it is not
+// known, was used, or has expired.
 func (s *Sessions) SignInAccount(ctx context.Context, secret string) (account.Account, error) {
 	l, err := s.store.SignInLink(ctx, opaque.Hash(secret))
 	switch {

@@ -47,7 +47,8 @@ func (r request) hidden() []string {
 	return hidden
 }
 
-// call sends the request until it has an answer or a reason to stop. The error is an *Error, or wraps that of ctx.
+// call sends the request until it has an answer or a reason to stop. The error is an *Error, or
+// wraps that of ctx.
 func (c *Client) call(ctx context.Context, r request) error {
 	budget, cancel, hc := ctx, context.CancelFunc(func() {}), *c.http
 	if r.patient {
@@ -123,7 +124,8 @@ type tries struct {
 	pause time.Duration // before the next try
 }
 
-// check decides after each try, and once more after judge has read the answer, whether there is another one.
+// check decides after each try, and once more after judge has read the answer, whether there is
+// another one.
 func (t *tries) check(ctx context.Context, resp *http.Response, err error) (bool, error) {
 	if err == nil {
 		return false, nil
@@ -145,8 +147,9 @@ func (t *tries) check(ctx context.Context, resp *http.Response, err error) (bool
 	return t.plan(), nil
 }
 
-// plan sets the pause before the next try, and reports whether it fits the budget. The API's wish is kept and, so that a crowd told
-// the same does not come back as one, a random part is added to it.
+// plan sets the pause before the next try, and reports whether it fits the budget. The API's wish
+// is kept and, so that a crowd told the same does not come back as one, a random part is added to
+// it.
 func (t *tries) plan() bool {
 	t.pause = t.last.RetryAfter + time.Duration(t.client.cfg.Rand()*float64(firstPause<<(t.sent-1)))
 	left := t.client.cfg.Budget - t.client.cfg.Now().Sub(t.start)

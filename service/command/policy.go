@@ -216,8 +216,8 @@ func explanationText(w io.Writer, j api.Explanation, id oidc.Identity) {
 	}
 }
 
-// clauseRows is the table of the clauses, and what to do about those that were not met, each on a line of its own: beside the table it would not fit
-// a terminal.
+// clauseRows is the table of the clauses, and what to do about those that were not met, each on a
+// line of its own: beside the table it would not fit a terminal.
 func clauseRows(w io.Writer, clauses []api.Clause) {
 	for _, c := range clauses {
 		Row(w, c.Name, c.Outcome, dash(c.Got), dash(c.Want))

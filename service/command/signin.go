@@ -15,7 +15,8 @@ type accountSignIn struct {
 	ID string `arg:"" help:"Id of the account."`
 }
 
-// Run prints the bare link. It begins with the public URL, so without one that people can call there is none.
+// Run prints the bare link. It begins with the public URL, so without one that people can call
+// there is none.
 func (c accountSignIn) Run(ctx context.Context, a *App) error {
 	if a.NoLink != "" {
 		return Usagef("LICENSE_PUBLIC_URL %s", a.NoLink)

@@ -135,7 +135,8 @@ func (c tokenRevoke) Run(ctx context.Context, a *App) error {
 	})
 }
 
-// argument is an argument, or a line of standard input for "-", so that a secret need not stand on a command line.
+// argument is an argument, or a line of standard input for "-", so that a secret need not stand on
+// a command line.
 func (a *App) argument(s string) (string, error) {
 	if s != "-" {
 		return s, nil

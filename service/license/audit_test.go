@@ -114,7 +114,8 @@ func TestEveryActLeavesALine(t *testing.T) {
 	}
 }
 
-// newTampered is a service with six lines in its audit log: a key, an account, its API token, and then the account is suspended, restored and suspended.
+// newTampered is a service with six lines in its audit log: a key, an account, its API token, and
+// then the account is suspended, restored and suspended.
 func newTampered(t *testing.T) (*bench, account.Account, audit.Head) {
 	t.Helper()
 	b := newBench(t)
@@ -145,7 +146,8 @@ const (
 	cutAll   = `DELETE FROM audit_log; UPDATE audit_head SET seq = 0, hash = ''; `
 )
 
-// Every change is found without anything that was noted down, and most of those at the end by a look at the end alone.
+// Every change is found without anything that was noted down, and most of those at the end by a
+// look at the end alone.
 func TestATamperedAuditLogIsFound(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
@@ -211,7 +213,8 @@ func TestAForgedEndStaysForged(t *testing.T) {
 	}
 }
 
-// An older database with its own seal is whole; an end that was noted down elsewhere tells it from the newer one.
+// An older database with its own seal is whole; an end that was noted down elsewhere tells it from
+// the newer one.
 func TestANotedEndFindsAnOlderDatabase(t *testing.T) {
 	t.Parallel()
 	b, a, end := newTampered(t)

@@ -137,7 +137,8 @@ func TestALostAnswerIsNotGivenAgainForAChangedAccount(t *testing.T) {
 	}
 }
 
-// A request that was let in in the last moment of an identity, here or on a replica whose clock is behind, finds it still remembered.
+// A request that was let in in the last moment of an identity, here or on a replica whose clock is
+// behind, finds it still remembered.
 func TestAnIdentityIsRememberedLongerThanItIsAccepted(t *testing.T) {
 	t.Parallel()
 	for name, late := range map[string]time.Duration{"a moment": time.Millisecond, "a clock that is behind": oidc.Leeway} {

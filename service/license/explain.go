@@ -35,8 +35,8 @@ type PolicyVerdict struct {
 	Clauses []oidc.Clause
 }
 
-// Explain adds to the clauses of an identity token what is known here: whether it was exchanged before, and what each policy for its repository
-// says. It changes nothing.
+// Explain adds to the clauses of an identity token what is known here: whether it was exchanged
+// before, and what each policy for its repository says. It changes nothing.
 func (s *Policies) Explain(ctx context.Context, id oidc.Identity, clauses []oidc.Clause) (Explanation, error) {
 	used, err := s.explainUse(ctx, id)
 	if err != nil {

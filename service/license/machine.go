@@ -46,8 +46,8 @@ type MachineStore interface {
 	MachineOf(ctx context.Context, family string) (Machine, error)
 	// Machine returns one machine. ErrNotFound.
 	Machine(ctx context.Context, id string) (Machine, error)
-	// Machines returns up to limit machines of an account whose id comes after the given one, in the
-	// order of ids.
+	// Machines returns up to limit machines of an account whose id comes after the given one, in
+	// the order of ids.
 	Machines(ctx context.Context, account, after string, limit int) ([]Machine, error)
 	// EndMachine ends a machine and revokes its family at the time of the act; one that has ended
 	// keeps its first time.
@@ -86,8 +86,9 @@ func checkMachine(id, label string) error {
 	return nil
 }
 
-// Activate gives a machine a license token in a family of its own, and stores both or neither: a token
-// whose machine nobody knows would be ended by no logout. Refusals: ErrInvalid, and those of Issue.
+// Activate gives a machine a license token in a family of its own, and stores both or neither: a
+// token whose machine nobody knows would be ended by no logout. Refusals: ErrInvalid, and those of
+// Issue.
 func (s *Machines) Activate(ctx context.Context, c auth.Caller, id, label string) (Issued, Machine, error) {
 	if err := checkMachine(id, label); err != nil {
 		return Issued{}, Machine{}, err
@@ -108,8 +109,9 @@ func (s *Machines) Activate(ctx context.Context, c auth.Caller, id, label string
 	return issued, m, nil
 }
 
-// Deactivate ends the machine that the caller's license token was made for, with all of its family. Doing it twice is no error. The id alone
-// would not do: other machines may have the same. ErrNotFound: the token was not made for a machine of that id.
+// Deactivate ends the machine that the caller's license token was made for, with all of its family.
+// Doing it twice is no error. The id alone would not do: other machines may have the same.
+// ErrNotFound: the token was not made for a machine of that id.
 func (s *Machines) Deactivate(ctx context.Context, c auth.Caller, id string) error {
 	m, err := s.store.MachineOf(ctx, opaque.TokenID(c.Token.ID).Family())
 	if err != nil {
@@ -121,8 +123,8 @@ func (s *Machines) Deactivate(ctx context.Context, c auth.Caller, id string) err
 	return s.store.EndMachine(ctx, m, s.log.Act(ctx, audit.MachineDeactivated, m.AccountID, m.ID, audit.Details{"family": m.Family}))
 }
 
-// Machines returns up to limit machines of an account, ended ones too, whose id comes after the given one, in the order of ids. ErrNotFound: no such
-// account. ErrInvalid: after is no id.
+// Machines returns up to limit machines of an account, ended ones too, whose id comes after the
+// given one, in the order of ids. ErrNotFound: no such account. ErrInvalid: after is no id.
 func (s *Machines) Machines(ctx context.Context, account, after string, limit int) ([]Machine, error) {
 	if err := opaque.OfMachine.CheckAfter(after); err != nil {
 		return nil, err
@@ -133,8 +135,8 @@ func (s *Machines) Machines(ctx context.Context, account, after string, limit in
 	return s.store.Machines(ctx, account, after, limit)
 }
 
-// EndMachine ends a machine, by its id, with the whole family of its license tokens, and returns it as it is then. It is for those who run the service.
-// Doing it twice is no error. ErrNotFound.
+// EndMachine ends a machine, by its id, with the whole family of its license tokens, and returns it
+// as it is then. It is for those who run the service. Doing it twice is no error. ErrNotFound.
 func (s *Machines) EndMachine(ctx context.Context, id string) (Machine, error) {
 	m, err := s.store.Machine(ctx, id)
 	if err != nil {

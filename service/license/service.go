@@ -51,7 +51,8 @@ func New(cfg Config) *Service {
 	return &Service{cfg: cfg, store: cfg.Store, keys: cfg.Keys, log: cfg.Log}
 }
 
-// mayUse is the rule for a caller: its token must not be revoked and its account must be allowed to hold tokens.
+// mayUse is the rule for a caller: its token must not be revoked and its account must be allowed to
+// hold tokens.
 func mayUse(c auth.Caller, now time.Time) error {
 	if err := account.MayHoldToken(c.Account, now); err != nil {
 		return err
@@ -62,9 +63,10 @@ func mayUse(c auth.Caller, now time.Time) error {
 	return nil
 }
 
-// Issue makes a new token for the caller's license. A token that is issued on the word of a license token belongs to that token's family:
-// whoever revokes a leaked token with its family also ends what was made with it. A job gets what Exchange gives. Refusals: account.ErrExpired,
-// ErrInactive, ErrRevoked, ErrTokenRevoked, ErrIdentityUsed.
+// Issue makes a new token for the caller's license. A token that is issued on the word of a license
+// token belongs to that token's family: whoever revokes a leaked token with its family also ends
+// what was made with it. A job gets what Exchange gives. Refusals: account.ErrExpired, ErrInactive,
+// ErrRevoked, ErrTokenRevoked, ErrIdentityUsed.
 func (s *Service) Issue(ctx context.Context, c auth.Caller) (Issued, error) {
 	if c.Kind == auth.ByIdentity {
 		return s.Exchange(ctx, c.Job.Identity, c.Job.Policy, c.Account)
@@ -88,7 +90,8 @@ func (s *Service) issueAs(ctx context.Context, c auth.Caller, record recorder) (
 	return s.issue(ctx, c.Account, TokenRecord{Parent: opaque.TokenID(c.Token.ID), IssuedBy: c.ID, Recorded: now}, ttl, record)
 }
 
-// IssueFor makes a new token for an account, with a life of its own choice (0: the usual one). It is for those who run the service.
+// IssueFor makes a new token for an account, with a life of its own choice (0: the usual one). It
+// is for those who run the service.
 func (s *Service) IssueFor(ctx context.Context, id string, ttl time.Duration) (Issued, error) {
 	a, err := s.store.Account(ctx, id)
 	if err != nil {
@@ -124,9 +127,11 @@ func (s *Service) issue(ctx context.Context, a account.Account, r TokenRecord, t
 	})
 }
 
-// Refresh makes the token that follows the caller's license token, which stays valid to its own end. Within one Window the same token
-// in gives the same token out, on every replica: its content and its id are derived, nothing is looked up or locked. An account that
-// was changed in between gets a token that says the new. Refusals: as for Issue, and ErrUnauthenticated for any other token.
+// Refresh makes the token that follows the caller's license token, which stays valid to its own
+// end. Within one Window the same token in gives the same token out, on every replica: its content
+// and its id are derived, nothing is looked up or locked. An account that was changed in between
+// gets a token that says the new. Refusals: as for Issue, and ErrUnauthenticated for any other
+// token.
 func (s *Service) Refresh(ctx context.Context, c auth.Caller) (Issued, error) {
 	if c.Token.ID == "" {
 		return Issued{}, fmt.Errorf("%w: only a license token can be refreshed", auth.ErrUnauthenticated)
@@ -143,7 +148,8 @@ func (s *Service) refresh(ctx context.Context, c auth.Caller, now time.Time, set
 	window := Window(c.Token.Life(), s.cfg.TokenTTL)
 	iat := Bucket(c.Token.IssuedAt, now, window)
 	if before := iat.Add(-window); !before.Before(c.Token.IssuedAt) {
-		// the window counts from the first answer, not from the clock: one that was given just before the bucket turned still holds
+		// the window counts from the first answer, not from the clock: one that was given just
+		// before the bucket turned still holds
 		claims, capped, err := s.refreshed(c, parent, before, set)
 		if err != nil {
 			return Issued{}, err
@@ -167,8 +173,9 @@ func (s *Service) refresh(ctx context.Context, c auth.Caller, now time.Time, set
 	return out, s.store.RecordToken(ctx, r, act)
 }
 
-// refreshed is what the caller's token is refreshed to when iat is the start of the window. Its id depends on everything in the token, the
-// signing key included: two tokens with one id would be one record, which says who depends on which key.
+// refreshed is what the caller's token is refreshed to when iat is the start of the window. Its id
+// depends on everything in the token, the signing key included: two tokens with one id would be one
+// record, which says who depends on which key.
 func (s *Service) refreshed(c auth.Caller, parent opaque.TokenID, iat time.Time, set *token.KeySet) (token.Claims, bool, error) {
 	claims, capped := s.claims(c.Account, iat, s.cfg.TokenTTL)
 	if parent.ByIdentity() && claims.ExpiresAt.After(c.Token.ExpiresAt) {
@@ -207,7 +214,8 @@ func (s *Service) sign(ctx context.Context, set *token.KeySet, c token.Claims, c
 func signWith(set *token.KeySet, c token.Claims, capped bool) (Issued, error) {
 	text, err := set.Sign(c)
 	if err != nil {
-		// the license ends within this very second: there is no whole second left for a token to live
+		// the license ends within this very second: there is no whole second left for a token to
+		// live
 		if errors.Is(err, token.ErrClaims) && !c.ExpiresAt.After(c.IssuedAt) {
 			return Issued{}, account.ErrExpired
 		}
@@ -218,5 +226,6 @@ func signWith(set *token.KeySet, c token.Claims, capped bool) (Issued, error) {
 	}, nil
 }
 
-// Validate says whether a caller's license token may be used now. Refusals: ErrExpired, ErrInactive, ErrRevoked, ErrTokenRevoked.
+// Validate says whether a caller's license token may be used now. Refusals: ErrExpired,
+// ErrInactive, ErrRevoked, ErrTokenRevoked.
 func (s *Service) Validate(c auth.Caller) error { return mayUse(c, s.cfg.Now()) }

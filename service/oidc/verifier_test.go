@@ -202,7 +202,8 @@ func TestManyJobsAtOnceAskOnce(t *testing.T) {
 	}
 }
 
-// What an issuer, or somebody in its place, answers must not hurt us: too long, elsewhere, something else.
+// What an issuer, or somebody in its place, answers must not hurt us: too long, elsewhere,
+// something else.
 func TestBadAnswersOfAnIssuer(t *testing.T) {
 	t.Parallel()
 	elsewhere := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("a server that is no issuer was asked") }))
@@ -275,7 +276,8 @@ func TestBadAnswersOfAnIssuer(t *testing.T) {
 	}
 }
 
-// A header that would make a careless reader fetch or use another key is refused before anybody is asked.
+// A header that would make a careless reader fetch or use another key is refused before anybody is
+// asked.
 func TestHostileHeaders(t *testing.T) {
 	t.Parallel()
 	i := newIssuer(t)

@@ -107,7 +107,8 @@ func TestAVerificationHasMoreTimeThanOtherAnswers(t *testing.T) {
 	}
 }
 
-// serveLong serves on a listener of its own, within the time limits as they are, until the test ends.
+// serveLong serves on a listener of its own, within the time limits as they are, until the test
+// ends.
 func serveLong(t *testing.T, s *servicetest.Service) string {
 	t.Helper()
 	addr, stop := serveUntil(t, s)
@@ -136,7 +137,8 @@ func serveUntil(t *testing.T, s *servicetest.Service) (addr string, stop func() 
 	}
 }
 
-// One verification at a time: it takes all of a processor. It ends with the client that waits for it.
+// One verification at a time: it takes all of a processor. It ends with the client that waits for
+// it.
 func TestOneVerificationAtATime(t *testing.T) {
 	t.Parallel()
 	log := newHeldLog()
@@ -205,7 +207,8 @@ func TestVerifyFromANotedEndThroughTheAdminAPI(t *testing.T) {
 	}
 }
 
-// A log that somebody tampered with is a fault of the service, told to whoever runs it, and no conflict of the caller's.
+// A log that somebody tampered with is a fault of the service, told to whoever runs it, and no
+// conflict of the caller's.
 func TestALogThatCannotBeWrittenIsAFaultOfTheService(t *testing.T) {
 	t.Parallel()
 	for name, statement := range map[string]string{

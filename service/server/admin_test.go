@@ -214,7 +214,8 @@ func TestTokensAndKeysThroughTheAdminAPI(t *testing.T) {
 
 }
 
-// A path reaches logs, so a token that stands in one is refused and not repeated, and nothing is half done.
+// A path reaches logs, so a token that stands in one is refused and not repeated, and nothing is
+// half done.
 func TestNoTokenIsRevokedByItsTextInAPath(t *testing.T) {
 	t.Parallel()
 	a := newAdmin(t)

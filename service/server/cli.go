@@ -10,8 +10,8 @@ import (
 	"github.com/pageflare/ci/service/server/route"
 )
 
-// These routes are called by the pageflare CLI alone. Their contract is what CLI 0.9.2 sends and reads: it shows people the member `error` of a
-// refusal, so that is a sentence here.
+// These routes are called by the pageflare CLI alone. Their contract is what CLI 0.9.2 sends and
+// reads: it shows people the member `error` of a refusal, so that is a sentence here.
 
 // cliVersion is the newest CLI that this contract was tried with.
 const cliVersion = "0.9.2"
@@ -37,7 +37,8 @@ func (s *Server) deactivate(c *gin.Context) error {
 	return nil
 }
 
-// validateCI answers POST /_api/license/validate-ci. No CLI of this version is known to send it a body that matters.
+// validateCI answers POST /_api/license/validate-ci. No CLI of this version is known to send it a
+// body that matters.
 func (s *Server) validateCI(c *gin.Context) error {
 	who := route.Caller(c)
 	if err := s.parts.Licenses.Validate(who); err != nil {

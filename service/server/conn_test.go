@@ -18,7 +18,8 @@ import (
 	"github.com/pageflare/ci/service/servicetest"
 )
 
-// serveHurried serves on a listener of its own, with short time limits of reading, until the test ends. It returns the address.
+// serveHurried serves on a listener of its own, with short time limits of reading, until the test
+// ends. It returns the address.
 func serveHurried(t *testing.T, s *servicetest.Service, header, read time.Duration) string {
 	t.Helper()
 	s.ServesBeside()
@@ -125,7 +126,8 @@ func TestABodyThatComesTooSlowlyIs408(t *testing.T) {
 	})
 }
 
-// sendHalf sends a header and the beginning of a body, and returns what is answered when the rest does not come. The connection must end then.
+// sendHalf sends a header and the beginning of a body, and returns what is answered when the rest
+// does not come. The connection must end then.
 func sendHalf(t *testing.T, addr, header, begun string) answer {
 	t.Helper()
 	req, err := http.ReadRequest(bufio.NewReader(strings.NewReader(header)))

@@ -18,8 +18,9 @@ import (
 
 const deviceGrant = "urn:ietf:params:oauth:grant-type:device_code"
 
-// bindOAuth reads the body of a route of RFC 8628 into v: a form, as it says there, or a JSON object, as the pageflare CLI sends it. Unknown
-// members are ignored (RFC 6749, 3.1), doubled ones are refused.
+// bindOAuth reads the body of a route of RFC 8628 into v: a form, as it says there, or a JSON
+// object, as the pageflare CLI sends it. Unknown members are ignored (RFC 6749, 3.1), doubled ones
+// are refused.
 func bindOAuth(c *gin.Context, v any, fromForm func(map[string]string)) error {
 	if strings.HasPrefix(c.GetHeader("Content-Type"), "application/x-www-form-urlencoded") {
 		form, err := route.Form(c)
@@ -57,8 +58,8 @@ func (s *Server) deviceCode(c *gin.Context) error {
 
 func seconds(d time.Duration) int64 { return int64(d / time.Second) }
 
-// deviceToken answers POST /_api/auth/device/token (RFC 8628, 3.4). The pageflare CLI gives up on any status but 200 and 400, so what passes by
-// itself is told as slow_down too.
+// deviceToken answers POST /_api/auth/device/token (RFC 8628, 3.4). The pageflare CLI gives up on
+// any status but 200 and 400, so what passes by itself is told as slow_down too.
 func (s *Server) deviceToken(c *gin.Context) error {
 	var in api.DeviceTokenRequest
 	err := bindOAuth(c, &in, func(f map[string]string) {
@@ -85,7 +86,8 @@ func (s *Server) deviceToken(c *gin.Context) error {
 
 var errGrantType = errors.New("grant_type is not " + deviceGrant)
 
-// oauthCodes are the `error` codes of RFC 8628, 3.5, and RFC 6749, 5.2. All of them are 400: the pageflare CLI reads no other status.
+// oauthCodes are the `error` codes of RFC 8628, 3.5, and RFC 6749, 5.2. All of them are 400: the
+// pageflare CLI reads no other status.
 var oauthCodes = []struct {
 	err  error
 	code string
@@ -101,7 +103,8 @@ var oauthCodes = []struct {
 	{errTooSlow, "invalid_request"},
 }
 
-// failOAuth answers a route of RFC 8628 with an error; false when it is none of the caller's making.
+// failOAuth answers a route of RFC 8628 with an error; false when it is none of the caller's
+// making.
 func failOAuth(c *gin.Context, err error) bool {
 	var over *limited
 	if errors.As(err, &over) {

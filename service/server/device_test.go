@@ -438,7 +438,8 @@ func TestTheMetadataNamesThePublicURL(t *testing.T) {
 	}
 }
 
-// While the database cannot answer, a login that waits must not end: the CLI gives up on any status but 200 and 400.
+// While the database cannot answer, a login that waits must not end: the CLI gives up on any status
+// but 200 and 400.
 func TestDeviceRoutesWithoutADatabase(t *testing.T) {
 	t.Parallel()
 	s := servicetest.Start(t, servicetest.Options{})
@@ -537,7 +538,8 @@ func (c *clock) add(d time.Duration) {
 	c.ahead += d
 }
 
-// Those who run the service find the machines of an account and end them, also when whoever logged in is gone.
+// Those who run the service find the machines of an account and end them, also when whoever logged
+// in is gone.
 func TestMachinesThroughTheAdminAPI(t *testing.T) {
 	t.Parallel()
 	a := newAdmin(t)

@@ -27,8 +27,8 @@ var (
 	errNotReady = errors.New("the service cannot reach its database: try again later")
 )
 
-// refusals is how each error looks on the wire. What is neither here nor in detailed is a 500, and its
-// text stays in the log.
+// refusals is how each error looks on the wire. What is neither here nor in detailed is a 500, and
+// its text stays in the log.
 var refusals = slices.Concat([]route.Refusal{
 	with(account.ErrExpired, http.StatusForbidden, api.CodeLicenseExpired),
 	with(account.ErrInactive, http.StatusForbidden, api.CodeLicenseInactive),
@@ -53,7 +53,8 @@ func with(err error, status int, code api.Code) route.Refusal {
 	return route.Refusal{Err: err, Status: status, Code: code}
 }
 
-// detailed are errors whose full text is safe and useful to the caller: it says what exactly is wrong.
+// detailed are errors whose full text is safe and useful to the caller: it says what exactly is
+// wrong.
 var detailed = []route.Refusal{
 	with(account.ErrDeleted, http.StatusForbidden, api.CodeLicenseRevoked),
 	with(failure.ErrInvalid, http.StatusBadRequest, api.CodeInvalidRequest),
@@ -63,8 +64,8 @@ var detailed = []route.Refusal{
 	with(auth.ErrScope, http.StatusForbidden, api.CodeInsufficientScope),
 }
 
-// answerTo is the answer to an error: what its sender is told, and what the log says of it. The log holds nothing that a sender chose, for people send
-// tokens where they do not belong.
+// answerTo is the answer to an error: what its sender is told, and what the log says of it. The log
+// holds nothing that a sender chose, for people send tokens where they do not belong.
 type answerTo struct {
 	status  int
 	code    api.Code
@@ -72,10 +73,12 @@ type answerTo struct {
 	reason  string // for the log
 }
 
-// badRequestReason is what the log says of an unfitError, whose own text quotes names of members and parameters.
+// badRequestReason is what the log says of an unfitError, whose own text quotes names of members
+// and parameters.
 const badRequestReason = "the request cannot be read: its sender was told why"
 
-// answerOf finds the answer to an error; false when there is none for it, so that it is a fault of ours.
+// answerOf finds the answer to an error; false when there is none for it, so that it is a fault of
+// ours.
 func answerOf(err error) (answerTo, bool) {
 	var over *limited
 	if errors.As(err, &over) {

@@ -157,7 +157,8 @@ func TestAnExchangedTokenCannotBeProlonged(t *testing.T) {
 	}
 }
 
-// Each way in which an identity token is wrong: not proven is 401, proven and not let in is 403. Nothing is issued.
+// Each way in which an identity token is wrong: not proven is 401, proven and not let in is 403.
+// Nothing is issued.
 func TestWrongIdentities(t *testing.T) {
 	t.Parallel()
 	k := newKeyless(t)
@@ -347,7 +348,8 @@ func TestAPolicyIsRemovedWithItsTokens(t *testing.T) {
 	call(t, k.Service, "GET", "/_api/license/refresh", "", bearer(alive)...).token(t)
 }
 
-// Anybody who has a repository at GitHub can make jobs that prove who they are: those that no policy lets in count like bad credentials.
+// Anybody who has a repository at GitHub can make jobs that prove who they are: those that no
+// policy lets in count like bad credentials.
 func TestJobsThatNobodyLetInAreLimitedByAddress(t *testing.T) {
 	t.Parallel()
 	k := newKeylessWith(t, servicetest.Options{BadCredentials: 2})
@@ -364,7 +366,8 @@ func TestJobsThatNobodyLetInAreLimitedByAddress(t *testing.T) {
 	k.exchange(k.identity(nil)).token(t) // one that is let in is not held up
 }
 
-// Whatever an identity is refused for, it is counted: the account of its policy is not good, or its issuer cannot be asked.
+// Whatever an identity is refused for, it is counted: the account of its policy is not good, or its
+// issuer cannot be asked.
 func TestEveryRefusalOfAnIdentityIsLimitedByAddress(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {

@@ -20,10 +20,11 @@ import (
 	"github.com/pageflare/ci/service/server/route"
 )
 
-// The metrics of the service, on a registry of its own. docs/operations.md lists them; a test keeps both in step.
+// The metrics of the service, on a registry of its own. docs/operations.md lists them; a test keeps
+// both in step.
 //
-// No label holds what a caller may choose, so nobody can make them grow: a route is its template, an unknown path or method is "none", and
-// no token, account or address is among them.
+// No label holds what a caller may choose, so nobody can make them grow: a route is its template,
+// an unknown path or method is "none", and no token, account or address is among them.
 
 const namespace = "pageflare_license"
 
@@ -109,7 +110,8 @@ func knownMethod(method string) string {
 	return none
 }
 
-// ServeMetrics answers GET /metrics on a listener of its own until ctx ends. It returns nil after a graceful stop.
+// ServeMetrics answers GET /metrics on a listener of its own until ctx ends. It returns nil after a
+// graceful stop.
 func (s *Server) ServeMetrics(ctx context.Context, l net.Listener) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var counting sync.WaitGroup

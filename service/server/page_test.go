@@ -404,7 +404,8 @@ func TestTheCookieOfASession(t *testing.T) {
 	}
 }
 
-// Nothing that a stranger puts into an address or a header decides where somebody is sent, or which host a link names.
+// Nothing that a stranger puts into an address or a header decides where somebody is sent, or which
+// host a link names.
 func TestNobodyIsSentElsewhere(t *testing.T) {
 	t.Parallel()
 	s := servicetest.Start(t, servicetest.Options{})
@@ -480,7 +481,8 @@ func TestNoSecretOfALoginIsLogged(t *testing.T) {
 	}
 }
 
-// Each line says who, from where and in which request, also those of routes that ask for no credential.
+// Each line says who, from where and in which request, also those of routes that ask for no
+// credential.
 func TestTheAuditLogSaysWhoLoggedIn(t *testing.T) {
 	t.Parallel()
 	s := servicetest.Start(t, servicetest.Options{TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})

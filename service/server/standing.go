@@ -10,8 +10,9 @@ import (
 	"github.com/pageflare/ci/service/keyring"
 )
 
-// Counting the live tokens takes the longer the more there are. So the database is asked at most every standingAge, and never for more
-// than a twentieth of the time; a scrape in between, or one that has waited for standingPatience, gets the counts of before.
+// Counting the live tokens takes the longer the more there are. So the database is asked at most
+// every standingAge, and never for more than a twentieth of the time; a scrape in between, or one
+// that has waited for standingPatience, gets the counts of before.
 const (
 	standingAge      = 10 * time.Second
 	standingShare    = 20

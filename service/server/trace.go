@@ -15,8 +15,9 @@ import (
 // traceparent carries the trace that a request belongs to (https://www.w3.org/TR/trace-context/).
 var traceparent = propagation.TraceContext{}
 
-// traced makes a span of a request, by the names of OpenTelemetry's conventions for HTTP. Like the access log it holds no header, no query, no path
-// as it was sent and no body: nothing in it can be a secret.
+// traced makes a span of a request, by the names of OpenTelemetry's conventions for HTTP. Like the
+// access log it holds no header, no query, no path as it was sent and no body: nothing in it can be
+// a secret.
 func (s *Server) traced(c *gin.Context) {
 	path, method := c.FullPath(), knownMethod(c.Request.Method)
 	if method == none {

@@ -78,7 +78,8 @@ func (s *Store) APITokens(ctx context.Context, owner, after string, limit int) (
 	return list, storeError(rows.Err())
 }
 
-// madeAt reads when the row was made that a list, oldest first, goes on after; before everything when after is empty. ErrInvalid: there is no such row.
+// madeAt reads when the row was made that a list, oldest first, goes on after; before everything
+// when after is empty. ErrInvalid: there is no such row.
 func madeAt(row *sql.Row, after string) (at int64, err error) {
 	err = row.Scan(&at)
 	switch {

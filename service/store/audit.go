@@ -12,8 +12,9 @@ import (
 
 const auditColumns = `seq, at, actor_kind, actor_id, address, request_id, action, account_id, object, details, hash`
 
-// appendActs writes the lines of a transaction. The update of the head comes first: it is the lock that puts writers in a row. A head without its own
-// seal was set by other means: the lines behind it get none either, so that it is found later too.
+// appendActs writes the lines of a transaction. The update of the head comes first: it is the lock
+// that puts writers in a row. A head without its own seal was set by other means: the lines behind
+// it get none either, so that it is found later too.
 func (t *tx) appendActs(ctx context.Context) error {
 	if len(t.acts) == 0 {
 		return nil
@@ -79,7 +80,8 @@ func (s *Store) AuditEnd(ctx context.Context) (audit.End, error) {
 	return auditEnd(ctx, moment)
 }
 
-// SealAuditEnd looks again before it seals: of several processes that start at once the first one finds no seal.
+// SealAuditEnd looks again before it seals: of several processes that start at once the first one
+// finds no seal.
 func (s *Store) SealAuditEnd(ctx context.Context, seal func(audit.End) string) error {
 	return inTx(ctx, s.write, func(t *tx) error {
 		e, err := auditEnd(ctx, t)

@@ -36,7 +36,8 @@ func (r *deviceRow) login() auth.DeviceLogin {
 	return d
 }
 
-// letGo is how many rows that ended are deleted when one is added: more than come, so that they get fewer, and few, so that nobody waits.
+// letGo is how many rows that ended are deleted when one is added: more than come, so that they get
+// fewer, and few, so that nobody waits.
 const letGo = 16
 
 func (s *Store) AddDeviceLogin(ctx context.Context, d auth.DeviceLogin) error {
@@ -76,7 +77,8 @@ func (s *Store) DeviceLogin(ctx context.Context, hash string) (auth.DeviceLogin,
 	return deviceLogin(ctx, s.read, hash)
 }
 
-// ChangeDeviceLogin asks in the update for the state that it read: of two that meet, one changes nothing.
+// ChangeDeviceLogin asks in the update for the state that it read: of two that meet, one changes
+// nothing.
 func (s *Store) ChangeDeviceLogin(ctx context.Context, hash string, change func(*auth.DeviceLogin) ([]audit.Act, error)) (auth.DeviceLogin, error) {
 	var d auth.DeviceLogin
 	err := inTx(ctx, s.write, func(t *tx) (err error) {

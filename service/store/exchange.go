@@ -8,7 +8,8 @@ import (
 	"github.com/pageflare/ci/service/license"
 )
 
-// forgotten is how many uses of identities that can be forgotten are forgotten with each new one: more than come in.
+// forgotten is how many uses of identities that can be forgotten are forgotten with each new one:
+// more than come in.
 const forgotten = 10
 
 func (s *Store) RecordExchange(ctx context.Context, use license.IdentityUse, r license.TokenRecord, act audit.Act) (first license.IdentityUse, err error) {

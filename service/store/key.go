@@ -92,8 +92,9 @@ func liveTokens(ctx context.Context, q querier, key string, now time.Time) (n in
 	return n, nil
 }
 
-// mayRecord refuses what a retired key signed. It is asked in the transaction that records: nothing is handed out that was not recorded, and a
-// key with something on record is not retired, so no clock and no cache can bring a token into the world whose key is gone.
+// mayRecord refuses what a retired key signed. It is asked in the transaction that records: nothing
+// is handed out that was not recorded, and a key with something on record is not retired, so no
+// clock and no cache can bring a token into the world whose key is gone.
 func (t *tx) mayRecord(ctx context.Context, key string) error {
 	if t.alive[key] { // as it was a moment ago in this transaction
 		return nil

@@ -9,8 +9,8 @@ import (
 	"github.com/pageflare/ci/service/failure"
 )
 
-// note remembers how a write went. What the rules refused says nothing of the database, and neither does what changed nothing. A file that is damaged
-// stays so until somebody restores it.
+// note remembers how a write went. What the rules refused says nothing of the database, and neither
+// does what changed nothing. A file that is damaged stays so until somebody restores it.
 func (p *pool) note(err error, wrote bool) {
 	if last := p.fault.Load(); last != nil && errors.Is(*last, ErrDamaged) {
 		return
@@ -24,11 +24,13 @@ func (p *pool) note(err error, wrote bool) {
 	}
 }
 
-// probes are what a try writes, in turn: a row that keeps its bytes is not written at all, and little finds room where a record does not.
+// probes are what a try writes, in turn: a row that keeps its bytes is not written at all, and
+// little finds room where a record does not.
 var probes = [2]string{strings.Repeat("a", 64<<10), strings.Repeat("b", 64<<10)}
 
-// Ready tries a write on its own after one that failed: a service that gets no writes learns so that its disk has room
-// again. One caller at a time tries; the others hear of the last failure meanwhile.
+// Ready tries a write on its own after one that failed: a service that gets no writes learns so
+// that its disk has room again. One caller at a time tries; the others hear of the last failure
+// meanwhile.
 func (s *Store) Ready(ctx context.Context) error {
 	fault := s.write.fault.Load()
 	if fault == nil {

@@ -197,7 +197,8 @@ func TestWritesAfterCloseAreRefused(t *testing.T) {
 	}
 }
 
-// A database that is locked by somebody is no reason to keep callers waiting in a row: all learn it together.
+// A database that is locked by somebody is no reason to keep callers waiting in a row: all learn it
+// together.
 func TestALockedDatabaseIsUnavailableForAllAtOnce(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "license.db")

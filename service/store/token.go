@@ -55,7 +55,8 @@ func (s *Store) RecordToken(ctx context.Context, r license.TokenRecord, act audi
 	return s.group.do(ctx, func(ctx context.Context, t *tx) error { return t.recordToken(ctx, r, act) })
 }
 
-// recordToken inserts the record of a token and notes the act, unless it is there already. ErrKeyRetired, and as in mayDescend.
+// recordToken inserts the record of a token and notes the act, unless it is there already.
+// ErrKeyRetired, and as in mayDescend.
 func (t *tx) recordToken(ctx context.Context, r license.TokenRecord, act audit.Act) error {
 	if err := t.mayRecord(ctx, r.KeyID); err != nil {
 		return err
@@ -72,8 +73,9 @@ func (t *tx) recordToken(ctx context.Context, r license.TokenRecord, act audit.A
 	return t.logIf(done, act)
 }
 
-// mayDescend refuses a token whose right ended while it was made. The caller was looked at before; only in the transaction that records is it certain
-// that what is revoked together with all that it issued misses nothing. ErrTokenRevoked, ErrUnauthenticated, ErrNoPolicy.
+// mayDescend refuses a token whose right ended while it was made. The caller was looked at before;
+// only in the transaction that records is it certain that what is revoked together with all that it
+// issued misses nothing. ErrTokenRevoked, ErrUnauthenticated, ErrNoPolicy.
 func (t *tx) mayDescend(ctx context.Context, r license.TokenRecord) error {
 	if r.Parent == "" && r.IssuedBy == "" {
 		return nil // by those who run the service
@@ -142,12 +144,13 @@ func (s *Store) Revoke(ctx context.Context, r license.Revocation, act audit.Act)
 	})
 }
 
-// revokeIssuedBy says once more that issued_by is not empty: by that a database knows that the index, which holds no others, has all that is asked for.
+// revokeIssuedBy says once more that issued_by is not empty: by that a database knows that the
+// index, which holds no others, has all that is asked for.
 const revokeIssuedBy = `INSERT INTO revocations (subject, account_id, revoked_at)
 	SELECT DISTINCT substr(id, 9, 16), account_id, $2 FROM tokens WHERE issued_by = $1 AND issued_by <> '' ON CONFLICT (subject) DO NOTHING`
 
-// revokeIssuedBy revokes every family whose first token says that it was issued by this, and returns how many were not revoked before; nothing
-// without an act.
+// revokeIssuedBy revokes every family whose first token says that it was issued by this, and
+// returns how many were not revoked before; nothing without an act.
 func (t *tx) revokeIssuedBy(ctx context.Context, issuer string, act *audit.Act) (families int64, err error) {
 	if act == nil {
 		return 0, nil

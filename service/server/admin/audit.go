@@ -41,8 +41,9 @@ var (
 	errNoVerdict = errors.New("the verification was given up before its end: try again, and from an end that was noted before if the log is long")
 )
 
-// verifyAudit answers GET /_api/admin/audit/verify. A long log takes longer than any other answer, and all of a processor: so there is more time for it,
-// and it is done once at a time, and only while somebody waits.
+// verifyAudit answers GET /_api/admin/audit/verify. A long log takes longer than any other answer,
+// and all of a processor: so there is more time for it, and it is done once at a time, and only
+// while somebody waits.
 func (h *Handlers) verifyAudit(c *gin.Context) error {
 	check, err := auditCheck(c)
 	if err != nil {

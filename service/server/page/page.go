@@ -1,4 +1,5 @@
-// Package page is the pages for people: sign in by a link, look at a device login, approve or deny it.
+// Package page is the pages for people: sign in by a link, look at a device login, approve or deny
+// it.
 //
 // Who may do that is decided in service/auth.
 package page
@@ -24,8 +25,8 @@ import (
 	"github.com/pageflare/ci/service/server/route"
 )
 
-// They need no script. A form is believed when the browser
-// says that one of our pages sent it, and when it carries a token that was made for this session and this very purpose.
+// They need no script. A form is believed when the browser says that one of our pages sent it, and
+// when it carries a token that was made for this session and this very purpose.
 
 //go:embed templates
 var templates embed.FS
@@ -159,7 +160,8 @@ func (p *Pages) bindPage(c *gin.Context) (map[string]string, error) {
 	return route.Form(c)
 }
 
-// ownForm says whether the browser names our own origin as the sender. Our own is the public URL: a Host header says what a caller likes.
+// ownForm says whether the browser names our own origin as the sender. Our own is the public URL: a
+// Host header says what a caller likes.
 func (p *Pages) ownForm(r *http.Request) bool {
 	if site := r.Header.Values("Sec-Fetch-Site"); len(site) > 0 && (len(site) > 1 || site[0] != "same-origin") {
 		return false
@@ -168,7 +170,8 @@ func (p *Pages) ownForm(r *http.Request) bool {
 	return len(origin) == 1 && origin[0] == p.origin()
 }
 
-// origin is that of the public URL as browsers write it: lower case, without the port that the scheme has anyway.
+// origin is that of the public URL as browsers write it: lower case, without the port that the
+// scheme has anyway.
 func (p *Pages) origin() string {
 	u, err := url.Parse(p.cfg.PublicURL)
 	if err != nil {
@@ -184,7 +187,8 @@ func (p *Pages) origin() string {
 	return u.Scheme + "://" + host
 }
 
-// wantForm reads a form of one of our own pages that was made for the caller's session and a purpose. errForeignForm, errStaleForm.
+// wantForm reads a form of one of our own pages that was made for the caller's session and a
+// purpose. errForeignForm, errStaleForm.
 func (p *Pages) wantForm(c *gin.Context, purpose func(form map[string]string) string) (map[string]string, error) {
 	form, err := p.bindPage(c)
 	if err != nil {
@@ -203,7 +207,8 @@ func requirePurpose(purpose string) func(map[string]string) string {
 // secure says whether browsers reach us by https.
 func (p *Pages) secure() bool { return strings.HasPrefix(p.cfg.PublicURL, "https://") }
 
-// cookieName has a prefix with which browsers keep neighbouring hosts from setting the cookie, where they do that: on https.
+// cookieName has a prefix with which browsers keep neighbouring hosts from setting the cookie,
+// where they do that: on https.
 func (p *Pages) cookieName() string {
 	if p.secure() {
 		return "__Host-pageflare-session"
@@ -221,7 +226,8 @@ func (p *Pages) setSession(c *gin.Context, secret string, life time.Duration) {
 	})
 }
 
-// session is whose session the browser shows. license.ErrUnauthenticated: it shows none, none that is good, or two.
+// session is whose session the browser shows. license.ErrUnauthenticated: it shows none, none that
+// is good, or two.
 func (p *Pages) session(c *gin.Context) (auth.Caller, error) {
 	cookies := c.Request.CookiesNamed(p.cookieName())
 	if len(cookies) != 1 {
@@ -246,7 +252,8 @@ func (p *Pages) RequireSession(c *gin.Context) error {
 	return nil
 }
 
-// withCode adds a user code to one of our paths. What cannot be a code is left out, so nothing of a stranger's gets in.
+// withCode adds a user code to one of our paths. What cannot be a code is left out, so nothing of a
+// stranger's gets in.
 func withCode(path, userCode string) string {
 	if code := auth.NormalUserCode(userCode); code != "" {
 		return path + "?user_code=" + code
@@ -254,7 +261,8 @@ func withCode(path, userCode string) string {
 	return path
 }
 
-// signInForm answers GET /sign-in. Looking at a link does not use it up: programs that preview links do that too.
+// signInForm answers GET /sign-in. Looking at a link does not use it up: programs that preview
+// links do that too.
 func (p *Pages) signInForm(c *gin.Context) error {
 	v := view{Title: "Sign in", UserCode: auth.NormalUserCode(c.Query("user_code"))}
 	link := c.Query("link")
@@ -272,7 +280,8 @@ func (p *Pages) signInForm(c *gin.Context) error {
 	return p.show(c, http.StatusOK, "sign-in.html", v)
 }
 
-// signIn answers POST /sign-in: it uses the link up. The session is always a new one, whatever cookie the browser had, and that one's ends.
+// signIn answers POST /sign-in: it uses the link up. The session is always a new one, whatever
+// cookie the browser had, and that one's ends.
 func (p *Pages) signIn(c *gin.Context) error {
 	form, err := p.bindPage(c)
 	if err != nil {
@@ -321,7 +330,8 @@ func (p *Pages) signOut(c *gin.Context) error {
 	return nil
 }
 
-// deviceForm answers GET /device. A code that came with the address is filled in, and nothing is done before the person goes on.
+// deviceForm answers GET /device. A code that came with the address is filled in, and nothing is
+// done before the person goes on.
 func (p *Pages) deviceForm(c *gin.Context) error {
 	return p.showDeviceForm(c, http.StatusOK, auth.NormalUserCode(c.Query("user_code")), "")
 }
@@ -386,7 +396,8 @@ func (p *Pages) deviceDeny(c *gin.Context) error {
 	return nil
 }
 
-// decisionCode is the user code of a form that the caller was shown together with the login behind it.
+// decisionCode is the user code of a form that the caller was shown together with the login behind
+// it.
 func (p *Pages) decisionCode(c *gin.Context) (string, error) {
 	form, err := p.wantForm(c, func(form map[string]string) string { return purposeDecide + form["user_code"] })
 	return form["user_code"], err

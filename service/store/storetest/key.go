@@ -123,7 +123,8 @@ func retiredKey(t *testing.T, s Store) {
 	same(t, 2, len(list))
 }
 
-// retireRace retires keys while tokens are recorded under them: a token has a record and its key lives, or neither.
+// retireRace retires keys while tokens are recorded under them: a token has a record and its key
+// lives, or neither.
 func retireRace(t *testing.T, s Store) {
 	a := create(t, s, 1)
 	const keys, writers = 20, 4

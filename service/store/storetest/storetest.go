@@ -1,5 +1,5 @@
-// Package storetest is the suite that every database of the License service must pass. It decides what
-// the Store of each noun promises, by example: one suite a noun.
+// Package storetest is the suite that every database of the License service must pass. It decides
+// what the Store of each noun promises, by example: one suite a noun.
 package storetest
 
 import (
