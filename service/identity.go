@@ -19,9 +19,9 @@ import (
 	"github.com/pageflare/ci/service/server/admin"
 )
 
-// verifier proves identity tokens that were made for this service. keeper may be nil.
-func (a *app) verifier(publicURL string, keeper oidc.Keeper, log *slog.Logger) (*oidc.Verifier, error) {
-	return oidc.New(oidc.Config{Issuers: a.cfg.OIDCIssuers, Audience: publicURL, HTTP: outside(), Keeper: keeper, Now: time.Now, Log: log})
+// verifier proves identity tokens that were made for this service. keyStore may be nil.
+func (a *app) verifier(publicURL string, keyStore oidc.KeyStore, log *slog.Logger) (*oidc.Verifier, error) {
+	return oidc.New(oidc.Config{Issuers: a.cfg.OIDCIssuers, Audience: publicURL, HTTP: outside(), KeyStore: keyStore, Now: time.Now, Log: log})
 }
 
 // outside is a client for the issuers and GitHub's API, with proxies as the environment says.

@@ -97,7 +97,7 @@ type commands struct {
 	Machine     command.Machine    `cmd:"" help:"Machines that pageflare CLIs activated."`
 	Key         command.Key        `cmd:"" help:"Signing keys."`
 	Policy      command.Policy     `cmd:"" help:"Trust policies: which jobs of GitHub Actions get license tokens without a secret."`
-	AdminToken  command.AdminToken `cmd:"" name:"admin-token" help:"Admin tokens, by which those who run the service call the Admin API."`
+	AdminToken  command.AdminToken `cmd:"" name:"admin-token" help:"Admin tokens, by which the operator calls the Admin API."`
 	Audit       command.Audit      `cmd:"" help:"The audit log: who did what."`
 	Backup      command.Backup     `cmd:"" help:"Copy the database to a new file, also while the service runs. The key is not in it."`
 	Doctor      doctorCmd          `cmd:"" help:"Check settings, database, audit log, clock, free space, key and address, and say what is wrong and how to mend it."`

@@ -19,7 +19,7 @@ import (
 )
 
 // open opens the database and its key and returns the service on it, with what ends it. Errors are
-// usage errors: a person has to mend the settings or the files. identities makes what proves the
+// usage errors: a person has to fix the settings or the files. identities makes what proves the
 // identities of jobs; nil: none is accepted.
 func (a *app) open(ctx context.Context, issuer string, identities newVerifier) (*parts.Parts, func() error, error) {
 	if err := a.inspect(); err != nil {
@@ -37,7 +37,7 @@ func (a *app) open(ctx context.Context, issuer string, identities newVerifier) (
 }
 
 // newVerifier makes what proves the identities of jobs, with a place for the keys of issuers.
-type newVerifier func(oidc.Keeper) (*oidc.Verifier, error)
+type newVerifier func(oidc.KeyStore) (*oidc.Verifier, error)
 
 func (a *app) join(ctx context.Context, s *store.Store, issuer string, identities newVerifier) (*parts.Parts, error) {
 	keys, err := s.Keys(ctx)

@@ -35,7 +35,7 @@ func passes(addr string) http.Handler {
 	return p
 }
 
-// That a proxy leads elsewhere is the commonest fault of those who host by themselves.
+// That a proxy leads elsewhere is the commonest fault of those who host on their own.
 func TestDoctorAsksThePublicURL(t *testing.T) {
 	t.Parallel()
 	another := newBox(t).serve()

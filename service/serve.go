@@ -35,7 +35,7 @@ func (serveCmd) Run(ctx context.Context, a *app) error {
 		defer metrics.Close()
 	}
 	url := a.publicURL(l.Addr().String())
-	svc, closeStore, err := a.open(ctx, url, func(keeper oidc.Keeper) (*oidc.Verifier, error) { return a.verifier(url, keeper, log) })
+	svc, closeStore, err := a.open(ctx, url, func(keyStore oidc.KeyStore) (*oidc.Verifier, error) { return a.verifier(url, keyStore, log) })
 	if err != nil {
 		return err
 	}

@@ -19,9 +19,9 @@ var (
 	// ErrExpired says that the license is over: valid_until has passed.
 	ErrExpired = errors.New("the license has expired: renew it, then try again")
 	// ErrInactive says that the account is suspended.
-	ErrInactive = errors.New("the account is suspended: ask the people who run this License service to restore it")
+	ErrInactive = errors.New("the account is suspended: ask the operator of this License service to restore it")
 	// ErrRevoked says that the account was deleted, and its license with it.
-	ErrRevoked = errors.New("the license has been revoked: ask the people who run this License service for a new one")
+	ErrRevoked = errors.New("the license has been revoked: ask the operator of this License service for a new one")
 )
 
 // ErrDeleted is the operator's wording of ErrRevoked; errors.Is matches both.

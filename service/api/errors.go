@@ -12,7 +12,7 @@ const (
 	CodeLicenseExpired Code = "license_expired"
 
 	// CodeLicenseRevoked says that the account was deleted, and its license with it. Final: the
-	// holder asks whoever runs the service for another.
+	// holder asks the operator for another.
 	CodeLicenseRevoked Code = "license_revoked"
 
 	// CodeLicenseInactive says that the account is suspended. Final until somebody restores it; the
@@ -28,7 +28,7 @@ const (
 // The identity of a job gets no license token (403). Final for the identity token shown.
 const (
 	// CodePolicyDenied says that the job is who it says, and that no trust policy lets it in:
-	// whoever runs the service adds one.
+	// the operator adds one.
 	CodePolicyDenied Code = "policy_denied"
 
 	// CodeIdentityUsed says that the identity token was exchanged before: the job requests a new

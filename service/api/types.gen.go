@@ -220,10 +220,10 @@ type Error struct {
 	// | code | status | meaning | what to do |
 	// | --- | --- | --- | --- |
 	// | `license_expired` | 403 | the license ended on its `valid_until` | final; renew the subscription |
-	// | `license_revoked` | 403 | the account was deleted, and its license with it | final; ask whoever runs the service |
+	// | `license_revoked` | 403 | the account was deleted, and its license with it | final; ask the operator |
 	// | `license_inactive` | 403 | the account is suspended | final until it is restored |
 	// | `token_revoked` | 403 | this token, or the family it belongs to, was revoked | final; issue a new token |
-	// | `policy_denied` | 403 | no trust policy lets this job in | final; whoever runs the service adds one |
+	// | `policy_denied` | 403 | no trust policy lets this job in | final; the operator adds one |
 	// | `identity_used` | 403 | the identity token was exchanged before | request a new one for each exchange |
 	// | `invalid_request` | 400 | the request cannot be read or makes no sense | final; mend what the message names |
 	// | `insufficient_scope` | 403 | the token is good and may not do this | final; take one that may |

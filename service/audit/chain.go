@@ -18,7 +18,7 @@ func (a Act) Link(seq int64, previous string) string {
 		a.Object, a.Details)
 }
 
-// Seal is what proves that whoever has the key set the end of the log there: a keyed hash of a JSON
+// Seal is what proves that the holder of the key set the end of the log there: a keyed hash of a JSON
 // array: "audit head", number, hash. Without it, who can write the database could name any earlier
 // line as the end, for its hash stands in the line.
 func (a Act) Seal(end Head) string { return auditMAC(a.key, "audit head", end.Seq, end.Hash) }

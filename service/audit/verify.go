@@ -12,7 +12,7 @@ import (
 	"github.com/pageflare/ci/service/failure"
 )
 
-// Whoever can write the database, but has not the key, can delete lines at the end of the audit log
+// Anyone who can write the database, but has not the key, can delete lines at the end of the audit log
 // and say that it ends earlier. So the end is sealed with the key, by every transaction that adds
 // lines. What is left to such a person is an older database that they have kept, seal and all: an
 // end that was noted down elsewhere finds that too.

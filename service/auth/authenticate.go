@@ -16,9 +16,9 @@ import (
 // Store is what authentication needs of a database. Reads see all changes that were acknowledged
 // before, by this process or another.
 type Store interface {
-	// Standing returns the account, and whether one of the subjects (token ids, families) was
+	// AccountStatus returns the account, and whether one of the subjects (token ids, families) was
 	// revoked. ErrNotFound: no such account.
-	Standing(ctx context.Context, account string, subjects ...string) (a account.Account, revoked bool, err error)
+	AccountStatus(ctx context.Context, account string, subjects ...string) (a account.Account, revoked bool, err error)
 	// APIToken returns the token with that hash, revoked or not, and its account. ErrNotFound.
 	APIToken(ctx context.Context, hash string) (account.APIToken, account.Account, error)
 	// AdminToken returns the admin token with that hash, ended or not. ErrNotFound.
@@ -103,7 +103,7 @@ func (a *Authenticator) licenseToken(ctx context.Context, text string) (Caller, 
 		return Caller{}, fmt.Errorf("%w: %w", ErrUnauthenticated, bad)
 	}
 	id := opaque.TokenID(claims.ID)
-	owner, revoked, err := a.cfg.Store.Standing(ctx, claims.Subject, claims.ID, id.Family())
+	owner, revoked, err := a.cfg.Store.AccountStatus(ctx, claims.Subject, claims.ID, id.Family())
 	if errors.Is(err, failure.ErrNotFound) {
 		return Caller{}, fmt.Errorf("%w: its account is unknown", ErrUnauthenticated)
 	}

@@ -58,8 +58,8 @@ const (
 
 // The times of a device login.
 const (
-	DeviceCodeLife = 15 * time.Minute
-	LoginTokenLife = time.Hour
+	DeviceCodeTTL  = 15 * time.Minute
+	LoginTokenTTL  = time.Hour
 	DeviceInterval = 5 * time.Second // between two polls; each that comes sooner makes it as much longer
 
 	pollTolerance = time.Second // a client that keeps to the interval must not be told off for the network's sake
@@ -225,9 +225,9 @@ func (s *Devices) beginDevice(ctx context.Context, client, address string) (Devi
 		return DeviceCodes{}, err
 	}
 	now := s.cfg.Now()
-	return DeviceCodes{device, opaque.Secret(user), DeviceCodeLife, DeviceInterval}, s.store.AddDeviceLogin(ctx, DeviceLogin{
+	return DeviceCodes{device, opaque.Secret(user), DeviceCodeTTL, DeviceInterval}, s.store.AddDeviceLogin(ctx, DeviceLogin{
 		ID: id, DeviceHash: opaque.Hash(device.Reveal()), UserHash: s.userHash(user), Client: client, Address: address, State: DeviceWaiting,
-		Interval: DeviceInterval, CreatedAt: now, ExpiresAt: now.Add(DeviceCodeLife),
+		Interval: DeviceInterval, CreatedAt: now, ExpiresAt: now.Add(DeviceCodeTTL),
 	})
 }
 
@@ -258,7 +258,7 @@ func (s *Devices) PollDevice(ctx context.Context, client, deviceCode string) (Lo
 		if refusal = poll(d, client, now); refusal != nil {
 			return nil, nil
 		}
-		d.State, d.TokenHash, d.TokenEnds = DeviceUsed, opaque.Hash(token.Reveal()), now.Add(LoginTokenLife)
+		d.State, d.TokenHash, d.TokenEnds = DeviceUsed, opaque.Hash(token.Reveal()), now.Add(LoginTokenTTL)
 		return []audit.Act{s.cfg.Log.Act(audit.WithFallbackActor(ctx, d.AccountID), audit.DeviceLoggedIn, d.AccountID, d.ID, audit.Details{"client": d.Client})}, nil
 	})
 	switch {
@@ -269,7 +269,7 @@ func (s *Devices) PollDevice(ctx context.Context, client, deviceCode string) (Lo
 	case refusal != nil:
 		return LoginToken{}, refusal
 	}
-	return LoginToken{token, LoginTokenLife}, nil
+	return LoginToken{token, LoginTokenTTL}, nil
 }
 
 // pollReadOnly answers a poll without a write transaction where the answer changes nothing. Anyone
@@ -307,7 +307,7 @@ func poll(d *DeviceLogin, client string, now time.Time) error {
 		return nil
 	}
 	if !d.PolledAt.IsZero() && now.Sub(d.PolledAt) < d.Interval-pollTolerance {
-		d.Interval = min(d.Interval+DeviceInterval, DeviceCodeLife)
+		d.Interval = min(d.Interval+DeviceInterval, DeviceCodeTTL)
 		return ErrSlowDown
 	}
 	d.PolledAt = now

@@ -19,8 +19,8 @@ import (
 // good once and for a quarter of an hour; the session that it begins ends after eight hours, used
 // or not.
 const (
-	SignInLinkLife = 15 * time.Minute
-	SessionLife    = 8 * time.Hour
+	SignInLinkTTL = 15 * time.Minute
+	SessionTTL    = 8 * time.Hour
 )
 
 // SignInLink is the record of a link by which a person signs in. Its text is not stored.
@@ -99,7 +99,7 @@ func (s *Sessions) CreateSignInLink(ctx context.Context, id string) (url opaque.
 	if err != nil {
 		return "", time.Time{}, err
 	}
-	l := SignInLink{Hash: opaque.Hash(text.Reveal()), AccountID: a.ID, ExpiresAt: s.cfg.Now().Add(SignInLinkLife)}
+	l := SignInLink{Hash: opaque.Hash(text.Reveal()), AccountID: a.ID, ExpiresAt: s.cfg.Now().Add(SignInLinkTTL)}
 	return opaque.Secret(s.publicURL + "/sign-in?link=" + text.Reveal()), l.ExpiresAt,
 		s.store.AddSignInLink(ctx, l, s.cfg.Log.Act(ctx, audit.SignInLinkCreated, a.ID, a.ID, audit.Details{"expires_at": l.ExpiresAt.Unix()}))
 }
@@ -136,7 +136,7 @@ func (s *Sessions) SignIn(ctx context.Context, secret string) (opaque.Secret, Se
 		return "", Session{}, err
 	}
 	now := s.cfg.Now()
-	session := Session{ID: id, Hash: opaque.Hash(text.Reveal()), AccountID: a.ID, CreatedAt: now, ExpiresAt: now.Add(SessionLife), secret: text}
+	session := Session{ID: id, Hash: opaque.Hash(text.Reveal()), AccountID: a.ID, CreatedAt: now, ExpiresAt: now.Add(SessionTTL), secret: text}
 	err = s.store.BeginSession(ctx, opaque.Hash(secret), session, s.cfg.Log.Act(audit.WithFallbackActor(ctx, a.ID), audit.SignedIn, a.ID, id, nil))
 	if errors.Is(err, failure.ErrNotFound) {
 		return "", Session{}, fmt.Errorf("%w: the sign-in link was used in this moment", ErrUnauthenticated)

@@ -114,7 +114,7 @@ func (a *Admin) GetToken(ctx context.Context, jti string) (api.TokenRecord, erro
 	return ask[api.TokenRecord](ctx, a, request{op: "show the license token", path: join("admin/tokens", jti)})
 }
 
-// RevokeToken ends a license token, by its id or by itself, and with Family all that descends from
+// RevokeToken ends a license token, by its id or on its own, and with Family all that descends from
 // the same first one.
 func (a *Admin) RevokeToken(ctx context.Context, which api.TokenToRevoke) (api.TokenRecord, error) {
 	return ask[api.TokenRecord](ctx, a, request{op: "revoke the license token", method: http.MethodPost, path: "admin/tokens/revoke", body: which, secret: which.Token})
@@ -154,7 +154,7 @@ func (a *Admin) RemovePolicy(ctx context.Context, id string, p api.RemovePolicyP
 	return ask[api.RemovedPolicy](ctx, a, request{op: "remove the trust policy", method: http.MethodDelete, path: join("admin/policies", id), query: query(p)})
 }
 
-// ExplainPolicies says clause by clause why a job is let in or refused. It changes nothing.
+// ExplainPolicies says clause by clause why a job is allowed or refused. It changes nothing.
 func (a *Admin) ExplainPolicies(ctx context.Context, of api.IdentityToExplain) (api.Explanation, error) {
 	return ask[api.Explanation](ctx, a, request{op: "explain the trust policies", method: http.MethodPost, path: "admin/policies/explain", body: of, secret: of.Token, reads: true})
 }

@@ -59,7 +59,7 @@ func TestFaultsThatPassAreTriedAgain(t *testing.T) {
 	}
 }
 
-// noKeepAlive keeps net/http from sending a GET again by itself on a connection that died.
+// noKeepAlive keeps net/http from sending a GET again on its own on a connection that died.
 func noKeepAlive(cfg *client.Config) {
 	cfg.HTTP = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 }

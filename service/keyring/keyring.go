@@ -193,7 +193,7 @@ func (r *Keyring) set(ctx context.Context) (*View, error) {
 
 // Parse reads a license token. bad says why it is not good; err that nobody can tell now. A token
 // whose key is unknown is not refused on the word of an old view: the key may just have been added,
-// and a no is final for whoever gets it.
+// and a no is final for anyone who gets it.
 func (r *Keyring) Parse(ctx context.Context, text string, now time.Time) (claims token.Claims, bad, err error) {
 	view, err := r.set(ctx)
 	if err != nil {

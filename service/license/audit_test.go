@@ -263,7 +263,7 @@ func TestVerifyReadsFromANotedEnd(t *testing.T) {
 	wantTampered(t, b.Rules, audit.Check{From: end}, "line 5 is missing")
 }
 
-// A line that somebody put where the next one goes is no fault of whoever asks for something.
+// A line that somebody put where the next one goes is no fault of the caller.
 func TestATakenLineIsAFaultOfItsOwn(t *testing.T) {
 	t.Parallel()
 	for name, query := range map[string]string{"the next line is there": fmt.Sprintf(copyLine, "7"), "there is no head": `DELETE FROM audit_head`} {

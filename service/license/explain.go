@@ -11,7 +11,7 @@ import (
 	"github.com/pageflare/ci/service/oidc"
 )
 
-// Explanation says clause by clause why a job is let in or refused.
+// Explanation says clause by clause why a job is allowed or refused.
 type Explanation struct {
 	Outcome  oidc.Outcome    // Passed: an exchange would be granted now; NotChecked: it would be, if what was not checked is good
 	Identity []oidc.Clause   // of the identity token itself

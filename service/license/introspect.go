@@ -26,7 +26,7 @@ type Introspection struct {
 
 // Introspect tells whether a token is good now (RFC 7662). A caller with an API token learns of the
 // tokens of its own account alone; all others are not active to it, whatever they are. Why a token
-// is not active is not said: whoever asks need not hold it.
+// is not active is not said: anyone who asks need not hold it.
 func (s *Service) Introspect(ctx context.Context, by auth.Caller, text string) (Introspection, error) {
 	shown := auth.Parse(text)
 	if shown.Kind != auth.ByAPIToken && shown.Kind != auth.ByLicenseToken {
@@ -52,7 +52,7 @@ func (s *Service) Introspect(ctx context.Context, by auth.Caller, text string) (
 }
 
 // Revoke ends a token by its text (RFC 7009): an API token, a login token, or a license token with
-// its whole family, for whoever holds one can make others of it. A token that is no good already is
+// its whole family, for anyone who holds one can make others of it. A token that is no good already is
 // no error. ErrScope: it belongs to another account.
 func (s *Service) Revoke(ctx context.Context, by auth.Caller, text string) error {
 	switch auth.Parse(text).Kind {

@@ -19,7 +19,7 @@ import (
 // that a license was good just now, and until when its holder may go by that while the service
 // cannot be asked.
 type Lease struct {
-	Text         opaque.Secret // no credential here, but whoever shows it elsewhere is taken for its holder
+	Text         opaque.Secret // no credential here, but anyone who shows it elsewhere is taken for its holder
 	ID           string
 	GraceUntil   time.Time
 	ValidUntil   time.Time // end of the license

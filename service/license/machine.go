@@ -136,7 +136,7 @@ func (s *Machines) Machines(ctx context.Context, account, after string, limit in
 }
 
 // EndMachine ends a machine, by its id, with the whole family of its license tokens, and returns it
-// as it is then. It is for those who run the service. Doing it twice is no error. ErrNotFound.
+// as it is then. It is for the operator. Doing it twice is no error. ErrNotFound.
 func (s *Machines) EndMachine(ctx context.Context, id string) (Machine, error) {
 	m, err := s.store.Machine(ctx, id)
 	if err != nil {

@@ -112,7 +112,7 @@ func (s *Policies) Policies(ctx context.Context, account, after string, limit in
 
 // RemovePolicy ends a policy. Tokens that were issued under it live on to their end, which is near,
 // unless withTokens ends them in the same moment; then the answer is how many families that were.
-// Removing it twice is no error: whoever has a second thought about the tokens can still end them.
+// Removing it twice is no error: anyone who has a second thought about the tokens can still end them.
 // ErrNotFound: there never was such a policy.
 func (s *Policies) RemovePolicy(ctx context.Context, id string, withTokens bool) (families int64, err error) {
 	var issued *audit.Act

@@ -64,7 +64,7 @@ func (s *Service) revocable(ctx context.Context, tokenOrID string, family bool) 
 	if err != nil {
 		return TokenRecord{}, err
 	}
-	expired := errors.Is(bad, token.ErrExpired) // it ended by itself, and what was made of it may live
+	expired := errors.Is(bad, token.ErrExpired) // it ended on its own, and what was made of it may live
 	if expired && !family {
 		return TokenRecord{}, fmt.Errorf("%w: the token has expired already; its family can still be ended", failure.ErrInvalid)
 	}

@@ -64,7 +64,7 @@ func mayUse(c auth.Caller, now time.Time) error {
 }
 
 // Issue makes a new token for the caller's license. A token that is issued on the word of a license
-// token belongs to that token's family: whoever revokes a leaked token with its family also ends
+// token belongs to that token's family: anyone who revokes a leaked token with its family also ends
 // what was made with it. A job gets what Exchange gives. Refusals: account.ErrExpired, ErrInactive,
 // ErrRevoked, ErrTokenRevoked, ErrIdentityUsed.
 func (s *Service) Issue(ctx context.Context, c auth.Caller) (Issued, error) {
@@ -91,7 +91,7 @@ func (s *Service) issueAs(ctx context.Context, c auth.Caller, record recorder) (
 }
 
 // IssueFor makes a new token for an account, with a life of its own choice (0: the usual one). It
-// is for those who run the service.
+// is for the operator.
 func (s *Service) IssueFor(ctx context.Context, id string, ttl time.Duration) (Issued, error) {
 	a, err := s.store.Account(ctx, id)
 	if err != nil {
@@ -140,17 +140,17 @@ func (s *Service) Refresh(ctx context.Context, c auth.Caller) (Issued, error) {
 	if err := mayUse(c, now); err != nil {
 		return Issued{}, err
 	}
-	return keyring.Sign(ctx, s.keys, func(view *keyring.View) (Issued, error) { return s.refresh(ctx, c, now, view.Tokens) })
+	return keyring.Sign(ctx, s.keys, func(view *keyring.View) (Issued, error) { return s.refreshWith(ctx, c, now, view.Tokens) })
 }
 
-func (s *Service) refresh(ctx context.Context, c auth.Caller, now time.Time, set *token.KeySet) (Issued, error) {
+func (s *Service) refreshWith(ctx context.Context, c auth.Caller, now time.Time, set *token.KeySet) (Issued, error) {
 	parent := opaque.TokenID(c.Token.ID)
 	window := Window(c.Token.Life(), s.cfg.TokenTTL)
 	iat := Bucket(c.Token.IssuedAt, now, window)
 	if before := iat.Add(-window); !before.Before(c.Token.IssuedAt) {
 		// the window counts from the first answer, not from the clock: one that was given just
 		// before the bucket turned still holds
-		claims, capped, err := s.refreshed(c, parent, before, set)
+		claims, capped, err := s.successor(c, parent, before, set)
 		if err != nil {
 			return Issued{}, err
 		}
@@ -162,7 +162,7 @@ func (s *Service) refresh(ctx context.Context, c auth.Caller, now time.Time, set
 			return Issued{}, err
 		}
 	}
-	claims, capped, err := s.refreshed(c, parent, iat, set)
+	claims, capped, err := s.successor(c, parent, iat, set)
 	if err != nil {
 		return Issued{}, err
 	}
@@ -173,10 +173,10 @@ func (s *Service) refresh(ctx context.Context, c auth.Caller, now time.Time, set
 	return out, s.store.RecordToken(ctx, r, act)
 }
 
-// refreshed is what the caller's token is refreshed to when iat is the start of the window. Its id
+// successor is what the caller's token is refreshed to when iat is the start of the window. Its id
 // depends on everything in the token, the signing key included: two tokens with one id would be one
 // record, which says who depends on which key.
-func (s *Service) refreshed(c auth.Caller, parent opaque.TokenID, iat time.Time, set *token.KeySet) (token.Claims, bool, error) {
+func (s *Service) successor(c auth.Caller, parent opaque.TokenID, iat time.Time, set *token.KeySet) (token.Claims, bool, error) {
 	claims, capped := s.claims(c.Account, iat, s.cfg.TokenTTL)
 	if parent.ByIdentity() && claims.ExpiresAt.After(c.Token.ExpiresAt) {
 		claims.ExpiresAt = c.Token.ExpiresAt

@@ -14,14 +14,14 @@ import (
 	"github.com/pageflare/ci/service/oidc"
 )
 
-// shelf is a keeper.
+// shelf is a key store.
 type shelf struct {
 	jwks    []byte
 	fetched time.Time
 	err     error
 }
 
-func (s *shelf) KeepIssuerKeys(_ context.Context, _ string, jwks []byte, fetched time.Time) error {
+func (s *shelf) StoreIssuerKeys(_ context.Context, _ string, jwks []byte, fetched time.Time) error {
 	if s.err == nil {
 		s.jwks, s.fetched = jwks, fetched
 	}
@@ -99,7 +99,7 @@ func TestKeptKeysCountForAWhile(t *testing.T) {
 	}
 }
 
-// What is kept is read as strictly as what an issuer sends, and a keeper that fails costs nothing
+// What is kept is read as strictly as what an issuer sends, and a key store that fails costs nothing
 // while the issuer answers.
 func TestKeptKeysThatAreNone(t *testing.T) {
 	t.Parallel()

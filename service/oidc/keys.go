@@ -30,14 +30,14 @@ const (
 )
 
 // keys is our view of the keys of one issuer. The last good one is used for as long as the issuer
-// does not answer; there is a copy of it with the keeper, for those who were not running when it
+// does not answer; there is a copy of it with the key store, for those who were not running when it
 // answered last.
 type keys struct {
-	issuer string
-	fetch  func(ctx context.Context) ([]json.RawMessage, error) // what the issuer publishes, each key still encoded
-	now    func() time.Time
-	log    *slog.Logger
-	keeper Keeper // nil: nothing is kept
+	issuer   string
+	fetch    func(ctx context.Context) ([]json.RawMessage, error) // what the issuer publishes, each key still encoded
+	now      func() time.Time
+	log      *slog.Logger
+	keyStore KeyStore // nil: nothing is kept
 
 	mu     sync.Mutex
 	known  keysByID
@@ -94,7 +94,7 @@ func (k *keys) look(ctx context.Context, keyID string) (found []crypto.PublicKey
 }
 
 // mayFetch says whether the pause since the last fetch is over. To either side: a clock that was
-// set back does not make it last for ever.
+// set back does not make it last permanently.
 func (k *keys) mayFetch(now time.Time) bool {
 	pause := fetchPause
 	if k.known == nil {
@@ -137,42 +137,42 @@ func (k *keys) refresh(ctx context.Context, now time.Time) {
 		k.keep(ctx, all, now)
 		return
 	}
-	if kept, at := k.fromKeeper(ctx, now); at.After(read) {
+	if kept, at := k.fromStore(ctx, now); at.After(read) {
 		known, read = kept, at
 	}
 }
 
-// keep hands the keys to the keeper, also when they are those of before: another process may have
+// keep hands the keys to the key store, also when they are those of before: another process may have
 // kept others meanwhile, which the issuer withdrew.
 func (k *keys) keep(ctx context.Context, all []json.RawMessage, now time.Time) {
-	if k.keeper == nil {
+	if k.keyStore == nil {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
 	set, err := json.Marshal(keySet{all})
 	if err == nil {
-		err = k.keeper.KeepIssuerKeys(ctx, k.issuer, set, now)
+		err = k.keyStore.StoreIssuerKeys(ctx, k.issuer, set, now)
 	}
 	if err != nil {
 		k.log.Warn("keys of the issuer are not kept", "issuer", k.issuer, "err", err)
 	}
 }
 
-// keptFor is how long keys count that another process fetched: longer than any outage, and no more
+// maxCachedKeyAge is how long keys count that another process fetched: longer than any outage, and no more
 // than that, for an issuer withdraws keys.
-const keptFor = 7 * 24 * time.Hour
+const maxCachedKeyAge = 7 * 24 * time.Hour
 
-// fromKeeper is what the keeper has, read as strictly as what an issuer sends; nothing when there
+// fromStore is what the key store has, read as strictly as what an issuer sends; nothing when there
 // is none, when it is too old, or when it was fetched in the future, by a clock that was wrong.
-func (k *keys) fromKeeper(ctx context.Context, now time.Time) (keysByID, time.Time) {
-	if k.keeper == nil {
+func (k *keys) fromStore(ctx context.Context, now time.Time) (keysByID, time.Time) {
+	if k.keyStore == nil {
 		return nil, time.Time{}
 	}
 	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
-	text, at, err := k.keeper.IssuerKeys(ctx, k.issuer)
-	if err == nil && (text == nil || at.Before(now.Add(-keptFor)) || at.After(now.Add(Leeway))) {
+	text, at, err := k.keyStore.IssuerKeys(ctx, k.issuer)
+	if err == nil && (text == nil || at.Before(now.Add(-maxCachedKeyAge)) || at.After(now.Add(Leeway))) {
 		return nil, time.Time{}
 	}
 	var all []json.RawMessage

@@ -1,7 +1,7 @@
 // Package oidc tells who a job of GitHub Actions is, and whether a trust policy lets it in.
 //
 // It decides what an authentic identity token is (Verifier) and whether an identity meets a policy
-// (Policy); both say clause by clause why not. What a job that is let in gets is decided in
+// (Policy); both say clause by clause why not. What a job that is allowed gets is decided in
 // service/license, where policies are kept in service/store.
 //
 // Rules of this package:

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// Policy says which jobs are let in: those of one repository, by the ids of it and its owner, as
+// Policy says which jobs are allowed: those of one repository, by the ids of it and its owner, as
 // one issuer calls them. Each list narrows that further: the job's value must be in it. An empty
 // list does not narrow; but an empty list of events accepts UsualEvents only.
 type Policy struct {

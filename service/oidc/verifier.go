@@ -17,18 +17,18 @@ type Config struct {
 	Issuers  []string     // `iss` of tokens, character by character
 	Audience string       // what tokens must be made for, and for nothing else: the origin that clients call
 	HTTP     *http.Client // fetches keys
-	Keeper   Keeper       // keeps the last good keys of issuers; nil: they are forgotten when the process ends
+	KeyStore KeyStore     // keeps the last good keys of issuers; nil: they are forgotten when the process ends
 	Now      func() time.Time
 	Log      *slog.Logger
 }
 
-// Keeper keeps the keys that issuers published last, so that they survive an outage of the issuer
+// KeyStore keeps the keys that issuers published last, so that they survive an outage of the issuer
 // together with a restart of ours, and so that several processes have them in common. They are
-// public, and they decide who is believed: whoever can change what a Keeper returns can let anybody
+// public, and they decide who is believed: anyone who can change what a KeyStore returns can let anybody
 // in.
-type Keeper interface {
-	// KeepIssuerKeys keeps a JSON Web Key Set as it was fetched at that time; the last call counts.
-	KeepIssuerKeys(ctx context.Context, issuer string, jwks []byte, fetched time.Time) error
+type KeyStore interface {
+	// StoreIssuerKeys keeps a JSON Web Key Set as it was fetched at that time; the last call counts.
+	StoreIssuerKeys(ctx context.Context, issuer string, jwks []byte, fetched time.Time) error
 	// IssuerKeys returns what is kept; nil when there is nothing.
 	IssuerKeys(ctx context.Context, issuer string) (jwks []byte, fetched time.Time, err error)
 }
@@ -55,7 +55,7 @@ func New(cfg Config) (*Verifier, error) {
 		if err != nil {
 			return nil, err
 		}
-		v.keys[issuer] = &keys{issuer: issuer, fetch: f.keySet, now: cfg.Now, log: cfg.Log, keeper: cfg.Keeper}
+		v.keys[issuer] = &keys{issuer: issuer, fetch: f.keySet, now: cfg.Now, log: cfg.Log, keyStore: cfg.KeyStore}
 	}
 	return v, nil
 }

@@ -82,12 +82,12 @@ func (i *issuer) verifier(t *testing.T) *oidc.Verifier {
 	return i.keeping(t, nil, io.Discard)
 }
 
-// keeping is a verifier with a keeper.
-func (i *issuer) keeping(t *testing.T, keeper oidc.Keeper, log io.Writer) *oidc.Verifier {
+// keeping is a verifier with a key store.
+func (i *issuer) keeping(t *testing.T, keyStore oidc.KeyStore, log io.Writer) *oidc.Verifier {
 	t.Helper()
 	v, err := oidc.New(oidc.Config{
 		Issuers: []string{i.URL}, Audience: audience, HTTP: &http.Client{Transport: &http.Transport{}}, Now: func() time.Time { return i.now },
-		Log: slog.New(slog.NewTextHandler(log, nil)), Keeper: keeper,
+		Log: slog.New(slog.NewTextHandler(log, nil)), KeyStore: keyStore,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -308,7 +308,7 @@ func FuzzParseClaims(f *testing.F) {
 				t.Errorf("%s = %q was accepted", name, s)
 			}
 		}
-		// an empty policy lets nobody in, whatever a token says
+		// an empty policy allows nobody, whatever a token says
 		if (oidc.Policy{}).Match(id) {
 			t.Error("an empty policy let a job in")
 		}

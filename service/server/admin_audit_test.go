@@ -20,7 +20,7 @@ import (
 type heldLog struct {
 	audit.Store
 	begun chan struct{} // somebody reads
-	free  chan struct{} // closed when whoever reads may go on
+	free  chan struct{} // closed when the reader may go on
 }
 
 func newHeldLog() *heldLog {
@@ -80,11 +80,11 @@ func TestAVerificationHasMoreTimeThanOtherAnswers(t *testing.T) {
 	t.Parallel()
 	for name, hurry := range map[string]func(*servicetest.Service) (addr string, pass func()){
 		"than answers have": func(s *servicetest.Service) (string, func()) {
-			s.Server.HurryAnswers(time.Nanosecond) // over before the handler begins
+			s.Server.ShortenAnswers(time.Nanosecond) // over before the handler begins
 			return serveLong(t, s), func() {}
 		},
 		"than requests have": func(s *servicetest.Service) (string, func()) {
-			addr := serveHurried(t, s, long, short)
+			addr := serveShortened(t, s, long, short)
 			return addr, func() { // the time of one that began later is over
 				sendHalf(t, addr, "POST /_api/license/issue HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n", "{").wantStatus(t, http.StatusRequestTimeout)
 			}
@@ -159,7 +159,7 @@ func TestOneVerificationAtATime(t *testing.T) {
 		t.Error("the log cannot be listed")
 	}
 	close(log.free)
-	for { // the first one ends by itself, though nobody told it more of the log
+	for { // the first one ends on its own, though nobody told it more of the log
 		again := a.do("GET", "audit/verify", "")
 		if again.status == http.StatusServiceUnavailable {
 			continue
@@ -207,7 +207,7 @@ func TestVerifyFromANotedEndThroughTheAdminAPI(t *testing.T) {
 	}
 }
 
-// A log that somebody tampered with is a fault of the service, told to whoever runs it, and no
+// A log that somebody tampered with is a fault of the service, told to anyone who runs it, and no
 // conflict of the caller's.
 func TestALogThatCannotBeWrittenIsAFaultOfTheService(t *testing.T) {
 	t.Parallel()

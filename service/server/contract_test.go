@@ -68,7 +68,7 @@ func TestEveryRouteRefusesAlike(t *testing.T) {
 	limited := servicetest.Start(t, servicetest.Options{BadCredentials: 1, Now: frozen()})
 	whole, broken, slow := newRefused(t, nil), newRefused(t, nil), newRefused(t, nil)
 	broken.Break(t)
-	addr := serveHurried(t, slow.Service, long, short)
+	addr := serveShortened(t, slow.Service, long, short)
 	call(t, limited, "POST", "/_api/license/issue", "").wantUnauthorized(t)
 	for _, r := range whole.Server.Routes() {
 		op := doc.Paths.Find(documentPath(r.Path)).GetOperation(r.Method)

@@ -59,7 +59,7 @@ func (s *Server) deviceCode(c *gin.Context) error {
 func seconds(d time.Duration) int64 { return int64(d / time.Second) }
 
 // deviceToken answers POST /_api/auth/device/token (RFC 8628, 3.4). The pageflare CLI gives up on
-// any status but 200 and 400, so what passes by itself is told as slow_down too.
+// any status but 200 and 400, so what passes on its own is told as slow_down too.
 func (s *Server) deviceToken(c *gin.Context) error {
 	var in api.DeviceTokenRequest
 	err := bindOAuth(c, &in, func(f map[string]string) {

@@ -12,12 +12,12 @@ import (
 	"github.com/pageflare/ci/service/auth"
 )
 
-// Whoever has what leaked can keep a request open whose body does not come. When it comes, the
+// Anyone who has what leaked can keep a request open whose body does not come. When it comes, the
 // right to make it is over.
 func TestARightThatEndsWhileTheBodyComesIsNoRight(t *testing.T) {
 	t.Parallel()
 	k := newKeyless(t)
-	addr := serveHurried(t, k.Service, long, long)
+	addr := serveShortened(t, k.Service, long, long)
 	ctx := context.Background()
 	policy := k.policy(nil)
 	key, keyRecord, err := k.CreateAPIToken(ctx, k.account.ID, "leaked")

@@ -14,7 +14,7 @@ import (
 
 // guard authenticates the caller and counts the request against the caller's limit, or, without a
 // credential that is good for anything here, against that of the address. It answers for itself
-// when it lets nobody in.
+// when it allows nobody.
 func (s *Server) guard(g route.Guard) gin.HandlerFunc {
 	if g.Open() {
 		return func(c *gin.Context) { route.ActAs(c, audit.Actor{Kind: audit.ActorUnknown}) }

@@ -143,7 +143,7 @@ func count(ctx context.Context, limiter *throttled.GCRARateLimiterCtx, key, by s
 	return &limited{after: result.RetryAfter, by: by}
 }
 
-// limited says when the next request will be let in.
+// limited says when the next request will be allowed.
 type limited struct {
 	after time.Duration
 	by    string

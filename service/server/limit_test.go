@@ -135,7 +135,7 @@ func TestLoginsOfAllAddressesAreBounded(t *testing.T) {
 	beginLogin(t, s)
 }
 
-// Whoever was counted while the clock was ahead is not kept out once it is right again, and neither
+// Anyone who was counted while the clock was ahead is not kept out once it is right again, and neither
 // are those who come after.
 func TestLimitsDoNotGoByTheClockOfTheMachine(t *testing.T) {
 	t.Parallel()

@@ -43,10 +43,10 @@ type metrics struct {
 	limited     *prometheus.CounterVec   // by what is counted
 	panics      prometheus.Counter
 	connections *prometheus.GaugeVec // by state
-	standing    *standing
+	collector   *keyCollector
 }
 
-func newMetrics(version string, standing *standing) *metrics {
+func newMetrics(version string, collector *keyCollector) *metrics {
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: name, Help: help}, labels)
 	}
@@ -64,11 +64,11 @@ func newMetrics(version string, standing *standing) *metrics {
 		connections: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Namespace: namespace, Name: "connections", Help: "Open connections, by state: new, active, idle.",
 		}, []string{"state"}),
-		standing: standing,
+		collector: collector,
 	}
 	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: namespace, Name: "build_info", Help: "1, for the version that runs."}, []string{"version", "go"})
 	build.WithLabelValues(version, runtime.Version()).Set(1)
-	m.registry.MustRegister(m.requests, m.duration, m.tokens, m.refusals, m.limited, m.panics, m.connections, m.standing, build,
+	m.registry.MustRegister(m.requests, m.duration, m.tokens, m.refusals, m.limited, m.panics, m.connections, m.collector, build,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -115,7 +115,7 @@ func knownMethod(method string) string {
 func (s *Server) ServeMetrics(ctx context.Context, l net.Listener) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var counting sync.WaitGroup
-	counting.Go(func() { s.metrics.standing.loop(ctx) })
+	counting.Go(func() { s.metrics.collector.loop(ctx) })
 	defer counting.Wait()
 	defer cancel()
 	mux := http.NewServeMux()

@@ -315,7 +315,7 @@ func TestASignInLinkWorksOnce(t *testing.T) {
 	late := newLink(t, s, a.ID)
 	clock.add(15 * time.Minute)
 	for _, bad := range []string{late, "", "x", "pf_sl_x", strings.Repeat("x", 5000), "<b>"} {
-		v.post("/sign-in", url.Values{"link": {bad}}).wantPage(t, 403, "ask those who run this service for a new one")
+		v.post("/sign-in", url.Values{"link": {bad}}).wantPage(t, 403, "ask the operator of this service for a new one")
 	}
 	gone := newLink(t, s, a.ID)
 	if _, err := s.DeleteAccount(t.Context(), a.ID); err != nil {

@@ -66,7 +66,7 @@ func New(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		parts: cfg.Parts, limits: limits, metrics: newMetrics(cfg.Version, newStanding(func(ctx context.Context) ([]keyring.Key, error) { return cfg.Parts.Keys.Keys(ctx) }, cfg.Now)),
+		parts: cfg.Parts, limits: limits, metrics: newMetrics(cfg.Version, newKeyCollector(func(ctx context.Context) ([]keyring.Key, error) { return cfg.Parts.Keys.Keys(ctx) }, cfg.Now)),
 		tracer: cfg.Tracer, timeouts: timeouts{headerTimeout, readTimeout, writeTimeout}, now: cfg.Now, log: cfg.Log, engine: gin.New(),
 	}
 	s.pages = page.New(page.Config{

@@ -119,7 +119,7 @@ func start(t testing.TB, s Service) *Service {
 		o.Between(&stores)
 	}
 	identities, err := oidc.New(oidc.Config{
-		Issuers: o.Issuers, Audience: o.PublicURL, Keeper: s.Store, HTTP: &http.Client{Transport: &http.Transport{}}, Now: o.Now, Log: s.Log,
+		Issuers: o.Issuers, Audience: o.PublicURL, KeyStore: s.Store, HTTP: &http.Client{Transport: &http.Transport{}}, Now: o.Now, Log: s.Log,
 	})
 	must(t, err)
 	joined, err := parts.New(context.Background(), parts.Config{

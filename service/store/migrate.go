@@ -17,7 +17,7 @@ import (
 var migrations embed.FS
 
 // migrate brings the tables up to date. Several processes may start on one new database at once:
-// each migration is one transaction, so whoever comes second fails on it, looks again, and finds it
+// each migration is one transaction, so the second one fails on it, looks again, and finds it
 // done.
 func migrate(ctx context.Context, db *sql.DB) error {
 	files, err := fs.Sub(migrations, "migrations")

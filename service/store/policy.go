@@ -11,8 +11,8 @@ import (
 
 const policyColumns = `id, version, account_id, repository, issuer, repository_id, owner_id, narrowing, created_at`
 
-// narrowing is the part of a policy that is kept as JSON: nothing is ever asked for by it.
-type narrowing struct {
+// conditions is the part of a policy that is kept as JSON: nothing is ever asked for by it.
+type conditions struct {
 	Refs            []string `json:"ref,omitempty"`
 	Environments    []string `json:"environment,omitempty"`
 	Events          []string `json:"event,omitempty"`
@@ -21,7 +21,7 @@ type narrowing struct {
 }
 
 func (s *Store) AddPolicy(ctx context.Context, p license.TrustPolicy, act audit.Act) (license.TrustPolicy, error) {
-	narrow, err := json.Marshal(narrowing{p.Refs, p.Environments, p.Events, p.JobWorkflowRefs, p.Visibilities})
+	narrow, err := json.Marshal(conditions{p.Refs, p.Environments, p.Events, p.JobWorkflowRefs, p.Visibilities})
 	if err != nil {
 		return license.TrustPolicy{}, err
 	}
@@ -56,7 +56,7 @@ func (s *Store) policies(ctx context.Context, where string, args ...any) ([]lice
 	var list []license.TrustPolicy
 	for rows.Next() {
 		var p license.TrustPolicy
-		var n narrowing
+		var n conditions
 		var narrow string
 		var created int64
 		if err := rows.Scan(&p.ID, &p.Version, &p.AccountID, &p.Repository, &p.Issuer, &p.RepositoryID, &p.OwnerID, &narrow, &created); err != nil {

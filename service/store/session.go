@@ -11,7 +11,7 @@ import (
 
 func (s *Store) AddSignInLink(ctx context.Context, l auth.SignInLink, act audit.Act) error {
 	return inTx(ctx, s.write, func(t *tx) error {
-		if err := t.letGo(ctx, "sign_in_links", "hash", millis(act.At)); err != nil {
+		if err := t.purge(ctx, "sign_in_links", "hash", millis(act.At)); err != nil {
 			return err
 		}
 		t.log(act)
@@ -36,7 +36,7 @@ func (s *Store) BeginSession(ctx context.Context, link string, n auth.Session, a
 		if err := changedOne(t.ExecContext(ctx, `DELETE FROM sign_in_links WHERE hash = $1`, link)); err != nil {
 			return fmt.Errorf("sign-in link: %w", storeError(err))
 		}
-		if err := t.letGo(ctx, "sessions", "id", millis(n.CreatedAt)); err != nil {
+		if err := t.purge(ctx, "sessions", "id", millis(n.CreatedAt)); err != nil {
 			return err
 		}
 		t.log(act)

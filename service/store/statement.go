@@ -16,7 +16,7 @@ type pool struct {
 	fault    atomic.Pointer[error] // of the newest write, when the database itself failed
 }
 
-// statement is the prepared statement of a text. It takes a connection, so whoever holds the last
+// statement is the prepared statement of a text. It takes a connection, so a caller that holds the last
 // one must not ask.
 func (p *pool) statement(ctx context.Context, text string) (*sql.Stmt, error) {
 	if s, ok := p.prepared.Load(text); ok {

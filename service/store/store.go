@@ -43,7 +43,7 @@ var (
 	_ license.PolicyStore  = (*Store)(nil)
 	_ license.Store        = (*Store)(nil)
 	_ license.MachineStore = (*Store)(nil)
-	_ oidc.Keeper          = (*Store)(nil)
+	_ oidc.KeyStore        = (*Store)(nil)
 )
 
 // ErrNewer says that the database was made by a newer version of the service.

@@ -33,7 +33,7 @@ func (r *tokenRow) record() license.TokenRecord {
 	return t
 }
 
-func (s *Store) Standing(ctx context.Context, id string, subjects ...string) (account.Account, bool, error) {
+func (s *Store) AccountStatus(ctx context.Context, id string, subjects ...string) (account.Account, bool, error) {
 	args := []any{id}
 	marks := make([]string, 0, len(subjects))
 	for _, subject := range subjects {
@@ -78,7 +78,7 @@ func (t *tx) recordToken(ctx context.Context, r license.TokenRecord, act audit.A
 // issued misses nothing. ErrTokenRevoked, ErrUnauthenticated, ErrNoPolicy.
 func (t *tx) mayDescend(ctx context.Context, r license.TokenRecord) error {
 	if r.Parent == "" && r.IssuedBy == "" {
-		return nil // by those who run the service
+		return nil // by the operator
 	}
 	var parent, apiToken, login, policy bool
 	err := t.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM revocations WHERE subject = $1 OR subject = $2),

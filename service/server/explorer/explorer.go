@@ -44,7 +44,7 @@ func Routes() []route.Route {
 	}
 }
 
-// toDocs answers GET / and GET /docs/: whoever types the address of the service into a browser
+// toDocs answers GET / and GET /docs/: anyone who types the address of the service into a browser
 // wants to know what it is.
 func toDocs(c *gin.Context) error {
 	c.Redirect(http.StatusSeeOther, "/docs")
@@ -72,7 +72,7 @@ var bundleTag = sync.OnceValues(func() (string, error) {
 
 const bundleFile = "bundle.gen.js.gz"
 
-// docsBundle answers GET /docs/bundle.js: compressed for whoever takes it so. It is a megabyte, so
+// docsBundle answers GET /docs/bundle.js: compressed for anyone who takes it so. It is a megabyte, so
 // a browser may keep it; it asks each time whether it is still that of the service (RFC 9111,
 // 5.2.2.4), for the page that starts it changes with it.
 func docsBundle(c *gin.Context) error {

@@ -149,7 +149,7 @@ const (
 var (
 	errForeignForm = errors.New("this form was not sent by a page of this service: open the page anew, at the address that the service calls its own")
 	errStaleForm   = errors.New("this form is not of your present session: go back, open the page anew, and try again")
-	errUsedLink    = errors.New("this sign-in link is not known, was used already, or has expired: ask those who run this service for a new one")
+	errUsedLink    = errors.New("this sign-in link is not known, was used already, or has expired: ask the operator of this service for a new one")
 )
 
 // bindPage reads a form that one of our own pages sent. errForeignForm.
@@ -303,7 +303,7 @@ func (p *Pages) signIn(c *gin.Context) error {
 			return err
 		}
 	}
-	p.setSession(c, secret.Reveal(), auth.SessionLife)
+	p.setSession(c, secret.Reveal(), auth.SessionTTL)
 	c.Redirect(http.StatusSeeOther, withCode("/device", form["user_code"]))
 	return nil
 }

@@ -83,7 +83,7 @@ func checkDepth(body []byte) error {
 	d := jsontext.NewDecoder(strings.NewReader(string(body)))
 	for {
 		if _, err := d.ReadToken(); err != nil {
-			return nil // its end, or a fault that is named by whoever reads it for its meaning
+			return nil // its end, or a fault that is named by the reader of its meaning
 		}
 		if d.StackDepth() > maxDepth {
 			return BadRequest("the body is nested deeper than %d", maxDepth)

@@ -47,7 +47,7 @@ func SetCaller(c *gin.Context, who auth.Caller) {
 	ActAs(c, who.Actor())
 }
 
-// Caller is who the guard let in.
+// Caller is who the guard allowed.
 func Caller(c *gin.Context) auth.Caller { return c.MustGet(callerKey).(auth.Caller) }
 
 // CallerOf is who calls, if the guard of the route asked.

@@ -119,15 +119,15 @@ func deviceLetGo(t *testing.T, s Store) {
 		}
 		return n
 	}
-	add(100, 15*time.Minute+auth.LoginTokenLife)
+	add(100, 15*time.Minute+auth.LoginTokenTTL)
 	if got := left(); got != 20 {
 		t.Errorf("%d of 20 are left while a token of theirs may live", got)
 	}
-	add(101, time.Millisecond+15*time.Minute+auth.LoginTokenLife)
+	add(101, time.Millisecond+15*time.Minute+auth.LoginTokenTTL)
 	if got := left(); got == 0 || got == 20 {
 		t.Errorf("%d of 20 are left after one addition, want some to go, not all", got)
 	}
-	add(102, time.Hour+15*time.Minute+auth.LoginTokenLife)
+	add(102, time.Hour+15*time.Minute+auth.LoginTokenTTL)
 	if got := left(); got != 0 {
 		t.Errorf("%d of 20 are left after two additions, want 0", got)
 	}

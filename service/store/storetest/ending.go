@@ -18,7 +18,7 @@ var endings = suite{
 	"a token beside a revocation is refused or revoked": endingRace,
 }
 
-// Whoever asks for a token is looked at before; here is what happens when their right ends in
+// Anyone who asks for a token is looked at before; here is what happens when their right ends in
 // between.
 func endedRights(t *testing.T, s Store) {
 	a := create(t, s, 1)

@@ -82,11 +82,11 @@ func issuerKeys(t *testing.T, s Store) {
 		same(t, fetched, at)
 	}
 	wantKept("", time.Time{})
-	must(t, s.KeepIssuerKeys(t.Context(), issuer, []byte("one"), at))
+	must(t, s.StoreIssuerKeys(t.Context(), issuer, []byte("one"), at))
 	wantKept("one", at)
-	must(t, s.KeepIssuerKeys(t.Context(), issuer, []byte("two"), at.Add(time.Second)))
-	must(t, s.KeepIssuerKeys(t.Context(), "https://other.example", []byte("other"), at.Add(time.Hour)))
+	must(t, s.StoreIssuerKeys(t.Context(), issuer, []byte("two"), at.Add(time.Second)))
+	must(t, s.StoreIssuerKeys(t.Context(), "https://other.example", []byte("other"), at.Add(time.Hour)))
 	wantKept("two", at.Add(time.Second))
-	must(t, s.KeepIssuerKeys(t.Context(), issuer, []byte("three"), at)) // by a replica whose clock is behind
+	must(t, s.StoreIssuerKeys(t.Context(), issuer, []byte("three"), at)) // by a replica whose clock is behind
 	wantKept("three", at)
 }

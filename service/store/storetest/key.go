@@ -100,7 +100,7 @@ func keyInUse(t *testing.T, s Store) {
 	same(t, 7, len(lines)) // a retirement that was refused leaves none
 }
 
-// retiredKey signs nothing any more, whoever still thinks that it does.
+// retiredKey signs nothing any more, also for a replica that still thinks it does.
 func retiredKey(t *testing.T, s Store) {
 	a := create(t, s, 1)
 	must(t, s.AddKey(t.Context(), newKey("k_1", at), did(at)))

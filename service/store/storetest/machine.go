@@ -84,7 +84,7 @@ func machines(t *testing.T, s Store) {
 	_, err = s.Machine(t.Context(), "mac_none")
 	wantErr(t, "Machine(none)", err, failure.ErrNotFound)
 	for family, ended := range map[string]bool{want.Family: true, twin.Family: false} {
-		_, revoked, err := s.Standing(t.Context(), a.ID, family)
+		_, revoked, err := s.AccountStatus(t.Context(), a.ID, family)
 		must(t, err)
 		if revoked != ended {
 			t.Errorf("family %s is revoked: %t, want %t", family, revoked, ended)

@@ -32,7 +32,7 @@ type Store interface {
 	license.PolicyStore
 	license.Store
 	license.MachineStore
-	oidc.Keeper
+	oidc.KeyStore
 }
 
 // suite is the promises of one noun, each by its name.
@@ -122,8 +122,8 @@ func missing(t *testing.T, s Store) {
 	wantErr(t, "RevokeAPIToken", err, failure.ErrNotFound)
 	_, err = s.RemovePolicy(ctx, "pol_none", did(at), new(did(at)))
 	wantErr(t, "RemovePolicy", err, failure.ErrNotFound)
-	_, _, err = s.Standing(ctx, "user_none", "x")
-	wantErr(t, "Standing", err, failure.ErrNotFound)
+	_, _, err = s.AccountStatus(ctx, "user_none", "x")
+	wantErr(t, "AccountStatus", err, failure.ErrNotFound)
 	_, err = s.Token(ctx, tokenID(1, 1, 1))
 	wantErr(t, "Token", err, failure.ErrNotFound)
 	_, err = s.RecordedAt(ctx, tokenID(1, 1, 1))

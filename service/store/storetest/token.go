@@ -97,7 +97,7 @@ func revokedToken(t *testing.T, s Store) {
 		token   license.TokenRecord
 		revoked bool
 	}{{bad, true}, {sibling, false}} {
-		owner, revoked, err := s.Standing(t.Context(), a.ID, string(want.token.ID), want.token.ID.Family())
+		owner, revoked, err := s.AccountStatus(t.Context(), a.ID, string(want.token.ID), want.token.ID.Family())
 		must(t, err)
 		same(t, want.revoked, revoked)
 		same(t, a, owner)
@@ -120,7 +120,7 @@ func revokedFamily(t *testing.T, s Store) {
 		revoked[r.ID] = r.Revoked
 	}
 	same(t, map[opaque.TokenID]bool{member.ID: true, stranger.ID: false}, revoked)
-	_, gone, err := s.Standing(t.Context(), a.ID, string(tokenID(9, 1, 9)), tokenID(9, 1, 9).Family())
+	_, gone, err := s.AccountStatus(t.Context(), a.ID, string(tokenID(9, 1, 9)), tokenID(9, 1, 9).Family())
 	must(t, err)
 	same(t, true, gone)
 }

@@ -11,16 +11,16 @@ import (
 )
 
 // Counting the live tokens takes the longer the more there are. So the database is asked at most
-// every standingAge, and never for more than a twentieth of the time; a scrape in between, or one
-// that has waited for standingPatience, gets the counts of before.
+// every collectAge, and never for more than a twentieth of the time; a scrape in between, or one
+// that has waited for collectPatience, gets the counts of before.
 const (
-	standingAge      = 10 * time.Second
-	standingShare    = 20
-	standingPatience = 2 * time.Second
+	collectAge      = 10 * time.Second
+	collectShare    = 20
+	collectPatience = 2 * time.Second
 )
 
-// standing is what the database says at a scrape: signing keys and live tokens.
-type standing struct {
+// keyCollector is a Prometheus collector of signing keys and live tokens, refreshed at most every 10 s.
+type keyCollector struct {
 	keys func(context.Context) ([]keyring.Key, error)
 	now  func() time.Time
 
@@ -31,11 +31,11 @@ type standing struct {
 	up, tokens, age *prometheus.Desc
 }
 
-func newStanding(keys func(context.Context) ([]keyring.Key, error), now func() time.Time) *standing {
+func newKeyCollector(keys func(context.Context) ([]keyring.Key, error), now func() time.Time) *keyCollector {
 	desc := func(name, help string, labels ...string) *prometheus.Desc {
 		return prometheus.NewDesc(prometheus.BuildFQName(namespace, "", name), help, labels, nil)
 	}
-	return &standing{
+	return &keyCollector{
 		keys: keys, now: now, asks: make(chan chan struct{}),
 		up:     desc("database_up", "1 when the database answered the last time it was asked, else 0."),
 		tokens: desc("tokens_live", "License tokens (HS256) and leases (EdDSA) that were handed out and have not expired, by signing key.", "alg", "kid"),
@@ -43,13 +43,13 @@ func newStanding(keys func(context.Context) ([]keyring.Key, error), now func() t
 	}
 }
 
-func (s *standing) Describe(ch chan<- *prometheus.Desc) {
+func (s *keyCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{s.up, s.tokens, s.age} {
 		ch <- d
 	}
 }
 
-func (s *standing) Collect(ch chan<- prometheus.Metric) {
+func (s *keyCollector) Collect(ch chan<- prometheus.Metric) {
 	s.ask()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -59,8 +59,8 @@ func (s *standing) Collect(ch chan<- prometheus.Metric) {
 }
 
 // ask lets loop count, if it is time to, and returns when it has, or when patience is over.
-func (s *standing) ask() {
-	patience := time.NewTimer(standingPatience)
+func (s *keyCollector) ask() {
+	patience := time.NewTimer(collectPatience)
 	defer patience.Stop()
 	counted := make(chan struct{})
 	select {
@@ -75,7 +75,7 @@ func (s *standing) ask() {
 }
 
 // loop counts when it is asked, until ctx ends.
-func (s *standing) loop(ctx context.Context) {
+func (s *keyCollector) loop(ctx context.Context) {
 	var next time.Time
 	for {
 		select {
@@ -85,20 +85,20 @@ func (s *standing) loop(ctx context.Context) {
 			if begun := s.now(); !begun.Before(next) {
 				s.keep(s.count(ctx))
 				ended := s.now()
-				next = ended.Add(max(standingAge, standingShare*ended.Sub(begun)))
+				next = ended.Add(max(collectAge, collectShare*ended.Sub(begun)))
 			}
 			close(counted)
 		}
 	}
 }
 
-func (s *standing) keep(m []prometheus.Metric) {
+func (s *keyCollector) keep(m []prometheus.Metric) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.last = m
 }
 
-func (s *standing) count(ctx context.Context) []prometheus.Metric {
+func (s *keyCollector) count(ctx context.Context) []prometheus.Metric {
 	keys, err := s.keys(ctx)
 	if err != nil {
 		return []prometheus.Metric{prometheus.MustNewConstMetric(s.up, prometheus.GaugeValue, 0)}
