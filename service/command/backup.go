@@ -25,7 +25,8 @@ func (c Backup) Run(ctx context.Context, a *App) error {
 		return Usagef("backup %s: %w", c.File, err)
 	}
 	if !a.HaveDatabase() {
-		return Usagef("there is no database at %s: set LICENSE_DATABASE_URL to the one to back up", a.Database)
+		return Usagef("there is no database at %s: set LICENSE_DATABASE_URL to the one to back up",
+			a.Database)
 	}
 	made, err := store.Backup(ctx, a.DatabaseURL, c.File)
 	switch {

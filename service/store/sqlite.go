@@ -118,7 +118,8 @@ func openToLook(path string) (*sql.DB, error) {
 // damaged turns what SQLite says of a file that is not whole into ErrDamaged.
 func damaged(err error) error {
 	var e *sqlite.Error
-	if !errors.Is(err, ErrDamaged) && errors.As(err, &e) && (e.Code()&0xff == sqlite3.SQLITE_CORRUPT || e.Code()&0xff == sqlite3.SQLITE_NOTADB) {
+	if !errors.Is(err, ErrDamaged) && errors.As(err, &e) &&
+		(e.Code()&0xff == sqlite3.SQLITE_CORRUPT || e.Code()&0xff == sqlite3.SQLITE_NOTADB) {
 		return fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
 	return err
