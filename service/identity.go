@@ -19,9 +19,9 @@ import (
 	"github.com/pageflare/ci/service/server/admin"
 )
 
-// verifier proves identity tokens that were made for this service. keeper may be nil.
-func (a *app) verifier(publicURL string, keeper oidc.Keeper, log *slog.Logger) (*oidc.Verifier, error) {
-	return oidc.New(oidc.Config{Issuers: a.cfg.OIDCIssuers, Audience: publicURL, HTTP: outside(), Keeper: keeper, Now: time.Now, Log: log})
+// verifier proves identity tokens that were made for this service. keyStore may be nil.
+func (a *app) verifier(publicURL string, keyStore oidc.KeyStore, log *slog.Logger) (*oidc.Verifier, error) {
+	return oidc.New(oidc.Config{Issuers: a.cfg.OIDCIssuers, Audience: publicURL, HTTP: outside(), KeyStore: keyStore, Now: time.Now, Log: log})
 }
 
 // outside is a client for the issuers and GitHub's API, with proxies as the environment says.
@@ -31,8 +31,9 @@ func outside() *http.Client {
 	return &http.Client{Transport: t, Timeout: 10 * time.Second}
 }
 
-// repository asks GitHub for the ids of a repository and its owner. license.ErrInvalid: the name is none, or names nothing that can be seen;
-// server.ErrNoAnswer: GitHub cannot tell now. What to do is for the caller to say, who knows how ids are given.
+// repository asks GitHub for the ids of a repository and its owner. license.ErrInvalid: the name is
+// none, or names nothing that can be seen; server.ErrNoAnswer: GitHub cannot tell now. What to do
+// is for the caller to say, who knows how ids are given.
 // https://docs.github.com/en/rest/repos/repos#get-a-repository
 func (a *app) repository(ctx context.Context, name string) (repositoryID, ownerID string, err error) {
 	if err := license.CheckRepository(name); err != nil {
@@ -58,7 +59,8 @@ func (a *app) repository(ctx context.Context, name string) (repositoryID, ownerI
 	return strconv.FormatInt(found.GetID(), 10), strconv.FormatInt(found.GetOwner().GetID(), 10), nil
 }
 
-// githubFault sorts what GitHub says: only of a name or a token that it refuses a person has to give another.
+// githubFault sorts what GitHub says: only of a name or a token that it refuses a person has to
+// give another.
 func (a *app) githubFault(err error, res *github.Response, host string) error {
 	var limited *github.RateLimitError
 	status := 0

@@ -10,8 +10,8 @@ import (
 	"github.com/pageflare/ci/service/server/route"
 )
 
-// These routes are called by the pageflare CLI alone. Their contract is what CLI 0.9.2 sends and reads: it shows people the member `error` of a
-// refusal, so that is a sentence here.
+// These routes are called by the pageflare CLI alone. Their contract is what CLI 0.9.2 sends and
+// reads: it shows people the member `error` of a refusal, so that is a sentence here.
 
 // cliVersion is the newest CLI that this contract was tried with.
 const cliVersion = "0.9.2"
@@ -22,22 +22,27 @@ func (s *Server) activate(c *gin.Context) error {
 	if err := route.LooseJSON(c, &in); err != nil {
 		return err
 	}
-	issued, machine, err := s.parts.Machines.Activate(c.Request.Context(), route.Caller(c), in.MachineID, in.Label)
+	issued, machine, err := s.parts.Machines.Activate(c.Request.Context(), route.Caller(c),
+		in.MachineID, in.Label)
 	return route.Answer(c, func(m license.Machine) api.Activated {
-		return api.Activated{Token: issued.Token.Reveal(), ExpiresAt: rfc3339(issued.ExpiresAt), Machine: m.ID}
+		return api.Activated{
+			Token: issued.Token.Reveal(), ExpiresAt: rfc3339(issued.ExpiresAt), Machine: m.ID,
+		}
 	}, machine, err)
 }
 
 // deactivate answers DELETE /_api/license/machine/{machine_id}.
 func (s *Server) deactivate(c *gin.Context) error {
-	if err := s.parts.Machines.Deactivate(c.Request.Context(), route.Caller(c), c.Param("machine_id")); err != nil {
+	if err := s.parts.Machines.Deactivate(c.Request.Context(), route.Caller(c),
+		c.Param("machine_id")); err != nil {
 		return err
 	}
 	c.JSON(http.StatusOK, api.Deactivated{Status: "deactivated"})
 	return nil
 }
 
-// validateCI answers POST /_api/license/validate-ci. No CLI of this version is known to send it a body that matters.
+// validateCI answers POST /_api/license/validate-ci. No CLI of this version is known to send it a
+// body that matters.
 func (s *Server) validateCI(c *gin.Context) error {
 	who := route.Caller(c)
 	if err := s.parts.Licenses.Validate(who); err != nil {

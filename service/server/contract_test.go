@@ -23,14 +23,15 @@ import (
 	"github.com/pageflare/ci/service/servicetest"
 )
 
-// unseen are the answers that the document promises and that no test of this package gets, with the reason. A line ends with a status that
-// stands for all operations, or names one.
+// unseen are the answers that the document promises and that no test of this package gets, with the
+// reason. A line ends with a status that stands for all operations, or names one.
 var unseen = map[string]string{
 	"500": "a route that cannot reach its database is tested by TestEveryRouteRefusesAlike; the others have no fault of their own to show",
 	"503": "a busy database is tested in service/store; a route that waits for it gives the same answer by the same table (errors.go)",
 }
 
-// TestMain runs all tests and then holds that each answer which the document promises was given to one of them.
+// TestMain runs all tests and then holds that each answer which the document promises was given to
+// one of them.
 func TestMain(m *testing.M) {
 	flag.Parse()
 	code := m.Run()
@@ -56,7 +57,8 @@ func checkSeen() int {
 	return code
 }
 
-// TestEveryRouteRefusesAlike walks the routes: whatever can be wrong with a request is answered as the document says, on each of them.
+// TestEveryRouteRefusesAlike walks the routes: whatever can be wrong with a request is answered as
+// the document says, on each of them.
 func TestEveryRouteRefusesAlike(t *testing.T) {
 	t.Parallel()
 	doc, err := openapi3.NewLoader().LoadFromData(api.Document())
@@ -66,7 +68,7 @@ func TestEveryRouteRefusesAlike(t *testing.T) {
 	limited := servicetest.Start(t, servicetest.Options{BadCredentials: 1, Now: frozen()})
 	whole, broken, slow := newRefused(t, nil), newRefused(t, nil), newRefused(t, nil)
 	broken.Break(t)
-	addr := serveHurried(t, slow.Service, long, short)
+	addr := serveShortened(t, slow.Service, long, short)
 	call(t, limited, "POST", "/_api/license/issue", "").wantUnauthorized(t)
 	for _, r := range whole.Server.Routes() {
 		op := doc.Paths.Find(documentPath(r.Path)).GetOperation(r.Method)
@@ -103,7 +105,8 @@ func TestEveryRouteRefusesAlike(t *testing.T) {
 	}
 }
 
-// refusal is the status that a route refuses with. RFC 8628 knows no other than 400, and telemetry is never refused for what it says.
+// refusal is the status that a route refuses with. RFC 8628 knows no other than 400, and telemetry
+// is never refused for what it says.
 func refusal(r route.Route, status int) int {
 	if strings.HasPrefix(r.Path, "/_api/auth/device/") {
 		return http.StatusBadRequest
@@ -186,7 +189,8 @@ func (s refused) wantParametersRead(t *testing.T, r route.Route, op *openapi3.Op
 	}
 }
 
-// wantUnknownParameterRefused gives a parameter that no route has: one that is mistyped must not be as good as none.
+// wantUnknownParameterRefused gives a parameter that no route has: one that is mistyped must not be
+// as good as none.
 func (s refused) wantUnknownParameterRefused(t *testing.T, r route.Route, op *openapi3.Operation) {
 	t.Helper()
 	if strings.HasPrefix(r.Path, "/_api/admin/") {
@@ -195,7 +199,8 @@ func (s refused) wantUnknownParameterRefused(t *testing.T, r route.Route, op *op
 	}
 }
 
-// Whatever stands in the path of a route of the Admin API is looked at before it goes anywhere: a token in the wrong place must not.
+// Whatever stands in the path of a route of the Admin API is looked at before it goes anywhere: a
+// token in the wrong place must not.
 func TestEveryIDInAPathIsLookedAt(t *testing.T) {
 	t.Parallel()
 	s := newRefused(t, nil)

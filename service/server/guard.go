@@ -12,8 +12,9 @@ import (
 	"github.com/pageflare/ci/service/server/route"
 )
 
-// guard authenticates the caller and counts the request against the caller's limit, or, without a credential that is good for anything here,
-// against that of the address. It answers for itself when it lets nobody in.
+// guard authenticates the caller and counts the request against the caller's limit, or, without a
+// credential that is good for anything here, against that of the address. It answers for itself
+// when it allows nobody.
 func (s *Server) guard(g route.Guard) gin.HandlerFunc {
 	if g.Open() {
 		return func(c *gin.Context) { route.ActAs(c, audit.Actor{Kind: audit.ActorUnknown}) }
@@ -63,8 +64,8 @@ func (s *Server) admit(c *gin.Context, g route.Guard) error {
 // token68 is what a bearer token is made of (RFC 6750, 2.1).
 var token68 = regexp.MustCompile(`^[A-Za-z0-9._~+/-]+=*$`)
 
-// bearer reads the one header `Authorization: Bearer <token>` (RFC 6750, 2.1; the scheme in any case: RFC 9110, 11.1). Two headers are
-// none: a proxy might judge by the other one.
+// bearer reads the one header `Authorization: Bearer <token>` (RFC 6750, 2.1; the scheme in any
+// case: RFC 9110, 11.1). Two headers are none: a proxy might judge by the other one.
 func bearer(headers []string) (string, bool) {
 	if len(headers) != 1 {
 		return "", false

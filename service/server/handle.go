@@ -26,8 +26,9 @@ func (s *Server) handler(f route.Handler) gin.HandlerFunc {
 	}
 }
 
-// access names the request, and counts it and writes one line about it when it is over. The line holds nothing that a caller can choose: no header, no
-// query, no body, no path as it was sent, and no method that we do not know. So nothing in it can be a secret.
+// access names the request, and counts it and writes one line about it when it is over. The line
+// holds nothing that a caller can choose: no header, no query, no body, no path as it was sent, and
+// no method that we do not know. So nothing in it can be a secret.
 func (s *Server) access(c *gin.Context) {
 	begun := s.now()
 	route.SetRequestID(c, rand.Text())
@@ -67,18 +68,20 @@ func (s *Server) recover(c *gin.Context) {
 	c.Next()
 }
 
-// extendDeadline gives an answer more time than others have: a context of so long, which also ends when the client leaves or the service stops. The clock of a
-// connection is the real one.
-func (s *Server) extendDeadline(c *gin.Context, d time.Duration) (context.Context, context.CancelFunc) {
-	_ = http.NewResponseController(c.Writer).SetWriteDeadline(time.Now().Add(d + writeTimeout)) // without a connection there is no deadline
+// extendDeadline gives an answer more time than others have: a context of so long, which also ends
+// when the client leaves or the service stops. The clock of a connection is the real one.
+func (s *Server) extendDeadline(c *gin.Context,
+	d time.Duration) (context.Context, context.CancelFunc) {
+	_ = http.NewResponseController(c.Writer).SetWriteDeadline(time.Now().Add(d +
+		writeTimeout)) // without a connection there is no deadline
 	ctx, cancel := context.WithTimeout(c.Request.Context(), d)
 	stop := context.AfterFunc(s.stopping, cancel)
 	return ctx, func() { stop(); cancel() }
 }
 
-// bufferBody reads the body before authentication, so that a slow upload cannot outlive the credential
-// that it was admitted with. A body that is too large to be meant for us is refused here, also where
-// there is no use for one.
+// bufferBody reads the body before authentication, so that a slow upload cannot outlive the
+// credential that it was admitted with. A body that is too large to be meant for us is refused
+// here, also where there is no use for one.
 func (s *Server) bufferBody(limit int64) gin.HandlerFunc {
 	if limit == 0 {
 		return func(*gin.Context) {}
@@ -94,7 +97,8 @@ func (s *Server) bufferBody(limit int64) gin.HandlerFunc {
 	}
 }
 
-// bodyFault is what a body that cannot be read is answered with. After one that came too slowly the connection is closed (RFC 9110, 15.5.9).
+// bodyFault is what a body that cannot be read is answered with. After one that came too slowly the
+// connection is closed (RFC 9110, 15.5.9).
 func bodyFault(c *gin.Context, err error) error {
 	var large *http.MaxBytesError
 	switch {

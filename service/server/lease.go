@@ -25,8 +25,9 @@ func (s *Server) lease(c *gin.Context) error {
 	}, l, err)
 }
 
-// publicKeys answers GET /.well-known/jwks.json. It is the one answer that others may keep: for less time than a new key waits to sign. An empty
-// set may not be kept, for the first key does not wait.
+// publicKeys answers GET /.well-known/jwks.json. It is the one answer that others may keep: for
+// less time than a new key waits to sign. An empty set may not be kept, for the first key does not
+// wait.
 func (s *Server) publicKeys(c *gin.Context) error {
 	keys, err := s.parts.Keys.LeaseKeys(c.Request.Context())
 	if err != nil {
@@ -39,7 +40,8 @@ func (s *Server) publicKeys(c *gin.Context) error {
 		})
 	}
 	if len(keys) > 0 {
-		c.Header("Cache-Control", fmt.Sprintf("public, max-age=%d", int(keyring.KeysMaxAge.Seconds())))
+		c.Header("Cache-Control",
+			fmt.Sprintf("public, max-age=%d", int(keyring.KeysMaxAge.Seconds())))
 	}
 	c.JSON(http.StatusOK, set)
 	return nil

@@ -43,7 +43,8 @@ func (s *Server) revoke(c *gin.Context) error {
 	return nil
 }
 
-// formToken reads the parameter `token`. A hint at its kind may be wrong (RFC 7009, 2.1), so it counts for nothing.
+// formToken reads the parameter `token`. A hint at its kind may be wrong (RFC 7009, 2.1), so it
+// counts for nothing.
 func formToken(c *gin.Context) (string, error) {
 	form, err := route.Form(c)
 	if err != nil {

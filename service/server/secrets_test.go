@@ -22,8 +22,9 @@ type placed struct {
 	headers            []string
 }
 
-// TestNoTokenInAWrongPlaceIsRepeated puts live tokens wherever a caller can put text: in each part of a path, as name and as value of a parameter, as
-// name and as value of each member of a body, in headers, as the method. None may reach the log, nor come back in a refusal.
+// TestNoTokenInAWrongPlaceIsRepeated puts live tokens wherever a caller can put text: in each part
+// of a path, as name and as value of a parameter, as name and as value of each member of a body, in
+// headers, as the method. None may reach the log, nor come back in a refusal.
 func TestNoTokenInAWrongPlaceIsRepeated(t *testing.T) {
 	t.Parallel()
 	doc, err := openapi3.NewLoader().LoadFromData(api.Document())
@@ -113,7 +114,8 @@ func places(t *testing.T, r route.Route, op *openapi3.Operation, secret string) 
 	return out
 }
 
-// spoiled is the example body of an operation, and that body with the secret as an additional member and in the place of each value.
+// spoiled is the example body of an operation, and that body with the secret as an additional
+// member and in the place of each value.
 func spoiled(t *testing.T, media string, schema *openapi3.Schema, example any, secret string) (body string, all []string) {
 	t.Helper()
 	good, _ := example.(map[string]any)

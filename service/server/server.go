@@ -1,5 +1,5 @@
-// Package server is the HTTP face of the License service: routes and their guards, limits, the access log, and how an error looks on
-// the wire.
+// Package server is the HTTP face of the License service: routes and their guards, limits, the
+// access log, and how an error looks on the wire.
 //
 // It decides nothing about licenses: that is service/license. The shape of bodies is service/api.
 package server
@@ -40,7 +40,8 @@ type Config struct {
 	Log            *slog.Logger
 }
 
-// Server serves the License API. It is an http.Handler; Serve runs it on a listener with time limits.
+// Server serves the License API. It is an http.Handler; Serve runs it on a listener with time
+// limits.
 type Server struct {
 	parts    *parts.Parts
 	admin    *admin.Handlers
@@ -65,7 +66,8 @@ func New(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		parts: cfg.Parts, limits: limits, metrics: newMetrics(cfg.Version, newStanding(func(ctx context.Context) ([]keyring.Key, error) { return cfg.Parts.Keys.Keys(ctx) }, cfg.Now)),
+		parts: cfg.Parts, limits: limits, metrics: newMetrics(cfg.Version,
+			newKeyCollector(func(ctx context.Context) ([]keyring.Key, error) { return cfg.Parts.Keys.Keys(ctx) }, cfg.Now)),
 		tracer: cfg.Tracer, timeouts: timeouts{headerTimeout, readTimeout, writeTimeout}, now: cfg.Now, log: cfg.Log, engine: gin.New(),
 	}
 	s.pages = page.New(page.Config{
@@ -101,7 +103,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.engine.ServeHTTP(w, r)
 }
 
-// The time limits of a connection. An answer takes milliseconds; what takes longer is a client that is slow on purpose or gone.
+// The time limits of a connection. An answer takes milliseconds; what takes longer is a client that
+// is slow on purpose or gone.
 const (
 	headerTimeout = 5 * time.Second
 	readTimeout   = 10 * time.Second
@@ -110,14 +113,16 @@ const (
 	stopTimeout   = 20 * time.Second // for the requests in flight when the service stops
 )
 
-// idleTimeout is longer than common proxies hold an idle connection to us (AWS and nginx 60 s, Traefik 90 s, Caddy 120 s): of
-// two equal limits ours would now and then close the connection on which the proxy sends, and its client gets a 502.
+// idleTimeout is longer than common proxies hold an idle connection to us (AWS and nginx 60 s,
+// Traefik 90 s, Caddy 120 s): of two equal limits ours would now and then close the connection on
+// which the proxy sends, and its client gets a 502.
 const idleTimeout = 130 * time.Second
 
 // timeouts are the time limits of a request, which a test may shorten.
 type timeouts struct{ header, read, write time.Duration }
 
-// Serve answers requests on a listener until ctx ends, then lets the requests in flight finish. It returns nil after a graceful stop.
+// Serve answers requests on a listener until ctx ends, then lets the requests in flight finish. It
+// returns nil after a graceful stop.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	srv := s.httpServer(s, s.timeouts)
 	srv.ConnState, srv.ConnContext = s.connState, connContext
@@ -144,7 +149,8 @@ func (s *Server) serve(ctx context.Context, srv *http.Server, l net.Listener) er
 	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 	defer cancel()
 	if err := srv.Shutdown(stop); err != nil {
-		return errors.Join(fmt.Errorf("stop: requests were still running after %s: %w", stopTimeout, err), srv.Close())
+		return errors.Join(fmt.Errorf("stop: requests were still running after %s: %w", stopTimeout,
+			err), srv.Close())
 	}
 	if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
 		return err

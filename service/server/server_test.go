@@ -477,8 +477,8 @@ func TestAGracefulStopLetsRequestsFinish(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { ended <- s.Server.Serve(ctx, l) }()
 
-	// a request whose body the test sends piece by piece is in flight for as long as the test likes; the body is asked for (100 Continue) when
-	// the handler runs, and not before
+	// a request whose body the test sends piece by piece is in flight for as long as the test
+	// likes; the body is asked for (100 Continue) when the handler runs, and not before
 	body, send := io.Pipe()
 	req, err := http.NewRequestWithContext(t.Context(), "POST", "http://"+l.Addr().String()+"/_api/license/issue", body)
 	if err != nil {

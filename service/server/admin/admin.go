@@ -1,5 +1,5 @@
-// Package admin is the Admin API: it does over HTTP what the commands do on the database, the same acts
-// of the nouns, one handler each.
+// Package admin is the Admin API: it does over HTTP what the commands do on the database, the same
+// acts of the nouns, one handler each.
 package admin
 
 import (
@@ -37,8 +37,8 @@ type Handlers struct {
 	Repository Resolver       // finds the ids of a repository by its name; nil: policies are added by ids alone
 	Now        func() time.Time
 
-	// Extend gives an answer more time than others have: the context ends when that is over, when the
-	// client leaves, or when the service stops.
+	// Extend gives an answer more time than others have: the context ends when that is over, when
+	// the client leaves, or when the service stops.
 	Extend func(*gin.Context, time.Duration) (context.Context, context.CancelFunc)
 
 	verifying sync.Mutex // held by the one that verifies the audit log

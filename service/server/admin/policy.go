@@ -18,13 +18,14 @@ import (
 	"github.com/pageflare/ci/service/show"
 )
 
-// ErrNoAnswer says that GitHub could not be asked: it is out of reach, has a fault, or lets us ask no more for now.
+// ErrNoAnswer says that GitHub could not be asked: it is out of reach, has a fault, or lets us ask
+// no more for now.
 var ErrNoAnswer = errors.New("GitHub does not answer")
 
 var errGitHub = errors.New("GitHub does not answer: try again later, or give repository_id and repository_owner_id")
 
-// Resolver finds the ids of a repository and of its owner by the name OWNER/NAME. license.ErrInvalid: there is none that can be seen;
-// ErrNoAnswer: GitHub cannot tell now.
+// Resolver finds the ids of a repository and of its owner by the name OWNER/NAME.
+// license.ErrInvalid: there is none that can be seen; ErrNoAnswer: GitHub cannot tell now.
 type Resolver func(ctx context.Context, name string) (repositoryID, ownerID string, err error)
 
 // listPolicies answers GET /_api/admin/policies.
@@ -123,7 +124,8 @@ func (h *Handlers) explainPolicies(c *gin.Context) error {
 	return route.Answer(c, show.Explanation, found, err)
 }
 
-func (h *Handlers) explainIdentity(ctx context.Context, in api.IdentityToExplain) (oidc.Identity, []oidc.Clause, error) {
+func (h *Handlers) explainIdentity(ctx context.Context,
+	in api.IdentityToExplain) (oidc.Identity, []oidc.Clause, error) {
 	if in.Token != "" {
 		return h.Identities.Explain(ctx, in.Token)
 	}

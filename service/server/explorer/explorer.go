@@ -1,4 +1,5 @@
-// Package explorer shows openapi.yaml to people, who can send requests from it to this very service.
+// Package explorer shows openapi.yaml to people, who can send requests from it to this very
+// service.
 package explorer
 
 import (
@@ -27,7 +28,8 @@ import (
 //go:embed index.html start.js bundle.gen.js.gz
 var files embed.FS
 
-// explorerPolicy allows what the explorer needs: its own two scripts, requests to this service, and styles that the bundle makes as it runs.
+// explorerPolicy allows what the explorer needs: its own two scripts, requests to this service, and
+// styles that the bundle makes as it runs.
 const explorerPolicy = "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self' data:; " +
 	"form-action 'none'; frame-ancestors 'none'; base-uri 'none'"
 
@@ -42,7 +44,8 @@ func Routes() []route.Route {
 	}
 }
 
-// toDocs answers GET / and GET /docs/: whoever types the address of the service into a browser wants to know what it is.
+// toDocs answers GET / and GET /docs/: anyone who types the address of the service into a browser
+// wants to know what it is.
 func toDocs(c *gin.Context) error {
 	c.Redirect(http.StatusSeeOther, "/docs")
 	return nil
@@ -69,8 +72,9 @@ var bundleTag = sync.OnceValues(func() (string, error) {
 
 const bundleFile = "bundle.gen.js.gz"
 
-// docsBundle answers GET /docs/bundle.js: compressed for whoever takes it so. It is a megabyte, so a browser may keep it; it asks each time whether it is
-// still that of the service (RFC 9111, 5.2.2.4), for the page that starts it changes with it.
+// docsBundle answers GET /docs/bundle.js: compressed for anyone who takes it so. It is a megabyte, so
+// a browser may keep it; it asks each time whether it is still that of the service (RFC 9111,
+// 5.2.2.4), for the page that starts it changes with it.
 func docsBundle(c *gin.Context) error {
 	tag, err := bundleTag()
 	if err != nil {

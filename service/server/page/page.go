@@ -1,4 +1,5 @@
-// Package page is the pages for people: sign in by a link, look at a device login, approve or deny it.
+// Package page is the pages for people: sign in by a link, look at a device login, approve or deny
+// it.
 //
 // Who may do that is decided in service/auth.
 package page
@@ -24,8 +25,8 @@ import (
 	"github.com/pageflare/ci/service/server/route"
 )
 
-// They need no script. A form is believed when the browser
-// says that one of our pages sent it, and when it carries a token that was made for this session and this very purpose.
+// They need no script. A form is believed when the browser says that one of our pages sent it, and
+// when it carries a token that was made for this session and this very purpose.
 
 //go:embed templates
 var templates embed.FS
@@ -66,7 +67,8 @@ func New(cfg Config) *Pages {
 		cfg:       cfg,
 		templates: template.Must(template.ParseFS(templates, "templates/*.html")),
 		style:     template.CSS(style),
-		policy: "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) +
+		policy: "default-src 'none'; style-src 'sha256-" +
+			base64.StdEncoding.EncodeToString(sum[:]) +
 			"'; img-src data:; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
 	}
 }
@@ -123,7 +125,8 @@ func (p *Pages) show(c *gin.Context, status int, name string, v view) error {
 	}
 	h := c.Writer.Header()
 	h.Set("Content-Security-Policy", p.policy)
-	h.Set("Referrer-Policy", "same-origin") // with less, the browser would not say where a form comes from
+	h.Set("Referrer-Policy",
+		"same-origin") // with less, the browser would not say where a form comes from
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("X-Frame-Options", "DENY")
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
@@ -148,7 +151,7 @@ const (
 var (
 	errForeignForm = errors.New("this form was not sent by a page of this service: open the page anew, at the address that the service calls its own")
 	errStaleForm   = errors.New("this form is not of your present session: go back, open the page anew, and try again")
-	errUsedLink    = errors.New("this sign-in link is not known, was used already, or has expired: ask those who run this service for a new one")
+	errUsedLink    = errors.New("this sign-in link is not known, was used already, or has expired: ask the operator of this service for a new one")
 )
 
 // bindPage reads a form that one of our own pages sent. errForeignForm.
@@ -159,16 +162,19 @@ func (p *Pages) bindPage(c *gin.Context) (map[string]string, error) {
 	return route.Form(c)
 }
 
-// ownForm says whether the browser names our own origin as the sender. Our own is the public URL: a Host header says what a caller likes.
+// ownForm says whether the browser names our own origin as the sender. Our own is the public URL: a
+// Host header says what a caller likes.
 func (p *Pages) ownForm(r *http.Request) bool {
-	if site := r.Header.Values("Sec-Fetch-Site"); len(site) > 0 && (len(site) > 1 || site[0] != "same-origin") {
+	if site := r.Header.Values("Sec-Fetch-Site"); len(site) > 0 &&
+		(len(site) > 1 || site[0] != "same-origin") {
 		return false
 	}
 	origin := r.Header.Values("Origin")
 	return len(origin) == 1 && origin[0] == p.origin()
 }
 
-// origin is that of the public URL as browsers write it: lower case, without the port that the scheme has anyway.
+// origin is that of the public URL as browsers write it: lower case, without the port that the
+// scheme has anyway.
 func (p *Pages) origin() string {
 	u, err := url.Parse(p.cfg.PublicURL)
 	if err != nil {
@@ -184,8 +190,10 @@ func (p *Pages) origin() string {
 	return u.Scheme + "://" + host
 }
 
-// wantForm reads a form of one of our own pages that was made for the caller's session and a purpose. errForeignForm, errStaleForm.
-func (p *Pages) wantForm(c *gin.Context, purpose func(form map[string]string) string) (map[string]string, error) {
+// wantForm reads a form of one of our own pages that was made for the caller's session and a
+// purpose. errForeignForm, errStaleForm.
+func (p *Pages) wantForm(c *gin.Context,
+	purpose func(form map[string]string) string) (map[string]string, error) {
 	form, err := p.bindPage(c)
 	if err != nil {
 		return nil, err
@@ -203,7 +211,8 @@ func requirePurpose(purpose string) func(map[string]string) string {
 // secure says whether browsers reach us by https.
 func (p *Pages) secure() bool { return strings.HasPrefix(p.cfg.PublicURL, "https://") }
 
-// cookieName has a prefix with which browsers keep neighbouring hosts from setting the cookie, where they do that: on https.
+// cookieName has a prefix with which browsers keep neighbouring hosts from setting the cookie,
+// where they do that: on https.
 func (p *Pages) cookieName() string {
 	if p.secure() {
 		return "__Host-pageflare-session"
@@ -221,7 +230,8 @@ func (p *Pages) setSession(c *gin.Context, secret string, life time.Duration) {
 	})
 }
 
-// session is whose session the browser shows. license.ErrUnauthenticated: it shows none, none that is good, or two.
+// session is whose session the browser shows. license.ErrUnauthenticated: it shows none, none that
+// is good, or two.
 func (p *Pages) session(c *gin.Context) (auth.Caller, error) {
 	cookies := c.Request.CookiesNamed(p.cookieName())
 	if len(cookies) != 1 {
@@ -246,7 +256,8 @@ func (p *Pages) RequireSession(c *gin.Context) error {
 	return nil
 }
 
-// withCode adds a user code to one of our paths. What cannot be a code is left out, so nothing of a stranger's gets in.
+// withCode adds a user code to one of our paths. What cannot be a code is left out, so nothing of a
+// stranger's gets in.
 func withCode(path, userCode string) string {
 	if code := auth.NormalUserCode(userCode); code != "" {
 		return path + "?user_code=" + code
@@ -254,7 +265,8 @@ func withCode(path, userCode string) string {
 	return path
 }
 
-// signInForm answers GET /sign-in. Looking at a link does not use it up: programs that preview links do that too.
+// signInForm answers GET /sign-in. Looking at a link does not use it up: programs that preview
+// links do that too.
 func (p *Pages) signInForm(c *gin.Context) error {
 	v := view{Title: "Sign in", UserCode: auth.NormalUserCode(c.Query("user_code"))}
 	link := c.Query("link")
@@ -272,7 +284,8 @@ func (p *Pages) signInForm(c *gin.Context) error {
 	return p.show(c, http.StatusOK, "sign-in.html", v)
 }
 
-// signIn answers POST /sign-in: it uses the link up. The session is always a new one, whatever cookie the browser had, and that one's ends.
+// signIn answers POST /sign-in: it uses the link up. The session is always a new one, whatever
+// cookie the browser had, and that one's ends.
 func (p *Pages) signIn(c *gin.Context) error {
 	form, err := p.bindPage(c)
 	if err != nil {
@@ -294,7 +307,7 @@ func (p *Pages) signIn(c *gin.Context) error {
 			return err
 		}
 	}
-	p.setSession(c, secret.Reveal(), auth.SessionLife)
+	p.setSession(c, secret.Reveal(), auth.SessionTTL)
 	c.Redirect(http.StatusSeeOther, withCode("/device", form["user_code"]))
 	return nil
 }
@@ -321,7 +334,8 @@ func (p *Pages) signOut(c *gin.Context) error {
 	return nil
 }
 
-// deviceForm answers GET /device. A code that came with the address is filled in, and nothing is done before the person goes on.
+// deviceForm answers GET /device. A code that came with the address is filled in, and nothing is
+// done before the person goes on.
 func (p *Pages) deviceForm(c *gin.Context) error {
 	return p.showDeviceForm(c, http.StatusOK, auth.NormalUserCode(c.Query("user_code")), "")
 }
@@ -341,15 +355,18 @@ func (p *Pages) deviceConfirm(c *gin.Context) error {
 	code := auth.NormalUserCode(form["user_code"])
 	if code == "" {
 		route.RecordRefusal(c, api.CodeInvalidRequest, "no user code")
-		return p.showDeviceForm(c, http.StatusBadRequest, "", "That is no code. A code has eight letters, such as WDJB-MJHT.")
+		return p.showDeviceForm(c, http.StatusBadRequest, "",
+			"That is no code. A code has eight letters, such as WDJB-MJHT.")
 	}
-	if err := p.cfg.Limits.TakeCode(c.Request.Context(), route.Caller(c).Session.ID, c.ClientIP()); err != nil {
+	if err := p.cfg.Limits.TakeCode(c.Request.Context(), route.Caller(c).Session.ID,
+		c.ClientIP()); err != nil {
 		return err
 	}
 	d, err := p.cfg.Devices.FindDevice(c.Request.Context(), code)
 	if errors.Is(err, auth.ErrUnknownCode) {
 		route.RecordRefusal(c, api.CodeNotFound, err.Error())
-		return p.showDeviceForm(c, http.StatusNotFound, code, "This code is not known, was used already, or has expired. Compare it with what the program shows.")
+		return p.showDeviceForm(c, http.StatusNotFound, code,
+			"This code is not known, was used already, or has expired. Compare it with what the program shows.")
 	}
 	if err != nil {
 		return err
@@ -369,7 +386,9 @@ func (p *Pages) deviceApprove(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	p.Message(c, http.StatusOK, "Approved", "You approved the login of "+d.ClientName()+". It goes on by itself in a few seconds; you can close this page.")
+	p.Message(c, http.StatusOK, "Approved",
+		"You approved the login of "+d.ClientName()+
+			". It goes on by itself in a few seconds; you can close this page.")
 	return nil
 }
 
@@ -382,12 +401,15 @@ func (p *Pages) deviceDeny(c *gin.Context) error {
 	if _, err := p.cfg.Devices.DenyDevice(c.Request.Context(), route.Caller(c), code); err != nil {
 		return err
 	}
-	p.Message(c, http.StatusOK, "Denied", "You denied the login. The program that asked gets nothing.")
+	p.Message(c, http.StatusOK, "Denied",
+		"You denied the login. The program that asked gets nothing.")
 	return nil
 }
 
-// decisionCode is the user code of a form that the caller was shown together with the login behind it.
+// decisionCode is the user code of a form that the caller was shown together with the login behind
+// it.
 func (p *Pages) decisionCode(c *gin.Context) (string, error) {
-	form, err := p.wantForm(c, func(form map[string]string) string { return purposeDecide + form["user_code"] })
+	form, err := p.wantForm(c,
+		func(form map[string]string) string { return purposeDecide + form["user_code"] })
 	return form["user_code"], err
 }

@@ -17,7 +17,8 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// A request is read strictly: what we do not know, or what two readers could read differently, is refused and nothing is done.
+// A request is read strictly: what we do not know, or what two readers could read differently, is
+// refused and nothing is done.
 
 // maxDepth is how deep the JSON of a request may be.
 const maxDepth = 8
@@ -32,11 +33,13 @@ func BadRequest(format string, args ...any) error {
 	return &BadRequestError{fmt.Sprintf(format, args...)}
 }
 
-// JSON reads the body, one JSON object in UTF-8, into v. Refused: another content type or charset, no object, members that are unknown,
-// doubled or written in another case, wrong types, deep nesting, anything behind the object.
+// JSON reads the body, one JSON object in UTF-8, into v. Refused: another content type or charset,
+// no object, members that are unknown, doubled or written in another case, wrong types, deep
+// nesting, anything behind the object.
 func JSON(c *gin.Context, v any) error { return bindObject(c, v, json.RejectUnknownMembers(true)) }
 
-// LooseJSON is JSON for programs that we do not write: members that are not known are ignored, for the next version may send them.
+// LooseJSON is JSON for programs that we do not write: members that are not known are ignored, for
+// the next version may send them.
 func LooseJSON(c *gin.Context, v any) error { return bindObject(c, v) }
 
 func bindObject(c *gin.Context, v any, how ...json.Options) error {
@@ -63,7 +66,8 @@ func jsonFault(err error) string {
 		at := string(meaning.JSONPointer)
 		switch {
 		case errors.Is(err, json.ErrUnknownName):
-			return fmt.Sprintf("the body has a member %s that is not known here: see /openapi.yaml", strconv.Quote(at))
+			return fmt.Sprintf("the body has a member %s that is not known here: see /openapi.yaml",
+				strconv.Quote(at))
 		case at == "":
 			return "the body is not a JSON object"
 		}
@@ -71,7 +75,8 @@ func jsonFault(err error) string {
 	}
 	var syntax *jsontext.SyntacticError
 	if errors.As(err, &syntax) && errors.Is(err, jsontext.ErrDuplicateName) {
-		return fmt.Sprintf("the body has the member %s twice", strconv.Quote(string(syntax.JSONPointer)))
+		return fmt.Sprintf("the body has the member %s twice",
+			strconv.Quote(string(syntax.JSONPointer)))
 	}
 	return "the body is not JSON in UTF-8"
 }
@@ -80,7 +85,7 @@ func checkDepth(body []byte) error {
 	d := jsontext.NewDecoder(strings.NewReader(string(body)))
 	for {
 		if _, err := d.ReadToken(); err != nil {
-			return nil // its end, or a fault that is named by whoever reads it for its meaning
+			return nil // its end, or a fault that is named by the reader of its meaning
 		}
 		if d.StackDepth() > maxDepth {
 			return BadRequest("the body is nested deeper than %d", maxDepth)
@@ -88,8 +93,9 @@ func checkDepth(body []byte) error {
 	}
 }
 
-// Form reads a form (application/x-www-form-urlencoded) and returns its parameters. A parameter that is there twice is refused; one that is
-// not known is ignored (RFC 6749, 3.1 and 3.2). The query counts for nothing: what stands there reaches logs.
+// Form reads a form (application/x-www-form-urlencoded) and returns its parameters. A parameter
+// that is there twice is refused; one that is not known is ignored (RFC 6749, 3.1 and 3.2). The
+// query counts for nothing: what stands there reaches logs.
 func Form(c *gin.Context) (map[string]string, error) {
 	if err := wantType(c, "application/x-www-form-urlencoded"); err != nil {
 		return nil, err
@@ -144,8 +150,10 @@ const (
 	maxPage     = 200
 )
 
-// List reads the parameters `limit` and `cursor` of a list, and what it can be narrowed by; cursor is "" for the first page.
-func List(c *gin.Context, others ...string) (cursor string, limit int, query url.Values, err error) {
+// List reads the parameters `limit` and `cursor` of a list, and what it can be narrowed by; cursor
+// is "" for the first page.
+func List(c *gin.Context,
+	others ...string) (cursor string, limit int, query url.Values, err error) {
 	if query, err = Parameters(c, append([]string{"limit", "cursor"}, others...)...); err != nil {
 		return "", 0, nil, err
 	}
@@ -168,7 +176,8 @@ func noQuery(handle Handler) Handler {
 	}
 }
 
-// Parameters reads the query. Other parameters than the named ones are refused: a filter that is mistyped must not list everything.
+// Parameters reads the query. Other parameters than the named ones are refused: a filter that is
+// mistyped must not list everything.
 func Parameters(c *gin.Context, known ...string) (url.Values, error) {
 	query, err := url.ParseQuery(c.Request.URL.RawQuery)
 	if err != nil {
@@ -176,10 +185,12 @@ func Parameters(c *gin.Context, known ...string) (url.Values, error) {
 	}
 	for name, values := range query {
 		if len(known) == 0 {
-			return nil, BadRequest("there is no parameter %s: this route takes none", strconv.Quote(name))
+			return nil, BadRequest("there is no parameter %s: this route takes none",
+				strconv.Quote(name))
 		}
 		if !slices.Contains(known, name) {
-			return nil, BadRequest("there is no parameter %s: give %s", strconv.Quote(name), strings.Join(known, ", "))
+			return nil, BadRequest("there is no parameter %s: give %s", strconv.Quote(name),
+				strings.Join(known, ", "))
 		}
 		if len(values) > 1 {
 			return nil, BadRequest("the parameter %s is there twice", strconv.Quote(name))
@@ -212,8 +223,8 @@ func Answer[T, U any](c *gin.Context, show func(T) U, got T, err error) error {
 	return nil
 }
 
-// Cut takes the first limit of a list that was asked for one longer, and tells by the last one's id where the next page begins: "" when this
-// is the last page.
+// Cut takes the first limit of a list that was asked for one longer, and tells by the last one's id
+// where the next page begins: "" when this is the last page.
 func Cut[T any](list []T, limit int, id func(T) string) ([]T, string) {
 	if len(list) <= limit {
 		return list, ""

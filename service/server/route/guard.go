@@ -20,15 +20,19 @@ func (g Guard) String() string { return g.who }
 // Open tells a route that anyone may call.
 func (g Guard) Open() bool { return len(g.kinds) == 0 && !g.session }
 
-// SignIn tells a route that asks for a person who is signed in; others are sent to the sign-in page.
+// SignIn tells a route that asks for a person who is signed in; others are sent to the sign-in
+// page.
 func (g Guard) SignIn() bool { return g.session }
 
 var (
 	// Open is for anyone.
 	Open = Guard{who: "anyone"}
-	// TokenOrIdentity asks for an API token, a license token, a login token, or the identity token of a job of GitHub Actions.
+	// TokenOrIdentity asks for an API token, a license token, a login token, or the identity token
+	// of a job of GitHub Actions.
 	TokenOrIdentity = Guard{who: "API token, license token, login token, or identity token of a job under a trust policy",
-		kinds: []auth.Kind{auth.ByAPIToken, auth.ByLicenseToken, auth.ByLoginToken, auth.ByIdentity}}
+		kinds: []auth.Kind{
+			auth.ByAPIToken, auth.ByLicenseToken, auth.ByLoginToken, auth.ByIdentity,
+		}}
 	// LoginToken asks for the token that a device login ends with.
 	LoginToken = Guard{who: "login token", kinds: []auth.Kind{auth.ByLoginToken}}
 	// SignedIn asks for a person who is signed in, in a browser.
@@ -39,12 +43,18 @@ var (
 
 // Admin asks for an admin token with a scope.
 func Admin(s auth.Scope) Guard {
-	return Guard{who: "admin token with " + string(s), kinds: []auth.Kind{auth.ByAdminToken}, scope: s}
+	return Guard{
+		who: "admin token with " + string(s), kinds: []auth.Kind{auth.ByAdminToken}, scope: s,
+	}
 }
 
-// OwnerOrAdmin asks for an API token, which reaches what belongs to its account, or for an admin token with a scope.
+// OwnerOrAdmin asks for an API token, which reaches what belongs to its account, or for an admin
+// token with a scope.
 func OwnerOrAdmin(s auth.Scope) Guard {
-	return Guard{who: "API token, or admin token with " + string(s), kinds: []auth.Kind{auth.ByAPIToken, auth.ByAdminToken}, scope: s}
+	return Guard{
+		who:   "API token, or admin token with " + string(s),
+		kinds: []auth.Kind{auth.ByAPIToken, auth.ByAdminToken}, scope: s,
+	}
 }
 
 // Accepts says whether a kind of credential can be enough.

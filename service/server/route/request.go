@@ -34,7 +34,8 @@ func From(c *gin.Context) *Route {
 	return &Route{}
 }
 
-// ActAs makes everything that the request does count as done by the actor, from the caller's address.
+// ActAs makes everything that the request does count as done by the actor, from the caller's
+// address.
 func ActAs(c *gin.Context, who audit.Actor) {
 	who.Address, who.RequestID = c.ClientIP(), RequestID(c)
 	c.Request = c.Request.WithContext(audit.WithActor(c.Request.Context(), who))
@@ -46,7 +47,7 @@ func SetCaller(c *gin.Context, who auth.Caller) {
 	ActAs(c, who.Actor())
 }
 
-// Caller is who the guard let in.
+// Caller is who the guard allowed.
 func Caller(c *gin.Context) auth.Caller { return c.MustGet(callerKey).(auth.Caller) }
 
 // CallerOf is who calls, if the guard of the route asked.
@@ -58,8 +59,8 @@ func CallerOf(c *gin.Context) (auth.Caller, bool) {
 	return who.(auth.Caller), true
 }
 
-// RecordRefusal notes why a request is refused. Every answer that is no success calls it. told is for
-// the log: nothing in it may be of the caller's choice.
+// RecordRefusal notes why a request is refused. Every answer that is no success calls it. told is
+// for the log: nothing in it may be of the caller's choice.
 func RecordRefusal(c *gin.Context, reason api.Code, told string) {
 	c.Set(reasonKey, reason)
 	c.Set(toldKey, told)

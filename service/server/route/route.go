@@ -1,5 +1,5 @@
-// Package route is what a route of the service is: who may call it, what it reads, how it says no. The
-// server turns each into handlers; packages that mount routes share what handlers need.
+// Package route is what a route of the service is: who may call it, what it reads, how it says no.
+// The server turns each into handlers; packages that mount routes share what handlers need.
 package route
 
 import (
@@ -44,7 +44,8 @@ func Patch(path string, g Guard, h Handler) Route {
 	return Route{Method: http.MethodPatch, Path: path, Guard: g, Body: MaxBody, Handle: h}
 }
 
-// Delete is a route that ends something. Its body means nothing (RFC 9110, 9.3.5) and is never read.
+// Delete is a route that ends something. Its body means nothing (RFC 9110, 9.3.5) and is never
+// read.
 func Delete(path string, g Guard, h Handler) Route {
 	return Route{Method: http.MethodDelete, Path: path, Guard: g, Handle: h}
 }
@@ -72,9 +73,9 @@ const (
 	Page         // a person in a browser
 )
 
-// ID is a part of paths that names something by its id, and the answer to what cannot be one. It is not
-// repeated and goes no further: people put tokens there, and what stands in a path reaches errors and
-// logs. The zero value is a route without one.
+// ID is a part of paths that names something by its id, and the answer to what cannot be one. It is
+// not repeated and goes no further: people put tokens there, and what stands in a path reaches
+// errors and logs. The zero value is a route without one.
 type ID struct {
 	Name    string // of the parameter
 	Fits    func(string) bool
