@@ -42,7 +42,7 @@ service/auth        -> service/account service/audit service/oidc service/opaque
 service/license     -> service/account service/auth service/keyring service/audit service/oidc service/opaque service/failure service/token
 service/parts       -> NOUNS
 service/show        -> NOUNS service/api
-service/command     -> NOUNS service/parts service/show service/store service/api
+service/command     -> NOUNS service/parts service/show service/api
 service/webhook     -> service/audit service/account service/license
 service/store       -> NOUNS service/webhook
 service/server      -> NOUNS service/server/route service/server/admin service/server/page service/server/explorer service/parts service/show service/webhook service/api
