@@ -20,10 +20,12 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/command"
 	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/oidc"
 	"github.com/pageflare/ci/service/parts"
+	"github.com/pageflare/ci/service/store"
 )
 
 // version and commit are set by the linker in releases.
@@ -73,10 +75,14 @@ type app struct {
 func (a *app) share() {
 	a.commands = command.App{
 		Stdin: a.stdin, Stdout: a.stdout, Stderr: a.stderr,
-		DatabaseURL: a.cfg.DatabaseURL, Database: hideUserInfo(a.cfg.DatabaseURL), Issuers: a.cfg.OIDCIssuers, NoLink: a.cfg.noLink(),
+		Database: hideUserInfo(a.cfg.DatabaseURL), Issuers: a.cfg.OIDCIssuers, NoLink: a.cfg.noLink(),
 		HaveDatabase: a.haveDatabase, Repository: a.repository,
 		Open: func(ctx context.Context) (*parts.Parts, func() error, error) {
 			return a.open(ctx, a.publicURL(a.cfg.Listen), nil)
+		},
+		Backup: func(ctx context.Context, to string) (int64, audit.Head, error) {
+			made, err := store.Backup(ctx, a.cfg.DatabaseURL, to)
+			return made.Bytes, made.Audit, err
 		},
 		Verifier: func() (*oidc.Verifier, error) {
 			return a.verifier(a.publicURL(a.cfg.Listen), nil, slog.New(slog.DiscardHandler))

@@ -8,8 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-
-	"github.com/pageflare/ci/service/store"
 )
 
 // Backup copies the database.
@@ -28,7 +26,7 @@ func (c Backup) Run(ctx context.Context, a *App) error {
 		return Usagef("there is no database at %s: set LICENSE_DATABASE_URL to the one to back up",
 			a.Database)
 	}
-	made, err := store.Backup(ctx, a.DatabaseURL, c.File)
+	bytes, end, err := a.Backup(ctx, c.File)
 	switch {
 	case errors.Is(err, fs.ErrExist):
 		return Usagef("backup %s: it is there already, and a backup overwrites nothing: name a new file", c.File)
@@ -39,7 +37,7 @@ func (c Backup) Run(ctx context.Context, a *App) error {
 		File  string `json:"file"`
 		Bytes int64  `json:"bytes"`
 		End   string `json:"audit_end"`
-	}{filepath.Clean(c.File), made.Bytes, made.Audit.String()}
+	}{filepath.Clean(c.File), bytes, end.String()}
 	return c.Print(a.Stdout, j, func(w io.Writer) {
 		Row(w, "file", j.File)
 		Row(w, "bytes", j.Bytes)
