@@ -8,6 +8,7 @@ import (
 	"io"
 	"os/user"
 	"strings"
+	"time"
 
 	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/parts"
@@ -16,6 +17,8 @@ import (
 type auditCmd struct {
 	List   auditList   `cmd:"" help:"List what was done, newest first."`
 	Verify auditVerify `cmd:"" help:"Read the audit log and prove that no line was changed, added, taken out or cut off; prints its end, to be noted elsewhere."`
+
+	AcceptClock acceptClock `cmd:"" name:"accept-clock" help:"Say that the clock of this machine is right, and was ahead when newer changes were written."`
 }
 
 // auditJSON is how a line of the audit log is printed.
@@ -110,6 +113,26 @@ func (c auditVerify) Run(ctx context.Context, a *app) error {
 			row(w, "status", j.Status)
 			row(w, "lines", j.Lines)
 			row(w, "end", j.End)
+		})
+	})
+}
+
+type acceptClock struct{ asJSON }
+
+// Run lets the service go by the clock of now, after one that was ahead was corrected.
+func (c acceptClock) Run(ctx context.Context, a *app) error {
+	return a.with(ctx, func(ctx context.Context, l *parts.Parts) error {
+		newest, err := l.Log.AcceptClock(ctx)
+		if err != nil {
+			return refusal(err)
+		}
+		j := struct {
+			Newest string `json:"newest"`
+			Now    string `json:"now"`
+		}{second(newest), second(time.Now())}
+		return c.print(a.stdout, j, func(w io.Writer) {
+			row(w, "newest change was at", j.Newest)
+			row(w, "the clock says", j.Now)
 		})
 	})
 }
