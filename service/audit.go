@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"os/user"
+	"strconv"
 	"strings"
 	"time"
 
@@ -140,8 +142,10 @@ func (c acceptClock) Run(ctx context.Context, a *app) error {
 // commandLine is who acts on the command line: the user of the operating system.
 func commandLine() audit.Actor {
 	who := audit.Actor{Kind: audit.ActorCommand}
-	if u, err := user.Current(); err == nil {
+	if u, err := user.Current(); err == nil && u.Username != "" {
 		who.ID = u.Username
+	} else if uid := os.Getuid(); uid >= 0 { // as in a container: the number has no name
+		who.ID = "uid " + strconv.Itoa(uid)
 	}
 	return who
 }

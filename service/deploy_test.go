@@ -171,3 +171,39 @@ func TestAlertsAreExplained(t *testing.T) {
 		t.Errorf("alerts (-deploy/prometheus-rules.yml +docs/operations.md):\n%s", diff)
 	}
 }
+
+// A container that runs as a number without a name acts as that number.
+func TestAUserWithoutANameActsAsANumber(t *testing.T) {
+	t.Parallel()
+	b := newBox(t)
+	b.used()
+	b.asOther()
+	want := `"kind": "command"`
+	if b.user != nil {
+		b.user.Uid, b.user.Gid = 65530, 65530
+		must(t, filepath.WalkDir(b.dir, func(p string, _ os.DirEntry, err error) error {
+			if err != nil {
+				return err
+			}
+			return os.Chown(p, 65530, 65530)
+		}))
+		want = `"id": "uid 65530"`
+	}
+	b.ok("account", "create", "--email", "two@example.com", "--valid-until", "2099-03-12")
+	if out := b.ok("audit", "list", "--limit", "2", "--json"); !strings.Contains(out, want) {
+		t.Errorf("audit list = %s, want %s", out, want)
+	}
+}
+
+// As a secret is mounted: readable by the group of the user who runs the service.
+func TestAKeyFileMayBeReadByAGroup(t *testing.T) {
+	t.Parallel()
+	b := newBox(t)
+	b.used()
+	for mode, exit := range map[os.FileMode]int{0o440: exitOK, 0o400: exitOK, 0o640: exitOK, 0o444: exitFailure, 0o660: exitFailure} {
+		must(t, os.Chmod(b.path(keyFile), mode))
+		if r := b.run("doctor", "--listen", "127.0.0.1:0"); r.exit != exit {
+			t.Errorf("doctor with a key file of mode %04o = exit %d, want %d:\n%s", mode, r.exit, exit, r.out)
+		}
+	}
+}

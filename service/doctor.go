@@ -215,7 +215,7 @@ func (a *app) checkKey(in inside) []finding {
 		return []finding{wrong("key", err.Error())}
 	case !info.Mode().IsRegular():
 		return []finding{wrong("key", a.cfg.KeyFile+" is not a file: set LICENSE_KEY_FILE")}
-	case info.Mode().Perm()&0o077 != 0:
+	case info.Mode().Perm()&0o037 != 0: // a group may read it: so are secrets mounted in containers, 0440 for the group of the user
 		return []finding{wrong("key", fmt.Sprintf("key file %s can be read by others (mode %04o): run chmod 600 on it", a.cfg.KeyFile, info.Mode().Perm()))}
 	case read != nil:
 		return []finding{wrong("key", read.Error())}

@@ -46,7 +46,11 @@ func openSQLite(path string) (*Store, error) {
 	readers := max(4, runtime.GOMAXPROCS(0)*2)
 	read.SetMaxOpenConns(readers)
 	read.SetMaxIdleConns(readers)
-	return &Store{read: &pool{DB: read}, write: &pool{DB: write}}, nil
+	file, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("database sqlite:%s: %w", path, err)
+	}
+	return &Store{read: &pool{DB: read}, write: &pool{DB: write}, path: path, file: file}, nil
 }
 
 // dataSource is the name of a file for the driver, to be followed by "?" and settings.

@@ -9,6 +9,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"sync"
 	"time"
@@ -28,6 +29,8 @@ type Store struct {
 	write  *pool
 	group  *group
 	trying sync.Mutex // held by the one caller of Ready that tries a write
+	path   string
+	file   os.FileInfo // what was at path when it was opened
 }
 
 var (
