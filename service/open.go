@@ -20,12 +20,13 @@ import (
 
 // open opens the database and its key and returns the service on it, with what ends it. Errors are usage errors: a person has to mend
 // the settings or the files.
+// database opens it: only serve and migrate bring one that is in use up to date.
 // identities makes what proves the identities of jobs; nil: none is accepted.
-func (a *app) open(ctx context.Context, issuer string, identities newVerifier) (*parts.Parts, func() error, error) {
+func (a *app) open(ctx context.Context, database openDatabase, issuer string, identities newVerifier) (*parts.Parts, func() error, error) {
 	if err := a.inspect(); err != nil {
 		return nil, nil, err
 	}
-	s, err := store.Open(ctx, a.cfg.DatabaseURL)
+	s, err := database(ctx, a.cfg.DatabaseURL)
 	if err != nil {
 		return nil, nil, usageError{err}
 	}
@@ -35,6 +36,9 @@ func (a *app) open(ctx context.Context, issuer string, identities newVerifier) (
 	}
 	return l, s.Close, nil
 }
+
+// openDatabase is store.Open or store.OpenCurrent.
+type openDatabase func(ctx context.Context, url string) (*store.Store, error)
 
 // newVerifier makes what proves the identities of jobs, with a place for the keys of issuers.
 type newVerifier func(oidc.Keeper) (*oidc.Verifier, error)
@@ -155,7 +159,7 @@ func (a *app) haveDatabase() bool {
 // withNew is with, and makes a database where there is none.
 func (a *app) withNew(ctx context.Context, f func(context.Context, *parts.Parts) error) error {
 	ctx = audit.WithActor(ctx, commandLine())
-	l, closeStore, err := a.open(ctx, a.publicURL(a.cfg.Listen), nil)
+	l, closeStore, err := a.open(ctx, store.OpenCurrent, a.publicURL(a.cfg.Listen), nil)
 	if err != nil {
 		return err
 	}

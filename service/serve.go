@@ -11,6 +11,7 @@ import (
 
 	"github.com/pageflare/ci/service/oidc"
 	"github.com/pageflare/ci/service/server"
+	"github.com/pageflare/ci/service/store"
 )
 
 type serveCmd struct{}
@@ -34,7 +35,7 @@ func (serveCmd) Run(ctx context.Context, a *app) error {
 		defer metrics.Close()
 	}
 	url := a.publicURL(l.Addr().String())
-	svc, closeStore, err := a.open(ctx, url, func(keeper oidc.Keeper) (*oidc.Verifier, error) { return a.verifier(url, keeper, log) })
+	svc, closeStore, err := a.open(ctx, store.Open, url, func(keeper oidc.Keeper) (*oidc.Verifier, error) { return a.verifier(url, keeper, log) })
 	if err != nil {
 		return err
 	}

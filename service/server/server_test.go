@@ -374,7 +374,7 @@ func TestOtherPathsAndMethods(t *testing.T) {
 	s := servicetest.Start(t, servicetest.Options{})
 	call(t, s, "GET", "/nothing", "").wantCode(t, 404, api.CodeNotFound)
 	call(t, s, "GET", "/_api/license/refresh/", "").wantCode(t, 404, api.CodeNotFound)
-	call(t, s, "GET", "/_api//health", "").wantCode(t, 404, api.CodeNotFound)
+	call(t, s, "GET", "/_api/license//refresh", "").wantCode(t, 404, api.CodeNotFound)
 	call(t, s, "GET", "/_api/license/issue", "").wantAllow(t, "POST")
 }
 
