@@ -207,3 +207,22 @@ func TestAKeyFileMayBeReadByAGroup(t *testing.T) {
 		}
 	}
 }
+
+// As after a restore by root: who must do what is said.
+func TestAFileOfAnotherUserNamesBoth(t *testing.T) {
+	t.Parallel()
+	b := newBox(t)
+	b.used()
+	b.asOther()
+	if b.user == nil {
+		return // only root can give a file away
+	}
+	for _, name := range []string{database, keyFile} {
+		must(t, os.Chown(b.path(name), 0, 0))
+		r := b.run("account", "list")
+		if want := "permission denied: it belongs to user 0 and this is user 65534: run chown 65534 on it"; r.exit != exitUsage || !strings.Contains(r.err, want) {
+			t.Errorf("with %s of root: exit %d, %s, want %s", name, r.exit, r.err, want)
+		}
+		must(t, os.Chown(b.path(name), 65534, 65534))
+	}
+}

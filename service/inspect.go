@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/pageflare/ci/service/store"
 )
 
 // inspect finds what is wrong with the files of this start before one of them is made: all faults at once, and a start that cannot work
@@ -57,6 +59,8 @@ func checkPlace(path string) error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("there is no folder %s: make it", dir)
+	case errors.As(err, &fault) && errors.Is(err, fs.ErrPermission) && store.NotOurs(dir) != "":
+		return fmt.Errorf("nothing can be written to folder %s (%w): %s", dir, fault.Err, store.NotOurs(dir))
 	case errors.As(err, &fault):
 		return fmt.Errorf("nothing can be written to folder %s (%w): give this user the right to write there", dir, fault.Err)
 	case err != nil:

@@ -83,6 +83,7 @@ type commands struct {
 	AdminToken  adminTokenCmd  `cmd:"" name:"admin-token" help:"Admin tokens, by which those who run the service call the Admin API."`
 	Audit       auditCmd       `cmd:"" help:"The audit log: who did what."`
 	Backup      backupCmd      `cmd:"" help:"Copy the database to a new file, also while the service runs. The key is not in it."`
+	Restore     restoreCmd     `cmd:"" help:"Put a backup in the place of the database. Stop the service first."`
 	Migrate     migrateCmd     `cmd:"" help:"Bring the database up to date for this version, as a start of serve does. Make a backup first."`
 	Doctor      doctorCmd      `cmd:"" help:"Check settings, database, audit log, clock, free space, key and address, and say what is wrong and how to mend it."`
 	Healthcheck healthcheckCmd `cmd:"" help:"Ask the running service whether it is healthy; exit status 0 if so. For containers."`

@@ -97,6 +97,9 @@ func (a *app) masterKey(inUse bool) (keyring.MasterKey, error) {
 func readKeyFile(file string) (keyring.MasterKey, error) {
 	text, err := os.ReadFile(file)
 	var fault *fs.PathError
+	if errors.As(err, &fault) && errors.Is(err, fs.ErrPermission) && store.NotOurs(file) != "" {
+		return keyring.MasterKey{}, fmt.Errorf("key file %s cannot be read: %w: %s", file, fault.Err, store.NotOurs(file))
+	}
 	if errors.As(err, &fault) {
 		return keyring.MasterKey{}, fmt.Errorf("key file %s cannot be read: %w: give this user the right to read it, or set LICENSE_KEY_FILE", file, fault.Err)
 	}

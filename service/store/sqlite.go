@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -67,6 +68,8 @@ func checkFile(path string) error {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	var fault *os.PathError
 	switch {
+	case errors.As(err, &fault) && errors.Is(err, fs.ErrPermission) && NotOurs(path) != "":
+		return fmt.Errorf("cannot be opened for writing: %w: %s", fault.Err, NotOurs(path))
 	case errors.As(err, &fault):
 		return fmt.Errorf("cannot be opened for writing: %w: make its folder and give this user the right to write there, or set LICENSE_DATABASE_URL", fault.Err)
 	case err != nil:
