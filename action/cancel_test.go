@@ -83,12 +83,12 @@ func TestCancelledDuringTheOptimizerLeavesTheSourceWhole(t *testing.T) {
 	j := newJob(t)
 	j.licensed(2 * dayLong)
 	before := tree(t, filepath.Join(j.ws, "dist"))
-	started := filepath.Join(j.dir, "started")
+	started := filepath.Join(j.mkdir("bin"), "started")
 	must(t, mkfifo(started))
-	// it writes half a site and then hangs
-	j.input("optimizer-path", j.write("fake-cli", "#!/bin/sh\nmkdir -p \"$4\"; echo half >\"$4/index.html\"\necho x >"+started+"\nexec sleep 600\n"))
+	// it writes half a site and then hangs; it can read the FIFO, and may not write to it
+	j.input("optimizer-path", j.fakeCLI("#!/bin/sh\nmkdir -p \"$4\"; echo half >\"$4/index.html\"\ncat "+started+" >/dev/null\nexec sleep 600\n"))
 	r := j.cancelAt(func() {
-		if _, err := os.ReadFile(started); err != nil {
+		if err := os.WriteFile(started, []byte("x"), 0o600); err != nil {
 			t.Error(err)
 		}
 	}, nil)

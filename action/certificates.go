@@ -12,12 +12,16 @@ import (
 	"strings"
 )
 
-// http returns the client for all calls. With input ca-certificates, which is PEM text or a file of it, it trusts those authorities beside the
-// system's.
+// http returns the client for all calls. With input ca-certificates it trusts those authorities beside the system's.
 func (in Inputs) http(workspace string) (*http.Client, error) {
-	pem := in.get("ca-certificates")
+	return trusting(in.HTTP, in.get("ca-certificates"), workspace)
+}
+
+// trusting returns a client that also trusts the authorities of pem, which is PEM text or a file of
+// it, relative to a folder. Without any it is the given one.
+func trusting(usual *http.Client, pem, workspace string) (*http.Client, error) {
 	if pem == "" {
-		return in.HTTP, nil
+		return usual, nil
 	}
 	if !strings.Contains(pem, "-----BEGIN") {
 		file := pem

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/pageflare/ci/action/secret"
@@ -31,7 +32,7 @@ func (r *run) check(ctx context.Context) {
 	case r.cfg.Guest != "":
 		r.gha.Noticef("The rights to write the secret are not checked: %s.", r.cfg.Guest)
 		return
-	case r.cfg.Token == "" && r.keyless():
+	case r.cfg.Token == "" && r.meantKeyless():
 		r.gha.Infof("A token that is exchanged for an identity is not stored, so no rights are needed.")
 		return
 	}
@@ -47,18 +48,31 @@ func (r *run) check(ctx context.Context) {
 	}
 	defer r.closeWriter(ctx, w)
 	r.findings = w.Check(ctx, r.cfg.Targets, r.cfg.SecretName)
-	var failed []error
+	var failed, unknown []error
 	for _, f := range r.findings {
-		if f.Err != nil {
-			failed = append(failed, f.Err)
-			continue
+		switch err := r.advise(f.Err); {
+		case silent(err):
+			unknown = append(unknown, err)
+		case err != nil:
+			failed = append(failed, err)
+		default:
+			r.gha.Infof("Secret %s, %s: %s.", r.cfg.SecretName, f.Target, finding(f))
 		}
-		r.gha.Infof("Secret %s, %s: %s.", r.cfg.SecretName, f.Target, finding(f))
 	}
 	if len(failed) > 0 {
 		r.trouble("a refreshed token could not be stored" + reasons(failed, len(r.findings)))
 	}
+	if len(unknown) > 0 {
+		r.trouble("whether a refreshed token could be stored is not known, since GitHub did not answer" + reasons(unknown, len(unknown)))
+	}
+	r.warnOfTokenExpiry(w)
 	r.warnOfShadows(w.CheckShadows(ctx, r.cfg.Targets, r.cfg.SecretName))
+}
+
+// silent tells whether an error of a check says nothing about the right: GitHub did not answer.
+func silent(err error) bool {
+	e, ok := errors.AsType[*secret.Error](err)
+	return ok && e.Silent()
 }
 
 // finding says in words what a check found out about a target that it could read.

@@ -19,6 +19,8 @@ import (
 type commands struct {
 	APIURL *string `name:"api-url" env:"PAGEFLARE_API_URL" placeholder:"URL" group:"Settings:" help:"Base path of the License API. Default: that of the stored token, else ${api}."`
 
+	CACertificates string `name:"ca-certificates" placeholder:"FILE" group:"Settings:" help:"Certificate authorities to trust beside the system's: a file of PEM text."`
+
 	Version kong.VersionFlag `help:"Print version, commit and Go version." short:"v"`
 
 	TokenCmd struct {
@@ -57,7 +59,6 @@ func (w world) command(ctx context.Context, args []string) int {
 		kong.Exit(func(int) { answered = true }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, FlagsLast: true}),
 		kong.BindTo(ctx, (*context.Context)(nil)),
-		kong.Bind(w, &c),
 	)
 	if err != nil {
 		panic(err) // the command line above is wrong
@@ -69,7 +70,10 @@ func (w world) command(ctx context.Context, args []string) int {
 	if err != nil {
 		return w.failed(usageError{fmt.Errorf("%w: see %s --help", err, meant(err))})
 	}
-	return w.failed(k.Run())
+	if w.http, err = trusting(w.http, c.CACertificates, ""); err != nil {
+		return w.failed(usageError{fmt.Errorf("--ca-certificates: %w", err)})
+	}
+	return w.failed(apiError(k.Run(w, &c), asFlags))
 }
 
 // meant is the command that a faulty command line was about, as far as it could be read.

@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+
+	"github.com/pageflare/ci/action/summary"
 )
 
 // faults is what is wrong with inputs and environment, a line for each. What a line quotes was written by anybody: see shown.
@@ -54,6 +56,18 @@ func (f *faults) add(err error, prefix func(line string) string) {
 
 // err is all faults joined; nil without one.
 func (f *faults) err() error { return errors.Join(f.lines...) }
+
+// summarizeFaults shows the faults in the job summary, which else would have nothing of this run;
+// wanted is the input summary.
+func (r *run) summarizeFaults(err error, wanted string) {
+	if wanted == "false" || r.getenv("GITHUB_STEP_SUMMARY") == "" {
+		return
+	}
+	r.attempt("the job summary", func() error {
+		r.gha.AddStepSummary(summary.RenderFaults(strings.Split(err.Error(), "\n")))
+		return nil
+	})
+}
 
 // What a text shows at most of a value, and of anything. A path says the most at its end.
 const (

@@ -46,6 +46,8 @@ type Config struct {
 	Token         optimize.Secret
 	Claims        token.Claims // of Token
 	APIURL        string
+	EmptyAPIURL   bool // the input was given without a value, as by a variable that is not set
+	Keyless       Keyless
 	RefreshBefore refresh.Policy
 	SecretName    string
 	Targets       []secret.Target
@@ -57,7 +59,8 @@ type Config struct {
 	MaxSize       int64 // bytes; 0: no limit
 	Summary       bool
 	ExportToken   bool
-	HTTP          *http.Client   // trusts the extra certificate authorities
+	HTTP          *http.Client // trusts the extra certificate authorities
+	Guard         optimize.Guard
 	Plan          *optimize.Plan // nil unless Mode is optimize
 
 	Started   time.Time // when the job was given its secrets
@@ -84,7 +87,8 @@ type Inputs struct {
 // defaults are what an input is when it is missing or empty. action.yml says the same; a test holds the two equal.
 var defaults = map[string]string{
 	"api-url": vendorAPI, "refresh-before": "7d", "secret-name": "PAGEFLARE_TOKEN", "secret-targets": "repository",
-	"mode": "optimize", "source": "dist", "fail-on": "expired", "summary": "true", "export-token": "false",
+	"keyless": "auto", "mode": "optimize", "source": "dist", "fail-on": "expired", "summary": "true", "export-token": "false",
+	"guard": "restore", "optimizer-profile": "safe",
 }
 
 func (in Inputs) get(name string) string {
@@ -120,7 +124,7 @@ func (in Inputs) Config(log io.Writer) (Config, error) {
 	var f faults
 	by := readTrigger(in.Getenv)
 	c := Config{
-		Token: optimize.Secret(in.token()), APIURL: in.get("api-url"), SecretName: in.get("secret-name"),
+		Token: optimize.Secret(in.token()), APIURL: in.get("api-url"), EmptyAPIURL: in.empty("api-url"), Keyless: Keyless(in.get("keyless")), SecretName: in.get("secret-name"),
 		Mode: Mode(in.get("mode")), FailOn: FailOn(in.get("fail-on")), Workspace: in.Getenv("GITHUB_WORKSPACE"),
 		GitHubAPI: orElse(in.Getenv("GITHUB_API_URL"), "https://api.github.com"), Guest: by.guest(), Untrusted: by.untrusted(), Started: jobStart(in.Getenv, in.Now),
 	}
@@ -144,12 +148,17 @@ func (in Inputs) Config(log io.Writer) (Config, error) {
 	c.App, err = in.app(c.GitHubToken, c.Guest)
 	f.named(err)
 	f.input("app-id", in.misplaced("app-id"))
+	f.input("keyless", in.checkKeyless(c))
 	f.input("mode", oneOf(c.Mode, ModeOptimize, ModeRefreshOnly, ModeCheck))
 	f.input("fail-on", oneOf(c.FailOn, FailNever, FailExpired, FailAny))
 	f.input("summary", oneOf(in.get("summary"), "true", "false"))
 	c.Summary = in.get("summary") == "true"
 	f.input("export-token", oneOf(in.get("export-token"), "true", "false"))
 	c.ExportToken = in.get("export-token") == "true"
+	c.Guard = optimize.Guard(in.get("guard"))
+	f.input("guard", oneOf(c.Guard, optimize.GuardRestore, optimize.GuardFail, optimize.GuardOff))
+	f.input("optimizer-profile", oneOf(optimize.Profile(in.get("optimizer-profile")), optimize.ProfileSafe, optimize.ProfileFull))
+	f.environment("SOURCE_DATE_EPOCH", checkEpoch(in.Getenv("SOURCE_DATE_EPOCH")))
 	c.MaxSize, err = parseSize(in.get("max-size"))
 	f.input("max-size", err)
 	c.Jobs, err = parseJobs(in.get("job-total"))
@@ -242,7 +251,28 @@ func (in Inputs) optimizer(c Config, log io.Writer) optimize.Config {
 	return optimize.Config{
 		Binary: in.binary(c.Workspace), Workspace: c.Workspace, Source: in.get("source"), Output: in.get("output"), Args: in.get("optimizer-args"),
 		APIURL: c.APIURL, License: optimize.Secret(in.Getenv("PAGEFLARE_LICENSE")), Environ: in.Environ, Log: log,
+		Profile: optimize.Profile(in.get("optimizer-profile")), Guard: c.Guard, SourceDate: epoch(in.Getenv("SOURCE_DATE_EPOCH")),
 	}
+}
+
+// epoch is the time of SOURCE_DATE_EPOCH, in seconds since 1970; zero without one.
+// https://reproducible-builds.org/specs/source-date-epoch/
+func epoch(s string) time.Time {
+	seconds, err := strconv.ParseInt(s, 10, 64)
+	if err != nil {
+		return time.Time{}
+	}
+	return time.Unix(seconds, 0).UTC()
+}
+
+// lastEpoch is the end of the year 9999: later ones have no form in a page.
+const lastEpoch = 253402300799
+
+func checkEpoch(s string) error {
+	if seconds, err := strconv.ParseInt(s, 10, 64); s == "" || err == nil && seconds >= 0 && seconds <= lastEpoch {
+		return nil
+	}
+	return fmt.Errorf("%q is not a time; give seconds since 1970, or leave it out", s)
 }
 
 // binary is the optimizer: the input, relative to the workspace, or the program of the name pageflare beside this one or on PATH.

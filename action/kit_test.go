@@ -128,6 +128,13 @@ func (j *job) write(name, text string) string {
 	return p
 }
 
+// fakeCLI is a program in place of the optimizer, in a folder that the sandbox lets it read.
+func (j *job) fakeCLI(script string) string {
+	j.t.Helper()
+	j.mkdir("bin")
+	return j.write("bin/fake-cli", script)
+}
+
 func (j *job) mkdir(name string) string {
 	j.t.Helper()
 	p := filepath.Join(j.dir, name)

@@ -150,6 +150,7 @@ func (r *run) setOutputs(reported bool) {
 	set("bytes-after", r.site.After.Bytes)
 	set("bytes-saved", r.site.BytesSaved())
 	set("saved-percent", r.savedPercent())
+	set("files-restored", len(r.site.Guard.Rejected))
 }
 
 // oneLine keeps a value from ending its output and beginning another: the word that ends it is always the same.
@@ -189,7 +190,7 @@ func (r *run) summary() summary.Result {
 	if len(r.findings) > 0 {
 		out.Secret = &summary.Secret{Name: r.cfg.SecretName, Checked: true}
 		for _, f := range r.findings {
-			t := summary.Target{Name: f.Target.String(), Problem: errText(f.Err)}
+			t := summary.Target{Name: f.Target.String(), Problem: errText(f.Err), Unknown: silent(f.Err)}
 			if f.Err == nil {
 				t.Outcome = finding(f)
 			}
@@ -198,6 +199,24 @@ func (r *run) summary() summary.Result {
 	}
 	if r.site != nil {
 		out.Site = r.siteSummary(*r.site)
+	}
+	out.Guard = r.guardSummary()
+	return out
+}
+
+// guardSummary is what the guard found; nil where there is nothing to say.
+func (r *run) guardSummary() *summary.Guard {
+	g := r.guarded
+	if len(g.Rejected) == 0 && g.Repaired == 0 && len(g.Rerun) == 0 {
+		return nil
+	}
+	out := &summary.Guard{Published: r.site != nil, Repaired: g.Repaired, Rerun: g.Rerun}
+	for _, f := range g.Rejected {
+		d := f.Differences[0]
+		out.Files = append(out.Files, summary.Rejected{Path: f.Path, Detail: d.Detail, Before: d.Before, After: d.After, More: len(f.Differences) - 1})
+	}
+	for _, c := range g.Costs() {
+		out.Costs = append(out.Costs, summary.Cost{Kind: string(c.Kind), Key: c.Key, Files: c.Files, Bytes: c.Bytes})
 	}
 	return out
 }
@@ -219,7 +238,7 @@ func errText(err error) string {
 func (r *run) siteSummary(s optimize.Report) *summary.Site {
 	p := r.cfg.Plan
 	out := &summary.Site{
-		Source: r.relative(p.Source), Output: r.relative(p.Output), InPlace: p.InPlace, Tier: s.Tier, Duration: s.Duration, Warnings: s.Warnings,
+		Source: r.relative(p.Source), Output: r.relative(p.Output), InPlace: p.InPlace, Tier: s.Tier, Profile: string(s.Profile), Duration: s.Duration, Warnings: s.Warnings,
 		Before: summary.Size{Files: s.Before.Files, Bytes: s.Before.Bytes}, After: summary.Size{Files: s.After.Files, Bytes: s.After.Bytes},
 	}
 	for _, t := range typeSizes(s) {

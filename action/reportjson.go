@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pageflare/ci/action/guard"
 	"github.com/pageflare/ci/action/optimize"
 	"github.com/pageflare/ci/action/secret"
 	"github.com/pageflare/ci/action/summary"
@@ -28,6 +29,7 @@ type jsonReport struct {
 	Secret   *jsonSecret   `json:"secret"`
 	Check    *jsonCheck    `json:"check"`
 	Site     *jsonSite     `json:"site"`
+	Guard    *jsonGuard    `json:"guard"`
 }
 
 type jsonProblem struct {
@@ -74,6 +76,7 @@ type jsonSite struct {
 	Output       string          `json:"output"`
 	InPlace      bool            `json:"in_place"`
 	Tier         string          `json:"tier"`
+	Profile      string          `json:"profile"` // safe, full or own
 	DurationMS   int64           `json:"duration_ms"`
 	Before       jsonSize        `json:"before"`
 	After        jsonSize        `json:"after"`
@@ -104,6 +107,39 @@ type jsonFile struct {
 	Type   string `json:"type"`
 	Before *int64 `json:"bytes_before"` // null: it is new
 	After  *int64 `json:"bytes_after"`  // null: it is gone
+}
+
+// jsonGuard is what the guard found; null where no result was compared.
+type jsonGuard struct {
+	Mode         optimize.Guard `json:"mode"`
+	Restored     int            `json:"restored"`
+	Repaired     int            `json:"repaired"`
+	SwitchedOff  []string       `json:"switched_off"`
+	Costs        []jsonCost     `json:"costs"`
+	Files        []jsonRejected `json:"files"`
+	FilesOmitted int            `json:"files_omitted"`
+}
+
+type jsonCost struct {
+	Kind  guard.Kind `json:"kind"`
+	Key   string     `json:"key,omitempty"`
+	Files int        `json:"files"`
+	Bytes int64      `json:"bytes"`
+}
+
+type jsonRejected struct {
+	Path        string           `json:"path"`
+	Before      int64            `json:"bytes_before"`
+	After       int64            `json:"bytes_after"`
+	Differences []jsonDifference `json:"differences"`
+}
+
+type jsonDifference struct {
+	Kind   guard.Kind `json:"kind"`
+	Detail string     `json:"detail"`
+	Before string     `json:"before,omitempty"`
+	After  string     `json:"after,omitempty"`
+	Key    string     `json:"key,omitempty"`
 }
 
 type jsonBrokenRef struct {
@@ -142,12 +178,35 @@ func (r *run) jsonReport() jsonReport {
 	if r.site != nil {
 		out.Site = r.jsonSite(*r.site)
 	}
+	out.Guard = r.jsonGuard()
+	return out
+}
+
+func (r *run) jsonGuard() *jsonGuard {
+	g := r.guarded
+	if r.cfg.Guard == optimize.GuardOff || r.site == nil && len(g.Rejected) == 0 {
+		return nil
+	}
+	out := &jsonGuard{
+		Mode: r.cfg.Guard, Restored: len(g.Rejected), Repaired: g.Repaired, SwitchedOff: append([]string{}, g.Rerun...),
+		Costs: []jsonCost{}, Files: []jsonRejected{}, FilesOmitted: max(0, len(g.Rejected)-maxListed),
+	}
+	for _, c := range g.Costs() {
+		out.Costs = append(out.Costs, jsonCost(c))
+	}
+	for _, f := range g.Rejected[:min(len(g.Rejected), maxListed)] {
+		file := jsonRejected{Path: f.Path, Before: f.Before, After: f.After}
+		for _, d := range f.Differences {
+			file.Differences = append(file.Differences, jsonDifference(d))
+		}
+		out.Files = append(out.Files, file)
+	}
 	return out
 }
 
 func jsonFindingOf(f secret.Finding) jsonFinding {
 	out := jsonFinding{Target: f.Target.String(), UpdatedAt: orNull(f.UpdatedAt), Access: f.Access, Error: errText(f.Err)}
-	if f.Err != nil || f.Proven {
+	if f.Err != nil && !silent(f.Err) || f.Proven {
 		out.Writable = new(f.Err == nil)
 	}
 	if f.Known {
@@ -159,7 +218,7 @@ func jsonFindingOf(f secret.Finding) jsonFinding {
 func (r *run) jsonSite(s optimize.Report) *jsonSite {
 	p := r.cfg.Plan
 	out := &jsonSite{
-		Source: r.relative(p.Source), Output: r.relative(p.Output), InPlace: p.InPlace, Tier: s.Tier, DurationMS: s.Duration.Milliseconds(),
+		Source: r.relative(p.Source), Output: r.relative(p.Output), InPlace: p.InPlace, Tier: s.Tier, Profile: string(s.Profile), DurationMS: s.Duration.Milliseconds(),
 		Before: sumOf(s.Before), After: sumOf(s.After), BytesSaved: s.BytesSaved(),
 		Types: typeSizes(s), Files: []jsonFile{}, BrokenRefs: []jsonBrokenRef{}, Warnings: append([]string{}, s.Warnings...),
 	}

@@ -46,6 +46,7 @@ type run struct {
 	writes   []write
 	findings []secret.Finding // of a check, one for each target
 	site     *optimize.Report
+	guarded  optimize.Guarded // also of a site that was left alone
 	exit     int
 }
 
@@ -72,6 +73,7 @@ func (r *run) do(ctx context.Context) int {
 	var err error
 	if r.cfg, err = in.Config(r.stdout); err != nil {
 		r.annotateFaults(err)
+		r.summarizeFaults(err, in.get("summary"))
 		return exitUsage
 	}
 	for _, n := range r.cfg.Notices {
@@ -117,7 +119,7 @@ func (r *run) obtainToken(ctx context.Context) {
 	case r.keyless() && r.cfg.Mode == ModeCheck:
 		r.checkIdentity(ctx)
 		return
-	case r.keyless() && (r.cfg.Mode == ModeOptimize || r.cfg.ExportToken): // there is nothing else to get a token for
+	case r.keyless() && r.exchanges():
 		r.exchange(ctx)
 		return
 	default:
@@ -145,32 +147,15 @@ func (r *run) obtainToken(ctx context.Context) {
 	}
 }
 
-func (r *run) noToken() {
-	r.state, r.reason = StateMissing, "no license token"
-	if r.cfg.Guest != "" {
-		r.reason += ": " + r.cfg.Guest
-		r.gha.Noticef("%s%s", r.reason, r.unlicensed())
-		return
-	}
-	text := "no license token" + r.unlicensed() + ": store one in the secret " + r.cfg.SecretName +
-		" and pass it as PAGEFLARE_TOKEN in env, or as input token"
-	// a job that is there for the token alone must not stay green without one, for ever
-	if r.cfg.FailOn == FailAny || (r.cfg.Mode == ModeRefreshOnly && r.cfg.FailOn != FailNever) {
-		r.fail(text)
-		return
-	}
-	r.gha.Noticef("%s", text)
-}
-
 // refresh asks the License API for the next token, and takes it only after a look at it: a bad answer never replaces a good token.
 func (r *run) refresh(ctx context.Context) {
 	issued, err := r.callRefresh(ctx)
 	switch {
 	case errors.Is(err, client.ErrRefused):
-		r.unusable(fmt.Sprintf("the License API refuses the token: %v", err))
+		r.unusable("the License API refuses the token: " + r.apiText(err))
 		return
 	case err != nil:
-		r.keep(fmt.Sprintf("the license token could not be refreshed: %v", err))
+		r.keep("the license token could not be refreshed: " + r.apiText(err))
 		return
 	}
 	r.mask(issued)
@@ -277,6 +262,7 @@ func (r *run) optimize(ctx context.Context) error {
 	defer r.gha.EndGroup()
 	defer r.stopCommands()() // also after a panic, whose message is a command again
 	report, err := r.cfg.Plan.Run(ctx, r.token)
+	r.guarded = report.Guard
 	if err == nil {
 		r.site = &report
 	}
@@ -292,6 +278,8 @@ func (r *run) judge(err error) {
 		r.exit = exit.Code
 	case errors.Is(err, context.Canceled):
 		// cancelled says so
+	case errors.Is(err, optimize.ErrGuard):
+		r.fail(r.refused() + ": the site is as it was, as input guard asks; see the summary for what differed")
 	case err != nil:
 		r.fail(fmt.Sprintf("the site could not be optimized: %v; it is as it was", err))
 	default:
@@ -299,11 +287,31 @@ func (r *run) judge(err error) {
 	}
 }
 
+// refused says how many results are not published, and what mostly differed.
+func (r *run) refused() string {
+	costs := r.guarded.Costs()
+	most := fmt.Sprintf("mostly %s", costs[0].Kind)
+	if len(costs) == 1 {
+		most = string(costs[0].Kind)
+	}
+	if costs[0].Key != "" {
+		most += fmt.Sprintf(", by %s", costs[0].Key)
+	}
+	n := len(r.guarded.Rejected)
+	if n == 1 {
+		return fmt.Sprintf("the optimizer changed 1 file more than it should (%s)", most)
+	}
+	return fmt.Sprintf("the optimizer changed %d files more than it should (%s)", n, most)
+}
+
 // judgeSite holds what was asked of the optimized site against it, all of it.
 func (r *run) judgeSite(s optimize.Report) {
 	if s.OptimizedBefore != "" {
 		r.warn(fmt.Sprintf("the source was optimized before, as its page %q says, and pages grow when they are optimized again: build the site again before each run, or set input output",
 			s.OptimizedBefore))
+	}
+	if len(s.Guard.Rejected) > 0 {
+		r.warn(r.refused() + ": they are published as they were; see the summary")
 	}
 	if s.BrokenRefsFailed {
 		r.fail(fmt.Sprintf("the site has %d broken references, and optimizer-args asks to fail then; see the summary", len(s.BrokenRefs)))

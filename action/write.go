@@ -53,6 +53,7 @@ func (r *run) writeSecret(ctx, finish context.Context) {
 		}
 	}
 	r.writeFailed(failed)
+	r.warnOfTokenExpiry(w)
 	if ctx.Err() == nil {
 		r.warnOfShadows(w.Shadows(finish, written, r.cfg.Targets, r.cfg.SecretName))
 	}
@@ -82,7 +83,7 @@ func (r *run) writeTo(ctx context.Context, w *secret.Writer, t secret.Target) (d
 	}()
 	outcome, err := w.WriteUnless(ctx, t, r.cfg.SecretName, r.token, r.cfg.Started)
 	if err != nil {
-		return write{target: t.String(), err: err}
+		return write{target: t.String(), err: r.advise(err)}
 	}
 	return write{target: t.String(), outcome: outcome.String()}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -30,7 +31,8 @@ func TestDeployFilesNameSettingsThatExist(t *testing.T) {
 	}
 }
 
-// The unit keeps the promises of its head: a user of its own, nothing it could write but its state, and no restart for a fault of a person.
+// The unit keeps the promises of its head: a user of its own, nothing it could write but its state,
+// and no restart for a fault of a person.
 func TestTheUnitIsConfined(t *testing.T) {
 	t.Parallel()
 	b, err := os.ReadFile(filepath.FromSlash("../deploy/pageflare-license.service"))
@@ -47,7 +49,8 @@ func TestTheUnitIsConfined(t *testing.T) {
 	}
 }
 
-// The function of the document runs commands as the unit runs the server: with another user, folder or database they would work on nothing, or fail.
+// The function of the document runs commands as the unit runs the server: with another user, folder
+// or database they would work on nothing, or fail.
 func TestCommandsUnderSystemdRunAsTheUnitDoes(t *testing.T) {
 	t.Parallel()
 	unit, err := os.ReadFile(filepath.FromSlash("../deploy/pageflare-license.service"))
@@ -135,7 +138,8 @@ func TestTheComposeFileIsConfined(t *testing.T) {
 	}
 }
 
-// Each alert is explained, with its severity, and each metric of ours that the rules ask for is one that there is.
+// Each alert is explained, with its severity, and each metric of ours that the rules ask for is one
+// that there is.
 func TestAlertsAreExplained(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile(filepath.FromSlash("../deploy/prometheus-rules.yml"))
@@ -169,6 +173,36 @@ func TestAlertsAreExplained(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("alerts (-deploy/prometheus-rules.yml +docs/operations.md):\n%s", diff)
+	}
+}
+
+// The dashboard asks for metrics that there are.
+func TestTheDashboardShowsMetricsThatExist(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile(filepath.FromSlash("../deploy/grafana-dashboard.json"))
+	must(t, err)
+	var board struct {
+		Panels []struct {
+			Title   string
+			Targets []struct{ Expr string }
+		}
+	}
+	must(t, json.Unmarshal(text, &board))
+	metrics := document(t, "operations.md")
+	for _, p := range board.Panels {
+		for _, target := range p.Targets {
+			if !strings.Contains(target.Expr, `job="$job"`) {
+				t.Errorf("%s asks for all jobs: %s", p.Title, target.Expr)
+			}
+			for _, name := range regexp.MustCompile(`pageflare_license_[a-z_]+`).FindAllString(target.Expr, -1) {
+				if !strings.Contains(metrics, "\n| "+code(strings.TrimSuffix(name, "_bucket"))+" |") {
+					t.Errorf("%s asks for %s, and there is no such metric", p.Title, name)
+				}
+			}
+		}
+	}
+	if len(board.Panels) < 8 {
+		t.Errorf("the dashboard has %d panels", len(board.Panels))
 	}
 }
 

@@ -18,12 +18,13 @@ import (
 	"time"
 
 	"github.com/pageflare/ci/service/audit"
+	"github.com/pageflare/ci/service/command"
 	"github.com/pageflare/ci/service/keyring"
 	"github.com/pageflare/ci/service/parts"
 	"github.com/pageflare/ci/service/store"
 )
 
-type doctorCmd struct{ asJSON }
+type doctorCmd struct{ command.Output }
 
 // finding is one line of the doctor.
 type finding struct {
@@ -47,7 +48,8 @@ func (f finding) mark() string {
 	return "ok"
 }
 
-// Run checks what serve needs and says of each thing whether it is well. It changes nothing but what a first start would make.
+// Run checks what serve needs and says of each thing whether it is well. It changes nothing but
+// what a first start would make.
 func (c doctorCmd) Run(ctx context.Context, a *app) error {
 	findings := a.checkSettings()
 	inside, database := a.checkDatabase(ctx)
@@ -66,9 +68,9 @@ func (c doctorCmd) Run(ctx context.Context, a *app) error {
 	if a.cfg.Tracing {
 		findings = append(findings, a.checkTraces(ctx))
 	}
-	err := c.print(a.stdout, findings, func(w io.Writer) {
+	err := c.Print(a.stdout, findings, func(w io.Writer) {
 		for _, f := range findings {
-			row(w, f.mark(), f.What, f.Text)
+			command.Row(w, f.mark(), f.What, f.Text)
 		}
 	})
 	if err != nil {
@@ -131,7 +133,7 @@ func (a *app) lookInside(ctx context.Context) (in inside) {
 	if in.err = a.checkFiles(ctx); in.err != nil {
 		return in
 	}
-	in.err = a.withNew(ctx, func(ctx context.Context, l *parts.Parts) error {
+	in.err = a.commands.WithNew(ctx, func(ctx context.Context, l *parts.Parts) error {
 		end, err := l.Log.CheckEnd(ctx)
 		switch {
 		case errors.Is(err, audit.ErrTampered):
@@ -165,7 +167,8 @@ func (a *app) lookInside(ctx context.Context) (in inside) {
 	return in
 }
 
-// checkFiles finds what is wrong with the files before they are opened: a database that is damaged may open all the same.
+// checkFiles finds what is wrong with the files before they are opened: a database that is damaged
+// may open all the same.
 func (a *app) checkFiles(ctx context.Context) error {
 	if err := a.inspect(); err != nil {
 		return err
@@ -178,7 +181,8 @@ func (a *app) checkFiles(ctx context.Context) error {
 
 const clockSlack = audit.ClockSlack
 
-// checkClock holds the clock against the newest time that was ever written, which cannot be of the future.
+// checkClock holds the clock against the newest time that was ever written, which cannot be of the
+// future.
 func checkClock(now, newest time.Time) finding {
 	if newest.After(now.Add(clockSlack)) {
 		return wrong("clock", fmt.Sprintf("it is %s here, and the database was changed at %s: set the clock of this machine, and keep it by NTP; if it is right, and was ahead then, run pageflare-license audit accept-clock", second(now), second(newest)))
@@ -197,7 +201,8 @@ func checkSpace(dir string, free uint64) finding {
 	return well("disk", fmt.Sprintf("%d MiB are free in folder %s, where the database is", free>>20, dir))
 }
 
-// checkKey looks at the key-encryption key. Nothing is said of one that is missing because the database has no place to be.
+// checkKey looks at the key-encryption key. Nothing is said of one that is missing because the
+// database has no place to be.
 func (a *app) checkKey(in inside) []finding {
 	_, read := readKeyFile(a.cfg.KeyFile)
 	info, err := os.Stat(a.cfg.KeyFile)
@@ -247,7 +252,8 @@ func (a *app) checkAddress(ctx context.Context, in inside) finding {
 	return well("address", "a License service answers at "+a.cfg.Listen)
 }
 
-// askKeys asks the service that listens on addr for the names of the keys that it publishes: those of leases. None: it gives no leases, or no answer.
+// askKeys asks the service that listens on addr for the names of the keys that it publishes: those
+// of leases. None: it gives no leases, or no answer.
 func askKeys(ctx context.Context, addr string) (kids []string) {
 	res, err := ask(ctx, addr, "/.well-known/jwks.json")
 	if err != nil || res.StatusCode != http.StatusOK {
@@ -321,7 +327,7 @@ func (a *app) checkTraces(ctx context.Context) finding {
 	return well("traces", "go to "+hideUserInfo(endpoint))
 }
 
-type healthcheckCmd struct{ asJSON }
+type healthcheckCmd struct{ command.Output }
 
 // Run asks the running service.
 func (c healthcheckCmd) Run(ctx context.Context, a *app) error {
@@ -331,7 +337,7 @@ func (c healthcheckCmd) Run(ctx context.Context, a *app) error {
 	if !c.JSON {
 		return nil // a container asks every few seconds: silence is health
 	}
-	return c.print(a.stdout, struct {
+	return c.Print(a.stdout, struct {
 		Status string `json:"status"`
 	}{"ok"}, nil)
 }
@@ -387,3 +393,6 @@ func ask(ctx context.Context, addr, path string) (answer, error) {
 	body, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
 	return answer{res, body}, err
 }
+
+// second is a time in whole seconds.
+func second(t time.Time) string { return t.UTC().Format(time.RFC3339) }

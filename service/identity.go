@@ -17,12 +17,12 @@ import (
 	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/oidc"
-	"github.com/pageflare/ci/service/server"
+	"github.com/pageflare/ci/service/server/admin"
 )
 
-// verifier proves identity tokens that were made for this service. keeper may be nil.
-func (a *app) verifier(publicURL string, keeper oidc.Keeper, log *slog.Logger) (*oidc.Verifier, error) {
-	return oidc.New(oidc.Config{Issuers: a.cfg.OIDCIssuers, Audience: publicURL, HTTP: outside(), Keeper: keeper, Now: time.Now, Log: log})
+// verifier proves identity tokens that were made for this service. keyStore may be nil.
+func (a *app) verifier(publicURL string, keyStore oidc.KeyStore, log *slog.Logger) (*oidc.Verifier, error) {
+	return oidc.New(oidc.Config{Issuers: a.cfg.OIDCIssuers, Audience: publicURL, HTTP: outside(), KeyStore: keyStore, Now: time.Now, Log: log})
 }
 
 // outside is a client for the issuers and GitHub's API, with proxies as the environment says.
@@ -32,8 +32,9 @@ func outside() *http.Client {
 	return &http.Client{Transport: t, Timeout: 10 * time.Second}
 }
 
-// repository asks GitHub for the ids of a repository and its owner. license.ErrInvalid: the name is none, or names nothing that can be seen;
-// server.ErrNoAnswer: GitHub cannot tell now. What to do is for the caller to say, who knows how ids are given.
+// repository asks GitHub for the ids of a repository and its owner. license.ErrInvalid: the name is
+// none, or names nothing that can be seen; admin.ErrNoAnswer: GitHub cannot tell now. What to do
+// is for the caller to say, who knows how ids are given.
 // https://docs.github.com/en/rest/repos/repos#get-a-repository
 func (a *app) repository(ctx context.Context, name string) (repositoryID, ownerID string, err error) {
 	if err := license.CheckRepository(name); err != nil {
@@ -56,7 +57,7 @@ func (a *app) repository(ctx context.Context, name string) (repositoryID, ownerI
 		return "", "", fmt.Errorf("ask GitHub for repository %s: %w", name, a.githubFault(err, res, c.BaseURL.Host))
 	}
 	if found.GetID() == 0 || found.GetOwner().GetID() == 0 {
-		return "", "", fmt.Errorf("ask GitHub for repository %s: %w: the answer lacks ids", name, server.ErrNoAnswer)
+		return "", "", fmt.Errorf("ask GitHub for repository %s: %w: the answer lacks ids", name, admin.ErrNoAnswer)
 	}
 	if now := found.GetFullName(); !strings.EqualFold(now, name) { // GitHub follows what was renamed or transferred
 		return "", "", fmt.Errorf("ask GitHub for repository %s: %w: it is called %.200q now: if its owner of today is to be trusted, give that name", name, failure.ErrInvalid, now)
@@ -76,14 +77,15 @@ func withinOrigin(next *http.Request, via []*http.Request) error {
 	return nil
 }
 
-// limitReached says that GitHub lets us ask no more for now. It is a server.ErrNoAnswer in words of its own.
+// limitReached says that GitHub lets us ask no more for now. It is an admin.ErrNoAnswer in words of its own.
 type limitReached string
 
 func (l limitReached) Error() string { return string(l) }
 
-func (limitReached) Is(target error) bool { return target == server.ErrNoAnswer }
+func (limitReached) Is(target error) bool { return target == admin.ErrNoAnswer }
 
-// githubFault sorts what GitHub says: what it refuses for good is for a person to change, what it cannot say now is not.
+// githubFault sorts what GitHub says: what it refuses for good is for a person to change,
+// what it cannot say now is not.
 func (a *app) githubFault(err error, res *github.Response, host string) error {
 	var limited *github.RateLimitError
 	var slower *github.AbuseRateLimitError
@@ -98,7 +100,7 @@ func (a *app) githubFault(err error, res *github.Response, host string) error {
 		return limitReached(fmt.Sprintf("GitHub refused: the %d requests an hour that it allows without a token are used up until %s: set GITHUB_TOKEN",
 			cmp.Or(limited.Rate.Limit, 60), limited.Rate.Reset.UTC().Format(time.RFC3339)))
 	case errors.As(err, &limited):
-		return fmt.Errorf("%w: its limit for requests is used up until %s", server.ErrNoAnswer, limited.Rate.Reset.UTC().Format(time.RFC3339))
+		return fmt.Errorf("%w: its limit for requests is used up until %s", admin.ErrNoAnswer, limited.Rate.Reset.UTC().Format(time.RFC3339))
 	case errors.As(err, &slower):
 	case status == http.StatusNotFound:
 		return fmt.Errorf("%w: no such repository can be seen at %s: check the name; a private one is seen with GITHUB_TOKEN", failure.ErrInvalid, host)
@@ -107,12 +109,12 @@ func (a *app) githubFault(err error, res *github.Response, host string) error {
 	case status == http.StatusUnauthorized:
 		return fmt.Errorf("%w: GITHUB_TOKEN is not accepted by %s", failure.ErrInvalid, host)
 	case status >= 400 && status < 500 && res.Header.Get("X-GitHub-Request-Id") == "":
-		return fmt.Errorf("%w: a proxy between here and %s refused (%d)", server.ErrNoAnswer, host, status)
+		return fmt.Errorf("%w: a proxy between here and %s refused (%d)", admin.ErrNoAnswer, host, status)
 	case status >= 400 && status < 500 && status != http.StatusTooManyRequests && status != http.StatusRequestTimeout && errors.As(err, &said):
 		if _, at, ok := strings.Cut(res.Header.Get("X-GitHub-SSO"), "url="); ok {
 			return fmt.Errorf("%w: GitHub refused (%d): authorize the token in GITHUB_TOKEN for the organization at %q", failure.ErrInvalid, status, at)
 		}
 		return fmt.Errorf("%w: GitHub refused (%d): %.300q; or give its ids", failure.ErrInvalid, status, said.Message)
 	}
-	return fmt.Errorf("%w: %w", server.ErrNoAnswer, err)
+	return fmt.Errorf("%w: %w", admin.ErrNoAnswer, err)
 }

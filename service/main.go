@@ -1,6 +1,8 @@
-// Command pageflare-license is the License service: a self-hosted License API that issues, refreshes and revokes license tokens.
+// Command pageflare-license is the License service: a self-hosted License API that issues,
+// refreshes and revokes license tokens.
 //
-// This package is settings, commands and wiring. The rules are in service/license, the routes in service/server, all SQL in service/store.
+// This package is settings, commands and wiring. The rules are in service/license, the routes in
+// service/server, all SQL in service/store.
 package main
 
 import (
@@ -8,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/signal"
 	"runtime"
@@ -17,7 +20,11 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"github.com/pageflare/ci/service/command"
 	"github.com/pageflare/ci/service/failure"
+	"github.com/pageflare/ci/service/oidc"
+	"github.com/pageflare/ci/service/parts"
+	"github.com/pageflare/ci/service/store"
 )
 
 // version and commit are set by the linker in releases.
@@ -33,8 +40,8 @@ func main() {
 	os.Exit(code)
 }
 
-// endSignals are those that end the program in good order. SIGHUP, sent when a terminal closes, is one of them
-// unless somebody had it ignored, as nohup does.
+// endSignals are those that end the program in good order. SIGHUP, sent when a terminal closes, is
+// one of them unless somebody had it ignored, as nohup does.
 func endSignals() []os.Signal {
 	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
 	if !signal.Ignored(syscall.SIGHUP) {
@@ -43,14 +50,15 @@ func endSignals() []os.Signal {
 	return signals
 }
 
-// Exit statuses. What a person has to change before it can work is usage; what may work the next time is failure.
+// Exit statuses. What a person has to change before it can work is usage; what may work the next
+// time is failure.
 const (
 	exitOK      = 0
 	exitFailure = 1
 	exitUsage   = 2
 )
 
-// app is what the commands share: the world outside.
+// app is the world outside.
 type app struct {
 	getenv  func(string) string
 	environ func() []string
@@ -58,14 +66,33 @@ type app struct {
 	stdout  io.Writer
 	stderr  io.Writer
 	cfg     Config
+
+	commands command.App // the same, for the commands that work on the database
 }
 
-// usageError is a fault that a person has to mend: a setting, a file, an argument.
-type usageError struct{ error }
-
-func (e usageError) Unwrap() error { return e.error }
-
-func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+// share fills what the commands share, when the settings are known.
+func (a *app) share() {
+	a.commands = command.App{
+		Stdin: a.stdin, Stdout: a.stdout, Stderr: a.stderr,
+		DatabaseURL: a.cfg.DatabaseURL, Database: hideUserInfo(a.cfg.DatabaseURL), Issuers: a.cfg.OIDCIssuers, NoLink: a.cfg.noLink(),
+		HaveDatabase: a.haveDatabase, Repository: a.repository,
+		Open: func(ctx context.Context) (*parts.Parts, func() error, error) {
+			return a.open(ctx, store.OpenCurrent, a.publicURL(a.cfg.Listen), nil)
+		},
+		OpenToMigrate: func(ctx context.Context) (*parts.Parts, func() error, error) {
+			return a.open(ctx, store.Open, a.publicURL(a.cfg.Listen), nil)
+		},
+		Runs: func(ctx context.Context) string {
+			if askHealth(ctx, a.cfg.Listen) != nil {
+				return ""
+			}
+			return a.cfg.Listen
+		},
+		Verifier: func() (*oidc.Verifier, error) {
+			return a.verifier(a.publicURL(a.cfg.Listen), nil, slog.New(slog.DiscardHandler))
+		},
+	}
+}
 
 // commands is the whole command line.
 type commands struct {
@@ -73,20 +100,20 @@ type commands struct {
 
 	Version kong.VersionFlag `help:"Print version, commit and Go version." short:"v"`
 
-	Serve       serveCmd       `cmd:"" help:"Run the service. Needs no configuration: it makes its database and its key at the first start."`
-	Account     accountCmd     `cmd:"" help:"Accounts and their licenses."`
-	APIToken    apiTokenCmd    `cmd:"" name:"api-token" help:"API tokens, by which people and programs call the License API."`
-	Token       tokenCmd       `cmd:"" help:"License tokens."`
-	Machine     machineCmd     `cmd:"" help:"Machines that pageflare CLIs activated."`
-	Key         keyCmd         `cmd:"" help:"Signing keys."`
-	Policy      policyCmd      `cmd:"" help:"Trust policies: which jobs of GitHub Actions get license tokens without a secret."`
-	AdminToken  adminTokenCmd  `cmd:"" name:"admin-token" help:"Admin tokens, by which those who run the service call the Admin API."`
-	Audit       auditCmd       `cmd:"" help:"The audit log: who did what."`
-	Backup      backupCmd      `cmd:"" help:"Copy the database to a new file, also while the service runs. The key is not in it."`
-	Restore     restoreCmd     `cmd:"" help:"Put a backup in the place of the database. Stop the service first."`
-	Migrate     migrateCmd     `cmd:"" help:"Bring the database up to date for this version, as a start of serve does. Make a backup first."`
-	Doctor      doctorCmd      `cmd:"" help:"Check settings, database, audit log, clock, free space, key and address, and say what is wrong and how to mend it."`
-	Healthcheck healthcheckCmd `cmd:"" help:"Ask the running service whether it is healthy; exit status 0 if so. For containers."`
+	Serve       serveCmd           `cmd:"" help:"Run the service. Needs no configuration: it makes its database and its key at the first start."`
+	Account     command.Account    `cmd:"" help:"Accounts and their licenses."`
+	APIToken    command.APIToken   `cmd:"" name:"api-token" help:"API tokens, by which people and programs call the License API."`
+	Token       command.Token      `cmd:"" help:"License tokens."`
+	Machine     command.Machine    `cmd:"" help:"Machines that pageflare CLIs activated."`
+	Key         command.Key        `cmd:"" help:"Signing keys."`
+	Policy      command.Policy     `cmd:"" help:"Trust policies: which jobs of GitHub Actions get license tokens without a secret."`
+	AdminToken  command.AdminToken `cmd:"" name:"admin-token" help:"Admin tokens, by which the operator calls the Admin API."`
+	Audit       command.Audit      `cmd:"" help:"The audit log: who did what."`
+	Backup      command.Backup     `cmd:"" help:"Copy the database to a new file, also while the service runs. The key is not in it."`
+	Restore     command.Restore    `cmd:"" help:"Put a backup in the place of the database. Stop the service first."`
+	Migrate     command.Migrate    `cmd:"" help:"Bring the database up to date for this version, as a start of serve does. Make a backup first."`
+	Doctor      doctorCmd          `cmd:"" help:"Check settings, database, audit log, clock, free space, key and address, and say what is wrong and how to mend it."`
+	Healthcheck healthcheckCmd     `cmd:"" help:"Ask the running service whether it is healthy; exit status 0 if so. For containers."`
 }
 
 func run(ctx context.Context, args []string, a *app) int {
@@ -100,7 +127,7 @@ func run(ctx context.Context, args []string, a *app) int {
 		kong.Exit(func(int) { answered = true }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, FlagsLast: true}),
 		kong.BindTo(ctx, (*context.Context)(nil)),
-		kong.Bind(a),
+		kong.Bind(a, &a.commands),
 	)
 	if err != nil {
 		panic(err) // the command line above is wrong
@@ -110,11 +137,12 @@ func run(ctx context.Context, args []string, a *app) int {
 		return exitOK
 	}
 	if err != nil {
-		return a.report(usagef("%w: see %s --help", err, meant(err)))
+		return a.report(command.Usagef("%w: see %s --help", err, meant(err)))
 	}
 	if a.cfg, err = c.config(a.getenv); err != nil {
-		return a.report(usageError{err})
+		return a.report(command.UsageError{Err: err})
 	}
+	a.share()
 	return a.report(k.Run())
 }
 
@@ -135,7 +163,7 @@ func (a *app) report(err error) int {
 		line = strings.ReplaceAll(line, failure.ErrInvalid.Error()+": ", "") // a person has made no request
 		fmt.Fprintf(a.stderr, "error: %s\n", line)
 	}
-	if errors.As(err, new(usageError)) {
+	if errors.As(err, new(command.UsageError)) {
 		return exitUsage
 	}
 	return exitFailure

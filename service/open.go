@@ -11,24 +11,24 @@ import (
 	"reflect"
 	"time"
 
-	"github.com/pageflare/ci/service/audit"
+	"github.com/pageflare/ci/service/command"
 	"github.com/pageflare/ci/service/keyring"
 	"github.com/pageflare/ci/service/oidc"
 	"github.com/pageflare/ci/service/parts"
 	"github.com/pageflare/ci/service/store"
 )
 
-// open opens the database and its key and returns the service on it, with what ends it. Errors are usage errors: a person has to mend
-// the settings or the files.
-// database opens it: only serve and migrate bring one that is in use up to date.
-// identities makes what proves the identities of jobs; nil: none is accepted.
+// open opens the database and its key and returns the service on it, with what ends it. Errors are
+// usage errors: a person has to fix the settings or the files. database opens it: only serve and
+// migrate bring one that is in use up to date. identities makes what proves the identities of jobs;
+// nil: none is accepted.
 func (a *app) open(ctx context.Context, database openDatabase, issuer string, identities newVerifier) (*parts.Parts, func() error, error) {
 	if err := a.inspect(); err != nil {
 		return nil, nil, err
 	}
 	s, err := database(ctx, a.cfg.DatabaseURL)
 	if err != nil {
-		return nil, nil, usageError{err}
+		return nil, nil, command.UsageError{Err: err}
 	}
 	l, err := a.join(ctx, s, issuer, identities)
 	if err != nil {
@@ -41,16 +41,16 @@ func (a *app) open(ctx context.Context, database openDatabase, issuer string, id
 type openDatabase func(ctx context.Context, url string) (*store.Store, error)
 
 // newVerifier makes what proves the identities of jobs, with a place for the keys of issuers.
-type newVerifier func(oidc.Keeper) (*oidc.Verifier, error)
+type newVerifier func(oidc.KeyStore) (*oidc.Verifier, error)
 
 func (a *app) join(ctx context.Context, s *store.Store, issuer string, identities newVerifier) (*parts.Parts, error) {
 	keys, err := s.Keys(ctx)
 	if err != nil {
-		return nil, usagef("database %s: %w", hideUserInfo(a.cfg.DatabaseURL), err)
+		return nil, command.Usagef("database %s: %w", hideUserInfo(a.cfg.DatabaseURL), err)
 	}
 	master, err := a.masterKey(len(keys) > 0)
 	if err != nil {
-		return nil, usageError{err}
+		return nil, command.UsageError{Err: err}
 	}
 	c := parts.Config{
 		Stores: parts.On(s), MasterKey: master, Issuer: issuer, TokenTTL: a.cfg.TokenTTL, IdentityTokenTTL: a.cfg.OIDCTokenTTL,
@@ -58,12 +58,12 @@ func (a *app) join(ctx context.Context, s *store.Store, issuer string, identitie
 	}
 	if identities != nil {
 		if c.Identities, err = identities(s); err != nil {
-			return nil, usageError{err}
+			return nil, command.UsageError{Err: err}
 		}
 	}
 	l, err := parts.New(ctx, c)
 	if errors.Is(err, keyring.ErrWrongMasterKey) {
-		return nil, usagef("%s does not open the signing keys in %s: %w: give the key that this database was made with",
+		return nil, command.Usagef("%s does not open the signing keys in %s: %w: give the key that this database was made with",
 			a.keySource(), hideUserInfo(a.cfg.DatabaseURL), keyring.ErrWrongMasterKey)
 	}
 	return l, err
@@ -77,7 +77,8 @@ func (a *app) keySource() string {
 	return "key file " + a.cfg.KeyFile
 }
 
-// masterKey reads the key-encryption key. For a database that is in use it must be there; for a new one it is made.
+// masterKey reads the key-encryption key. For a database that is in use it must be there; for a new
+// one it is made.
 func (a *app) masterKey(inUse bool) (keyring.MasterKey, error) {
 	if a.cfg.Key != "" {
 		return keyring.ParseMasterKey(a.cfg.Key.Reveal())
@@ -93,7 +94,8 @@ func (a *app) masterKey(inUse bool) (keyring.MasterKey, error) {
 	return key, err
 }
 
-// readKeyFile reads a key file. fs.ErrNotExist: there is none. The error never quotes what is in it.
+// readKeyFile reads a key file. fs.ErrNotExist: there is none. The error never quotes what is in
+// it.
 func readKeyFile(file string) (keyring.MasterKey, error) {
 	text, err := os.ReadFile(file)
 	var fault *fs.PathError
@@ -113,8 +115,8 @@ func readKeyFile(file string) (keyring.MasterKey, error) {
 	return key, nil
 }
 
-// makeKeyFile makes a key file that its owner alone can read. It appears whole or not at all, and of several processes that start at once
-// the first one makes it.
+// makeKeyFile makes a key file that its owner alone can read. It appears whole or not at all, and
+// of several processes that start at once the first one makes it.
 func makeKeyFile(file string) (keyring.MasterKey, error) {
 	key, err := keyring.NewMasterKey(rand.Reader)
 	if err != nil {
@@ -144,29 +146,10 @@ func makeKeyFile(file string) (keyring.MasterKey, error) {
 	return keyring.ParseMasterKey(string(text))
 }
 
-// with runs f on the service, for the commands that work on the database directly. In the audit log the user of the operating system did it.
-// A command in the wrong folder must not make a database there and work on that: only those that begin something use withNew.
-func (a *app) with(ctx context.Context, f func(context.Context, *parts.Parts) error) error {
-	if !a.haveDatabase() {
-		return usagef("there is no database at %s: run this in the folder of the server, or set LICENSE_DATABASE_URL", hideUserInfo(a.cfg.DatabaseURL))
-	}
-	return a.withNew(ctx, f)
-}
-
 // haveDatabase tells whether there is a database, which an empty file is not.
 func (a *app) haveDatabase() bool {
 	info, err := os.Stat(a.databasePath())
 	return err == nil && info.Size() > 0 || err != nil && !errors.Is(err, fs.ErrNotExist) // what cannot be seen is for inspect to judge
-}
-
-// withNew is with, and makes a database where there is none.
-func (a *app) withNew(ctx context.Context, f func(context.Context, *parts.Parts) error) error {
-	ctx = audit.WithActor(ctx, commandLine())
-	l, closeStore, err := a.open(ctx, store.OpenCurrent, a.publicURL(a.cfg.Listen), nil)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f(ctx, l), closeStore())
 }
 
 // publicURL is what clients call when the API listens on addr.

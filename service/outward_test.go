@@ -15,7 +15,8 @@ import (
 	"github.com/pageflare/ci/action/githubtest"
 )
 
-// inFront is a server with TLS as of a proxy. Its certificate is for 127.0.0.1; the program trusts it by the file proxy.pem.
+// inFront is a server with TLS as of a proxy. Its certificate is for 127.0.0.1; the program trusts
+// it by the file proxy.pem.
 func inFront(t *testing.T, b *box, h http.Handler) *httptest.Server {
 	t.Helper()
 	s := httptest.NewUnstartedServer(h)
@@ -34,7 +35,7 @@ func passes(addr string) http.Handler {
 	return p
 }
 
-// That a proxy leads elsewhere is the commonest fault of those who host by themselves.
+// That a proxy leads elsewhere is the commonest fault of those who host on their own.
 func TestDoctorAsksThePublicURL(t *testing.T) {
 	t.Parallel()
 	another := newBox(t).serve()

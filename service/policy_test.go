@@ -206,7 +206,8 @@ func TestPolicyAddByName(t *testing.T) {
 	}
 }
 
-// GITHUB_TOKEN goes to GitHub alone: neither to another host that it redirects to, nor to another port of it.
+// GITHUB_TOKEN goes to GitHub alone: neither to another host that it redirects to, nor to another
+// port of it.
 func TestGitHubTokenStaysWithGitHub(t *testing.T) {
 	t.Parallel()
 	var heard atomic.Int64
@@ -226,7 +227,8 @@ func TestGitHubTokenStaysWithGitHub(t *testing.T) {
 	}
 }
 
-// By the Admin API: what GitHub cannot tell now is neither a fault of the service nor of the request.
+// By the Admin API: what GitHub cannot tell now is neither a fault of the service nor of the
+// request.
 func TestPoliciesByNameWhenGitHubDoesNotAnswer(t *testing.T) {
 	t.Parallel()
 	gone, err := net.Listen("tcp", "127.0.0.1:0")

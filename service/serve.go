@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/pageflare/ci/service/command"
 	"github.com/pageflare/ci/service/oidc"
 	"github.com/pageflare/ci/service/server"
 	"github.com/pageflare/ci/service/store"
@@ -35,7 +36,7 @@ func (serveCmd) Run(ctx context.Context, a *app) error {
 		defer metrics.Close()
 	}
 	url := a.publicURL(l.Addr().String())
-	svc, closeStore, err := a.open(ctx, store.Open, url, func(keeper oidc.Keeper) (*oidc.Verifier, error) { return a.verifier(url, keeper, log) })
+	svc, closeStore, err := a.open(ctx, store.Open, url, func(keyStore oidc.KeyStore) (*oidc.Verifier, error) { return a.verifier(url, keyStore, log) })
 	if err != nil {
 		return err
 	}
@@ -67,7 +68,8 @@ func elapsed() func() time.Duration {
 	return func() time.Duration { return time.Since(begin) }
 }
 
-// serveBoth serves the API, and the metrics if they have a listener, until ctx ends or one of the two fails.
+// serveBoth serves the API, and the metrics if they have a listener, until ctx ends or one of the
+// two fails.
 func serveBoth(ctx context.Context, srv *server.Server, api, metrics net.Listener) error {
 	if metrics == nil {
 		return srv.Serve(ctx, api)
@@ -108,9 +110,9 @@ func listen(ctx context.Context, setting, addr string) (net.Listener, error) {
 	l, err := lc.Listen(ctx, "tcp", addr)
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		return nil, usagef("%s: %s is in use by another program: stop it, or choose another address", setting, addr)
+		return nil, command.Usagef("%s: %s is in use by another program: stop it, or choose another address", setting, addr)
 	case err != nil:
-		return nil, usageError{fmt.Errorf("%s: %w: choose an address of this machine and a port that this user may open", setting, err)}
+		return nil, command.UsageError{Err: fmt.Errorf("%s: %w: choose an address of this machine and a port that this user may open", setting, err)}
 	}
 	return l, nil
 }

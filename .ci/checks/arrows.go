@@ -13,7 +13,7 @@ import (
 //
 // Test kits, which only tests and e2e import, have names that end in test. What tests may import: imports.go.
 const arrowTable = `
-action              -> action/refresh action/secret action/optimize action/summary service/client service/token service/api
+action              -> action/refresh action/secret action/optimize action/guard action/summary service/client service/token service/api
 action/refresh      -> service/token
 action/secret       ->
 action/optimize     -> action/guard
@@ -23,7 +23,7 @@ action/guard/sheet  ->
 action/summary      ->
 action/githubtest   ->
 
-service             -> service/api service/server service/console service/store service/parts service/account service/audit service/auth service/keyring service/license service/oidc service/opaque service/failure service/webhook service/token
+service             -> service/server/admin service/command service/api service/server service/console service/store service/parts service/account service/audit service/auth service/keyring service/license service/oidc service/opaque service/failure service/webhook service/token
 service/token       ->
 service/api         ->
 service/client      -> service/api
@@ -35,12 +35,18 @@ service/keyring     -> service/audit service/opaque service/failure service/toke
 service/account     -> service/audit service/opaque service/failure
 service/auth        -> service/account service/audit service/oidc service/opaque service/failure service/token
 service/license     -> service/account service/auth service/keyring service/audit service/oidc service/opaque service/failure service/token
+service/show        -> service/license service/auth service/account service/keyring service/audit service/oidc service/api
+service/command     -> service/parts service/show service/license service/auth service/account service/keyring service/audit service/oidc service/opaque service/failure service/store service/api
 service/parts       -> service/license service/auth service/account service/keyring service/audit service/oidc
 service/webhook     -> service/license
 service/store       -> service/license service/auth service/account service/keyring service/audit service/oidc service/opaque service/failure service/webhook
-service/server      -> service/parts service/license service/auth service/account service/keyring service/audit service/oidc service/opaque service/failure service/webhook service/api
+service/server      -> service/server/route service/server/admin service/server/page service/server/explorer service/show service/parts service/license service/auth service/account service/keyring service/audit service/oidc service/opaque service/failure service/webhook service/api
+service/server/route -> service/auth service/account service/audit service/opaque service/failure service/api
+service/server/admin -> service/server/route service/show service/license service/auth service/account service/keyring service/audit service/oidc service/opaque service/failure service/api
+service/server/page -> service/server/route service/auth service/api
+service/server/explorer -> service/server/route
 service/console     -> service/license service/oidc
-service/servicetest -> service/server service/console service/store service/parts service/license service/auth service/account service/keyring service/audit service/oidc service/opaque service/failure service/webhook service/token service/api service/client
+service/servicetest -> service/server/admin service/server service/console service/store service/parts service/license service/auth service/account service/keyring service/audit service/oidc service/opaque service/failure service/webhook service/token service/api service/client
 service/store/storetest -> service/license service/auth service/account service/keyring service/audit service/oidc service/opaque service/failure service/token
 `
 

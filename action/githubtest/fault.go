@@ -16,6 +16,7 @@ type Fault struct {
 	Header map[string]string // added to the answer
 	Body   string            // optional; GitHub's words for Status when empty. Anything but JSON goes as text/html
 	Times  int               // how often; 0 is once, below 0 always
+	Proxy  bool              // it is not GitHub that answers: what GitHub puts into every answer is missing
 
 	OnArrive func()          // optional; called when the request is there
 	Hold     <-chan struct{} // optional; the answer waits until it is closed or the client leaves
@@ -81,6 +82,9 @@ func (f Fault) arrive(ctx context.Context) bool {
 
 func (s *Server) sendFaulty(w http.ResponseWriter, req *request, f Fault) {
 	a := f.applyTo(func() answer { return s.answer(req) })
+	if !f.Proxy {
+		a = s.signed(req, a)
+	}
 	switch {
 	case f.CloseConnection:
 		s.log(req, 0)

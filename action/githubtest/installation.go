@@ -110,16 +110,19 @@ func (app *App) installation(id string) (Installation, bool) {
 // narrow reads
 //
 //	{"repositories":["site"],"permissions":{"secrets":"write"}}
+//	{"repository_ids":[7],"permissions":{"secrets":"write"}}
 //
-// where repositories are names within the account. What is left out is as wide as the installation.
+// where repositories are names within the account: those of today, for no redirect helps here. What
+// is left out is as wide as the installation.
 func (s *Server) narrow(i Installation, body []byte) (Token, error) {
 	token := Token{account: i.Account, Repositories: i.Repositories, Permissions: i.Permissions, GitHubToken: true}
 	if len(body) == 0 {
 		return token, nil
 	}
 	var ask struct {
-		Repositories []string          `json:"repositories"`
-		Permissions  map[string]string `json:"permissions"`
+		Repositories  []string          `json:"repositories"`
+		RepositoryIDs []int64           `json:"repository_ids"`
+		Permissions   map[string]string `json:"permissions"`
 	}
 	if err := decodeStrictly(body, &ask); err != nil {
 		return Token{}, fmt.Errorf("body: %w", err)
@@ -132,16 +135,23 @@ func (s *Server) narrow(i Installation, body []byte) (Token, error) {
 	if ask.Permissions != nil {
 		token.Permissions = maps.Clone(ask.Permissions)
 	}
-	if ask.Repositories == nil {
+	if ask.Repositories == nil && ask.RepositoryIDs == nil {
 		return token, nil
 	}
 	token.Repositories = []string{}
+	reach := func(repo Repository, ok bool) bool {
+		token.Repositories = append(token.Repositories, repo.fullName())
+		return ok && strings.EqualFold(repo.Owner, i.Account) && (i.Repositories == nil || slices.ContainsFunc(i.Repositories, repo.is))
+	}
 	for _, name := range ask.Repositories {
-		repo, ok := s.find(i.Account + "/" + name)
-		if !ok || i.Repositories != nil && !slices.ContainsFunc(i.Repositories, repo.is) {
+		if !reach(s.find(i.Account + "/" + name)) {
 			return Token{}, notReached
 		}
-		token.Repositories = append(token.Repositories, repo.fullName())
+	}
+	for _, id := range ask.RepositoryIDs {
+		if !reach(s.findID(strconv.FormatInt(id, 10))) {
+			return Token{}, notReached
+		}
 	}
 	return token, nil
 }

@@ -1,6 +1,7 @@
 package githubtest
 
 import (
+	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -34,12 +35,39 @@ func (s *Server) locate(req *request, pattern string) bool {
 		req.place.repo, req.place.key = repo, "repos/"+repo.fullName()
 	case v["id"] != "":
 		repo, ok := s.findID(v["id"])
-		if !ok || s.cfg.NoOldEnvironmentPaths || !req.sees(repo) {
+		if !ok || s.cfg.NoOldEnvironmentPaths && v["environment"] != "" || !req.sees(repo) {
 			return false
 		}
 		req.place.repo, req.place.key = repo, "repos/"+repo.fullName()
 	}
-	return req.place.enter(pattern, v["environment"])
+	return req.place.enter(pattern, v["environment"]) && !(s.cfg.NoDependabot && req.place.store == "dependabot")
+}
+
+// moved answers a request that names a repository by a former name, if the caller sees the
+// repository:
+//
+//	301 Location: /repositories/7/actions/secrets/public-key
+//
+// or 307 for all but GET, so that the method stays.
+// https://docs.github.com/en/rest/using-the-rest-api/best-practices-for-using-the-rest-api#follow-redirects
+func (s *Server) moved(req *request) (answer, bool) {
+	named := req.values["owner"] + "/" + req.values["repo"]
+	for _, repo := range s.cfg.Repositories {
+		if !slices.ContainsFunc(repo.FormerNames, func(name string) bool { return strings.EqualFold(name, named) }) || !req.sees(repo) {
+			continue
+		}
+		rest := strings.SplitN(req.path, "/", 5)[4:] // of /repos/{owner}/{repo}/…
+		to := s.URL() + "/" + strings.Join(append([]string{"repositories", strconv.FormatInt(repo.ID, 10)}, rest...), "/")
+		if req.URL.RawQuery != "" {
+			to += "?" + req.URL.RawQuery
+		}
+		a := refuse(http.StatusTemporaryRedirect, "Temporary Redirect")
+		if req.Method == http.MethodGet {
+			a = refuse(http.StatusMovedPermanently, "Moved Permanently")
+		}
+		return a.with(http.Header{"Location": {to}}), true
+	}
+	return answer{}, false
 }
 
 // enter completes the place with its store.

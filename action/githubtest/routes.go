@@ -38,12 +38,19 @@ func routes() []route {
 		{"POST", "/app/installations/{installation}/access_tokens", byApp, "", "", false, (*Server).mintToken},
 		{"DELETE", "/installation/token", byInstallation, "", "", false, (*Server).revokeToken},
 	}
-	return slices.Concat(all,
+	all = slices.Concat(all,
 		secretsAt("/repos/{owner}/{repo}/actions/secrets", "secrets", "read"),
 		secretsAt("/repos/{owner}/{repo}/environments/{environment}/secrets", "environments", "read"),
-		secretsAt("/repositories/{id}/environments/{environment}/secrets", "environments", "read"),
 		secretsAt("/repos/{owner}/{repo}/dependabot/secrets", "dependabot_secrets", "read"),
 		secretsAt("/repos/{owner}/{repo}/codespaces/secrets", "codespaces_secrets", "write"),
+	)
+	for _, r := range slices.Clone(all) { // where redirects from former names lead
+		if rest, ok := strings.CutPrefix(r.path, "/repos/{owner}/{repo}"); ok {
+			r.path = "/repositories/{id}" + rest
+			all = append(all, r)
+		}
+	}
+	return slices.Concat(all,
 		secretsAt("/orgs/{org}/actions/secrets", "organization_secrets", "read"),
 		secretsAt("/orgs/{org}/dependabot/secrets", "organization_dependabot_secrets", "read"),
 		secretsAt("/orgs/{org}/codespaces/secrets", "organization_codespaces_secrets", "write"),
@@ -73,6 +80,9 @@ func (s *Server) answer(req *request) answer {
 	if !known {
 		s.fault("unknown route: %s %s", req.Method, req.URL.RequestURI())
 		return notFound()
+	}
+	if a, ok := s.moved(req); ok {
+		return a
 	}
 	if !s.locate(req, found.path) {
 		return notFound()
@@ -149,9 +159,14 @@ func match(pattern, path string) (map[string]string, bool) {
 
 func (s *Server) guarded(r route, req *request) answer {
 	var a answer
+	forbidden, policy := s.forbidden(req)
 	switch {
+	case policy:
+		a = forbidden
 	case r.permission == "":
 		a = r.handle(s, req)
+	case req.token.may(r.permission, r.level) && req.Method != http.MethodGet && req.place.repo.Archived:
+		a = refuse(http.StatusForbidden, "Repository was archived so is read-only.")
 	case req.token.may(r.permission, r.level):
 		a = r.handle(s, req)
 	default:

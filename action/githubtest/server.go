@@ -1,9 +1,11 @@
-// Package githubtest is a strict fake of the GitHub REST API on loopback, for tests and for the demo. It refuses what GitHub
-// refuses, and some of what GitHub is patient with, so that a careless client is found here and not by a user.
+// Package githubtest is a strict fake of the GitHub REST API on loopback, for tests and for the
+// demo. It refuses what GitHub refuses, and some of what GitHub is patient with, so that a careless
+// client is found here and not by a user.
 //
-// server.go carries a request from the wire to its answer, routes.go lists what can be asked and who may ask, place.go finds
-// what a path names, secrets.go and access.go keep secrets, app.go and installation.go are for GitHub Apps, fault.go breaks
-// answers on demand. What a client makes of the answers is decided in action/secret.
+// server.go carries a request from the wire to its answer, routes.go lists what can be asked and
+// who may ask, place.go finds what a path names, policy.go has what accounts forbid, secrets.go and
+// access.go keep secrets, app.go and installation.go are for GitHub Apps, fault.go breaks answers
+// on demand. What a client makes of the answers is decided in action/secret.
 package githubtest
 
 import (
@@ -31,6 +33,10 @@ type Config struct {
 	// old one (/repositories/{id}/…), and the new one (/repos/{owner}/{repo}/…) may be all that is left some day.
 	NoOldEnvironmentPaths, NoNewEnvironmentPaths bool
 
+	Policies     []Policy // what accounts forbid to tokens
+	Enterprise   string   // version of GitHub Enterprise Server, "3.14.2"; empty: github.com
+	NoDependabot bool     // a server where Dependabot is switched off has no secrets for it
+
 	BasePath string           // optional; "/api/v3" makes it look like GitHub Enterprise Server
 	Now      func() time.Time // optional; the system's clock
 	Rand     io.Reader        // optional; makes the key pairs; the system's randomness
@@ -44,6 +50,8 @@ type Repository struct {
 	Public      bool
 
 	Environments []string // names; they match in any case
+	FormerNames  []string // "acme/old-site": what is asked of these is redirected
+	Archived     bool     // nothing in it can be written
 }
 
 // A Request is one that was answered. Bodies, headers and tokens are not kept.
@@ -141,7 +149,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	req := &request{Request: r, path: path, inBase: inBase, body: body}
 	fault, ok := s.nextFault(req)
 	if !ok {
-		s.send(w, req, s.answer(req))
+		s.send(w, req, s.signed(req, s.answer(req)))
 		return
 	}
 	if !fault.arrive(r.Context()) {

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 )
 
 // A Token is one that the fake GitHub accepts.
@@ -18,6 +19,10 @@ type Token struct {
 	// GitHubToken makes it the GITHUB_TOKEN of a job, or that of a GitHub App: refusals then speak of an integration.
 	GitHubToken bool
 
+	Expires  time.Time // zero: never
+	Days     int       // its whole life, which policies limit; 0: without end
+	NoSignOn []string  // accounts whose SAML single sign-on a classic token was not authorized for
+
 	account string // of the installation; empty for tokens of people
 }
 
@@ -31,7 +36,7 @@ func (s *Server) identify(req *request, who caller) (answer, bool) {
 		return s.identifyApp(req, value)
 	}
 	token, ok := s.token(value)
-	if !ok || who == byInstallation && token.account == "" {
+	if expired := !token.Expires.IsZero() && !s.cfg.Now().Before(token.Expires); !ok || expired || who == byInstallation && token.account == "" {
 		return badCredentials(), false
 	}
 	req.token = token

@@ -156,12 +156,16 @@ func readXML(source []byte) ([]xmlToken, error) {
 	}
 	var list []xmlToken
 	var open []string
+	roots := 0
 	for {
 		start := d.InputOffset()
 		t, err := d.RawToken()
 		if err == io.EOF {
 			if len(open) > 0 {
 				return nil, fmt.Errorf("element %s does not end", open[len(open)-1])
+			}
+			if roots != 1 {
+				return nil, fmt.Errorf("%d root elements instead of one", roots)
 			}
 			return list, nil
 		}
@@ -171,12 +175,23 @@ func readXML(source []byte) ([]xmlToken, error) {
 		token := makeToken(t, source[start:d.InputOffset()])
 		switch token.kind {
 		case "start":
+			if len(open) == 0 {
+				roots++
+			}
 			open = append(open, token.name)
 		case "end":
 			if len(open) == 0 || open[len(open)-1] != token.name {
 				return nil, fmt.Errorf("element %s ends where it is not open", token.name)
 			}
 			open = open[:len(open)-1]
+		case "text", "cdata":
+			if len(open) > 0 {
+				break
+			}
+			if strings.TrimSpace(token.text) != "" || token.kind == "cdata" {
+				return nil, fmt.Errorf("text outside of the root element")
+			}
+			continue
 		}
 		if len(list) >= maxXMLTokens || len(open) > maxXMLDepth {
 			return nil, fmt.Errorf("larger or deeper than the guard compares")

@@ -10,9 +10,9 @@ import (
 
 // Digests keeps the digests of the site true. Where a file of the site names another one by the
 // digest of its bytes (integrity attributes, import maps, ngsw.json, blazor.boot.json, precache
-// manifests of service workers), the digest is replaced when the file changes, and where that is not
-// possible the file stays as it was. Known are md5, sha1, sha256, sha384 and sha512, in hexadecimal
-// and in both kinds of base64.
+// manifests of service workers), the digest is replaced when the file changes, and where that is
+// not possible the file stays as it was. Known are md5, sha1, sha256, sha384 and sha512, in
+// hexadecimal and in both kinds of base64.
 //
 // The order of calls, with what is published decided already for each file by itself:
 //
@@ -58,6 +58,7 @@ type group struct {
 type notedFile struct {
 	path     string
 	group    int32
+	noted    bool
 	existed  bool              // it is in the source
 	changed  bool              // the guard publishes other bytes than the source's
 	sum      [sha256.Size]byte // of what is published
@@ -73,7 +74,7 @@ type notedFile struct {
 // mention says that a file names a group by a digest.
 type mention struct {
 	inSource, inPublished bool
-	blocked               string // why the digest cannot be replaced in what is published; "" when it can
+	blocked               string // why it cannot be replaced in what is published; "" when it can
 	algorithm
 }
 
@@ -103,8 +104,9 @@ func NewDigests(paths []string) *Digests {
 	}
 }
 
-// Note remembers the digests of a file's bytes in the source. nil says that the file is not there; an
-// empty file is not nil. A file that is not published is not remembered.
+// Note remembers the digests of a file's bytes in the source. nil says that the file is not there;
+// an empty file is not nil. A file that is not published is not remembered; of two calls for a path
+// the first counts.
 func (d *Digests) Note(path string, source, published []byte) {
 	if published == nil {
 		return
@@ -123,6 +125,10 @@ func (d *Digests) Note(path string, source, published []byte) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	f := d.file(path)
+	if f.noted {
+		return
+	}
+	f.noted = true
 	f.existed, f.changed, f.sum = source != nil, changed, after
 	if !f.existed {
 		return
@@ -152,8 +158,8 @@ func (d *Digests) file(path string) *notedFile {
 	return f
 }
 
-// Sibling says that path is the precompressed form of of and is remade when that changes. Call Note for
-// path with the bytes in the source alone, twice: what is published is decided by Plan.Steps.
+// Sibling says that path is the precompressed form of of and is remade when that changes. Call Note
+// for path with the bytes in the source alone, twice: what is published is decided by Plan.Steps.
 func (d *Digests) Sibling(path, of string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -162,13 +168,13 @@ func (d *Digests) Sibling(path, of string) {
 	parent.siblings = append(parent.siblings, d.byPath[path])
 }
 
-// HoldsDigests reports whether a file of this name can name others by their digests. Pictures, fonts,
-// films and compressed files cannot.
+// HoldsDigests reports whether a file of this name can name others by their digests. Pictures,
+// fonts, films and compressed files cannot.
 func HoldsDigests(name string) bool { return !dense[strings.ToLower(path.Ext(name))] }
 
 // dense are the types of which no text can be read as it stands.
-var dense = wordSet(".png .jpg .jpeg .gif .webp .avif .ico .bmp .woff .woff2 .ttf .otf .eot .mp3 .mp4 .m4a .m4v " +
-	".webm .ogg .ogv .wav .flac .mov .avi .zip .gz .br .zst .xz .bz2 .7z .jar .rar")
+var dense = wordSet(".png .jpg .jpeg .gif .webp .avif .ico .bmp .woff .woff2 .ttf .otf .eot " +
+	".mp3 .mp4 .m4a .m4v .webm .ogg .ogv .wav .flac .mov .avi .zip .gz .br .zst .xz .bz2 .7z .jar .rar")
 
 // writable are the types in which a digest may be replaced, besides those that are compared.
 var writable = wordSet(".txt .md5 .sha1 .sha256 .sha384 .sha512 .yml .yaml .toml .csv .md")
@@ -209,8 +215,9 @@ func (d *Digests) Scan(path string, source, published []byte) {
 	}
 }
 
-// digestsIn are the digests in a text, none overlapping another. In a text that may be UTF-16 those of
-// both readings are found; the places of the second do not count, as such a text is never rewritten.
+// digestsIn are the digests in a text, none overlapping another. In a text that may be UTF-16 those
+// of both readings are found; the places of the second do not count, as such a text is never
+// rewritten.
 func (d *Digests) digestsIn(text []byte) []found {
 	list := d.appendDigests(nil, text)
 	if wide, ok := narrowed(text); ok {
@@ -231,12 +238,12 @@ func (d *Digests) appendDigests(list []found, text []byte) []found {
 
 // narrowed gives text in UTF-16 as bytes; ok is false for a text without a mark of that encoding.
 func narrowed(text []byte) (narrow []byte, ok bool) {
-	low := 0
-	switch {
-	case bytes.HasPrefix(text, []byte{0xfe, 0xff}):
-		low = 1
-	case !bytes.HasPrefix(text, []byte{0xff, 0xfe}):
+	if !isWide(text) {
 		return nil, false
+	}
+	low := 0
+	if text[0] == 0xfe {
+		low = 1
 	}
 	narrow = make([]byte, len(text)/2)
 	for i := range narrow {
@@ -245,6 +252,11 @@ func narrowed(text []byte) (narrow []byte, ok bool) {
 		}
 	}
 	return narrow, true
+}
+
+// isWide reports whether a text begins with the mark of UTF-16.
+func isWide(text []byte) bool {
+	return bytes.HasPrefix(text, []byte{0xfe, 0xff}) || bytes.HasPrefix(text, []byte{0xff, 0xfe})
 }
 
 func (d *Digests) mention(path string, f found, set func(*mention)) {

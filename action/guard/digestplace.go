@@ -2,6 +2,7 @@ package guard
 
 import (
 	"bytes"
+	"cmp"
 	"path"
 	"strings"
 
@@ -9,8 +10,8 @@ import (
 )
 
 // Where a digest stands decides whether it may be replaced. It may not where that could break what
-// holds now: in signed files, in names of files, in what a Content-Security-Policy lists, and where the
-// digest may be meant for a copy of the file on another host.
+// holds now: in signed files, in names of files, in what a Content-Security-Policy lists, and where
+// the digest may be meant for a copy of the file on another host.
 
 // placeReader judges the digests in one text.
 type placeReader struct {
@@ -43,17 +44,22 @@ func (d *Digests) whyFixed(name string, text []byte) string {
 	switch {
 	case (kind == asBytes || kind == asPicture) && !writable[ext] && !strings.HasSuffix(base, "SUMS"):
 		return "the file is of a type that is not rewritten"
-	case bytes.IndexByte(text, 0) >= 0 || bytes.HasPrefix(text, []byte{0xfe, 0xff}) || bytes.HasPrefix(text, []byte{0xff, 0xfe}):
+	case bytes.IndexByte(text, 0) >= 0 || isWide(text):
 		return "the file is not a text in UTF-8"
 	case kind != asPage && kind != asScript && kind != asSheet && isSigned(text):
 		return "the file is signed"
 	}
-	for _, ending := range []string{".asc", ".sig", ".sign", ".minisig", ".p7s", ".sigstore", ".sigstore.json", ".signature"} {
+	for _, ending := range signatures {
 		if d.isPath[name+ending] {
 			return "the file is signed"
 		}
 	}
 	return ""
+}
+
+// signatures are the endings of files that sign the file of the same name.
+var signatures = []string{
+	".asc", ".sig", ".sign", ".minisig", ".p7s", ".sigstore", ".sigstore.json", ".signature",
 }
 
 func isSigned(text []byte) bool {
@@ -83,7 +89,7 @@ func (r *placeReader) judge(f found) (blocked string, names bool) {
 		return "it is part of encoded data", true
 	case f.url && f.std:
 		return "it is not written as digests are", true
-	case kindOf(r.path) == asJSON && r.quoted(f):
+	case kindOf(r.path) == asJSON && r.follows(f, "'"+algorithmNames[f.algorithm]+"-"):
 		return "it stands in a Content-Security-Policy", true
 	}
 	if kindOf(r.path) == asPage {
@@ -97,8 +103,8 @@ func (r *placeReader) judge(f found) (blocked string, names bool) {
 	return "", true
 }
 
-// judgeTag judges a digest inside a tag. A digest for another host does not name our file, unless that host
-// may have it from us: then the names are the same.
+// judgeTag judges a digest inside a tag. A digest for another host does not name our file, unless
+// that host may have it from us: then the names are the same.
 func (r *placeReader) judgeTag(tag *tagPlace, f found) (blocked string, names bool) {
 	switch {
 	case tag.policy:
@@ -116,9 +122,10 @@ func (r *placeReader) judgeTag(tag *tagPlace, f found) (blocked string, names bo
 	return "it may belong to a file on another host", !inIntegrity
 }
 
-// quoted reports whether it is a source of a policy: 'sha256-…'.
-func (r *placeReader) quoted(f found) bool {
-	return bytes.HasSuffix(bytes.ToLower(r.text[max(0, f.start-8):f.start]), []byte("'"+algorithmNames[f.algorithm]+"-"))
+// follows reports whether a digest comes right after this, in any case: 'sha256-… in a policy.
+func (r *placeReader) follows(f found, before string) bool {
+	start := f.start - len(before)
+	return start >= 0 && hasLower(r.text[start:], before)
 }
 
 // foreignNear is how far from a digest a URL can stand that it belongs to.
@@ -168,10 +175,10 @@ func (r *placeReader) findTags() {
 		}
 		isMeta := string(name) == "meta"
 		attributes := attributesOf(z)
-		tag := tagPlace{start: start, end: offset, integrity: attributes["integrity"], asset: attributes["src"]}
-		tag.policy = isMeta && strings.EqualFold(strings.TrimSpace(attributes["http-equiv"]), policyHeader)
-		if tag.asset == "" {
-			tag.asset = attributes["href"]
+		tag := tagPlace{
+			start: start, end: offset, integrity: attributes["integrity"],
+			asset:  cmp.Or(attributes["src"], attributes["href"]),
+			policy: isMeta && isPolicyHeader(attributes["http-equiv"]),
 		}
 		if tag.policy || tag.integrity != "" {
 			tag.foreign = tag.asset != "" && !at.resolve(tag.asset).local()

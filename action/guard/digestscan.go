@@ -12,10 +12,10 @@ import (
 )
 
 // How digests are found in text. One pass over the bytes keeps the last 60 bits of what could be
-// hexadecimal and of what could be base64; 60 bits are 15 digits of the one and 10 of the other, so one table
-// by the first 60 bits of every digest serves both. A hit there is held against the whole digest.
-// So a digest is found wherever it begins and whatever stands around it, and text costs the same
-// whatever it holds. Digests that are cut short are not found; nobody verifies files by them.
+// hexadecimal and of what could be base64; 60 bits are 15 digits of the one and 10 of the other, so
+// one table by the first 60 bits of every digest serves both. A hit there is held against the whole
+// digest. So a digest is found wherever it begins and whatever stands around it, and text costs the
+// same whatever it holds. Digests that are cut short are not found; nobody verifies files by them.
 
 // algorithm is one by which files are named. The tables below are in its order.
 type algorithm uint8
@@ -69,7 +69,8 @@ func key(sum []byte) (k uint64) {
 	return k >> (64 - keyBits)
 }
 
-// digestIndex knows the digests that are looked for. It is safe for concurrent use once it is complete.
+// digestIndex knows the digests that are looked for. It is safe for concurrent use once it is
+// complete.
 type digestIndex struct {
 	entries []indexEntry
 	first   map[uint64]int32 // by key: place in entries
@@ -123,8 +124,8 @@ type found struct {
 	spelling
 }
 
-// spell writes a digest in a spelling. Where it does not show which base64 it is, the one for URLs is
-// the one without padding, unless the algorithm is named before it, as in integrity="sha256-…".
+// spell writes a digest in a spelling. Where it does not show which base64 it is, the one for URLs
+// is the one without padding, unless the algorithm is named before it, as in integrity="sha256-…".
 func (s spelling) spell(sum []byte, named bool) string {
 	switch {
 	case s.hex && s.upper:
@@ -170,8 +171,10 @@ func (x *digestIndex) search(text []byte, yield func(found)) {
 		v := sextets[c]
 		if v > 63 {
 			if c == '\\' || c == '&' || c == '%' {
-				if _, n := escapedSign(text[i:]); n > 0 {
+				if end, long := runFrom(text, i, run); long {
 					i = x.searchEscaped(text, i-run, i, yield) - 1
+				} else if end > i {
+					i = end - 1
 				}
 			}
 			run, hexRun = 0, 0
@@ -262,14 +265,34 @@ func (f *found) matchBase64(text, sum []byte) bool {
 	return true
 }
 
-// searchEscaped searches a run of base64 in which some signs are escaped: \/ and + in JSON, entities in
-// HTML, percent signs in URLs. The run begins at start and its first escape is at escape. It returns where
-// to go on. A run is decoded once, in pieces that overlap by more than a digest, so the search stays
-// linear and small; what lies in the overlap is found twice.
+// runFrom measures a run of base64 that has an escape at i and run signs before it. long says that
+// it can hold a digest; end is where it ends otherwise, i when there is no escape of such a sign.
+func runFrom(text []byte, i, run int) (end int, long bool) {
+	const shortest = 22 // signs of an md5
+	if _, n := escapedSign(text[i:]); n == 0 {
+		return i, false
+	}
+	for run < shortest && i < len(text) {
+		n := 1
+		if sextets[text[i]] > 63 {
+			if _, n = escapedSign(text[i:]); n == 0 {
+				return i, false
+			}
+		}
+		i, run = i+n, run+1
+	}
+	return i, run >= shortest
+}
+
+// searchEscaped searches a run of base64 in which some signs are escaped: \/ and + in JSON,
+// entities in HTML, percent signs in URLs. The run begins at start and its first escape is at
+// escape. It returns where to go on. A run is decoded once, in pieces that overlap by more than a
+// digest, so the search stays linear and small; what lies in an overlap or before the escape is
+// found twice.
 func (x *digestIndex) searchEscaped(text []byte, start, escape int, yield func(found)) int {
 	var plain []byte
 	var places []int                // of each byte of plain in text, and the end
-	i := max(start, escape-overlap) // what ends before the escape has been found
+	i := max(start, escape-overlap) // what ends before that has been found
 	for i < len(text) && len(plain) < maxPiece {
 		sign, n := text[i], 1
 		if sextets[sign] > 63 {
@@ -282,9 +305,6 @@ func (x *digestIndex) searchEscaped(text []byte, start, escape int, yield func(f
 	}
 	places = append(places, i)
 	x.search(plain, func(f found) {
-		if places[f.end] <= escape {
-			return // found before
-		}
 		f.start, f.end = places[f.start], places[f.end]
 		f.percent = bytes.IndexByte(text[f.start:f.end], '%') >= 0
 		yield(f)
@@ -300,22 +320,59 @@ const (
 	overlap  = 256 // the longest digest has 128 digits
 )
 
-// escapes are the signs of base64 that are not letters or digits, as formats write them.
-var escapes = []struct {
-	text string
+// The signs of base64 that are not letters or digits, as scripts, pages and URLs escape them.
+var (
+	scriptEscapes = []escape{
+		{`\/`, '/'}, {`\u002b`, '+'}, {`\u002f`, '/'}, {`\u003d`, '='},
+		{`\x2b`, '+'}, {`\x2f`, '/'}, {`\x3d`, '='},
+	}
+	pageEscapes = []escape{
+		{"&#43;", '+'}, {"&#x2b;", '+'}, {"&plus;", '+'}, {"&#47;", '/'}, {"&#x2f;", '/'},
+		{"&sol;", '/'}, {"&#61;", '='}, {"&#x3d;", '='}, {"&equals;", '='},
+	}
+	urlEscapes = []escape{{"%2b", '+'}, {"%2f", '/'}, {"%3d", '='}}
+)
+
+type escape struct {
+	text string // in lower case
 	sign byte
-}{
-	{`\/`, '/'}, {`\u002b`, '+'}, {`\u002f`, '/'}, {`\u003d`, '='}, {`\x2b`, '+'}, {`\x2f`, '/'}, {`\x3d`, '='},
-	{"&#43;", '+'}, {"&#x2b;", '+'}, {"&plus;", '+'}, {"&#47;", '/'}, {"&#x2f;", '/'}, {"&sol;", '/'},
-	{"&#61;", '='}, {"&#x3d;", '='}, {"&equals;", '='}, {"%2b", '+'}, {"%2f", '/'}, {"%3d", '='},
 }
 
 // escapedSign reads an escape at the beginning of text; n is 0 without one.
 func escapedSign(text []byte) (sign byte, n int) {
-	for _, e := range escapes {
-		if len(text) >= len(e.text) && text[0] == e.text[0] && strings.EqualFold(string(text[:len(e.text)]), e.text) {
+	if len(text) < 2 {
+		return 0, 0
+	}
+	var list []escape
+	switch text[0] {
+	case '\\':
+		list = scriptEscapes
+	case '&':
+		list = pageEscapes
+	case '%':
+		list = urlEscapes
+	}
+	for _, e := range list {
+		if text[1]|0x20 == e.text[1]|0x20 && hasLower(text, e.text) {
 			return e.sign, len(e.text)
 		}
 	}
 	return 0, 0
+}
+
+// hasLower reports whether text begins with prefix, which is in lower case, in any case.
+func hasLower(text []byte, prefix string) bool {
+	if len(text) < len(prefix) {
+		return false
+	}
+	for i := range len(prefix) {
+		c := text[i]
+		if 'A' <= c && c <= 'Z' {
+			c |= 0x20
+		}
+		if c != prefix[i] {
+			return false
+		}
+	}
+	return true
 }

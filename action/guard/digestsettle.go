@@ -10,10 +10,10 @@ import (
 
 // Settle decides which files are restored and which are rewritten, and in which order.
 //
-// A file that is restored holds the digests of the source again, so what these name is restored too.
-// A file that is rewritten changes, so its own digests must be replaced where they stand. Both go on until
-// nothing changes any more; where files name each other in a circle, they are restored. The number of
-// restored files only grows, so it ends, and the worst case is the source.
+// A file that is restored holds the digests of the source again, so what these name is restored
+// too. A file that is rewritten changes, so its own digests must be replaced where they stand. Both
+// go on until nothing changes any more; where files name each other in a circle, they are restored.
+// The number of restored files only grows, so it ends, and the worst case is the source.
 func (d *Digests) Settle() Plan {
 	d.prepare.Do(d.complete)
 	mentioners := d.mentioners()
@@ -84,8 +84,8 @@ type freezing struct {
 	why  string
 }
 
-// freezeBroken freezes what cannot change as things stand, and reports whether there was any. All is
-// found before the first is frozen, so that the answer does not depend on the order of files.
+// freezeBroken freezes what cannot change as things stand, and reports whether there was any. All
+// is found before the first is frozen, so that the answer does not depend on the order of files.
 func (d *Digests) freezeBroken() bool {
 	var list []freezing
 	for _, f := range d.files {
@@ -133,8 +133,8 @@ func (d *Digests) changes(g *group) bool {
 	return slices.ContainsFunc(g.files, func(f int32) bool { return d.files[f].changing })
 }
 
-// stayEqual reports whether files that are equal in the source will be so when published. For what is
-// not decided yet (files that are rewritten in ways that depend on where they are) it says no.
+// stayEqual reports whether files that are equal in the source will be so when published. For what
+// is not decided yet (files that are rewritten in ways that depend on where they are) it says no.
 func (d *Digests) stayEqual(g *group) bool {
 	if len(g.files) == 1 {
 		return true
@@ -165,8 +165,8 @@ func (d *Digests) rewritten(f *notedFile) bool {
 	return false
 }
 
-// freeze keeps a file as it is in the source, and so all files whose digests it has there. It reports
-// whether that is new.
+// freeze keeps a file as it is in the source, and so all files whose digests it has there. It
+// reports whether that is new.
 func (d *Digests) freeze(f *notedFile, why string) bool {
 	if f.frozen || !f.existed {
 		return false
@@ -209,8 +209,8 @@ func (d *Digests) needs(f *notedFile) []*notedFile {
 	return list
 }
 
-// order sorts the files that change so that each comes after those that it needs. circle are those for
-// which that is not possible, and what lies between them.
+// order sorts the files that change so that each comes after those that it needs. circle are those
+// for which that is not possible, and what lies between them.
 func (d *Digests) order() (order, circle []*notedFile) {
 	waits, needed := map[*notedFile]int{}, map[*notedFile][]*notedFile{}
 	var changing, ready []*notedFile
@@ -242,7 +242,9 @@ func (d *Digests) order() (order, circle []*notedFile) {
 }
 
 // inCircles are those of the files still waiting that others still waiting need.
-func (d *Digests) inCircles(changing []*notedFile, waits map[*notedFile]int, needed map[*notedFile][]*notedFile) []*notedFile {
+func (d *Digests) inCircles(
+	changing []*notedFile, waits map[*notedFile]int, needed map[*notedFile][]*notedFile,
+) []*notedFile {
 	users := map[*notedFile]int{}
 	var circle, unused []*notedFile
 	for _, f := range changing {
@@ -310,7 +312,9 @@ type sumKey struct {
 // Rewrite replaces the digests in content, which is what was scanned as published, in the order of
 // Plan.Steps. read gives the bytes of another file as they are published by then; its error comes
 // back. It is not for concurrent use.
-func (d *Digests) Rewrite(path string, content []byte, read func(path string) ([]byte, error)) ([]byte, error) {
+func (d *Digests) Rewrite(
+	path string, content []byte, read func(path string) ([]byte, error),
+) ([]byte, error) {
 	var out bytes.Buffer
 	reader := d.reader(path, content)
 	written := 0
@@ -324,16 +328,12 @@ func (d *Digests) Rewrite(path string, content []byte, read func(path string) ([
 			return nil, fmt.Errorf("replace the digests in %q: %w", path, err)
 		}
 		out.Write(content[written:f.start])
-		out.WriteString(f.spell(sum, reader.named(f)))
+		named := reader.follows(f, algorithmNames[f.algorithm]+"-") // sha256-…
+		out.WriteString(f.spell(sum, named))
 		written = f.end
 	}
 	out.Write(content[written:])
 	return out.Bytes(), nil
-}
-
-// named reports whether the algorithm stands before the digest, as in sha256-….
-func (r *placeReader) named(f found) bool {
-	return bytes.HasSuffix(bytes.ToLower(r.text[max(0, f.start-8):f.start]), []byte(algorithmNames[f.algorithm]+"-"))
 }
 
 func (d *Digests) finalSum(f found, read func(path string) ([]byte, error)) ([]byte, error) {

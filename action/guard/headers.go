@@ -12,14 +12,14 @@ import (
 	"github.com/pelletier/go-toml/v2"
 )
 
-// Policies are the Content-Security-Policies that the site's own configuration files set. Which host
-// publishes the site is not known, so the files of all hosts count together, and of one file all
-// rules that match a page. (Static Web Apps is the exception: its first route that matches replaces
-// the global headers, as documented.)
+// Policies are the Content-Security-Policies that the site's own configuration files set. Which
+// host publishes the site is not known, so the files of all hosts count together, and of one file
+// all rules that match a page. (Static Web Apps is the exception: its first route that matches
+// replaces the global headers, as documented.)
 //
 // What cannot be read counts as stricter than it may be, never as less: rules with conditions as if
-// these were met, patterns that cannot be compared as matching every page, and a file that cannot be
-// parsed but mentions Content-Security-Policy as "default-src 'none'" for every page.
+// these were met, patterns that cannot be compared as matching every page, and a file that cannot
+// be parsed but mentions Content-Security-Policy as "default-src 'none'" for every page.
 type Policies struct {
 	rules   []headerRule
 	headers []headerRule // of _headers: one can take away what the ones before it set
@@ -70,7 +70,8 @@ func ParsePolicies(files map[string][]byte) Policies {
 // mentionsPolicy is true as well for texts that may spell the header by escapes.
 func mentionsPolicy(content []byte) bool {
 	lower := bytes.ToLower(content)
-	return bytes.Contains(lower, []byte("content-security-policy")) || bytes.Contains(lower, []byte(`\u00`))
+	return bytes.Contains(lower, []byte("content-security-policy")) ||
+		bytes.Contains(lower, []byte(`\u00`))
 }
 
 // For are all policies of one page; meta holds the content of its own meta elements that set one.
@@ -149,7 +150,7 @@ func (p *Policies) addHeaders(text string) {
 		name, value, header := strings.Cut(line, ":")
 		switch {
 		case line == "" || line[0] == '#':
-		case line[0] == '/' || strings.HasPrefix(lower, "https://") || strings.HasPrefix(lower, "http://"):
+		case line[0] == '/' || strings.HasPrefix(lower, "https://"), strings.HasPrefix(lower, "http://"):
 			matches = splatPattern(line)
 		case line[0] == '!':
 			if strings.EqualFold(strings.TrimSpace(line[1:]), policyHeader) {
@@ -165,7 +166,8 @@ func isPolicyHeader(name string) bool {
 	return strings.EqualFold(strings.TrimSpace(name), policyHeader)
 }
 
-// splatPattern is a path with * for anything and :name for one segment. Of an absolute URL the path counts.
+// splatPattern is a path with * for anything and :name for one segment. Of an absolute URL the path
+// counts.
 func splatPattern(pattern string) func(string) bool {
 	if _, rest, absolute := strings.Cut(pattern, "://"); absolute {
 		_, rest, _ = strings.Cut(rest, "/")
@@ -188,8 +190,11 @@ func splatPattern(pattern string) func(string) bool {
 
 // nameEnd is where the name that begins at i ends.
 func nameEnd(s string, i int) int {
-	for i < len(s) && (s[i] == '_' || '0' <= s[i] && s[i] <= '9' || 'a' <= s[i]|0x20 && s[i]|0x20 <= 'z') {
-		i++
+	for ; i < len(s); i++ {
+		letter := 'a' <= s[i]|0x20 && s[i]|0x20 <= 'z'
+		if digit := '0' <= s[i] && s[i] <= '9'; !letter && !digit && s[i] != '_' {
+			break
+		}
 	}
 	return i
 }
@@ -333,7 +338,8 @@ func (p *Policies) addKeyed(matches func(string) bool, headers []keyedHeader) {
 	}
 }
 
-// pathPattern is a pattern of Vercel: :name, :name*, :name+, :name?, :name(expression), (expression).
+// pathPattern is a pattern of Vercel: :name, :name*, :name+, :name?, :name(expression),
+// (expression).
 func pathPattern(pattern string) func(string) bool {
 	if len(pattern) > maxPattern {
 		return everyPage

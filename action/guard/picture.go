@@ -51,9 +51,9 @@ func comparePicture(_ string, source, result []byte) []Difference {
 	return comparePixels(before, after)
 }
 
-// sameVariant says that a picture in another format, such as photo.webp, is the one that it was made
-// of: upright in the same way, of the same proportions, with the same to be seen.
-func sameVariant(original, variant []byte) bool {
+// SamePicture says that a picture in another format, such as photo.webp, is the one that it is said to
+// be made of: upright in the same way, of the same proportions, with the same to be seen.
+func SamePicture(original, variant []byte) bool {
 	before, err := readPicture(original)
 	if err != nil || before.animated {
 		return false

@@ -8,13 +8,13 @@ import (
 	"strings"
 )
 
-// Policy is what the browser enforces on one page: all policies that its headers and meta elements set.
-// Each of them must allow what is asked for. The zero value allows everything. Reports alone
+// Policy is what the browser enforces on one page: all policies that its headers and meta elements
+// set. Each of them must allow what is asked for. The zero value allows everything. Reports alone
 // (Content-Security-Policy-Report-Only) are not part of it. The rules are those of CSP level 3.
 //
-// The answers are for elements that the parser meets in the page, and for a site served by https. Two
-// things are not known here and count as no: that the site's own host is one of the hosts listed, and
-// that a script which strict-dynamic trusts loads it.
+// The answers are for elements that the parser meets in the page, and for a site served by https.
+// Two things are not known here and count as no: that the site's own host is one of the hosts
+// listed, and that a script which strict-dynamic trusts loads it.
 type Policy struct {
 	list []directives
 }
@@ -142,8 +142,8 @@ func allowsInline(list []string, kind inlineKind, content []byte, nonce string) 
 	return (element || hasKeyword(list, "'unsafe-hashes'")) && hasHashOf(list, content)
 }
 
-// allowsAllInline tells whether 'unsafe-inline' counts: a nonce, a hash or strict-dynamic in the same
-// list switches it off.
+// allowsAllInline tells whether 'unsafe-inline' counts: a nonce, a hash or strict-dynamic in the
+// same list switches it off.
 func allowsAllInline(list []string, kind inlineKind) bool {
 	allow := false
 	for _, source := range list {
@@ -166,7 +166,8 @@ func splitHash(source string) (algorithm, digest string, ok bool) {
 	algorithm, digest, ok = strings.Cut(inner, "-")
 	algorithm = strings.ToLower(algorithm)
 	known := algorithm == "sha256" || algorithm == "sha384" || algorithm == "sha512"
-	return algorithm, strings.NewReplacer("-", "+", "_", "/").Replace(digest), ok && quoted && closed && known
+	digest = strings.NewReplacer("-", "+", "_", "/").Replace(digest)
+	return algorithm, digest, ok && quoted && closed && known
 }
 
 func hasHashOf(list []string, content []byte) bool {
@@ -242,7 +243,7 @@ func (to destination) matches(source string) bool {
 	if scheme, ok := strings.CutSuffix(source, ":"); ok && !strings.Contains(scheme, "/") {
 		return schemeMatches(strings.ToLower(scheme), to.scheme)
 	}
-	return !to.own && to.host != "" && to.matchesHost(source)
+	return to.host != "" && to.matchesHost(source)
 }
 
 // schemeMatches: a list that allows http allows https too, and a list for the web allows sockets.
@@ -275,7 +276,7 @@ func (to destination) matchesHost(source string) bool {
 
 func hostMatches(pattern, host string) bool {
 	if suffix, ok := strings.CutPrefix(pattern, "*"); ok {
-		return suffix == "" || strings.HasPrefix(suffix, ".") && len(host) > len(suffix) && strings.HasSuffix(host, suffix)
+		return suffix == "" || strings.HasPrefix(suffix, ".") && strings.HasSuffix(host, suffix)
 	}
 	return pattern == host
 }

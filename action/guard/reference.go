@@ -22,9 +22,9 @@ type Reference struct {
 const maxReferences = 100_000
 
 // References are the assets that a page loads from the site itself, each once. Links are not among
-// them, and neither is what is on other hosts, in data URLs and in templates that are not rendered. A host
-// counts as the site's own when the page's canonical link names it, or its base element in a page
-// without one.
+// them, and neither is what is on other hosts, in data URLs and in templates that are not rendered.
+// A host counts as the site's own when the page's canonical link names it, or its base element in a
+// page without one.
 func References(path string, page []byte) []Reference {
 	page = decodePage(page)
 	c := collector{from: path, at: pagePlace(path, page), seen: map[string]bool{}}
@@ -248,7 +248,8 @@ func descriptorLength(s string) int {
 	return len(s)
 }
 
-// sheet reads url(), the strings of @import and those of image-set(), in a sheet or a style attribute.
+// sheet reads url(), the strings of @import and those of image-set(), in a sheet or a style
+// attribute.
 func (c *collector) sheet(text []byte) {
 	lexer := css.NewLexer(parse.NewInputBytes(bytes.Clone(text))) // it writes behind what it is given
 	rule, inSet, depth := "", 0, 0
@@ -287,7 +288,8 @@ func (c *collector) sheet(text []byte) {
 	}
 }
 
-// ruleAfter forgets an at-rule once what it names has been read. The prefix of @namespace comes before.
+// ruleAfter forgets an at-rule once what it names has been read. The prefix of @namespace comes
+// before.
 func ruleAfter(rule string, kind css.TokenType) string {
 	if rule == "@namespace" && kind == css.IdentToken {
 		return rule
@@ -313,7 +315,8 @@ func unquote(token []byte) string {
 	return unescape(token[min(1, len(token)):])
 }
 
-// unescape decodes the escapes of CSS: \ and up to six hexadecimal digits, or \ and the character itself.
+// unescape decodes the escapes of CSS: \ and up to six hexadecimal digits, or \ and the character
+// itself.
 func unescape(s []byte) string {
 	if bytes.IndexByte(s, '\\') < 0 {
 		return string(s)
@@ -344,10 +347,10 @@ func unescape(s []byte) string {
 	return b.String()
 }
 
-// Missing are those references for which the site has no file. has answers for the path of a file. As
-// hosts do, a folder stands for its index.html and "about" for about.html. A site that is published
-// below a path, such as the pages of a GitHub project, names its files with that path; so a file that
-// is there without the first folder of the reference is not missing.
+// Missing are those references for which the site has no file. has answers for the path of a file.
+// As hosts do, a folder stands for its index.html and "about" for about.html. A site that is
+// published below a path, such as the pages of a GitHub project, names its files with that path; so
+// a file that is there without the first folder of the reference is not missing.
 func Missing(refs []Reference, has func(path string) bool) []Reference {
 	var missing []Reference
 	for _, ref := range refs {

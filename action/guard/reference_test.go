@@ -136,6 +136,7 @@ func TestResolve(t *testing.T) {
 		{"two spellings of a path", "", "./d/../%63.html", "/a/c.html", true},
 		{"an encoded slash is no slash", "", "c%2fd", "/a/c%2Fd", true},
 		{"an encoded question mark is none", "", "c%3fd", "/a/c%3Fd", true},
+		{"a blank in both spellings", "", "c%20d e", "/a/c%20d%20e", true},
 		{"tabs and line feeds are dropped", "", "c\n.ht\tml", "/a/c.html", true},
 		{"above the root", "", "../../../x", "/x", true},
 		{"another host", "", "HTTPS://Host.example:443/x/../y", "https://host.example/y", false},

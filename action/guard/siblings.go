@@ -11,14 +11,14 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// Precompressed siblings are files such as app.js.br beside app.js, which a host sends in place of it. One
-// that holds the file as it was before the optimizer would undo its work, and break the site where
-// only some clients get it. So siblings of changed files are made anew. A file with such a name that holds
-// anything else (an archive, an older build) is none and is left as it is.
+// Precompressed siblings are files such as app.js.br beside app.js, which a host sends in place of
+// it. One that holds the file as it was before the optimizer would undo its work, and break the
+// site where only some clients get it. So siblings of changed files are made anew. A file with such
+// a name that holds anything else (an archive, an older build) is none and is left as it is.
 
-// SiblingOf takes the name of a precompressed sibling apart: "app.js.br" is the sibling of "app.js" in
-// the format "br". ok is false for names without such an ending. Whether it is one depends on what the
-// two files hold: see HoldsSame.
+// SiblingOf takes the name of a precompressed sibling apart: "app.js.br" is the sibling of "app.js"
+// in the format "br". ok is false for names without such an ending. Whether it is one depends on
+// what the two files hold: see HoldsSame.
 func SiblingOf(name string) (of, format string, ok bool) {
 	for _, format := range []string{"gz", "br", "zst"} {
 		of, ok := strings.CutSuffix(name, "."+format)
@@ -29,8 +29,8 @@ func SiblingOf(name string) (of, format string, ok bool) {
 	return "", "", false
 }
 
-// HoldsSame reports whether a compressed file holds exactly these bytes. It stops where they differ, so
-// it reads no more than was asked for, whatever the file expands to.
+// HoldsSame reports whether a compressed file holds exactly these bytes. It stops where they
+// differ, so it reads no more than was asked for, whatever the file expands to.
 func HoldsSame(format string, compressed, source []byte) bool {
 	r, err := expand(format, compressed)
 	if err != nil {
@@ -65,7 +65,8 @@ func expand(format string, compressed []byte) (io.ReadCloser, error) {
 	case "br":
 		return io.NopCloser(brotli.NewReader(in)), nil
 	case "zst":
-		z, err := zstd.NewReader(in, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(zstdMemory))
+		z, err := zstd.NewReader(in,
+			zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(zstdMemory))
 		if err != nil {
 			return nil, err
 		}
@@ -74,8 +75,8 @@ func expand(format string, compressed []byte) (io.ReadCloser, error) {
 	return nil, fmt.Errorf("compressed as %q: not a format that is known here", format)
 }
 
-// Recompress compresses content in the format gz, br or zst, at the highest levels, since it is done once
-// and sent often. The same content gives the same bytes: no name or time is in them.
+// Recompress compresses content in the format gz, br or zst, at the highest levels, since it is
+// done once and sent often. The same content gives the same bytes: no name or time is in them.
 func Recompress(format string, content []byte) ([]byte, error) {
 	var out bytes.Buffer
 	w, err := compressor(format, &out)

@@ -79,7 +79,8 @@ func hostOf(authority, scheme string) string {
 	return strings.TrimSuffix(host, ":443")
 }
 
-// join resolves a path against that of a page or base. It stays below the root, whatever the path says.
+// join resolves a path against that of a page or base. It stays below the root, whatever the path
+// says.
 func join(base, path string) string {
 	if !strings.HasPrefix(path, "/") {
 		path = base[:strings.LastIndexByte(base, '/')+1] + path
@@ -116,8 +117,8 @@ func dots(segment string) int {
 	return 0
 }
 
-// decodePath decodes percent signs, but for those that stand for a slash, a backslash or NUL, which no
-// file has in its name.
+// decodePath decodes percent signs, but for those that stand for a slash, a backslash or NUL, which
+// no file has in its name.
 func decodePath(path string) string {
 	if !strings.Contains(path, "%") {
 		return path
@@ -163,16 +164,17 @@ type place struct {
 	own  map[string]bool // hosts that are the site itself
 }
 
-// placeOf is the place of a file; its name is no URL yet, so what means something in one is encoded.
+// placeOf is the place of a file; its name is no URL yet, so what means something in one is
+// encoded.
 func placeOf(name string) place {
-	if strings.ContainsAny(name, "%?#") {
-		name = strings.NewReplacer("%", "%25", "?", "%3F", "#", "%23").Replace(name)
+	if strings.ContainsAny(name, `%?#\`) {
+		name = strings.NewReplacer("%", "%25", "?", "%3F", "#", "%23", `\`, "%5C").Replace(name)
 	}
-	return place{path: "/" + strings.TrimPrefix(name, "/")}
+	return place{path: join("/", name)}
 }
 
-// withBase is the place after a base element. A base on another host counts as the site's own, unless
-// the page says by its canonical link that it is at home elsewhere.
+// withBase is the place after a base element. A base on another host counts as the site's own,
+// unless the page says by its canonical link that it is at home elsewhere.
 func (p place) withBase(href string) place {
 	u := parseURL(href)
 	if u.opaque {
@@ -218,10 +220,10 @@ func (p place) resolve(ref string) resolved {
 // file is the path of the file in the site, without the leading slash.
 func (r resolved) file() string { return decodePath(r.path)[1:] }
 
-// Resolve resolves a reference as a browser does. base is the href of the page's base element, "" when
-// it has none. local says that it stays on the site; target is then "/path?query#fragment", and an
-// absolute URL otherwise. Two references with the same target are the same link. A host counts as the
-// site's own when the base element names it.
+// Resolve resolves a reference as a browser does. base is the href of the page's base element, ""
+// when it has none. local says that it stays on the site; target is then "/path?query#fragment",
+// and an absolute URL otherwise. Two references with the same target are the same link. A host
+// counts as the site's own when the base element names it.
 func Resolve(pagePath, base, ref string) (target string, local bool) {
 	at := placeOf(pagePath)
 	if base != "" {
@@ -239,28 +241,24 @@ func Resolve(pagePath, base, ref string) (target string, local bool) {
 	return r.scheme + "://" + r.host + encodePath(r.path) + r.rest, false
 }
 
-// encodePath gives every path one form: decoded, but for what would mean something else then.
+// encodePath gives every path one form: decoded, but for what would mean something else then, and
+// for blanks and controls.
 func encodePath(path string) string {
-	if !strings.Contains(path, "%") {
-		return path
-	}
+	const digits = "0123456789ABCDEF"
 	var b strings.Builder
 	for i := 0; i < len(path); i++ {
-		if path[i] != '%' || i+2 >= len(path) {
-			b.WriteByte(path[i])
+		c, encoded := path[i], false
+		if c == '%' && i+2 < len(path) {
+			if decoded, ok := unhex(path[i+1], path[i+2]); ok {
+				c, encoded = decoded, true
+				i += 2
+			}
+		}
+		if c <= ' ' || encoded && strings.IndexByte(`/\%?#`, c) >= 0 {
+			b.WriteString("%" + digits[c>>4:c>>4+1] + digits[c&15:c&15+1])
 			continue
 		}
-		c, ok := unhex(path[i+1], path[i+2])
-		switch {
-		case !ok:
-			b.WriteByte('%')
-			continue
-		case strings.IndexByte("/\\%?#\x00", c) >= 0:
-			b.WriteString(strings.ToUpper(path[i : i+3]))
-		default:
-			b.WriteByte(c)
-		}
-		i += 2
+		b.WriteByte(c)
 	}
 	return b.String()
 }

@@ -24,6 +24,9 @@ var owned = map[string]string{
 // valued are the flags whose value may be the next word. After any other flag a bare word would be taken for the source.
 var valued = map[string]bool{"--config": true, "-c": true, "--platform": true, "--log": true}
 
+// failOnBroken is the flag that asks to fail for broken references.
+const failOnBroken = "--fail-on-broken-refs"
+
 // splitArgs turns one line into the words for the CLI. Nothing is expanded and no shell is involved. A relative --config is
 // made absolute against base, since the CLI runs in a folder of its own.
 func splitArgs(line, base string) ([]string, error) {

@@ -29,15 +29,15 @@ type outcome struct {
 	stderr string
 }
 
-// execute runs the CLI once, from Source into the folder staging. The error is about us (no start, cancelled, too much
+// execute runs the CLI once, from the folder source into the folder staging, configured by the file config if there is one. The error is about us (no start, cancelled, too much
 // output); what the CLI thinks of the site is in the outcome.
-func (p *Plan) execute(ctx context.Context, home, staging, token string) (outcome, error) {
+func (p *Plan) execute(ctx context.Context, home, source, staging, config, token string) (outcome, error) {
 	run, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	stdout := &limited{max: p.maxStdout, full: func() { stop(errTooMuch) }}
 	stderr := &tail{max: keptStderr}
 
-	cmd := exec.CommandContext(run, p.cfg.Binary, p.words(staging)...)
+	cmd := exec.CommandContext(run, p.cfg.Binary, p.words(source, staging, config)...)
 	cmd.Dir = home // some passes write into the working folder, which must not be the workspace
 	cmd.Env = p.environ(home, token)
 	cmd.Stdout, cmd.Stderr = stdout, io.MultiWriter(stderr, p.log)
@@ -47,7 +47,21 @@ func (p *Plan) execute(ctx context.Context, home, staging, token string) (outcom
 	if cmd.WaitDelay <= 0 {
 		cmd.WaitDelay = defaultGrace
 	}
-	err := startAndWait(cmd)
+	box := p.sandbox(home, source, staging)
+	var before trace
+	switch err := p.trySandbox(box); {
+	case p.unconfined:
+		box = nil
+	case err != nil:
+		p.logf("the optimizer runs without Landlock (%v); the workspace is compared before and after", err)
+		before, box = traceOf(p.Workspace, p.Source, staging), nil
+	}
+	err := startAndWait(cmd, box)
+	if before != nil {
+		if path := before.changed(traceOf(p.Workspace, p.Source, staging)); path != "" && ctx.Err() == nil {
+			return outcome{}, escaped(p.Workspace, path)
+		}
+	}
 	switch {
 	case ctx.Err() != nil:
 		return outcome{}, fmt.Errorf("optimizer stopped: %w", ctx.Err())
@@ -68,13 +82,25 @@ func (p *Plan) execute(ctx context.Context, home, staging, token string) (outcom
 	return out, nil
 }
 
-func (p *Plan) words(staging string) []string {
-	return append([]string{"optimize", p.Source, "--output", staging, "--json", "--no-browser"}, p.args...)
+func (p *Plan) words(source, staging, config string) []string {
+	words := []string{"optimize", source, "--output", staging, "--json", "--no-browser"}
+	if config == "" {
+		return append(words, p.args...)
+	}
+	rest, _ := cutConfig(p.args)
+	return append(append(words, "--config", config), rest...)
 }
 
-// startAndWait stays on one thread, since the kernel's promise to kill the child is bound to the thread that started it. The thread has given up
-// rights by then and ends with its goroutine. What the CLI started and left behind ends with it.
-func startAndWait(cmd *exec.Cmd) error {
+// trySandbox enters the sandbox on a thread of its own, which ends: whether the kernel lets it.
+func (p *Plan) trySandbox(box *sandbox) error {
+	if p.noLandlock {
+		return errNoLandlock
+	}
+	return onThread(box.enter)
+}
+
+// onThread runs f on a thread that has given up rights, and that ends with its goroutine.
+func onThread(f func() error) error {
 	ended := make(chan error)
 	go func() {
 		runtime.LockOSThread() // and never unlocked
@@ -82,15 +108,27 @@ func startAndWait(cmd *exec.Cmd) error {
 			ended <- fmt.Errorf("keep it from reading the memory of the Action: %w: let the seccomp profile of the container allow prctl and capset", err)
 			return
 		}
+		ended <- f()
+	}()
+	return <-ended
+}
+
+// startAndWait stays on one thread, since the kernel's promise to kill the child is bound to the thread that started it. What the CLI
+// started and left behind ends with it. box is nil where the kernel cannot confine it.
+func startAndWait(cmd *exec.Cmd, box *sandbox) error {
+	return onThread(func() error {
+		if box != nil {
+			if err := box.enter(); err != nil {
+				return err
+			}
+		}
 		if err := cmd.Start(); err != nil {
-			ended <- err
-			return
+			return err
 		}
 		err := cmd.Wait()
 		_ = signalGroup(cmd.Process.Pid, syscall.SIGKILL) // mostly there is nobody left
-		ended <- err
-	}()
-	return <-ended
+		return err
+	})
 }
 
 // failure says what the CLI's end means when there is no result.

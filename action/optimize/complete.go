@@ -9,7 +9,6 @@ import (
 	"os"
 	"path"
 	"strings"
-	"syscall"
 )
 
 // carrier brings over from the source what the CLI leaves out. It never replaces what the CLI wrote. What it decides:
@@ -17,40 +16,46 @@ import (
 //   - names with a leading dot, at any depth, empty folders and links come as they are, unmentioned;
 //   - files that the CLI drops by their type (archives, feeds, search indexes, …) or folder (node_modules) come too, since
 //     pages link to them, and are listed as restored;
-//   - where wp_hide was at work (it is by default, once there is a wp-content), wp-content/ and wp-includes/ at the top of the
+//   - without the guard, where wp_hide was at work (it is by default, once there is a wp-content), wp-content/ and wp-includes/ at the top of the
 //     site have lost their "wp-", in links and on disk: what the CLI dropped there follows to the new name. What it left out of
 //     wp-admin/ stays out and is listed as omitted;
 //   - modes are the source's.
 type carrier struct {
 	from, to *os.Root
-	hides    bool                   // wp_hide was at work
+	guarded  bool                   // every file of the source keeps its name
+	hides    bool                   // wp_hide was at work, and nothing undoes it
+	hidden   bool                   // wp_hide was at work
 	source   map[string]bool        // paths of the source
 	written  map[string]bool        // paths of the stage
 	perm     map[string]fs.FileMode // wanted, by path of the stage
 	report   *Report
 }
 
-// complete fills the stage with what the source has and the CLI did not bring, and gives it the source's modes and the workspace's
-// owner. It answers with what lies there then.
-func (s *stage) complete(ctx context.Context, source tree, report *Report) (tree, error) {
+// carrierFor opens source and stage. close it.
+func (s *stage) carrierFor(source tree, report *Report, guarded bool) (*carrier, error) {
 	from, err := os.OpenRoot(source.root)
 	if err != nil {
-		return tree{}, err
+		return nil, err
 	}
-	defer from.Close()
 	to, err := os.OpenRoot(s.path)
 	if err != nil {
-		return tree{}, err
+		from.Close()
+		return nil, err
 	}
-	defer to.Close()
-	c := &carrier{from: from, to: to, report: report}
-	if err := to.Remove(cliManifest); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return tree{}, err
+	return &carrier{from: from, to: to, report: report, guarded: guarded}, nil
+}
+
+func (c *carrier) close() {
+	c.from.Close()
+	c.to.Close()
+}
+
+// complete fills the stage with what the source has and the CLI did not bring.
+func (c *carrier) complete(ctx context.Context, source tree, s *stage) error {
+	if err := c.to.Remove(cliManifest); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
-	if err := c.carryAll(ctx, source, s.path); err != nil {
-		return tree{}, err
-	}
-	return c.finish(source, s)
+	return c.carryAll(ctx, source, s.path)
 }
 
 func (c *carrier) carryAll(ctx context.Context, source tree, staged string) error {
@@ -66,7 +71,8 @@ func (c *carrier) carryAll(ctx context.Context, source tree, staged string) erro
 	for _, n := range source.nodes {
 		c.source[n.path] = true
 	}
-	c.hides = c.seesWordPressHidden(source)
+	c.hidden = c.seesWordPressHidden(source)
+	c.hides = c.hidden && !c.guarded
 	c.perm = make(map[string]fs.FileMode, len(source.nodes))
 	for _, n := range source.nodes {
 		if err := ctx.Err(); err != nil {
@@ -79,7 +85,8 @@ func (c *carrier) carryAll(ctx context.Context, source tree, staged string) erro
 	return nil
 }
 
-// finish sets owner and modes, children first, since a folder may lose its write permission.
+// finish gives the stage the source's modes and the workspace's owner, children first, since a folder may lose its write
+// permission. It answers with what lies there then.
 func (c *carrier) finish(source tree, s *stage) (tree, error) {
 	t, err := list(s.path)
 	if err != nil {
@@ -128,7 +135,7 @@ func (c *carrier) carry(n node) error {
 	if !hasDot(n.path) {
 		c.report.Restored = append(c.report.Restored, dest)
 	}
-	return c.copyFile(n, dest)
+	return copyFile(c.from, n.path, c.to, dest)
 }
 
 // destination is where the CLI puts a path of the source. Two paths can fall together there; a file that the source has under
@@ -174,16 +181,14 @@ func (c *carrier) makeFolder(name string) error {
 	return c.to.MkdirAll(name, 0o755)
 }
 
-func (c *carrier) copyFile(n node, dest string) error {
-	in, err := c.from.OpenFile(n.path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // without waiting, should it have become a FIFO
+// copyFile copies a file that is not there yet.
+func copyFile(from *os.Root, name string, to *os.Root, dest string) error {
+	in, err := openFile(from, name)
 	if err != nil {
 		return err
 	}
 	defer in.Close()
-	if info, err := in.Stat(); err != nil || !info.Mode().IsRegular() {
-		return errors.Join(err, errors.New("is no longer a file; nothing may write to the source while it is optimized"))
-	}
-	out, err := c.to.OpenFile(dest, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	out, err := to.OpenFile(dest, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}

@@ -29,6 +29,12 @@ func RemoveTreeMounted(path, mountinfo string, device func(fs.FileInfo) uint64) 
 // WithSwap has the plan swap folders by the function.
 func (p *Plan) WithSwap(swap func(from, to string) error) { p.swap = swap }
 
+// Unconfined lets the CLI reach what it wants to.
+func (p *Plan) Unconfined() { p.unconfined = true }
+
+// WithoutLandlock has the plan run as on a kernel without Landlock.
+func (p *Plan) WithoutLandlock() { p.noLandlock, p.unconfined = true, false }
+
 // WithMaxStdout lets the CLI print n bytes.
 func (p *Plan) WithMaxStdout(n int) { p.maxStdout = n }
 
@@ -46,7 +52,14 @@ func (p *Plan) Stage(ctx context.Context, cli func(staging string)) (Report, err
 	cli(s.path)
 	<-before.done
 	var r Report
-	after, err := s.complete(ctx, site, &r)
+	c, err := s.carrierFor(site, &r, false)
+	if err != nil {
+		return Report{}, err
+	}
+	defer c.close()
+	err = c.complete(ctx, site, s)
+	after, finishErr := c.finish(site, s)
+	err = errors.Join(err, finishErr)
 	packed := startPacking(ctx, s.path, after, before, runtime.GOMAXPROCS(0), &compressors{})
 	r.Before, r.After, r.Changes = measure(site), measure(after), compare(site, after)
 	err = errors.Join(err, s.replace())
@@ -112,3 +125,21 @@ func Take(ctx context.Context, r *Report, dir string) (log string) {
 	p.takePacked(r, startPacking(ctx, dir, tree{}, nil, 1, &compressors{}), startPacking(ctx, dir+"/missing", tree{}, nil, 1, &compressors{}))
 	return b.String()
 }
+
+// PlainJSON is a pageflare.jsonc as JSON.
+func PlainJSON(s string) string { return string(plainJSON([]byte(s))) }
+
+// CutConfig takes the configuration out of the words for the CLI.
+var CutConfig = cutConfig
+
+// UnsafePasses are the keys that the safe profile switches off, with the reasons.
+func UnsafePasses() map[string]string {
+	all := map[string]string{}
+	for _, p := range unsafePasses {
+		all[p.key] = p.reason
+	}
+	return all
+}
+
+// Confined undoes Unconfined.
+func (p *Plan) Confined() { p.unconfined = false }

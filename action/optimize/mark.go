@@ -7,11 +7,30 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
+	"time"
 )
 
-// mark is what the CLI puts into the head of each page that it writes, before the time of the run. It tells an earlier output from a folder
-// of somebody's, and a source that was optimized before from one that was built anew.
-const mark = `<meta name="generator" content="Pageflare `
+// mark is what the CLI puts into the head of each page that it writes, before the time of the run. It
+// tells a source that was optimized before from one that was built anew, and an earlier output from a
+// folder of somebody else's.
+const mark = `<meta name="generator" content="Pageflare`
+
+// markTime is what the CLI writes after the mark.
+var markTime = regexp.MustCompile(regexp.QuoteMeta(mark) + ` \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC">`)
+
+// stamp replaces the time of the run in a page, which would make every page of every build differ: by
+// nothing, or by the time of SOURCE_DATE_EPOCH.
+func (p *Plan) stamp(page []byte) []byte {
+	return markTime.ReplaceAllLiteral(page, []byte(p.fullMark()))
+}
+
+func (p *Plan) fullMark() string {
+	if p.cfg.SourceDate.IsZero() {
+		return mark + `">`
+	}
+	return mark + p.cfg.SourceDate.UTC().Format(" "+time.DateTime+" UTC") + `">`
+}
 
 const (
 	markedPages = 5       // of a site, besides its first page, are looked at
@@ -51,7 +70,20 @@ func hasMark(page string) bool {
 	}
 	defer f.Close()
 	head, _ := io.ReadAll(io.LimitReader(f, markedBytes)) // what cannot be read has no mark
-	return bytes.Contains(head, []byte(mark))
+	return bytes.Contains(head, []byte(mark+`"`)) || bytes.Contains(head, []byte(mark+` `))
+}
+
+// ownMark is the file that marks an output of ours where nothing else does.
+const ownMark = ".pageflare-output"
+
+// markOutput makes an output of its own known to the next run, which replaces it as a whole. Pages
+// that are published as they were have no mark, so the folder has one: an extended attribute, or where
+// the file system keeps none, and no page has a mark, an empty file.
+func markOutput(dir string) error {
+	if setMark(dir) == nil || marked(dir) != "" {
+		return nil
+	}
+	return os.WriteFile(filepath.Join(dir, ownMark), nil, 0o644)
 }
 
 // checkOurs refuses an output that is there already, unless it is empty or an earlier output: it is replaced as a whole, and what a person
@@ -60,6 +92,14 @@ func checkOurs(output, name string) error {
 	entries, err := os.ReadDir(output)
 	if err != nil { // it is not there, or cannot be read, and then not be replaced
 		return nil
+	}
+	if isMarked(output) {
+		return nil
+	}
+	for _, e := range entries {
+		if e.Name() == ownMark {
+			return nil
+		}
 	}
 	for _, e := range entries {
 		if e.Name() == ".gitkeep" { // is there to keep an empty folder

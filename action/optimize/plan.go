@@ -17,16 +17,19 @@ type Plan struct {
 	Output    string
 	InPlace   bool // Output is Source
 
-	cfg  Config
-	args []string
-	temp string
-	log  *lines
+	cfg          Config
+	args         []string
+	failOnBroken bool // the user's --fail-on-broken-refs, which the CLI does not get: its list names files that are there
+	temp         string
+	log          *lines
 
 	// what tests put in the place of the system
 	swap   func(from, to string) error
 	mounts func() ([]string, error)
 
-	maxStdout int // bytes that the CLI may print
+	maxStdout  int  // bytes that the CLI may print
+	noLandlock bool // as on a kernel without it
+	unconfined bool // nothing keeps the CLI in its folders, and nobody looks
 }
 
 // Check refuses everything that would go wrong or do harm, all faults joined, and touches nothing.
@@ -44,6 +47,8 @@ func Check(cfg Config) (*Plan, error) {
 func (p *Plan) check() error {
 	var argErr error
 	p.args, argErr = splitArgs(p.cfg.Args, p.cfg.Workspace)
+	p.failOnBroken = slices.Contains(p.args, failOnBroken)
+	p.args = slices.DeleteFunc(p.args, func(word string) bool { return word == failOnBroken })
 	return errors.Join(checkBinary(p.cfg.Binary), argErr, p.checkFolders())
 }
 

@@ -8,13 +8,15 @@ import (
 	"time"
 )
 
-// Report is what a run did. Tier and broken references are the CLI's own words; sizes are measured on disk, since the CLI's totals
-// leave out images, new variants and its last pass.
+// Report is what a run did. Tier is the CLI's own word; sizes are measured on disk, since the CLI's totals leave out images, new
+// variants and its last pass, and broken references are looked for in what is published, since many on the CLI's list are there.
 type Report struct {
 	Tier             string
-	BrokenRefs       []BrokenRef
-	BrokenRefsFailed bool // under --fail-on-broken-refs; the output is complete all the same
-	ExitCode         int  // 0, or 1 when BrokenRefsFailed: pass it on
+	Profile          Profile     // that the CLI ran with; ProfileOwn for a configuration of the site's
+	Guard            Guarded     // what the guard found; also of a run that it failed
+	BrokenRefs       []BrokenRef // of the published site
+	BrokenRefsFailed bool        // under --fail-on-broken-refs; the output is complete all the same
+	ExitCode         int         // 0, or 1 when BrokenRefsFailed: pass it on
 
 	// Before is the source as it was, without what is never published (Git checkouts, the CLI's own files). After is all that
 	// lies in the output now. In place both are the same folder at two times; with an output of its own, Before is still in

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"runtime"
 	"strings"
 	"syscall"
@@ -32,49 +31,24 @@ func (p *Plan) run(ctx context.Context, token string) (Report, error) {
 		return Report{}, fmt.Errorf("optimizer not started: %w", err)
 	}
 	defer p.log.end()
-	home, err := os.MkdirTemp(p.temp, "pageflare-home-")
-	if err != nil {
-		return Report{}, fmt.Errorf("make a private home: %w", err)
-	}
-	defer os.RemoveAll(home)
 	site, err := scanSite(p.Source, p.cfg.Source, p.InPlace) // again: a refresh of the token may have taken its time
 	if err != nil {
 		return Report{}, err
 	}
-	s, err := newStage(p.Workspace, p.Output, p.swap)
-	if err != nil {
-		return Report{}, err
-	}
-	defer p.discard(s)
-	return p.runInto(ctx, site, s, home, token)
-}
-
-func (p *Plan) discard(s *stage) {
-	if err := s.discard(); err != nil {
-		p.logf("left behind %s: %v", s.path, err)
-	}
-}
-
-func (p *Plan) runInto(ctx context.Context, site tree, s *stage, home, token string) (Report, error) {
 	began := p.now()
 	spare := &compressors{}
 	already := marked(p.Source)
 	before := startPacking(ctx, p.Source, site, nil, 1, spare) // one core: the CLI is at work
 	defer before.cancel()
-	out, err := p.execute(ctx, home, s.path, token)
-	if err != nil {
-		return Report{}, err
+	made, err := p.make(ctx, site, token)
+	if made != nil {
+		defer made.discard()
 	}
-	p.logf("optimizer ended with exit status %d after %v", out.code, p.now().Sub(began).Round(time.Millisecond))
-	report, err := judge(out, token)
 	if err != nil {
-		return Report{}, err
+		return Report{Guard: made.guarded()}, err
 	}
-	after, err := s.complete(ctx, site, &report)
-	if err != nil {
-		return Report{}, fmt.Errorf("complete the optimized site: %w", err)
-	}
-	packed := startPacking(ctx, s.path, after, before, runtime.GOMAXPROCS(0), spare)
+	report, after := made.report, made.after
+	packed := startPacking(ctx, made.stage.path, after, before, runtime.GOMAXPROCS(0), spare)
 	defer packed.cancel()
 	report.Before, report.After, report.Changes = measure(site), measure(after), compare(site, after)
 	report.OptimizedBefore = already
@@ -86,16 +60,23 @@ func (p *Plan) runInto(ctx context.Context, site tree, s *stage, home, token str
 		if err := unchanged(site); err != nil {
 			return Report{}, err
 		}
+	} else if err := markOutput(made.stage.path); err != nil {
+		return Report{}, fmt.Errorf("mark the output: %w", err)
 	}
-	if err := s.replace(); err != nil {
+	if err := made.stage.replace(); err != nil {
 		return Report{}, fmt.Errorf("put the result in place: %w", err)
 	}
 	before.settle() // it reads the source, which may be gone in a moment
-	p.discard(s)    // while the result is measured
-	os.RemoveAll(home)
+	made.discard()  // while the result is measured
 	p.takePacked(&report, before, packed)
 	report.Duration = p.now().Sub(began)
 	return report, nil
+}
+
+func (p *Plan) discard(s *stage) {
+	if err := s.discard(); err != nil {
+		p.logf("left behind %s: %v", s.path, err)
+	}
 }
 
 // takePacked never fails: the site is in place, and these are figures for people.
@@ -109,9 +90,9 @@ func (p *Plan) takePacked(r *Report, before, after *packing) {
 	}
 }
 
-// judge tells a result from a failure. Exit status 1 means both "broken references, output complete" and "failed"; only the
+// reportOf tells a result from a failure. Exit status 1 means both "broken references, output complete" and "failed"; only the
 // manifest tells them apart.
-func judge(out outcome, token string) (Report, error) {
+func reportOf(out outcome, token string) (Report, error) {
 	report, err := ParseManifest(out.stdout)
 	report.ExitCode = out.code
 	report.BrokenRefsFailed = err == nil && out.code == 1 && len(report.BrokenRefs) > 0

@@ -122,3 +122,13 @@ func ownerOf(info fs.FileInfo) (uid, gid int, ok bool) {
 	}
 	return int(st.Uid), int(st.Gid), true
 }
+
+// markAttr is the extended attribute of an output.
+const markAttr = "user.pageflare.output"
+
+func setMark(dir string) error { return unix.Setxattr(dir, markAttr, []byte("1"), 0) }
+
+func isMarked(dir string) bool {
+	_, err := unix.Getxattr(dir, markAttr, make([]byte, 8))
+	return err == nil
+}

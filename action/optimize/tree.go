@@ -140,7 +140,7 @@ func checkLink(n *node, abs, root string, inPlace bool) error {
 		if !canRead(abs) {
 			return fmt.Errorf("is a link to %q, which cannot be read; give the build's files read permission", text)
 		}
-		n.perm = info.Mode().Perm()
+		n.perm = modeOf(info)
 	}
 	n.link = text
 	if filepath.IsAbs(text) || !filepath.IsLocal(path.Join(path.Dir(n.path), text)) {
@@ -161,7 +161,7 @@ func walk(root string, visit func(n *node, abs string, err error) error) (tree, 
 		}
 		if abs == root {
 			if err == nil {
-				t.perm = info.Mode().Perm()
+				t.perm = modeOf(info)
 			}
 			return err
 		}
@@ -169,7 +169,7 @@ func walk(root string, visit func(n *node, abs string, err error) error) (tree, 
 		if err != nil {
 			return leave(visit(&n, abs, fmt.Errorf("cannot be read: %w", reason(err))), d)
 		}
-		n.kind, n.perm = info.Mode().Type(), info.Mode().Perm()
+		n.kind, n.perm = info.Mode().Type(), modeOf(info)
 		if n.kind == 0 {
 			n.size, n.mod = info.Size(), info.ModTime()
 		}
@@ -225,4 +225,9 @@ func leave(err error, d fs.DirEntry) error {
 		return nil
 	}
 	return err
+}
+
+// modeOf are the bits of a mode that a copy keeps: not setuid, which means nothing for a site.
+func modeOf(info fs.FileInfo) fs.FileMode {
+	return info.Mode() & (fs.ModePerm | fs.ModeSetgid | fs.ModeSticky)
 }

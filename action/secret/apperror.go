@@ -22,7 +22,7 @@ func (e *appError) Error() string { return e.message + "; " + e.remedy }
 // explain turns GitHub's refusals of an App into words, its own among them; other errors pass.
 func (i *installed) explain(err error, t Target) error {
 	var answer *github.ErrorResponse
-	if !errors.As(err, &answer) {
+	if !errors.As(err, &answer) || !fromGitHub(answer.Response) {
 		return err
 	}
 	said := words(answer)
@@ -61,7 +61,7 @@ func (i *installed) forbidden(answer *github.ErrorResponse, t Target) error {
 // unprocessable is for a token that GitHub does not make as it is asked for.
 func (i *installed) unprocessable(err error, t Target, level string) error {
 	var answer *github.ErrorResponse
-	if !errors.As(err, &answer) {
+	if !errors.As(err, &answer) || !fromGitHub(answer.Response) {
 		return err
 	}
 	const status = http.StatusUnprocessableEntity
@@ -71,7 +71,10 @@ func (i *installed) unprocessable(err error, t Target, level string) error {
 		return i.notGranted(t, level, status, fmt.Sprintf(" (%d): %s", status, said))
 	case speaksOf(answer, "repositor"):
 		e := i.refused(status, said)
-		e.remedy = fmt.Sprintf("let the installation of the App reach %s; if that was renamed, use its new name", i.repo)
+		e.remedy = fmt.Sprintf("let the installation of the App reach %s", i.repo)
+		if i.repoID == 0 {
+			e.remedy += "; if that was renamed, use its new name"
+		}
 		return e
 	}
 	e := i.refused(status, said)

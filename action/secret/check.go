@@ -50,7 +50,7 @@ func (w *Writer) check(ctx context.Context, t Target, name string) (Finding, err
 	if err != nil {
 		return Finding{}, err
 	}
-	_, resp, err := publicKey(ctx, st)
+	_, resp, err := w.publicKeyAnswer(ctx, st)
 	if err != nil {
 		return Finding{}, err
 	}

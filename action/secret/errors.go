@@ -21,6 +21,10 @@ type Error struct {
 	Status int    // GitHub's answer; 0 when there was none
 	Needed string // what GitHub says the call needs: "secrets=write"; from X-Accepted-GitHub-Permissions, may be empty
 
+	Cause      Cause  // why, where that is known exactly
+	URL        string // where a person can do something about Cause; may be empty
+	Permission string // what the target needs: `repository permission "Secrets: read and write"`
+
 	Message string    // what happened, in GitHub's words where it gave any
 	Remedy  string    // what to do about it; may be empty
 	RetryAt time.Time // when a rate limit ends; zero for all else
@@ -53,7 +57,7 @@ func (w *Writer) refuse(act string, target Target, name string, err error) *Erro
 
 // explain turns what came back from a call under ctx into an Error.
 func (w *Writer) explain(ctx context.Context, act string, target Target, name string, err error) *Error {
-	e := &Error{Act: act, Target: target.place(w.repo), Name: name}
+	e := &Error{Act: act, Target: target.place(w.repo), Name: name, Permission: target.of().title()}
 	var limit *limitError
 	var answer *github.ErrorResponse
 	var app *appError
@@ -63,7 +67,7 @@ func (w *Writer) explain(ctx context.Context, act string, target Target, name st
 	case errors.As(err, &limit):
 		e.limited(limit)
 	case errors.As(err, &answer):
-		e.answered(answer, target, w)
+		e.answered(ctx, answer, target, w)
 	case errors.Is(err, errNewElsewhere):
 		e.Message, e.Err = err.Error(), err
 	default:
@@ -73,15 +77,27 @@ func (w *Writer) explain(ctx context.Context, act string, target Target, name st
 }
 
 func (e *Error) limited(limit *limitError) {
-	e.Status, e.RetryAt = limit.status, limit.until
-	e.Message = fmt.Sprintf("GitHub's rate limit is used up (%d): %s", limit.status, plain(limit.message))
+	e.Status, e.RetryAt, e.Cause = limit.status, limit.until, Unanswered
+	e.Message = fmt.Sprintf("GitHub's rate limit is used up (%d)", limit.status)
+	if limit.foreign {
+		e.Message = fmt.Sprintf("a proxy between here and GitHub asks to wait (%d)", limit.status)
+	}
+	if limit.message != "" {
+		e.Message += ": " + plain(limit.message)
+	}
 	e.Remedy = fmt.Sprintf("try again after %s, which is too late for this run", limit.until.UTC().Format(time.RFC3339))
 }
 
-func (e *Error) answered(answer *github.ErrorResponse, target Target, w *Writer) {
+func (e *Error) answered(ctx context.Context, answer *github.ErrorResponse, target Target, w *Writer) {
 	e.Status = answer.Response.StatusCode
 	e.Message = fmt.Sprintf("GitHub refused (%d): %s", e.Status, words(answer))
+	cause, at := refusedBy(answer)
 	switch {
+	case e.Status < http.StatusInternalServerError && !fromGitHub(answer.Response):
+		e.Cause = NotGitHub
+		e.Message = fmt.Sprintf("a proxy between here and GitHub refused (%d): %s", e.Status, words(answer))
+	case cause != 0 && (e.Status == http.StatusForbidden || e.Status == http.StatusNotFound):
+		e.Cause, e.URL = cause, at
 	case e.Status == http.StatusUnauthorized && w.byApp:
 		e.Remedy = "the token that was made for the GitHub App is no longer good: run the job again"
 	case e.Status == http.StatusUnauthorized:
@@ -90,14 +106,28 @@ func (e *Error) answered(answer *github.ErrorResponse, target Target, w *Writer)
 		e.Needed = plain(answer.Response.Header.Get("X-Accepted-GitHub-Permissions"))
 		e.Remedy = e.forbidden(answer.Message, target, w)
 	case e.Status == http.StatusNotFound:
-		e.Remedy = target.unseen(w.repo, w.byApp)
+		e.unseen(ctx, answer, target, w)
 	case e.Status == http.StatusUnprocessableEntity:
 		e.Remedy = "see that secret-name is right, and that there is room for it: a repository and an environment hold 100 secrets, an organization " +
 			"1,000; a rule of the organization may forbid it too"
 	case e.Status >= http.StatusInternalServerError:
-		e.Message = fmt.Sprintf("GitHub has trouble (%d): %s", e.Status, words(answer))
+		e.Cause, e.Message = Unanswered, fmt.Sprintf("GitHub has trouble (%d): %s", e.Status, words(answer))
 		e.Remedy = "try again later; https://www.githubstatus.com tells more"
 	}
+}
+
+// unseen is for a place that GitHub knows nothing of.
+func (e *Error) unseen(ctx context.Context, answer *github.ErrorResponse, target Target, w *Writer) {
+	store := target.extraStore()
+	if store == "" || hasEveryStore(answer.Response) {
+		e.Remedy = target.unseen(w.repo, w.byApp)
+		return
+	}
+	if w.noStore(ctx, target) {
+		e.Cause, e.Message = NoStore, fmt.Sprintf("this server has no %s secrets (%d)", store, e.Status)
+		return
+	}
+	e.Remedy = target.unseen(w.repo, w.byApp) + "; or this server has no " + store + " secrets"
 }
 
 // forbidden tells the job's own GITHUB_TOKEN, for which no setting helps, from a token that lacks a right. GitHub speaks of an
@@ -143,6 +173,7 @@ func (e *Error) needed(needs permission) string {
 
 // unanswered is for no answer, and for one that made no sense.
 func (e *Error) unanswered(ctx context.Context, err error) {
+	e.Cause = silentBy(ctx, err)
 	var transport *url.Error
 	if errors.As(err, &transport) {
 		err = transport.Err // without the method and the address, which Target tells better
@@ -155,7 +186,9 @@ func (e *Error) unanswered(ctx context.Context, err error) {
 		e.Remedy = "see https://www.githubstatus.com, and check the network and the proxy"
 	default:
 		e.Message = "no usable answer from GitHub: " + plain(err.Error())
-		e.Remedy = "check the network, the proxy and the address of the GitHub API"
+		if e.Cause != UntrustedCertificate {
+			e.Remedy = "check the network, the proxy and the address of the GitHub API"
+		}
 	}
 }
 

@@ -35,9 +35,10 @@ func (g *given) revoke(context.Context) error                                   
 // for one repository where that is what the target is about: so a target that the App may not write stops no other. The tokens
 // are in memory only, until they are revoked. A token whose making was never answered ends by itself within the hour.
 type installed struct {
-	cfg  *Config // of the API; its Token is not used
-	app  *App
-	repo Repo
+	cfg    *Config // of the API; its Token is not used
+	app    *App
+	repo   Repo
+	repoID int64 // 0: not known
 
 	mu    sync.Mutex
 	skew  time.Duration // GitHub's clock minus ours, once we know it is wrong
@@ -69,11 +70,7 @@ func (i *installed) client(ctx context.Context, t Target, level string) (*github
 			return "", err
 		}
 		// An organization's token is not narrowed to a repository: it could then not see all the repositories that may read the secret.
-		var repositories []string
-		if t.of().scope != ofOrganization {
-			repositories = []string{i.repo.Name}
-		}
-		token, err := i.mint(ctx, at, map[string]string{t.of().permission.key: level}, repositories)
+		token, err := i.mint(ctx, at, map[string]string{t.of().permission.key: level}, t.of().scope != ofOrganization)
 		if statusOf(err) == http.StatusUnprocessableEntity {
 			return "", i.unprocessable(err, t, level)
 		}
@@ -97,7 +94,7 @@ func (i *installed) reader(ctx context.Context, permissions ...string) (*github.
 			}
 			ask[p] = "read"
 		}
-		return i.mint(ctx, at, ask, []string{i.repo.Name})
+		return i.mint(ctx, at, ask, true)
 	})
 }
 
@@ -186,12 +183,21 @@ func (at installation) has(permission, level string) bool {
 	return has == "write" || has == "admin" || has == level
 }
 
-// mint makes a token, for some repositories of the account or, without any, for all that the installation reaches.
-func (i *installed) mint(ctx context.Context, at installation, permissions map[string]string, repositories []string) (Token, error) {
+// mint makes a token, for the repository alone or for all that the installation reaches. The
+// repository is asked for by its id where that is known: GitHub follows a former name everywhere
+// but here.
+func (i *installed) mint(ctx context.Context, at installation, permissions map[string]string, narrow bool) (Token, error) {
 	ask := struct {
-		Repositories []string          `json:"repositories,omitempty"`
-		Permissions  map[string]string `json:"permissions"`
-	}{repositories, permissions}
+		Repositories  []string          `json:"repositories,omitempty"`
+		RepositoryIDs []int64           `json:"repository_ids,omitempty"`
+		Permissions   map[string]string `json:"permissions"`
+	}{Permissions: permissions}
+	switch {
+	case narrow && i.repoID != 0:
+		ask.RepositoryIDs = []int64{i.repoID}
+	case narrow:
+		ask.Repositories = []string{i.repo.Name}
+	}
 	var answer struct {
 		Token string `json:"token"`
 	}

@@ -99,10 +99,19 @@ func (t Target) place(repo Repo) string {
 	if text == "" {
 		text = "repository " + repo.String()
 	}
-	if store, _, ok := strings.Cut(t.kind, "/"); ok {
-		text += " (" + strings.ToUpper(store[:1]) + store[1:] + ")"
+	if store := t.extraStore(); store != "" {
+		text += " (" + store + ")"
 	}
 	return text
+}
+
+// extraStore is "Dependabot" or "Codespaces"; empty for Actions secrets, which every server has.
+func (t Target) extraStore() string {
+	store, _, ok := strings.Cut(t.kind, "/")
+	if !ok {
+		return ""
+	}
+	return strings.ToUpper(store[:1]) + store[1:]
 }
 
 // unseen says what it may mean that GitHub knows nothing of the place, and what to do about it.

@@ -47,12 +47,13 @@ type onceKey struct{}
 // A limitError says that GitHub's rate limit lasts longer than we may wait.
 type limitError struct {
 	status  int
-	message string
+	message string // empty when the answer had none
 	until   time.Time
+	foreign bool // it is a proxy's limit
 }
 
 func (e *limitError) Error() string {
-	return fmt.Sprintf("rate limit (%d) until %s: %s", e.status, e.until.UTC().Format(time.RFC3339), e.message)
+	return strings.TrimSuffix(fmt.Sprintf("rate limit (%d) until %s: %s", e.status, e.until.UTC().Format(time.RFC3339), e.message), ": ")
 }
 
 // RoundTrip gives the first answer that is no reason to try again, or the last one; a lasting rate limit is a *limitError.
@@ -82,7 +83,7 @@ func (r *retrier) RoundTrip(req *http.Request) (*http.Response, error) {
 
 func (r *retrier) giveUp(v verdict, resp *http.Response, err error) (*http.Response, error) {
 	if v.limited {
-		return nil, &limitError{status: resp.StatusCode, message: readProblem(resp).Message, until: r.now().Add(v.wait)}
+		return nil, &limitError{status: resp.StatusCode, message: readProblem(resp).Message, until: r.now().Add(v.wait), foreign: !fromGitHub(resp)}
 	}
 	return hideLimits(resp), err
 }
@@ -163,9 +164,13 @@ func permanent(err error) bool {
 
 // isLimit tells a rate limit from a missing permission: both come as 403, and the call that a limit still let through can
 // also be the one that lacks the permission. So that nothing remains of the limit proves nothing: GitHub must say so, or say when to come again.
+// The 403 of a proxy is never one.
 func isLimit(resp *http.Response) bool {
 	if resp.StatusCode != http.StatusForbidden {
 		return resp.StatusCode == http.StatusTooManyRequests
+	}
+	if !fromGitHub(resp) {
+		return false
 	}
 	p := readProblem(resp)
 	if strings.HasPrefix(p.Message, "Resource not accessible") {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/go-github/v60/github"
@@ -19,6 +20,7 @@ type Writer struct {
 	repoID     int64
 	rand       io.Reader
 	now        func() time.Time
+	expiry     atomic.Pointer[time.Time] // of the token, as GitHub's last answer told it; nil: not told
 }
 
 // WriterConfig is what a Writer needs.
@@ -44,7 +46,7 @@ func NewWriter(cfg WriterConfig) (*Writer, error) {
 	if cfg.API.Token != "" {
 		return nil, errors.New("secret writer: give a token or an App, not both")
 	}
-	w.credential = &installed{cfg: &cfg.API, app: cfg.App, repo: cfg.Repo, found: map[string]*lookup{}, made: map[string]*github.Client{}}
+	w.credential = &installed{cfg: &cfg.API, app: cfg.App, repo: cfg.Repo, repoID: cfg.RepoID, found: map[string]*lookup{}, made: map[string]*github.Client{}}
 	return w, cfg.API.withoutToken()
 }
 
@@ -113,7 +115,7 @@ func (w *Writer) write(ctx context.Context, target Target, name, value string, s
 	if !since.IsZero() && w.writtenAfter(ctx, st, name, since) {
 		return Elsewhere, nil
 	}
-	key, _, err := publicKey(ctx, st)
+	key, err := w.publicKey(ctx, st)
 	if err != nil {
 		return 0, err
 	}
@@ -136,7 +138,7 @@ func (w *Writer) write(ctx context.Context, target Target, name, value string, s
 func (w *Writer) putRotated(ctx context.Context, st store, sealed *github.EncryptedSecret, value string, old *github.PublicKey, refusal error) (
 	Outcome, error,
 ) {
-	key, _, err := publicKey(ctx, st)
+	key, err := w.publicKey(ctx, st)
 	if err != nil {
 		return 0, err
 	}
@@ -146,8 +148,14 @@ func (w *Writer) putRotated(ctx context.Context, st store, sealed *github.Encryp
 	return w.put(ctx, st, sealed, value, key)
 }
 
-func publicKey(ctx context.Context, st store) (*github.PublicKey, *github.Response, error) {
+func (w *Writer) publicKey(ctx context.Context, st store) (*github.PublicKey, error) {
+	key, _, err := w.publicKeyAnswer(ctx, st)
+	return key, err
+}
+
+func (w *Writer) publicKeyAnswer(ctx context.Context, st store) (*github.PublicKey, *github.Response, error) {
 	key, resp, err := st.publicKey(ctx)
+	w.noteExpiry(resp)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -155,6 +163,24 @@ func publicKey(ctx context.Context, st store) (*github.PublicKey, *github.Respon
 		return nil, nil, errors.New("the answer has no public key")
 	}
 	return key, resp, nil
+}
+
+// noteExpiry keeps what an answer says of the token's end. Installation tokens end with the run
+// anyway.
+func (w *Writer) noteExpiry(resp *github.Response) {
+	if resp != nil && !resp.TokenExpiration.IsZero() && !w.byApp {
+		w.expiry.Store(&resp.TokenExpiration.Time)
+	}
+}
+
+// TokenExpiry tells when the token ends that writes the secrets: zero when GitHub did not say, as
+// for tokens without an end, or was not asked.
+// https://docs.github.com/en/rest/authentication/authenticating-to-the-rest-api
+func (w *Writer) TokenExpiry() time.Time {
+	if t := w.expiry.Load(); t != nil {
+		return *t
+	}
+	return time.Time{}
 }
 
 func (w *Writer) put(ctx context.Context, st store, sealed *github.EncryptedSecret, value string, key *github.PublicKey) (Outcome, error) {

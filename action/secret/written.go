@@ -17,6 +17,7 @@ func (w *Writer) writtenAfter(ctx context.Context, st store, name string, since 
 	defer cancel()
 	asked := w.now()
 	found, resp, err := st.read(ctx, name)
+	w.noteExpiry(resp)
 	return err == nil && found.UpdatedAt.Add(-ahead(resp, asked, w.now())).After(since)
 }
 

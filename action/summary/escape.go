@@ -6,17 +6,23 @@ import (
 	"unicode"
 )
 
-// maxText is the most letters of one foreign text that are shown.
-const maxText = 400
+// The most letters of one foreign text that are shown. The remedy stands at the end of a problem.
+const (
+	maxText    = 400
+	maxProblem = 1000
+)
 
 // Escape makes any text safe in Markdown, in a table too: it stays one line, and nothing in it is markup, a link, a mention or HTML. What
 // cannot mean anything there stays readable as it is; all else becomes a character reference or, if it cannot be seen, a mark for that.
-func Escape(s string) string {
+func Escape(s string) string { return escape(s, maxText) }
+
+// escape shows the first letters of a text, most at most.
+func escape(s string, most int) string {
 	var b strings.Builder
 	text := []rune(s)
 	for i, r := range text {
 		switch {
-		case i == maxText:
+		case i == most:
 			b.WriteRune('…')
 			return b.String()
 		case harmless(text, i):

@@ -16,6 +16,7 @@ type Result struct {
 	License  License
 	Secret   *Secret // nil when there was nothing to write
 	Site     *Site   // nil when the optimizer did not finish
+	Guard    *Guard  // nil when every result was the same file
 }
 
 // Problem is something that somebody should know or mend.
@@ -46,6 +47,7 @@ type Target struct {
 	Name    string
 	Outcome string // created, updated, or what a check found out; empty when it failed
 	Problem string
+	Unknown bool // a check got no answer: Problem says why
 }
 
 // Site is what the optimizer did.
@@ -53,6 +55,7 @@ type Site struct {
 	Source, Output string
 	InPlace        bool
 	Tier           string // that the optimizer ran with
+	Profile        string // likewise: safe, full or own
 	Before, After  Size
 	All            TypeSize   // the sum of Types
 	Types          []TypeSize // largest first
@@ -117,12 +120,15 @@ func Render(r Result) string {
 		if p.Error {
 			kind = "CAUTION"
 		}
-		fmt.Fprintf(&b, "> [!%s]\n> %s\n\n", kind, Escape(p.Text))
+		fmt.Fprintf(&b, "> [!%s]\n> %s\n\n", kind, escape(p.Text, maxProblem))
 	}
 	more(&b, len(r.Problems)-maxProblems)
 	renderLicense(&b, r.License, r.Secret)
 	if r.Site != nil {
 		renderSite(&b, *r.Site, r.License.Tier)
+	}
+	if r.Guard != nil {
+		renderGuard(&b, *r.Guard)
 	}
 	return b.String()
 }
@@ -151,8 +157,11 @@ func renderLicense(b *strings.Builder, l License, s *Secret) {
 		}
 		for _, t := range s.Targets[:min(len(s.Targets), maxTargets)] {
 			text := Escape(t.Outcome)
-			if t.Problem != "" {
-				text = failed + Escape(t.Problem)
+			switch {
+			case t.Unknown:
+				text = "not known whether it could be written: " + escape(t.Problem, maxProblem)
+			case t.Problem != "":
+				text = failed + escape(t.Problem, maxProblem)
 			}
 			line("Secret "+code(s.Name)+", "+Escape(t.Name), text)
 		}
@@ -173,9 +182,9 @@ func renderSite(b *strings.Builder, s Site, licensed string) {
 	if s.Before.Files == 1 && s.After.Files == 1 {
 		files = "file"
 	}
-	fmt.Fprintf(b, "### Site\n\n%s: **%s to %s** (%s), %s %s, in %s, tier %s.\n\n", place,
+	fmt.Fprintf(b, "### Site\n\n%s: **%s to %s** (%s), %s %s, in %s, tier %s, %s.\n\n", place,
 		Bytes(s.Before.Bytes), Bytes(s.After.Bytes), change(s.Before.Bytes, s.After.Bytes), counts(s.Before.Files, s.After.Files), files,
-		seconds(s.Duration), Escape(s.Tier))
+		seconds(s.Duration), Escape(s.Tier), profile(s.Profile))
 	if licensed != "" && !strings.EqualFold(licensed, s.Tier) {
 		fmt.Fprintf(b, "The token is for tier %s, and the optimizer ran as %s: see [what this cannot do](%s).\n\n", Escape(licensed), Escape(s.Tier), limits)
 	}
@@ -199,6 +208,14 @@ func renderSite(b *strings.Builder, s Site, licensed string) {
 		fmt.Fprintf(b, "- %s\n", Escape(w))
 	}
 	more(b, len(s.Warnings)-maxWarnings)
+}
+
+// profile names what the optimizer was configured by.
+func profile(name string) string {
+	if name == "own" {
+		return "configured by the site's own pageflare.jsonc"
+	}
+	return "profile " + Escape(name)
 }
 
 func typeRow(b *strings.Builder, name string, t TypeSize) {
@@ -345,6 +362,10 @@ func when(t, now time.Time) string {
 	switch left := t.Sub(now); {
 	case left <= 0:
 		return text + " (over)"
+	case left < time.Minute:
+		return text + " (in less than a minute)"
+	case left < 2*time.Hour:
+		return fmt.Sprintf("%s (in %d min)", text, int(left.Minutes()))
 	case left < 48*time.Hour:
 		return fmt.Sprintf("%s (in %d h)", text, int(left.Hours()))
 	default:

@@ -22,7 +22,7 @@ var now = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
 func site() *summary.Site {
 	return &summary.Site{
-		Source: "dist", Output: "dist", InPlace: true, Tier: "Free", Duration: 1234 * time.Millisecond,
+		Source: "dist", Output: "dist", InPlace: true, Tier: "Free", Profile: "safe", Duration: 1234 * time.Millisecond,
 		Before: summary.Size{Files: 30, Bytes: 614400}, After: summary.Size{Files: 32, Bytes: 409600},
 		All: summary.TypeSize{
 			Before: summary.Size{Files: 30, Bytes: 614400}, After: summary.Size{Files: 32, Bytes: 409600},
@@ -60,7 +60,21 @@ func TestGolden(t *testing.T) {
 		many.Broken = append(many.Broken, summary.BrokenRef{Source: "p.html", Target: "gone.png"})
 		many.Top = append(many.Top, summary.FileSize{Path: "f.css", Before: 10, After: 5})
 	}
+	guarded := &summary.Guard{
+		Published: true, Repaired: 1, Rerun: []string{"minify_html", "critical_css"},
+		Files: []summary.Rejected{
+			{Path: "about.html", Detail: "words are gone", Before: "Home About", After: "HomeAbout", More: 3}, {Path: "app.js", Detail: `the script no longer defines "SITE"`},
+			{Path: "a|`<b>`.html", Detail: "text <script> | @octocat", After: "**x** [y](http://z)\n| cell"},
+		},
+		Costs: []summary.Cost{{Kind: "text", Key: "minify_html", Files: 2, Bytes: 4096}, {Kind: "script", Files: 1, Bytes: -20}},
+	}
+	own := site()
+	own.Profile = "own"
+	refused := *guarded
+	refused.Published, refused.Repaired, refused.Rerun = false, 0, nil
 	for name, r := range map[string]summary.Result{
+		"guarded": {License: license, Site: own, Guard: guarded},
+		"refused": {License: license, Problems: []summary.Problem{{Error: true, Text: "the optimizer changed 3 files more than it should"}}, Guard: &refused},
 		"refreshed": {
 			License: license, Site: site(),
 			Secret: &summary.Secret{Name: "PAGEFLARE_TOKEN", Targets: []summary.Target{{Name: "repository", Outcome: "updated"}}},
@@ -82,6 +96,7 @@ func TestGolden(t *testing.T) {
 			License: summary.License{State: "kept", Tier: "pro", Reason: "expires in 2 days; a run would refresh it now", ExpiresAt: now.AddDate(0, 0, 2), Now: now},
 			Secret: &summary.Secret{Name: "PAGEFLARE_TOKEN", Checked: true, Targets: []summary.Target{
 				{Name: "repository", Outcome: "may be written; is not there yet"}, {Name: "organization:acme", Problem: "GitHub refused (403)"},
+				{Name: "dependabot/repository", Problem: "GitHub has trouble (503)", Unknown: true},
 			}},
 		},
 	} {
@@ -112,6 +127,8 @@ func TestNoSummaryIsTooLargeForGitHub(t *testing.T) {
 		n := rapid.SampledFrom([]int{0, 1, 19, 20, 21, 3000}).Draw(t, "n")
 		s := site()
 		r := summary.Result{Site: s, Secret: &summary.Secret{Name: long}, License: summary.License{State: long, Tier: long, Reason: long}}
+		g := &summary.Guard{Rerun: []string{long}}
+		r.Guard = g
 		for range n {
 			r.Problems = append(r.Problems, summary.Problem{Text: long})
 			r.Secret.Targets = append(r.Secret.Targets, summary.Target{Name: long, Problem: long})
@@ -119,6 +136,8 @@ func TestNoSummaryIsTooLargeForGitHub(t *testing.T) {
 			s.Largest = append(s.Largest, summary.FileSize{Path: long})
 			s.Broken = append(s.Broken, summary.BrokenRef{Source: long, Target: long})
 			s.Warnings = append(s.Warnings, long)
+			g.Files = append(g.Files, summary.Rejected{Path: long, Detail: long, Before: long, After: long, More: n})
+			g.Costs = append(g.Costs, summary.Cost{Kind: long, Key: long})
 		}
 		got := summary.Render(r)
 		if len(got) > summary.MaxSize {

@@ -120,7 +120,9 @@ func (c *comparison) lists(kind string, before, after []string) {
 	c.add(kind, []string{fmt.Sprintf("the order changed: number %d was %q and is %q", at+1, clip(before[at]), clip(after[at]))})
 }
 
-func (c *comparison) sets(kind string, before, after []string) { c.add(kind, setDetails(before, after)) }
+func (c *comparison) sets(kind string, before, after []string) {
+	c.add(kind, setDetails(before, after))
+}
 
 func setDetails(before, after []string) []string {
 	count := map[string]int{}

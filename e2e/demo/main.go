@@ -107,6 +107,7 @@ func (d *demo) run(ctx context.Context) (err error) {
 	say("6. Results")
 	fmt.Printf("   sizes:    %s bytes before, %s after, %s saved (%s %%), %s files\n",
 		outputs["bytes-before"], outputs["bytes-after"], outputs["bytes-saved"], outputs["saved-percent"], outputs["files"])
+	fmt.Printf("   guard:    %s files published as they were, since the optimizer changed more than it should\n", outputs["files-restored"])
 	fmt.Printf("   site:     %s\n", filepath.Join(d.out, "workspace", "dist"))
 	fmt.Printf("   report:   %s\n", filepath.Join(d.out, "workspace", outputs["report-path"]))
 	fmt.Printf("   summary:  %s\n", filepath.Join(d.out, "summary.md"))

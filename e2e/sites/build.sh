@@ -28,11 +28,8 @@ for name in "${names[@]}"; do
 	echo "$name"
 	cp -R "$name/source" "$work/$name"
 	export OUT="$work/$name.dist"
-	(
-		cd "$work/$name"
-		[ ! -f package-lock.json ] || npm ci --include=dev --no-audit --no-fund --loglevel=error
-		bash -euo pipefail build.sh
-	) >"$work/log" 2>&1 || { cat "$work/log"; echo "error: $name was not built, its dist is as it was" >&2; exit 1; }
+	(cd "$work/$name" && { [ ! -f package-lock.json ] || npm ci --include=dev --no-audit --no-fund --loglevel=error; } &&
+		bash -euo pipefail build.sh) >"$work/log" 2>&1 || { cat "$work/log"; echo "error: $name was not built, its dist is as it was" >&2; exit 1; }
 	rm -rf "$name/dist"
 	cp -R "$OUT" "$name/dist"
 done

@@ -25,7 +25,8 @@ func newAPIToken(account, name string, now time.Time, rand io.Reader) (opaque.Se
 	return text, APIToken{ID: id, AccountID: account, Name: name, Hash: opaque.Hash(text.Reveal()), CreatedAt: now}, nil
 }
 
-// CreateAPIToken gives an account one more API token. Its text is in the answer and nowhere else. Refusals: ErrNotFound, ErrRevoked.
+// CreateAPIToken gives an account one more API token. Its text is in the answer and nowhere else.
+// Refusals: ErrNotFound, ErrRevoked.
 func (r *Registry) CreateAPIToken(ctx context.Context, account, name string) (opaque.Secret, APIToken, error) {
 	a, err := r.store.Account(ctx, account)
 	if err != nil {
@@ -44,8 +45,8 @@ func (r *Registry) CreateAPIToken(ctx context.Context, account, name string) (op
 	return text, record, r.store.AddAPIToken(ctx, record, r.log.Act(ctx, audit.APITokenCreated, account, record.ID, nil))
 }
 
-// APITokens returns up to limit API tokens of an account, revoked ones too, oldest first, that come after the given one. ErrNotFound: no such account.
-// ErrInvalid: after is none of its API tokens.
+// APITokens returns up to limit API tokens of an account, revoked ones too, oldest first, that come
+// after the given one. ErrNotFound: no such account. ErrInvalid: after is none of its API tokens.
 func (r *Registry) APITokens(ctx context.Context, account, after string, limit int) ([]APIToken, error) {
 	if err := opaque.OfAPIToken.CheckAfter(after); err != nil {
 		return nil, err
@@ -56,8 +57,9 @@ func (r *Registry) APITokens(ctx context.Context, account, after string, limit i
 	return r.store.APITokens(ctx, account, after, limit)
 }
 
-// RevokeAPIToken ends an API token, by its id or by its text, and returns its id. The license tokens that were issued by it stay good, unless
-// withTokens ends them in the same moment; then the answer is how many families that were. Ending it twice is no error. ErrNotFound: no such token.
+// RevokeAPIToken ends an API token, by its id or by its text, and returns its id. The license
+// tokens that were issued by it stay good, unless withTokens ends them in the same moment; then the
+// answer is how many families that were. Ending it twice is no error. ErrNotFound: no such token.
 func (r *Registry) RevokeAPIToken(ctx context.Context, idOrText string, withTokens bool) (id string, families int64, err error) {
 	id = idOrText
 	if opaque.APIToken.Fits(idOrText) {
@@ -75,8 +77,8 @@ func (r *Registry) RevokeAPIToken(ctx context.Context, idOrText string, withToke
 	return id, families, err
 }
 
-// EndAPIToken ends an API token by its text, if may allows it for the account whose it is. One that is
-// unknown or has ended is no error.
+// EndAPIToken ends an API token by its text, if may allows it for the account whose it is. One that
+// is unknown or has ended is no error.
 func (r *Registry) EndAPIToken(ctx context.Context, text string, may func(account string) error) error {
 	t, _, err := r.store.APIToken(ctx, opaque.Hash(text))
 	if errors.Is(err, failure.ErrNotFound) {

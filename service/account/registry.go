@@ -10,16 +10,19 @@ import (
 	"github.com/pageflare/ci/service/opaque"
 )
 
-// Store is what accounts need of a database. Every method that changes something has made it durable,
-// its acts included, when it returns nil. An act without an account gets that of what it changes.
+// Store is what accounts need of a database. Every method that changes something has made it
+// durable, its acts included, when it returns nil. An act without an account gets that of what it
+// changes.
 type Store interface {
-	// CreateAccount stores a new account and its first API token. ErrConflict: an account has that email.
+	// CreateAccount stores a new account and its first API token. ErrConflict: an account has that
+	// email.
 	CreateAccount(ctx context.Context, a Account, t APIToken, acts ...audit.Act) error
 	// Account returns one account. ErrNotFound.
 	Account(ctx context.Context, id string) (Account, error)
 	// HasAccount returns nil when there is an account of that id, deleted or not. ErrNotFound.
 	HasAccount(ctx context.Context, id string) error
-	// Accounts returns up to limit accounts whose id comes after the given one, in the order of ids.
+	// Accounts returns up to limit accounts whose id comes after the given one, in the order of
+	// ids.
 	Accounts(ctx context.Context, after string, limit int) ([]Account, error)
 	// ChangeAccount loads an account, lets change alter it, and stores it. An error of change is
 	// returned and nothing is stored. An account that becomes Deleted loses its API tokens at the
@@ -30,8 +33,8 @@ type Store interface {
 	AddAPIToken(ctx context.Context, t APIToken, act audit.Act) error
 	// APIToken returns the token with that hash, revoked or not, and its account. ErrNotFound.
 	APIToken(ctx context.Context, hash string) (APIToken, Account, error)
-	// APITokens returns up to limit tokens of an account, oldest first, that come after the given one
-	// ("" for the oldest). ErrInvalid: that is none of them.
+	// APITokens returns up to limit tokens of an account, oldest first, that come after the given
+	// one ("" for the oldest). ErrInvalid: that is none of them.
 	APITokens(ctx context.Context, account, after string, limit int) ([]APIToken, error)
 	// RevokeAPIToken ends a token at the time of the act; one that has ended keeps its first time.
 	// With issued, every family whose first token says that it was issued by this one is revoked
@@ -68,8 +71,9 @@ type NewAccount struct {
 	ValidUntil time.Time
 }
 
-// CreateAccount stores an active account and gives it a first API token, whose text is in the answer and nowhere else. Refusals: ErrInvalid
-// for each faulty particular, ErrConflict when an account has that email.
+// CreateAccount stores an active account and gives it a first API token, whose text is in the
+// answer and nowhere else. Refusals: ErrInvalid for each faulty particular, ErrConflict when an
+// account has that email.
 func (r *Registry) CreateAccount(ctx context.Context, n NewAccount) (Account, opaque.Secret, error) {
 	id, err := opaque.OfAccount.New(r.rand)
 	if err != nil {
@@ -99,7 +103,8 @@ func (r *Registry) Account(ctx context.Context, id string) (Account, error) {
 	return r.store.Account(ctx, id)
 }
 
-// Accounts returns up to limit accounts whose id comes after the given one, in the order of ids. ErrInvalid: after is no id.
+// Accounts returns up to limit accounts whose id comes after the given one, in the order of ids.
+// ErrInvalid: after is no id.
 func (r *Registry) Accounts(ctx context.Context, after string, limit int) ([]Account, error) {
 	if err := opaque.OfAccount.CheckAfter(after); err != nil {
 		return nil, err
@@ -115,8 +120,8 @@ type Change struct {
 	ValidUntil *time.Time
 }
 
-// UpdateAccount changes particulars of an account; tokens refreshed from now on carry the new values. Refusals: ErrInvalid, ErrConflict, ErrNotFound,
-// ErrRevoked for a deleted account.
+// UpdateAccount changes particulars of an account; tokens refreshed from now on carry the new
+// values. Refusals: ErrInvalid, ErrConflict, ErrNotFound, ErrRevoked for a deleted account.
 func (r *Registry) UpdateAccount(ctx context.Context, id string, ch Change) (Account, error) {
 	return r.change(ctx, id, audit.AccountUpdated, ch.details(), func(a *Account) error {
 		if ch.Email != nil {
@@ -145,7 +150,8 @@ func (r *Registry) RestoreAccount(ctx context.Context, id string) (Account, erro
 	return r.change(ctx, id, audit.AccountRestored, nil, func(a *Account) error { a.Status = Active; return nil })
 }
 
-// DeleteAccount ends an account for good: its address is erased, its API tokens end, its license tokens are refused.
+// DeleteAccount ends an account for good: its address is erased, its API tokens end, its license
+// tokens are refused.
 func (r *Registry) DeleteAccount(ctx context.Context, id string) (Account, error) {
 	return r.change(ctx, id, audit.AccountDeleted, nil, func(a *Account) error { a.Status, a.Email = Deleted, ""; return nil })
 }

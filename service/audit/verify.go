@@ -12,8 +12,9 @@ import (
 	"github.com/pageflare/ci/service/failure"
 )
 
-// Whoever can write the database, but has not the key, can delete lines at the end of the audit log and say that it ends earlier. So the end is sealed
-// with the key, by every transaction that adds lines. What is left to such a person is an older database that they have kept, seal and all: an
+// Anyone who can write the database, but has not the key, can delete lines at the end of the audit log
+// and say that it ends earlier. So the end is sealed with the key, by every transaction that adds
+// lines. What is left to such a person is an older database that they have kept, seal and all: an
 // end that was noted down elsewhere finds that too.
 
 // Head is the end of the log. Noted down elsewhere, it proves later that nothing was cut off.
@@ -55,8 +56,8 @@ func tampered(format string, args ...any) error {
 	return fmt.Errorf("%w: "+format, append([]any{ErrTampered}, args...)...)
 }
 
-// sealEnd seals the end of the log of a new database. Any other log without a seal was tampered with and stays so: Verify says it, and all else
-// goes on.
+// sealEnd seals the end of the log of a new database. Any other log without a seal was tampered
+// with and stays so: Verify says it, and all else goes on.
 func (log *Log) sealEnd(ctx context.Context) error {
 	e, err := log.store.AuditEnd(ctx)
 	if err == nil && e.Seal == "" {
@@ -76,7 +77,8 @@ func (log *Log) sealEnd(ctx context.Context) error {
 // neverSealed tells a log that cannot have had a seal: an empty one beside nothing else.
 func neverSealed(e End) bool { return e.Head == (Head{}) && e.Stray == nil && !e.Used }
 
-// CheckEnd looks at the end of the log alone and returns it: quick, however long the log is. ErrTampered: lines were cut off there, or added.
+// CheckEnd looks at the end of the log alone and returns it: quick, however long the log is.
+// ErrTampered: lines were cut off there, or added.
 func (log *Log) CheckEnd(ctx context.Context) (Head, error) {
 	e, err := log.store.AuditEnd(ctx)
 	if err != nil {
@@ -115,15 +117,15 @@ const auditPage = 1000
 
 // Check says what of the log is read, and what it is held against.
 type Check struct {
-	From  Head // an end that was verified before: its line is read, and what came after it; empty: the whole log
-	Noted Head // an end that was returned before: the log must still contain it, so that nothing was cut off behind it; empty: none
+	From     Head // an end that was verified before: its line is read, and what came after it; empty: the whole log
+	Expected Head // an end that was returned before: the log must still contain it, so that nothing was cut off behind it; empty: none
 }
 
-// Verify reads the audit log and returns its end. ErrTampered: a line was changed, added or taken away. ErrInvalid: the end that was noted is not
-// in the part to be read.
+// Verify reads the audit log and returns its end. ErrTampered: a line was changed, added or taken
+// away. ErrInvalid: the end that was noted is not in the part to be read.
 func (log *Log) Verify(ctx context.Context, c Check) (Head, error) {
-	if c.Noted.Seq > 0 && c.Noted.Seq < c.From.Seq {
-		return Head{}, fmt.Errorf("%w: line %d was noted, and what is read begins at line %d", failure.ErrInvalid, c.Noted.Seq, c.From.Seq)
+	if c.Expected.Seq > 0 && c.Expected.Seq < c.From.Seq {
+		return Head{}, fmt.Errorf("%w: line %d is expected, and what is read begins at line %d", failure.ErrInvalid, c.Expected.Seq, c.From.Seq)
 	}
 	end, err := log.store.AuditEnd(ctx) // first: lines that come while this runs are not its business
 	if err != nil {
@@ -133,7 +135,7 @@ func (log *Log) Verify(ctx context.Context, c Check) (Head, error) {
 	if err != nil {
 		return at, err
 	}
-	for _, known := range []Head{c.From, c.Noted} {
+	for _, known := range []Head{c.From, c.Expected} {
 		if at.Seq < known.Seq {
 			return at, tampered("it ends at line %d, and line %d was there", at.Seq, known.Seq)
 		}
@@ -188,9 +190,9 @@ func (log *Log) checkLine(l Line, before Head, c Check) error {
 	case !log.follows(l, before.Hash):
 		return tampered("line %d is not as it was written, or the one before it was replaced", l.Seq)
 	}
-	for _, known := range []Head{c.From, c.Noted} {
+	for _, known := range []Head{c.From, c.Expected} {
 		if l.Seq == known.Seq && l.Hash != known.Hash {
-			return tampered("line %d has another hash than the one noted", l.Seq)
+			return tampered("line %d has another hash than the one expected", l.Seq)
 		}
 	}
 	return nil

@@ -14,10 +14,12 @@ import (
 	"github.com/pageflare/ci/service/api"
 )
 
-// Admin calls the Admin API of a License service with one admin token. Each method is the operation of that name in openapi.yaml, which says
-// what it does, what it needs and which scope the token must have. Beside the errors of every call, each can end with ErrRejected.
+// Admin calls the Admin API of a License service with one admin token. Each method is the operation
+// of that name in openapi.yaml, which says what it does, what it needs and which scope the token
+// must have. Beside the errors of every call, each can end with ErrRejected.
 //
-// What changes something is sent once: it is tried again only when the service says, or the network shows, that nothing was done.
+// What changes something is sent once: it is tried again only when the service says, or the network
+// shows, that nothing was done.
 type Admin struct {
 	client *Client
 	token  string
@@ -26,8 +28,8 @@ type Admin struct {
 // Admin returns the Admin API as the admin token may use it. Nothing is sent yet.
 func (c *Client) Admin(adminToken string) *Admin { return &Admin{client: c, token: adminToken} }
 
-// ListAccounts yields all accounts, in the order of their ids; Limit is the size of the pages that are fetched, Cursor where to begin.
-// It ends with the first error.
+// ListAccounts yields all accounts, in the order of their ids; Limit is the size of the pages that
+// are fetched, Cursor where to begin. It ends with the first error.
 func (a *Admin) ListAccounts(ctx context.Context, p api.ListAccountsParams) iter.Seq2[api.Account, error] {
 	return pages(p.Cursor, func(cursor string) ([]api.Account, string, error) {
 		p.Cursor = cursor
@@ -66,12 +68,14 @@ func (a *Admin) RestoreAccount(ctx context.Context, id string) (api.Account, err
 	return ask[api.Account](ctx, a, request{op: "restore the account", method: http.MethodPost, path: join("admin/accounts", id, "restore")})
 }
 
-// CreateSignInLink makes a link, a secret, by which a person of the account signs in to the pages of the service once.
+// CreateSignInLink makes a link, a secret, by which a person of the account signs in to the pages
+// of the service once.
 func (a *Admin) CreateSignInLink(ctx context.Context, id string) (api.SignInLink, error) {
 	return ask[api.SignInLink](ctx, a, request{op: "make a sign-in link", method: http.MethodPost, path: join("admin/accounts", id, "sign-in")})
 }
 
-// ListAPITokens yields the API tokens of an account, oldest first, without their text, as ListAccounts does.
+// ListAPITokens yields the API tokens of an account, oldest first, without their text, as
+// ListAccounts does.
 func (a *Admin) ListAPITokens(ctx context.Context, account string, p api.ListAPITokensParams) iter.Seq2[api.APIToken, error] {
 	return pages(p.Cursor, func(cursor string) ([]api.APIToken, string, error) {
 		p.Cursor = cursor
@@ -90,7 +94,8 @@ func (a *Admin) RevokeAPIToken(ctx context.Context, id string, p api.RevokeAPITo
 	return ask[api.RevokedAPIToken](ctx, a, request{op: "revoke the API token", method: http.MethodDelete, path: join("admin/api-tokens", id), query: query(p)})
 }
 
-// ListTokens yields the records of the license tokens of an account, newest first, as ListAccounts does.
+// ListTokens yields the records of the license tokens of an account, newest first, as ListAccounts
+// does.
 func (a *Admin) ListTokens(ctx context.Context, account string, p api.ListTokensParams) iter.Seq2[api.TokenRecord, error] {
 	return pages(p.Cursor, func(cursor string) ([]api.TokenRecord, string, error) {
 		p.Cursor = cursor
@@ -109,7 +114,8 @@ func (a *Admin) GetToken(ctx context.Context, jti string) (api.TokenRecord, erro
 	return ask[api.TokenRecord](ctx, a, request{op: "show the license token", path: join("admin/tokens", jti)})
 }
 
-// RevokeToken ends a license token, by its id or by itself, and with Family all that descends from the same first one.
+// RevokeToken ends a license token, by its id or on its own, and with Family all that descends from
+// the same first one.
 func (a *Admin) RevokeToken(ctx context.Context, which api.TokenToRevoke) (api.TokenRecord, error) {
 	return ask[api.TokenRecord](ctx, a, request{op: "revoke the license token", method: http.MethodPost, path: "admin/tokens/revoke", body: which, secret: which.Token})
 }
@@ -142,12 +148,13 @@ func (a *Admin) AddPolicy(ctx context.Context, n api.NewPolicy) (api.Policy, err
 	return ask[api.Policy](ctx, a, request{op: "add a trust policy", method: http.MethodPost, path: "admin/policies", body: n})
 }
 
-// RemovePolicy removes a trust policy, with the license tokens that were issued under it if p says so.
+// RemovePolicy removes a trust policy, with the license tokens that were issued under it if p says
+// so.
 func (a *Admin) RemovePolicy(ctx context.Context, id string, p api.RemovePolicyParams) (api.RemovedPolicy, error) {
 	return ask[api.RemovedPolicy](ctx, a, request{op: "remove the trust policy", method: http.MethodDelete, path: join("admin/policies", id), query: query(p)})
 }
 
-// ExplainPolicies says clause by clause why a job is let in or refused. It changes nothing.
+// ExplainPolicies says clause by clause why a job is allowed or refused. It changes nothing.
 func (a *Admin) ExplainPolicies(ctx context.Context, of api.IdentityToExplain) (api.Explanation, error) {
 	return ask[api.Explanation](ctx, a, request{op: "explain the trust policies", method: http.MethodPost, path: "admin/policies/explain", body: of, secret: of.Token, reads: true})
 }
@@ -196,8 +203,9 @@ func (a *Admin) ListAudit(ctx context.Context, p api.ListAuditParams) iter.Seq2[
 	})
 }
 
-// VerifyAudit has the service read its audit log, or what of it came after From. A log that was changed is no error: Whole is false, and Fault says
-// where. A long log takes longer than other calls may: this one ends with ctx alone.
+// VerifyAudit has the service read its audit log, or what of it came after From. A log that was
+// changed is no error: Whole is false, and Fault says where. A long log takes longer than other
+// calls may: this one ends with ctx alone.
 func (a *Admin) VerifyAudit(ctx context.Context, p api.VerifyAuditParams) (api.AuditVerdict, error) {
 	return ask[api.AuditVerdict](ctx, a, request{op: "verify the audit log", path: "admin/audit/verify", query: query(p), patient: true})
 }
@@ -258,7 +266,8 @@ func pages[T any](cursor string, page func(cursor string) (items []T, next strin
 	}
 }
 
-// query is what a struct of parameters says in a URL: its members by their names in JSON, which are those of the parameters.
+// query is what a struct of parameters says in a URL: its members by their names in JSON, which are
+// those of the parameters.
 func query(params any) url.Values {
 	var members map[string]json.RawMessage
 	b, err := json.Marshal(params)

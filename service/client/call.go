@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -46,7 +47,8 @@ func (r request) hidden() []string {
 	return hidden
 }
 
-// call sends the request until it has an answer or a reason to stop. The error is an *Error, or wraps that of ctx.
+// call sends the request until it has an answer or a reason to stop. The error is an *Error, or
+// wraps that of ctx.
 func (c *Client) call(ctx context.Context, r request) error {
 	budget, cancel, hc := ctx, context.CancelFunc(func() {}), *c.http
 	if r.patient {
@@ -122,7 +124,8 @@ type tries struct {
 	pause time.Duration // before the next try
 }
 
-// check decides after each try, and once more after judge has read the answer, whether there is another one.
+// check decides after each try, and once more after judge has read the answer, whether there is
+// another one.
 func (t *tries) check(ctx context.Context, resp *http.Response, err error) (bool, error) {
 	if err == nil {
 		return false, nil
@@ -144,8 +147,9 @@ func (t *tries) check(ctx context.Context, resp *http.Response, err error) (bool
 	return t.plan(), nil
 }
 
-// plan sets the pause before the next try, and reports whether it fits the budget. The API's wish is kept and, so that a crowd told
-// the same does not come back as one, a random part is added to it.
+// plan sets the pause before the next try, and reports whether it fits the budget. The API's wish
+// is kept and, so that a crowd told the same does not come back as one, a random part is added to
+// it.
 func (t *tries) plan() bool {
 	t.pause = t.last.RetryAfter + time.Duration(t.client.cfg.Rand()*float64(firstPause<<(t.sent-1)))
 	left := t.client.cfg.Budget - t.client.cfg.Now().Sub(t.start)
@@ -160,7 +164,7 @@ func (t *tries) plan() bool {
 
 // failure is an Error with what this call knows.
 func (t *tries) failure(kind error, reason string) *Error {
-	return &Error{Kind: kind, Op: t.request.op, Host: t.client.base.Host, reason: clean(reason, t.request.hidden())}
+	return &Error{Kind: kind, Op: t.request.op, Host: t.client.base.Host, BaseURL: t.client.BaseURL(), reason: clean(reason, t.request.hidden())}
 }
 
 // unreachable turns an error of net/http, without an answer, into ours.
@@ -173,6 +177,7 @@ func (t *tries) unreachable(err error) *Error {
 		e.reason = fmt.Sprintf("no answer within %s", t.client.cfg.Attempt)
 	}
 	_, badCertificate := errors.AsType[*tls.CertificateVerificationError](err)
+	_, e.Untrusted = errors.AsType[x509.UnknownAuthorityError](err)
 	e.again = !badCertificate && !errors.Is(err, http.ErrSchemeMismatch)
 	op, ok := errors.AsType[*net.OpError](err)
 	e.undone = ok && op.Op == "dial"

@@ -11,7 +11,8 @@ import (
 
 // What a call can end with, beside the caller's own ctx.Err(). All but ErrBearer come as an *Error.
 var (
-	// ErrBearer says that the token cannot be sent at all: it is empty, or holds a space, a line break or the like. Nothing was sent.
+	// ErrBearer says that the token cannot be sent at all: it is empty, or holds a space, a line
+	// break or the like. Nothing was sent.
 	ErrBearer = errors.New("unusable token")
 
 	// ErrUnauthorized (401) says that the API does not accept the token. Final for this token.
@@ -20,29 +21,35 @@ var (
 	// ErrRefused (403) says that the API knows the token and refuses: Error.Code says why. Final.
 	ErrRefused = errors.New("refused")
 
-	// ErrRejected says that the API rejects the request as it stands: there is nothing by that id (404), it contradicts what is there (409), or
-	// it makes no sense (400 and others). Error.Code says which. Only calls of the Admin API, Introspect, Revoke, Lease and Deactivate end with it.
+	// ErrRejected says that the API rejects the request as it stands: there is nothing by that id
+	// (404), it contradicts what is there (409), or it makes no sense (400 and others). Error.Code
+	// says which. Only calls of the Admin API, Introspect, Revoke, Lease and Deactivate end with
+	// it.
 	ErrRejected = errors.New("rejected")
 
-	// ErrUnavailable says that no answer could be had: the network, 429 or 5xx, after all tries. It says nothing about the token.
+	// ErrUnavailable says that no answer could be had: the network, 429 or 5xx, after all tries. It
+	// says nothing about the token.
 	ErrUnavailable = errors.New("not available")
 
-	// ErrAnswer says that something answered that is not the License API, or not in its words: the base URL is likely wrong. It says
-	// nothing about the token.
+	// ErrAnswer says that something answered that is not the License API, or not in its words: the
+	// base URL is likely wrong. It says nothing about the token.
 	ErrAnswer = errors.New("not an answer of the License API")
 )
 
-// Error is how a call failed. Nothing in it holds a token; texts that come from the other side are short and printable.
+// Error is how a call failed. Nothing in it holds a token; texts that come from the other side are
+// short and printable.
 type Error struct {
 	Kind       error         // one of the sentinels of this package
 	Op         string        // what was called: "refresh license token"
 	Host       string        // whom
+	BaseURL    string        // the same, as Client.BaseURL has it
 	Status     int           // of the last answer; 0 without one
 	Code       api.Code      // of the last answer, if it has one
 	Message    string        // of the last answer, if it has one; for people
 	RetryAfter time.Duration // what the last answer asks to wait; 0 without
 	RequestID  string        // of the last answer, if it has one
 	Tries      int           // how many requests were sent
+	Untrusted  bool          // the certificate is of an authority that this machine does not trust
 
 	reason string // what is not in the fields above: the network's words, or what is odd about the answer
 	again  bool   // another try may help

@@ -11,7 +11,7 @@ import (
 	"github.com/pageflare/ci/service/oidc"
 )
 
-// Explanation says clause by clause why a job is let in or refused.
+// Explanation says clause by clause why a job is allowed or refused.
 type Explanation struct {
 	Outcome  oidc.Outcome    // Passed: an exchange would be granted now; NotChecked: it would be, if what was not checked is good
 	Identity []oidc.Clause   // of the identity token itself
@@ -35,8 +35,8 @@ type PolicyVerdict struct {
 	Clauses []oidc.Clause
 }
 
-// Explain adds to the clauses of an identity token what is known here: whether it was exchanged before, and what each policy for its repository
-// says. It changes nothing.
+// Explain adds to the clauses of an identity token what is known here: whether it was exchanged
+// before, and what each policy for its repository says. It changes nothing.
 func (s *Policies) Explain(ctx context.Context, id oidc.Identity, clauses []oidc.Clause) (Explanation, error) {
 	used, err := s.explainUse(ctx, id)
 	if err != nil {

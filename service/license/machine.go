@@ -39,14 +39,15 @@ func (m Machine) Status() string {
 type MachineStore interface {
 	// HasAccount returns nil when there is an account of that id, deleted or not. ErrNotFound.
 	HasAccount(ctx context.Context, id string) error
-	// AddMachine stores a machine.
-	AddMachine(ctx context.Context, m Machine, act audit.Act) error
+	// Activate stores an issued token and the machine that it is for, or neither. Nothing is stored
+	// when the token's right has ended: the errors are those of Store.RecordToken.
+	Activate(ctx context.Context, t TokenRecord, issued audit.Act, m Machine, act audit.Act) error
 	// MachineOf returns the machine that has a family of license tokens. ErrNotFound.
 	MachineOf(ctx context.Context, family string) (Machine, error)
 	// Machine returns one machine. ErrNotFound.
 	Machine(ctx context.Context, id string) (Machine, error)
-	// Machines returns up to limit machines of an account whose id comes after the given one, in the
-	// order of ids.
+	// Machines returns up to limit machines of an account whose id comes after the given one, in
+	// the order of ids.
 	Machines(ctx context.Context, account, after string, limit int) ([]Machine, error)
 	// EndMachine ends a machine and revokes its family at the time of the act; one that has ended
 	// keeps its first time.
@@ -85,24 +86,32 @@ func checkMachine(id, label string) error {
 	return nil
 }
 
-// Activate gives a machine a license token in a family of its own. Refusals: ErrInvalid, and those of Issue.
+// Activate gives a machine a license token in a family of its own, and stores both or neither: a
+// token whose machine nobody knows would be ended by no logout. Refusals: ErrInvalid, and those of
+// Issue.
 func (s *Machines) Activate(ctx context.Context, c auth.Caller, id, label string) (Issued, Machine, error) {
 	if err := checkMachine(id, label); err != nil {
 		return Issued{}, Machine{}, err
 	}
-	issued, err := s.tokens.Issue(ctx, c)
-	if err != nil {
-		return Issued{}, Machine{}, err
-	}
-	m := Machine{AccountID: c.Account.ID, MachineID: id, Label: label, Family: issued.ID.Family(), CreatedAt: s.cfg.Now()}
+	m := Machine{AccountID: c.Account.ID, MachineID: id, Label: label, CreatedAt: s.cfg.Now()}
+	var err error
 	if m.ID, err = opaque.OfMachine.New(s.cfg.Rand); err != nil {
 		return Issued{}, Machine{}, err
 	}
-	return issued, m, s.store.AddMachine(ctx, m, s.log.Act(ctx, audit.MachineActivated, m.AccountID, m.ID, audit.Details{"family": m.Family, "jti": issued.ID}))
+	issued, err := s.tokens.issueAs(ctx, c, func(ctx context.Context, t TokenRecord, issued audit.Act) error {
+		m.Family = t.ID.Family()
+		act := s.log.Act(ctx, audit.MachineActivated, m.AccountID, m.ID, audit.Details{"family": m.Family, "jti": t.ID})
+		return s.store.Activate(ctx, t, issued, m, act)
+	})
+	if err != nil {
+		return Issued{}, Machine{}, err
+	}
+	return issued, m, nil
 }
 
-// Deactivate ends the machine that the caller's license token was made for, with all of its family. Doing it twice is no error. The id alone
-// would not do: other machines may have the same. ErrNotFound: the token was not made for a machine of that id.
+// Deactivate ends the machine that the caller's license token was made for, with all of its family.
+// Doing it twice is no error. The id alone would not do: other machines may have the same.
+// ErrNotFound: the token was not made for a machine of that id.
 func (s *Machines) Deactivate(ctx context.Context, c auth.Caller, id string) error {
 	m, err := s.store.MachineOf(ctx, opaque.TokenID(c.Token.ID).Family())
 	if err != nil {
@@ -114,8 +123,8 @@ func (s *Machines) Deactivate(ctx context.Context, c auth.Caller, id string) err
 	return s.store.EndMachine(ctx, m, s.log.Act(ctx, audit.MachineDeactivated, m.AccountID, m.ID, audit.Details{"family": m.Family}))
 }
 
-// Machines returns up to limit machines of an account, ended ones too, whose id comes after the given one, in the order of ids. ErrNotFound: no such
-// account. ErrInvalid: after is no id.
+// Machines returns up to limit machines of an account, ended ones too, whose id comes after the
+// given one, in the order of ids. ErrNotFound: no such account. ErrInvalid: after is no id.
 func (s *Machines) Machines(ctx context.Context, account, after string, limit int) ([]Machine, error) {
 	if err := opaque.OfMachine.CheckAfter(after); err != nil {
 		return nil, err
@@ -126,8 +135,8 @@ func (s *Machines) Machines(ctx context.Context, account, after string, limit in
 	return s.store.Machines(ctx, account, after, limit)
 }
 
-// EndMachine ends a machine, by its id, with the whole family of its license tokens, and returns it as it is then. It is for those who run the service.
-// Doing it twice is no error. ErrNotFound.
+// EndMachine ends a machine, by its id, with the whole family of its license tokens, and returns it
+// as it is then. It is for the operator. Doing it twice is no error. ErrNotFound.
 func (s *Machines) EndMachine(ctx context.Context, id string) (Machine, error) {
 	m, err := s.store.Machine(ctx, id)
 	if err != nil {

@@ -11,8 +11,8 @@ import (
 	"github.com/pageflare/ci/service/token"
 )
 
-// Tokens returns up to limit issued tokens of an account, newest first, starting after the given one ("" for the newest). ErrNotFound: no such account.
-// ErrInvalid: before is no id.
+// Tokens returns up to limit issued tokens of an account, newest first, starting after the given
+// one ("" for the newest). ErrNotFound: no such account. ErrInvalid: before is no id.
 func (s *Service) Tokens(ctx context.Context, account string, before opaque.TokenID, limit int) ([]TokenRecord, error) {
 	if err := before.CheckBefore(); err != nil {
 		return nil, err
@@ -32,10 +32,11 @@ func (s *Service) Token(ctx context.Context, tokenOrID string) (TokenRecord, err
 	return s.store.Token(ctx, id)
 }
 
-// RevokeToken ends a token before its time, by the token itself or its id; with family, also the first token of its family and everything
-// that descends from it, past and future. It holds on every replica with the next request. A token that we signed can be revoked also when
-// its record is lost, as after an old backup was restored. ErrNotFound: no token of that id was issued. ErrInvalid: the text is neither an
-// id nor a live token of ours.
+// RevokeToken ends a token before its time, by the token itself or its id; with family, also the
+// first token of its family and everything that descends from it, past and future. It holds on
+// every replica with the next request. A token that we signed can be revoked also when its record
+// is lost, as after an old backup was restored. ErrNotFound: no token of that id was issued.
+// ErrInvalid: the text is neither an id nor a live token of ours.
 func (s *Service) RevokeToken(ctx context.Context, tokenOrID string, family bool) (TokenRecord, error) {
 	t, err := s.revocable(ctx, tokenOrID, family)
 	if err != nil {
@@ -53,7 +54,8 @@ func (s *Service) RevokeToken(ctx context.Context, tokenOrID string, family bool
 	return t, s.store.Revoke(ctx, r, act)
 }
 
-// revocable finds what to revoke. A token is believed only when its signature is good: a forged one could name anybody's id.
+// revocable finds what to revoke. A token is believed only when its signature is good: a forged one
+// could name anybody's id.
 func (s *Service) revocable(ctx context.Context, tokenOrID string, family bool) (TokenRecord, error) {
 	if id := opaque.TokenID(tokenOrID); id.Family() != "" {
 		return s.store.Token(ctx, id)
@@ -62,7 +64,7 @@ func (s *Service) revocable(ctx context.Context, tokenOrID string, family bool) 
 	if err != nil {
 		return TokenRecord{}, err
 	}
-	expired := errors.Is(bad, token.ErrExpired) // it ended by itself, and what was made of it may live
+	expired := errors.Is(bad, token.ErrExpired) // it ended on its own, and what was made of it may live
 	if expired && !family {
 		return TokenRecord{}, fmt.Errorf("%w: the token has expired already; its family can still be ended", failure.ErrInvalid)
 	}

@@ -15,7 +15,8 @@ type rule struct {
 	err error
 }
 
-// rules judges what a token says of itself, apart from its signature. The order is the one in which they are asked.
+// rules judges what a token says of itself, apart from its signature. The order is the one in which
+// they are asked.
 func rules(id Identity, issuers []string, audience string, now time.Time) []rule {
 	second := func(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 	clock := "compare the clocks of this machine and of the issuer"
@@ -51,8 +52,9 @@ func oneOf(values []string) string {
 	return "one of " + strings.Join(values, ", ")
 }
 
-// CheckIssuer says what is wrong with the URL of an issuer. Tokens are compared with it character by character, so it must be written the one
-// way that issuers write it; and it is where keys come from, so only a loopback address may do without TLS.
+// CheckIssuer says what is wrong with the URL of an issuer. Tokens are compared with it character
+// by character, so it must be written the one way that issuers write it; and it is where keys come
+// from, so only a loopback address may do without TLS.
 func CheckIssuer(issuer string) error {
 	u, err := url.Parse(issuer)
 	switch {

@@ -8,8 +8,9 @@ import (
 	"strings"
 )
 
-// Policy says which jobs are let in: those of one repository, by the ids of it and its owner, as one issuer calls them. Each list narrows that
-// further: the job's value must be in it. An empty list does not narrow; but an empty list of events accepts UsualEvents only.
+// Policy says which jobs are allowed: those of one repository, by the ids of it and its owner, as
+// one issuer calls them. Each list narrows that further: the job's value must be in it. An empty
+// list does not narrow; but an empty list of events accepts UsualEvents only.
 type Policy struct {
 	ID              string
 	Version         int // 1, 2, 3, … of one account and repository: what was decided by which policy stays clear when policies change
@@ -23,9 +24,10 @@ type Policy struct {
 	Visibilities    []string
 }
 
-// UsualEvents are accepted by a policy that names no event: those that only people with write access to the repository can cause. The others,
-// pull_request_target, issue_comment and workflow_run first of all, run the repository's own workflows for strangers, so a policy must name them.
-// (A pull request from a fork gets no identity token.)
+// UsualEvents are accepted by a policy that names no event: those that only people with write
+// access to the repository can cause. The others, pull_request_target, issue_comment and
+// workflow_run first of all, run the repository's own workflows for strangers, so a policy must
+// name them. (A pull request from a fork gets no identity token.)
 var UsualEvents = []string{
 	"deployment", "merge_group", "pull_request", "push", "release", "repository_dispatch", "schedule", "workflow_dispatch",
 }
@@ -80,8 +82,8 @@ var (
 	visibility  = regexp.MustCompile(`^(public|private|internal)$`)
 )
 
-// Check returns every fault of a policy, joined. What would be read as a pattern elsewhere is refused: here it would match nothing, and somebody
-// would believe that it did.
+// Check returns every fault of a policy, joined. What would be read as a pattern elsewhere is
+// refused: here it would match nothing, and somebody would believe that it did.
 func (p Policy) Check() error {
 	var faults []error
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }

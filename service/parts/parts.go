@@ -1,5 +1,5 @@
-// Package parts joins the nouns of the service on one database: the same way for the program and for
-// every test.
+// Package parts joins the nouns of the service on one database: the same way for the program and
+// for every test.
 //
 // It decides nothing but who gets whom.
 package parts
@@ -128,7 +128,8 @@ func New(ctx context.Context, c Config) (*Parts, error) {
 	return p, nil
 }
 
-// Ready tells whether the service can do its work: its keys open, its clock is not behind its database, and that reads and writes.
+// Ready tells whether the service can do its work: its keys open, its clock is not behind its
+// database, and that reads and writes.
 func (p *Parts) Ready(ctx context.Context) error {
 	if err := p.Keys.CheckKeys(ctx); err != nil {
 		return err

@@ -13,21 +13,23 @@ import (
 	"github.com/pageflare/ci/service/auth"
 	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/opaque"
+	"github.com/pageflare/ci/service/server/route"
 )
 
 const deviceGrant = "urn:ietf:params:oauth:grant-type:device_code"
 
-// bindOAuth reads the body of a route of RFC 8628 into v: a form, as it says there, or a JSON object, as the pageflare CLI sends it. Unknown
-// members are ignored (RFC 6749, 3.1), doubled ones are refused.
+// bindOAuth reads the body of a route of RFC 8628 into v: a form, as it says there, or a JSON
+// object, as the pageflare CLI sends it. Unknown members are ignored (RFC 6749, 3.1), doubled ones
+// are refused.
 func bindOAuth(c *gin.Context, v any, fromForm func(map[string]string)) error {
 	if strings.HasPrefix(c.GetHeader("Content-Type"), "application/x-www-form-urlencoded") {
-		form, err := bindForm(c)
+		form, err := route.Form(c)
 		if err == nil {
 			fromForm(form)
 		}
 		return err
 	}
-	return bindLoose(c, v)
+	return route.LooseJSON(c, v)
 }
 
 // deviceCode answers POST /_api/auth/device/code (RFC 8628, 3.1).
@@ -37,7 +39,7 @@ func (s *Server) deviceCode(c *gin.Context) error {
 		return err
 	}
 	if in.ClientID == "" {
-		return unfit("client_id is missing")
+		return route.BadRequest("client_id is missing")
 	}
 	if err := s.limits.takeLogin(c.Request.Context(), c.ClientIP()); err != nil {
 		return err
@@ -56,8 +58,8 @@ func (s *Server) deviceCode(c *gin.Context) error {
 
 func seconds(d time.Duration) int64 { return int64(d / time.Second) }
 
-// deviceToken answers POST /_api/auth/device/token (RFC 8628, 3.4). The pageflare CLI gives up on any status but 200 and 400, so what passes by
-// itself is told as slow_down too.
+// deviceToken answers POST /_api/auth/device/token (RFC 8628, 3.4). The pageflare CLI gives up on
+// any status but 200 and 400, so what passes on its own is told as slow_down too.
 func (s *Server) deviceToken(c *gin.Context) error {
 	var in api.DeviceTokenRequest
 	err := bindOAuth(c, &in, func(f map[string]string) {
@@ -69,7 +71,7 @@ func (s *Server) deviceToken(c *gin.Context) error {
 	case in.GrantType != "" && in.GrantType != deviceGrant: // whatever else is there: each grant has parameters of its own
 		return errGrantType
 	case in.GrantType == "" || in.ClientID == "" || in.DeviceCode == "":
-		return unfit("one of client_id, grant_type and device_code is missing")
+		return route.BadRequest("one of client_id, grant_type and device_code is missing")
 	}
 	got, err := s.parts.Devices.PollDevice(c.Request.Context(), in.ClientID, in.DeviceCode)
 	if errors.Is(err, failure.ErrUnavailable) {
@@ -84,7 +86,8 @@ func (s *Server) deviceToken(c *gin.Context) error {
 
 var errGrantType = errors.New("grant_type is not " + deviceGrant)
 
-// oauthCodes are the `error` codes of RFC 8628, 3.5, and RFC 6749, 5.2. All of them are 400: the pageflare CLI reads no other status.
+// oauthCodes are the `error` codes of RFC 8628, 3.5, and RFC 6749, 5.2. All of them are 400: the
+// pageflare CLI reads no other status.
 var oauthCodes = []struct {
 	err  error
 	code string
@@ -100,24 +103,25 @@ var oauthCodes = []struct {
 	{errTooSlow, "invalid_request"},
 }
 
-// failOAuth answers a route of RFC 8628 with an error; false when it is none of the caller's making.
+// failOAuth answers a route of RFC 8628 with an error; false when it is none of the caller's
+// making.
 func failOAuth(c *gin.Context, err error) bool {
 	var over *limited
 	if errors.As(err, &over) {
-		because(c, "slow_down", over.Error())
+		route.RecordRefusal(c, "slow_down", over.Error())
 		c.JSON(http.StatusBadRequest, api.OAuthError{Error: "slow_down", ErrorDescription: over.Error()})
 		return true
 	}
-	var bad *unfitError
-	var kind *errType
+	var bad *route.BadRequestError
+	var kind *route.TypeError
 	if errors.As(err, &bad) || errors.As(err, &kind) {
-		because(c, api.CodeInvalidRequest, unfitReason)
+		route.RecordRefusal(c, api.CodeInvalidRequest, badRequestReason)
 		c.JSON(http.StatusBadRequest, api.OAuthError{Error: "invalid_request", ErrorDescription: opaque.HideSecrets(err.Error())})
 		return true
 	}
 	for _, o := range oauthCodes {
 		if errors.Is(err, o.err) {
-			because(c, api.Code(o.code), o.err.Error())
+			route.RecordRefusal(c, api.Code(o.code), o.err.Error())
 			c.JSON(http.StatusBadRequest, api.OAuthError{Error: o.code, ErrorDescription: o.err.Error()})
 			return true
 		}

@@ -20,8 +20,9 @@ import (
 	"github.com/pageflare/ci/service/api"
 )
 
-// Every answer of a service that a test starts is held against openapi.yaml: its status, its headers and its body must be described there, and a
-// request that is answered with success must be one that the document allows. So the document stays true without a test that thinks of it.
+// Every answer of a service that a test starts is held against openapi.yaml: its status, its
+// headers and its body must be described there, and a request that is answered with success must be
+// one that the document allows. So the document stays true without a test that thinks of it.
 
 // contract is the document, ready to judge.
 type contract struct {
@@ -55,7 +56,8 @@ type Answer struct {
 	Body   []byte
 }
 
-// CheckContract fails the test unless the document says that this request may be answered so. body is that of the request.
+// CheckContract fails the test unless the document says that this request may be answered so. body
+// is that of the request.
 func CheckContract(t testing.TB, req *http.Request, body []byte, a Answer) {
 	t.Helper()
 	c, err := theContract()
@@ -65,7 +67,8 @@ func CheckContract(t testing.TB, req *http.Request, body []byte, a Answer) {
 	}
 }
 
-// Unseen are the answers that the document promises and no test of this program has got so far, as `GET /path 200`.
+// Unseen are the answers that the document promises and no test of this program has got so far, as
+// `GET /path 200`.
 func Unseen() ([]string, error) {
 	c, err := theContract()
 	if err != nil {
@@ -168,13 +171,11 @@ type recorder struct {
 	body   bytes.Buffer
 }
 
-// WriteHeader meets http.ResponseWriter.
 func (r *recorder) WriteHeader(status int) {
 	r.status = status
 	r.ResponseWriter.WriteHeader(status)
 }
 
-// Write meets http.ResponseWriter.
 func (r *recorder) Write(p []byte) (int, error) {
 	r.body.Write(p)
 	return r.ResponseWriter.Write(p)

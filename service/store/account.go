@@ -34,7 +34,6 @@ func (r *accountRow) account() (account.Account, error) {
 	return a, nil
 }
 
-// CreateAccount meets license.Store.
 func (s *Store) CreateAccount(ctx context.Context, a account.Account, first account.APIToken, acts ...audit.Act) error {
 	features, err := json.Marshal(a.Features)
 	if err != nil {
@@ -52,7 +51,6 @@ func (s *Store) CreateAccount(ctx context.Context, a account.Account, first acco
 	})
 }
 
-// Account meets license.Store.
 func (s *Store) Account(ctx context.Context, id string) (account.Account, error) {
 	return accountByID(ctx, s.read, id)
 }
@@ -66,7 +64,6 @@ func accountByID(ctx context.Context, q querier, id string) (account.Account, er
 	return r.account()
 }
 
-// HasAccount meets audit.Store.
 func (s *Store) HasAccount(ctx context.Context, id string) error {
 	var there bool
 	if err := s.read.QueryRowContext(ctx, `SELECT TRUE FROM accounts WHERE id = $1`, id).Scan(&there); err != nil {
@@ -75,7 +72,6 @@ func (s *Store) HasAccount(ctx context.Context, id string) error {
 	return nil
 }
 
-// Accounts meets license.Store.
 func (s *Store) Accounts(ctx context.Context, after string, limit int) ([]account.Account, error) {
 	rows, err := s.read.QueryContext(ctx, `SELECT `+accountColumns+` FROM accounts a WHERE a.id > $1 ORDER BY a.id LIMIT $2`, after, limit)
 	if err != nil {
@@ -97,7 +93,6 @@ func (s *Store) Accounts(ctx context.Context, after string, limit int) ([]accoun
 	return list, storeError(rows.Err())
 }
 
-// ChangeAccount meets license.Store.
 func (s *Store) ChangeAccount(ctx context.Context, id string, change func(*account.Account) error, act audit.Act) (account.Account, error) {
 	var a account.Account
 	err := inTx(ctx, s.write, func(t *tx) (err error) {

@@ -27,7 +27,6 @@ func scanAdminToken(scan func(...any) error) (auth.AdminToken, error) {
 	return t, nil
 }
 
-// AddAdminToken meets license.Store.
 func (s *Store) AddAdminToken(ctx context.Context, a auth.AdminToken, act audit.Act) error {
 	scopes, err := json.Marshal(a.Scopes)
 	if err != nil {
@@ -41,7 +40,6 @@ func (s *Store) AddAdminToken(ctx context.Context, a auth.AdminToken, act audit.
 	})
 }
 
-// AdminToken meets license.Store.
 func (s *Store) AdminToken(ctx context.Context, hash string) (auth.AdminToken, error) {
 	t, err := scanAdminToken(s.read.QueryRowContext(ctx, `SELECT `+adminTokenColumns+` FROM admin_tokens WHERE hash = $1`, hash).Scan)
 	if err != nil {
@@ -50,7 +48,6 @@ func (s *Store) AdminToken(ctx context.Context, hash string) (auth.AdminToken, e
 	return t, nil
 }
 
-// AdminTokens meets license.Store.
 func (s *Store) AdminTokens(ctx context.Context, after string, limit int) ([]auth.AdminToken, error) {
 	since, err := madeAt(s.read.QueryRowContext(ctx, `SELECT created_at FROM admin_tokens WHERE id = $1`, after), after)
 	if err != nil {
@@ -73,23 +70,6 @@ func (s *Store) AdminTokens(ctx context.Context, after string, limit int) ([]aut
 	return list, storeError(rows.Err())
 }
 
-// RevokeAdminToken meets license.Store.
 func (s *Store) RevokeAdminToken(ctx context.Context, id string, act audit.Act) error {
 	return inTx(ctx, s.write, func(t *tx) error { return t.end(ctx, "admin token", "admin_tokens", "revoked_at", id, act) })
-}
-
-// end sets the end of a row that has not ended yet, and notes that it did, for the account whose it is. license.ErrNotFound: there is no such row.
-func (t *tx) end(ctx context.Context, what, table, column, id string, act audit.Act) (err error) {
-	var there bool
-	if err := t.QueryRowContext(ctx, `SELECT TRUE FROM `+table+` WHERE id = $1`, id).Scan(&there); err != nil {
-		return fmt.Errorf("%s %s: %w", what, id, notFound(err))
-	}
-	done, err := t.ExecContext(ctx, `UPDATE `+table+` SET `+column+` = $2 WHERE id = $1 AND `+column+` IS NULL`, id, millis(act.At))
-	if err != nil {
-		return fmt.Errorf("%s %s: %w", what, id, storeError(err))
-	}
-	if act.Account, err = t.ownerOf(ctx, id); err != nil {
-		return err
-	}
-	return t.logIf(done, act)
 }

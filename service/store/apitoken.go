@@ -31,7 +31,6 @@ func (r *apiTokenRow) apiToken() account.APIToken {
 	return t
 }
 
-// AddAPIToken meets license.Store.
 func (s *Store) AddAPIToken(ctx context.Context, a account.APIToken, act audit.Act) error {
 	return inTx(ctx, s.write, func(t *tx) error {
 		t.log(act)
@@ -45,7 +44,6 @@ func addAPIToken(ctx context.Context, t *tx, a account.APIToken) error {
 	return storeError(err)
 }
 
-// APIToken meets license.Store.
 func (s *Store) APIToken(ctx context.Context, hash string) (account.APIToken, account.Account, error) {
 	var t apiTokenRow
 	var a accountRow
@@ -58,7 +56,6 @@ func (s *Store) APIToken(ctx context.Context, hash string) (account.APIToken, ac
 	return t.apiToken(), owner, err
 }
 
-// APITokens meets license.Store.
 func (s *Store) APITokens(ctx context.Context, owner, after string, limit int) ([]account.APIToken, error) {
 	since, err := madeAt(s.read.QueryRowContext(ctx, `SELECT created_at FROM api_tokens WHERE id = $1 AND account_id = $2`, after, owner), after)
 	if err != nil {
@@ -81,7 +78,8 @@ func (s *Store) APITokens(ctx context.Context, owner, after string, limit int) (
 	return list, storeError(rows.Err())
 }
 
-// madeAt reads when the row was made that a list, oldest first, goes on after; before everything when after is empty. ErrInvalid: there is no such row.
+// madeAt reads when the row was made that a list, oldest first, goes on after; before everything
+// when after is empty. ErrInvalid: there is no such row.
 func madeAt(row *sql.Row, after string) (at int64, err error) {
 	err = row.Scan(&at)
 	switch {
@@ -93,7 +91,6 @@ func madeAt(row *sql.Row, after string) (at int64, err error) {
 	return at, err
 }
 
-// RevokeAPIToken meets license.Store.
 func (s *Store) RevokeAPIToken(ctx context.Context, id string, act audit.Act, issued *audit.Act) (families int64, err error) {
 	err = inTx(ctx, s.write, func(t *tx) error {
 		if err := t.end(ctx, "API token", "api_tokens", "revoked_at", id, act); err != nil {

@@ -11,42 +11,11 @@ import (
 	"github.com/pageflare/ci/service/failure"
 )
 
-// tx is a transaction with the lines that it adds to the audit log.
-type tx struct {
-	*sql.Tx
-	pool       *pool
-	unprepared []string // texts of statements that had to be parsed
-	acts       []audit.Act
-	wrote      bool            // something was written for certain, acts apart
-	alive      map[string]bool // signing keys that were found not to be retired, see mayRecord
-}
-
-// log notes acts. They stand in the log exactly when the transaction is committed.
-func (t *tx) log(acts ...audit.Act) { t.acts = append(t.acts, acts...) }
-
-// logIf notes an act that changed rows; one that changed nothing leaves no line.
-func (t *tx) logIf(r sql.Result, a audit.Act) error {
-	n, err := r.RowsAffected()
-	if err == nil && n > 0 {
-		t.log(a)
-	}
-	return err
-}
-
-// ownerOf is the account that an API token, a trust policy or a device login belongs to; "" when there is none by that id, or it is nobody's.
-func (t *tx) ownerOf(ctx context.Context, id string) (account string, err error) {
-	err = t.QueryRowContext(ctx, `SELECT account_id FROM api_tokens WHERE id = $1 UNION ALL SELECT account_id FROM policies WHERE id = $1
-		UNION ALL SELECT account_id FROM device_logins WHERE id = $1 AND account_id IS NOT NULL`, id).Scan(&account)
-	if err != nil && !errors.Is(err, sql.ErrNoRows) {
-		return "", fmt.Errorf("look up whose %s is: %w", id, storeError(err))
-	}
-	return account, nil
-}
-
 const auditColumns = `seq, at, actor_kind, actor_id, address, request_id, action, account_id, object, details, hash`
 
-// appendActs writes the lines of a transaction. The update of the head comes first: it is the lock that puts writers in a row. A head without its own
-// seal was set by other means: the lines behind it get none either, so that it is found later too.
+// appendActs writes the lines of a transaction. The update of the head comes first: it is the lock
+// that puts writers in a row. A head without its own seal was set by other means: the lines behind
+// it get none either, so that it is found later too.
 func (t *tx) appendActs(ctx context.Context) error {
 	if len(t.acts) == 0 {
 		return nil
@@ -98,7 +67,6 @@ func noHead(err error) error {
 	return err
 }
 
-// AuditHead meets license.Store.
 func (s *Store) AuditHead(ctx context.Context) (audit.Head, error) {
 	var h audit.Head
 	if err := s.read.QueryRowContext(ctx, `SELECT seq, hash FROM audit_head WHERE id = 1`).Scan(&h.Seq, &h.Hash); err != nil {
@@ -107,7 +75,6 @@ func (s *Store) AuditHead(ctx context.Context) (audit.Head, error) {
 	return h, nil
 }
 
-// NewestTime meets audit.Store.
 func (s *Store) NewestTime(ctx context.Context) (time.Time, error) {
 	var newest int64
 	if err := s.read.QueryRowContext(ctx, `SELECT newest FROM audit_head WHERE id = 1`).Scan(&newest); err != nil {
@@ -119,7 +86,6 @@ func (s *Store) NewestTime(ctx context.Context) (time.Time, error) {
 	return fromMillis(newest), nil
 }
 
-// AcceptClock meets audit.Store.
 func (s *Store) AcceptClock(ctx context.Context, act audit.Act) error {
 	return inTx(ctx, s.write, func(t *tx) error {
 		t.log(act)
@@ -128,7 +94,6 @@ func (s *Store) AcceptClock(ctx context.Context, act audit.Act) error {
 	})
 }
 
-// AuditEnd meets license.Store.
 func (s *Store) AuditEnd(ctx context.Context) (audit.End, error) {
 	moment, err := s.read.BeginTx(ctx, nil)
 	if err != nil {
@@ -138,7 +103,8 @@ func (s *Store) AuditEnd(ctx context.Context) (audit.End, error) {
 	return auditEnd(ctx, moment)
 }
 
-// SealAuditEnd meets license.Store. Of several processes that start at once the first one finds no seal.
+// SealAuditEnd looks again before it seals: of several processes that start at once the first one
+// finds no seal.
 func (s *Store) SealAuditEnd(ctx context.Context, seal func(audit.End) string) error {
 	return inTx(ctx, s.write, func(t *tx) error {
 		e, err := auditEnd(ctx, t)
@@ -175,12 +141,10 @@ func auditEnd(ctx context.Context, q querier) (e audit.End, err error) {
 	return e, nil
 }
 
-// AuditAfter meets license.Store.
 func (s *Store) AuditAfter(ctx context.Context, seq int64, limit int) ([]audit.Line, error) {
 	return s.auditLines(ctx, `WHERE seq > $1 ORDER BY seq LIMIT $2`, seq, limit)
 }
 
-// AuditLines meets license.Store.
 func (s *Store) AuditLines(ctx context.Context, q audit.Query) ([]audit.Line, error) {
 	return s.auditLines(ctx, `WHERE ($1 = 0 OR seq < $1) AND ($2 = '' OR account_id = $2) AND ($3 = '' OR action = $3) AND ($4 = '' OR actor_id = $4)
 		ORDER BY seq DESC LIMIT $5`, q.Before, q.Account, string(q.Action), q.Actor, q.Limit)

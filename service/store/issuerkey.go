@@ -8,8 +8,9 @@ import (
 	"time"
 )
 
-// KeepIssuerKeys meets license.Store. The last writer wins, whatever it says that the time is: a clock that was ahead once must not shut out all others.
-func (s *Store) KeepIssuerKeys(ctx context.Context, issuer string, jwks []byte, fetched time.Time) error {
+// StoreIssuerKeys lets the last writer win, whatever it says that the time is: a clock that was
+// ahead once must not shut out all others.
+func (s *Store) StoreIssuerKeys(ctx context.Context, issuer string, jwks []byte, fetched time.Time) error {
 	return inTx(ctx, s.write, func(t *tx) error {
 		_, err := t.ExecContext(ctx, `INSERT INTO issuer_keys (issuer, jwks, fetched_at) VALUES ($1, $2, $3)
 			ON CONFLICT (issuer) DO UPDATE SET jwks = excluded.jwks, fetched_at = excluded.fetched_at`,
@@ -21,7 +22,6 @@ func (s *Store) KeepIssuerKeys(ctx context.Context, issuer string, jwks []byte, 
 	})
 }
 
-// IssuerKeys meets license.Store.
 func (s *Store) IssuerKeys(ctx context.Context, issuer string) (jwks []byte, fetched time.Time, err error) {
 	var text string
 	var at int64

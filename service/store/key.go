@@ -10,7 +10,6 @@ import (
 	"github.com/pageflare/ci/service/keyring"
 )
 
-// Keys meets license.Store.
 func (s *Store) Keys(ctx context.Context) ([]keyring.SealedKey, error) {
 	rows, err := s.read.QueryContext(ctx, `SELECT id, algorithm, sealed, created_at, signs_from FROM signing_keys WHERE retired_at IS NULL ORDER BY number, id`)
 	if err != nil {
@@ -34,12 +33,10 @@ func (s *Store) Keys(ctx context.Context) ([]keyring.SealedKey, error) {
 	return list, storeError(rows.Err())
 }
 
-// AddKey meets license.Store.
 func (s *Store) AddKey(ctx context.Context, k keyring.SealedKey, act audit.Act) error {
 	return inTx(ctx, s.write, func(t *tx) error { return t.addKey(ctx, k, act) })
 }
 
-// AddFirstKey meets license.Store.
 func (s *Store) AddFirstKey(ctx context.Context, k keyring.SealedKey, act audit.Act) error {
 	return inTx(ctx, s.write, func(t *tx) error {
 		var there bool
@@ -65,7 +62,6 @@ func (t *tx) addKey(ctx context.Context, k keyring.SealedKey, act audit.Act) err
 	return nil
 }
 
-// RetireKey meets license.Store.
 func (s *Store) RetireKey(ctx context.Context, id string, alive time.Time, act audit.Act) (live int64, err error) {
 	err = inTx(ctx, s.write, func(t *tx) error {
 		if !alive.IsZero() {
@@ -83,7 +79,6 @@ func (s *Store) RetireKey(ctx context.Context, id string, alive time.Time, act a
 	return live, err
 }
 
-// LiveTokens meets license.Store.
 func (s *Store) LiveTokens(ctx context.Context, key string, now time.Time) (int64, error) {
 	return liveTokens(ctx, s.read, key, now)
 }
@@ -97,8 +92,9 @@ func liveTokens(ctx context.Context, q querier, key string, now time.Time) (n in
 	return n, nil
 }
 
-// mayRecord refuses what a retired key signed. It is asked in the transaction that records: nothing is handed out that was not recorded, and a
-// key with something on record is not retired, so no clock and no cache can bring a token into the world whose key is gone.
+// mayRecord refuses what a retired key signed. It is asked in the transaction that records: nothing
+// is handed out that was not recorded, and a key with something on record is not retired, so no
+// clock and no cache can bring a token into the world whose key is gone.
 func (t *tx) mayRecord(ctx context.Context, key string) error {
 	if t.alive[key] { // as it was a moment ago in this transaction
 		return nil

@@ -8,7 +8,6 @@ import (
 	"github.com/pageflare/ci/service/license"
 )
 
-// RecordLease meets license.Store.
 func (s *Store) RecordLease(ctx context.Context, r license.LeaseRecord, act audit.Act) error {
 	return s.group.do(ctx, func(ctx context.Context, t *tx) error {
 		if err := t.mayRecord(ctx, r.KeyID); err != nil {

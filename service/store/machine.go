@@ -11,13 +11,19 @@ import (
 	"github.com/pageflare/ci/service/license"
 )
 
-// AddMachine meets license.Store.
-func (s *Store) AddMachine(ctx context.Context, m license.Machine, act audit.Act) error {
-	return inTx(ctx, s.write, func(t *tx) error {
+// Activate records the token first: what the rules refuse it, they refuse the machine.
+func (s *Store) Activate(ctx context.Context, r license.TokenRecord, issued audit.Act, m license.Machine, act audit.Act) error {
+	return s.group.do(ctx, func(ctx context.Context, t *tx) error {
+		if err := t.recordToken(ctx, r, issued); err != nil {
+			return err
+		}
 		t.log(act)
 		_, err := t.ExecContext(ctx, `INSERT INTO machines (id, account_id, machine_id, label, family, created_at) VALUES ($1, $2, $3, $4, $5, $6)`,
 			m.ID, m.AccountID, m.MachineID, m.Label, m.Family, millis(m.CreatedAt))
-		return storeError(err)
+		if err != nil {
+			return fmt.Errorf("activate a machine: %w", storeError(err))
+		}
+		return nil
 	})
 }
 
@@ -36,12 +42,10 @@ func scanMachine(scan func(...any) error) (license.Machine, error) {
 	return m, nil
 }
 
-// MachineOf meets license.Store.
 func (s *Store) MachineOf(ctx context.Context, family string) (license.Machine, error) {
 	return scanMachine(s.read.QueryRowContext(ctx, `SELECT `+machineColumns+` FROM machines m WHERE m.family = $1`, family).Scan)
 }
 
-// Machine meets license.Store.
 func (s *Store) Machine(ctx context.Context, id string) (license.Machine, error) {
 	m, err := scanMachine(s.read.QueryRowContext(ctx, `SELECT `+machineColumns+` FROM machines m WHERE m.id = $1`, id).Scan)
 	if errors.Is(err, failure.ErrNotFound) {
@@ -50,7 +54,6 @@ func (s *Store) Machine(ctx context.Context, id string) (license.Machine, error)
 	return m, err
 }
 
-// Machines meets license.Store.
 func (s *Store) Machines(ctx context.Context, account, after string, limit int) ([]license.Machine, error) {
 	rows, err := s.read.QueryContext(ctx, `SELECT `+machineColumns+` FROM machines m WHERE m.account_id = $1 AND m.id > $2 ORDER BY m.id LIMIT $3`, account, after, limit)
 	if err != nil {
@@ -68,7 +71,6 @@ func (s *Store) Machines(ctx context.Context, account, after string, limit int) 
 	return list, storeError(rows.Err())
 }
 
-// EndMachine meets license.Store.
 func (s *Store) EndMachine(ctx context.Context, m license.Machine, act audit.Act) error {
 	return inTx(ctx, s.write, func(t *tx) error {
 		done, err := t.ExecContext(ctx, `UPDATE machines SET ended_at = $2 WHERE id = $1 AND ended_at IS NULL`, m.ID, millis(act.At))

@@ -9,10 +9,9 @@ import (
 	"github.com/pageflare/ci/service/auth"
 )
 
-// AddSignInLink meets license.Store.
 func (s *Store) AddSignInLink(ctx context.Context, l auth.SignInLink, act audit.Act) error {
 	return inTx(ctx, s.write, func(t *tx) error {
-		if err := t.letGo(ctx, "sign_in_links", "hash", millis(act.At)); err != nil {
+		if err := t.purge(ctx, "sign_in_links", "hash", millis(act.At)); err != nil {
 			return err
 		}
 		t.log(act)
@@ -21,7 +20,6 @@ func (s *Store) AddSignInLink(ctx context.Context, l auth.SignInLink, act audit.
 	})
 }
 
-// SignInLink meets license.Store.
 func (s *Store) SignInLink(ctx context.Context, hash string) (auth.SignInLink, error) {
 	l := auth.SignInLink{Hash: hash}
 	var expires int64
@@ -32,13 +30,13 @@ func (s *Store) SignInLink(ctx context.Context, hash string) (auth.SignInLink, e
 	return l, nil
 }
 
-// BeginSession meets license.Store. Of two that use one link, one finds no row to delete.
+// BeginSession deletes the link: of two that use it, one finds no row to delete.
 func (s *Store) BeginSession(ctx context.Context, link string, n auth.Session, act audit.Act) error {
 	return inTx(ctx, s.write, func(t *tx) error {
 		if err := changedOne(t.ExecContext(ctx, `DELETE FROM sign_in_links WHERE hash = $1`, link)); err != nil {
 			return fmt.Errorf("sign-in link: %w", storeError(err))
 		}
-		if err := t.letGo(ctx, "sessions", "id", millis(n.CreatedAt)); err != nil {
+		if err := t.purge(ctx, "sessions", "id", millis(n.CreatedAt)); err != nil {
 			return err
 		}
 		t.log(act)
@@ -48,7 +46,6 @@ func (s *Store) BeginSession(ctx context.Context, link string, n auth.Session, a
 	})
 }
 
-// Session meets license.Store.
 func (s *Store) Session(ctx context.Context, hash string) (auth.Session, account.Account, error) {
 	n := auth.Session{Hash: hash}
 	var a accountRow
@@ -63,7 +60,6 @@ func (s *Store) Session(ctx context.Context, hash string) (auth.Session, account
 	return n, owner, err
 }
 
-// EndSession meets license.Store.
 func (s *Store) EndSession(ctx context.Context, id string, act audit.Act) error {
 	return inTx(ctx, s.write, func(t *tx) error {
 		done, err := t.ExecContext(ctx, `DELETE FROM sessions WHERE id = $1`, id)

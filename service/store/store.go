@@ -1,7 +1,8 @@
 // Package store is all SQL of the License service: one text for SQLite and PostgreSQL.
 //
-// It decides how things are kept and that what it acknowledges is durable. What may be kept is decided in service/license, whose Store
-// interface this package meets; its errors are that package's.
+// It decides how things are kept and that what it acknowledges is durable. What may be kept is
+// decided in service/license, whose Store interface this package meets; its errors are that
+// package's.
 package store
 
 import (
@@ -23,7 +24,8 @@ import (
 	"github.com/pageflare/ci/service/oidc"
 )
 
-// Store is a database of the License service. It is safe for use by several goroutines, and several processes can share one database.
+// Store is a database of the License service. It is safe for use by several goroutines, and several
+// processes can share one database.
 type Store struct {
 	read   *pool
 	write  *pool
@@ -44,21 +46,24 @@ var (
 	_ license.PolicyStore  = (*Store)(nil)
 	_ license.Store        = (*Store)(nil)
 	_ license.MachineStore = (*Store)(nil)
-	_ oidc.Keeper          = (*Store)(nil)
+	_ oidc.KeyStore        = (*Store)(nil)
 )
 
 // ErrNewer says that the database was made by a newer version of the service.
 var ErrNewer = errors.New("the database is from a newer version of pageflare-license: run that version, or restore a backup of before")
 
-// ErrOlder says that the database was made by an older version of the service, and that who opened it may not change that.
+// ErrOlder says that the database was made by an older version of the service, and that who opened
+// it may not change that.
 var ErrOlder = errors.New("the database is from an older version of pageflare-license, and only `serve` and `migrate` bring it up to date: " +
 	"make a backup, then start the service of this version, or run `pageflare-license migrate`")
 
-// Open opens the database that url names (sqlite:PATH), creates it if it is not there, and brings its tables up to date. The error says what
-// is wrong with the database in one line; ErrNewer is one of them.
+// Open opens the database that url names (sqlite:PATH), creates it if it is not there, and brings
+// its tables up to date. The error says what is wrong with the database in one line; ErrNewer is
+// one of them.
 func Open(ctx context.Context, url string) (*Store, error) { return open(ctx, url, true) }
 
-// OpenCurrent is Open for those who must not change the tables of a database that is in use: ErrOlder. One that is not there is created.
+// OpenCurrent is Open for those who must not change the tables of a database that is in use:
+// ErrOlder. One that is not there is created.
 func OpenCurrent(ctx context.Context, url string) (*Store, error) { return open(ctx, url, false) }
 
 func open(ctx context.Context, url string, mayChange bool) (*Store, error) {
@@ -96,39 +101,6 @@ func hidePassword(url string) string {
 		}
 	}
 	return url
-}
-
-// inTx runs f in a transaction of its own, durable when it returns nil, and adds the acts that it noted to the audit log.
-func inTx(ctx context.Context, db *pool, f func(*tx) error) (err error) {
-	ctx, written := traceWrite(ctx)
-	var t *tx
-	defer func() {
-		db.note(err, t != nil && (t.wrote || len(t.acts) > 0))
-		written(err)
-	}()
-	begun, err := db.BeginTx(ctx, nil)
-	if err != nil {
-		return fmt.Errorf("begin: %w", storeError(err))
-	}
-	t = &tx{Tx: begun, pool: db, alive: map[string]bool{}}
-	defer func() { db.prepareAll(ctx, t.unprepared) }()
-	if err := f(t); err != nil {
-		_ = t.Rollback() // a full disk has undone all already, and says so once more
-		return err
-	}
-	if err := t.appendActs(ctx); err != nil {
-		_ = t.Rollback()
-		return err
-	}
-	if err := t.Commit(); err != nil {
-		return fmt.Errorf("commit: %w", storeError(err))
-	}
-	return nil
-}
-
-// querier is what both a database and a transaction can do.
-type querier interface {
-	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
 // changedOne turns "no row was changed" into ErrNotFound.

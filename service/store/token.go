@@ -33,8 +33,7 @@ func (r *tokenRow) record() license.TokenRecord {
 	return t
 }
 
-// Standing meets license.Store.
-func (s *Store) Standing(ctx context.Context, id string, subjects ...string) (account.Account, bool, error) {
+func (s *Store) AccountStatus(ctx context.Context, id string, subjects ...string) (account.Account, bool, error) {
 	args := []any{id}
 	marks := make([]string, 0, len(subjects))
 	for _, subject := range subjects {
@@ -52,12 +51,12 @@ func (s *Store) Standing(ctx context.Context, id string, subjects ...string) (ac
 	return owner, revoked, err
 }
 
-// RecordToken meets license.Store.
 func (s *Store) RecordToken(ctx context.Context, r license.TokenRecord, act audit.Act) error {
 	return s.group.do(ctx, func(ctx context.Context, t *tx) error { return t.recordToken(ctx, r, act) })
 }
 
-// recordToken inserts the record of a token and notes the act, unless it is there already. ErrKeyRetired, and as in mayDescend.
+// recordToken inserts the record of a token and notes the act, unless it is there already.
+// ErrKeyRetired, and as in mayDescend.
 func (t *tx) recordToken(ctx context.Context, r license.TokenRecord, act audit.Act) error {
 	if err := t.mayRecord(ctx, r.KeyID); err != nil {
 		return err
@@ -74,11 +73,12 @@ func (t *tx) recordToken(ctx context.Context, r license.TokenRecord, act audit.A
 	return t.logIf(done, act)
 }
 
-// mayDescend refuses a token whose right ended while it was made. The caller was looked at before; only in the transaction that records is it certain
-// that what is revoked together with all that it issued misses nothing. ErrTokenRevoked, ErrUnauthenticated, ErrNoPolicy.
+// mayDescend refuses a token whose right ended while it was made. The caller was looked at before;
+// only in the transaction that records is it certain that what is revoked together with all that it
+// issued misses nothing. ErrTokenRevoked, ErrUnauthenticated, ErrNoPolicy.
 func (t *tx) mayDescend(ctx context.Context, r license.TokenRecord) error {
 	if r.Parent == "" && r.IssuedBy == "" {
-		return nil // by those who run the service
+		return nil // by the operator
 	}
 	var parent, apiToken, login, policy bool
 	err := t.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM revocations WHERE subject = $1 OR subject = $2),
@@ -99,7 +99,6 @@ func (t *tx) mayDescend(ctx context.Context, r license.TokenRecord) error {
 	return nil
 }
 
-// RecordedAt meets license.Store.
 func (s *Store) RecordedAt(ctx context.Context, id opaque.TokenID) (time.Time, error) {
 	var at int64
 	if err := s.read.QueryRowContext(ctx, `SELECT recorded_at FROM tokens WHERE id = $1`, id).Scan(&at); err != nil {
@@ -108,7 +107,6 @@ func (s *Store) RecordedAt(ctx context.Context, id opaque.TokenID) (time.Time, e
 	return fromMillis(at), nil
 }
 
-// Token meets license.Store.
 func (s *Store) Token(ctx context.Context, id opaque.TokenID) (license.TokenRecord, error) {
 	var r tokenRow
 	if err := s.read.QueryRowContext(ctx, `SELECT `+tokenColumns+` FROM tokens t WHERE t.id = $1`, id).Scan(r.into()...); err != nil {
@@ -117,7 +115,6 @@ func (s *Store) Token(ctx context.Context, id opaque.TokenID) (license.TokenReco
 	return r.record(), nil
 }
 
-// Tokens meets license.Store.
 func (s *Store) Tokens(ctx context.Context, account string, before opaque.TokenID, limit int) ([]license.TokenRecord, error) {
 	rows, err := s.read.QueryContext(ctx, `SELECT `+tokenColumns+` FROM tokens t
 		WHERE t.account_id = $1 AND ($2 = '' OR t.id < $2) ORDER BY t.id DESC LIMIT $3`, account, string(before), limit)
@@ -136,7 +133,6 @@ func (s *Store) Tokens(ctx context.Context, account string, before opaque.TokenI
 	return list, storeError(rows.Err())
 }
 
-// Revoke meets license.Store.
 func (s *Store) Revoke(ctx context.Context, r license.Revocation, act audit.Act) error {
 	return inTx(ctx, s.write, func(t *tx) error {
 		done, err := t.ExecContext(ctx, `INSERT INTO revocations (subject, account_id, revoked_at) VALUES ($1, $2, $3) ON CONFLICT (subject) DO NOTHING`,
@@ -148,12 +144,13 @@ func (s *Store) Revoke(ctx context.Context, r license.Revocation, act audit.Act)
 	})
 }
 
-// revokeIssuedBy says once more that issued_by is not empty: by that a database knows that the index, which holds no others, has all that is asked for.
+// revokeIssuedBy says once more that issued_by is not empty: by that a database knows that the
+// index, which holds no others, has all that is asked for.
 const revokeIssuedBy = `INSERT INTO revocations (subject, account_id, revoked_at)
 	SELECT DISTINCT substr(id, 9, 16), account_id, $2 FROM tokens WHERE issued_by = $1 AND issued_by <> '' ON CONFLICT (subject) DO NOTHING`
 
-// revokeIssuedBy revokes every family whose first token says that it was issued by this, and returns how many were not revoked before; nothing
-// without an act.
+// revokeIssuedBy revokes every family whose first token says that it was issued by this, and
+// returns how many were not revoked before; nothing without an act.
 func (t *tx) revokeIssuedBy(ctx context.Context, issuer string, act *audit.Act) (families int64, err error) {
 	if act == nil {
 		return 0, nil

@@ -7,8 +7,8 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// traceWrite makes a span of a write, waiting for its turn included, when the caller is traced; otherwise it does nothing. The function that it
-// returns ends the span.
+// traceWrite makes a span of a write, waiting for its turn included, when the caller is traced;
+// otherwise it does nothing. The function that it returns ends the span.
 func traceWrite(ctx context.Context) (context.Context, func(error)) {
 	caller := trace.SpanFromContext(ctx)
 	if !caller.IsRecording() {

@@ -9,9 +9,10 @@ import (
 	"time"
 )
 
-// Lease is what a lease says: that a license was good at IssuedAt, and until when its holder may go by that while the License service cannot
-// be asked. It bridges a service that does not answer and nothing else: an answer of no ends it. Times are in UTC and whole seconds, but for
-// ValidUntil, which has milliseconds.
+// Lease is what a lease says: that a license was good at IssuedAt, and until when its holder may go
+// by that while the License service cannot be asked. It bridges a service that does not answer and
+// nothing else: an answer of no ends it. Times are in UTC and whole seconds, but for ValidUntil,
+// which has milliseconds.
 type Lease struct {
 	Issuer     string   // public URL of the service
 	Subject    string   // account id
@@ -58,7 +59,8 @@ func (k LeaseKey) Public() PublicKey {
 	return PublicKey{k.id, k.private.Public().(ed25519.PublicKey)}
 }
 
-// Sign returns the lease that says this. Equal leases give the equal text. ErrClaims says what is missing or contradicts itself.
+// Sign returns the lease that says this. Equal leases give the equal text. ErrClaims says what is
+// missing or contradicts itself.
 func (k LeaseKey) Sign(l Lease) (string, error) {
 	payload, err := encodeLease(l)
 	if err != nil {
@@ -83,12 +85,14 @@ func (k PublicKey) verify(signed string, signature []byte) bool {
 	return ed25519.Verify(k.Key, []byte(signed), signature)
 }
 
-// LeaseKeys accepts the leases of several keys. It is immutable and safe for use by several goroutines.
+// LeaseKeys accepts the leases of several keys. It is immutable and safe for use by several
+// goroutines.
 type LeaseKeys struct {
 	byHeader map[string]PublicKey // encoded header -> key
 }
 
-// NewLeaseKeys returns a set that accepts the leases of the keys. ErrWeakKey names the first unusable one.
+// NewLeaseKeys returns a set that accepts the leases of the keys. ErrWeakKey names the first
+// unusable one.
 func NewLeaseKeys(keys ...PublicKey) (*LeaseKeys, error) {
 	s := &LeaseKeys{byHeader: map[string]PublicKey{}}
 	for _, k := range keys {
@@ -106,11 +110,13 @@ func NewLeaseKeys(keys ...PublicKey) (*LeaseKeys, error) {
 	return s, nil
 }
 
-// ParseJWKS reads the keys that a License service publishes at /.well-known/jwks.json (RFC 7517; RFC 8037):
+// ParseJWKS reads the keys that a License service publishes at /.well-known/jwks.json (RFC 7517;
+// RFC 8037):
 //
 //	{"keys":[{"kty":"OKP","crv":"Ed25519","use":"sig","alg":"EdDSA","kid":"k_…","x":"…"}]}
 //
-// Keys of another kind are passed over. ErrWeakKey: the text is no such document, or one of the keys is damaged.
+// Keys of another kind are passed over. ErrWeakKey: the text is no such document, or one of the
+// keys is damaged.
 func ParseJWKS(raw []byte) (*LeaseKeys, error) {
 	var document struct {
 		Keys []json.RawMessage `json:"keys"`
@@ -151,8 +157,9 @@ func unmarshalOnce(raw []byte, v any) error {
 	return json.Unmarshal(raw, v)
 }
 
-// Parse returns what a lease says that one of the keys signed, that the issuer issued, and that has not ended at now. The error is one of this
-// package's sentinels. Nothing of the payload is read before the signature is checked. Whether the lease is the holder's own, by its Subject and
+// Parse returns what a lease says that one of the keys signed, that the issuer issued, and that has
+// not ended at now. The error is one of this package's sentinels. Nothing of the payload is read
+// before the signature is checked. Whether the lease is the holder's own, by its Subject and
 // LicenseID, is for the caller to see.
 func (s *LeaseKeys) Parse(raw, issuer string, now time.Time) (Lease, error) {
 	payload, err := verified(raw, ErrNotLease, func(header string) (verifier, error) {

@@ -1,6 +1,7 @@
 package script
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"hash/fnv"
@@ -57,6 +58,9 @@ func (s *scriptFacts) lost(after *scriptFacts) []Finding {
 		need, have := s.facts[f].must, 0
 		if t := after.facts[f]; t != nil {
 			have = t.may
+		}
+		if f.kind == factNumber && f.text == "0" {
+			continue // loops over arguments become [...arguments]
 		}
 		if f.counted() && have < need || have == 0 && need > 0 {
 			d = append(d, finding(Meaning, fmt.Sprintf("%s %q is %d times in the source and %d times in the result",
@@ -117,6 +121,9 @@ func sortedFacts(m map[fact]*tally) []fact {
 // hold may go, and so may what only that used.
 func collectScript(ast *js.AST, isModule bool) *scriptFacts {
 	unused, known := map[*js.Var]bool{}, knownConstants(ast)
+	for _, v := range exported(ast) {
+		delete(known, v) // others see what it holds, so that is not free to go where it is used
+	}
 	for round := 0; ; round++ {
 		c := &collector{
 			out:    &scriptFacts{isModule: isModule, facts: map[fact]*tally{}, top: map[string]js.DeclType{}},
@@ -129,7 +136,7 @@ func collectScript(ast *js.AST, isModule bool) *scriptFacts {
 				unused[v], more = true, true
 			}
 		}
-		if !more || round >= 8 {
+		if !more || round >= 5 {
 			return c.out
 		}
 	}
@@ -149,9 +156,10 @@ type collector struct {
 	reads    map[*js.Var]int
 	declared map[*js.Var]bool
 	unused   map[*js.Var]bool
-	inside   map[*js.Var]int // functions that are being walked: a call of itself is no use
-	fixed    map[*js.Var]bool
+	inside   map[*js.Var]int  // functions that are being walked: a call of itself is no use
+	fixed    map[*js.Var]bool // seen from outside: never unused
 	count    int
+	size     int
 }
 
 func (c *collector) add(kind factKind, text string) {
@@ -166,7 +174,8 @@ func (c *collector) add(kind factKind, text string) {
 		t.must++
 		c.log = append(c.log, entry{tally: t})
 	}
-	if c.count++; c.count > maxScriptFacts {
+	c.count++
+	if c.size += len(text); c.count > maxScriptFacts || c.size > maxScriptText {
 		panic(errDeep)
 	}
 }
@@ -227,6 +236,9 @@ func (c *collector) root(ast *js.AST) {
 	for _, v := range ast.Declared {
 		c.out.top[string(v.Data)] = v.Decl
 		c.fixed[v] = !c.out.isModule
+	}
+	for _, v := range exported(ast) {
+		c.fixed[v] = true
 	}
 	c.statements(ast.List)
 	sort.Strings(c.out.modules)
@@ -293,6 +305,10 @@ func (c *collector) statements(list []js.IStmt) {
 	for i, s := range list {
 		if f, ok := s.(*js.IfStmt); ok && f.Else == nil && c.truth(f.Cond) == 0 && leaves(f.Body) {
 			c.condition(f.Cond)
+			if rest := list[i+1:]; len(rest) > 0 {
+				c.mark(f.Cond, lastOf(rest[0]))
+				c.mark(f.Cond, lastOf(rest[len(rest)-1]))
+			}
 			c.either(func() { c.stmt(f.Body) }, func() { c.statements(list[i+1:]) })
 			return
 		}
@@ -486,6 +502,29 @@ func (c *collector) exports(s *js.ExportStmt) {
 	}
 	c.keepDeclared(s.Decl)
 	c.expr(s.Decl)
+}
+
+// exported are the variables that export lists name: lists hold names alone, and not the variables
+// that they stand for.
+func exported(ast *js.AST) (all []*js.Var) {
+	for _, s := range ast.List {
+		export, ok := s.(*js.ExportStmt)
+		if !ok || export.Module != nil {
+			continue
+		}
+		for _, a := range export.List {
+			name := a.Name
+			if name == nil {
+				name = a.Binding
+			}
+			for _, v := range ast.Declared {
+				if bytes.Equal(v.Data, name) {
+					all = append(all, resolve(v))
+				}
+			}
+		}
+	}
+	return all
 }
 
 // specifier is the name of an import or export, which may be written as a string.

@@ -17,6 +17,7 @@ import (
 const (
 	maxScriptDepth = 5000
 	maxScriptFacts = 8 << 20
+	maxScriptText  = 256 << 20 // bytes of all facts together
 )
 
 // Compare holds a script against its source by what can be seen of it from outside and by what

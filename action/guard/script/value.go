@@ -72,8 +72,18 @@ func (v value) primitive() string {
 }
 
 func number(f float64) value { return value{kind: numberConstant, text: formatNumber(f), number: f} }
-func text(s string) value    { return value{kind: stringConstant, text: s} }
 func boolean(b bool) value   { return value{kind: boolConstant, truth: b} }
+
+// maxText bounds strings that are put together: constants made of constants grow without bound.
+const maxText = 1 << 16
+
+// text is a string; one that is too long counts as not constant.
+func text(s string) value {
+	if len(s) > maxText {
+		return value{}
+	}
+	return value{kind: stringConstant, text: s}
+}
 
 // formatNumber writes numbers as JavaScript does where they are property names.
 func formatNumber(f float64) string {
@@ -182,7 +192,7 @@ func (c *collector) foldCall(n *js.CallExpr, depth int) value {
 		return value{}
 	}
 	if len(n.Args.List) > 0 {
-		return value{}
+		return c.foldMethod(n, m, depth)
 	}
 	change := map[string]func(string) string{"toUpperCase": strings.ToUpper, "toLowerCase": strings.ToLower}[memberName(m)]
 	if change == nil {
@@ -194,11 +204,53 @@ func (c *collector) foldCall(n *js.CallExpr, depth int) value {
 	return value{}
 }
 
+// foldMethod folds the methods with arguments that take a constant string apart or put one together.
+func (c *collector) foldMethod(n *js.CallExpr, m *js.DotExpr, depth int) value {
+	args := make([]value, len(n.Args.List))
+	for i := range args {
+		args[i] = c.fold(n.Args.List[i].Value, depth-1)
+		if args[i].kind != numberConstant && args[i].kind != stringConstant || n.Args.List[i].Rest {
+			return value{}
+		}
+	}
+	name := memberName(m)
+	if v, ok := m.X.(*js.Var); ok && name == "fromCharCode" && len(args) == 1 && args[0].kind == numberConstant {
+		if object, global := globalName(v); global && object == "String" && args[0].number >= 0 && args[0].number < 0xd800 {
+			return text(string(rune(args[0].number)))
+		}
+		return value{}
+	}
+	x := c.fold(m.X, depth-1)
+	if x.kind != stringConstant {
+		return value{}
+	}
+	if name == "concat" {
+		for _, a := range args {
+			if x = text(x.text + a.primitive()); x.kind == notConstant {
+				break
+			}
+		}
+		return x
+	}
+	length := float64(len(x.text))
+	if !isASCII([]byte(x.text)) || len(args) != 1 || args[0].kind != numberConstant || args[0].number < 0 || args[0].number > length {
+		return value{}
+	}
+	at := int(args[0].number)
+	switch name {
+	case "slice", "substring":
+		return text(x.text[at:])
+	case "charAt":
+		return text(x.text[at:min(at+1, len(x.text))])
+	}
+	return value{}
+}
+
 func literalValue(n *js.LiteralExpr) value {
 	switch {
 	case n.TokenType == js.StringToken:
 		if s, ok := Unquote(n.Data); ok {
-			return text(s)
+			return value{kind: stringConstant, text: s}
 		}
 	case n.TokenType == js.TrueToken, n.TokenType == js.FalseToken:
 		return boolean(n.TokenType == js.TrueToken)
@@ -220,7 +272,7 @@ func (c *collector) foldTemplate(n *js.TemplateExpr, depth int) value {
 	for i := range n.List {
 		part, ok := templatePart(n.List[i].Value)
 		v := c.fold(n.List[i].Expr, depth-1)
-		if !ok || v.kind == notConstant {
+		if !ok || v.kind == notConstant || s.Len() > maxText {
 			return value{}
 		}
 		s.WriteString(part)
@@ -371,27 +423,35 @@ func (c *collector) concatenation(e js.IExpr) {
 	c.join(c.flatten(e, nil))
 }
 
+// maxJoined bounds the strings of one chain.
+const maxJoined = 16 << 20
+
 func (c *collector) join(parts []part) {
-	joined := ""
+	var joined strings.Builder
 	open := false // a string constant is being joined
 	isString := false
 	flush := func() {
-		if open && joined != "" {
-			c.add(factString, joined)
+		if open && joined.Len() > 0 {
+			c.add(factString, joined.String())
 		}
-		open, joined = false, ""
+		open = false
+		joined.Reset()
 	}
 	for _, p := range parts {
+		if joined.Len() > maxJoined {
+			panic(errDeep)
+		}
 		v := p.value
 		if v.kind == notConstant && p.expr != nil {
 			v = c.constant(p.expr)
 		}
 		switch {
 		case v.kind == stringConstant:
-			joined += v.text
+			joined.WriteString(v.text)
 			open, isString = true, true
-		case v.kind != notConstant && isString && open:
-			joined += v.primitive()
+		case v.kind != notConstant && isString: // what follows a string is made a string
+			joined.WriteString(v.primitive())
+			open = true
 		case v.kind != notConstant:
 			flush()
 			c.value(v)
@@ -629,7 +689,8 @@ func knownConstants(ast *js.AST) map[*js.Var]value {
 	c := &collector{known: map[*js.Var]value{}}
 	for range 4 { // constants may be made of constants
 		more := false
-		for v, e := range s.init {
+		for _, v := range s.order {
+			e := s.init[v]
 			if _, ok := c.known[v]; ok || s.set[v] != 1 || v.Decl != js.LexicalDecl && v.Decl != js.VariableDecl {
 				continue
 			}
@@ -647,6 +708,7 @@ func knownConstants(ast *js.AST) map[*js.Var]value {
 // settings counts how often each name is given a value.
 type settings struct {
 	init  map[*js.Var]js.IExpr
+	order []*js.Var // of init
 	set   map[*js.Var]int
 	depth int
 }
@@ -663,6 +725,7 @@ func (s *settings) Enter(n js.INode) js.IVisitor {
 			s.set[v]++
 			if n.Default != nil {
 				s.init[v] = n.Default
+				s.order = append(s.order, v)
 			}
 		}
 	case *js.BinaryExpr:

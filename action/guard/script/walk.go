@@ -385,7 +385,7 @@ func (c *collector) call(callee js.IExpr, a *js.Args) {
 	case *js.DotExpr:
 		x, _ := n.X.(*js.Var)
 		name, global := globalName(x)
-		_, isArray := n.X.(*js.ArrayExpr)
+		isArray := c.isArray(n.X)
 		short = global && name == "Math" || isArray && memberName(n) == "concat" ||
 			c.allConstant(a) && (c.constant(n.X).kind == stringConstant || global && name == "String")
 	}
@@ -395,6 +395,23 @@ func (c *collector) call(callee js.IExpr, a *js.Args) {
 		c.expr(callee)
 	}
 	c.args(a)
+}
+
+// isArray says that an expression is an array written out, or made by Array().
+func (c *collector) isArray(e js.IExpr) bool {
+	switch n := e.(type) {
+	case *js.ArrayExpr:
+		return true
+	case *js.NewExpr:
+		v, _ := n.X.(*js.Var)
+		name, global := globalName(v)
+		return global && name == "Array"
+	case *js.CallExpr:
+		v, _ := n.X.(*js.Var)
+		name, global := globalName(v)
+		return global && name == "Array"
+	}
+	return false
 }
 
 func (c *collector) allConstant(a *js.Args) bool {

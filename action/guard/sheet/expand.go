@@ -3,6 +3,7 @@ package sheet
 import (
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -181,6 +182,8 @@ var families = []string{"transition", "grid", "list-style", "text-decoration", "
 
 func family(name string) string {
 	switch name {
+	case "text-decoration-skip-ink", "text-decoration-skip":
+		return name
 	case "column-width", "column-count":
 		return "columns"
 	case "background-color", "background-image", "background-position", "background-size", "background-repeat",
@@ -401,10 +404,8 @@ var doubleStop = regexp.MustCompile(`(#[0-9a-f]{8}) ([-.0-9a-z]+%?) ([-.0-9a-z]+
 
 var currentColour = regexp.MustCompile(`(?i)\bcurrentcolor\b`)
 
-// canonical takes out what makes no difference for a property.
-func canonical(name, value string) string {
-	value = foldCalc(value)
-	value = currentColour.ReplaceAllString(value, "currentcolor")
+// gradients writes directions as angles, leaves the usual one out, and gives each stop one place.
+func gradients(value string) string {
 	value = gradient.ReplaceAllStringFunc(value, func(g string) string {
 		m := gradient.FindStringSubmatch(g)
 		if d, ok := directions[m[2]]; ok {
@@ -412,7 +413,60 @@ func canonical(name, value string) string {
 		}
 		return m[1] + "0deg,"
 	})
-	value = doubleStop.ReplaceAllString(value, "$1 $2,$1 $3$4")
+	return upward(doubleStop.ReplaceAllString(value, "$1 $2,$1 $3$4"))
+}
+
+// upward writes gradients that run from bottom to top as the same from top to bottom.
+func upward(value string) string {
+	const begin = "linear-gradient(0deg,"
+	for {
+		i := strings.Index(value, begin)
+		if i < 0 {
+			return value
+		}
+		inside := value[i+len(begin):]
+		depth, end := 1, 0
+		for ; end < len(inside) && depth > 0; end++ {
+			switch inside[end] {
+			case '(':
+				depth++
+			case ')':
+				depth--
+			}
+		}
+		if depth > 0 {
+			return value
+		}
+		stops := commaList(inside[:end-1])
+		slices.Reverse(stops)
+		parts := make([]string, len(stops))
+		for k, stop := range stops {
+			for j, w := range stop {
+				if p, ok := strings.CutSuffix(w, "%"); ok {
+					f, err := strconv.ParseFloat(p, 64)
+					if err != nil {
+						return value
+					}
+					stop[j] = short(100-f) + "%"
+				} else if j > 0 {
+					return value
+				}
+			}
+			parts[k] = strings.Join(stop, " ")
+		}
+		value = value[:i] + "linear-gradient(" + strings.Join(parts, ",") + ")" + inside[end:]
+	}
+}
+
+// canonical takes out what makes no difference for a property.
+func canonical(name, value string) string {
+	value = foldCalc(value)
+	if strings.Contains(value, "urrent") {
+		value = currentColour.ReplaceAllString(value, "currentcolor")
+	}
+	if strings.Contains(value, "gradient(") {
+		value = gradients(value)
+	}
 	bare := strings.TrimPrefix(strings.TrimPrefix(name, "-webkit-"), "-moz-")
 	switch bare {
 	case "font-weight":
@@ -453,11 +507,16 @@ func canonical(name, value string) string {
 		return repeatText(value)
 	case "transform":
 		return transforms(value)
+	case "filter", "backdrop-filter":
+		return wholeFilter.ReplaceAllString(value, "$1()")
 	case "transition-timing-function", "animation-timing-function":
 		return easing.Replace(value)
 	}
 	return value
 }
+
+// wholeFilter are filters at their usual strength.
+var wholeFilter = regexp.MustCompile(`(grayscale|sepia|invert|brightness|contrast|saturate|opacity)\((?:1|100%)\)`)
 
 var easing = strings.NewReplacer("cubic-bezier(.25,.1,.25,1)", "ease", "cubic-bezier(0.25,0.1,0.25,1)", "ease",
 	"cubic-bezier(0.42,0,1,1)", "ease-in", "cubic-bezier(0,0,0.58,1)", "ease-out", "cubic-bezier(0.42,0,0.58,1)", "ease-in-out",
@@ -662,7 +721,7 @@ func transforms(value string) string {
 		}
 		return m[1] + "3d(" + strings.Join(out, ",") + ")"
 	})
-	value = strings.NewReplacer("rotatez(", "rotate(", "rotate3d(0,0,1,", "rotate(", "skewx(", "skew(").Replace(value)
+	value = strings.NewReplacer("rotatez(", "rotate(", "rotate3d(0,0,1,", "rotate(", "rotate3d(1,0,0,", "rotatex(", "rotate3d(0,1,0,", "rotatey(", "skewx(", "skew(").Replace(value)
 	return strings.ReplaceAll(value, ") ", ")")
 }
 
@@ -673,6 +732,24 @@ var certainValue = regexp.MustCompile(`^(?:[-+]?[0-9.]+(?:e[-+]?[0-9]+)?(?:px|em
 
 var newWords = regexp.MustCompile(`\b(clip|sticky|contents|anywhere|balance|pretty|stable|subgrid|masonry|overlay|revert|unset|plaintext|lab|oklch|fit|stretch|dvh|svh|lvh)\b`)
 
+// oldUnits are the units that every browser in use knows.
+var oldUnits = map[string]bool{"px": true, "em": true, "rem": true, "pt": true, "pc": true, "cm": true, "mm": true, "in": true, "ex": true,
+	"ch": true, "vh": true, "vw": true, "vmin": true, "vmax": true, "s": true, "deg": true, "fr": true, "d": true}
+
+var literal = regexp.MustCompile(`#[0-9a-f]{8}|"[^"]*"`)
+var unit = regexp.MustCompile(`[0-9]([a-zA-Z]+)`)
+
+// maxCertain bounds the values that are looked into; longer ones are not certain.
+const maxCertain = 2000
+
 func isCertain(name, value string) bool {
+	if len(value) > maxCertain || strings.Contains(value, "var(") {
+		return strings.HasPrefix(name, "--")
+	}
+	for _, m := range unit.FindAllStringSubmatch(literal.ReplaceAllString(value, ""), -1) {
+		if !oldUnits[m[1]] {
+			return false
+		}
+	}
 	return !strings.Contains(value, ": ") && certainValue.MatchString(value) && !newWords.MatchString(value) || strings.HasPrefix(name, "--")
 }

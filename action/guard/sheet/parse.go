@@ -22,26 +22,19 @@ type item struct {
 }
 
 type sheetParser struct {
-	lexer   *css.Lexer
-	tt      css.TokenType
-	data    []byte
-	rules   int
-	pending bool
+	lexer *css.Lexer
+	tt    css.TokenType
+	data  []byte
 }
 
 func newSheetParser(source []byte) *sheetParser {
 	return &sheetParser{lexer: css.NewLexer(parse.NewInputBytes(append([]byte(nil), source...)))}
 }
 
+// next reads a token; of a comment, which separates tokens, only that there is one.
 func (p *sheetParser) next() {
-	for {
-		p.tt, p.data = p.lexer.Next()
-		if p.tt != css.CommentToken {
-			return
-		}
-		// a comment separates tokens
-		p.tt, p.data = css.CommentToken, nil
-		return
+	if p.tt, p.data = p.lexer.Next(); p.tt == css.CommentToken {
+		p.data = nil
 	}
 }
 

@@ -6,7 +6,10 @@ import (
 	"bytes"
 	"fmt"
 	"maps"
+	"math"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 )
@@ -138,6 +141,32 @@ func (d declared) String() string {
 	return s + " }"
 }
 
+var decimal = regexp.MustCompile(`[0-9]*\.[0-9]+`)
+
+// almost says that two declarations are equal but for the last digit that the optimizer keeps.
+func (d declared) almost(e declared) bool {
+	if d.name != e.name || d.important != e.important {
+		return false
+	}
+	for _, p := range [][2]string{{d.where, e.where}, {d.value, e.value}} {
+		if p[0] == p[1] {
+			continue
+		}
+		if decimal.ReplaceAllString(p[0], ".") != decimal.ReplaceAllString(p[1], ".") {
+			return false
+		}
+		b, a := decimal.FindAllString(p[0], -1), decimal.FindAllString(p[1], -1)
+		for i := range b {
+			x, _ := strconv.ParseFloat(b[i], 64)
+			y, _ := strconv.ParseFloat(a[i], 64)
+			if math.Abs(x-y) > 2e-5*math.Max(x, y) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
 // certain says that every browser takes the value.
 func (d declared) certain() bool { return isCertain(d.name, d.value) }
 
@@ -150,7 +179,7 @@ func compareCascade(before, after []declared) (Finding, bool) {
 			return Finding{Cascade, fmt.Sprintf("%q is no longer declared", before[i].name), before[i].String(), ""}, false
 		case i >= len(before):
 			return Finding{Cascade, fmt.Sprintf("%q is declared anew", after[i].name), "", after[i].String()}, false
-		case before[i] != after[i]:
+		case before[i] != after[i] && !before[i].almost(after[i]):
 			return Finding{Cascade, fmt.Sprintf("%q is declared differently", before[i].name), before[i].String(), after[i].String()}, false
 		}
 	}
@@ -166,6 +195,7 @@ func reduce(list []declared) []declared {
 	later := map[place]bool{}
 	next := map[place]declared{}
 	kept := make([]declared, 0, len(list))
+	certain := map[[2]string]bool{} // the same values come again and again
 	for i := len(list) - 1; i >= 0; i-- {
 		d := list[i]
 		if later[place{d.where, d.important}] || later[place{d.where, true}] {
@@ -175,7 +205,13 @@ func reduce(list []declared) []declared {
 			continue
 		}
 		next[place{d.where, d.important}] = d
-		if d.certain() {
+		value := [2]string{d.name, d.value}
+		isCertain, ok := certain[value]
+		if !ok {
+			isCertain = d.certain()
+			certain[value] = isCertain
+		}
+		if isCertain {
 			later[place{d.where, d.important}] = true
 		}
 		kept = append(kept, d)
@@ -191,12 +227,17 @@ type styles struct {
 	layers     []string              // names of layers in order of first use
 	displays   []string              // font-display of each font
 	longhands  map[string][]declared // by layer and name
+	known      map[string]bool       // layers
 	count      int
 }
 
 const maxDeclared = 4 << 20
 
 var errSheetSize = fmt.Errorf("more declarations than the guard compares")
+
+func newStyles() *styles {
+	return &styles{longhands: map[string][]declared{}, known: map[string]bool{}}
+}
 
 // declare notes a declaration for each selector of a rule.
 func (s *styles) declare(layer string, where []string, name, value string, important bool) error {
@@ -213,7 +254,8 @@ func (s *styles) declare(layer string, where []string, name, value string, impor
 }
 
 func (s *styles) layer(name string) {
-	if !slices.Contains(s.layers, name) {
+	if !s.known[name] {
+		s.known[name] = true
 		s.layers = append(s.layers, name)
 	}
 }
@@ -224,7 +266,7 @@ func readSheet(source []byte) (*styles, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &styles{longhands: map[string][]declared{}}
+	s := newStyles()
 	return s, s.rules(items, scope{})
 }
 
@@ -234,7 +276,7 @@ func readDeclarations(source []byte) (*styles, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &styles{longhands: map[string][]declared{}}
+	s := newStyles()
 	return s, s.rules(items, scope{selectors: []string{"style"}})
 }
 
@@ -243,7 +285,6 @@ type scope struct {
 	conditions string
 	layer      string
 	selectors  []string
-	verbatim   bool // descriptors, not properties
 }
 
 func (s *styles) rules(items []item, in scope) error {

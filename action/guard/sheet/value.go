@@ -398,7 +398,11 @@ func selectors(tokens []css.Token) []string {
 	return list
 }
 
-var nth = strings.NewReplacer("(odd)", "(2n+1)", "(even)", "(2n)", "(2n+0)", "(2n)", "(n+1)", "(n)")
+var nth = strings.NewReplacer("(odd)", "(2n+1)", "(even)", "(2n)", "(2n+0)", "(2n)", "(n+1)", "(n)",
+	":nth-child(1)", ":first-child", ":nth-last-child(1)", ":last-child")
+
+// oldPseudo are the elements that may be written with one colon.
+var oldPseudo = strings.NewReplacer("::before", ":before", "::after", ":after", "::first-line", ":first-line", "::first-letter", ":first-letter")
 
 func selectorText(tokens []css.Token) string {
 	var s strings.Builder
@@ -435,9 +439,9 @@ func selectorText(tokens []css.Token) string {
 		}
 		s.WriteString(text)
 	}
-	text := nth.Replace(s.String())
-	for _, old := range []string{"before", "after", "first-line", "first-letter"} {
-		text = strings.ReplaceAll(text, "::"+old, ":"+old)
+	text := s.String()
+	if strings.Contains(text, ":") {
+		text = oldPseudo.Replace(nth.Replace(text))
 	}
 	switch text {
 	case "from":
@@ -445,7 +449,9 @@ func selectorText(tokens []css.Token) string {
 	case "to":
 		return "100%"
 	}
-	text = anyElement.ReplaceAllString(text, "$1$2")
+	if strings.Contains(text, "*") {
+		text = anyElement.ReplaceAllString(text, "$1$2")
+	}
 	return strings.TrimPrefix(strings.TrimPrefix(text, "& "), "&")
 }
 
@@ -468,6 +474,9 @@ var anyPseudo = regexp.MustCompile(`:[a-zA-Z-]+`)
 
 // isRisky says that some browser may not know the selector, and would drop the rule around it.
 func isRisky(s string) bool {
+	if !strings.Contains(s, ":") {
+		return false
+	}
 	for _, p := range anyPseudo.FindAllString(quotedText.ReplaceAllString(s, ""), -1) {
 		if knownPseudo.FindString(p) != p {
 			return true

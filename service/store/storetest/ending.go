@@ -13,7 +13,13 @@ import (
 	"github.com/pageflare/ci/service/license"
 )
 
-// Whoever asks for a token is looked at before; here is what happens when their right ends in between.
+var endings = suite{
+	"no token is recorded whose right has ended":        endedRights,
+	"a token beside a revocation is refused or revoked": endingRace,
+}
+
+// Anyone who asks for a token is looked at before; here is what happens when their right ends in
+// between.
 func endedRights(t *testing.T, s Store) {
 	a := create(t, s, 1)
 	policy, err := s.AddPolicy(t.Context(), newPolicy(1, a.ID, "7"), did(at))
@@ -59,7 +65,8 @@ func endedRights(t *testing.T, s Store) {
 	}
 }
 
-// A token is refused, or it is among those that are revoked with its API token: it never slips between the two.
+// A token is refused, or it is among those that are revoked with its API token: it never slips
+// between the two.
 func endingRace(t *testing.T, s Store) {
 	a := create(t, s, 1)
 	const rounds, writers = 10, 8

@@ -1,0 +1,112 @@
+package summary
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Guard is what the guard found in the optimizer's results.
+type Guard struct {
+	Published bool // the site is; else it was left as it was
+	Repaired  int  // pages
+	Rerun     []string
+	Files     []Rejected // by path
+	Costs     []Cost     // those of most files first
+}
+
+// Rejected is a file whose result was not the same file.
+type Rejected struct {
+	Path          string
+	Detail        string // of its first difference, for a person
+	Before, After string // excerpts
+	More          int    // differences
+}
+
+// Cost is what one kind of difference costs.
+type Cost struct {
+	Kind, Key string
+	Files     int
+	Bytes     int64
+}
+
+const (
+	maxRejected = 30
+	maxCosts    = 20
+)
+
+// guardDocs is where it is said what the guard compares.
+const guardDocs = "https://github.com/pageflare/ci/blob/main/docs/action.md#the-guard"
+
+// renderGuard tells what was not published as the optimizer made it.
+func renderGuard(b *strings.Builder, g Guard) {
+	fmt.Fprintf(b, "### [Guard](%s)\n\n", guardDocs)
+	if g.Repaired > 0 {
+		fmt.Fprintf(b, "%s: what the optimizer lost was put back, and the rest of its work is published.\n\n", pages(g.Repaired))
+	}
+	if len(g.Rerun) > 0 {
+		fmt.Fprintf(b, "The optimizer ran twice, the second time without %s, which changed many pages more than it should.\n\n", keys(g.Rerun))
+	}
+	if len(g.Files) == 0 {
+		return
+	}
+	becomes := "is not published"
+	if g.Published {
+		becomes = "is published as it was"
+	}
+	fmt.Fprintf(b, "The optimizer changed more than it should in %d of the files: each %s. Nothing is wrong with the files themselves.\n\n", len(g.Files), becomes)
+	b.WriteString("| File | What differed | Before → after |\n| --- | --- | --- |\n")
+	for _, f := range g.Files[:min(len(g.Files), maxRejected)] {
+		more := ""
+		if f.More > 0 {
+			more = fmt.Sprintf(" (and %d more)", f.More)
+		}
+		fmt.Fprintf(b, "| %s | %s%s | %s |\n", code(f.Path), Escape(f.Detail), more, excerpts(f.Before, f.After))
+	}
+	more(b, len(g.Files)-maxRejected)
+	b.WriteString("\n| Kind | Files | Savings not published | Avoided in pageflare.jsonc by |\n| --- | ---: | ---: | --- |\n")
+	for _, c := range g.Costs[:min(len(g.Costs), maxCosts)] {
+		avoided := "–"
+		if c.Key != "" {
+			avoided = code(fmt.Sprintf("%q: false", c.Key))
+		}
+		fmt.Fprintf(b, "| %s | %d | %s | %s |\n", Escape(c.Kind), c.Files, whole(signed(c.Bytes)), avoided)
+	}
+	more(b, len(g.Costs)-maxCosts)
+	b.WriteString("\n")
+}
+
+func excerpts(before, after string) string {
+	if before == "" && after == "" {
+		return "–"
+	}
+	side := func(s string) string {
+		if s == "" {
+			return "nothing"
+		}
+		return code(s)
+	}
+	return side(before) + " → " + side(after)
+}
+
+// signed is a number of bytes that may be negative.
+func signed(n int64) string {
+	if n < 0 {
+		return "−" + Bytes(-n)
+	}
+	return Bytes(n)
+}
+
+func pages(n int) string {
+	if n == 1 {
+		return "1 page"
+	}
+	return fmt.Sprintf("%d pages", n)
+}
+
+func keys(names []string) string {
+	quoted := make([]string, len(names))
+	for i, n := range names {
+		quoted[i] = code(n)
+	}
+	return strings.Join(quoted, ", ")
+}

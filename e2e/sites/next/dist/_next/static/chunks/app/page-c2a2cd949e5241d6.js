@@ -1,0 +1,1 @@
+(self.webpackChunk_N_E=self.webpackChunk_N_E||[]).push([[974],{4608:(e,s,_)=>{Promise.resolve().then(_.t.bind(_,1356,23))}},e=>{e.O(0,[356,441,255,358],()=>e(e.s=4608)),_N_E=e.O()}]);

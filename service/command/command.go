@@ -1,0 +1,75 @@
+// Package command is the commands of pageflare-license that work on the database directly, also
+// beside a running server: each binds its flags, calls one act, prints.
+//
+// What they print with --json is what the API answers (service/show). Settings, serve and doctor
+// are in the program itself.
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/pageflare/ci/service/audit"
+	"github.com/pageflare/ci/service/oidc"
+	"github.com/pageflare/ci/service/parts"
+)
+
+// App is what the commands share: the world outside, and how they reach the service. All must be
+// set.
+type App struct {
+	Stdin          io.Reader
+	Stdout, Stderr io.Writer
+
+	DatabaseURL string
+	Database    string   // DatabaseURL for messages, without a password
+	Issuers     []string // of identities that are trusted
+	NoLink      string   // why a link that begins with the public URL would lead nowhere; "" when it leads somewhere
+
+	// HaveDatabase tells whether there is a database, which an empty file is not.
+	HaveDatabase func() bool
+	// Open opens the database, and makes it where there is none. The function that it returns
+	// closes it.
+	Open func(context.Context) (*parts.Parts, func() error, error)
+	// OpenToMigrate is Open, and brings the tables of a database that is in use up to date.
+	OpenToMigrate func(context.Context) (*parts.Parts, func() error, error)
+	// Runs is the address where a License service answers with these settings; "" when none does.
+	Runs func(context.Context) string
+	// Verifier explains identity tokens that were made for this service.
+	Verifier func() (*oidc.Verifier, error)
+	// Repository finds the ids of a repository and of its owner by the name OWNER/NAME.
+	Repository func(ctx context.Context, name string) (repositoryID, ownerID string, err error)
+}
+
+// UsageError is an error that a person has to fix: a setting, a file, an argument.
+type UsageError struct{ Err error }
+
+// Error is the text of the error.
+func (e UsageError) Error() string { return e.Err.Error() }
+
+// Unwrap is the error.
+func (e UsageError) Unwrap() error { return e.Err }
+
+// Usagef makes a UsageError.
+func Usagef(format string, args ...any) error { return UsageError{fmt.Errorf(format, args...)} }
+
+// with runs f on the service. In the audit log the user of the operating system did it. A command
+// in the wrong folder must not make a database there and work on that: only those that begin
+// something use WithNew.
+func (a *App) with(ctx context.Context, f func(context.Context, *parts.Parts) error) error {
+	if !a.HaveDatabase() {
+		return Usagef("there is no database at %s: run this in the folder of the server, or set LICENSE_DATABASE_URL", a.Database)
+	}
+	return a.WithNew(ctx, f)
+}
+
+// WithNew runs f on the service as with does, and makes a database where there is none.
+func (a *App) WithNew(ctx context.Context, f func(context.Context, *parts.Parts) error) error {
+	ctx = audit.WithActor(ctx, commandLine())
+	l, closeStore, err := a.Open(ctx)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f(ctx, l), closeStore())
+}

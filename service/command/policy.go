@@ -1,0 +1,230 @@
+package command
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/pageflare/ci/service/api"
+	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/oidc"
+	"github.com/pageflare/ci/service/parts"
+	"github.com/pageflare/ci/service/show"
+)
+
+// Policy is the commands of trust policies.
+type Policy struct {
+	Add     policyAdd     `cmd:"" help:"Let jobs of a repository exchange their identity for license tokens of an account."`
+	List    policyList    `cmd:"" help:"List the policies."`
+	Remove  policyRemove  `cmd:"" help:"Remove a policy: no further job is let in by it."`
+	Explain policyExplain `cmd:"" help:"Say clause by clause why a job is let in or refused."`
+}
+
+// conditions is what of the job the policy asks for beside its repository, in one line.
+func conditions(j api.Policy) string {
+	var parts []string
+	for _, list := range []struct {
+		name   string
+		values []string
+	}{{"ref", j.Ref}, {"environment", j.Environment}, {"event", j.Event}, {"job-workflow-ref", j.JobWorkflowRef}, {"visibility", j.Visibility}} {
+		if len(list.values) > 0 {
+			parts = append(parts, list.name+"="+strings.Join(list.values, "|"))
+		}
+	}
+	return dash(strings.Join(parts, " "))
+}
+
+// policyText is a policy, for people.
+func policyText(w io.Writer, j api.Policy) {
+	Row(w, "id", j.ID)
+	Row(w, "version", j.Version)
+	Row(w, "account", j.Account)
+	Row(w, "repository", j.Repository)
+	Row(w, "issuer", j.Issuer)
+	Row(w, "repository id", j.RepositoryID)
+	Row(w, "owner id", j.RepositoryOwnerID)
+	Row(w, "only", conditions(j))
+}
+
+type policyAdd struct {
+	Output
+	Account           string   `required:"" help:"Id of the account whose license is used." placeholder:"ID"`
+	Repository        string   `help:"OWNER/NAME; GitHub is asked once for its ids, and they are what counts. A private one needs GITHUB_TOKEN." placeholder:"OWNER/NAME"`
+	RepositoryID      string   `name:"repository-id" help:"Id of the repository, instead of its name." placeholder:"N"`
+	RepositoryOwnerID string   `name:"repository-owner-id" help:"Id of its owner, instead of its name." placeholder:"N"`
+	Ref               []string `sep:"none" help:"Only this ref, such as refs/heads/main. Can be given several times, like those below."`
+	Environment       []string `sep:"none" help:"Only jobs in this environment."`
+	Event             []string `sep:"none" help:"Only this event. Without one: all but those that people without write access can cause, such as pull_request_target."`
+	JobWorkflowRef    []string `sep:"none" help:"Only this reusable workflow: OWNER/REPOSITORY/.github/workflows/FILE@REF."`
+	Visibility        []string `sep:"none" help:"Only while the repository is public, private or internal."`
+	Issuer            string   `help:"Issuer of the identities. Needed when LICENSE_OIDC_ISSUERS names several." placeholder:"URL"`
+}
+
+// Run adds the policy.
+func (c policyAdd) Run(ctx context.Context, a *App) error {
+	byID := c.RepositoryID != "" || c.RepositoryOwnerID != ""
+	switch {
+	case c.Repository == "" && !byID:
+		return Usagef("which repository? give --repository OWNER/NAME, or --repository-id and --repository-owner-id")
+	case byID && (c.RepositoryID == "" || c.RepositoryOwnerID == ""):
+		return Usagef("--repository-id and --repository-owner-id go together: a repository that is given to another owner must not keep its rights")
+	}
+	p := license.TrustPolicy{AccountID: c.Account, Repository: c.Repository, Policy: oidc.Policy{
+		Issuer: c.Issuer, RepositoryID: c.RepositoryID, OwnerID: c.RepositoryOwnerID, Refs: c.Ref, Environments: c.Environment, Events: c.Event,
+		JobWorkflowRefs: c.JobWorkflowRef, Visibilities: c.Visibility,
+	}}
+	if len(a.Issuers) == 0 {
+		return Usagef("--issuer: LICENSE_OIDC_ISSUERS is empty, so no identity would ever be trusted")
+	}
+	if p.Issuer == "" {
+		switch len(a.Issuers) {
+		case 1:
+			p.Issuer = a.Issuers[0]
+		default:
+			return Usagef("--issuer: the ids of one GitHub mean nothing to another: give one of %s", strings.Join(a.Issuers, ", "))
+		}
+	}
+	if !slices.Contains(a.Issuers, p.Issuer) {
+		return Usagef("--issuer: %s is not in LICENSE_OIDC_ISSUERS, so no identity of it would ever be trusted: give one of %s", p.Issuer, strings.Join(a.Issuers, ", "))
+	}
+	return a.with(ctx, func(ctx context.Context, l *parts.Parts) error {
+		if _, err := l.Accounts.Account(ctx, p.AccountID); err != nil { // before GitHub is asked
+			return refusal(err)
+		}
+		if !byID {
+			var err error
+			if p.RepositoryID, p.OwnerID, err = a.Repository(ctx, p.Repository); err != nil {
+				return refusal(fmt.Errorf("%w; or give --repository-id and --repository-owner-id", err))
+			}
+		}
+		made, err := l.Policies.AddPolicy(ctx, p)
+		if err != nil {
+			return refusal(err)
+		}
+		j := show.Policy(made)
+		return c.Print(a.Stdout, j, func(w io.Writer) { policyText(w, j) })
+	})
+}
+
+type policyList struct {
+	Output
+	Account string `help:"Only those of this account." placeholder:"ID"`
+	Limit   limit  `default:"100" help:"How many to list at most."`
+	After   string `help:"Continue after this id." placeholder:"ID"`
+}
+
+// Run lists the policies.
+func (c policyList) Run(ctx context.Context, a *App) error {
+	return a.with(ctx, func(ctx context.Context, l *parts.Parts) error {
+		found, err := l.Policies.Policies(ctx, c.Account, c.After, int(c.Limit))
+		if err != nil {
+			return refusal(err)
+		}
+		list := show.Each(found, show.Policy)
+		return c.Print(a.Stdout, list, func(w io.Writer) {
+			Row(w, "ID", "ACCOUNT", "REPOSITORY", "REPOSITORY ID", "OWNER ID", "ONLY")
+			for _, p := range list {
+				Row(w, p.ID, p.Account, dash(p.Repository), p.RepositoryID, p.RepositoryOwnerID, conditions(p))
+			}
+		})
+	})
+}
+
+type policyRemove struct {
+	Output
+	ID         string `arg:"" help:"Id of the policy."`
+	WithTokens bool   `help:"Also every license token that was issued under it: for a repository that cannot be trusted any more."`
+}
+
+// Run removes the policy.
+func (c policyRemove) Run(ctx context.Context, a *App) error {
+	return a.with(ctx, func(ctx context.Context, l *parts.Parts) error {
+		families, err := l.Policies.RemovePolicy(ctx, c.ID, c.WithTokens)
+		if err != nil {
+			return refusal(err)
+		}
+		j := api.RemovedPolicy{ID: c.ID, Status: "removed", FamiliesRevoked: families}
+		return c.Print(a.Stdout, j, func(w io.Writer) {
+			Row(w, "id", j.ID)
+			Row(w, "status", j.Status)
+			if c.WithTokens {
+				Row(w, "families revoked", j.FamiliesRevoked)
+			}
+		})
+	})
+}
+
+type policyExplain struct {
+	Output
+	Token string `arg:"" default:"-" help:"Identity token of the job, or its claims as JSON; - reads either from standard input."`
+}
+
+// Run explains. It exchanges nothing; an expired token is fine, and that clause says so.
+func (c policyExplain) Run(ctx context.Context, a *App) error {
+	text, err := a.argument(c.Token)
+	if err != nil {
+		return err
+	}
+	v, err := a.Verifier()
+	if err != nil {
+		return err
+	}
+	id, clauses, err := explainIdentity(ctx, v, text)
+	if err != nil {
+		return Usagef("%w: give an identity token of GitHub Actions, or the JSON object of its claims", err)
+	}
+	return a.with(ctx, func(ctx context.Context, l *parts.Parts) error {
+		e, err := l.Policies.Explain(ctx, id, clauses)
+		if err != nil {
+			return err
+		}
+		j := show.Explanation(e)
+		return c.Print(a.Stdout, j, func(w io.Writer) { explanationText(w, j, id) })
+	})
+}
+
+func explainIdentity(ctx context.Context, v *oidc.Verifier, text string) (oidc.Identity, []oidc.Clause, error) {
+	if scheme, token, ok := strings.Cut(text, " "); ok && strings.EqualFold(scheme, "Bearer") { // copied out of a header
+		text = strings.TrimSpace(token)
+	}
+	if !strings.HasPrefix(text, "{") {
+		return v.Explain(ctx, text)
+	}
+	id, err := oidc.ParseClaims([]byte(text))
+	if err != nil {
+		return id, nil, err
+	}
+	return id, v.ExplainClaims(id), nil
+}
+
+// explanationText is an explanation, for people.
+func explanationText(w io.Writer, j api.Explanation, id oidc.Identity) {
+	Row(w, "this job is "+j.Outcome)
+	Row(w)
+	Row(w, "THE IDENTITY TOKEN", "OUTCOME", "IT HAS", "ACCEPTED")
+	clauseRows(w, j.Identity)
+	if len(j.Policies) == 0 {
+		Row(w)
+		Row(w, fmt.Sprintf("there is no policy for repository_id %s (%s): add one with policy add", id.RepositoryID, dash(id.Repository)))
+	}
+	for _, p := range j.Policies {
+		Row(w)
+		Row(w, "POLICY "+p.ID, "OUTCOME", "THE JOB HAS", "ACCEPTED")
+		clauseRows(w, p.Clauses)
+	}
+}
+
+// clauseRows is the table of the clauses, and what to do about those that were not met, each on a
+// line of its own: beside the table it would not fit a terminal.
+func clauseRows(w io.Writer, clauses []api.Clause) {
+	for _, c := range clauses {
+		Row(w, c.Name, c.Outcome, dash(c.Got), dash(c.Want))
+	}
+	for _, c := range clauses {
+		if c.Hint != "" {
+			Row(w, "-> "+c.Name+": "+c.Hint)
+		}
+	}
+}

@@ -1,0 +1,177 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/pageflare/ci/service/account"
+	"github.com/pageflare/ci/service/api"
+	"github.com/pageflare/ci/service/failure"
+	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/opaque"
+	"github.com/pageflare/ci/service/parts"
+	"github.com/pageflare/ci/service/show"
+)
+
+// Token is the commands of license tokens.
+type Token struct {
+	Issue  tokenIssue  `cmd:"" help:"Issue a license token and print it."`
+	List   tokenList   `cmd:"" help:"List the tokens of an account, newest first."`
+	Show   tokenShow   `cmd:"" help:"Show what is known of a token."`
+	Revoke tokenRevoke `cmd:"" help:"End a token before its time."`
+}
+
+// tokenText is the record of a license token, for people.
+func tokenText(w io.Writer, j api.TokenRecord) {
+	Row(w, "jti", j.Jti)
+	Row(w, "account", j.Account)
+	Row(w, "family", j.Family)
+	Row(w, "parent", j.Parent)
+	Row(w, "kid", j.Kid)
+	Row(w, "issued", j.IssuedAt)
+	Row(w, "expires", j.ExpiresAt)
+	Row(w, "status", j.Status)
+}
+
+type tokenIssue struct {
+	Output
+	Account string `required:"" help:"Id of the account." placeholder:"ID"`
+	TTL     *life  `name:"ttl" help:"Life of the token, such as 72h or 90s; capped by the end of the license. Default: LICENSE_TOKEN_TTL."`
+}
+
+// Run issues the token and prints it alone, or all with --json.
+func (c tokenIssue) Run(ctx context.Context, a *App) error {
+	var ttl time.Duration // the usual one
+	if c.TTL != nil {
+		ttl = c.TTL.Duration
+		if ttl < time.Second {
+			return Usagef("--ttl: %s is below a second: give a duration such as 72h or 90s", ttl)
+		}
+	}
+	return a.with(ctx, func(ctx context.Context, l *parts.Parts) error {
+		issued, err := l.Licenses.IssueFor(ctx, c.Account, ttl)
+		if err != nil {
+			return refusal(withRemedy(c.Account, err))
+		}
+		j := struct {
+			Token     string `json:"token"`
+			ID        string `json:"jti"`
+			ExpiresAt string `json:"expires_at"`
+			Capped    bool   `json:"capped"`
+		}{issued.Token.Reveal(), string(issued.ID), issued.ExpiresAt.UTC().Format(time.RFC3339), issued.Capped}
+		return c.Print(a.Stdout, j, func(w io.Writer) { Row(w, j.Token) })
+	})
+}
+
+type tokenList struct {
+	Output
+	Account string `required:"" help:"Id of the account." placeholder:"ID"`
+	Limit   limit  `default:"100" help:"How many to list at most."`
+	Before  string `help:"Continue after this jti, to older ones." placeholder:"JTI"`
+}
+
+// Run lists the tokens.
+func (c tokenList) Run(ctx context.Context, a *App) error {
+	return a.with(ctx, func(ctx context.Context, l *parts.Parts) error {
+		found, err := l.Licenses.Tokens(ctx, c.Account, opaque.TokenID(c.Before), int(c.Limit))
+		if err != nil {
+			return refusal(err)
+		}
+		now := time.Now()
+		list := show.Each(found, func(t license.TokenRecord) api.TokenRecord { return show.Token(t, now) })
+		return c.Print(a.Stdout, list, func(w io.Writer) {
+			Row(w, "JTI", "ISSUED", "EXPIRES", "KID", "STATUS")
+			for _, t := range list {
+				Row(w, t.Jti, t.IssuedAt, t.ExpiresAt, t.Kid, t.Status)
+			}
+		})
+	})
+}
+
+type tokenShow struct {
+	Output
+	Token string `arg:"" name:"token|jti" help:"The token or its jti; - reads it from standard input."`
+}
+
+// Run shows the record.
+func (c tokenShow) Run(ctx context.Context, a *App) error {
+	text, err := a.argument(c.Token)
+	if err != nil {
+		return err
+	}
+	return a.with(ctx, func(ctx context.Context, l *parts.Parts) error {
+		t, err := l.Licenses.Token(ctx, text)
+		if err != nil {
+			return refusal(err)
+		}
+		j := show.Token(t, time.Now())
+		return c.Print(a.Stdout, j, func(w io.Writer) { tokenText(w, j) })
+	})
+}
+
+type tokenRevoke struct {
+	Output
+	Token  string `arg:"" name:"token|jti" help:"The token or its jti; - reads it from standard input."`
+	Family bool   `help:"Also everything that descends from the same first token, past and future."`
+}
+
+// Run revokes the token. It holds in every running server with the next request.
+func (c tokenRevoke) Run(ctx context.Context, a *App) error {
+	text, err := a.argument(c.Token)
+	if err != nil {
+		return err
+	}
+	return a.with(ctx, func(ctx context.Context, l *parts.Parts) error {
+		t, err := l.Licenses.RevokeToken(ctx, text, c.Family)
+		if err != nil {
+			return refusal(err)
+		}
+		j := show.Token(t, time.Now())
+		return c.Print(a.Stdout, j, func(w io.Writer) { tokenText(w, j) })
+	})
+}
+
+// argument is an argument, or a line of standard input for "-", so that a secret need not stand on
+// a command line.
+func (a *App) argument(s string) (string, error) {
+	if s != "-" {
+		return s, nil
+	}
+	b, err := io.ReadAll(io.LimitReader(a.Stdin, 64<<10))
+	if err != nil {
+		return "", fmt.Errorf("read standard input: %w", err)
+	}
+	return strings.TrimSpace(string(b)), nil
+}
+
+// withRemedy says of a license that is not good what the operator can do about it: the usual text
+// sends people to the operator.
+func withRemedy(id string, err error) error {
+	for _, r := range []struct {
+		is   error
+		what string
+	}{
+		{account.ErrInactive, "is suspended: `account restore " + id + "` lets it have tokens again"},
+		{account.ErrExpired, "has a license that has expired: `account update " + id + " --valid-until DATE` renews it"},
+		{account.ErrRevoked, "was deleted, for good: make a new one"},
+	} {
+		if errors.Is(err, r.is) {
+			return fmt.Errorf("account %s %s", id, r.what)
+		}
+	}
+	return err
+}
+
+// refusal makes a usage error of what a person has to give differently.
+func refusal(err error) error {
+	for _, e := range []error{failure.ErrInvalid, failure.ErrNotFound, failure.ErrConflict} {
+		if errors.Is(err, e) {
+			return UsageError{err}
+		}
+	}
+	return err
+}

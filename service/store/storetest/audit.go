@@ -1,0 +1,165 @@
+package storetest
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/pageflare/ci/service/audit"
+	"github.com/pageflare/ci/service/failure"
+	"github.com/pageflare/ci/service/license"
+)
+
+var auditLog = suite{
+	"acts stand in the log, chained, when they did change": acts,
+	"writers at once make one chain":                       oneChain,
+	"the end of the log is sealed with each line":          sealedEnd,
+	"lines give no seal to an end that had none":           unsealedEnd,
+}
+
+// lastLine is the newest line of the audit log.
+func lastLine(t *testing.T, s Store) audit.Line {
+	t.Helper()
+	lines, err := s.AuditLines(t.Context(), audit.Query{Limit: 1})
+	must(t, err)
+	return lines[0]
+}
+
+// acts makes some changes and some that change nothing, and reads the log.
+func acts(t *testing.T, s Store) {
+	act := func(action audit.Action, account string) audit.Act {
+		a := did(at)
+		a.Action, a.Account, a.Object, a.Details = action, account, "x", `{"n":1}`
+		a.Actor.Address, a.Actor.RequestID = "192.0.2.7", "r1"
+		return a
+	}
+	a := newAccount(1)
+	must(t, s.CreateAccount(t.Context(), a, newAPIToken(1), act("one", a.ID), act("two", a.ID)))
+	wantErr(t, "CreateAccount(again)", s.CreateAccount(t.Context(), a, newAPIToken(1), act("refused", a.ID)), failure.ErrConflict)
+	r := newToken(a.ID, tokenID(1, 1, 1))
+	must(t, s.RecordToken(t.Context(), r, act("three", a.ID)))
+	must(t, s.RecordToken(t.Context(), r, act("nothing new", a.ID)))
+	revokeAPIToken(t, s, act("four", ""), nil)
+	revokeAPIToken(t, s, act("ended before", ""), nil)
+	must(t, s.Revoke(t.Context(), license.Revocation{Subject: "y", AccountID: a.ID, At: at}, act("five", a.ID)))
+	must(t, s.Revoke(t.Context(), license.Revocation{Subject: "y", AccountID: a.ID, At: at}, act("revoked before", a.ID)))
+
+	lines, err := s.AuditAfter(t.Context(), 0, 100)
+	must(t, err)
+	var want []audit.Line
+	previous := ""
+	for i, action := range []audit.Action{"one", "two", "three", "four", "five"} {
+		l := audit.Line{Seq: int64(i + 1), Act: act(action, a.ID)} // that of "four" comes from the API token
+		l.Hash = l.Link(l.Seq, previous)
+		want, previous = append(want, l), l.Hash
+	}
+	if diff := cmp.Diff(want, lines, cmpopts.IgnoreUnexported(audit.Act{})); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+	head, err := s.AuditHead(t.Context())
+	must(t, err)
+	same(t, audit.Head{Seq: 5, Hash: previous}, head)
+
+	numbers := func(q audit.Query) any {
+		var out []int64
+		lines, err := s.AuditLines(t.Context(), q)
+		must(t, err)
+		for _, l := range lines {
+			out = append(out, l.Seq)
+		}
+		if out == nil {
+			return nil
+		}
+		return out
+	}
+	same(t, []int64{5, 4, 3}, numbers(audit.Query{Limit: 3}))
+	same(t, []int64{2, 1}, numbers(audit.Query{Before: 3, Limit: 3}))
+	same(t, []int64{5, 4, 3, 2, 1}, numbers(audit.Query{Account: a.ID, Limit: 9}))
+	same(t, nil, numbers(audit.Query{Account: "user_none", Limit: 9}))
+	same(t, []int64{3}, numbers(audit.Query{Action: "three", Limit: 9}))
+	same(t, []int64{5, 4, 3, 2, 1}, numbers(audit.Query{Actor: "test", Limit: 9}))
+	same(t, nil, numbers(audit.Query{Actor: "tes", Limit: 9}))
+}
+
+func oneChain(t *testing.T, s Store) {
+	a := create(t, s, 1)
+	const writers, each = 8, 30
+	errs := make([]error, writers)
+	var wg sync.WaitGroup
+	for w := range writers {
+		wg.Go(func() {
+			for i := range each {
+				id := tokenID(i, w, i)
+				act := did(at)
+				act.Object = string(id)
+				err := s.RecordToken(context.WithoutCancel(t.Context()), newToken(a.ID, id), act)
+				if i%10 == 0 {
+					err = errors.Join(err, s.Revoke(context.WithoutCancel(t.Context()), license.Revocation{Subject: string(id), AccountID: a.ID, At: at}, act))
+				}
+				if err != nil {
+					errs[w] = err
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	must(t, errors.Join(errs...))
+	lines, err := s.AuditAfter(t.Context(), 0, 1000)
+	must(t, err)
+	same(t, writers*each+writers*each/10, len(lines))
+	previous := ""
+	for i, l := range lines {
+		if l.Seq != int64(i+1) || l.Hash != l.Link(l.Seq, previous) {
+			t.Fatalf("line %d has number %d and does not follow the one before", i+1, l.Seq)
+		}
+		previous = l.Hash
+	}
+}
+
+// sealedEnd seals an empty log and adds to it.
+func sealedEnd(t *testing.T, s Store) {
+	end, err := s.AuditEnd(t.Context())
+	must(t, err)
+	if diff := cmp.Diff(audit.End{}, end, cmpopts.IgnoreUnexported(audit.Act{})); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+	seal := func(seal string) {
+		t.Helper()
+		must(t, s.SealAuditEnd(t.Context(), func(e audit.End) string { return seal }))
+	}
+	seal("") // nobody can say what it is
+	empty := did(at).Seal(audit.Head{})
+	seal(empty)
+	seal("another") // it has one
+	end, err = s.AuditEnd(t.Context())
+	must(t, err)
+	same(t, empty, end.Seal)
+	a := newAccount(1)
+	must(t, s.CreateAccount(t.Context(), a, newAPIToken(1), did(at), did(at)))
+	end, err = s.AuditEnd(t.Context())
+	must(t, err)
+	lines, err := s.AuditAfter(t.Context(), 0, 9)
+	must(t, err)
+	want := audit.End{Head: lines[1].Head(), Last: lines[1], Before: lines[0].Hash, Used: true}
+	if !did(at).Sealed(want.Head, end.Seal) {
+		t.Errorf("the seal of %v is not its own", end.Head)
+	}
+	end.Seal = ""
+	if diff := cmp.Diff(want, end, cmpopts.IgnoreUnexported(audit.Act{})); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
+// unsealedEnd adds to a log that was never sealed.
+func unsealedEnd(t *testing.T, s Store) {
+	create(t, s, 1)
+	must(t, s.AddKey(t.Context(), newKey("k_1", at), did(at)))
+	end, err := s.AuditEnd(t.Context())
+	must(t, err)
+	same(t, "", end.Seal)
+}

@@ -1,0 +1,104 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+
+	"github.com/pageflare/ci/service/audit"
+)
+
+// One transaction that writes at a time, in every database: the rules rest on it. What a
+// transaction reads, no other changes before it commits: whether a key may be retired, whether the
+// right of a token has ended, which version a policy gets, what the line before says. The head of
+// the audit log is the lock, taken first, for each such transaction adds to the log or depends on
+// what was added.
+//
+// In SQLite BEGIN IMMEDIATE takes it, since there is one writer to a file (sqlite.go). A database
+// with several writers has to lock the row of audit_head before f runs: an update of it at the end,
+// by appendActs, would be too late for what f has read.
+
+// inTx runs f in a transaction of its own, durable when it returns nil, and adds the acts that it
+// noted to the audit log.
+func inTx(ctx context.Context, db *pool, f func(*tx) error) (err error) {
+	ctx, written := traceWrite(ctx)
+	var t *tx
+	defer func() {
+		db.note(err, t != nil && (t.wrote || len(t.acts) > 0))
+		written(err)
+	}()
+	begun, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("begin: %w", storeError(err))
+	}
+	t = &tx{Tx: begun, pool: db, alive: map[string]bool{}}
+	defer func() { db.prepareAll(ctx, t.unprepared) }()
+	if err := f(t); err != nil {
+		_ = t.Rollback() // a full disk has undone all already, and says so once more
+		return err
+	}
+	if err := t.appendActs(ctx); err != nil {
+		_ = t.Rollback()
+		return err
+	}
+	if err := t.Commit(); err != nil {
+		return fmt.Errorf("commit: %w", storeError(err))
+	}
+	return nil
+}
+
+// querier is what both a database and a transaction can do.
+type querier interface {
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}
+
+// tx is a transaction with the lines that it adds to the audit log.
+type tx struct {
+	*sql.Tx
+	pool       *pool
+	unprepared []string // texts of statements that had to be parsed
+	acts       []audit.Act
+	wrote      bool            // something was written for certain, acts apart
+	alive      map[string]bool // signing keys that were found not to be retired, see mayRecord
+}
+
+// log notes acts. They stand in the log exactly when the transaction is committed.
+func (t *tx) log(acts ...audit.Act) { t.acts = append(t.acts, acts...) }
+
+// logIf notes an act that changed rows; one that changed nothing leaves no line.
+func (t *tx) logIf(r sql.Result, a audit.Act) error {
+	n, err := r.RowsAffected()
+	if err == nil && n > 0 {
+		t.log(a)
+	}
+	return err
+}
+
+// ownerOf is the account that an API token, a trust policy or a device login belongs to; "" when
+// there is none by that id, or it is nobody's.
+func (t *tx) ownerOf(ctx context.Context, id string) (account string, err error) {
+	err = t.QueryRowContext(ctx, `SELECT account_id FROM api_tokens WHERE id = $1 UNION ALL SELECT account_id FROM policies WHERE id = $1
+		UNION ALL SELECT account_id FROM device_logins WHERE id = $1 AND account_id IS NOT NULL`, id).Scan(&account)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return "", fmt.Errorf("look up whose %s is: %w", id, storeError(err))
+	}
+	return account, nil
+}
+
+// end sets the end of a row that has not ended yet, and notes that it did, for the account whose it
+// is. license.ErrNotFound: there is no such row.
+func (t *tx) end(ctx context.Context, what, table, column, id string, act audit.Act) (err error) {
+	var there bool
+	if err := t.QueryRowContext(ctx, `SELECT TRUE FROM `+table+` WHERE id = $1`, id).Scan(&there); err != nil {
+		return fmt.Errorf("%s %s: %w", what, id, notFound(err))
+	}
+	done, err := t.ExecContext(ctx, `UPDATE `+table+` SET `+column+` = $2 WHERE id = $1 AND `+column+` IS NULL`, id, millis(act.At))
+	if err != nil {
+		return fmt.Errorf("%s %s: %w", what, id, storeError(err))
+	}
+	if act.Account, err = t.ownerOf(ctx, id); err != nil {
+		return err
+	}
+	return t.logIf(done, act)
+}
