@@ -159,6 +159,9 @@ func (a *app) report(err error) int {
 	if err == nil {
 		return exitOK
 	}
+	if errors.Is(err, command.ErrRefused) { // what was printed says why
+		return exitFailure
+	}
 	for line := range strings.SplitSeq(err.Error(), "\n") {
 		line = strings.ReplaceAll(line, failure.ErrInvalid.Error()+": ", "") // a person has made no request
 		fmt.Fprintf(a.stderr, "error: %s\n", line)

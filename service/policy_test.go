@@ -68,8 +68,12 @@ func TestPolicyExplainOfTokens(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := b.runWith(test.text+"\n", "policy", "explain")
-			if r.exit != exitOK || r.err != "" {
-				t.Fatalf("exit %d, %s", r.exit, r.err)
+			wantExit := exitOK // also when something was not checked
+			if strings.Contains(test.want[0], "refused") {
+				wantExit = exitFailure
+			}
+			if r.exit != wantExit || r.err != "" {
+				t.Fatalf("exit %d, want %d; %s", r.exit, wantExit, r.err)
 			}
 			first, _, _ := strings.Cut(r.out, "\n")
 			for i, want := range test.want {

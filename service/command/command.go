@@ -51,6 +51,10 @@ func (e UsageError) Error() string { return e.Err.Error() }
 // Unwrap is the error.
 func (e UsageError) Unwrap() error { return e.Err }
 
+// ErrRefused says that what was asked about would be refused. All that is to be said of it was
+// printed; only the exit status has to tell.
+var ErrRefused = errors.New("refused")
+
 // Usagef makes a UsageError.
 func Usagef(format string, args ...any) error { return UsageError{fmt.Errorf(format, args...)} }
 

@@ -32,7 +32,7 @@ func migrate(ctx context.Context, db *sql.DB, mayChange bool) error {
 	// ms, about five seconds in all
 	const tries = 14
 	for try := 1; ; try++ {
-		err := up(ctx, p, mayChange)
+		err := up(ctx, p, mayChange || !inUse(ctx, db))
 		if err == nil || try == tries || errors.Is(err, ErrNewer) || errors.Is(err, ErrOlder) || damaged(err) != err {
 			return err
 		}
@@ -42,6 +42,13 @@ func migrate(ctx context.Context, db *sql.DB, mayChange bool) error {
 			return err
 		}
 	}
+}
+
+// inUse tells a database that serves somebody from one that another process is just making: it has a
+// signing key.
+func inUse(ctx context.Context, db *sql.DB) (used bool) {
+	err := db.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM signing_keys)`).Scan(&used)
+	return err == nil && used // without that table it is new
 }
 
 func up(ctx context.Context, p *goose.Provider, mayChange bool) error {
