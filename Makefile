@@ -38,6 +38,7 @@ check: ## formatting, vet, linters, rules of this repository, generated files, k
 
 bench: build optimizer ## measure, as ratios within one run
 	@go run ./e2e/bench -service bin/pageflare-license -action bin/pageflare-action -optimizer $(optimizer) -site e2e/site
+	@go run ./e2e/bench -optimizer $(optimizer) -sites e2e/sites
 	@go test -run '^$$' -bench . -benchtime 10x ./action/optimize
 	@go test -run '^$$' -bench . ./service/token
 

@@ -30,7 +30,8 @@ func TestDeployFilesNameSettingsThatExist(t *testing.T) {
 	}
 }
 
-// The unit keeps the promises of its head: a user of its own, nothing it could write but its state, and no restart for a fault of a person.
+// The unit keeps the promises of its head: a user of its own, nothing it could write but its state,
+// and no restart for a fault of a person.
 func TestTheUnitIsConfined(t *testing.T) {
 	t.Parallel()
 	b, err := os.ReadFile(filepath.FromSlash("../deploy/pageflare-license.service"))
@@ -47,7 +48,8 @@ func TestTheUnitIsConfined(t *testing.T) {
 	}
 }
 
-// The function of the document runs commands as the unit runs the server: with another user, folder or database they would work on nothing, or fail.
+// The function of the document runs commands as the unit runs the server: with another user, folder
+// or database they would work on nothing, or fail.
 func TestCommandsUnderSystemdRunAsTheUnitDoes(t *testing.T) {
 	t.Parallel()
 	unit, err := os.ReadFile(filepath.FromSlash("../deploy/pageflare-license.service"))
@@ -135,7 +137,8 @@ func TestTheComposeFileIsConfined(t *testing.T) {
 	}
 }
 
-// Each alert is explained, with its severity, and each metric of ours that the rules ask for is one that there is.
+// Each alert is explained, with its severity, and each metric of ours that the rules ask for is one
+// that there is.
 func TestAlertsAreExplained(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile(filepath.FromSlash("../deploy/prometheus-rules.yml"))

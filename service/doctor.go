@@ -48,7 +48,8 @@ func (f finding) mark() string {
 	return "ok"
 }
 
-// Run checks what serve needs and says of each thing whether it is well. It changes nothing but what a first start would make.
+// Run checks what serve needs and says of each thing whether it is well. It changes nothing but
+// what a first start would make.
 func (c doctorCmd) Run(ctx context.Context, a *app) error {
 	findings := a.checkSettings()
 	inside, database := a.checkDatabase(ctx)
@@ -159,7 +160,8 @@ func (a *app) lookInside(ctx context.Context) (in inside) {
 	return in
 }
 
-// checkFiles finds what is wrong with the files before they are opened: a database that is damaged may open all the same.
+// checkFiles finds what is wrong with the files before they are opened: a database that is damaged
+// may open all the same.
 func (a *app) checkFiles(ctx context.Context) error {
 	if err := a.inspect(); err != nil {
 		return err
@@ -173,7 +175,8 @@ func (a *app) checkFiles(ctx context.Context) error {
 // clockSlack is how far apart the clocks of servers may be.
 const clockSlack = time.Minute
 
-// checkClock holds the clock against the newest line of the audit log, which cannot be of the future. A token that was made in the future is refused.
+// checkClock holds the clock against the newest line of the audit log, which cannot be of the
+// future. A token that was made in the future is refused.
 func checkClock(now, newest time.Time) finding {
 	if newest.After(now.Add(clockSlack)) {
 		return wrong("clock", fmt.Sprintf("it is %s here, and the database was changed at %s: set the clock of this machine, and keep it by NTP", second(now), second(newest)))
@@ -192,7 +195,8 @@ func checkSpace(dir string, free uint64) finding {
 	return well("disk", fmt.Sprintf("%d MiB are free in folder %s, where the database is", free>>20, dir))
 }
 
-// checkKey looks at the key-encryption key. Nothing is said of one that is missing because the database has no place to be.
+// checkKey looks at the key-encryption key. Nothing is said of one that is missing because the
+// database has no place to be.
 func (a *app) checkKey(in inside) []finding {
 	_, read := readKeyFile(a.cfg.KeyFile)
 	info, err := os.Stat(a.cfg.KeyFile)
@@ -242,7 +246,8 @@ func (a *app) checkAddress(ctx context.Context, in inside) finding {
 	return well("address", "a License service answers at "+a.cfg.Listen)
 }
 
-// askKeys asks the service that listens on addr for the names of the keys that it publishes: those of leases. None: it gives no leases, or no answer.
+// askKeys asks the service that listens on addr for the names of the keys that it publishes: those
+// of leases. None: it gives no leases, or no answer.
 func askKeys(ctx context.Context, addr string) (kids []string) {
 	res, err := ask(ctx, addr, "/.well-known/jwks.json")
 	if err != nil || res.StatusCode != http.StatusOK {

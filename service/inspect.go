@@ -10,8 +10,8 @@ import (
 	"github.com/pageflare/ci/service/command"
 )
 
-// inspect finds what is wrong with the files of this start before one of them is made: all faults at once, and a start that cannot work
-// leaves nothing behind. Errors are usage errors.
+// inspect finds what is wrong with the files of this start before one of them is made: all faults
+// at once, and a start that cannot work leaves nothing behind. Errors are usage errors.
 func (a *app) inspect() error {
 	database := a.databasePath()
 	place := command.CheckPlace(database)

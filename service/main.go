@@ -1,6 +1,8 @@
-// Command pageflare-license is the License service: a self-hosted License API that issues, refreshes and revokes license tokens.
+// Command pageflare-license is the License service: a self-hosted License API that issues,
+// refreshes and revokes license tokens.
 //
-// This package is settings, commands and wiring. The rules are in service/license, the routes in service/server, all SQL in service/store.
+// This package is settings, commands and wiring. The rules are in service/license, the routes in
+// service/server, all SQL in service/store.
 package main
 
 import (
@@ -37,8 +39,8 @@ func main() {
 	os.Exit(code)
 }
 
-// endSignals are those that end the program in good order. SIGHUP, sent when a terminal closes, is one of them
-// unless somebody had it ignored, as nohup does.
+// endSignals are those that end the program in good order. SIGHUP, sent when a terminal closes, is
+// one of them unless somebody had it ignored, as nohup does.
 func endSignals() []os.Signal {
 	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
 	if !signal.Ignored(syscall.SIGHUP) {
@@ -47,7 +49,8 @@ func endSignals() []os.Signal {
 	return signals
 }
 
-// Exit statuses. What a person has to change before it can work is usage; what may work the next time is failure.
+// Exit statuses. What a person has to change before it can work is usage; what may work the next
+// time is failure.
 const (
 	exitOK      = 0
 	exitFailure = 1
@@ -94,7 +97,7 @@ type commands struct {
 	Machine     command.Machine    `cmd:"" help:"Machines that pageflare CLIs activated."`
 	Key         command.Key        `cmd:"" help:"Signing keys."`
 	Policy      command.Policy     `cmd:"" help:"Trust policies: which jobs of GitHub Actions get license tokens without a secret."`
-	AdminToken  command.AdminToken `cmd:"" name:"admin-token" help:"Admin tokens, by which those who run the service call the Admin API."`
+	AdminToken  command.AdminToken `cmd:"" name:"admin-token" help:"Admin tokens, by which the operator calls the Admin API."`
 	Audit       command.Audit      `cmd:"" help:"The audit log: who did what."`
 	Backup      command.Backup     `cmd:"" help:"Copy the database to a new file, also while the service runs. The key is not in it."`
 	Doctor      doctorCmd          `cmd:"" help:"Check settings, database, audit log, clock, free space, key and address, and say what is wrong and how to mend it."`

@@ -183,7 +183,8 @@ func TestPolicyAddByName(t *testing.T) {
 	}
 }
 
-// By the Admin API: what GitHub cannot tell now is neither a fault of the service nor of the request.
+// By the Admin API: what GitHub cannot tell now is neither a fault of the service nor of the
+// request.
 func TestPoliciesByNameWhenGitHubDoesNotAnswer(t *testing.T) {
 	t.Parallel()
 	gone, err := net.Listen("tcp", "127.0.0.1:0")

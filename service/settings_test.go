@@ -189,7 +189,8 @@ func TestEveryItemOfAListThatIsWrongIsReported(t *testing.T) {
 	}
 }
 
-// It is compared character by character with the audience that jobs ask for, which the Action spells so too: see TestAudience in action.
+// It is compared character by character with the audience that jobs ask for, which the Action
+// spells so too: see TestAudience in action.
 func TestThePublicURLIsSpelledInOneWay(t *testing.T) {
 	t.Parallel()
 	for value, want := range map[string]string{

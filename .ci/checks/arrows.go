@@ -23,7 +23,7 @@ action/guard/sheet  ->
 action/summary      ->
 action/githubtest   ->
 
-service             -> service/command service/api service/server service/console service/store service/parts service/account service/audit service/auth service/keyring service/license service/oidc service/opaque service/failure service/webhook service/token
+service             -> service/server/admin service/command service/api service/server service/console service/store service/parts service/account service/audit service/auth service/keyring service/license service/oidc service/opaque service/failure service/webhook service/token
 service/token       ->
 service/api         ->
 service/client      -> service/api
@@ -40,9 +40,13 @@ service/command     -> service/parts service/show service/license service/auth s
 service/parts       -> service/license service/auth service/account service/keyring service/audit service/oidc
 service/webhook     -> service/license
 service/store       -> service/license service/auth service/account service/keyring service/audit service/oidc service/opaque service/failure service/webhook
-service/server      -> service/show service/parts service/license service/auth service/account service/keyring service/audit service/oidc service/opaque service/failure service/webhook service/api
+service/server      -> service/server/route service/server/admin service/server/page service/server/explorer service/show service/parts service/license service/auth service/account service/keyring service/audit service/oidc service/opaque service/failure service/webhook service/api
+service/server/route -> service/auth service/account service/audit service/opaque service/failure service/api
+service/server/admin -> service/server/route service/show service/license service/auth service/account service/keyring service/audit service/oidc service/opaque service/failure service/api
+service/server/page -> service/server/route service/auth service/api
+service/server/explorer -> service/server/route
 service/console     -> service/license service/oidc
-service/servicetest -> service/server service/console service/store service/parts service/license service/auth service/account service/keyring service/audit service/oidc service/opaque service/failure service/webhook service/token service/api service/client
+service/servicetest -> service/server/admin service/server service/console service/store service/parts service/license service/auth service/account service/keyring service/audit service/oidc service/opaque service/failure service/webhook service/token service/api service/client
 service/store/storetest -> service/license service/auth service/account service/keyring service/audit service/oidc service/opaque service/failure service/token
 `
 

@@ -47,7 +47,8 @@ func TestDocumentAndItsExamplesAreValid(t *testing.T) {
 	}
 }
 
-// Answers may gain fields and values, so the published document closes none of them: a client that is generated from it would refuse what comes.
+// Answers may gain fields and values, so the published document closes none of them: a client that
+// is generated from it would refuse what comes.
 func TestAnswersAreOpenAndRequestsClosed(t *testing.T) {
 	t.Parallel()
 	doc := load(t)
@@ -112,7 +113,8 @@ func TestDocumentBelongsToTheCaller(t *testing.T) {
 	}
 }
 
-// Whatever can be wrong with a kind of request has its answer. Which routes there are is held against the server, in service/server.
+// Whatever can be wrong with a kind of request has its answer. Which routes there are is held
+// against the server, in service/server.
 func TestEveryOperationHasTheAnswersOfItsKind(t *testing.T) {
 	t.Parallel()
 	all := operations(load(t))

@@ -41,7 +41,8 @@ func (c auditList) Run(ctx context.Context, a *App) error {
 		return c.Print(a.Stdout, list, func(w io.Writer) {
 			Row(w, "NUMBER", "AT", "ACTION", "BY", "FROM", "OBJECT", "DETAILS")
 			for _, x := range list {
-				Row(w, x.Seq, x.At, x.Action, strings.TrimSpace(x.Actor.Kind+" "+x.Actor.ID), dash(x.Address), x.Object, string(x.Details))
+				Row(w, x.Seq, x.At, x.Action, strings.TrimSpace(x.Actor.Kind+" "+x.Actor.ID),
+					dash(x.Address), x.Object, string(x.Details))
 			}
 		})
 	})
@@ -49,8 +50,8 @@ func (c auditList) Run(ctx context.Context, a *App) error {
 
 type auditVerify struct {
 	Output
-	From  string `help:"An end that was verified before, as NUMBER:HASH: only its line and what came after it are read." placeholder:"END"`
-	Noted string `help:"An end that was printed before, as NUMBER:HASH: the log must still contain it." placeholder:"END"`
+	From         string `help:"An end that was verified before, as NUMBER:HASH: only its line and what came after it are read." placeholder:"END"`
+	ExpectedHead string `help:"An end that was printed before, as NUMBER:HASH: the log must still contain it." placeholder:"END"`
 }
 
 // Run verifies the log. Exit status 1: it was changed.
@@ -59,7 +60,7 @@ func (c auditVerify) Run(ctx context.Context, a *App) error {
 	for _, end := range []struct {
 		flag, text string
 		into       *audit.Head
-	}{{"--from", c.From, &check.From}, {"--noted", c.Noted, &check.Noted}} {
+	}{{"--from", c.From, &check.From}, {"--expected-head", c.ExpectedHead, &check.Expected}} {
 		var err error
 		if *end.into, err = audit.ParseHead(end.text); err != nil {
 			return Usagef("%s: %w", end.flag, err)
@@ -77,7 +78,7 @@ func (c auditVerify) Run(ctx context.Context, a *App) error {
 			Status string `json:"status"`
 			Lines  int64  `json:"lines"`
 			End    string `json:"end"`
-		}{"whole", head.Seq, head.String()}
+		}{"intact", head.Seq, head.String()}
 		return c.Print(a.Stdout, j, func(w io.Writer) {
 			Row(w, "status", j.Status)
 			Row(w, "lines", j.Lines)

@@ -18,13 +18,15 @@ type Backup struct {
 	File string `arg:"" name:"file" help:"The copy; there must be no file of that name yet."`
 }
 
-// Run copies the database, also while servers work on it. It needs no key, and changes nothing: a newer version can back up before it upgrades.
+// Run copies the database, also while servers work on it. It needs no key, and changes nothing: a
+// newer version can back up before it upgrades.
 func (c Backup) Run(ctx context.Context, a *App) error {
 	if err := CheckPlace(c.File); err != nil {
 		return Usagef("backup %s: %w", c.File, err)
 	}
 	if !a.HaveDatabase() {
-		return Usagef("there is no database at %s: set LICENSE_DATABASE_URL to the one to back up", a.Database)
+		return Usagef("there is no database at %s: set LICENSE_DATABASE_URL to the one to back up",
+			a.Database)
 	}
 	made, err := store.Backup(ctx, a.DatabaseURL, c.File)
 	switch {
@@ -45,8 +47,9 @@ func (c Backup) Run(ctx context.Context, a *App) error {
 	})
 }
 
-// CheckPlace makes sure that a file can be at path and others beside it: SQLite keeps its log there. It asks by writing, for only that
-// is sure to know of read-only file systems and of who we are.
+// CheckPlace makes sure that a file can be at path and others beside it: SQLite keeps its log
+// there. It asks by writing, for only that is sure to know of read-only file systems and of who we
+// are.
 func CheckPlace(path string) error {
 	if info, err := os.Stat(path); err == nil && info.IsDir() {
 		return errors.New("is a folder: name a file in it")

@@ -1,8 +1,8 @@
-// Package command is the commands of pageflare-license that work on the database directly, also beside
-// a running server: each binds its flags, calls one act, prints.
+// Package command is the commands of pageflare-license that work on the database directly, also
+// beside a running server: each binds its flags, calls one act, prints.
 //
-// What they print with --json is what the API answers (service/show). Settings, serve and doctor are in
-// the program itself.
+// What they print with --json is what the API answers (service/show). Settings, serve and doctor
+// are in the program itself.
 package command
 
 import (
@@ -16,7 +16,8 @@ import (
 	"github.com/pageflare/ci/service/parts"
 )
 
-// App is what the commands share: the world outside, and how they reach the service. All must be set.
+// App is what the commands share: the world outside, and how they reach the service. All must be
+// set.
 type App struct {
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
@@ -28,7 +29,8 @@ type App struct {
 
 	// HaveDatabase tells whether there is a database, which an empty file is not.
 	HaveDatabase func() bool
-	// Open opens the database, and makes it where there is none. The function that it returns closes it.
+	// Open opens the database, and makes it where there is none. The function that it returns
+	// closes it.
 	Open func(context.Context) (*parts.Parts, func() error, error)
 	// Verifier explains identity tokens that were made for this service.
 	Verifier func() (*oidc.Verifier, error)
@@ -48,9 +50,9 @@ func (e UsageError) Unwrap() error { return e.Err }
 // Usagef makes a UsageError.
 func Usagef(format string, args ...any) error { return UsageError{fmt.Errorf(format, args...)} }
 
-// with runs f on the service. In the audit log the user of the operating system did it. A command in
-// the wrong folder must not make a database there and work on that: only those that begin something
-// use WithNew.
+// with runs f on the service. In the audit log the user of the operating system did it. A command
+// in the wrong folder must not make a database there and work on that: only those that begin
+// something use WithNew.
 func (a *App) with(ctx context.Context, f func(context.Context, *parts.Parts) error) error {
 	if !a.HaveDatabase() {
 		return Usagef("there is no database at %s: run this in the folder of the server, or set LICENSE_DATABASE_URL", a.Database)

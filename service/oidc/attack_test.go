@@ -76,7 +76,8 @@ func (i *issuer) plain(t testing.TB, change func(jwt.MapClaims)) string {
 
 const usualHeader = `{"typ":"JWT","alg":"RS256","kid":"one"}`
 
-// Each is signed by the issuer itself: a form that two readers could read in two ways is refused all the same.
+// Each is signed by the issuer itself: a form that two readers could read in two ways is refused
+// all the same.
 func TestTokensThatCanBeReadInTwoWays(t *testing.T) {
 	t.Parallel()
 	i := newIssuer(t)
@@ -162,7 +163,8 @@ func TestClocksMayBeAMinuteApart(t *testing.T) {
 	}
 }
 
-// Of the keys that an issuer publishes those count that can sign identity tokens; others are none of our business, and do no harm.
+// Of the keys that an issuer publishes those count that can sign identity tokens; others are none
+// of our business, and do no harm.
 func TestKeysOfOtherKinds(t *testing.T) {
 	t.Parallel()
 	i := newIssuer(t)
@@ -203,7 +205,8 @@ func TestKeysOfOtherKinds(t *testing.T) {
 	}
 }
 
-// An issuer that takes its time holds a request for five seconds at most, and no second one within the pause.
+// An issuer that takes its time holds a request for five seconds at most, and no second one within
+// the pause.
 func TestAnIssuerThatIsSlow(t *testing.T) {
 	t.Parallel()
 	i := newIssuer(t)
@@ -258,7 +261,8 @@ func TestAnIssuerThatDripsItsAnswer(t *testing.T) {
 	})
 }
 
-// A panic on the way ends one request. It must not leave a lock behind, for the process would end or every later request hang.
+// A panic on the way ends one request. It must not leave a lock behind, for the process would end
+// or every later request hang.
 func TestAPanicInAFetchEndsOneRequest(t *testing.T) {
 	t.Parallel()
 	i := newIssuer(t)

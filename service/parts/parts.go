@@ -1,5 +1,5 @@
-// Package parts joins the nouns of the service on one database: the same way for the program and for
-// every test.
+// Package parts joins the nouns of the service on one database: the same way for the program and
+// for every test.
 //
 // It decides nothing but who gets whom.
 package parts
@@ -109,7 +109,9 @@ func New(ctx context.Context, c Config) (*Parts, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.Accounts = account.NewRegistry(account.Config{Store: c.Stores.Accounts, Log: p.Log, Now: now, Rand: c.Rand})
+	p.Accounts = account.NewRegistry(account.Config{
+		Store: c.Stores.Accounts, Log: p.Log, Now: now, Rand: c.Rand,
+	})
 	common := auth.Config{Log: p.Log, Now: now, Rand: c.Rand}
 	p.Admins = auth.NewAdmins(c.Stores.Admins, common)
 	p.Devices = auth.NewDevices(c.Stores.Devices, keys["user codes"], common)
@@ -127,7 +129,8 @@ func New(ctx context.Context, c Config) (*Parts, error) {
 	return p, nil
 }
 
-// Ready tells whether the service can do its work: its keys open, and its database reads and writes.
+// Ready tells whether the service can do its work: its keys open, and its database reads and
+// writes.
 func (p *Parts) Ready(ctx context.Context) error {
 	if err := p.Keys.CheckKeys(ctx); err != nil {
 		return err

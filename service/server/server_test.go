@@ -21,7 +21,9 @@ import (
 	"github.com/pageflare/ci/service/account"
 	"github.com/pageflare/ci/service/api"
 	"github.com/pageflare/ci/service/auth"
+	"github.com/pageflare/ci/service/parts"
 	"github.com/pageflare/ci/service/server"
+	"github.com/pageflare/ci/service/server/route"
 	"github.com/pageflare/ci/service/servicetest"
 	"github.com/pageflare/ci/service/token"
 )
@@ -168,7 +170,7 @@ func TestEveryGuardRefusesWithoutCredentials(t *testing.T) {
 			continue
 		}
 		got.wantUnauthorized(t)
-		if r.Guard.String() == server.LicenseToken.String() {
+		if r.Guard.String() == route.LicenseToken.String() {
 			call(t, s, r.Method, r.Path, "", bearer(key)...).wantUnauthorized(t)
 		}
 		if strings.HasPrefix(r.Path, "/_api/admin/") { // only admin tokens, and only with the scope
@@ -475,8 +477,8 @@ func TestAGracefulStopLetsRequestsFinish(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { ended <- s.Server.Serve(ctx, l) }()
 
-	// a request whose body the test sends piece by piece is in flight for as long as the test likes; the body is asked for (100 Continue) when
-	// the handler runs, and not before
+	// a request whose body the test sends piece by piece is in flight for as long as the test
+	// likes; the body is asked for (100 Continue) when the handler runs, and not before
 	body, send := io.Pipe()
 	req, err := http.NewRequestWithContext(t.Context(), "POST", "http://"+l.Addr().String()+"/_api/license/issue", body)
 	if err != nil {
@@ -527,7 +529,7 @@ func TestAPanicIs500AndTheServerLives(t *testing.T) {
 	t.Parallel()
 	var log syncBuffer
 	// a Server without a License service panics as soon as a token is shown
-	broken, err := server.New(server.Config{Now: time.Now, Log: slog.New(slog.NewJSONHandler(&log, nil))})
+	broken, err := server.New(server.Config{Parts: &parts.Parts{}, Now: time.Now, Log: slog.New(slog.NewJSONHandler(&log, nil))})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,9 +19,11 @@ type Copy struct {
 	Audit audit.Head // where its audit log ends
 }
 
-// Backup copies the database that url names (sqlite:PATH) to a new file that its owner alone can read. It is the database as it was at one moment; servers
-// and commands go on writing meanwhile, and the tables are not brought up to date. The copy was read back, is durable, and appears whole or not at all:
-// fs.ErrExist when there is a file of that name, fs.ErrNotExist when there is no database.
+// Backup copies the database that url names (sqlite:PATH) to a new file that its owner alone can
+// read. It is the database as it was at one moment; servers and commands go on writing meanwhile,
+// and the tables are not brought up to date. The copy was read back, is durable, and appears whole
+// or not at all: fs.ErrExist when there is a file of that name, fs.ErrNotExist when there is no
+// database.
 func Backup(ctx context.Context, url, to string) (made Copy, err error) {
 	from, ok := strings.CutPrefix(url, "sqlite:")
 	if !ok || from == "" {

@@ -17,7 +17,8 @@ import (
 	"github.com/pageflare/ci/service/store"
 )
 
-// Each token is recorded with a line in the audit log: a copy that has more of one than of the other is not of one moment.
+// Each token is recorded with a line in the audit log: a copy that has more of one than of the
+// other is not of one moment.
 func TestABackupIsOfOneMomentWhileOthersWrite(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -16,8 +16,9 @@ import (
 //go:embed migrations/*.sql
 var migrations embed.FS
 
-// migrate brings the tables up to date. Several processes may start on one new database at once: each migration is one transaction, so
-// whoever comes second fails on it, looks again, and finds it done.
+// migrate brings the tables up to date. Several processes may start on one new database at once:
+// each migration is one transaction, so the second one fails on it, looks again, and finds it
+// done.
 func migrate(ctx context.Context, db *sql.DB) error {
 	files, err := fs.Sub(migrations, "migrations")
 	if err != nil {
@@ -27,7 +28,8 @@ func migrate(ctx context.Context, db *sql.DB) error {
 	if err != nil {
 		return fmt.Errorf("read the migrations: %w", storeError(err))
 	}
-	// SQLite does not wait for its lock while it changes to WAL, so we do: pauses of 10 ms to 640 ms, about five seconds in all
+	// SQLite does not wait for its lock while it changes to WAL, so we do: pauses of 10 ms to 640
+	// ms, about five seconds in all
 	const tries = 14
 	for try := 1; ; try++ {
 		err := up(ctx, p)

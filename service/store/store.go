@@ -1,7 +1,8 @@
 // Package store is all SQL of the License service: one text for SQLite and PostgreSQL.
 //
-// It decides how things are kept and that what it acknowledges is durable. What may be kept is decided in service/license, whose Store
-// interface this package meets; its errors are that package's.
+// It decides how things are kept and that what it acknowledges is durable. What may be kept is
+// decided in service/license, whose Store interface this package meets; its errors are that
+// package's.
 package store
 
 import (
@@ -22,7 +23,8 @@ import (
 	"github.com/pageflare/ci/service/oidc"
 )
 
-// Store is a database of the License service. It is safe for use by several goroutines, and several processes can share one database.
+// Store is a database of the License service. It is safe for use by several goroutines, and several
+// processes can share one database.
 type Store struct {
 	read   *pool
 	write  *pool
@@ -41,14 +43,15 @@ var (
 	_ license.PolicyStore  = (*Store)(nil)
 	_ license.Store        = (*Store)(nil)
 	_ license.MachineStore = (*Store)(nil)
-	_ oidc.Keeper          = (*Store)(nil)
+	_ oidc.KeyStore        = (*Store)(nil)
 )
 
 // ErrNewer says that the database was made by a newer version of the service.
 var ErrNewer = errors.New("the database is from a newer version of pageflare-license: run that version, or restore a backup of before")
 
-// Open opens the database that url names (sqlite:PATH), creates it if it is not there, and brings its tables up to date. The error says what
-// is wrong with the database in one line; ErrNewer is one of them.
+// Open opens the database that url names (sqlite:PATH), creates it if it is not there, and brings
+// its tables up to date. The error says what is wrong with the database in one line; ErrNewer is
+// one of them.
 func Open(ctx context.Context, url string) (*Store, error) {
 	path, ok := strings.CutPrefix(url, "sqlite:")
 	if !ok || path == "" {

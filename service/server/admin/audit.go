@@ -1,4 +1,4 @@
-package server
+package admin
 
 import (
 	"errors"
@@ -10,24 +10,29 @@ import (
 
 	"github.com/pageflare/ci/service/api"
 	"github.com/pageflare/ci/service/audit"
+	"github.com/pageflare/ci/service/server/route"
 	"github.com/pageflare/ci/service/show"
 )
 
 // listAudit answers GET /_api/admin/audit.
-func (s *Server) listAudit(c *gin.Context) error {
-	cursor, limit, query, err := page(c, "account", "action", "actor")
+func (h *Handlers) listAudit(c *gin.Context) error {
+	cursor, limit, query, err := route.List(c, "account", "action", "actor")
 	if err != nil {
 		return err
 	}
-	q := audit.Query{Limit: limit + 1, Account: query.Get("account"), Action: audit.Action(query.Get("action")), Actor: query.Get("actor")}
+	q := audit.Query{
+		Limit: limit + 1, Account: query.Get("account"), Action: audit.Action(query.Get("action")),
+		Actor: query.Get("actor"),
+	}
 	if cursor != "" {
 		if q.Before, err = strconv.ParseInt(cursor, 10, 64); err != nil || q.Before < 1 {
-			return unfit("cursor is not one that this route gave")
+			return route.BadRequest("cursor is not one that this route gave")
 		}
 	}
-	found, err := s.parts.Log.Lines(c.Request.Context(), q)
-	return answer(c, func(list []audit.Line) api.AuditPage {
-		list, next := cut(list, limit, func(l audit.Line) string { return strconv.FormatInt(l.Seq, 10) })
+	found, err := h.Log.Lines(c.Request.Context(), q)
+	return route.Answer(c, func(list []audit.Line) api.AuditPage {
+		list, next := route.Cut(list, limit,
+			func(l audit.Line) string { return strconv.FormatInt(l.Seq, 10) })
 		return api.AuditPage{Items: show.Each(list, show.Line), NextCursor: next}
 	}, found, err)
 }
@@ -40,22 +45,23 @@ var (
 	errNoVerdict = errors.New("the verification was given up before its end: try again, and from an end that was noted before if the log is long")
 )
 
-// verifyAudit answers GET /_api/admin/audit/verify. A long log takes longer than any other answer, and all of a processor: so there is more time for it,
-// and it is done once at a time, and only while somebody waits.
-func (s *Server) verifyAudit(c *gin.Context) error {
+// verifyAudit answers GET /_api/admin/audit/verify. A long log takes longer than any other answer,
+// and all of a processor: so there is more time for it, and it is done once at a time, and only
+// while somebody waits.
+func (h *Handlers) verifyAudit(c *gin.Context) error {
 	check, err := auditCheck(c)
 	if err != nil {
 		return err
 	}
-	if !s.verifying.TryLock() {
+	if !h.verifying.TryLock() {
 		c.Header("Retry-After", "10")
 		return errVerifying
 	}
-	defer s.verifying.Unlock()
-	ctx, end := s.longer(c, verifyTime)
+	defer h.verifying.Unlock()
+	ctx, end := h.Extend(c, verifyTime)
 	defer end()
-	head, err := s.parts.Log.Verify(ctx, check)
-	out := api.AuditVerdict{Whole: err == nil, Lines: head.Seq, End: head.String()}
+	head, err := h.Log.Verify(ctx, check)
+	out := api.AuditVerdict{Intact: err == nil, Lines: head.Seq, End: head.String()}
 	switch {
 	case errors.Is(err, audit.ErrTampered):
 		out.Fault = err.Error()
@@ -68,15 +74,15 @@ func (s *Server) verifyAudit(c *gin.Context) error {
 	return nil
 }
 
-// auditCheck reads `from` and `noted`.
+// auditCheck reads `from` and `expected_head`.
 func auditCheck(c *gin.Context) (check audit.Check, err error) {
-	query, err := parameters(c, "from", "noted")
+	query, err := route.Parameters(c, "from", "expected_head")
 	if err != nil {
 		return check, err
 	}
 	if check.From, err = audit.ParseHead(query.Get("from")); err != nil {
 		return check, err
 	}
-	check.Noted, err = audit.ParseHead(query.Get("noted"))
+	check.Expected, err = audit.ParseHead(query.Get("expected_head"))
 	return check, err
 }

@@ -1,4 +1,6 @@
-package server
+// Package explorer shows openapi.yaml to people, who can send requests from it to this very
+// service.
+package explorer
 
 import (
 	"bytes"
@@ -13,51 +15,67 @@ import (
 	"sync"
 
 	"github.com/gin-gonic/gin"
+
+	"github.com/pageflare/ci/service/server/route"
 )
 
-// The explorer shows openapi.yaml to people, who can send requests from it to this very service. It is Scalar's, served from here: it works
+// It is Scalar's, served from here: it works
 // without any other host, and its policy lets it speak with none.
 // https://github.com/scalar/scalar
 
-//go:generate ./explorer/generate.sh
+//go:generate ./generate.sh
 
-//go:embed explorer/index.html explorer/start.js explorer/bundle.gen.js.gz
-var explorer embed.FS
+//go:embed index.html start.js bundle.gen.js.gz
+var files embed.FS
 
-// explorerPolicy allows what the explorer needs: its own two scripts, requests to this service, and styles that the bundle makes as it runs.
+// explorerPolicy allows what the explorer needs: its own two scripts, requests to this service, and
+// styles that the bundle makes as it runs.
 const explorerPolicy = "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self' data:; " +
 	"form-action 'none'; frame-ancestors 'none'; base-uri 'none'"
 
-// toDocs answers GET / and GET /docs/: whoever types the address of the service into a browser wants to know what it is.
-func (s *Server) toDocs(c *gin.Context) error {
+// Routes are the routes of the explorer.
+func Routes() []route.Route {
+	return []route.Route{
+		route.Get("/", route.Open, toDocs),
+		route.Get("/docs/", route.Open, toDocs),
+		route.Get("/docs", route.Open, docs),
+		route.Get("/docs/bundle.js", route.Open, docsBundle),
+		route.Get("/docs/start.js", route.Open, docsStart),
+	}
+}
+
+// toDocs answers GET / and GET /docs/: anyone who types the address of the service into a browser
+// wants to know what it is.
+func toDocs(c *gin.Context) error {
 	c.Redirect(http.StatusSeeOther, "/docs")
 	return nil
 }
 
 // docs answers GET /docs.
-func (s *Server) docs(c *gin.Context) error {
+func docs(c *gin.Context) error {
 	c.Header("Content-Security-Policy", explorerPolicy)
 	c.Header("Referrer-Policy", "no-referrer")
 	return explorerFile(c, "index.html", "text/html; charset=utf-8")
 }
 
 // docsStart answers GET /docs/start.js.
-func (s *Server) docsStart(c *gin.Context) error {
+func docsStart(c *gin.Context) error {
 	return explorerFile(c, "start.js", "text/javascript; charset=utf-8")
 }
 
 // bundleTag names the bundle of this version.
 var bundleTag = sync.OnceValues(func() (string, error) {
-	packed, err := explorer.ReadFile(bundleFile)
+	packed, err := files.ReadFile(bundleFile)
 	sum := sha256.Sum256(packed)
 	return hex.EncodeToString(sum[:16]), err
 })
 
-const bundleFile = "explorer/bundle.gen.js.gz"
+const bundleFile = "bundle.gen.js.gz"
 
-// docsBundle answers GET /docs/bundle.js: compressed for whoever takes it so. It is a megabyte, so a browser may keep it; it asks each time whether it is
-// still that of the service (RFC 9111, 5.2.2.4), for the page that starts it changes with it.
-func (s *Server) docsBundle(c *gin.Context) error {
+// docsBundle answers GET /docs/bundle.js: compressed for anyone who takes it so. It is a megabyte, so
+// a browser may keep it; it asks each time whether it is still that of the service (RFC 9111,
+// 5.2.2.4), for the page that starts it changes with it.
+func docsBundle(c *gin.Context) error {
 	tag, err := bundleTag()
 	if err != nil {
 		return err
@@ -77,7 +95,7 @@ func (s *Server) docsBundle(c *gin.Context) error {
 		c.Header("Content-Encoding", "gzip")
 		return explorerFile(c, "bundle.gen.js.gz", "text/javascript; charset=utf-8")
 	}
-	packed, err := explorer.ReadFile(bundleFile)
+	packed, err := files.ReadFile(bundleFile)
 	if err != nil {
 		return err
 	}
@@ -104,7 +122,7 @@ func known(header, tag string) bool {
 }
 
 func explorerFile(c *gin.Context, name, kind string) error {
-	b, err := explorer.ReadFile("explorer/" + name)
+	b, err := files.ReadFile(name)
 	if err != nil {
 		return err
 	}
