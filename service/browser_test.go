@@ -162,7 +162,8 @@ const faultsOfPage = `(() => {
 	return bad;
 })()`
 
-// usable fails if something keeps people from using the page that is shown: wide, at 320 pixels, light and dark.
+// usable fails if something keeps people from using the page that is shown: wide, at 320 pixels,
+// light and dark.
 func (b *browser) usable() {
 	b.t.Helper()
 	for _, width := range []int64{1280, 320} {

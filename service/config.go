@@ -22,7 +22,8 @@ import (
 	"github.com/pageflare/ci/service/opaque"
 )
 
-// Settings are what can be set, as it was written. config turns them into a Config. docs/service.md lists them; a test keeps both in step.
+// Settings are what can be set, as it was written. config turns them into a Config. docs/service.md
+// lists them; a test keeps both in step.
 type Settings struct {
 	Listen         string `env:"LICENSE_LISTEN" default:"127.0.0.1:8080" help:"Address of the API; port 0 picks one."`
 	DatabaseURL    string `env:"LICENSE_DATABASE_URL" default:"sqlite:pageflare-license.db" help:"Database, sqlite:PATH."`
@@ -159,14 +160,19 @@ func checkDatabaseURL(s string) error {
 	if !ok {
 		return errors.New("is not a database this version knows")
 	}
-	if path == "" || filepath.Clean(path) == "." {
+	switch {
+	case path == "" || filepath.Clean(path) == ".":
 		return errors.New("names no file")
+	case strings.HasPrefix(path, "//"):
+		return fmt.Errorf("is a path and no URL: write sqlite:%s", path[2:])
+	case strings.HasPrefix(path, ":memory:") || strings.HasPrefix(path, "file:"):
+		return errors.New("would not be stored: name a file, such as sqlite:pageflare-license.db")
 	}
 	return nil
 }
 
-// parsePublicURL reads the address that clients call. It is spelled as browsers and jobs spell it (api.Origin), for it is
-// compared with what they send character by character.
+// parsePublicURL reads the address that clients call. It is spelled as browsers and jobs spell it
+// (api.Origin), for it is compared with what they send character by character.
 func parsePublicURL(s string) (string, error) {
 	s = strings.TrimRight(s, "/")
 	if s == "" {
@@ -182,7 +188,8 @@ func parsePublicURL(s string) (string, error) {
 	return api.Origin(u)
 }
 
-// checkAPIURL refuses what GitHub's API cannot have: the token that is sent there must not travel in the open.
+// checkAPIURL refuses what GitHub's API cannot have: the token that is sent there must not travel
+// in the open.
 func checkAPIURL(s string) error {
 	u, err := url.Parse(s)
 	switch {
@@ -248,7 +255,8 @@ func parseGrace(s string) (time.Duration, error) {
 	return d, nil
 }
 
-// parseRateLimits reads TIER=NUMBER,… A tier that is not named keeps its default: only a 0 that somebody wrote is unlimited.
+// parseRateLimits reads TIER=NUMBER,… A tier that is not named keeps its default: only a 0 that
+// somebody wrote is unlimited.
 func parseRateLimits(s string) (map[account.Tier]int, error) {
 	out := map[account.Tier]int{account.Free: 60, account.Pro: 600, account.Team: 3000}
 	named := map[account.Tier]bool{}
@@ -286,8 +294,8 @@ func parseProxies(s string) ([]netip.Prefix, error) {
 	return out, errors.Join(faults...)
 }
 
-// hideUserInfo keeps passwords out of messages: in a URL what stands before the host and after the path, in other texts than sqlite:PATH
-// whatever looks like `password=…` or `user:password@host`.
+// hideUserInfo keeps passwords out of messages: in a URL what stands before the host and after the
+// path, in other texts than sqlite:PATH whatever looks like `password=…` or `user:password@host`.
 func hideUserInfo(s string) string {
 	scheme, rest, isURL := strings.Cut(s, "://")
 	if !isURL {
@@ -314,7 +322,8 @@ func (c Config) logger(w io.Writer) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, o))
 }
 
-// unknownSettings are the LICENSE_ variables that mean nothing here: mistyped ones, most likely. What Kubernetes sets is none.
+// unknownSettings are the LICENSE_ variables that mean nothing here: mistyped ones, most likely.
+// What Kubernetes sets is none.
 func unknownSettings(environ []string, known []string) []string {
 	var out []string
 	for _, e := range environ {
@@ -330,8 +339,9 @@ func unknownSettings(environ []string, known []string) []string {
 var serviceVariable = regexp.MustCompile(
 	`^LICENSE(_[A-Z0-9_]+)?_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)$`)
 
-// ofKubernetes tells the variables that Kubernetes sets in every pod for a Service called license or license-…:
-// LICENSE_PORT=tcp://10.0.0.11:8080, LICENSE_SERVICE_HOST=10.0.0.11. A LICENSE_PORT=8080 is somebody's mistake.
+// ofKubernetes tells the variables that Kubernetes sets in every pod for a Service called license
+// or license-…: LICENSE_PORT=tcp://10.0.0.11:8080, LICENSE_SERVICE_HOST=10.0.0.11. A
+// LICENSE_PORT=8080 is somebody's mistake.
 // https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
 func ofKubernetes(name, value string) bool {
 	if !serviceVariable.MatchString(name) {

@@ -222,7 +222,8 @@ func TestExamplesOfTheAPIWork(t *testing.T) {
 	}
 }
 
-// exampleService starts a service with what the examples of docs/api.md speak of, and returns their variables.
+// exampleService starts a service with what the examples of docs/api.md speak of, and returns their
+// variables.
 func exampleService(t *testing.T) map[string]string {
 	t.Helper()
 	ctx := t.Context()
@@ -314,7 +315,8 @@ var ofItsOwn = map[string]bool{
 
 var anyID = regexp.MustCompile(`\bk_[0-9a-z]{16}\b`)
 
-// wantAlike fails unless both bodies have the same members; what is not of its own must be the same too.
+// wantAlike fails unless both bodies have the same members; what is not of its own must be the same
+// too.
 func wantAlike(t *testing.T, command, document, answer string) {
 	t.Helper()
 	var want, got any

@@ -48,7 +48,8 @@ func (f finding) mark() string {
 	return "ok"
 }
 
-// Run checks what serve needs and says of each thing whether it is well. It changes nothing but what a first start would make.
+// Run checks what serve needs and says of each thing whether it is well. It changes nothing but
+// what a first start would make.
 func (c doctorCmd) Run(ctx context.Context, a *app) error {
 	findings := a.checkSettings()
 	inside, database := a.checkDatabase(ctx)
@@ -146,6 +147,9 @@ func (a *app) lookInside(ctx context.Context) (in inside) {
 		for _, line := range last {
 			in.newest = line.At
 		}
+		if newest, fault := l.Log.NewestTime(ctx); fault == nil && newest.After(in.newest) {
+			in.newest = newest
+		}
 		keys, listed := l.Keys.Keys(ctx)
 		for _, k := range keys {
 			in.kids = append(in.kids, k.ID)
@@ -154,12 +158,17 @@ func (a *app) lookInside(ctx context.Context) (in inside) {
 					second(k.CreatedAt), k.State)))
 			}
 		}
-		return errors.Join(err, listed, l.Ready(ctx))
+		ready := l.Ready(ctx)
+		if errors.Is(ready, audit.ErrClockBehind) || errors.Is(ready, audit.ErrTampered) { // of these there are findings
+			ready = nil
+		}
+		return errors.Join(err, listed, ready)
 	})
 	return in
 }
 
-// checkFiles finds what is wrong with the files before they are opened: a database that is damaged may open all the same.
+// checkFiles finds what is wrong with the files before they are opened: a database that is damaged
+// may open all the same.
 func (a *app) checkFiles(ctx context.Context) error {
 	if err := a.inspect(); err != nil {
 		return err
@@ -170,13 +179,13 @@ func (a *app) checkFiles(ctx context.Context) error {
 	return nil
 }
 
-// clockSlack is how far apart the clocks of servers may be.
-const clockSlack = time.Minute
+const clockSlack = audit.ClockSlack
 
-// checkClock holds the clock against the newest line of the audit log, which cannot be of the future. A token that was made in the future is refused.
+// checkClock holds the clock against the newest time that was ever written, which cannot be of the
+// future.
 func checkClock(now, newest time.Time) finding {
 	if newest.After(now.Add(clockSlack)) {
-		return wrong("clock", fmt.Sprintf("it is %s here, and the database was changed at %s: set the clock of this machine, and keep it by NTP", second(now), second(newest)))
+		return wrong("clock", fmt.Sprintf("it is %s here, and the database was changed at %s: set the clock of this machine, and keep it by NTP; if it is right, and was ahead then, run pageflare-license audit accept-clock", second(now), second(newest)))
 	}
 	return well("clock", second(now)+", not before the newest change of the database")
 }
@@ -192,7 +201,8 @@ func checkSpace(dir string, free uint64) finding {
 	return well("disk", fmt.Sprintf("%d MiB are free in folder %s, where the database is", free>>20, dir))
 }
 
-// checkKey looks at the key-encryption key. Nothing is said of one that is missing because the database has no place to be.
+// checkKey looks at the key-encryption key. Nothing is said of one that is missing because the
+// database has no place to be.
 func (a *app) checkKey(in inside) []finding {
 	_, read := readKeyFile(a.cfg.KeyFile)
 	info, err := os.Stat(a.cfg.KeyFile)
@@ -210,7 +220,7 @@ func (a *app) checkKey(in inside) []finding {
 		return []finding{wrong("key", err.Error())}
 	case !info.Mode().IsRegular():
 		return []finding{wrong("key", a.cfg.KeyFile+" is not a file: set LICENSE_KEY_FILE")}
-	case info.Mode().Perm()&0o077 != 0:
+	case info.Mode().Perm()&0o037 != 0: // a group may read it: so are secrets mounted in containers, 0440 for the group of the user
 		return []finding{wrong("key", fmt.Sprintf("key file %s can be read by others (mode %04o): run chmod 600 on it", a.cfg.KeyFile, info.Mode().Perm()))}
 	case read != nil:
 		return []finding{wrong("key", read.Error())}
@@ -242,7 +252,8 @@ func (a *app) checkAddress(ctx context.Context, in inside) finding {
 	return well("address", "a License service answers at "+a.cfg.Listen)
 }
 
-// askKeys asks the service that listens on addr for the names of the keys that it publishes: those of leases. None: it gives no leases, or no answer.
+// askKeys asks the service that listens on addr for the names of the keys that it publishes: those
+// of leases. None: it gives no leases, or no answer.
 func askKeys(ctx context.Context, addr string) (kids []string) {
 	res, err := ask(ctx, addr, "/.well-known/jwks.json")
 	if err != nil || res.StatusCode != http.StatusOK {

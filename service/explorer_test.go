@@ -47,8 +47,8 @@ func (b *browser) press(text string) {
 	evaluate[bool](b, "("+find+".click(), true)")
 }
 
-// The explorer at /docs, in a real browser: it shows the routes, its Send button works against this service, with a token too, and nothing is
-// asked of any other host.
+// The explorer at /docs, in a real browser: it shows the routes, its Send button works against this
+// service, with a token too, and nothing is asked of any other host.
 func TestTheExplorerSendsRequests(t *testing.T) {
 	t.Parallel()
 	s := servicetest.Start(t, servicetest.Options{})

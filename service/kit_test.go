@@ -24,7 +24,8 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// The tests run the real program: this test binary, under the name of the program, which testscript puts on the PATH.
+// The tests run the real program: this test binary, under the name of the program, which testscript
+// puts on the PATH.
 const program = "pageflare-license"
 
 func TestMain(m *testing.M) { testscript.Main(m, map[string]func(){program: main}) }
@@ -133,7 +134,8 @@ func (b *box) wantFiles(want ...string) {
 	}
 }
 
-// wantFaults fails unless the program ended with status 2, printed nothing, and wrote one line for each fault, which begins so.
+// wantFaults fails unless the program ended with status 2, printed nothing, and wrote one line for
+// each fault, which begins so.
 func (r result) wantFaults(t *testing.T, begins ...string) {
 	t.Helper()
 	lines := strings.Split(strings.TrimSuffix(r.err, "\n"), "\n")
@@ -305,5 +307,6 @@ func anotherProgram(t *testing.T, body string) string {
 	return s.Listener.Addr().String()
 }
 
-// oneSpaced is a text with one space wherever there is room: how wide the columns of a table are is nobody's promise.
+// oneSpaced is a text with one space wherever there is room: how wide the columns of a table are is
+// nobody's promise.
 func oneSpaced(s string) string { return strings.Join(strings.Fields(s), " ") }

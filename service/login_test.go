@@ -100,7 +100,8 @@ func (l *login) end() (int, string) {
 	return l.cmd.ProcessState.ExitCode(), l.said.String()
 }
 
-// The whole story, with the real service, the real CLI and a real browser that is used by its keyboard alone.
+// The whole story, with the real service, the real CLI and a real browser that is used by its
+// keyboard alone.
 func TestTheRealCLILogsInThroughTheDevicePage(t *testing.T) {
 	t.Parallel()
 	box := newBox(t)
@@ -179,7 +180,8 @@ func TestTheRealCLILogsInThroughTheDevicePage(t *testing.T) {
 	}
 }
 
-// The pages beside the straight way: a link that is opened, a wrong code, a login that is denied, a link that was used.
+// The pages beside the straight way: a link that is opened, a wrong code, a login that is denied, a
+// link that was used.
 func TestThePagesInABrowser(t *testing.T) {
 	t.Parallel()
 	s := servicetest.Start(t, servicetest.Options{})
@@ -230,11 +232,11 @@ func TestTheRealCLIShowsWhyALoginFailed(t *testing.T) {
 			must(t, err)
 		}, "Login was denied by the user."},
 		"expired": {func(_ *testing.T, _ *servicetest.Service, _ auth.Caller, _ string, ahead *atomic.Int64) {
-			ahead.Store(int64(auth.DeviceCodeLife))
+			ahead.Store(int64(auth.DeviceCodeTTL))
 		}, "Login timed out"},
 		"forgotten": {func(t *testing.T, s *servicetest.Service, _ auth.Caller, _ string, ahead *atomic.Int64) {
 			ahead.Store(int64(24 * time.Hour))
-			_, err := s.BeginDevice(t.Context(), "cl_pageflare_cli", "") // lets go of the old one
+			_, err := s.BeginDevice(t.Context(), "cl_pageflare_cli", "") // purges the old one
 			must(t, err)
 		}, "Login failed: invalid_grant"},
 		"suspended": {func(t *testing.T, s *servicetest.Service, by auth.Caller, code string, _ *atomic.Int64) {
@@ -242,7 +244,7 @@ func TestTheRealCLIShowsWhyALoginFailed(t *testing.T) {
 			must(t, err)
 			_, err = s.SuspendAccount(t.Context(), by.Account.ID)
 			must(t, err)
-		}, "Activation failed: the account is suspended: ask the people who run this License service to restore it"},
+		}, "Activation failed: the account is suspended: ask the operator of this License service to restore it"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -1,6 +1,8 @@
-// Command pageflare-license is the License service: a self-hosted License API that issues, refreshes and revokes license tokens.
+// Command pageflare-license is the License service: a self-hosted License API that issues,
+// refreshes and revokes license tokens.
 //
-// This package is settings, commands and wiring. The rules are in service/license, the routes in service/server, all SQL in service/store.
+// This package is settings, commands and wiring. The rules are in service/license, the routes in
+// service/server, all SQL in service/store.
 package main
 
 import (
@@ -22,6 +24,7 @@ import (
 	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/oidc"
 	"github.com/pageflare/ci/service/parts"
+	"github.com/pageflare/ci/service/store"
 )
 
 // version and commit are set by the linker in releases.
@@ -37,8 +40,8 @@ func main() {
 	os.Exit(code)
 }
 
-// endSignals are those that end the program in good order. SIGHUP, sent when a terminal closes, is one of them
-// unless somebody had it ignored, as nohup does.
+// endSignals are those that end the program in good order. SIGHUP, sent when a terminal closes, is
+// one of them unless somebody had it ignored, as nohup does.
 func endSignals() []os.Signal {
 	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
 	if !signal.Ignored(syscall.SIGHUP) {
@@ -47,7 +50,8 @@ func endSignals() []os.Signal {
 	return signals
 }
 
-// Exit statuses. What a person has to change before it can work is usage; what may work the next time is failure.
+// Exit statuses. What a person has to change before it can work is usage; what may work the next
+// time is failure.
 const (
 	exitOK      = 0
 	exitFailure = 1
@@ -70,10 +74,28 @@ type app struct {
 func (a *app) share() {
 	a.commands = command.App{
 		Stdin: a.stdin, Stdout: a.stdout, Stderr: a.stderr,
-		DatabaseURL: a.cfg.DatabaseURL, Database: hideUserInfo(a.cfg.DatabaseURL), Issuers: a.cfg.OIDCIssuers, NoLink: a.cfg.noLink(),
+		Database: hideUserInfo(a.cfg.DatabaseURL), Issuers: a.cfg.OIDCIssuers, NoLink: a.cfg.noLink(),
 		HaveDatabase: a.haveDatabase, Repository: a.repository,
 		Open: func(ctx context.Context) (*parts.Parts, func() error, error) {
-			return a.open(ctx, a.publicURL(a.cfg.Listen), nil)
+			return a.open(ctx, store.OpenCurrent, a.publicURL(a.cfg.Listen), nil)
+		},
+		OpenToMigrate: func(ctx context.Context) (*parts.Parts, func() error, error) {
+			return a.open(ctx, store.Open, a.publicURL(a.cfg.Listen), nil)
+		},
+		Runs: func(ctx context.Context) string {
+			if askHealth(ctx, a.cfg.Listen) != nil {
+				return ""
+			}
+			return a.cfg.Listen
+		},
+		File: strings.TrimPrefix(a.cfg.DatabaseURL, "sqlite:"), CheckPlace: store.CheckPlace,
+		Backup: func(ctx context.Context, to string, replace bool) (command.Copied, error) {
+			made, err := store.Backup(ctx, a.cfg.DatabaseURL, to, replace)
+			return command.Copied{Bytes: made.Bytes, End: made.Audit}, err
+		},
+		Restore: func(ctx context.Context, copy io.Reader) (command.Restored, error) {
+			done, err := store.Restore(ctx, copy, a.cfg.DatabaseURL)
+			return command.Restored{End: done.Audit, Before: done.Before, Replaced: done.Replaced}, err
 		},
 		Verifier: func() (*oidc.Verifier, error) {
 			return a.verifier(a.publicURL(a.cfg.Listen), nil, slog.New(slog.DiscardHandler))
@@ -94,9 +116,11 @@ type commands struct {
 	Machine     command.Machine    `cmd:"" help:"Machines that pageflare CLIs activated."`
 	Key         command.Key        `cmd:"" help:"Signing keys."`
 	Policy      command.Policy     `cmd:"" help:"Trust policies: which jobs of GitHub Actions get license tokens without a secret."`
-	AdminToken  command.AdminToken `cmd:"" name:"admin-token" help:"Admin tokens, by which those who run the service call the Admin API."`
+	AdminToken  command.AdminToken `cmd:"" name:"admin-token" help:"Admin tokens, by which the operator calls the Admin API."`
 	Audit       command.Audit      `cmd:"" help:"The audit log: who did what."`
 	Backup      command.Backup     `cmd:"" help:"Copy the database to a new file, also while the service runs. The key is not in it."`
+	Restore     command.Restore    `cmd:"" help:"Put a backup in the place of the database. Stop the service first."`
+	Migrate     command.Migrate    `cmd:"" help:"Bring the database up to date for this version, as a start of serve does. Make a backup first."`
 	Doctor      doctorCmd          `cmd:"" help:"Check settings, database, audit log, clock, free space, key and address, and say what is wrong and how to mend it."`
 	Healthcheck healthcheckCmd     `cmd:"" help:"Ask the running service whether it is healthy; exit status 0 if so. For containers."`
 }
@@ -143,6 +167,9 @@ func meant(err error) string {
 func (a *app) report(err error) int {
 	if err == nil {
 		return exitOK
+	}
+	if errors.Is(err, command.ErrRefused) { // what was printed says why
+		return exitFailure
 	}
 	for line := range strings.SplitSeq(err.Error(), "\n") {
 		line = strings.ReplaceAll(line, failure.ErrInvalid.Error()+": ", "") // a person has made no request

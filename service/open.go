@@ -18,14 +18,15 @@ import (
 	"github.com/pageflare/ci/service/store"
 )
 
-// open opens the database and its key and returns the service on it, with what ends it. Errors are usage errors: a person has to mend
-// the settings or the files.
-// identities makes what proves the identities of jobs; nil: none is accepted.
-func (a *app) open(ctx context.Context, issuer string, identities newVerifier) (*parts.Parts, func() error, error) {
+// open opens the database and its key and returns the service on it, with what ends it. Errors are
+// usage errors: a person has to fix the settings or the files. database opens it: only serve and
+// migrate bring one that is in use up to date. identities makes what proves the identities of jobs;
+// nil: none is accepted.
+func (a *app) open(ctx context.Context, database openDatabase, issuer string, identities newVerifier) (*parts.Parts, func() error, error) {
 	if err := a.inspect(); err != nil {
 		return nil, nil, err
 	}
-	s, err := store.Open(ctx, a.cfg.DatabaseURL)
+	s, err := database(ctx, a.cfg.DatabaseURL)
 	if err != nil {
 		return nil, nil, command.UsageError{Err: err}
 	}
@@ -36,8 +37,11 @@ func (a *app) open(ctx context.Context, issuer string, identities newVerifier) (
 	return l, s.Close, nil
 }
 
+// openDatabase is store.Open or store.OpenCurrent.
+type openDatabase func(ctx context.Context, url string) (*store.Store, error)
+
 // newVerifier makes what proves the identities of jobs, with a place for the keys of issuers.
-type newVerifier func(oidc.Keeper) (*oidc.Verifier, error)
+type newVerifier func(oidc.KeyStore) (*oidc.Verifier, error)
 
 func (a *app) join(ctx context.Context, s *store.Store, issuer string, identities newVerifier) (*parts.Parts, error) {
 	keys, err := s.Keys(ctx)
@@ -73,7 +77,8 @@ func (a *app) keySource() string {
 	return "key file " + a.cfg.KeyFile
 }
 
-// masterKey reads the key-encryption key. For a database that is in use it must be there; for a new one it is made.
+// masterKey reads the key-encryption key. For a database that is in use it must be there; for a new
+// one it is made.
 func (a *app) masterKey(inUse bool) (keyring.MasterKey, error) {
 	if a.cfg.Key != "" {
 		return keyring.ParseMasterKey(a.cfg.Key.Reveal())
@@ -89,10 +94,14 @@ func (a *app) masterKey(inUse bool) (keyring.MasterKey, error) {
 	return key, err
 }
 
-// readKeyFile reads a key file. fs.ErrNotExist: there is none. The error never quotes what is in it.
+// readKeyFile reads a key file. fs.ErrNotExist: there is none. The error never quotes what is in
+// it.
 func readKeyFile(file string) (keyring.MasterKey, error) {
 	text, err := os.ReadFile(file)
 	var fault *fs.PathError
+	if errors.As(err, &fault) && errors.Is(err, fs.ErrPermission) && store.NotOurs(file) != "" {
+		return keyring.MasterKey{}, fmt.Errorf("key file %s cannot be read: %w: %s", file, fault.Err, store.NotOurs(file))
+	}
 	if errors.As(err, &fault) {
 		return keyring.MasterKey{}, fmt.Errorf("key file %s cannot be read: %w: give this user the right to read it, or set LICENSE_KEY_FILE", file, fault.Err)
 	}
@@ -106,8 +115,8 @@ func readKeyFile(file string) (keyring.MasterKey, error) {
 	return key, nil
 }
 
-// makeKeyFile makes a key file that its owner alone can read. It appears whole or not at all, and of several processes that start at once
-// the first one makes it.
+// makeKeyFile makes a key file that its owner alone can read. It appears whole or not at all, and
+// of several processes that start at once the first one makes it.
 func makeKeyFile(file string) (keyring.MasterKey, error) {
 	key, err := keyring.NewMasterKey(rand.Reader)
 	if err != nil {

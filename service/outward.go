@@ -19,9 +19,10 @@ import (
 
 // What the doctor asks of the world: whether the public URL leads here, and whether issuers answer.
 
-// checkPublicURL asks the service by the address that clients call: whether the name is known, the certificate is good, and it
-// is this service that answers. Nothing is found where no address is set, or the port is left open. While the service does
-// not run, what is wrong is a warning: a proxy cannot reach it.
+// checkPublicURL asks the service by the address that clients call: whether the name is known, the
+// certificate is good, and it is this service that answers. Nothing is found where no address is
+// set, or the port is left open. While the service does not run, what is wrong is a warning: a
+// proxy cannot reach it.
 func (a *app) checkPublicURL(ctx context.Context, in inside) []finding {
 	if _, port, _ := net.SplitHostPort(a.cfg.Listen); a.cfg.PublicURL == "" || port == "0" {
 		return nil
@@ -117,7 +118,8 @@ func getText(ctx context.Context, client *http.Client, address string) (reply, [
 	return out, body, err
 }
 
-// publishedKeys are the names of the keys that the service at a base address publishes: those of leases.
+// publishedKeys are the names of the keys that the service at a base address publishes: those of
+// leases.
 func publishedKeys(ctx context.Context, client *http.Client, base string) ([]string, error) {
 	status, body, err := getText(ctx, client, base+"/.well-known/jwks.json")
 	if err != nil || status.code != http.StatusOK {
@@ -126,8 +128,8 @@ func publishedKeys(ctx context.Context, client *http.Client, base string) ([]str
 	return keyNames(body), nil
 }
 
-// checkIssuers asks each issuer for its keys, as the service does when the first job comes. One that does not answer is a
-// warning: keys that were fetched before bridge that.
+// checkIssuers asks each issuer for its keys, as the service does when the first job comes. One
+// that does not answer is a warning: keys that were fetched before bridge that.
 func (a *app) checkIssuers(ctx context.Context) []finding {
 	var out []finding
 	for _, issuer := range a.cfg.OIDCIssuers {

@@ -15,7 +15,8 @@ import (
 	"github.com/pageflare/ci/action/githubtest"
 )
 
-// inFront is a server with TLS as of a proxy. Its certificate is for 127.0.0.1; the program trusts it by the file proxy.pem.
+// inFront is a server with TLS as of a proxy. Its certificate is for 127.0.0.1; the program trusts
+// it by the file proxy.pem.
 func inFront(t *testing.T, b *box, h http.Handler) *httptest.Server {
 	t.Helper()
 	s := httptest.NewUnstartedServer(h)
@@ -34,7 +35,7 @@ func passes(addr string) http.Handler {
 	return p
 }
 
-// That a proxy leads elsewhere is the commonest fault of those who host by themselves.
+// That a proxy leads elsewhere is the commonest fault of those who host on their own.
 func TestDoctorAsksThePublicURL(t *testing.T) {
 	t.Parallel()
 	another := newBox(t).serve()
@@ -50,7 +51,9 @@ func TestDoctorAsksThePublicURL(t *testing.T) {
 		"another program answers": {front: func(string) http.Handler {
 			return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "<h1>It works</h1>") })
 		}, exit: 1, want: "WRONG public url URL answers (status 200), and it is not a License service: let the proxy ask ADDR"},
-		"it sends clients on": {front: func(string) http.Handler { return http.RedirectHandler("https://www.example.com/_api/health", 301) }, exit: 1,
+		"it sends clients on": {front: func(string) http.Handler {
+			return http.RedirectHandler("https://www.example.com/_api/health", http.StatusMovedPermanently)
+		}, exit: 1,
 			want: "WRONG public url URL sends clients on to https://www.example.com, where they do not go: answer there, or set LICENSE_PUBLIC_URL to it"},
 		"nobody knows its authority": {front: passes, url: func(proxy string, b *box) string { b.write("proxy.pem", ""); return proxy }, exit: 1,
 			want: "WRONG public url URL shows a certificate of an authority that this machine does not know"},

@@ -23,8 +23,8 @@ import (
 	"github.com/pageflare/ci/service/token"
 )
 
-// The scripts in testdata/script run the program as a person does, one subject each. Beside the commands of testscript they have those
-// below.
+// The scripts in testdata/script run the program as a person does, one subject each. Beside the
+// commands of testscript they have those below.
 func TestScripts(t *testing.T) {
 	t.Parallel()
 	testscript.Run(t, testscript.Params{
@@ -99,8 +99,8 @@ func quitService(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(os.WriteFile(ts.MkAbs("log"), []byte(log), 0o600))
 }
 
-// api STATUS METHOD PATH [FILE]: the running service answers with that status to the bearer token in the file; the body is in the file
-// answer.
+// api STATUS METHOD PATH [FILE]: the running service answers with that status to the bearer token
+// in the file; the body is in the file answer.
 func callAPI(ts *testscript.TestScript, neg bool, args []string) {
 	usage(ts, !neg && (len(args) == 3 || len(args) == 4), "api STATUS METHOD PATH [FILE]")
 	bearer := ""
@@ -116,7 +116,8 @@ func callAPI(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(os.WriteFile(ts.MkAbs("answer"), []byte(body), 0o600))
 }
 
-// get FILE PATH NAME: $NAME is the value at the path of a JSON document; the file NAME holds it too.
+// get FILE PATH NAME: $NAME is the value at the path of a JSON document; the file NAME holds it
+// too.
 func getMember(ts *testscript.TestScript, neg bool, args []string) {
 	usage(ts, !neg && len(args) == 3, "get FILE PATH NAME")
 	v, err := member(ts.ReadFile(args[0]), args[1])

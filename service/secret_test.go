@@ -20,7 +20,8 @@ func (h *hunt) do(stdin string, args ...string) {
 	h.prints[strings.Join(args, " ")] += r.out + r.err
 }
 
-// answer runs a command whose answer is a secret: that is in what it returns, and must not be in stderr.
+// answer runs a command whose answer is a secret: that is in what it returns, and must not be in
+// stderr.
 func (h *hunt) answer(what, path string, args ...string) string {
 	h.t.Helper()
 	r := h.run(append(args, "--json")...)
@@ -54,7 +55,8 @@ func TestNoSecretIsPrintedButWhereItIsTheAnswer(t *testing.T) {
 	h.secrets["token of the API"] = mustMember(t, h.call(r, "POST", "/_api/license/issue", h.secrets["API token"]), "token")
 	h.secrets["refreshed token"] = mustMember(t, h.call(r, "GET", "/_api/license/refresh", h.secrets["issued token"]), "token")
 
-	// requests that go wrong, with good tokens in the wrong place and almost good ones in the right place
+	// requests that go wrong, with good tokens in the wrong place and almost good ones in the right
+	// place
 	apiToken, issued := h.secrets["API token"], h.secrets["issued token"]
 	h.call(r, "GET", "/_api/license/refresh", apiToken)
 	h.call(r, "GET", "/_api/license/refresh", issued+"x")

@@ -12,6 +12,7 @@ import (
 	"github.com/pageflare/ci/service/command"
 	"github.com/pageflare/ci/service/oidc"
 	"github.com/pageflare/ci/service/server"
+	"github.com/pageflare/ci/service/store"
 )
 
 type serveCmd struct{}
@@ -35,7 +36,7 @@ func (serveCmd) Run(ctx context.Context, a *app) error {
 		defer metrics.Close()
 	}
 	url := a.publicURL(l.Addr().String())
-	svc, closeStore, err := a.open(ctx, url, func(keeper oidc.Keeper) (*oidc.Verifier, error) { return a.verifier(url, keeper, log) })
+	svc, closeStore, err := a.open(ctx, store.Open, url, func(keyStore oidc.KeyStore) (*oidc.Verifier, error) { return a.verifier(url, keyStore, log) })
 	if err != nil {
 		return err
 	}
@@ -67,7 +68,8 @@ func elapsed() func() time.Duration {
 	return func() time.Duration { return time.Since(begin) }
 }
 
-// serveBoth serves the API, and the metrics if they have a listener, until ctx ends or one of the two fails.
+// serveBoth serves the API, and the metrics if they have a listener, until ctx ends or one of the
+// two fails.
 func serveBoth(ctx context.Context, srv *server.Server, api, metrics net.Listener) error {
 	if metrics == nil {
 		return srv.Serve(ctx, api)

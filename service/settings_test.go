@@ -71,6 +71,9 @@ func TestAFaultySettingStopsTheStart(t *testing.T) {
 		{"an empty database", "DATABASE_URL", "", `"" is not a database`},
 		{"a database without a path", "DATABASE_URL", "sqlite:", `"sqlite:" names no file`},
 		{"the folder itself as database", "DATABASE_URL", "sqlite:.", `"sqlite:." names no file`},
+		{"a database as a URL", "DATABASE_URL", "sqlite://l.db", `"sqlite://l.db" is a path and no URL: write sqlite:l.db; give sqlite:PATH`},
+		{"a database as a URL with a whole path", "DATABASE_URL", "sqlite:///var/lib/l.db", `"sqlite:///var/lib/l.db" is a path and no URL: write sqlite:/var/lib/l.db`},
+		{"a database in memory", "DATABASE_URL", "sqlite::memory:", `"sqlite::memory:" would not be stored: name a file, such as sqlite:pageflare-license.db`},
 		{"another database", "DATABASE_URL", "postgres://me:" + secret + "@db/license", `"postgres://[hidden]@db/license" is not a database`},
 		{"another database with its password behind", "DATABASE_URL", "postgres://db/license?password=" + secret, `"postgres://db/license?[hidden]" is not a database`},
 		{"another database in words", "DATABASE_URL", "host=db password=" + secret, `"[hidden]" is not a database`},
@@ -189,7 +192,8 @@ func TestEveryItemOfAListThatIsWrongIsReported(t *testing.T) {
 	}
 }
 
-// It is compared character by character with the audience that jobs ask for, which the Action spells so too: see TestAudience in action.
+// It is compared character by character with the audience that jobs ask for, which the Action
+// spells so too: see TestAudience in action.
 func TestThePublicURLIsSpelledInOneWay(t *testing.T) {
 	t.Parallel()
 	for value, want := range map[string]string{

@@ -4,7 +4,8 @@ package main
 
 import "syscall"
 
-// freeSpace is how many bytes can be written to the file system of a folder. known is false where nobody can tell.
+// freeSpace is how many bytes can be written to the file system of a folder. known is false where
+// nobody can tell.
 func freeSpace(dir string) (free uint64, known bool) {
 	var s syscall.Statfs_t
 	if syscall.Statfs(dir, &s) != nil {

@@ -18,8 +18,8 @@ import (
 	"github.com/pageflare/ci/service/command"
 )
 
-// Traces have no settings of their own: OpenTelemetry's variables turn them on and say where they go. The library reads them itself; here is
-// only whether they make sense.
+// Traces have no settings of their own: OpenTelemetry's variables turn them on and say where they
+// go. The library reads them itself; here is only whether they make sense.
 
 const (
 	otlpEndpoint       = "OTEL_EXPORTER_OTLP_ENDPOINT"
@@ -56,7 +56,8 @@ func checkEndpoint(s string) error {
 // traceStopTimeout is how long the last spans may take on their way out.
 const traceStopTimeout = 5 * time.Second
 
-// startTracing returns what makes spans, nil when traces are off, and what sends the last of them and ends it.
+// startTracing returns what makes spans, nil when traces are off, and what sends the last of them
+// and ends it.
 func (a *app) startTracing(ctx context.Context, log *slog.Logger) (trace.Tracer, func(), error) {
 	if !a.cfg.Tracing {
 		return nil, func() {}, nil

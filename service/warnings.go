@@ -51,7 +51,8 @@ func wide(p netip.Prefix) bool {
 	return p.Addr().Is4() && p.Bits() < 24 || p.Addr().Is6() && p.Bits() < 64
 }
 
-// noLink says why a link that begins with the public URL would lead nowhere; "" when it leads somewhere.
+// noLink says why a link that begins with the public URL would lead nowhere; "" when it leads
+// somewhere.
 func (c Config) noLink() string {
 	if c.PublicURL != "" {
 		return ""

@@ -1,7 +1,9 @@
 package guard
 
 import (
+	"crypto/sha256"
 	"path"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -21,7 +23,9 @@ type Config struct {
 type Site struct {
 	files    map[string]bool
 	policies Policies
+	caching  Policies // of Cache-Control
 	rules    spaceRules
+	memo     memo
 
 	mu      sync.Mutex
 	modules map[string]bool // scripts that some page loads as a module
@@ -29,12 +33,12 @@ type Site struct {
 
 // NewSite reads what the source says about all of its pages.
 func NewSite(c Config) *Site {
-	s := &Site{files: make(map[string]bool, len(c.Files)), modules: map[string]bool{}}
+	s := &Site{files: make(map[string]bool, len(c.Files)), modules: map[string]bool{}, memo: memo{known: map[[sha256.Size]byte]bool{}}}
 	settings := map[string][]byte{}
 	for _, name := range c.Files {
 		s.files[name] = true
 		switch {
-		case policyFiles[path.Base(name)]:
+		case setsHeaders(name):
 			if b, err := c.Read(name); err == nil {
 				settings[name] = b
 			}
@@ -45,26 +49,49 @@ func NewSite(c Config) *Site {
 		}
 	}
 	s.policies = ParsePolicies(settings)
+	s.caching = parseHeaders(settings, "Cache-Control", "immutable")
 	return s
 }
 
-// policyFiles are the names of files that may set headers for pages (ParsePolicies).
+// setsHeaders reports whether hosts read headers from a file: from those in the root of the site. An
+// .htaccess counts in any folder, for what is below it, and so does the file of Azure, for all.
+func setsHeaders(name string) bool {
+	base := path.Base(name)
+	return policyFiles[base] &&
+		(name == base || base == ".htaccess" || base == "staticwebapp.config.json")
+}
+
+// policyFiles are the names of files that may set headers (ParsePolicies).
 var policyFiles = map[string]bool{
 	"_headers": true, "staticwebapp.config.json": true, "vercel.json": true, "netlify.toml": true, "firebase.json": true, ".htaccess": true,
+}
+
+// Digests is NewDigests for the files of this site: it knows which of them browsers keep.
+func (s *Site) Digests(paths []string) *Digests {
+	d := NewDigests(paths)
+	d.immutable = s.immutable
+	return d
+}
+
+// immutable reports whether the site's settings tell browsers not to ask again for a file.
+func (s *Site) immutable(name string) bool {
+	return slices.ContainsFunc(s.caching.values(name), func(value string) bool {
+		return strings.Contains(strings.ToLower(value), "immutable")
+	})
 }
 
 // IsPage says whether a file is compared as a page.
 func IsPage(name string) bool { return kindOf(name) == asPage }
 
-// noteModule remembers that a page loads a script as a module.
-func (s *Site) noteModule(pagePath, src string) {
-	target, local := Resolve(pagePath, "", src)
-	if !local {
+// noteModule remembers that a page loads a script as a module. base is the address of its base element.
+func (s *Site) noteModule(pagePath, base, src string) {
+	target := placeOf(pagePath).withBase(base).resolve(src)
+	if !target.local() {
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.modules[target] = true
+	s.modules[target.file()] = true
 }
 
 func (s *Site) isModule(name string) bool {

@@ -37,8 +37,8 @@ type Account struct {
 	CreatedAt  time.Time
 }
 
-// APIToken is the record of an API token: what an account's people and programs call the License API with. Its text is
-// not stored.
+// APIToken is the record of an API token: what an account's people and programs call the License
+// API with. Its text is not stored.
 type APIToken struct {
 	ID        string // "at_" and 16 letters or digits
 	AccountID string

@@ -10,33 +10,38 @@ import (
 	"github.com/pageflare/ci/service/opaque"
 )
 
-// Store is what accounts need of a database. Every method that changes something has made it durable,
-// its acts included, when it returns nil. An act without an account gets that of what it changes.
+// Store is what accounts need of a database. Every method that changes something has made it
+// durable, its acts included, when it returns nil. An act without an account gets that of what it
+// changes.
 type Store interface {
-	// CreateAccount stores a new account and its first API token. ErrConflict: an account has that email.
+	// CreateAccount stores a new account and its first API token. ErrConflict: an account has that
+	// email.
 	CreateAccount(ctx context.Context, a Account, t APIToken, acts ...audit.Act) error
 	// Account returns one account. ErrNotFound.
 	Account(ctx context.Context, id string) (Account, error)
 	// HasAccount returns nil when there is an account of that id, deleted or not. ErrNotFound.
 	HasAccount(ctx context.Context, id string) error
-	// Accounts returns up to limit accounts whose id comes after the given one, in the order of ids.
+	// Accounts returns up to limit accounts whose id comes after the given one, in the order of
+	// ids.
 	Accounts(ctx context.Context, after string, limit int) ([]Account, error)
 	// ChangeAccount loads an account, lets change alter it, and stores it. An error of change is
 	// returned and nothing is stored. An account that becomes Deleted loses its API tokens at the
 	// time of the act, and its machines lose their labels. ErrNotFound, ErrConflict as above.
-	ChangeAccount(ctx context.Context, id string, change func(*Account) error, act audit.Act) (Account, error)
+	ChangeAccount(ctx context.Context, id string, change func(*Account) error,
+		act audit.Act) (Account, error)
 
 	// AddAPIToken stores a new API token. ErrNotFound: no such account.
 	AddAPIToken(ctx context.Context, t APIToken, act audit.Act) error
 	// APIToken returns the token with that hash, revoked or not, and its account. ErrNotFound.
 	APIToken(ctx context.Context, hash string) (APIToken, Account, error)
-	// APITokens returns up to limit tokens of an account, oldest first, that come after the given one
-	// ("" for the oldest). ErrInvalid: that is none of them.
+	// APITokens returns up to limit tokens of an account, oldest first, that come after the given
+	// one ("" for the oldest). ErrInvalid: that is none of them.
 	APITokens(ctx context.Context, account, after string, limit int) ([]APIToken, error)
 	// RevokeAPIToken ends a token at the time of the act; one that has ended keeps its first time.
 	// With issued, every family whose first token says that it was issued by this one is revoked
 	// too, and the answer is how many were not before. ErrNotFound.
-	RevokeAPIToken(ctx context.Context, id string, act audit.Act, issued *audit.Act) (families int64, err error)
+	RevokeAPIToken(ctx context.Context, id string, act audit.Act,
+		issued *audit.Act) (families int64, err error)
 }
 
 // Config is what a Registry is made of. All fields must be set.
@@ -68,9 +73,11 @@ type NewAccount struct {
 	ValidUntil time.Time
 }
 
-// CreateAccount stores an active account and gives it a first API token, whose text is in the answer and nowhere else. Refusals: ErrInvalid
-// for each faulty particular, ErrConflict when an account has that email.
-func (r *Registry) CreateAccount(ctx context.Context, n NewAccount) (Account, opaque.Secret, error) {
+// CreateAccount stores an active account and gives it a first API token, whose text is in the
+// answer and nowhere else. Refusals: ErrInvalid for each faulty particular, ErrConflict when an
+// account has that email.
+func (r *Registry) CreateAccount(ctx context.Context,
+	n NewAccount) (Account, opaque.Secret, error) {
 	id, err := opaque.OfAccount.New(r.rand)
 	if err != nil {
 		return Account{}, "", err
@@ -88,7 +95,8 @@ func (r *Registry) CreateAccount(ctx context.Context, n NewAccount) (Account, op
 		return Account{}, "", err
 	}
 	if err := r.store.CreateAccount(ctx, a, record,
-		r.log.Act(ctx, audit.AccountCreated, a.ID, a.ID, terms(a)), r.log.Act(ctx, audit.APITokenCreated, a.ID, record.ID, nil)); err != nil {
+		r.log.Act(ctx, audit.AccountCreated, a.ID, a.ID, terms(a)), r.log.Act(ctx,
+			audit.APITokenCreated, a.ID, record.ID, nil)); err != nil {
 		return Account{}, "", fmt.Errorf("account %s: %w", a.Email, err)
 	}
 	return a, text, nil
@@ -99,7 +107,8 @@ func (r *Registry) Account(ctx context.Context, id string) (Account, error) {
 	return r.store.Account(ctx, id)
 }
 
-// Accounts returns up to limit accounts whose id comes after the given one, in the order of ids. ErrInvalid: after is no id.
+// Accounts returns up to limit accounts whose id comes after the given one, in the order of ids.
+// ErrInvalid: after is no id.
 func (r *Registry) Accounts(ctx context.Context, after string, limit int) ([]Account, error) {
 	if err := opaque.OfAccount.CheckAfter(after); err != nil {
 		return nil, err
@@ -115,8 +124,8 @@ type Change struct {
 	ValidUntil *time.Time
 }
 
-// UpdateAccount changes particulars of an account; tokens refreshed from now on carry the new values. Refusals: ErrInvalid, ErrConflict, ErrNotFound,
-// ErrRevoked for a deleted account.
+// UpdateAccount changes particulars of an account; tokens refreshed from now on carry the new
+// values. Refusals: ErrInvalid, ErrConflict, ErrNotFound, ErrRevoked for a deleted account.
 func (r *Registry) UpdateAccount(ctx context.Context, id string, ch Change) (Account, error) {
 	return r.change(ctx, id, audit.AccountUpdated, ch.details(), func(a *Account) error {
 		if ch.Email != nil {
@@ -137,20 +146,25 @@ func (r *Registry) UpdateAccount(ctx context.Context, id string, ch Change) (Acc
 
 // SuspendAccount stops an account from getting tokens until it is restored.
 func (r *Registry) SuspendAccount(ctx context.Context, id string) (Account, error) {
-	return r.change(ctx, id, audit.AccountSuspended, nil, func(a *Account) error { a.Status = Suspended; return nil })
+	return r.change(ctx, id, audit.AccountSuspended, nil,
+		func(a *Account) error { a.Status = Suspended; return nil })
 }
 
 // RestoreAccount undoes SuspendAccount.
 func (r *Registry) RestoreAccount(ctx context.Context, id string) (Account, error) {
-	return r.change(ctx, id, audit.AccountRestored, nil, func(a *Account) error { a.Status = Active; return nil })
+	return r.change(ctx, id, audit.AccountRestored, nil,
+		func(a *Account) error { a.Status = Active; return nil })
 }
 
-// DeleteAccount ends an account for good: its address is erased, its API tokens end, its license tokens are refused.
+// DeleteAccount ends an account for good: its address is erased, its API tokens end, its license
+// tokens are refused.
 func (r *Registry) DeleteAccount(ctx context.Context, id string) (Account, error) {
-	return r.change(ctx, id, audit.AccountDeleted, nil, func(a *Account) error { a.Status, a.Email = Deleted, ""; return nil })
+	return r.change(ctx, id, audit.AccountDeleted, nil,
+		func(a *Account) error { a.Status, a.Email = Deleted, ""; return nil })
 }
 
-func (r *Registry) change(ctx context.Context, id string, did audit.Action, details audit.Details, change func(*Account) error) (Account, error) {
+func (r *Registry) change(ctx context.Context, id string, did audit.Action, details audit.Details,
+	change func(*Account) error) (Account, error) {
 	a, err := r.store.ChangeAccount(ctx, id, func(a *Account) error {
 		if a.Status == Deleted {
 			return ErrDeleted

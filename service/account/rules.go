@@ -19,9 +19,9 @@ var (
 	// ErrExpired says that the license is over: valid_until has passed.
 	ErrExpired = errors.New("the license has expired: renew it, then try again")
 	// ErrInactive says that the account is suspended.
-	ErrInactive = errors.New("the account is suspended: ask the people who run this License service to restore it")
+	ErrInactive = errors.New("the account is suspended: ask the operator of this License service to restore it")
 	// ErrRevoked says that the account was deleted, and its license with it.
-	ErrRevoked = errors.New("the license has been revoked: ask the people who run this License service for a new one")
+	ErrRevoked = errors.New("the license has been revoked: ask the operator of this License service for a new one")
 )
 
 // ErrDeleted is the operator's wording of ErrRevoked; errors.Is matches both.
@@ -33,7 +33,8 @@ func (deleted) Error() string { return "it was deleted, for good: make a new one
 
 func (deleted) Is(target error) bool { return target == ErrRevoked }
 
-// MayHoldToken says whether an account may get, keep and refresh license tokens at now: nil, ErrRevoked, ErrInactive or ErrExpired.
+// MayHoldToken says whether an account may get, keep and refresh license tokens at now: nil,
+// ErrRevoked, ErrInactive or ErrExpired.
 func MayHoldToken(a Account, now time.Time) error {
 	switch {
 	case a.Status == Deleted:
@@ -46,14 +47,16 @@ func MayHoldToken(a Account, now time.Time) error {
 	return nil
 }
 
-// ParseDay reads the end of a license: 2027-03-12, which is the start of that day in UTC, or an RFC 3339 time. ErrInvalid.
+// ParseDay reads the end of a license: 2027-03-12, which is the start of that day in UTC, or an RFC
+// 3339 time. ErrInvalid.
 func ParseDay(text string) (time.Time, error) {
 	for _, layout := range []string{time.DateOnly, time.RFC3339} {
 		if t, err := time.Parse(layout, text); err == nil {
 			return t.UTC(), nil
 		}
 	}
-	return time.Time{}, failure.Invalid(fmt.Sprintf("%q is not a date such as 2027-03-12 or a time such as 2027-03-12T12:00:00Z", text))
+	return time.Time{},
+		failure.Invalid(fmt.Sprintf("%q is not a date such as 2027-03-12 or a time such as 2027-03-12T12:00:00Z", text))
 }
 
 const (
@@ -67,9 +70,11 @@ var featureName = regexp.MustCompile(`^[a-z][a-z0-9_]{0,63}$`)
 func Check(a Account) error {
 	var faults []error
 	fault := func(format string, args ...any) {
-		faults = append(faults, fmt.Errorf("%w: "+format, append([]any{failure.ErrInvalid}, args...)...))
+		faults = append(faults,
+			fmt.Errorf("%w: "+format, append([]any{failure.ErrInvalid}, args...)...))
 	}
-	if at, err := mail.ParseAddress(a.Email); err != nil || at.Address != a.Email || len(a.Email) > maxEmail {
+	if at, err := mail.ParseAddress(a.Email); err != nil || at.Address != a.Email ||
+		len(a.Email) > maxEmail {
 		fault("email %q is not an address such as dev@example.com", a.Email)
 	} else if strings.ContainsFunc(a.Email, notPrintable) { // readers of tokens refuse it
 		fault("email %q holds a character that cannot be seen: type it again", a.Email)

@@ -47,7 +47,18 @@ func TestDocumentAndItsExamplesAreValid(t *testing.T) {
 	}
 }
 
-// Answers may gain fields and values, so the published document closes none of them: a client that is generated from it would refuse what comes.
+// An operation that anybody may call says so, so that no client waits for a credential.
+func TestOpenOperationsSaySo(t *testing.T) {
+	t.Parallel()
+	for _, o := range operations(load(t)) {
+		if o.Security == nil {
+			t.Errorf("%s does not say who may call it: give it security: []", o.name)
+		}
+	}
+}
+
+// Answers may gain fields and values, so the published document closes none of them: a client that
+// is generated from it would refuse what comes.
 func TestAnswersAreOpenAndRequestsClosed(t *testing.T) {
 	t.Parallel()
 	doc := load(t)
@@ -112,7 +123,8 @@ func TestDocumentBelongsToTheCaller(t *testing.T) {
 	}
 }
 
-// Whatever can be wrong with a kind of request has its answer. Which routes there are is held against the server, in service/server.
+// Whatever can be wrong with a kind of request has its answer. Which routes there are is held
+// against the server, in service/server.
 func TestEveryOperationHasTheAnswersOfItsKind(t *testing.T) {
 	t.Parallel()
 	all := operations(load(t))

@@ -10,14 +10,16 @@ import (
 	"golang.org/x/net/idna"
 )
 
-// hostNames are written as browsers write them (https://url.spec.whatwg.org/#concept-domain-to-ascii): in small
-// letters, with xn-- for what is not ASCII.
+// hostNames are written as browsers write them
+// (https://url.spec.whatwg.org/#concept-domain-to-ascii): in small letters, with xn-- for what is
+// not ASCII.
 var hostNames = idna.New(idna.MapForLookup(), idna.BidiRule(), idna.Transitional(false), idna.StrictDomainName(false),
 	idna.CheckHyphens(false), idna.VerifyDNSLength(true))
 
-// Origin is scheme, host and port of an http or https URL, in the one spelling that browsers send as Origin: the port
-// that its scheme has anyway is left out. Addresses of the service are compared in this form, character by character:
-// by clients, by jobs that ask for an audience, and by the pages. The error says what is wrong, without the URL.
+// Origin is scheme, host and port of an http or https URL, in the one spelling that browsers send
+// as Origin: the port that its scheme has anyway is left out. Addresses of the service are compared
+// in this form, character by character: by clients, by jobs that ask for an audience, and by the
+// pages. The error says what is wrong, without the URL.
 func Origin(u *url.URL) (string, error) {
 	host, err := originHost(u.Hostname())
 	if err != nil {

@@ -2,13 +2,15 @@ package api
 
 import "log/slog"
 
-// CappedBy is why a token lives shorter than the service would have let it. A later version may know other reasons.
+// CappedBy is why a token lives shorter than the service would have let it. A later version may
+// know other reasons.
 type CappedBy string
 
 // CappedByValidUntil says that the license ends.
 const CappedByValidUntil CappedBy = "valid_until"
 
-// String says that there is a token, and not which: an IssuedToken that is printed by mistake gives nothing away.
+// String says that there is a token, and not which: an IssuedToken that is printed by mistake gives
+// nothing away.
 func (t IssuedToken) String() string {
 	if t.Token == "" {
 		return "no token"

@@ -133,24 +133,30 @@ type AuditPage struct {
 // AuditVerdict defines model for AuditVerdict.
 type AuditVerdict struct {
 	// End The last of them, as NUMBER:HASH; note it down in another place.
-	End   string `json:"end"`
-	Fault string `json:"fault,omitempty,omitzero"`
+	End    string `json:"end"`
+	Fault  string `json:"fault,omitempty,omitzero"`
+	Intact bool   `json:"intact"`
 
 	// Lines So many lines are as they were written.
 	Lines int64 `json:"lines"`
-	Whole bool  `json:"whole"`
 }
 
 // AuthorizationServer Where the OAuth endpoints are (RFC 8414, 2).
 type AuthorizationServer struct {
-	DeviceAuthorizationEndpoint       string   `json:"device_authorization_endpoint"`
-	GrantTypesSupported               []string `json:"grant_types_supported"`
-	IntrospectionEndpoint             string   `json:"introspection_endpoint"`
-	Issuer                            string   `json:"issuer"`
-	ResponseTypesSupported            []string `json:"response_types_supported"`
-	RevocationEndpoint                string   `json:"revocation_endpoint"`
-	TokenEndpoint                     string   `json:"token_endpoint"`
-	TokenEndpointAuthMethodsSupported []string `json:"token_endpoint_auth_methods_supported"`
+	DeviceAuthorizationEndpoint string   `json:"device_authorization_endpoint"`
+	GrantTypesSupported         []string `json:"grant_types_supported"`
+	IntrospectionEndpoint       string   `json:"introspection_endpoint"`
+
+	// IntrospectionEndpointAuthMethodsSupported Bearer: an API token or an admin token in the header Authorization.
+	IntrospectionEndpointAuthMethodsSupported []string `json:"introspection_endpoint_auth_methods_supported"`
+	Issuer                                    string   `json:"issuer"`
+	ResponseTypesSupported                    []string `json:"response_types_supported"`
+	RevocationEndpoint                        string   `json:"revocation_endpoint"`
+
+	// RevocationEndpointAuthMethodsSupported As above.
+	RevocationEndpointAuthMethodsSupported []string `json:"revocation_endpoint_auth_methods_supported"`
+	TokenEndpoint                          string   `json:"token_endpoint"`
+	TokenEndpointAuthMethodsSupported      []string `json:"token_endpoint_auth_methods_supported"`
 }
 
 // CLIVersion defines model for CLIVersion.
@@ -220,10 +226,10 @@ type Error struct {
 	// | code | status | meaning | what to do |
 	// | --- | --- | --- | --- |
 	// | `license_expired` | 403 | the license ended on its `valid_until` | final; renew the subscription |
-	// | `license_revoked` | 403 | the account was deleted, and its license with it | final; ask whoever runs the service |
+	// | `license_revoked` | 403 | the account was deleted, and its license with it | final; ask the operator |
 	// | `license_inactive` | 403 | the account is suspended | final until it is restored |
 	// | `token_revoked` | 403 | this token, or the family it belongs to, was revoked | final; issue a new token |
-	// | `policy_denied` | 403 | no trust policy lets this job in | final; whoever runs the service adds one |
+	// | `policy_denied` | 403 | no trust policy lets this job in | final; the operator adds one |
 	// | `identity_used` | 403 | the identity token was exchanged before | request a new one for each exchange |
 	// | `invalid_request` | 400 | the request cannot be read or makes no sense | final; mend what the message names |
 	// | `insufficient_scope` | 403 | the token is good and may not do this | final; take one that may |
@@ -247,10 +253,9 @@ type Error struct {
 
 // Explanation defines model for Explanation.
 type Explanation struct {
+	// Allowed Whether an exchange would be granted now. Never without a signature that was checked.
+	Allowed  bool     `json:"allowed"`
 	Identity []Clause `json:"identity"`
-
-	// LetIn Whether an exchange would be granted now. Never without a signature that was checked.
-	LetIn bool `json:"let_in"`
 
 	// Outcome The same in words, with the third answer that there is for claims without a signature.
 	Outcome string `json:"outcome"`
@@ -489,9 +494,9 @@ type PolicyPage struct {
 // PolicyVerdict defines model for PolicyVerdict.
 type PolicyVerdict struct {
 	Account string   `json:"account"`
+	Allowed bool     `json:"allowed"`
 	Clauses []Clause `json:"clauses"`
 	ID      string   `json:"id"`
-	LetIn   bool     `json:"let_in"`
 	Version int64    `json:"version"`
 }
 
@@ -630,6 +635,9 @@ type APITokenID = string
 // Cursor defines model for cursor.
 type Cursor = string
 
+// ExpectedHead defines model for expected_head.
+type ExpectedHead = string
+
 // Force defines model for force.
 type Force = bool
 
@@ -653,9 +661,6 @@ type Link = string
 
 // MachineID defines model for machine_id.
 type MachineID = string
-
-// Noted defines model for noted.
-type Noted = string
 
 // OfAccount defines model for of_account.
 type OfAccount = string
@@ -821,8 +826,8 @@ type VerifyAuditParams struct {
 	// From An end that was verified before, as NUMBER:HASH: only its line and what came after it are read.
 	From From `form:"from,omitempty" json:"from,omitempty,omitzero"`
 
-	// Noted An end that was answered before, as NUMBER:HASH; the log must still contain it.
-	Noted Noted `form:"noted,omitempty" json:"noted,omitempty,omitzero"`
+	// ExpectedHead An end that was answered before, as NUMBER:HASH; the log must still contain it.
+	ExpectedHead ExpectedHead `form:"expected_head,omitempty" json:"expected_head,omitempty,omitzero"`
 }
 
 // RotateKeyParams defines parameters for RotateKey.

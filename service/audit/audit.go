@@ -1,8 +1,8 @@
 // Package audit is the log of who did what: its lines, the chain that they form, and the proof that
 // nothing in it was changed.
 //
-// What an act is allowed to do is decided by the noun that does it; that an act and its line are one
-// transaction, by service/store.
+// What an act is allowed to do is decided by the noun that does it; that an act and its line are
+// one transaction, by service/store.
 package audit
 
 import (
@@ -96,6 +96,8 @@ const (
 	DeviceLoggedIn    Action = "device.login"
 	LoginRevoked      Action = "device.revoke"
 
+	ClockAccepted Action = "clock.accept"
+
 	MachineActivated   Action = "machine.activate"
 	MachineDeactivated Action = "machine.deactivate"
 	MachineEnded       Action = "machine.end"
@@ -106,11 +108,12 @@ var Actions = []Action{
 	AccountCreated, AccountUpdated, AccountSuspended, AccountRestored, AccountDeleted, APITokenCreated, APITokenRevoked, AdminTokenCreated,
 	AdminTokenRevoked, TokenIssued, TokenRefreshed, TokenRevoked, FamilyRevoked, IssuesRevoked, TokenExchanged, PolicyAdded, PolicyRemoved, LeaseIssued,
 	KeyAdded, KeyRetired, SignInLinkCreated, SignedIn, SignedOut, DeviceWasApproved, DeviceWasDenied, DeviceLoggedIn, LoginRevoked, MachineActivated,
-	MachineDeactivated, MachineEnded,
+	MachineDeactivated, MachineEnded, ClockAccepted,
 }
 
-// Act is one line of the audit log: who did what, on what, from where. It holds ids and hashes, never a secret and never an address of a
-// person, for a line can not be erased. An act that changed nothing leaves no line.
+// Act is one line of the audit log: who did what, on what, from where. It holds ids and hashes,
+// never a secret and never an address of a person, for a line can not be erased. An act that
+// changed nothing leaves no line.
 type Act struct {
 	At      time.Time
 	Actor   Actor

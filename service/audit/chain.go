@@ -7,18 +7,20 @@ import (
 	"encoding/json"
 )
 
-// Link is the hash of this line of the log: a keyed hash (HMAC-SHA256) of the hash before it and all that the line says. Who can write the
-// database but has not the key-encryption key can neither change a line nor take one out from between two others.
+// Link is the hash of this line of the log: a keyed hash (HMAC-SHA256) of the hash before it and
+// all that the line says. Who can write the database but has not the key-encryption key can neither
+// change a line nor take one out from between two others.
 //
-// The wire form under the hash is a JSON array: "audit line", previous hash, number, milliseconds, actor kind, actor id, address, request id,
-// action, account, object, details.
+// The wire form under the hash is a JSON array: "audit line", previous hash, number, milliseconds,
+// actor kind, actor id, address, request id, action, account, object, details.
 func (a Act) Link(seq int64, previous string) string {
 	return auditMAC(a.key, "audit line", previous, seq, a.At.UnixMilli(), a.Actor.Kind, a.Actor.ID, a.Actor.Address, a.Actor.RequestID, a.Action, a.Account,
 		a.Object, a.Details)
 }
 
-// Seal is what proves that whoever has the key set the end of the log there: a keyed hash of a JSON array: "audit head", number, hash. Without it,
-// who can write the database could name any earlier line as the end, for its hash stands in the line.
+// Seal is what proves that the holder of the key set the end of the log there: a keyed hash of a JSON
+// array: "audit head", number, hash. Without it, who can write the database could name any earlier
+// line as the end, for its hash stands in the line.
 func (a Act) Seal(end Head) string { return auditMAC(a.key, "audit head", end.Seq, end.Hash) }
 
 // Sealed says whether a seal is that of an end.

@@ -10,20 +10,24 @@ import (
 	"github.com/pageflare/ci/service/failure"
 )
 
-// Store is what the log needs of a database. Reads see all changes that were acknowledged before, by
-// this process or another. That lines are added, the database sees to itself: an act that is handed
-// to it becomes a line in the transaction that does it.
+// Store is what the log needs of a database. Reads see all changes that were acknowledged before,
+// by this process or another. That lines are added, the database sees to itself: an act that is
+// handed to it becomes a line in the transaction that does it.
 type Store interface {
+	ClockStore
 	// HasAccount returns nil when there is an account of that id, deleted or not. ErrNotFound.
 	HasAccount(ctx context.Context, id string) error
 	// AuditHead returns where the audit log ends. ErrTampered: nothing says so.
 	AuditHead(ctx context.Context) (Head, error)
-	// AuditEnd returns what there is at the end of the audit log. ErrTampered: nothing says where it ends.
+	// AuditEnd returns what there is at the end of the audit log. ErrTampered: nothing says where
+	// it ends.
 	AuditEnd(ctx context.Context) (End, error)
-	// SealAuditEnd stores what seal returns as the seal of an end that has none. The end of each later
-	// transaction is sealed if the one before it is found with its own seal. ErrTampered as above.
+	// SealAuditEnd stores what seal returns as the seal of an end that has none. The end of each
+	// later transaction is sealed if the one before it is found with its own seal. ErrTampered as
+	// above.
 	SealAuditEnd(ctx context.Context, seal func(End) string) error
-	// AuditAfter returns up to limit lines of the audit log that come after the given number, oldest first.
+	// AuditAfter returns up to limit lines of the audit log that come after the given number,
+	// oldest first.
 	AuditAfter(ctx context.Context, seq int64, limit int) ([]Line, error)
 	// AuditLines returns the lines that a query asks for, newest first.
 	AuditLines(ctx context.Context, q Query) ([]Line, error)
@@ -35,10 +39,11 @@ type Log struct {
 	store Store
 	key   []byte
 	now   func() time.Time
+	clock clock
 }
 
-// NewLog returns the log of a database, whose lines are chained by the key. now is in the resolution
-// that is stored. The end of a new database is sealed.
+// NewLog returns the log of a database, whose lines are chained by the key. now is in the
+// resolution that is stored. The end of a new database is sealed.
 func NewLog(ctx context.Context, s Store, key []byte, now func() time.Time) (*Log, error) {
 	l := &Log{store: s, key: key, now: now}
 	return l, l.sealEnd(ctx)
@@ -78,11 +83,13 @@ type Query struct {
 	Actor   string // its id
 }
 
-// Lines returns lines of the log, newest first. What is asked for must be there to be found, or a mistyped name would look like a blank record: ErrInvalid,
-// there is no such action; ErrNotFound, no such account. Of actors there is no list.
+// Lines returns lines of the log, newest first. What is asked for must be there to be found, or a
+// mistyped name would look like a blank record: ErrInvalid, there is no such action; ErrNotFound,
+// no such account. Of actors there is no list.
 func (log *Log) Lines(ctx context.Context, q Query) ([]Line, error) {
 	if q.Action != "" && !slices.Contains(Actions, q.Action) {
-		return nil, failure.Invalid(fmt.Sprintf("action %q is none of %s", q.Action, failure.Names(Actions)))
+		return nil, failure.Invalid(fmt.Sprintf("action %q is none of %s", q.Action,
+			failure.Names(Actions)))
 	}
 	if q.Account != "" {
 		if err := log.store.HasAccount(ctx, q.Account); err != nil {

@@ -12,8 +12,9 @@ import (
 	"github.com/pageflare/ci/service/failure"
 )
 
-// Whoever can write the database, but has not the key, can delete lines at the end of the audit log and say that it ends earlier. So the end is sealed
-// with the key, by every transaction that adds lines. What is left to such a person is an older database that they have kept, seal and all: an
+// Anyone who can write the database, but has not the key, can delete lines at the end of the audit log
+// and say that it ends earlier. So the end is sealed with the key, by every transaction that adds
+// lines. What is left to such a person is an older database that they have kept, seal and all: an
 // end that was noted down elsewhere finds that too.
 
 // Head is the end of the log. Noted down elsewhere, it proves later that nothing was cut off.
@@ -33,7 +34,8 @@ func ParseHead(text string) (Head, error) {
 	number, hash, _ := strings.Cut(text, ":")
 	n, err := strconv.ParseInt(number, 10, 64)
 	if err != nil || n < 1 || len(hash) != hex.EncodedLen(sha256.Size) {
-		return Head{}, failure.Invalid(fmt.Sprintf("%q is not an end of the audit log such as 12:5f0c… (NUMBER:HASH, as its verification tells it)", text))
+		return Head{},
+			failure.Invalid(fmt.Sprintf("%q is not an end of the audit log such as 12:5f0c… (NUMBER:HASH, as its verification tells it)", text))
 	}
 	return Head{n, hash}, nil
 }
@@ -55,8 +57,8 @@ func tampered(format string, args ...any) error {
 	return fmt.Errorf("%w: "+format, append([]any{ErrTampered}, args...)...)
 }
 
-// sealEnd seals the end of the log of a new database. Any other log without a seal was tampered with and stays so: Verify says it, and all else
-// goes on.
+// sealEnd seals the end of the log of a new database. Any other log without a seal was tampered
+// with and stays so: Verify says it, and all else goes on.
 func (log *Log) sealEnd(ctx context.Context) error {
 	e, err := log.store.AuditEnd(ctx)
 	if err == nil && e.Seal == "" {
@@ -76,7 +78,8 @@ func (log *Log) sealEnd(ctx context.Context) error {
 // neverSealed tells a log that cannot have had a seal: an empty one beside nothing else.
 func neverSealed(e End) bool { return e.Head == (Head{}) && e.Stray == nil && !e.Used }
 
-// CheckEnd looks at the end of the log alone and returns it: quick, however long the log is. ErrTampered: lines were cut off there, or added.
+// CheckEnd looks at the end of the log alone and returns it: quick, however long the log is.
+// ErrTampered: lines were cut off there, or added.
 func (log *Log) CheckEnd(ctx context.Context) (Head, error) {
 	e, err := log.store.AuditEnd(ctx)
 	if err != nil {
@@ -89,13 +92,15 @@ func (log *Log) CheckEnd(ctx context.Context) (Head, error) {
 func (log *Log) checkEnd(e End) error {
 	switch {
 	case e.Stray != nil:
-		return tampered("line %d is none that was written here, where the last is line %d", *e.Stray, e.Seq)
+		return tampered("line %d is none that was written here, where the last is line %d",
+			*e.Stray, e.Seq)
 	case e.Last.Seq != e.Seq:
 		return tampered("line %d, its last, is missing", e.Seq)
 	case e.Last.Hash != e.Hash:
 		return tampered("its end is noted with another hash")
 	case e.Seq > 0 && !log.follows(e.Last, e.Before):
-		return tampered("line %d is not as it was written, or the one before it was replaced", e.Seq)
+		return tampered("line %d is not as it was written, or the one before it was replaced",
+			e.Seq)
 	case e.Seq == 0 && e.Used:
 		return tampered("it is empty, and there are accounts or signing keys, whose lines were there")
 	case !Act{key: log.key}.Sealed(e.Head, e.Seal):
@@ -115,15 +120,17 @@ const auditPage = 1000
 
 // Check says what of the log is read, and what it is held against.
 type Check struct {
-	From  Head // an end that was verified before: its line is read, and what came after it; empty: the whole log
-	Noted Head // an end that was returned before: the log must still contain it, so that nothing was cut off behind it; empty: none
+	From     Head // an end that was verified before: its line is read, and what came after it; empty: the whole log
+	Expected Head // an end that was returned before: the log must still contain it, so that nothing was cut off behind it; empty: none
 }
 
-// Verify reads the audit log and returns its end. ErrTampered: a line was changed, added or taken away. ErrInvalid: the end that was noted is not
-// in the part to be read.
+// Verify reads the audit log and returns its end. ErrTampered: a line was changed, added or taken
+// away. ErrInvalid: the end that was noted is not in the part to be read.
 func (log *Log) Verify(ctx context.Context, c Check) (Head, error) {
-	if c.Noted.Seq > 0 && c.Noted.Seq < c.From.Seq {
-		return Head{}, fmt.Errorf("%w: line %d was noted, and what is read begins at line %d", failure.ErrInvalid, c.Noted.Seq, c.From.Seq)
+	if c.Expected.Seq > 0 && c.Expected.Seq < c.From.Seq {
+		return Head{},
+			fmt.Errorf("%w: line %d is expected, and what is read begins at line %d",
+				failure.ErrInvalid, c.Expected.Seq, c.From.Seq)
 	}
 	end, err := log.store.AuditEnd(ctx) // first: lines that come while this runs are not its business
 	if err != nil {
@@ -133,7 +140,7 @@ func (log *Log) Verify(ctx context.Context, c Check) (Head, error) {
 	if err != nil {
 		return at, err
 	}
-	for _, known := range []Head{c.From, c.Noted} {
+	for _, known := range []Head{c.From, c.Expected} {
 		if at.Seq < known.Seq {
 			return at, tampered("it ends at line %d, and line %d was there", at.Seq, known.Seq)
 		}
@@ -186,11 +193,12 @@ func (log *Log) checkLine(l Line, before Head, c Check) error {
 	case l.Seq != before.Seq+1:
 		return tampered("lines %d to %d are missing", before.Seq+1, l.Seq-1)
 	case !log.follows(l, before.Hash):
-		return tampered("line %d is not as it was written, or the one before it was replaced", l.Seq)
+		return tampered("line %d is not as it was written, or the one before it was replaced",
+			l.Seq)
 	}
-	for _, known := range []Head{c.From, c.Noted} {
+	for _, known := range []Head{c.From, c.Expected} {
 		if l.Seq == known.Seq && l.Hash != known.Hash {
-			return tampered("line %d has another hash than the one noted", l.Seq)
+			return tampered("line %d has another hash than the one expected", l.Seq)
 		}
 	}
 	return nil

@@ -36,8 +36,8 @@ var Scopes = []Scope{
 	ScopeAuditRead, ScopeAdminRead, ScopeAdminWrite,
 }
 
-// AdminToken is the record of an admin token: what the operator calls the Admin API with. Its text is
-// not stored.
+// AdminToken is the record of an admin token: what the operator calls the Admin API with. Its text
+// is not stored.
 type AdminToken struct {
 	ID        string // "adm_" and 16 letters or digits
 	Name      string
@@ -51,8 +51,8 @@ type AdminToken struct {
 // May says whether the token has a scope.
 func (t AdminToken) May(s Scope) bool { return slices.Contains(t.Scopes, s) }
 
-// AdminStore is what admin tokens need of a database. Every method that changes something has made it
-// durable, its act included, when it returns nil.
+// AdminStore is what admin tokens need of a database. Every method that changes something has made
+// it durable, its act included, when it returns nil.
 type AdminStore interface {
 	// AddAdminToken stores a new admin token.
 	AddAdminToken(ctx context.Context, t AdminToken, act audit.Act) error
@@ -61,8 +61,8 @@ type AdminStore interface {
 	// AdminTokens returns up to limit admin tokens, oldest first, that come after the given one
 	// ("" for the oldest). ErrInvalid: there is none by that id.
 	AdminTokens(ctx context.Context, after string, limit int) ([]AdminToken, error)
-	// RevokeAdminToken ends an admin token at the time of the act; one that has ended keeps its first
-	// time. ErrNotFound.
+	// RevokeAdminToken ends an admin token at the time of the act; one that has ended keeps its
+	// first time. ErrNotFound.
 	RevokeAdminToken(ctx context.Context, id string, act audit.Act) error
 }
 
@@ -82,9 +82,11 @@ type NewAdminToken struct {
 	Life   time.Duration // 0: until it is revoked
 }
 
-// CreateAdminToken makes an admin token. Its text is in the answer and nowhere else. by is the admin token that asks for it, nil on the
-// command line: it cannot give away scopes that it lacks, nor a longer life than its own. Refusals: ErrInvalid, ErrScope.
-func (s *Admins) CreateAdminToken(ctx context.Context, n NewAdminToken, by *AdminToken) (opaque.Secret, AdminToken, error) {
+// CreateAdminToken makes an admin token. Its text is in the answer and nowhere else. by is the
+// admin token that asks for it, nil on the command line: it cannot give away scopes that it lacks,
+// nor a longer life than its own. Refusals: ErrInvalid, ErrScope.
+func (s *Admins) CreateAdminToken(ctx context.Context, n NewAdminToken,
+	by *AdminToken) (opaque.Secret, AdminToken, error) {
 	now := s.cfg.Now()
 	t := AdminToken{Name: n.Name, Scopes: sortedScopes(n.Scopes), CreatedAt: now}
 	if n.Life > 0 {
@@ -104,13 +106,17 @@ func (s *Admins) CreateAdminToken(ctx context.Context, n NewAdminToken, by *Admi
 		return "", AdminToken{}, err
 	}
 	t.Hash = opaque.Hash(text.Reveal())
-	return text, t, s.store.AddAdminToken(ctx, t, s.cfg.Log.Act(ctx, audit.AdminTokenCreated, "", t.ID, audit.Details{"scopes": t.Scopes, "expires_at": optionalUnix(t.ExpiresAt)}))
+	return text, t,
+		s.store.AddAdminToken(ctx, t,
+			s.cfg.Log.Act(ctx, audit.AdminTokenCreated, "", t.ID,
+				audit.Details{"scopes": t.Scopes, "expires_at": optionalUnix(t.ExpiresAt)}))
 }
 
 func checkAdminToken(n NewAdminToken, t AdminToken) error {
 	var faults []error
 	fault := func(format string, args ...any) {
-		faults = append(faults, fmt.Errorf("%w: "+format, append([]any{failure.ErrInvalid}, args...)...))
+		faults = append(faults,
+			fmt.Errorf("%w: "+format, append([]any{failure.ErrInvalid}, args...)...))
 	}
 	if len(t.Scopes) == 0 {
 		fault("no scope: give one of %s", scopeNames())
@@ -140,7 +146,8 @@ func mayGrant(by *AdminToken, t AdminToken) error {
 		}
 	}
 	if !by.ExpiresAt.IsZero() && (t.ExpiresAt.IsZero() || t.ExpiresAt.After(by.ExpiresAt)) {
-		return fmt.Errorf("%w: the new admin token would outlive yours, which ends at %s", ErrScope, by.ExpiresAt.Format(time.RFC3339))
+		return fmt.Errorf("%w: the new admin token would outlive yours, which ends at %s", ErrScope,
+			by.ExpiresAt.Format(time.RFC3339))
 	}
 	return nil
 }
@@ -150,7 +157,8 @@ func scopeNames() string { return failure.Names(Scopes) }
 // sortedScopes is a list without repeats, in the order of Scopes, unknown ones last.
 func sortedScopes(in []Scope) []Scope {
 	out := slices.Clone(in)
-	slices.SortFunc(out, func(a, b Scope) int { return slices.Index(Scopes, a) - slices.Index(Scopes, b) })
+	slices.SortFunc(out,
+		func(a, b Scope) int { return slices.Index(Scopes, a) - slices.Index(Scopes, b) })
 	return slices.Compact(out)
 }
 
@@ -161,7 +169,8 @@ func optionalUnix(t time.Time) any {
 	return t.Unix()
 }
 
-// AdminTokens returns up to limit admin tokens, ended ones too, oldest first, that come after the given one. ErrInvalid: after is no admin token.
+// AdminTokens returns up to limit admin tokens, ended ones too, oldest first, that come after the
+// given one. ErrInvalid: after is no admin token.
 func (s *Admins) AdminTokens(ctx context.Context, after string, limit int) ([]AdminToken, error) {
 	if err := opaque.OfAdminToken.CheckAfter(after); err != nil {
 		return nil, err
@@ -169,7 +178,8 @@ func (s *Admins) AdminTokens(ctx context.Context, after string, limit int) ([]Ad
 	return s.store.AdminTokens(ctx, after, limit)
 }
 
-// RevokeAdminToken ends an admin token, by its id or by its text, and returns its id. Ending it twice is no error. ErrNotFound.
+// RevokeAdminToken ends an admin token, by its id or by its text, and returns its id. Ending it
+// twice is no error. ErrNotFound.
 func (s *Admins) RevokeAdminToken(ctx context.Context, idOrText string) (string, error) {
 	if opaque.AdminToken.Fits(idOrText) {
 		t, err := s.store.AdminToken(ctx, opaque.Hash(idOrText))
@@ -178,5 +188,7 @@ func (s *Admins) RevokeAdminToken(ctx context.Context, idOrText string) (string,
 		}
 		idOrText = t.ID
 	}
-	return idOrText, s.store.RevokeAdminToken(ctx, idOrText, s.cfg.Log.Act(ctx, audit.AdminTokenRevoked, "", idOrText, nil))
+	return idOrText,
+		s.store.RevokeAdminToken(ctx, idOrText,
+			s.cfg.Log.Act(ctx, audit.AdminTokenRevoked, "", idOrText, nil))
 }

@@ -16,18 +16,21 @@ import (
 // Store is what authentication needs of a database. Reads see all changes that were acknowledged
 // before, by this process or another.
 type Store interface {
-	// Standing returns the account, and whether one of the subjects (token ids, families) was
+	// AccountStatus returns the account, and whether one of the subjects (token ids, families) was
 	// revoked. ErrNotFound: no such account.
-	Standing(ctx context.Context, account string, subjects ...string) (a account.Account, revoked bool, err error)
+	AccountStatus(ctx context.Context, account string,
+		subjects ...string) (a account.Account, revoked bool, err error)
 	// APIToken returns the token with that hash, revoked or not, and its account. ErrNotFound.
 	APIToken(ctx context.Context, hash string) (account.APIToken, account.Account, error)
 	// AdminToken returns the admin token with that hash, ended or not. ErrNotFound.
 	AdminToken(ctx context.Context, hash string) (AdminToken, error)
-	// LoginToken returns the device login with that hash of its login token, and the account. ErrNotFound.
+	// LoginToken returns the device login with that hash of its login token, and the account.
+	// ErrNotFound.
 	LoginToken(ctx context.Context, hash string) (DeviceLogin, account.Account, error)
 }
 
-// LicenseKeys verify license tokens. bad says why a token is not good, err that nobody can tell now.
+// LicenseKeys verify license tokens. bad says why a token is not good, err that nobody can tell
+// now.
 type LicenseKeys interface {
 	Parse(ctx context.Context, text string, now time.Time) (claims token.Claims, bad, err error)
 }
@@ -42,8 +45,9 @@ type Jobs interface {
 type AuthenticatorConfig struct {
 	Store      Store
 	Keys       LicenseKeys
-	Identities *oidc.Verifier // proves identity tokens; nil: none is accepted
-	Jobs       Jobs           // must be set with Identities
+	Identities *oidc.Verifier              // proves identity tokens; nil: none is accepted
+	Jobs       Jobs                        // must be set with Identities
+	Clock      func(context.Context) error // why the clock cannot be right; nil: it is
 	Now        func() time.Time
 }
 
@@ -74,10 +78,10 @@ func Parse(text string) Credential {
 	return Credential{ByLicenseToken, text}
 }
 
-// Authenticate tells who shows a credential. It knows who, not yet whether they may: a revoked license
-// token and a license that is over pass here, so that the rules can say so; only a job that no policy
-// allows is nobody's. ErrUnauthenticated: no good credential; the error that wraps it says why. Every
-// refusal of a job is an ErrUntrustedJob, or an ErrUnauthenticated.
+// Authenticate tells who shows a credential. It knows who, not yet whether they may: a revoked
+// license token and a license that is over pass here, so that the rules can say so; only a job that
+// no policy allows is nobody's. ErrUnauthenticated: no good credential; the error that wraps it
+// says why. Every refusal of a job is an ErrUntrustedJob, or an ErrUnauthenticated.
 func (a *Authenticator) Authenticate(ctx context.Context, c Credential) (Caller, error) {
 	switch c.Kind {
 	case ByAPIToken:
@@ -101,7 +105,7 @@ func (a *Authenticator) licenseToken(ctx context.Context, text string) (Caller, 
 		return Caller{}, fmt.Errorf("%w: %w", ErrUnauthenticated, bad)
 	}
 	id := opaque.TokenID(claims.ID)
-	owner, revoked, err := a.cfg.Store.Standing(ctx, claims.Subject, claims.ID, id.Family())
+	owner, revoked, err := a.cfg.Store.AccountStatus(ctx, claims.Subject, claims.ID, id.Family())
 	if errors.Is(err, failure.ErrNotFound) {
 		return Caller{}, fmt.Errorf("%w: its account is unknown", ErrUnauthenticated)
 	}
@@ -152,18 +156,22 @@ func (a *Authenticator) loginToken(ctx context.Context, text string) (Caller, er
 // job proves an identity token and finds the policy that allows the job.
 func (a *Authenticator) job(ctx context.Context, text string) (Caller, error) {
 	if a.cfg.Identities == nil {
-		return Caller{}, fmt.Errorf("%w: no issuer of identities is trusted here", ErrUnauthenticated)
+		return Caller{},
+			fmt.Errorf("%w: no issuer of identities is trusted here", ErrUnauthenticated)
 	}
 	id, err := a.cfg.Identities.Verify(ctx, text)
 	switch {
 	case errors.Is(err, oidc.ErrUnreachable):
 		return Caller{}, untrusted{fmt.Errorf("%w: %w", ErrIssuer, err)}
+	case errors.Is(err, oidc.ErrNotYetValid) && a.cfg.Clock != nil && a.cfg.Clock(ctx) != nil:
+		return Caller{}, a.cfg.Clock(ctx)
 	case err != nil:
 		return Caller{}, fmt.Errorf("%w: %w", ErrUnauthenticated, err)
 	}
 	policy, owner, err := a.cfg.Jobs.PolicyFor(ctx, id)
 	switch {
-	case errors.Is(err, ErrNoPolicy), errors.Is(err, account.ErrExpired), errors.Is(err, account.ErrInactive), errors.Is(err, account.ErrRevoked):
+	case errors.Is(err, ErrNoPolicy), errors.Is(err, account.ErrExpired), errors.Is(err,
+		account.ErrInactive), errors.Is(err, account.ErrRevoked):
 		return Caller{}, untrusted{err}
 	case err != nil:
 		return Caller{}, err

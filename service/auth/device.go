@@ -19,8 +19,9 @@ import (
 	"github.com/pageflare/ci/service/opaque"
 )
 
-// The device login (RFC 8628): a program gets two codes, shows the short one to a person, and asks with the long one until that person, signed
-// in elsewhere, has approved or denied. Then it gets a login token, once.
+// The device login (RFC 8628): a program gets two codes, shows the short one to a person, and asks
+// with the long one until that person, signed in elsewhere, has approved or denied. Then it gets a
+// login token, once.
 
 // DeviceClient is a program that may begin a device login.
 type DeviceClient struct {
@@ -28,9 +29,12 @@ type DeviceClient struct {
 	Name string // what the person who approves reads
 }
 
-// DeviceClients are all programs that may begin a device login. The list is fixed: a name that anyone could choose would be a lie in waiting.
+// DeviceClients are all programs that may begin a device login. The list is fixed: a name that
+// anyone could choose would be a lie in waiting.
 func DeviceClients() []DeviceClient {
-	return []DeviceClient{{"cl_pageflare_cli", "pageflare CLI"}, {"cl_pageflare_action", "pageflare-action"}}
+	return []DeviceClient{
+		{"cl_pageflare_cli", "pageflare CLI"}, {"cl_pageflare_action", "pageflare-action"},
+	}
 }
 
 // Name is what people read of a client.
@@ -56,8 +60,8 @@ const (
 
 // The times of a device login.
 const (
-	DeviceCodeLife = 15 * time.Minute
-	LoginTokenLife = time.Hour
+	DeviceCodeTTL  = 15 * time.Minute
+	LoginTokenTTL  = time.Hour
 	DeviceInterval = 5 * time.Second // between two polls; each that comes sooner makes it as much longer
 
 	pollTolerance = time.Second // a client that keeps to the interval must not be told off for the network's sake
@@ -80,19 +84,21 @@ type DeviceLogin struct {
 	TokenEnds  time.Time // zero before; brought forward when the login token is revoked
 }
 
-// DeviceStore is what device logins need of a database. Every method that changes something has made
-// it durable, its acts included, when it returns nil.
+// DeviceStore is what device logins need of a database. Every method that changes something has
+// made it durable, its acts included, when it returns nil.
 type DeviceStore interface {
-	// AddDeviceLogin stores a new device login, and purges some that ended long ago. ErrConflict: one
-	// has that user code.
+	// AddDeviceLogin stores a new device login, and purges some that ended long ago. ErrConflict:
+	// one has that user code.
 	AddDeviceLogin(ctx context.Context, d DeviceLogin) error
 	// DeviceLogin returns the one with that hash of its device code or its user code. ErrNotFound.
 	DeviceLogin(ctx context.Context, hash string) (DeviceLogin, error)
 	// ChangeDeviceLogin loads the device login with that hash of either code, lets change alter it,
-	// and stores it with the acts that change returns. An error of change is returned and nothing is
-	// stored. ErrNotFound. ErrConflict: it was changed at the same time.
-	ChangeDeviceLogin(ctx context.Context, hash string, change func(*DeviceLogin) ([]audit.Act, error)) (DeviceLogin, error)
-	// LoginToken returns the device login with that hash of its login token, and the account. ErrNotFound.
+	// and stores it with the acts that change returns. An error of change is returned and nothing
+	// is stored. ErrNotFound. ErrConflict: it was changed at the same time.
+	ChangeDeviceLogin(ctx context.Context, hash string,
+		change func(*DeviceLogin) ([]audit.Act, error)) (DeviceLogin, error)
+	// LoginToken returns the device login with that hash of its login token, and the account.
+	// ErrNotFound.
 	LoginToken(ctx context.Context, hash string) (DeviceLogin, account.Account, error)
 }
 
@@ -112,7 +118,8 @@ func (d DeviceLogin) ClientName() string {
 	return name
 }
 
-// The refusals of the device login that are no other error. Their meaning is RFC 8628, 3.5, and RFC 6749, 5.2.
+// The refusals of the device login that are no other error. Their meaning is RFC 8628, 3.5, and RFC
+// 6749, 5.2.
 var (
 	ErrInvalidClient  = errors.New("this client is not known here")
 	ErrInvalidGrant   = errors.New("the device code is not known here, or was used already: begin the login again")
@@ -124,17 +131,22 @@ var (
 	errDrawnCodeTaken = errors.New("drew codes that are in use")
 )
 
-// userLetters are what user codes are made of (RFC 8628, 6.1): no vowels, so that no words come out, and nothing that looks like something else.
+// userLetters are what user codes are made of (RFC 8628, 6.1): no vowels, so that no words come
+// out, and nothing that looks like something else.
 const (
 	userLetters    = "BCDFGHJKLMNPQRSTVWXZ"
 	userCodeLength = 8 // 20^8: about 34.5 bits, for a quarter of an hour, with few guesses
 )
 
 // lookAlikes are letters and digits that no user code has, and what people mean who type them.
-var lookAlikes = map[rune]rune{'0': 'Q', 'O': 'Q', '1': 'L', 'I': 'L', '2': 'Z', '5': 'S', '6': 'G', '8': 'B', 'U': 'V', 'Y': 'V'}
+var lookAlikes = map[rune]rune{
+	'0': 'Q', 'O': 'Q', '1': 'L', 'I': 'L', '2': 'Z', '5': 'S', '6': 'G', '8': 'B', 'U': 'V',
+	'Y': 'V',
+}
 
-// NormalUserCode reads a user code as people type and paste it: in any case, with anything in it that is neither letter nor digit, in the wide
-// letters of East Asian keyboards, with letters and digits that look like the right ones. It returns the code as it is shown, BCDF-GHJK, or "" when
+// NormalUserCode reads a user code as people type and paste it: in any case, with anything in it
+// that is neither letter nor digit, in the wide letters of East Asian keyboards, with letters and
+// digits that look like the right ones. It returns the code as it is shown, BCDF-GHJK, or "" when
 // that cannot be one.
 func NormalUserCode(typed string) string {
 	var code strings.Builder
@@ -160,7 +172,8 @@ func NormalUserCode(typed string) string {
 	return code.String()[:userCodeLength/2] + "-" + code.String()[userCodeLength/2:]
 }
 
-// userHash is what is stored of a user code in its shown form. Without the key, the few codes that there are could all be tried on a stolen database.
+// userHash is what is stored of a user code in its shown form. Without the key, the few codes that
+// there are could all be tried on a stolen database.
 func (s *Devices) userHash(code string) string {
 	mac := hmac.New(sha256.New, s.codeKey)
 	mac.Write([]byte(code))
@@ -189,8 +202,8 @@ type DeviceCodes struct {
 	Interval   time.Duration
 }
 
-// BeginDevice begins a device login for a program that asks from an address. ErrInvalidClient. It leaves no line in the audit log: anyone may
-// ask, and nobody got anything yet.
+// BeginDevice begins a device login for a program that asks from an address. ErrInvalidClient. It
+// leaves no line in the audit log: anyone may ask, and nobody got anything yet.
 func (s *Devices) BeginDevice(ctx context.Context, client, address string) (DeviceCodes, error) {
 	if _, ok := clientName(client); !ok {
 		return DeviceCodes{}, ErrInvalidClient
@@ -218,20 +231,22 @@ func (s *Devices) beginDevice(ctx context.Context, client, address string) (Devi
 		return DeviceCodes{}, err
 	}
 	now := s.cfg.Now()
-	return DeviceCodes{device, opaque.Secret(user), DeviceCodeLife, DeviceInterval}, s.store.AddDeviceLogin(ctx, DeviceLogin{
+	return DeviceCodes{device, opaque.Secret(user), DeviceCodeTTL, DeviceInterval}, s.store.AddDeviceLogin(ctx, DeviceLogin{
 		ID: id, DeviceHash: opaque.Hash(device.Reveal()), UserHash: s.userHash(user), Client: client, Address: address, State: DeviceWaiting,
-		Interval: DeviceInterval, CreatedAt: now, ExpiresAt: now.Add(DeviceCodeLife),
+		Interval: DeviceInterval, CreatedAt: now, ExpiresAt: now.Add(DeviceCodeTTL),
 	})
 }
 
-// LoginToken is what a program gets at the end of a device login: the right to act for the account for an hour.
+// LoginToken is what a program gets at the end of a device login: the right to act for the account
+// for an hour.
 type LoginToken struct {
 	Token opaque.Secret
 	Life  time.Duration
 }
 
-// PollDevice answers a program that asks with its device code. The first time after the approval it hands out a login token, and never again,
-// however many ask at once. Refusals: ErrPending, ErrSlowDown, ErrDenied, ErrDeviceExpired, ErrInvalidGrant, ErrInvalidClient.
+// PollDevice answers a program that asks with its device code. The first time after the approval it
+// hands out a login token, and never again, however many ask at once. Refusals: ErrPending,
+// ErrSlowDown, ErrDenied, ErrDeviceExpired, ErrInvalidGrant, ErrInvalidClient.
 func (s *Devices) PollDevice(ctx context.Context, client, deviceCode string) (LoginToken, error) {
 	if _, ok := clientName(client); !ok {
 		return LoginToken{}, ErrInvalidClient
@@ -249,23 +264,27 @@ func (s *Devices) PollDevice(ctx context.Context, client, deviceCode string) (Lo
 		if refusal = poll(d, client, now); refusal != nil {
 			return nil, nil
 		}
-		d.State, d.TokenHash, d.TokenEnds = DeviceUsed, opaque.Hash(token.Reveal()), now.Add(LoginTokenLife)
-		return []audit.Act{s.cfg.Log.Act(audit.WithFallbackActor(ctx, d.AccountID), audit.DeviceLoggedIn, d.AccountID, d.ID, audit.Details{"client": d.Client})}, nil
+		d.State, d.TokenHash, d.TokenEnds = DeviceUsed, opaque.Hash(token.Reveal()), now.Add(LoginTokenTTL)
+		return []audit.Act{
+			s.cfg.Log.Act(audit.WithFallbackActor(ctx, d.AccountID), audit.DeviceLoggedIn,
+				d.AccountID, d.ID, audit.Details{"client": d.Client}),
+		}, nil
 	})
 	switch {
-	case errors.Is(err, failure.ErrNotFound) || errors.Is(err, failure.ErrConflict): // ErrConflict: another poll was quicker
+	case errors.Is(err, failure.ErrNotFound) ||
+		errors.Is(err, failure.ErrConflict): // ErrConflict: another poll was quicker
 		return LoginToken{}, ErrInvalidGrant
 	case err != nil:
 		return LoginToken{}, err
 	case refusal != nil:
 		return LoginToken{}, refusal
 	}
-	return LoginToken{token, LoginTokenLife}, nil
+	return LoginToken{token, LoginTokenTTL}, nil
 }
 
-// pollReadOnly answers a poll without a write transaction where the answer changes nothing. Anyone may
-// ask, and most of what is asked must not wait for the one writer that a database has, nor keep it
-// from others. nil: poll again for writing.
+// pollReadOnly answers a poll without a write transaction where the answer changes nothing. Anyone
+// may ask, and most of what is asked must not wait for the one writer that a database has, nor keep
+// it from others. nil: poll again for writing.
 func (s *Devices) pollReadOnly(ctx context.Context, client, deviceCode string) error {
 	if !opaque.DeviceCode.Fits(deviceCode) {
 		return ErrInvalidGrant
@@ -284,7 +303,8 @@ func (s *Devices) pollReadOnly(ctx context.Context, client, deviceCode string) e
 	return nil
 }
 
-// poll is the rule for one poll: what the answer is, and what the record notes of it. nil: the login token is due.
+// poll is the rule for one poll: what the answer is, and what the record notes of it. nil: the
+// login token is due.
 func poll(d *DeviceLogin, client string, now time.Time) error {
 	switch {
 	case d.Client != client || d.State == DeviceUsed:
@@ -297,14 +317,15 @@ func poll(d *DeviceLogin, client string, now time.Time) error {
 		return nil
 	}
 	if !d.PolledAt.IsZero() && now.Sub(d.PolledAt) < d.Interval-pollTolerance {
-		d.Interval = min(d.Interval+DeviceInterval, DeviceCodeLife)
+		d.Interval = min(d.Interval+DeviceInterval, DeviceCodeTTL)
 		return ErrSlowDown
 	}
 	d.PolledAt = now
 	return ErrPending
 }
 
-// FindDevice returns the device login that waits under a user code, however it was typed. ErrUnknownCode.
+// FindDevice returns the device login that waits under a user code, however it was typed.
+// ErrUnknownCode.
 func (s *Devices) FindDevice(ctx context.Context, userCode string) (DeviceLogin, error) {
 	d, err := s.store.DeviceLogin(ctx, s.userHash(NormalUserCode(userCode)))
 	if errors.Is(err, failure.ErrNotFound) || err == nil && !d.waits(s.cfg.Now()) {
@@ -317,8 +338,10 @@ func (d DeviceLogin) waits(now time.Time) bool {
 	return d.State == DeviceWaiting && now.Before(d.ExpiresAt)
 }
 
-// ApproveDevice gives the program behind a user code a login to the caller's account. Refusals: ErrUnknownCode, ErrExpired, ErrInactive, ErrRevoked.
-func (s *Devices) ApproveDevice(ctx context.Context, by Caller, userCode string) (DeviceLogin, error) {
+// ApproveDevice gives the program behind a user code a login to the caller's account. Refusals:
+// ErrUnknownCode, ErrExpired, ErrInactive, ErrRevoked.
+func (s *Devices) ApproveDevice(ctx context.Context, by Caller,
+	userCode string) (DeviceLogin, error) {
 	if err := account.MayHoldToken(by.Account, s.cfg.Now()); err != nil {
 		return DeviceLogin{}, err
 	}
@@ -330,13 +353,17 @@ func (s *Devices) DenyDevice(ctx context.Context, by Caller, userCode string) (D
 	return s.decideDevice(ctx, by, userCode, DeviceDenied, audit.DeviceWasDenied)
 }
 
-func (s *Devices) decideDevice(ctx context.Context, by Caller, userCode string, to DeviceState, did audit.Action) (DeviceLogin, error) {
+func (s *Devices) decideDevice(ctx context.Context, by Caller, userCode string, to DeviceState,
+	did audit.Action) (DeviceLogin, error) {
 	d, err := s.store.ChangeDeviceLogin(ctx, s.userHash(NormalUserCode(userCode)), func(d *DeviceLogin) ([]audit.Act, error) {
 		if !d.waits(s.cfg.Now()) {
 			return nil, ErrUnknownCode
 		}
 		d.State, d.AccountID = to, by.Account.ID
-		return []audit.Act{s.cfg.Log.Act(ctx, did, d.AccountID, d.ID, audit.Details{"client": d.Client, "address": d.Address})}, nil
+		return []audit.Act{
+			s.cfg.Log.Act(ctx, did, d.AccountID, d.ID,
+				audit.Details{"client": d.Client, "address": d.Address}),
+		}, nil
 	})
 	if errors.Is(err, failure.ErrNotFound) || errors.Is(err, failure.ErrConflict) {
 		return DeviceLogin{}, ErrUnknownCode

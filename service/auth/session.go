@@ -15,11 +15,12 @@ import (
 	"github.com/pageflare/ci/service/opaque"
 )
 
-// A person signs in to the pages of the service by a link that the operator hands out. The link is good once and for a quarter of an hour;
-// the session that it begins ends after eight hours, used or not.
+// A person signs in to the pages of the service by a link that the operator hands out. The link is
+// good once and for a quarter of an hour; the session that it begins ends after eight hours, used
+// or not.
 const (
-	SignInLinkLife = 15 * time.Minute
-	SessionLife    = 8 * time.Hour
+	SignInLinkTTL = 15 * time.Minute
+	SessionTTL    = 8 * time.Hour
 )
 
 // SignInLink is the record of a link by which a person signs in. Its text is not stored.
@@ -40,7 +41,8 @@ type Session struct {
 	secret opaque.Secret // only while its holder is here
 }
 
-// FormToken proves that a form was made for this session and for one purpose. Nobody who lacks the session's secret can make it.
+// FormToken proves that a form was made for this session and for one purpose. Nobody who lacks the
+// session's secret can make it.
 func (s Session) FormToken(purpose string) string {
 	mac := hmac.New(sha256.New, []byte(s.secret))
 	mac.Write([]byte("form " + purpose))
@@ -77,14 +79,16 @@ type Sessions struct {
 	cfg       Config
 }
 
-// NewSessions returns the sessions of a database. The public URL is where people reach the service; it
-// has no slash at its end.
+// NewSessions returns the sessions of a database. The public URL is where people reach the service;
+// it has no slash at its end.
 func NewSessions(s SessionStore, publicURL string, c Config) *Sessions {
 	return &Sessions{s, publicURL, c}
 }
 
-// CreateSignInLink makes a link by which a person signs in to an account, once. Refusals: ErrNotFound, ErrRevoked for a deleted account.
-func (s *Sessions) CreateSignInLink(ctx context.Context, id string) (url opaque.Secret, ends time.Time, err error) {
+// CreateSignInLink makes a link by which a person signs in to an account, once. Refusals:
+// ErrNotFound, ErrRevoked for a deleted account.
+func (s *Sessions) CreateSignInLink(ctx context.Context,
+	id string) (url opaque.Secret, ends time.Time, err error) {
 	a, err := s.store.Account(ctx, id)
 	if err != nil {
 		return "", time.Time{}, err
@@ -96,12 +100,18 @@ func (s *Sessions) CreateSignInLink(ctx context.Context, id string) (url opaque.
 	if err != nil {
 		return "", time.Time{}, err
 	}
-	l := SignInLink{Hash: opaque.Hash(text.Reveal()), AccountID: a.ID, ExpiresAt: s.cfg.Now().Add(SignInLinkLife)}
+	l := SignInLink{
+		Hash: opaque.Hash(text.Reveal()), AccountID: a.ID,
+		ExpiresAt: s.cfg.Now().Add(SignInLinkTTL),
+	}
 	return opaque.Secret(s.publicURL + "/sign-in?link=" + text.Reveal()), l.ExpiresAt,
-		s.store.AddSignInLink(ctx, l, s.cfg.Log.Act(ctx, audit.SignInLinkCreated, a.ID, a.ID, audit.Details{"expires_at": l.ExpiresAt.Unix()}))
+		s.store.AddSignInLink(ctx, l,
+			s.cfg.Log.Act(ctx, audit.SignInLinkCreated, a.ID, a.ID,
+				audit.Details{"expires_at": l.ExpiresAt.Unix()}))
 }
 
-// SignInAccount tells whose link a secret is, without using it up. ErrUnauthenticated: it is not known, was used, or has expired.
+// SignInAccount tells whose link a secret is, without using it up. ErrUnauthenticated: it is not
+// known, was used, or has expired.
 func (s *Sessions) SignInAccount(ctx context.Context, secret string) (account.Account, error) {
 	l, err := s.store.SignInLink(ctx, opaque.Hash(secret))
 	switch {
@@ -132,10 +142,15 @@ func (s *Sessions) SignIn(ctx context.Context, secret string) (opaque.Secret, Se
 		return "", Session{}, err
 	}
 	now := s.cfg.Now()
-	session := Session{ID: id, Hash: opaque.Hash(text.Reveal()), AccountID: a.ID, CreatedAt: now, ExpiresAt: now.Add(SessionLife), secret: text}
-	err = s.store.BeginSession(ctx, opaque.Hash(secret), session, s.cfg.Log.Act(audit.WithFallbackActor(ctx, a.ID), audit.SignedIn, a.ID, id, nil))
+	session := Session{
+		ID: id, Hash: opaque.Hash(text.Reveal()), AccountID: a.ID, CreatedAt: now,
+		ExpiresAt: now.Add(SessionTTL), secret: text,
+	}
+	err = s.store.BeginSession(ctx, opaque.Hash(secret), session,
+		s.cfg.Log.Act(audit.WithFallbackActor(ctx, a.ID), audit.SignedIn, a.ID, id, nil))
 	if errors.Is(err, failure.ErrNotFound) {
-		return "", Session{}, fmt.Errorf("%w: the sign-in link was used in this moment", ErrUnauthenticated)
+		return "", Session{},
+			fmt.Errorf("%w: the sign-in link was used in this moment", ErrUnauthenticated)
 	}
 	return text, session, err
 }
@@ -160,5 +175,7 @@ func (s *Sessions) Session(ctx context.Context, secret string) (Caller, error) {
 
 // SignOut ends the caller's session.
 func (s *Sessions) SignOut(ctx context.Context, c Caller) error {
-	return s.store.EndSession(ctx, c.Session.ID, s.cfg.Log.Act(audit.WithFallbackActor(ctx, c.Session.ID), audit.SignedOut, c.Account.ID, c.Session.ID, nil))
+	return s.store.EndSession(ctx, c.Session.ID,
+		s.cfg.Log.Act(audit.WithFallbackActor(ctx, c.Session.ID), audit.SignedOut, c.Account.ID,
+			c.Session.ID, nil))
 }

@@ -70,7 +70,8 @@ func decode(body []byte, into any) error {
 	return nil
 }
 
-// checkBearer refuses what cannot stand in a header, or would be read there as something else. The error does not quote it.
+// checkBearer refuses what cannot stand in a header, or would be read there as something else. The
+// error does not quote it.
 func checkBearer(token string) error {
 	if token == "" {
 		return fmt.Errorf("%w: it is empty", ErrBearer)

@@ -146,7 +146,7 @@ func TestAdminOfTheRealService(t *testing.T) {
 	claims := json.RawMessage(`{"iss":"` + actionsIssuer + `","aud":"` + s.Origin + `","sub":"repo:acme/site:ref:refs/heads/other","exp":4070908800,"iat":1790000000,"nbf":1790000000,"jti":"1",
 		"repository":"acme/site","repository_owner":"acme","repository_id":"1296269","repository_owner_id":"583231","event_name":"push",
 		"ref":"refs/heads/other"}`)
-	if got := must[api.Explanation](t)(a.ExplainPolicies(ctx, api.IdentityToExplain{Claims: claims})); got.LetIn || len(got.Policies) != 1 || got.Policies[0].ID != policy.ID {
+	if got := must[api.Explanation](t)(a.ExplainPolicies(ctx, api.IdentityToExplain{Claims: claims})); got.Allowed || len(got.Policies) != 1 || got.Policies[0].ID != policy.ID {
 		t.Errorf("ExplainPolicies = %+v", got)
 	}
 	must[api.RemovedPolicy](t)(a.RemovePolicy(ctx, policy.ID, api.RemovePolicyParams{}))
@@ -189,10 +189,10 @@ func TestAdminOfTheRealService(t *testing.T) {
 		t.Errorf("a line by a token that did nothing: %+v, %v", line, err)
 	}
 	verdict := must[api.AuditVerdict](t)(a.VerifyAudit(ctx, api.VerifyAuditParams{}))
-	if !verdict.Whole || verdict.Lines < 20 {
+	if !verdict.Intact || verdict.Lines < 20 {
 		t.Errorf("VerifyAudit = %+v", verdict)
 	}
-	must[api.AuditVerdict](t)(a.VerifyAudit(ctx, api.VerifyAuditParams{From: verdict.End, Noted: verdict.End}))
+	must[api.AuditVerdict](t)(a.VerifyAudit(ctx, api.VerifyAuditParams{From: verdict.End, ExpectedHead: verdict.End}))
 
 	wantEveryOperation(t, a, seen.asked)
 }
@@ -204,7 +204,7 @@ func TestVerifyAuditEndsWithItsContextAlone(t *testing.T) {
 	for _, hurried := range []client.Config{{Attempt: time.Nanosecond}, {Budget: time.Nanosecond}} {
 		hurried.BaseURL = s.URL
 		a := newClient(t, hurried).Admin(s.AdminToken(t, auth.ScopeAuditRead))
-		if got, err := a.VerifyAudit(t.Context(), api.VerifyAuditParams{}); err != nil || !got.Whole {
+		if got, err := a.VerifyAudit(t.Context(), api.VerifyAuditParams{}); err != nil || !got.Intact {
 			t.Errorf("VerifyAudit = %+v, %v", got, err)
 		}
 		for _, err := range a.ListAudit(t.Context(), api.ListAuditParams{}) {

@@ -33,7 +33,8 @@ func (t *tries) judgeOK(resp *http.Response, body []byte, broken error) error {
 		return t.odd(resp, media, body)
 	}
 	if broken != nil {
-		e := t.failure(ErrUnavailable, fmt.Sprintf("its answer broke off after %d bytes (%v)", len(body), broken))
+		e := t.failure(ErrUnavailable,
+			fmt.Sprintf("its answer broke off after %d bytes (%v)", len(body), broken))
 		e.again = true
 		return e
 	}
@@ -79,7 +80,8 @@ func (t *tries) refusal(resp *http.Response, body []byte, broken error) *Error {
 	return e
 }
 
-// odd says that the answer is not one of the API, by its status, content type and size: its text would tell nothing.
+// odd says that the answer is not one of the API, by its status, content type and size: its text
+// would tell nothing.
 func (t *tries) odd(resp *http.Response, media string, body []byte) *Error {
 	size := strconv.Itoa(len(body))
 	if len(body) > maxAnswer {
@@ -97,7 +99,8 @@ func (t *tries) odd(resp *http.Response, media string, body []byte) *Error {
 	return e
 }
 
-// readError reads the body of an error. The API sends a JSON object; an empty or lost body may be its own too, and a page may not.
+// readError reads the body of an error. The API sends a JSON object; an empty or lost body may be
+// its own too, and a page may not.
 func readError(body []byte, broken error) (said api.Error, fromAPI bool) {
 	if broken != nil || len(body) == 0 {
 		return said, true
@@ -109,7 +112,8 @@ func readError(body []byte, broken error) (said api.Error, fromAPI bool) {
 	if json.Unmarshal(body, &object) != nil || object == nil {
 		return said, false
 	}
-	// Member by member: a foreign API may use a name for something else, and that must not cost the others.
+	// Member by member: a foreign API may use a name for something else, and that must not cost the
+	// others.
 	_ = json.Unmarshal(object["code"], &said.Code)
 	_ = json.Unmarshal(object["message"], &said.Message)
 	return said, true

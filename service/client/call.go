@@ -42,12 +42,14 @@ type request struct {
 
 // hidden is what must stand in no error: the longest first, since one may be a part of the other.
 func (r request) hidden() []string {
-	hidden := slices.DeleteFunc([]string{r.bearer, r.secret}, func(s string) bool { return s == "" })
+	hidden := slices.DeleteFunc([]string{r.bearer, r.secret},
+		func(s string) bool { return s == "" })
 	slices.SortFunc(hidden, func(a, b string) int { return cmp.Compare(len(b), len(a)) })
 	return hidden
 }
 
-// call sends the request until it has an answer or a reason to stop. The error is an *Error, or wraps that of ctx.
+// call sends the request until it has an answer or a reason to stop. The error is an *Error, or
+// wraps that of ctx.
 func (c *Client) call(ctx context.Context, r request) error {
 	budget, cancel, hc := ctx, context.CancelFunc(func() {}), *c.http
 	if r.patient {
@@ -67,9 +69,15 @@ func (c *Client) call(ctx context.Context, r request) error {
 		RetryMax:   maxTries - 1,
 		CheckRetry: t.check,
 		// The wait is PrepareRetry, which can be told to stop and can be faked.
-		Backoff:      func(time.Duration, time.Duration, int, *http.Response) time.Duration { return 0 },
+		Backoff: func(time.Duration, time.Duration, int,
+			*http.Response) time.Duration {
+			return 0
+		},
 		PrepareRetry: func(req *http.Request) error { return c.cfg.Sleep(req.Context(), t.pause) },
-		ErrorHandler: func(*http.Response, error, int) (*http.Response, error) { return nil, t.last },
+		ErrorHandler: func(*http.Response, error,
+			int) (*http.Response, error) {
+			return nil, t.last
+		},
 	}
 	if _, err = loop.Do(req); err == nil {
 		return nil
@@ -123,7 +131,8 @@ type tries struct {
 	pause time.Duration // before the next try
 }
 
-// check decides after each try, and once more after judge has read the answer, whether there is another one.
+// check decides after each try, and once more after judge has read the answer, whether there is
+// another one.
 func (t *tries) check(ctx context.Context, resp *http.Response, err error) (bool, error) {
 	if err == nil {
 		return false, nil
@@ -131,7 +140,8 @@ func (t *tries) check(ctx context.Context, resp *http.Response, err error) (bool
 	if !errors.As(err, &t.last) {
 		t.last = t.unreachable(err)
 		if ctx.Err() != nil {
-			t.last.reason = fmt.Sprintf("no answer within the %s of the whole call", t.client.cfg.Budget)
+			t.last.reason = fmt.Sprintf("no answer within the %s of the whole call",
+				t.client.cfg.Budget)
 		}
 	}
 	t.sent++
@@ -145,8 +155,9 @@ func (t *tries) check(ctx context.Context, resp *http.Response, err error) (bool
 	return t.plan(), nil
 }
 
-// plan sets the pause before the next try, and reports whether it fits the budget. The API's wish is kept and, so that a crowd told
-// the same does not come back as one, a random part is added to it.
+// plan sets the pause before the next try, and reports whether it fits the budget. The API's wish
+// is kept and, so that a crowd told the same does not come back as one, a random part is added to
+// it.
 func (t *tries) plan() bool {
 	t.pause = t.last.RetryAfter + time.Duration(t.client.cfg.Rand()*float64(firstPause<<(t.sent-1)))
 	left := t.client.cfg.Budget - t.client.cfg.Now().Sub(t.start)
@@ -154,14 +165,18 @@ func (t *tries) plan() bool {
 		return true
 	}
 	if t.last.RetryAfter > 0 {
-		t.last.reason = fmt.Sprintf("it asks to wait %s, longer than the %s that are left", t.last.RetryAfter, max(left, 0).Round(time.Second))
+		t.last.reason = fmt.Sprintf("it asks to wait %s, longer than the %s that are left",
+			t.last.RetryAfter, max(left, 0).Round(time.Second))
 	}
 	return false
 }
 
 // failure is an Error with what this call knows.
 func (t *tries) failure(kind error, reason string) *Error {
-	return &Error{Kind: kind, Op: t.request.op, Host: t.client.base.Host, BaseURL: t.client.BaseURL(), reason: clean(reason, t.request.hidden())}
+	return &Error{
+		Kind: kind, Op: t.request.op, Host: t.client.base.Host, BaseURL: t.client.BaseURL(),
+		reason: clean(reason, t.request.hidden()),
+	}
 }
 
 // unreachable turns an error of net/http, without an answer, into ours.

@@ -59,7 +59,7 @@ func TestFaultsThatPassAreTriedAgain(t *testing.T) {
 	}
 }
 
-// noKeepAlive keeps net/http from sending a GET again by itself on a connection that died.
+// noKeepAlive keeps net/http from sending a GET again on its own on a connection that died.
 func noKeepAlive(cfg *client.Config) {
 	cfg.HTTP = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 }
@@ -201,7 +201,8 @@ func TestSlowAnswerEndsTheTry(t *testing.T) {
 
 func TestSlowAnswerThenAGoodOne(t *testing.T) {
 	t.Parallel()
-	// The limit is long enough for the good answer on a busy machine; the hanging one costs it in full.
+	// The limit is long enough for the good answer on a busy machine; the hanging one costs it in
+	// full.
 	w := newWorldWith(t, func(cfg *client.Config) { cfg.Attempt = time.Second }, hang(false), good())
 	if got, err := w.client.Refresh(t.Context(), bearer); err != nil || got.Token != fresh {
 		t.Errorf("Refresh() = %v, %v, want the fresh token", got, err)

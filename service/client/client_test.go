@@ -23,8 +23,8 @@ const (
 	fresh  = "new-header.new-claims.new-signature"
 )
 
-// world is a License API made of the given answers, one for each request and the last one for all further ones, and a client of it whose
-// clock moves only when it waits.
+// world is a License API made of the given answers, one for each request and the last one for all
+// further ones, and a client of it whose clock moves only when it waits.
 type world struct {
 	*httptest.Server
 	client *client.Client
@@ -107,7 +107,8 @@ func refusal(status int, code api.Code, headers ...string) http.HandlerFunc {
 	return answer(status, "application/json", body, headers...)
 }
 
-// wantFailure checks the kind of an error and that no form of it shows a token, and returns it as an *Error.
+// wantFailure checks the kind of an error and that no form of it shows a token, and returns it as
+// an *Error.
 func wantFailure(t testing.TB, err, kind error) *client.Error {
 	t.Helper()
 	hunt(t, err)

@@ -11,7 +11,8 @@ import (
 
 // What a call can end with, beside the caller's own ctx.Err(). All but ErrBearer come as an *Error.
 var (
-	// ErrBearer says that the token cannot be sent at all: it is empty, or holds a space, a line break or the like. Nothing was sent.
+	// ErrBearer says that the token cannot be sent at all: it is empty, or holds a space, a line
+	// break or the like. Nothing was sent.
 	ErrBearer = errors.New("unusable token")
 
 	// ErrUnauthorized (401) says that the API does not accept the token. Final for this token.
@@ -20,19 +21,23 @@ var (
 	// ErrRefused (403) says that the API knows the token and refuses: Error.Code says why. Final.
 	ErrRefused = errors.New("refused")
 
-	// ErrRejected says that the API rejects the request as it stands: there is nothing by that id (404), it contradicts what is there (409), or
-	// it makes no sense (400 and others). Error.Code says which. Only calls of the Admin API, Introspect, Revoke, Lease and Deactivate end with it.
+	// ErrRejected says that the API rejects the request as it stands: there is nothing by that id
+	// (404), it contradicts what is there (409), or it makes no sense (400 and others). Error.Code
+	// says which. Only calls of the Admin API, Introspect, Revoke, Lease and Deactivate end with
+	// it.
 	ErrRejected = errors.New("rejected")
 
-	// ErrUnavailable says that no answer could be had: the network, 429 or 5xx, after all tries. It says nothing about the token.
+	// ErrUnavailable says that no answer could be had: the network, 429 or 5xx, after all tries. It
+	// says nothing about the token.
 	ErrUnavailable = errors.New("not available")
 
-	// ErrAnswer says that something answered that is not the License API, or not in its words: the base URL is likely wrong. It says
-	// nothing about the token.
+	// ErrAnswer says that something answered that is not the License API, or not in its words: the
+	// base URL is likely wrong. It says nothing about the token.
 	ErrAnswer = errors.New("not an answer of the License API")
 )
 
-// Error is how a call failed. Nothing in it holds a token; texts that come from the other side are short and printable.
+// Error is how a call failed. Nothing in it holds a token; texts that come from the other side are
+// short and printable.
 type Error struct {
 	Kind       error         // one of the sentinels of this package
 	Op         string        // what was called: "refresh license token"
@@ -69,7 +74,8 @@ func (e *Error) predicate() string {
 	case ErrUnauthorized:
 		return "does not accept the token (401): it is expired, mistyped or of another service; issue a new one"
 	case ErrRefused:
-		return fmt.Sprintf("refused (%s): %s", e.status(), e.words("there is no active license, or it has expired or been revoked"))
+		return fmt.Sprintf("refused (%s): %s", e.status(),
+			e.words("there is no active license, or it has expired or been revoked"))
 	case ErrRejected:
 		return fmt.Sprintf("rejects this (%s): %s", e.status(), e.words("no reason given"))
 	case ErrPending, ErrSlowDown:

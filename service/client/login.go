@@ -19,7 +19,8 @@ var (
 	ErrSlowDown = errors.New("slow down")
 	// ErrDenied says that somebody denied the login. Final.
 	ErrDenied = errors.New("login denied")
-	// ErrLoginExpired says that the code was not approved in time, or was used before. Final: begin again.
+	// ErrLoginExpired says that the code was not approved in time, or was used before. Final: begin
+	// again.
 	ErrLoginExpired = errors.New("login expired")
 )
 
@@ -30,10 +31,14 @@ var grantErrors = map[string]error{
 	"authorization_pending": ErrPending, "slow_down": ErrSlowDown, "access_denied": ErrDenied, "expired_token": ErrLoginExpired, "invalid_grant": ErrLoginExpired,
 }
 
-// BeginLogin begins a device login (RFC 8628, 3.1): the answer has the code to show to a person, and the one to poll with.
+// BeginLogin begins a device login (RFC 8628, 3.1): the answer has the code to show to a person,
+// and the one to poll with.
 func (c *Client) BeginLogin(ctx context.Context, clientID string) (api.DeviceCode, error) {
 	var codes api.DeviceCode
-	r := request{op: "begin the login", method: http.MethodPost, path: "auth/device/code", body: map[string]string{"client_id": clientID, "scope": "openid"}}
+	r := request{
+		op: "begin the login", method: http.MethodPost, path: "auth/device/code",
+		body: map[string]string{"client_id": clientID, "scope": "openid"},
+	}
 	r.accept = func(body []byte) error {
 		if err := decode(body, &codes); err != nil {
 			return err
@@ -41,7 +46,8 @@ func (c *Client) BeginLogin(ctx context.Context, clientID string) (api.DeviceCod
 		if codes.DeviceCode == "" || codes.UserCode == "" || codes.ExpiresIn < 1 {
 			return errors.New("codes are missing")
 		}
-		if u, err := url.Parse(codes.VerificationURI); err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
+		if u, err := url.Parse(codes.VerificationURI); err != nil || u.Host == "" ||
+			(u.Scheme != "http" && u.Scheme != "https") {
 			return errors.New("no address to open")
 		}
 		return nil
@@ -49,11 +55,15 @@ func (c *Client) BeginLogin(ctx context.Context, clientID string) (api.DeviceCod
 	return codes, c.call(ctx, r)
 }
 
-// PollLogin asks once for the token of a device login (RFC 8628, 3.4). ErrPending and ErrSlowDown: ask again later.
-func (c *Client) PollLogin(ctx context.Context, clientID, deviceCode string) (accessToken string, err error) {
+// PollLogin asks once for the token of a device login (RFC 8628, 3.4). ErrPending and ErrSlowDown:
+// ask again later.
+func (c *Client) PollLogin(ctx context.Context,
+	clientID, deviceCode string) (accessToken string, err error) {
 	var got api.LoginToken
 	r := request{op: "log in", method: http.MethodPost, path: "auth/device/token", secret: deviceCode, grant: true,
-		body: map[string]string{"client_id": clientID, "grant_type": deviceGrant, "device_code": deviceCode}}
+		body: map[string]string{
+			"client_id": clientID, "grant_type": deviceGrant, "device_code": deviceCode,
+		}}
 	r.accept = func(body []byte) error {
 		if err := decode(body, &got); err != nil {
 			return err
@@ -67,13 +77,14 @@ func (c *Client) PollLogin(ctx context.Context, clientID, deviceCode string) (ac
 }
 
 // Activate makes a license token for a machine, on the word of a login's token.
-func (c *Client) Activate(ctx context.Context, accessToken, machineID, label string) (api.IssuedToken, error) {
+func (c *Client) Activate(ctx context.Context,
+	accessToken, machineID, label string) (api.IssuedToken, error) {
 	return c.token(ctx, request{op: "activate this machine", method: http.MethodPost, path: "license/activate", bearer: accessToken,
 		body: map[string]string{"machine_id": machineID, "label": label}})
 }
 
-// Deactivate ends the license token of a machine, and what was made of it. Doing it twice is no error. ErrRejected with status 404: the API knows
-// no machine of that id for this token.
+// Deactivate ends the license token of a machine, and what was made of it. Doing it twice is no
+// error. ErrRejected with status 404: the API knows no machine of that id for this token.
 func (c *Client) Deactivate(ctx context.Context, bearer, machineID string) error {
 	if err := checkBearer(bearer); err != nil {
 		return fmt.Errorf("deactivate this machine: %w", err)

@@ -44,7 +44,8 @@ func parseBase(text string) (*url.URL, error) {
 	return u, nil
 }
 
-// sameOrigin follows a redirect only where the token may go and the request stays what it is: the same scheme, host, port and method.
+// sameOrigin follows a redirect only where the token may go and the request stays what it is: the
+// same scheme, host, port and method.
 func sameOrigin(next *http.Request, via []*http.Request) error {
 	first := via[0]
 	if origin(next.URL) != origin(first.URL) {

@@ -102,7 +102,8 @@ func TestRedirectInACircleEnds(t *testing.T) {
 	}
 }
 
-// The callers' own client may follow what it likes, hold cookies, and so on: none of that is taken over.
+// The callers' own client may follow what it likes, hold cookies, and so on: none of that is taken
+// over.
 func TestOnlyTheTransportOfTheGivenClientIsUsed(t *testing.T) {
 	t.Parallel()
 	other := stranger(t, httptest.NewServer)

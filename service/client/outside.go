@@ -15,13 +15,15 @@ import (
 	"github.com/pageflare/ci/service/api"
 )
 
-// What comes from the other side is a stranger's text: the functions of this file take of it what has the right form.
+// What comes from the other side is a stranger's text: the functions of this file take of it what
+// has the right form.
 
 // maxWords is how many characters of a text from outside are shown.
 const maxWords = 300
 
-// clean makes a text from outside fit for a log or a terminal: the tokens, which a careless server may echo, are taken out first (a
-// cut could leave half of one), then everything that does not print, then what is too long.
+// clean makes a text from outside fit for a log or a terminal: the tokens, which a careless server
+// may echo, are taken out first (a cut could leave half of one), then everything that does not
+// print, then what is too long.
 func clean(text string, tokens []string) string {
 	for _, token := range tokens {
 		text = strings.ReplaceAll(text, token, "[token]")
@@ -51,7 +53,8 @@ func contentType(resp *http.Response) string {
 	return kind
 }
 
-// The forms are compiled when first asked for: the Action starts in a few milliseconds, and mostly gets no answer at all.
+// The forms are compiled when first asked for: the Action starts in a few milliseconds, and mostly
+// gets no answer at all.
 var codeForm = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-z][a-z0-9_]{0,63}$`) })
 
 // code is the code of an answer when it has the form of one.
@@ -75,12 +78,13 @@ func (t *tries) requestID(h http.Header) string {
 
 // echoes reports whether the text holds a token.
 func (t *tries) echoes(text string) bool {
-	return slices.ContainsFunc(t.request.hidden(), func(token string) bool { return strings.Contains(text, token) })
+	return slices.ContainsFunc(t.request.hidden(),
+		func(token string) bool { return strings.Contains(text, token) })
 }
 
-// retryAfter reads how long the answer asks to wait: whole seconds or a date (RFC 9110, 10.2.3). A date is measured by the clock that
-// wrote it, when the answer says what that shows. 0 when there is
-// nothing to read, and a very long time when the number is too large.
+// retryAfter reads how long the answer asks to wait: whole seconds or a date (RFC 9110, 10.2.3). A
+// date is measured by the clock that wrote it, when the answer says what that shows. 0 when there
+// is nothing to read, and a very long time when the number is too large.
 func (t *tries) retryAfter(h http.Header) time.Duration {
 	text := strings.TrimSpace(h.Get("Retry-After"))
 	seconds, err := strconv.ParseUint(text, 10, 31)

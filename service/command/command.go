@@ -1,8 +1,8 @@
-// Package command is the commands of pageflare-license that work on the database directly, also beside
-// a running server: each binds its flags, calls one act, prints.
+// Package command is the commands of pageflare-license that work on the database directly, also
+// beside a running server: each binds its flags, calls one act, prints.
 //
-// What they print with --json is what the API answers (service/show). Settings, serve and doctor are in
-// the program itself.
+// What they print with --json is what the API answers (service/show). Settings, serve and doctor
+// are in the program itself.
 package command
 
 import (
@@ -16,20 +16,34 @@ import (
 	"github.com/pageflare/ci/service/parts"
 )
 
-// App is what the commands share: the world outside, and how they reach the service. All must be set.
+// App is what the commands share: the world outside, and how they reach the service. All must be
+// set.
 type App struct {
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
 
-	DatabaseURL string
-	Database    string   // DatabaseURL for messages, without a password
-	Issuers     []string // of identities that are trusted
-	NoLink      string   // why a link that begins with the public URL would lead nowhere; "" when it leads somewhere
+	Database string   // its URL for messages, without a password
+	Issuers  []string // of identities that are trusted
+	NoLink   string   // why a link that begins with the public URL would lead nowhere; "" when it leads somewhere
 
 	// HaveDatabase tells whether there is a database, which an empty file is not.
 	HaveDatabase func() bool
-	// Open opens the database, and makes it where there is none. The function that it returns closes it.
+	// File is the path of the database.
+	File string
+	// CheckPlace makes sure that a file can be at path and others beside it.
+	CheckPlace func(path string) error
+	// Backup copies the database to a file. fs.ErrExist: there is a file of that name, which is
+	// not to be replaced.
+	Backup func(ctx context.Context, to string, replace bool) (Copied, error)
+	// Restore puts a backup, read from copy, in the place of the database.
+	Restore func(ctx context.Context, copy io.Reader) (Restored, error)
+	// Open opens the database, and makes it where there is none. The function that it returns
+	// closes it.
 	Open func(context.Context) (*parts.Parts, func() error, error)
+	// OpenToMigrate is Open, and brings the tables of a database that is in use up to date.
+	OpenToMigrate func(context.Context) (*parts.Parts, func() error, error)
+	// Runs is the address where a License service answers with these settings; "" when none does.
+	Runs func(context.Context) string
 	// Verifier explains identity tokens that were made for this service.
 	Verifier func() (*oidc.Verifier, error)
 	// Repository finds the ids of a repository and of its owner by the name OWNER/NAME.
@@ -45,12 +59,16 @@ func (e UsageError) Error() string { return e.Err.Error() }
 // Unwrap is the error.
 func (e UsageError) Unwrap() error { return e.Err }
 
+// ErrRefused says that what was asked about would be refused. All that is to be said of it was
+// printed; only the exit status has to tell.
+var ErrRefused = errors.New("refused")
+
 // Usagef makes a UsageError.
 func Usagef(format string, args ...any) error { return UsageError{fmt.Errorf(format, args...)} }
 
-// with runs f on the service. In the audit log the user of the operating system did it. A command in
-// the wrong folder must not make a database there and work on that: only those that begin something
-// use WithNew.
+// with runs f on the service. In the audit log the user of the operating system did it. A command
+// in the wrong folder must not make a database there and work on that: only those that begin
+// something use WithNew.
 func (a *App) with(ctx context.Context, f func(context.Context, *parts.Parts) error) error {
 	if !a.HaveDatabase() {
 		return Usagef("there is no database at %s: run this in the folder of the server, or set LICENSE_DATABASE_URL", a.Database)
@@ -66,4 +84,17 @@ func (a *App) WithNew(ctx context.Context, f func(context.Context, *parts.Parts)
 		return err
 	}
 	return errors.Join(f(ctx, l), closeStore())
+}
+
+// Copied is a backup that was made.
+type Copied struct {
+	Bytes int64
+	End   audit.Head // of its audit log
+}
+
+// Restored is a backup that was put in the place of the database.
+type Restored struct {
+	End      audit.Head // of its audit log
+	Before   audit.Head // of the database that was there; zero when that could not be read
+	Replaced string     // where that one is now; empty when there was none
 }

@@ -15,7 +15,8 @@ type accountSignIn struct {
 	ID string `arg:"" help:"Id of the account."`
 }
 
-// Run prints the bare link. It begins with the public URL, so without one that people can call there is none.
+// Run prints the bare link. It begins with the public URL, so without one that people can call
+// there is none.
 func (c accountSignIn) Run(ctx context.Context, a *App) error {
 	if a.NoLink != "" {
 		return Usagef("LICENSE_PUBLIC_URL %s", a.NoLink)
@@ -25,6 +26,7 @@ func (c accountSignIn) Run(ctx context.Context, a *App) error {
 		if err != nil {
 			return refusal(err)
 		}
-		return c.Print(a.Stdout, api.SignInLink{URL: link.Reveal(), ExpiresAt: show.Time(ends)}, func(w io.Writer) { fmt.Fprintln(w, link.Reveal()) })
+		return c.Print(a.Stdout, api.SignInLink{URL: link.Reveal(), ExpiresAt: show.Time(ends)},
+			func(w io.Writer) { fmt.Fprintln(w, link.Reveal()) })
 	})
 }

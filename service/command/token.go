@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"time"
 
@@ -62,7 +63,10 @@ func (c tokenIssue) Run(ctx context.Context, a *App) error {
 			ID        string `json:"jti"`
 			ExpiresAt string `json:"expires_at"`
 			Capped    bool   `json:"capped"`
-		}{issued.Token.Reveal(), string(issued.ID), show.Time(issued.ExpiresAt), issued.Capped}
+		}{
+			issued.Token.Reveal(), string(issued.ID), issued.ExpiresAt.UTC().Format(time.RFC3339),
+			issued.Capped,
+		}
 		return c.Print(a.Stdout, j, func(w io.Writer) { Row(w, j.Token) })
 	})
 }
@@ -82,7 +86,8 @@ func (c tokenList) Run(ctx context.Context, a *App) error {
 			return refusal(err)
 		}
 		now := time.Now()
-		list := show.Each(found, func(t license.TokenRecord) api.TokenRecord { return show.Token(t, now) })
+		list := show.Each(found,
+			func(t license.TokenRecord) api.TokenRecord { return show.Token(t, now) })
 		return c.Print(a.Stdout, list, func(w io.Writer) {
 			Row(w, "JTI", "ISSUED", "EXPIRES", "KID", "STATUS")
 			for _, t := range list {
@@ -135,7 +140,8 @@ func (c tokenRevoke) Run(ctx context.Context, a *App) error {
 	})
 }
 
-// argument is an argument, or a line of standard input for "-", so that a secret need not stand on a command line.
+// argument is an argument, or a line of standard input for "-", so that a secret need not stand on
+// a command line.
 func (a *App) argument(s string) (string, error) {
 	if s != "-" {
 		return s, nil
@@ -147,6 +153,21 @@ func (a *App) argument(s string) (string, error) {
 	return strings.TrimSpace(string(b)), nil
 }
 
+// file is the text of a file, or of standard input for "-".
+func (a *App) file(name string) (string, error) {
+	var b []byte
+	var err error
+	if name == "-" {
+		b, err = io.ReadAll(io.LimitReader(a.Stdin, 4<<20))
+	} else {
+		b, err = os.ReadFile(name)
+	}
+	if err != nil {
+		return "", UsageError{err}
+	}
+	return string(b), nil
+}
+
 // withRemedy says of a license that is not good what the operator can do about it: the usual text
 // sends people to the operator.
 func withRemedy(id string, err error) error {
@@ -154,8 +175,15 @@ func withRemedy(id string, err error) error {
 		is   error
 		what string
 	}{
-		{account.ErrInactive, "is suspended: `account restore " + id + "` lets it have tokens again"},
-		{account.ErrExpired, "has a license that has expired: `account update " + id + " --valid-until DATE` renews it"},
+		{
+			account.ErrInactive,
+			"is suspended: `account restore " + id + "` lets it have tokens again",
+		},
+		{
+			account.ErrExpired,
+			"has a license that has expired: `account update " + id +
+				" --valid-until DATE` renews it",
+		},
 		{account.ErrRevoked, "was deleted, for good: make a new one"},
 	} {
 		if errors.Is(err, r.is) {

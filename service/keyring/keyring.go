@@ -1,5 +1,5 @@
-// Package keyring is the keys of the service: the master key that seals the secrets in the database,
-// and the signing keys, how they change and which one signs.
+// Package keyring is the keys of the service: the master key that seals the secrets in the
+// database, and the signing keys, how they change and which one signs.
 //
 // What is signed is decided in service/license, how a signed token looks in service/token.
 package keyring
@@ -20,11 +20,12 @@ import (
 	"github.com/pageflare/ci/service/token"
 )
 
-// Algorithm is what a signing key signs, and how. Keys of different algorithms never stand in for each other: they are sealed for different
-// purposes and live in different sets.
+// Algorithm is what a signing key signs, and how. Keys of different algorithms never stand in for
+// each other: they are sealed for different purposes and live in different sets.
 type Algorithm string
 
-// The algorithms: license tokens are signed with a secret that only this service has, leases with a key whose public half anybody may have.
+// The algorithms: license tokens are signed with a secret that only this service has, leases with a
+// key whose public half anybody may have.
 const (
 	HS256 Algorithm = "HS256"
 	EdDSA Algorithm = "EdDSA"
@@ -50,7 +51,8 @@ func (k SealedKey) purpose() string {
 // State is what a signing key does.
 type State string
 
-// A key first waits until everybody who verifies knows it, then signs, and when a newer one signs it still verifies.
+// A key first waits until everybody who verifies knows it, then signs, and when a newer one signs
+// it still verifies.
 const (
 	Waiting   State = "waiting"
 	Signing   State = "signing"
@@ -70,14 +72,17 @@ type Key struct {
 const (
 	// keyMaxAge is how old a replica's view of the keys may be.
 	keyMaxAge = time.Second
-	// keyMinAge is how old it must be before a token with an unknown kid is a reason to look again: a made-up kid costs next to nothing.
+	// keyMinAge is how old it must be before a token with an unknown kid is a reason to look again:
+	// a made-up kid costs next to nothing.
 	keyMinAge = 100 * time.Millisecond
-	// keyLead is how long a new key waits before it signs: long enough for every replica to have read it, clocks four seconds apart included.
+	// keyLead is how long a new key waits before it signs: long enough for every replica to have
+	// read it, clocks four seconds apart included.
 	keyLead = 5 * time.Second
-	// KeysMaxAge is how long those who verify leases may keep the published keys without asking again.
+	// KeysMaxAge is how long those who verify leases may keep the published keys without asking
+	// again.
 	KeysMaxAge = 5 * time.Minute
-	// leaseKeyLead is how long a new lease key is published before it signs: until the last copy without it is too old, and twice as long again
-	// for caches that take their time.
+	// leaseKeyLead is how long a new lease key is published before it signs: until the last copy
+	// without it is too old, and twice as long again for caches that take their time.
 	leaseKeyLead = 3 * KeysMaxAge
 )
 
@@ -94,8 +99,8 @@ var (
 // Store is what the keys need of a database. Every method that changes something has made it
 // durable, its act included, when it returns nil.
 type Store interface {
-	// Keys returns all signing keys that are not retired, of every algorithm, in the order in which they were
-	// added: by no clock, for one that was wrong must not make an older key the newest.
+	// Keys returns all signing keys that are not retired, of every algorithm, in the order in which
+	// they were added: by no clock, for one that was wrong must not make an older key the newest.
 	Keys(ctx context.Context) ([]SealedKey, error)
 	// AddKey stores a new signing key.
 	AddKey(ctx context.Context, k SealedKey, act audit.Act) error
@@ -104,7 +109,8 @@ type Store interface {
 	// RetireKey removes a signing key for good at the time of the act, unless something that it
 	// signed expires after alive; then it changes nothing and returns how much that is. Zero:
 	// whatever it signed. Nothing can be recorded under the key in between. ErrNotFound.
-	RetireKey(ctx context.Context, id string, alive time.Time, act audit.Act) (live int64, err error)
+	RetireKey(ctx context.Context, id string, alive time.Time,
+		act audit.Act) (live int64, err error)
 	// LiveTokens counts the recorded tokens and leases of a key that expire after now.
 	LiveTokens(ctx context.Context, key string, now time.Time) (int64, error)
 }
@@ -151,8 +157,8 @@ type View struct {
 	Leases []token.LeaseKey // the one that signs first; empty when there are none
 }
 
-// look returns the keys, at most maxAge old, to either side: a clock that was set back does not make them last. While the store does not answer it
-// returns the last ones it gave, with the error.
+// look returns the keys, at most maxAge old, to either side: a clock that was set back does not
+// make them last. While the store does not answer it returns the last ones it gave, with the error.
 func (r *Keyring) look(ctx context.Context, maxAge time.Duration) (*View, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -176,7 +182,8 @@ func (r *Keyring) look(ctx context.Context, maxAge time.Duration) (*View, error)
 	return r.view, err
 }
 
-// set returns the keys, at most keyMaxAge old. While the store does not answer, the last view goes on being used.
+// set returns the keys, at most keyMaxAge old. While the store does not answer, the last view goes
+// on being used.
 func (r *Keyring) set(ctx context.Context) (*View, error) {
 	view, err := r.look(ctx, keyMaxAge)
 	if view != nil {
@@ -185,14 +192,19 @@ func (r *Keyring) set(ctx context.Context) (*View, error) {
 	return nil, err
 }
 
-// Parse reads a license token. bad says why it is not good; err that nobody can tell now. A token whose key is unknown is not refused on the
-// word of an old view: the key may just have been added, and a no is final for whoever gets it.
-func (r *Keyring) Parse(ctx context.Context, text string, now time.Time) (claims token.Claims, bad, err error) {
+// Parse reads a license token. bad says why it is not good; err that nobody can tell now. A token
+// whose key is unknown is not refused on the word of an old view: the key may just have been added,
+// and a no is final for anyone who gets it.
+func (r *Keyring) Parse(ctx context.Context, text string,
+	now time.Time) (claims token.Claims, bad, err error) {
 	view, err := r.set(ctx)
 	if err != nil {
 		return token.Claims{}, nil, err
 	}
 	claims, bad = view.Tokens.Parse(text, now)
+	if errors.Is(bad, token.ErrNotYetValid) { // or our clock is behind, and nobody can tell
+		return claims, bad, r.log.CheckClock(ctx)
+	}
 	if !errors.Is(bad, token.ErrUnknownKey) {
 		return claims, bad, nil
 	}
@@ -246,8 +258,9 @@ func signingFirst(keys []SealedKey, now time.Time) []SealedKey {
 	return append(first, others...)
 }
 
-// signingKeys is, for each algorithm, the id of the newest key that may sign at now; of the oldest when none may yet. An older
-// key that may only sign later, since the clock was ahead when it was added, never takes over from a newer one.
+// signingKeys is, for each algorithm, the id of the newest key that may sign at now; of the oldest
+// when none may yet. An older key that may only sign later, since the clock was ahead when it was
+// added, never takes over from a newer one.
 func signingKeys(keys []SealedKey, now time.Time) map[Algorithm]string {
 	ids := map[Algorithm]string{}
 	for _, k := range keys {
@@ -258,8 +271,8 @@ func signingKeys(keys []SealedKey, now time.Time) map[Algorithm]string {
 	return ids
 }
 
-// firstKeys makes the first signing key of a new store, and the first lease key where leases are given. It signs at once: nobody can have a
-// set of keys that lacks it.
+// firstKeys makes the first signing key of a new store, and the first lease key where leases are
+// given. It signs at once: nobody can have a set of keys that lacks it.
 func (r *Keyring) firstKeys(ctx context.Context) error {
 	ctx = audit.WithActor(ctx, audit.Actor{Kind: audit.ActorService})
 	view, err := r.set(ctx)
@@ -286,7 +299,8 @@ func (r *Keyring) firstKey(ctx context.Context, a Algorithm) (*View, error) {
 }
 
 // newKey makes a signing key, and the act of adding it.
-func (r *Keyring) newKey(ctx context.Context, a Algorithm, signsFrom time.Time) (SealedKey, audit.Act, error) {
+func (r *Keyring) newKey(ctx context.Context, a Algorithm,
+	signsFrom time.Time) (SealedKey, audit.Act, error) {
 	secret := make([]byte, token.MinKeySize) // 32: also the size of an Ed25519 seed
 	if _, err := io.ReadFull(r.rand, secret); err != nil {
 		return SealedKey{}, audit.Act{}, fmt.Errorf("generate a signing key: %w", err)
@@ -299,11 +313,13 @@ func (r *Keyring) newKey(ctx context.Context, a Algorithm, signsFrom time.Time) 
 	if k.Sealed, err = r.master.seal(k.purpose(), secret, r.rand); err != nil {
 		return SealedKey{}, audit.Act{}, err
 	}
-	return k, r.log.Act(ctx, audit.KeyAdded, "", id, audit.Details{"alg": a, "signs_from": signsFrom.Unix()}), nil
+	return k, r.log.Act(ctx, audit.KeyAdded, "", id,
+		audit.Details{"alg": a, "signs_from": signsFrom.Unix()}), nil
 }
 
-// Rotate adds a signing key. It starts to sign when everybody who verifies knows it: after some seconds for license tokens, which only replicas
-// verify, after some minutes for leases. What the older keys signed stays good.
+// Rotate adds a signing key. It starts to sign when everybody who verifies knows it: after some
+// seconds for license tokens, which only replicas verify, after some minutes for leases. What the
+// older keys signed stays good.
 func (r *Keyring) Rotate(ctx context.Context, a Algorithm) (Key, error) {
 	lead := keyLead
 	if a == EdDSA {
@@ -319,14 +335,15 @@ func (r *Keyring) Rotate(ctx context.Context, a Algorithm) (Key, error) {
 	return r.key(ctx, k.ID)
 }
 
-// Keys lists the signing keys that are not retired: those of license tokens, then those of leases, each
-// in the order in which they were added.
+// Keys lists the signing keys that are not retired: those of license tokens, then those of leases,
+// each in the order in which they were added.
 func (r *Keyring) Keys(ctx context.Context) ([]Key, error) {
 	keys, err := r.store.Keys(ctx)
 	if err != nil {
 		return nil, err
 	}
-	slices.SortStableFunc(keys, func(a, b SealedKey) int { return -cmp.Compare(a.Algorithm, b.Algorithm) })
+	slices.SortStableFunc(keys,
+		func(a, b SealedKey) int { return -cmp.Compare(a.Algorithm, b.Algorithm) })
 	now := r.now()
 	signing := signingKeys(keys, now)
 	infos := make([]Key, 0, len(keys))
@@ -336,7 +353,8 @@ func (r *Keyring) Keys(ctx context.Context) ([]Key, error) {
 			return nil, err
 		}
 		infos = append(infos, Key{
-			ID: k.ID, Algorithm: k.Algorithm, State: stateOf(k, signing[k.Algorithm], keys, now), CreatedAt: k.CreatedAt, SignsFrom: k.SignsFrom, LiveTokens: live,
+			ID: k.ID, Algorithm: k.Algorithm, State: stateOf(k, signing[k.Algorithm], keys,
+				now), CreatedAt: k.CreatedAt, SignsFrom: k.SignsFrom, LiveTokens: live,
 		})
 	}
 	return infos, nil
@@ -355,9 +373,13 @@ func (r *Keyring) key(ctx context.Context, id string) (Key, error) {
 	return keys[i], nil
 }
 
-// stateOf is the state of one of the keys, which are in the order in which they were added; signing is the one that signs.
+// stateOf is the state of one of the keys, which are in the order in which they were added; signing
+// is the one that signs.
 func stateOf(k SealedKey, signing string, keys []SealedKey, now time.Time) State {
-	at := func(id string) int { return slices.IndexFunc(keys, func(o SealedKey) bool { return o.ID == id }) }
+	at := func(id string) int {
+		return slices.IndexFunc(keys,
+			func(o SealedKey) bool { return o.ID == id })
+	}
 	switch {
 	case k.ID == signing:
 		return Signing
@@ -367,8 +389,9 @@ func stateOf(k SealedKey, signing string, keys []SealedKey, now time.Time) State
 	return Verifying
 }
 
-// Retire ends a signing key: tokens that it signed are refused from then on, everywhere within a second. ErrInUse: it signs, or it waits to,
-// or live tokens depend on it; the last two can be overridden by force. ErrNotFound: no such key.
+// Retire ends a signing key: tokens that it signed are refused from then on, everywhere within a
+// second. ErrInUse: it signs, or it waits to, or live tokens depend on it; the last two can be
+// overridden by force. ErrNotFound: no such key.
 func (r *Keyring) Retire(ctx context.Context, id string, force bool) error {
 	k, err := r.key(ctx, id)
 	if err != nil {
@@ -376,7 +399,8 @@ func (r *Keyring) Retire(ctx context.Context, id string, force bool) error {
 	}
 	switch {
 	case k.State == Signing:
-		return fmt.Errorf("%w: %s is signing: rotate first, and wait until another key signs", ErrInUse, id)
+		return fmt.Errorf("%w: %s is signing: rotate first, and wait until another key signs",
+			ErrInUse, id)
 	case k.State == Waiting && !force:
 		return fmt.Errorf("%w: %s is waiting: wait until it signs, then rotate, or retire it with --force", ErrInUse, id)
 	}
@@ -384,7 +408,9 @@ func (r *Keyring) Retire(ctx context.Context, id string, force bool) error {
 	if !force {
 		alive = r.now().Add(-token.Leeway) // a clock that is ahead ends no token early
 	}
-	live, err := r.store.RetireKey(ctx, id, alive, r.log.Act(ctx, audit.KeyRetired, "", id, audit.Details{"alg": k.Algorithm, "live_tokens": k.LiveTokens}))
+	live, err := r.store.RetireKey(ctx, id, alive,
+		r.log.Act(ctx, audit.KeyRetired, "", id,
+			audit.Details{"alg": k.Algorithm, "live_tokens": k.LiveTokens}))
 	if err != nil {
 		return err
 	}
@@ -402,9 +428,15 @@ func (k Key) signs() string {
 	return "tokens"
 }
 
-// Sign lets f sign with the keys. When the key was retired in that moment f has another try, with the
-// keys that there are then.
+// Sign lets f sign with the keys. When the key was retired in that moment f has another try, with
+// the keys that there are then.
+//
+// Nothing is signed while the clock is behind the database (audit.ErrClockBehind): it would end
+// before anybody gets it.
 func Sign[T any](ctx context.Context, r *Keyring, f func(*View) (T, error)) (out T, err error) {
+	if err := r.log.CheckClock(ctx); err != nil {
+		return out, err
+	}
 	view, err := r.set(ctx)
 	if err != nil {
 		return out, err

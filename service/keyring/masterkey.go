@@ -21,8 +21,8 @@ const MasterKeySize = 32
 // ErrWrongMasterKey says that a stored secret was not sealed by this master key.
 var ErrWrongMasterKey = errors.New("sealed by another key-encryption key")
 
-// MasterKey is the key-encryption key: it seals the secrets in the database (AES-256-GCM), so that a copy of the database alone gives
-// nobody access. It hides itself from logs and formatted text.
+// MasterKey is the key-encryption key: it seals the secrets in the database (AES-256-GCM), so that
+// a copy of the database alone gives nobody access. It hides itself from logs and formatted text.
 type MasterKey struct{ key *[MasterKeySize]byte }
 
 // NewMasterKey generates a master key.
@@ -34,14 +34,18 @@ func NewMasterKey(random io.Reader) (MasterKey, error) {
 	return MasterKey{&b}, nil
 }
 
-// ParseMasterKey reads the text form: standard base64 of 32 bytes, white space around it ignored. The error never quotes the text.
+// ParseMasterKey reads the text form: standard base64 of 32 bytes, white space around it ignored.
+// The error never quotes the text.
 func ParseMasterKey(text string) (MasterKey, error) {
 	raw, err := base64.StdEncoding.Strict().DecodeString(strings.TrimSpace(text))
 	if err != nil {
-		return MasterKey{}, fmt.Errorf("not base64: make one with `openssl rand -base64 %d`", MasterKeySize)
+		return MasterKey{},
+			fmt.Errorf("not base64: make one with `openssl rand -base64 %d`", MasterKeySize)
 	}
 	if len(raw) != MasterKeySize {
-		return MasterKey{}, fmt.Errorf("%d bytes, needs %d: make one with `openssl rand -base64 %d`", len(raw), MasterKeySize, MasterKeySize)
+		return MasterKey{},
+			fmt.Errorf("%d bytes, needs %d: make one with `openssl rand -base64 %d`", len(raw),
+				MasterKeySize, MasterKeySize)
 	}
 	return MasterKey{(*[MasterKeySize]byte)(raw)}, nil
 }
@@ -69,7 +73,8 @@ func (k MasterKey) Derive(purpose string) ([]byte, error) {
 	return key, nil
 }
 
-// seal encrypts a secret. The wire form is nonce || ciphertext || tag, bound to what the secret is for.
+// seal encrypts a secret. The wire form is nonce || ciphertext || tag, bound to what the secret is
+// for.
 func (k MasterKey) seal(purpose string, secret []byte, random io.Reader) ([]byte, error) {
 	gcm := k.gcm()
 	nonce := make([]byte, gcm.NonceSize())
@@ -85,7 +90,8 @@ func (k MasterKey) open(purpose string, sealed []byte) ([]byte, error) {
 	if len(sealed) < gcm.NonceSize() {
 		return nil, ErrWrongMasterKey
 	}
-	secret, err := gcm.Open(nil, sealed[:gcm.NonceSize()], sealed[gcm.NonceSize():], []byte(purpose))
+	secret, err := gcm.Open(nil, sealed[:gcm.NonceSize()], sealed[gcm.NonceSize():],
+		[]byte(purpose))
 	if err != nil {
 		return nil, ErrWrongMasterKey
 	}

@@ -114,7 +114,8 @@ func TestEveryActLeavesALine(t *testing.T) {
 	}
 }
 
-// newTampered is a service with six lines in its audit log: a key, an account, its API token, and then the account is suspended, restored and suspended.
+// newTampered is a service with six lines in its audit log: a key, an account, its API token, and
+// then the account is suspended, restored and suspended.
 func newTampered(t *testing.T) (*bench, account.Account, audit.Head) {
 	t.Helper()
 	b := newBench(t)
@@ -145,7 +146,8 @@ const (
 	cutAll   = `DELETE FROM audit_log; UPDATE audit_head SET seq = 0, hash = ''; `
 )
 
-// Every change is found without anything that was noted down, and most of those at the end by a look at the end alone.
+// Every change is found without anything that was noted down, and most of those at the end by a
+// look at the end alone.
 func TestATamperedAuditLogIsFound(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
@@ -211,7 +213,8 @@ func TestAForgedEndStaysForged(t *testing.T) {
 	}
 }
 
-// An older database with its own seal is whole; an end that was noted down elsewhere tells it from the newer one.
+// An older database with its own seal is whole; an end that was noted down elsewhere tells it from
+// the newer one.
 func TestANotedEndFindsAnOlderDatabase(t *testing.T) {
 	t.Parallel()
 	b, a, end := newTampered(t)
@@ -219,15 +222,15 @@ func TestANotedEndFindsAnOlderDatabase(t *testing.T) {
 	if _, err := b.RestoreAccount(t.Context(), a.ID); err != nil {
 		t.Fatal(err)
 	}
-	noted, err := b.Verify(t.Context(), audit.Check{Noted: end})
+	noted, err := b.Verify(t.Context(), audit.Check{Expected: end})
 	if err != nil || noted.Seq != 7 {
 		t.Fatalf("VerifyAudit = %+v, %v", noted, err)
 	}
 	b.change(`DELETE FROM audit_log WHERE seq > 6; DELETE FROM audit_head; INSERT INTO audit_head SELECT * FROM kept`)
-	if _, err := b.Verify(t.Context(), audit.Check{Noted: end}); err != nil {
+	if _, err := b.Verify(t.Context(), audit.Check{Expected: end}); err != nil {
 		t.Errorf("VerifyAudit(noted before) = %v", err)
 	}
-	for _, c := range []audit.Check{{Noted: noted}, {From: noted}} {
+	for _, c := range []audit.Check{{Expected: noted}, {From: noted}} {
 		wantTampered(t, b.Rules, c, "it ends at line 6, and line 7 was there")
 	}
 }
@@ -242,7 +245,7 @@ func TestVerifyReadsFromANotedEnd(t *testing.T) {
 	head := func(seq int64) audit.Head { return lines[end.Seq-seq].Head() }
 	b.change(`UPDATE audit_log SET details = '{"n":1}' WHERE seq = 2`)
 	wantTampered(t, b.Rules, audit.Check{}, "line 2")
-	for _, c := range []audit.Check{{From: head(4)}, {From: end}, {From: head(4), Noted: head(4)}, {From: head(4), Noted: end}} {
+	for _, c := range []audit.Check{{From: head(4)}, {From: end}, {From: head(4), Expected: head(4)}, {From: head(4), Expected: end}} {
 		if got, err := b.Verify(t.Context(), c); err != nil || got != end {
 			t.Errorf("VerifyAudit(%+v) = %v, %v, want %v: what was changed lies before", c, got, err, end)
 		}
@@ -251,7 +254,7 @@ func TestVerifyReadsFromANotedEnd(t *testing.T) {
 		wantTampered(t, b.Rules, audit.Check{From: audit.Head{Seq: seq, Hash: strings.Repeat("0", 64)}}, "line ")
 	}
 	wantTampered(t, b.Rules, audit.Check{From: head(2)}, "line 2")
-	if _, err := b.Verify(t.Context(), audit.Check{From: head(4), Noted: head(3)}); !errors.Is(err, failure.ErrInvalid) {
+	if _, err := b.Verify(t.Context(), audit.Check{From: head(4), Expected: head(3)}); !errors.Is(err, failure.ErrInvalid) {
 		t.Errorf("VerifyAudit(noted before from) = %v, want ErrInvalid", err)
 	}
 	b.change(`UPDATE audit_log SET actor_id = 'root' WHERE seq = 4`) // under the very line that was noted
@@ -260,7 +263,7 @@ func TestVerifyReadsFromANotedEnd(t *testing.T) {
 	wantTampered(t, b.Rules, audit.Check{From: end}, "line 5 is missing")
 }
 
-// A line that somebody put where the next one goes is no fault of whoever asks for something.
+// A line that somebody put where the next one goes is no fault of the caller.
 func TestATakenLineIsAFaultOfItsOwn(t *testing.T) {
 	t.Parallel()
 	for name, query := range map[string]string{"the next line is there": fmt.Sprintf(copyLine, "7"), "there is no head": `DELETE FROM audit_head`} {

@@ -21,7 +21,8 @@ import (
 // excuses. It is final for the identity token that was shown.
 var ErrIdentityUsed = errors.New("this identity token was used before: request a new one for each exchange")
 
-// IdentityRetry is how long after its first use an identity token gets the same license token once more, for a client that lost the answer.
+// IdentityRetry is how long after its first use an identity token gets the same license token once
+// more, for a client that lost the answer.
 const IdentityRetry = 60 * time.Second
 
 // IdentityUse remembers that an identity token was exchanged.
@@ -32,15 +33,22 @@ type IdentityUse struct {
 	Token opaque.TokenID // what it was exchanged for
 }
 
-// Exchange makes a short-lived license token for an authentic identity that a policy lets in. An identity is good for one exchange: the same
-// one again gives the same token for IdentityRetry, on every replica, and then ErrIdentityUsed.
-func (s *Service) Exchange(ctx context.Context, id oidc.Identity, p oidc.Policy, a account.Account) (Issued, error) {
-	return keyring.Sign(ctx, s.keys, func(view *keyring.View) (Issued, error) { return s.exchange(ctx, id, p, a, view.Tokens) })
+// Exchange makes a short-lived license token for an authentic identity that a policy allows. An
+// identity is good for one exchange: the same one again gives the same token for IdentityRetry, on
+// every replica, and then ErrIdentityUsed.
+func (s *Service) Exchange(ctx context.Context, id oidc.Identity, p oidc.Policy,
+	a account.Account) (Issued, error) {
+	return keyring.Sign(ctx, s.keys,
+		func(view *keyring.View) (Issued, error) {
+			return s.exchangeWith(ctx, id, p, a,
+				view.Tokens)
+		})
 }
 
-func (s *Service) exchange(ctx context.Context, id oidc.Identity, p oidc.Policy, a account.Account, set *token.KeySet) (Issued, error) {
+func (s *Service) exchangeWith(ctx context.Context, id oidc.Identity, p oidc.Policy,
+	a account.Account, set *token.KeySet) (Issued, error) {
 	now := s.cfg.Now()
-	claims, capped, err := s.exchanged(id, p, a, now, set)
+	claims, capped, err := s.tokenFor(id, p, a, now, set)
 	if err != nil {
 		return Issued{}, err
 	}
@@ -48,8 +56,11 @@ func (s *Service) exchange(ctx context.Context, id oidc.Identity, p oidc.Policy,
 	if err != nil {
 		return Issued{}, err
 	}
-	// remembered for a little longer than it is accepted: by a request that was let in a moment ago, or by a replica whose clock is behind
-	use := IdentityUse{Hash: hashIdentity(id), At: now, Until: id.UsableUntil().Add(oidc.Leeway), Token: out.ID}
+	// remembered for a little longer than it is accepted: by a request that was allowed a moment
+	// ago, or by a replica whose clock is behind
+	use := IdentityUse{
+		Hash: hashIdentity(id), At: now, Until: id.UsableUntil().Add(oidc.Leeway), Token: out.ID,
+	}
 	record := TokenRecord{
 		ID: out.ID, AccountID: a.ID, IssuedBy: p.ID, KeyID: set.SigningKey(), IssuedAt: claims.IssuedAt, ExpiresAt: claims.ExpiresAt, Recorded: now,
 	}
@@ -66,15 +77,17 @@ func (s *Service) exchange(ctx context.Context, id oidc.Identity, p oidc.Policy,
 	return s.exchangedAgain(ctx, id, p, a, first, set)
 }
 
-// hashIdentity is what an identity token is remembered by. Each issuer names its tokens by itself.
+// hashIdentity is what an identity token is remembered by. Each issuer names its tokens on its own.
 func hashIdentity(id oidc.Identity) string {
 	sum := sha256.Sum256([]byte(id.Issuer + "\x00" + id.ID))
 	return hex.EncodeToString(sum[:])
 }
 
-// exchangedAgain makes once more the token that an identity was exchanged for, for a client that lost the answer: under the key of then, also when
-// another signs now. When the account or the policy was changed in between, it would be another token: ErrIdentityUsed.
-func (s *Service) exchangedAgain(ctx context.Context, id oidc.Identity, p oidc.Policy, a account.Account, first IdentityUse, set *token.KeySet) (Issued, error) {
+// exchangedAgain makes once more the token that an identity was exchanged for, for a client that
+// lost the answer: under the key of then, also when another signs now. When the account or the
+// policy was changed in between, it would be another token: ErrIdentityUsed.
+func (s *Service) exchangedAgain(ctx context.Context, id oidc.Identity, p oidc.Policy,
+	a account.Account, first IdentityUse, set *token.KeySet) (Issued, error) {
 	record, err := s.store.Token(ctx, first.Token)
 	if err != nil {
 		return Issued{}, err
@@ -83,7 +96,7 @@ func (s *Service) exchangedAgain(ctx context.Context, id oidc.Identity, p oidc.P
 	if !ok {
 		return Issued{}, ErrIdentityUsed
 	}
-	claims, capped, err := s.exchanged(id, p, a, first.At, then)
+	claims, capped, err := s.tokenFor(id, p, a, first.At, then)
 	if err != nil {
 		return Issued{}, err
 	}
@@ -93,11 +106,15 @@ func (s *Service) exchangedAgain(ctx context.Context, id oidc.Identity, p oidc.P
 	return signWith(then, claims, capped)
 }
 
-// exchanged is the token for an identity that was first shown at the given time. Its id is derived from all that stands in it.
-func (s *Service) exchanged(id oidc.Identity, p oidc.Policy, a account.Account, at time.Time, set *token.KeySet) (token.Claims, bool, error) {
+// tokenFor is the token for an identity that was first shown at the given time. Its id is derived
+// from all that stands in it.
+func (s *Service) tokenFor(id oidc.Identity, p oidc.Policy, a account.Account, at time.Time,
+	set *token.KeySet) (token.Claims, bool, error) {
 	iat := at.Truncate(time.Second)
 	claims, capped := s.claims(a, iat, s.cfg.IdentityTokenTTL)
-	content, err := json.Marshal([]any{"identity", id.Issuer, id.ID, p.ID, p.Version, at.UnixMilli(), set.SigningKey(), claims})
+	content, err := json.Marshal([]any{
+		"identity", id.Issuer, id.ID, p.ID, p.Version, at.UnixMilli(), set.SigningKey(), claims,
+	})
 	if err != nil {
 		return token.Claims{}, false, fmt.Errorf("derive a token id: %w", err)
 	}

@@ -15,7 +15,7 @@ import (
 	"github.com/pageflare/ci/service/servicetest"
 )
 
-// trusted is an account with a policy, and an identity that the policy lets in.
+// trusted is an account with a policy, and an identity that the policy allows.
 func (b *bench) trusted() (license.TrustPolicy, account.Account, oidc.Identity) {
 	b.t.Helper()
 	a, _ := b.account()
@@ -137,7 +137,8 @@ func TestALostAnswerIsNotGivenAgainForAChangedAccount(t *testing.T) {
 	}
 }
 
-// A request that was let in in the last moment of an identity, here or on a replica whose clock is behind, finds it still remembered.
+// A request that was allowed in the last moment of an identity, here or on a replica whose clock is
+// behind, finds it still remembered.
 func TestAnIdentityIsRememberedLongerThanItIsAccepted(t *testing.T) {
 	t.Parallel()
 	for name, late := range map[string]time.Duration{"a moment": time.Millisecond, "a clock that is behind": oidc.Leeway} {

@@ -12,7 +12,8 @@ import (
 	"github.com/pageflare/ci/service/token"
 )
 
-// Introspection is what is known of a token that is good now. The zero value is a token that is not.
+// Introspection is what is known of a token that is good now. The zero value is a token that is
+// not.
 type Introspection struct {
 	Active    bool
 	APIToken  bool // else a license token
@@ -23,9 +24,11 @@ type Introspection struct {
 	ExpiresAt time.Time // zero for an API token, which lasts until it is revoked
 }
 
-// Introspect tells whether a token is good now (RFC 7662). A caller with an API token learns of the tokens of its own account alone; all
-// others are not active to it, whatever they are. Why a token is not active is not said: whoever asks need not hold it.
-func (s *Service) Introspect(ctx context.Context, by auth.Caller, text string) (Introspection, error) {
+// Introspect tells whether a token is good now (RFC 7662). A caller with an API token learns of the
+// tokens of its own account alone; all others are not active to it, whatever they are. Why a token
+// is not active is not said: anyone who asks need not hold it.
+func (s *Service) Introspect(ctx context.Context, by auth.Caller,
+	text string) (Introspection, error) {
 	shown := auth.Parse(text)
 	if shown.Kind != auth.ByAPIToken && shown.Kind != auth.ByLicenseToken {
 		return Introspection{}, nil
@@ -49,8 +52,9 @@ func (s *Service) Introspect(ctx context.Context, by auth.Caller, text string) (
 	return i, nil
 }
 
-// Revoke ends a token by its text (RFC 7009): an API token, a login token, or a license token with its whole family, for whoever holds one can make others
-// of it. A token that is no good already is no error. ErrScope: it belongs to another account.
+// Revoke ends a token by its text (RFC 7009): an API token, a login token, or a license token with
+// its whole family, for anyone who holds one can make others of it. A token that is no good already is
+// no error. ErrScope: it belongs to another account.
 func (s *Service) Revoke(ctx context.Context, by auth.Caller, text string) error {
 	switch auth.Parse(text).Kind {
 	case auth.ByLoginToken:
@@ -69,6 +73,9 @@ func (s *Service) Revoke(ctx context.Context, by auth.Caller, text string) error
 		return err
 	}
 	id := opaque.TokenID(claims.ID)
-	return s.store.Revoke(ctx, Revocation{Subject: id.Family(), AccountID: claims.Subject, At: s.cfg.Now()},
-		s.log.Act(ctx, audit.FamilyRevoked, claims.Subject, id.Family(), audit.Details{"by_token": id}))
+	return s.store.Revoke(ctx, Revocation{
+		Subject: id.Family(), AccountID: claims.Subject, At: s.cfg.Now(),
+	},
+		s.log.Act(ctx, audit.FamilyRevoked, claims.Subject, id.Family(),
+			audit.Details{"by_token": id}))
 }

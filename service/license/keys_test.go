@@ -25,7 +25,8 @@ import (
 	"github.com/pageflare/ci/service/token"
 )
 
-// watched is a store that a test looks into: it counts reads of the keys, lets them fail, and does something just before a record is made.
+// watched is a store that a test looks into: it counts reads of the keys, lets them fail, and does
+// something just before a record is made.
 type watched struct {
 	license.Store
 	reads  atomic.Int64
@@ -66,7 +67,8 @@ func (w *watched) fail() {
 	w.fault.Store(new(fmt.Errorf("%w: the disk is gone", failure.ErrUnavailable)))
 }
 
-// apart is one more service on the same database as another process has it: with a store of its own, and a clock that differs.
+// apart is one more service on the same database as another process has it: with a store of its
+// own, and a clock that differs.
 func (b *bench) apart(ahead time.Duration) (servicetest.Rules, *watched) {
 	b.t.Helper()
 	s, err := store.Open(b.t.Context(), "sqlite:"+b.file)
@@ -120,8 +122,9 @@ func keyOf(t *testing.T, b *bench, i license.Issued) string {
 	return r.KeyID
 }
 
-// Each replica serves something now and then, and so reads the keys about once a second. Whenever a token by the new key appears, every
-// other replica takes it although it cannot read the keys any more: it knew the key before.
+// Each replica serves something now and then, and so reads the keys about once a second. Whenever a
+// token by the new key appears, every other replica takes it although it cannot read the keys any
+// more: it knew the key before.
 func TestEveryReplicaKnowsANewKeyBeforeItSigns(t *testing.T) {
 	t.Parallel()
 	for _, skew := range []time.Duration{-3900 * time.Millisecond, 0, 3900 * time.Millisecond} {
@@ -159,7 +162,8 @@ func TestEveryReplicaKnowsANewKeyBeforeItSigns(t *testing.T) {
 	}
 }
 
-// A clock that is too far ahead breaks the order above. Then the replica that meets the unknown key looks again.
+// A clock that is too far ahead breaks the order above. Then the replica that meets the unknown key
+// looks again.
 func TestATokenIsNotRefusedOnTheWordOfAnOldView(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
@@ -275,7 +279,8 @@ func TestAMadeUpKidForcesFewReads(t *testing.T) {
 	}
 }
 
-// The key is retired after it has signed and before the record is made, which is when the token is still nobody's.
+// The key is retired after it has signed and before the record is made, which is when the token is
+// still nobody's.
 func TestAKeyThatIsRetiredInBetweenSignsNothing(t *testing.T) {
 	t.Parallel()
 	for name, make := range map[string]func(s servicetest.Rules, c auth.Caller) (opaque.Secret, error){
@@ -424,8 +429,8 @@ func TestAKeyCannotBeMadeOneOfAnotherAlgorithm(t *testing.T) {
 	}
 }
 
-// A key that was added while the clock was ahead waits for a time that is far away. The one that is added after it takes its
-// place, for good.
+// A key that was added while the clock was ahead waits for a time that is far away. The one that is
+// added after it takes its place, for good.
 func TestAKeyFromTheFutureNeverTakesOver(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)

@@ -15,10 +15,11 @@ import (
 	"github.com/pageflare/ci/service/token"
 )
 
-// Lease is the answer to Service.Lease: a signed text that says, to anybody who has the public key, that a license was good just now, and until
-// when its holder may go by that while the service cannot be asked.
+// Lease is the answer to Service.Lease: a signed text that says, to anybody who has the public key,
+// that a license was good just now, and until when its holder may go by that while the service
+// cannot be asked.
 type Lease struct {
-	Text         opaque.Secret // no credential here, but whoever shows it elsewhere is taken for its holder
+	Text         opaque.Secret // no credential here, but anyone who shows it elsewhere is taken for its holder
 	ID           string
 	GraceUntil   time.Time
 	ValidUntil   time.Time // end of the license
@@ -26,14 +27,16 @@ type Lease struct {
 	CappedBy     LeaseCap
 }
 
-// Lease makes a lease for the caller's license token. Within one LeaseWindow a token gets one and the same lease, on every replica. It is only for
-// those whom Refresh would not refuse: who gets a no must not live on by grace. Refusals: as for Refresh, and ErrNoLeases.
+// Lease makes a lease for the caller's license token. Within one LeaseWindow a token gets one and
+// the same lease, on every replica. It is only for those whom Refresh would not refuse: who gets a
+// no must not live on by grace. Refusals: as for Refresh, and ErrNoLeases.
 func (s *Service) Lease(ctx context.Context, c auth.Caller) (Lease, error) {
 	if s.cfg.LeaseGrace <= 0 {
 		return Lease{}, ErrNoLeases
 	}
 	if c.Token.ID == "" {
-		return Lease{}, fmt.Errorf("%w: a lease is made for a license token", auth.ErrUnauthenticated)
+		return Lease{},
+			fmt.Errorf("%w: a lease is made for a license token", auth.ErrUnauthenticated)
 	}
 	now := s.cfg.Now()
 	if err := mayUse(c, now); err != nil {
@@ -48,7 +51,8 @@ func (s *Service) Lease(ctx context.Context, c auth.Caller) (Lease, error) {
 		Issuer: s.cfg.Issuer, Subject: c.Account.ID, LicenseID: c.Token.ID, Tier: string(c.Account.Tier), Features: c.Account.Features,
 		ValidUntil: c.Account.ValidUntil, IssuedAt: iat, GraceUntil: end,
 	}
-	text, err := keyring.Sign(ctx, s.keys, func(view *keyring.View) (opaque.Secret, error) { return s.signLease(ctx, view, &says) })
+	text, err := keyring.Sign(ctx, s.keys,
+		func(view *keyring.View) (opaque.Secret, error) { return s.signLease(ctx, view, &says) })
 	if err != nil {
 		return Lease{}, err
 	}
@@ -57,8 +61,10 @@ func (s *Service) Lease(ctx context.Context, c auth.Caller) (Lease, error) {
 	}, nil
 }
 
-// signLease names a lease by all that it says and by its key, signs it, and returns only when its record is durable.
-func (s *Service) signLease(ctx context.Context, view *keyring.View, says *token.Lease) (opaque.Secret, error) {
+// signLease names a lease by all that it says and by its key, signs it, and returns only when its
+// record is durable.
+func (s *Service) signLease(ctx context.Context, view *keyring.View,
+	says *token.Lease) (opaque.Secret, error) {
 	if len(view.Leases) == 0 {
 		return "", errors.New("there is no lease key") // firstKeys made one
 	}

@@ -226,7 +226,8 @@ func TestATokenHasOneLeaseAMinute(t *testing.T) {
 	}
 }
 
-// The new key is there for all who verify long before it signs, and the old one for as long as it matters.
+// The new key is there for all who verify long before it signs, and the old one for as long as it
+// matters.
 func TestLeaseKeysRotateWithoutARefusedLease(t *testing.T) {
 	t.Parallel()
 	b := newLeaseBench(t)
@@ -328,7 +329,8 @@ func TestKeysOfTheTwoKindsDoNotMeet(t *testing.T) {
 	wantStates(t, b, "HS256 signing", "EdDSA signing", "EdDSA waiting")
 }
 
-// RFC 8725, 2.1, 3.1 and 3.12: neither kind passes for the other, nor does HMAC by what everybody may know.
+// RFC 8725, 2.1, 3.1 and 3.12: neither kind passes for the other, nor does HMAC by what everybody
+// may know.
 func TestALeaseIsNoLicenseTokenAndTheReverse(t *testing.T) {
 	t.Parallel()
 	b := newLeaseBench(t)
@@ -377,7 +379,8 @@ func TestALeaseIsNoLicenseTokenAndTheReverse(t *testing.T) {
 	}
 }
 
-// A service that had no leases, and whose keys are older than leases are, gets its first lease key when it starts.
+// A service that had no leases, and whose keys are older than leases are, gets its first lease key
+// when it starts.
 func TestLeasesCanBeTurnedOnAndOff(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)

@@ -1,7 +1,9 @@
-// Package license holds the rules of the License service: who may have a license token, for how long, and when that ends.
+// Package license holds the rules of the License service: who may have a license token, for how
+// long, and when that ends.
 //
-// It decides whether something is allowed and does it: load -> rule -> sign -> store, with the rules apart in rules.go. What a
-// token looks like is decided in service/token, how it is stored in service/store, how a refusal looks on the wire in service/server.
+// It decides whether something is allowed and does it: load -> rule -> sign -> store, with the
+// rules apart in rules.go. What a token looks like is decided in service/token, how it is stored in
+// service/store, how a refusal looks on the wire in service/server.
 package license
 
 import (

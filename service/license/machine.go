@@ -46,8 +46,8 @@ type MachineStore interface {
 	MachineOf(ctx context.Context, family string) (Machine, error)
 	// Machine returns one machine. ErrNotFound.
 	Machine(ctx context.Context, id string) (Machine, error)
-	// Machines returns up to limit machines of an account whose id comes after the given one, in the
-	// order of ids.
+	// Machines returns up to limit machines of an account whose id comes after the given one, in
+	// the order of ids.
 	Machines(ctx context.Context, account, after string, limit int) ([]Machine, error)
 	// EndMachine ends a machine and revokes its family at the time of the act; one that has ended
 	// keeps its first time.
@@ -73,7 +73,8 @@ const maxLabel = 255 // a host name (RFC 1035, 2.3.4)
 
 func checkMachine(id, label string) error {
 	if !machineID.MatchString(id) {
-		return fmt.Errorf("%w: machine_id is not 1 to 128 letters, digits, - or _", failure.ErrInvalid)
+		return fmt.Errorf("%w: machine_id is not 1 to 128 letters, digits, - or _",
+			failure.ErrInvalid)
 	}
 	if len(label) > maxLabel || !utf8.ValidString(label) {
 		return fmt.Errorf("%w: label is longer than %d bytes", failure.ErrInvalid, maxLabel)
@@ -86,9 +87,11 @@ func checkMachine(id, label string) error {
 	return nil
 }
 
-// Activate gives a machine a license token in a family of its own, and stores both or neither: a token
-// whose machine nobody knows would be ended by no logout. Refusals: ErrInvalid, and those of Issue.
-func (s *Machines) Activate(ctx context.Context, c auth.Caller, id, label string) (Issued, Machine, error) {
+// Activate gives a machine a license token in a family of its own, and stores both or neither: a
+// token whose machine nobody knows would be ended by no logout. Refusals: ErrInvalid, and those of
+// Issue.
+func (s *Machines) Activate(ctx context.Context, c auth.Caller,
+	id, label string) (Issued, Machine, error) {
 	if err := checkMachine(id, label); err != nil {
 		return Issued{}, Machine{}, err
 	}
@@ -97,9 +100,11 @@ func (s *Machines) Activate(ctx context.Context, c auth.Caller, id, label string
 	if m.ID, err = opaque.OfMachine.New(s.cfg.Rand); err != nil {
 		return Issued{}, Machine{}, err
 	}
-	issued, err := s.tokens.issueAs(ctx, c, func(ctx context.Context, t TokenRecord, issued audit.Act) error {
+	issued, err := s.tokens.issueAs(ctx, c, func(ctx context.Context, t TokenRecord,
+		issued audit.Act) error {
 		m.Family = t.ID.Family()
-		act := s.log.Act(ctx, audit.MachineActivated, m.AccountID, m.ID, audit.Details{"family": m.Family, "jti": t.ID})
+		act := s.log.Act(ctx, audit.MachineActivated, m.AccountID, m.ID,
+			audit.Details{"family": m.Family, "jti": t.ID})
 		return s.store.Activate(ctx, t, issued, m, act)
 	})
 	if err != nil {
@@ -108,22 +113,27 @@ func (s *Machines) Activate(ctx context.Context, c auth.Caller, id, label string
 	return issued, m, nil
 }
 
-// Deactivate ends the machine that the caller's license token was made for, with all of its family. Doing it twice is no error. The id alone
-// would not do: other machines may have the same. ErrNotFound: the token was not made for a machine of that id.
+// Deactivate ends the machine that the caller's license token was made for, with all of its family.
+// Doing it twice is no error. The id alone would not do: other machines may have the same.
+// ErrNotFound: the token was not made for a machine of that id.
 func (s *Machines) Deactivate(ctx context.Context, c auth.Caller, id string) error {
 	m, err := s.store.MachineOf(ctx, opaque.TokenID(c.Token.ID).Family())
 	if err != nil {
 		return err
 	}
 	if m.MachineID != id || m.AccountID != c.Account.ID {
-		return fmt.Errorf("machine: %w: this license token was made for another", failure.ErrNotFound)
+		return fmt.Errorf("machine: %w: this license token was made for another",
+			failure.ErrNotFound)
 	}
-	return s.store.EndMachine(ctx, m, s.log.Act(ctx, audit.MachineDeactivated, m.AccountID, m.ID, audit.Details{"family": m.Family}))
+	return s.store.EndMachine(ctx, m,
+		s.log.Act(ctx, audit.MachineDeactivated, m.AccountID, m.ID,
+			audit.Details{"family": m.Family}))
 }
 
-// Machines returns up to limit machines of an account, ended ones too, whose id comes after the given one, in the order of ids. ErrNotFound: no such
-// account. ErrInvalid: after is no id.
-func (s *Machines) Machines(ctx context.Context, account, after string, limit int) ([]Machine, error) {
+// Machines returns up to limit machines of an account, ended ones too, whose id comes after the
+// given one, in the order of ids. ErrNotFound: no such account. ErrInvalid: after is no id.
+func (s *Machines) Machines(ctx context.Context, account, after string,
+	limit int) ([]Machine, error) {
 	if err := opaque.OfMachine.CheckAfter(after); err != nil {
 		return nil, err
 	}
@@ -133,14 +143,16 @@ func (s *Machines) Machines(ctx context.Context, account, after string, limit in
 	return s.store.Machines(ctx, account, after, limit)
 }
 
-// EndMachine ends a machine, by its id, with the whole family of its license tokens, and returns it as it is then. It is for those who run the service.
-// Doing it twice is no error. ErrNotFound.
+// EndMachine ends a machine, by its id, with the whole family of its license tokens, and returns it
+// as it is then. It is for the operator. Doing it twice is no error. ErrNotFound.
 func (s *Machines) EndMachine(ctx context.Context, id string) (Machine, error) {
 	m, err := s.store.Machine(ctx, id)
 	if err != nil {
 		return Machine{}, err
 	}
-	if err := s.store.EndMachine(ctx, m, s.log.Act(ctx, audit.MachineEnded, m.AccountID, m.ID, audit.Details{"family": m.Family})); err != nil {
+	if err := s.store.EndMachine(ctx, m,
+		s.log.Act(ctx, audit.MachineEnded, m.AccountID, m.ID,
+			audit.Details{"family": m.Family})); err != nil {
 		return Machine{}, err
 	}
 	return s.store.Machine(ctx, id)

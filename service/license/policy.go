@@ -24,24 +24,26 @@ type TrustPolicy struct {
 	CreatedAt  time.Time
 }
 
-// PolicyStore is what trust policies need of a database. Every method that changes something has made
-// it durable, its acts included, when it returns nil.
+// PolicyStore is what trust policies need of a database. Every method that changes something has
+// made it durable, its acts included, when it returns nil.
 type PolicyStore interface {
 	// Account returns one account. ErrNotFound.
 	Account(ctx context.Context, id string) (account.Account, error)
 	// HasAccount returns nil when there is an account of that id, deleted or not. ErrNotFound.
 	HasAccount(ctx context.Context, id string) error
-	// AddPolicy stores a trust policy under the next version of its account and repository, which the
-	// answer has. ErrNotFound: no such account.
+	// AddPolicy stores a trust policy under the next version of its account and repository, which
+	// the answer has. ErrNotFound: no such account.
 	AddPolicy(ctx context.Context, p TrustPolicy, act audit.Act) (TrustPolicy, error)
-	// Policies returns up to limit policies whose id comes after the given one; of one account, or of
-	// all when it is "".
+	// Policies returns up to limit policies whose id comes after the given one; of one account, or
+	// of all when it is "".
 	Policies(ctx context.Context, account, after string, limit int) ([]TrustPolicy, error)
 	// PoliciesFor returns all policies for a repository id, of any issuer and owner, oldest first.
 	PoliciesFor(ctx context.Context, repositoryID string) ([]TrustPolicy, error)
-	// RemovePolicy ends a policy; one that has ended keeps its first time. With issued it revokes what
-	// was issued under it, as account.Store.RevokeAPIToken does. ErrNotFound: there never was one.
-	RemovePolicy(ctx context.Context, id string, act audit.Act, issued *audit.Act) (families int64, err error)
+	// RemovePolicy ends a policy; one that has ended keeps its first time. With issued it revokes
+	// what was issued under it, as account.Store.RevokeAPIToken does. ErrNotFound: there never was
+	// one.
+	RemovePolicy(ctx context.Context, id string, act audit.Act,
+		issued *audit.Act) (families int64, err error)
 	// IdentityUse returns the use of an identity that is remembered under a hash. ErrNotFound.
 	IdentityUse(ctx context.Context, hash string) (IdentityUse, error)
 }
@@ -58,17 +60,19 @@ func NewPolicies(s PolicyStore, c auth.Config) *Policies { return &Policies{s, c
 
 var repositoryName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,100}/[A-Za-z0-9._-]{1,100}$`)
 
-// CheckRepository says whether a text can be the name of a repository, OWNER/NAME. ErrInvalid. It is for people, so it is printed, and it becomes a part
-// of an address when GitHub is asked.
+// CheckRepository says whether a text can be the name of a repository, OWNER/NAME. ErrInvalid. It
+// is for people, so it is printed, and it becomes a part of an address when GitHub is asked.
 func CheckRepository(name string) error {
-	if _, repository, _ := strings.Cut(name, "/"); !repositoryName.MatchString(name) || repository == "." || repository == ".." {
+	if _, repository, _ := strings.Cut(name, "/"); !repositoryName.MatchString(name) ||
+		repository == "." || repository == ".." {
 		return fmt.Errorf("%w: repository %.100q is not OWNER/NAME", failure.ErrInvalid, name)
 	}
 	return nil
 }
 
-// AddPolicy stores a trust policy; its ID, Version and CreatedAt are given here. Refusals: ErrInvalid for each fault, ErrNotFound: no such
-// account, ErrRevoked: a deleted one.
+// AddPolicy stores a trust policy; its ID, Version and CreatedAt are given here. Refusals:
+// ErrInvalid for each fault, ErrNotFound: no such account, ErrRevoked: a deleted one. One that says
+// the same as another of the account is that other one, and nothing is added.
 func (s *Policies) AddPolicy(ctx context.Context, p TrustPolicy) (TrustPolicy, error) {
 	if err := p.Check(); err != nil {
 		return TrustPolicy{}, failure.Invalid(err.Error())
@@ -85,6 +89,15 @@ func (s *Policies) AddPolicy(ctx context.Context, p TrustPolicy) (TrustPolicy, e
 	if a.Status == account.Deleted {
 		return TrustPolicy{}, fmt.Errorf("account %s: %w", a.ID, account.ErrDeleted)
 	}
+	there, err := s.store.PoliciesFor(ctx, p.RepositoryID)
+	if err != nil {
+		return TrustPolicy{}, err
+	}
+	for _, other := range there {
+		if other.AccountID == p.AccountID && other.Same(p.Policy) {
+			return other, nil
+		}
+	}
 	if p.ID, err = opaque.OfPolicy.New(s.cfg.Rand); err != nil {
 		return TrustPolicy{}, err
 	}
@@ -95,9 +108,10 @@ func (s *Policies) AddPolicy(ctx context.Context, p TrustPolicy) (TrustPolicy, e
 	}))
 }
 
-// Policies returns up to limit policies whose id comes after the given one, in the order of ids; of one account, or of all when it is "". ErrInvalid: after
-// is no id. ErrNotFound: no such account.
-func (s *Policies) Policies(ctx context.Context, account, after string, limit int) ([]TrustPolicy, error) {
+// Policies returns up to limit policies whose id comes after the given one, in the order of ids; of
+// one account, or of all when it is "". ErrInvalid: after is no id. ErrNotFound: no such account.
+func (s *Policies) Policies(ctx context.Context, account, after string,
+	limit int) ([]TrustPolicy, error) {
 	if err := opaque.OfPolicy.CheckAfter(after); err != nil {
 		return nil, err
 	}
@@ -109,10 +123,12 @@ func (s *Policies) Policies(ctx context.Context, account, after string, limit in
 	return s.store.Policies(ctx, account, after, limit)
 }
 
-// RemovePolicy ends a policy. Tokens that were issued under it live on to their end, which is near, unless withTokens ends them in the same moment;
-// then the answer is how many families that were. Removing it twice is no error: whoever has a second thought about the tokens can still end them.
+// RemovePolicy ends a policy. Tokens that were issued under it live on to their end, which is near,
+// unless withTokens ends them in the same moment; then the answer is how many families that were.
+// Removing it twice is no error: anyone who has a second thought about the tokens can still end them.
 // ErrNotFound: there never was such a policy.
-func (s *Policies) RemovePolicy(ctx context.Context, id string, withTokens bool) (families int64, err error) {
+func (s *Policies) RemovePolicy(ctx context.Context, id string,
+	withTokens bool) (families int64, err error) {
 	var issued *audit.Act
 	if withTokens {
 		issued = new(s.log.Act(ctx, audit.IssuesRevoked, "", id, nil))
@@ -120,9 +136,11 @@ func (s *Policies) RemovePolicy(ctx context.Context, id string, withTokens bool)
 	return s.store.RemovePolicy(ctx, id, s.log.Act(ctx, audit.PolicyRemoved, "", id, nil), issued)
 }
 
-// PolicyFor finds the policy that lets an authentic identity in, and its account. Of several it is the one whose license is good, the oldest
-// first. ErrNoPolicy; or why the license of the policy's account is not good.
-func (s *Policies) PolicyFor(ctx context.Context, id oidc.Identity) (oidc.Policy, account.Account, error) {
+// PolicyFor finds the policy that lets an authentic identity in, and its account. Of several it is
+// the one whose license is good, the oldest first. ErrNoPolicy; or why the license of the policy's
+// account is not good.
+func (s *Policies) PolicyFor(ctx context.Context,
+	id oidc.Identity) (oidc.Policy, account.Account, error) {
 	policies, err := s.store.PoliciesFor(ctx, id.RepositoryID)
 	if err != nil {
 		return oidc.Policy{}, account.Account{}, err

@@ -51,7 +51,8 @@ func New(cfg Config) *Service {
 	return &Service{cfg: cfg, store: cfg.Store, keys: cfg.Keys, log: cfg.Log}
 }
 
-// mayUse is the rule for a caller: its token must not be revoked and its account must be allowed to hold tokens.
+// mayUse is the rule for a caller: its token must not be revoked and its account must be allowed to
+// hold tokens.
 func mayUse(c auth.Caller, now time.Time) error {
 	if err := account.MayHoldToken(c.Account, now); err != nil {
 		return err
@@ -62,9 +63,10 @@ func mayUse(c auth.Caller, now time.Time) error {
 	return nil
 }
 
-// Issue makes a new token for the caller's license. A token that is issued on the word of a license token belongs to that token's family:
-// whoever revokes a leaked token with its family also ends what was made with it. A job gets what Exchange gives. Refusals: account.ErrExpired,
-// ErrInactive, ErrRevoked, ErrTokenRevoked, ErrIdentityUsed.
+// Issue makes a new token for the caller's license. A token that is issued on the word of a license
+// token belongs to that token's family: anyone who revokes a leaked token with its family also ends
+// what was made with it. A job gets what Exchange gives. Refusals: account.ErrExpired, ErrInactive,
+// ErrRevoked, ErrTokenRevoked, ErrIdentityUsed.
 func (s *Service) Issue(ctx context.Context, c auth.Caller) (Issued, error) {
 	if c.Kind == auth.ByIdentity {
 		return s.Exchange(ctx, c.Job.Identity, c.Job.Policy, c.Account)
@@ -85,10 +87,12 @@ func (s *Service) issueAs(ctx context.Context, c auth.Caller, record recorder) (
 	if left := c.Token.ExpiresAt.Sub(now.Truncate(time.Second)); opaque.TokenID(c.Token.ID).ByIdentity() && left < ttl {
 		ttl = left
 	}
-	return s.issue(ctx, c.Account, TokenRecord{Parent: opaque.TokenID(c.Token.ID), IssuedBy: c.ID, Recorded: now}, ttl, record)
+	return s.issue(ctx, c.Account,
+		TokenRecord{Parent: opaque.TokenID(c.Token.ID), IssuedBy: c.ID, Recorded: now}, ttl, record)
 }
 
-// IssueFor makes a new token for an account, with a life of its own choice (0: the usual one). It is for those who run the service.
+// IssueFor makes a new token for an account, with a life of its own choice (0: the usual one). It
+// is for the operator.
 func (s *Service) IssueFor(ctx context.Context, id string, ttl time.Duration) (Issued, error) {
 	a, err := s.store.Account(ctx, id)
 	if err != nil {
@@ -107,7 +111,8 @@ func (s *Service) IssueFor(ctx context.Context, id string, ttl time.Duration) (I
 	return s.issue(ctx, a, TokenRecord{Recorded: now}, ttl, s.store.RecordToken)
 }
 
-func (s *Service) issue(ctx context.Context, a account.Account, r TokenRecord, ttl time.Duration, record recorder) (Issued, error) {
+func (s *Service) issue(ctx context.Context, a account.Account, r TokenRecord, ttl time.Duration,
+	record recorder) (Issued, error) {
 	iat := r.Recorded.Truncate(time.Second)
 	id, err := opaque.NewTokenID(iat, r.Parent.Family(), s.cfg.Rand)
 	if err != nil {
@@ -124,27 +129,33 @@ func (s *Service) issue(ctx context.Context, a account.Account, r TokenRecord, t
 	})
 }
 
-// Refresh makes the token that follows the caller's license token, which stays valid to its own end. Within one Window the same token
-// in gives the same token out, on every replica: its content and its id are derived, nothing is looked up or locked. An account that
-// was changed in between gets a token that says the new. Refusals: as for Issue, and ErrUnauthenticated for any other token.
+// Refresh makes the token that follows the caller's license token, which stays valid to its own
+// end. Within one Window the same token in gives the same token out, on every replica: its content
+// and its id are derived, nothing is looked up or locked. An account that was changed in between
+// gets a token that says the new. Refusals: as for Issue, and ErrUnauthenticated for any other
+// token.
 func (s *Service) Refresh(ctx context.Context, c auth.Caller) (Issued, error) {
 	if c.Token.ID == "" {
-		return Issued{}, fmt.Errorf("%w: only a license token can be refreshed", auth.ErrUnauthenticated)
+		return Issued{},
+			fmt.Errorf("%w: only a license token can be refreshed", auth.ErrUnauthenticated)
 	}
 	now := s.cfg.Now()
 	if err := mayUse(c, now); err != nil {
 		return Issued{}, err
 	}
-	return keyring.Sign(ctx, s.keys, func(view *keyring.View) (Issued, error) { return s.refresh(ctx, c, now, view.Tokens) })
+	return keyring.Sign(ctx, s.keys,
+		func(view *keyring.View) (Issued, error) { return s.refreshWith(ctx, c, now, view.Tokens) })
 }
 
-func (s *Service) refresh(ctx context.Context, c auth.Caller, now time.Time, set *token.KeySet) (Issued, error) {
+func (s *Service) refreshWith(ctx context.Context, c auth.Caller, now time.Time,
+	set *token.KeySet) (Issued, error) {
 	parent := opaque.TokenID(c.Token.ID)
 	window := Window(c.Token.Life(), s.cfg.TokenTTL)
 	iat := Bucket(c.Token.IssuedAt, now, window)
 	if before := iat.Add(-window); !before.Before(c.Token.IssuedAt) {
-		// the window counts from the first answer, not from the clock: one that was given just before the bucket turned still holds
-		claims, capped, err := s.refreshed(c, parent, before, set)
+		// the window counts from the first answer, not from the clock: one that was given just
+		// before the bucket turned still holds
+		claims, capped, err := s.successor(c, parent, before, set)
 		if err != nil {
 			return Issued{}, err
 		}
@@ -156,20 +167,23 @@ func (s *Service) refresh(ctx context.Context, c auth.Caller, now time.Time, set
 			return Issued{}, err
 		}
 	}
-	claims, capped, err := s.refreshed(c, parent, iat, set)
+	claims, capped, err := s.successor(c, parent, iat, set)
 	if err != nil {
 		return Issued{}, err
 	}
-	out, r, act, err := s.sign(ctx, set, claims, capped, TokenRecord{Parent: parent, Recorded: now}, audit.TokenRefreshed)
+	out, r, act, err := s.sign(ctx, set, claims, capped, TokenRecord{Parent: parent, Recorded: now},
+		audit.TokenRefreshed)
 	if err != nil {
 		return Issued{}, err
 	}
 	return out, s.store.RecordToken(ctx, r, act)
 }
 
-// refreshed is what the caller's token is refreshed to when iat is the start of the window. Its id depends on everything in the token, the
-// signing key included: two tokens with one id would be one record, which says who depends on which key.
-func (s *Service) refreshed(c auth.Caller, parent opaque.TokenID, iat time.Time, set *token.KeySet) (token.Claims, bool, error) {
+// successor is what the caller's token is refreshed to when iat is the start of the window. Its id
+// depends on everything in the token, the signing key included: two tokens with one id would be one
+// record, which says who depends on which key.
+func (s *Service) successor(c auth.Caller, parent opaque.TokenID, iat time.Time,
+	set *token.KeySet) (token.Claims, bool, error) {
 	claims, capped := s.claims(c.Account, iat, s.cfg.TokenTTL)
 	if parent.ByIdentity() && claims.ExpiresAt.After(c.Token.ExpiresAt) {
 		claims.ExpiresAt = c.Token.ExpiresAt
@@ -191,13 +205,17 @@ func (s *Service) claims(a account.Account, iat time.Time, ttl time.Duration) (t
 }
 
 // sign signs a token, completes its record with what it says, and makes the act of giving it.
-func (s *Service) sign(ctx context.Context, set *token.KeySet, c token.Claims, capped bool, r TokenRecord, did audit.Action) (Issued, TokenRecord, audit.Act, error) {
+func (s *Service) sign(ctx context.Context, set *token.KeySet, c token.Claims, capped bool,
+	r TokenRecord, did audit.Action) (Issued, TokenRecord, audit.Act, error) {
 	out, err := signWith(set, c, capped)
 	if err != nil {
 		return Issued{}, TokenRecord{}, audit.Act{}, err
 	}
 	r.ID, r.AccountID, r.KeyID, r.IssuedAt, r.ExpiresAt = out.ID, c.Subject, set.SigningKey(), c.IssuedAt, c.ExpiresAt
-	details := audit.Details{"token_sha256": opaque.Hash(out.Token.Reveal()), "kid": r.KeyID, "expires_at": r.ExpiresAt.Unix()}
+	details := audit.Details{
+		"token_sha256": opaque.Hash(out.Token.Reveal()), "kid": r.KeyID,
+		"expires_at": r.ExpiresAt.Unix(),
+	}
 	if r.Parent != "" {
 		details["parent"] = r.Parent
 	}
@@ -207,7 +225,8 @@ func (s *Service) sign(ctx context.Context, set *token.KeySet, c token.Claims, c
 func signWith(set *token.KeySet, c token.Claims, capped bool) (Issued, error) {
 	text, err := set.Sign(c)
 	if err != nil {
-		// the license ends within this very second: there is no whole second left for a token to live
+		// the license ends within this very second: there is no whole second left for a token to
+		// live
 		if errors.Is(err, token.ErrClaims) && !c.ExpiresAt.After(c.IssuedAt) {
 			return Issued{}, account.ErrExpired
 		}
@@ -218,5 +237,6 @@ func signWith(set *token.KeySet, c token.Claims, capped bool) (Issued, error) {
 	}, nil
 }
 
-// Validate says whether a caller's license token may be used now. Refusals: ErrExpired, ErrInactive, ErrRevoked, ErrTokenRevoked.
+// Validate says whether a caller's license token may be used now. Refusals: ErrExpired,
+// ErrInactive, ErrRevoked, ErrTokenRevoked.
 func (s *Service) Validate(c auth.Caller) error { return mayUse(c, s.cfg.Now()) }

@@ -477,7 +477,8 @@ func TestKeysRotateWithoutARejectedToken(t *testing.T) {
 	b.refresh(other, fresh.Token)
 }
 
-// One jti is one token: a record that names another key than the one that signed would let a key be retired under a live token.
+// One jti is one token: a record that names another key than the one that signed would let a key be
+// retired under a live token.
 func TestARefreshAcrossAKeyRotationIsAnotherToken(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)

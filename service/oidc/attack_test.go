@@ -76,7 +76,8 @@ func (i *issuer) plain(t testing.TB, change func(jwt.MapClaims)) string {
 
 const usualHeader = `{"typ":"JWT","alg":"RS256","kid":"one"}`
 
-// Each is signed by the issuer itself: a form that two readers could read in two ways is refused all the same.
+// Each is signed by the issuer itself: a form that two readers could read in two ways is refused
+// all the same.
 func TestTokensThatCanBeReadInTwoWays(t *testing.T) {
 	t.Parallel()
 	i := newIssuer(t)
@@ -162,7 +163,8 @@ func TestClocksMayBeAMinuteApart(t *testing.T) {
 	}
 }
 
-// Of the keys that an issuer publishes those count that can sign identity tokens; others are none of our business, and do no harm.
+// Of the keys that an issuer publishes those count that can sign identity tokens; others are none
+// of our business, and do no harm.
 func TestKeysOfOtherKinds(t *testing.T) {
 	t.Parallel()
 	i := newIssuer(t)
@@ -170,6 +172,13 @@ func TestKeysOfOtherKinds(t *testing.T) {
 	with := func(name, value string) any {
 		k := jwk("one", one)
 		k[name] = value
+		return k
+	}
+	doing := func(operations any) any {
+		k := map[string]any{"key_ops": operations}
+		for name, value := range jwk("one", one) {
+			k[name] = value
+		}
 		return k
 	}
 	foreign := []any{
@@ -185,6 +194,10 @@ func TestKeysOfOtherKinds(t *testing.T) {
 		"beside others that we do not know": {append(foreign, jwk("one", one)), nil},
 		"twice under one name":              {[]any{jwk("one", &newKey(t).PublicKey), jwk("one", one)}, nil},
 		"none of ours":                      {foreign, oidc.ErrUnreachable},
+		"for checking signatures":           {[]any{doing([]string{"verify"})}, nil},
+		"for wrapping keys":                 {[]any{doing([]string{"wrapKey"})}, oidc.ErrUnreachable},
+		"for nothing":                       {[]any{doing([]string{})}, oidc.ErrUnreachable},
+		"for what is no list":               {[]any{doing("verify")}, oidc.ErrUnreachable},
 		"for encryption":                    {[]any{with("use", "enc")}, oidc.ErrUnreachable},
 		"for another algorithm":             {[]any{with("alg", "RS512")}, oidc.ErrUnreachable},
 		"for HMAC":                          {[]any{with("alg", "HS256")}, oidc.ErrUnreachable},
@@ -203,7 +216,8 @@ func TestKeysOfOtherKinds(t *testing.T) {
 	}
 }
 
-// An issuer that takes its time holds a request for five seconds at most, and no second one within the pause.
+// An issuer that takes its time holds a request for five seconds at most, and no second one within
+// the pause.
 func TestAnIssuerThatIsSlow(t *testing.T) {
 	t.Parallel()
 	i := newIssuer(t)
@@ -258,7 +272,8 @@ func TestAnIssuerThatDripsItsAnswer(t *testing.T) {
 	})
 }
 
-// A panic on the way ends one request. It must not leave a lock behind, for the process would end or every later request hang.
+// A panic on the way ends one request. It must not leave a lock behind, for the process would end
+// or every later request hang.
 func TestAPanicInAFetchEndsOneRequest(t *testing.T) {
 	t.Parallel()
 	i := newIssuer(t)

@@ -29,7 +29,8 @@ type fetcher struct {
 	client *http.Client
 }
 
-// newFetcher returns a fetcher that speaks with the origin of the issuer alone, follows no redirect and reads no more than maxDocument.
+// newFetcher returns a fetcher that speaks with the origin of the issuer alone, follows no redirect
+// and reads no more than maxDocument.
 func newFetcher(issuer string, client *http.Client) (*fetcher, error) {
 	u, err := url.Parse(issuer)
 	if err != nil {
@@ -47,7 +48,8 @@ func newFetcher(issuer string, client *http.Client) (*fetcher, error) {
 	return &fetcher{issuer, &limited}, nil
 }
 
-// keySet reads discovery document and keys, each still encoded. The document must name the issuer as we do, and keys of the same origin.
+// keySet reads discovery document and keys, each still encoded. The document must name the issuer
+// as we do, and keys of the same origin.
 // https://openid.net/specs/openid-connect-discovery-1_0.html
 func (f *fetcher) keySet(ctx context.Context) ([]json.RawMessage, error) {
 	ctx, cancel := context.WithTimeout(oidc.ClientContext(ctx, f.client), fetchTimeout)
@@ -82,7 +84,8 @@ func (f *fetcher) get(ctx context.Context, address string) ([]json.RawMessage, e
 	if res.StatusCode != http.StatusOK {
 		return nil, errors.New(res.Status)
 	}
-	if kind, _, err := mime.ParseMediaType(res.Header.Get("Content-Type")); err != nil || !strings.HasSuffix(kind, "json") {
+	if kind, _, err := mime.ParseMediaType(res.Header.Get("Content-Type")); err != nil ||
+		!strings.HasSuffix(kind, "json") {
 		return nil, fmt.Errorf("the answer is %q, not JSON", kind)
 	}
 	body, err := io.ReadAll(res.Body)

@@ -14,14 +14,14 @@ import (
 	"github.com/pageflare/ci/service/oidc"
 )
 
-// shelf is a keeper.
+// shelf is a key store.
 type shelf struct {
 	jwks    []byte
 	fetched time.Time
 	err     error
 }
 
-func (s *shelf) KeepIssuerKeys(_ context.Context, _ string, jwks []byte, fetched time.Time) error {
+func (s *shelf) StoreIssuerKeys(_ context.Context, _ string, jwks []byte, fetched time.Time) error {
 	if s.err == nil {
 		s.jwks, s.fetched = jwks, fetched
 	}
@@ -81,7 +81,8 @@ func TestReplicasShareTheKeysOfAnIssuer(t *testing.T) {
 	i.want(t, i.keeping(t, kept, t.Output()), withdrawn, oidc.ErrUnreachable)
 }
 
-// A restored backup has old keys, and a clock that was ahead leaves some of the future: neither is believed.
+// A restored backup has old keys, and a clock that was ahead leaves some of the future: neither is
+// believed.
 func TestKeptKeysCountForAWhile(t *testing.T) {
 	t.Parallel()
 	for age, want := range map[time.Duration]error{
@@ -98,7 +99,8 @@ func TestKeptKeysCountForAWhile(t *testing.T) {
 	}
 }
 
-// What is kept is read as strictly as what an issuer sends, and a keeper that fails costs nothing while the issuer answers.
+// What is kept is read as strictly as what an issuer sends, and a key store that fails costs nothing
+// while the issuer answers.
 func TestKeptKeysThatAreNone(t *testing.T) {
 	t.Parallel()
 	for name, kept := range map[string]*shelf{

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -15,9 +16,11 @@ import (
 )
 
 const (
-	// keysMaxAge is how old our view of an issuer's keys may be while the issuer answers: a key that it withdrew is refused soon after.
+	// keysMaxAge is how old our view of an issuer's keys may be while the issuer answers: a key
+	// that it withdrew is refused soon after.
 	keysMaxAge = 10 * time.Minute
-	// fetchPause is the least time between two fetches from one issuer, whatever tokens say: nobody makes us ask by a made-up `kid`.
+	// fetchPause is the least time between two fetches from one issuer, whatever tokens say: nobody
+	// makes us ask by a made-up `kid`.
 	fetchPause = 30 * time.Second
 	// firstPause is the same while we have no key yet.
 	firstPause = 3 * time.Second
@@ -27,14 +30,15 @@ const (
 	minKeyBits, maxKeyBits = 2048, 8192
 )
 
-// keys is our view of the keys of one issuer. The last good one is used for as long as the issuer does not answer; there is a copy of it with the
-// keeper, for those who were not running when it answered last.
+// keys is our view of the keys of one issuer. The last good one is used for as long as the issuer
+// does not answer; there is a copy of it with the key store, for those who were not running when it
+// answered last.
 type keys struct {
-	issuer string
-	fetch  func(ctx context.Context) ([]json.RawMessage, error) // what the issuer publishes, each key still encoded
-	now    func() time.Time
-	log    *slog.Logger
-	keeper Keeper // nil: nothing is kept
+	issuer   string
+	fetch    func(ctx context.Context) ([]json.RawMessage, error) // what the issuer publishes, each key still encoded
+	now      func() time.Time
+	log      *slog.Logger
+	keyStore KeyStore // nil: nothing is kept
 
 	mu     sync.Mutex
 	known  keysByID
@@ -47,7 +51,8 @@ type keys struct {
 // keysByID are usable keys by kid; nil before the first fetch that went well.
 type keysByID map[string][]crypto.PublicKey
 
-// lookup returns the keys of that name. ErrUnknownKey: the issuer has published none. ErrUnreachable: it does not answer, and may have.
+// lookup returns the keys of that name. ErrUnknownKey: the issuer has published none.
+// ErrUnreachable: it does not answer, and may have.
 func (k *keys) lookup(ctx context.Context, keyID string) ([]crypto.PublicKey, error) {
 	for {
 		found, wait, err := k.look(ctx, keyID)
@@ -63,7 +68,8 @@ func (k *keys) lookup(ctx context.Context, keyID string) ([]crypto.PublicKey, er
 }
 
 // look answers from what is known, or fetches, or says for whose fetch to wait.
-func (k *keys) look(ctx context.Context, keyID string) (found []crypto.PublicKey, wait <-chan struct{}, err error) {
+func (k *keys) look(ctx context.Context,
+	keyID string) (found []crypto.PublicKey, wait <-chan struct{}, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	now := k.now()
@@ -89,7 +95,8 @@ func (k *keys) look(ctx context.Context, keyID string) (found []crypto.PublicKey
 	return nil, nil, ErrUnknownKey
 }
 
-// mayFetch says whether the pause since the last fetch is over. To either side: a clock that was set back does not make it last for ever.
+// mayFetch says whether the pause since the last fetch is over. To either side: a clock that was
+// set back does not make it last permanently.
 func (k *keys) mayFetch(now time.Time) bool {
 	pause := fetchPause
 	if k.known == nil {
@@ -98,8 +105,9 @@ func (k *keys) mayFetch(now time.Time) bool {
 	return now.Sub(k.tried).Abs() >= pause
 }
 
-// refresh fetches the keys. It is called with the lock held and gives it up while it waits. A caller who leaves does not end the fetch, for others
-// wait for it too. A panic on the way is a fetch that failed: it leaves everything as its callers expect it.
+// refresh fetches the keys. It is called with the lock held and gives it up while it waits. A
+// caller who leaves does not end the fetch, for others wait for it too. A panic on the way is a
+// fetch that failed: it leaves everything as its callers expect it.
 func (k *keys) refresh(ctx context.Context, now time.Time) {
 	ended := make(chan struct{})
 	k.ended, k.tried = ended, now
@@ -118,7 +126,8 @@ func (k *keys) refresh(ctx context.Context, now time.Time) {
 		case err != nil && k.known == nil:
 			k.log.Warn("issuer does not answer", "issuer", k.issuer, "keys", 0, "err", err)
 		case err != nil:
-			k.log.Warn("issuer does not answer", "issuer", k.issuer, "keys", len(k.known), "fetched", k.read.UTC().Format(time.RFC3339), "err", err)
+			k.log.Warn("issuer does not answer", "issuer", k.issuer, "keys", len(k.known),
+				"fetched", k.read.UTC().Format(time.RFC3339), "err", err)
 		}
 	}()
 	ctx = context.WithoutCancel(ctx)
@@ -131,40 +140,43 @@ func (k *keys) refresh(ctx context.Context, now time.Time) {
 		k.keep(ctx, all, now)
 		return
 	}
-	if kept, at := k.fromKeeper(ctx, now); at.After(read) {
+	if kept, at := k.fromStore(ctx, now); at.After(read) {
 		known, read = kept, at
 	}
 }
 
-// keep hands the keys to the keeper, also when they are those of before: another process may have kept others meanwhile, which the issuer withdrew.
+// keep hands the keys to the key store, also when they are those of before: another process may have
+// kept others meanwhile, which the issuer withdrew.
 func (k *keys) keep(ctx context.Context, all []json.RawMessage, now time.Time) {
-	if k.keeper == nil {
+	if k.keyStore == nil {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
 	set, err := json.Marshal(keySet{all})
 	if err == nil {
-		err = k.keeper.KeepIssuerKeys(ctx, k.issuer, set, now)
+		err = k.keyStore.StoreIssuerKeys(ctx, k.issuer, set, now)
 	}
 	if err != nil {
 		k.log.Warn("keys of the issuer are not kept", "issuer", k.issuer, "err", err)
 	}
 }
 
-// keptFor is how long keys count that another process fetched: longer than any outage, and no more than that, for an issuer withdraws keys.
-const keptFor = 7 * 24 * time.Hour
+// maxCachedKeyAge is how long keys count that another process fetched: longer than any outage, and no more
+// than that, for an issuer withdraws keys.
+const maxCachedKeyAge = 7 * 24 * time.Hour
 
-// fromKeeper is what the keeper has, read as strictly as what an issuer sends; nothing when there is none, when it is too old, or when it was fetched in the
-// future, by a clock that was wrong.
-func (k *keys) fromKeeper(ctx context.Context, now time.Time) (keysByID, time.Time) {
-	if k.keeper == nil {
+// fromStore is what the key store has, read as strictly as what an issuer sends; nothing when there
+// is none, when it is too old, or when it was fetched in the future, by a clock that was wrong.
+func (k *keys) fromStore(ctx context.Context, now time.Time) (keysByID, time.Time) {
+	if k.keyStore == nil {
 		return nil, time.Time{}
 	}
 	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
-	text, at, err := k.keeper.IssuerKeys(ctx, k.issuer)
-	if err == nil && (text == nil || at.Before(now.Add(-keptFor)) || at.After(now.Add(Leeway))) {
+	text, at, err := k.keyStore.IssuerKeys(ctx, k.issuer)
+	if err == nil &&
+		(text == nil || at.Before(now.Add(-maxCachedKeyAge)) || at.After(now.Add(Leeway))) {
 		return nil, time.Time{}
 	}
 	var all []json.RawMessage
@@ -182,7 +194,8 @@ func (k *keys) fromKeeper(ctx context.Context, now time.Time) (keysByID, time.Ti
 	return known, at
 }
 
-// usable leaves out the keys that can not have signed an identity token, also those of a kind that we do not know (RFC 7517, 5).
+// usable leaves out the keys that can not have signed an identity token, also those of a kind that
+// we do not know (RFC 7517, 5).
 func usable(all []json.RawMessage) (keysByID, error) {
 	if len(all) > maxKeys {
 		return nil, fmt.Errorf("%d keys are more than %d", len(all), maxKeys)
@@ -205,8 +218,15 @@ func usableKey(raw []byte) (string, *rsa.PublicKey) {
 	if json.Unmarshal(raw, &key) != nil {
 		return "", nil
 	}
+	var ops struct {
+		Operations *[]string `json:"key_ops"` // which the library does not read (RFC 7517, 4.3)
+	}
+	if json.Unmarshal(raw, &ops) != nil || ops.Operations != nil && !slices.Contains(*ops.Operations, "verify") {
+		return "", nil
+	}
 	public, isRSA := key.Key.(*rsa.PublicKey)
-	if !isRSA || key.KeyID == "" || (key.Use != "" && key.Use != "sig") || (key.Algorithm != "" && key.Algorithm != string(jose.RS256)) {
+	if !isRSA || key.KeyID == "" || (key.Use != "" && key.Use != "sig") ||
+		(key.Algorithm != "" && key.Algorithm != string(jose.RS256)) {
 		return "", nil
 	}
 	if bits := public.N.BitLen(); bits < minKeyBits || bits > maxKeyBits {

@@ -1,7 +1,8 @@
 // Package oidc tells who a job of GitHub Actions is, and whether a trust policy lets it in.
 //
-// It decides what an authentic identity token is (Verifier) and whether an identity meets a policy (Policy); both say clause by clause why not.
-// What a job that is let in gets is decided in service/license, where policies are kept in service/store.
+// It decides what an authentic identity token is (Verifier) and whether an identity meets a policy
+// (Policy); both say clause by clause why not. What a job that is allowed gets is decided in
+// service/license, where policies are kept in service/store.
 //
 // Rules of this package:
 //   - Nothing fails open. A claim that is missing is never equal to anything, an empty list of issuers accepts nobody, and a policy names exact
@@ -24,10 +25,12 @@ const MaxSize = 16 << 10
 // Leeway is how far the clock of an issuer may be from ours.
 const Leeway = 60 * time.Second
 
-// MaxAge is how old an identity token may be, whatever its exp says. GitHub's live for five minutes.
+// MaxAge is how old an identity token may be, whatever its exp says. GitHub's live for five
+// minutes.
 const MaxAge = 10 * time.Minute
 
-// Each way in which an identity token can be wrong. Errors of Verify wrap exactly one of them, and never quote the token.
+// Each way in which an identity token can be wrong. Errors of Verify wrap exactly one of them, and
+// never quote the token.
 var (
 	// ErrMalformed says that the text is not a JWT of the form that GitHub issues.
 	ErrMalformed = errors.New("not an identity token")
@@ -51,7 +54,8 @@ var (
 	ErrUnknownKey = errors.New("unknown key of the issuer")
 	// ErrSignature says that the signature is not the key's.
 	ErrSignature = errors.New("wrong signature of the identity token")
-	// ErrUnreachable says that the keys of the issuer could not be read. It says nothing about the token.
+	// ErrUnreachable says that the keys of the issuer could not be read. It says nothing about the
+	// token.
 	ErrUnreachable = errors.New("the keys of the issuer could not be read")
 )
 
@@ -106,7 +110,8 @@ type Clause struct {
 	Hint    string // what to do about it; empty when it passed
 }
 
-// Sum is what came of several clauses together: Failed when one did, else NotChecked when one was not, else Passed.
+// Sum is what came of several clauses together: Failed when one did, else NotChecked when one was
+// not, else Passed.
 func Sum(clauses []Clause) Outcome {
 	sum := Passed
 	for _, c := range clauses {

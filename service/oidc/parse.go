@@ -44,7 +44,8 @@ func split(raw string) (header, payload []byte, err error) {
 	for i, name := range []string{"header", "claims", "signature"} {
 		b, err := decodeSegment(parts[i])
 		if err != nil {
-			return nil, nil, fmt.Errorf("%w: its %s is missing or not base64url", ErrMalformed, name)
+			return nil, nil,
+				fmt.Errorf("%w: its %s is missing or not base64url", ErrMalformed, name)
 		}
 		switch i {
 		case 0:
@@ -56,7 +57,8 @@ func split(raw string) (header, payload []byte, err error) {
 	return header, payload, nil
 }
 
-// decodeSegment reads base64url without padding, unused bits or line breaks, so that each value has exactly one text.
+// decodeSegment reads base64url without padding, unused bits or line breaks, so that each value has
+// exactly one text.
 func decodeSegment(s string) ([]byte, error) {
 	if s == "" || strings.ContainsAny(s, "\r\n") {
 		return nil, base64.CorruptInputError(0)
@@ -64,10 +66,12 @@ func decodeSegment(s string) ([]byte, error) {
 	return base64.RawURLEncoding.Strict().DecodeString(s)
 }
 
-// hs256 is how the header {"alg":"HS256" begins in base64url: that of every license token of ours, so that most need no second look.
+// hs256 is how the header {"alg":"HS256" begins in base64url: that of every license token of ours,
+// so that most need no second look.
 const hs256 = "eyJhbGciOiJIUzI1NiI"
 
-// LooksLikeIdentity tells a JWT that another key than ours must have signed from a license token. It proves nothing.
+// LooksLikeIdentity tells a JWT that another key than ours must have signed from a license token.
+// It proves nothing.
 func LooksLikeIdentity(raw string) bool {
 	if strings.HasPrefix(raw, hs256) {
 		return false
@@ -82,8 +86,8 @@ func LooksLikeIdentity(raw string) bool {
 	return json.Unmarshal(header, &h) == nil && h.Algorithm != "HS256"
 }
 
-// checkHeader returns the `kid` of a header that has nothing in it to be afraid of: no other algorithm, no key, no address of a key, and nothing
-// that would change how the rest is read.
+// checkHeader returns the `kid` of a header that has nothing in it to be afraid of: no other
+// algorithm, no key, no address of a key, and nothing that would change how the rest is read.
 func checkHeader(raw []byte) (string, error) {
 	var h struct {
 		Algorithm string  `json:"alg"`
@@ -92,7 +96,8 @@ func checkHeader(raw []byte) (string, error) {
 	}
 	m := members{}
 	if err := errors.Join(json.Unmarshal(raw, &m), json.Unmarshal(raw, &h)); err != nil {
-		return "", fmt.Errorf("%w: its header is not one JSON object without repeated members", ErrMalformed)
+		return "", fmt.Errorf("%w: its header is not one JSON object without repeated members",
+			ErrMalformed)
 	}
 	for _, name := range []string{"crit", "jku", "jwk", "x5u", "x5c", "b64", "zip", "enc"} {
 		if _, there := m[name]; there {
@@ -128,8 +133,9 @@ func (m members) text(name string) (*string, error) {
 	return nil, nil
 }
 
-// noControls refuses a claim that would give orders to a terminal. All other characters are somebody's name: branches and
-// environments may hold joiners, as in Persian or in emoji, and letters that are newer than this program.
+// noControls refuses a claim that would give orders to a terminal. All other characters are
+// somebody's name: branches and environments may hold joiners, as in Persian or in emoji, and
+// letters that are newer than this program.
 func noControls(name, s string) error {
 	if strings.ContainsFunc(s, unicode.IsControl) {
 		return fmt.Errorf("%w: %s holds a character that is not for text", ErrClaims, name)
@@ -182,8 +188,9 @@ func (m members) audience() ([]string, error) {
 
 var decimal = regexp.MustCompile(`^[1-9][0-9]{0,18}$`)
 
-// ParseClaims reads the claims of an identity token, a JSON object. They may say anything: only Verify knows whether they are true.
-// ErrClaims names the first that is missing or has the wrong form.
+// ParseClaims reads the claims of an identity token, a JSON object. They may say anything: only
+// Verify knows whether they are true. ErrClaims names the first that is missing or has the wrong
+// form.
 func ParseClaims(payload []byte) (Identity, error) {
 	if len(payload) > MaxSize {
 		return Identity{}, ErrTooLarge

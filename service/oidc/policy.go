@@ -8,8 +8,9 @@ import (
 	"strings"
 )
 
-// Policy says which jobs are let in: those of one repository, by the ids of it and its owner, as one issuer calls them. Each list narrows that
-// further: the job's value must be in it. An empty list does not narrow; but an empty list of events accepts UsualEvents only.
+// Policy says which jobs are allowed: those of one repository, by the ids of it and its owner, as
+// one issuer calls them. Each list narrows that further: the job's value must be in it. An empty
+// list does not narrow; but an empty list of events accepts UsualEvents only.
 type Policy struct {
 	ID              string
 	Version         int // 1, 2, 3, … of one account and repository: what was decided by which policy stays clear when policies change
@@ -23,9 +24,10 @@ type Policy struct {
 	Visibilities    []string
 }
 
-// UsualEvents are accepted by a policy that names no event: those that only people with write access to the repository can cause. The others,
-// pull_request_target, issue_comment and workflow_run first of all, run the repository's own workflows for strangers, so a policy must name them.
-// (A pull request from a fork gets no identity token.)
+// UsualEvents are accepted by a policy that names no event: those that only people with write
+// access to the repository can cause. The others, pull_request_target, issue_comment and
+// workflow_run first of all, run the repository's own workflows for strangers, so a policy must
+// name them. (A pull request from a fork gets no identity token.)
 var UsualEvents = []string{
 	"deployment", "merge_group", "pull_request", "push", "release", "repository_dispatch", "schedule", "workflow_dispatch",
 }
@@ -37,16 +39,21 @@ func (p Policy) Match(id Identity) bool { return Met(p.Explain(id)) }
 func (p Policy) Explain(id Identity) []Clause {
 	events, hint := p.Events, "add a policy for the event "+id.Event+" if such jobs shall be let in"
 	if len(events) == 0 {
-		events, hint = UsualEvents, hint+"; people without write access can cause it, and steer what the job does"
+		events, hint = UsualEvents, hint+
+			"; people without write access can cause it, and steer what the job does"
 	}
 	return []Clause{
-		clause("policy issuer", p.Issuer != "" && p.Issuer == id.Issuer, p.Issuer, id.Issuer, "the ids of one GitHub mean nothing to another: add a policy for this issuer"),
-		clause("repository_id", p.RepositoryID != "" && p.RepositoryID == id.RepositoryID, p.RepositoryID, id.RepositoryID, "add a policy for this repository"),
-		clause("repository_owner_id", p.OwnerID != "" && p.OwnerID == id.OwnerID, p.OwnerID, id.OwnerID,
+		clause("policy issuer", p.Issuer != "" && p.Issuer == id.Issuer, p.Issuer, id.Issuer,
+			"the ids of one GitHub mean nothing to another: add a policy for this issuer"),
+		clause("repository_id", p.RepositoryID != "" && p.RepositoryID == id.RepositoryID,
+			p.RepositoryID, id.RepositoryID, "add a policy for this repository"),
+		clause("repository_owner_id", p.OwnerID != "" &&
+			p.OwnerID == id.OwnerID, p.OwnerID, id.OwnerID,
 			"the repository has another owner than when the policy was made: if that is right, remove the policy and add it again"),
 		clause("event", slices.Contains(events, id.Event), oneOf(events), id.Event, hint),
 		narrowed("ref", p.Refs, id.Ref, exactly),
-		narrowed("environment", p.Environments, id.Environment, strings.EqualFold), // GitHub has one environment of each name
+		narrowed("environment", p.Environments, id.Environment,
+			strings.EqualFold), // GitHub has one environment of each name
 		narrowed("job_workflow_ref", p.JobWorkflowRefs, id.JobWorkflowRef, exactly),
 		narrowed("visibility", p.Visibilities, id.Visibility, exactly),
 	}
@@ -67,6 +74,21 @@ func narrowed(name string, list []string, got string, equal func(a, b string) bo
 	return clause(name, got != "" && slices.ContainsFunc(list, isGot), oneOf(list), got, hint)
 }
 
+// Same says whether two policies let the same jobs in: the order of values counts for nothing.
+func (p Policy) Same(o Policy) bool {
+	if p.Issuer != o.Issuer || p.RepositoryID != o.RepositoryID || p.OwnerID != o.OwnerID {
+		return false
+	}
+	for _, lists := range [][2][]string{
+		{p.Refs, o.Refs}, {p.Environments, o.Environments}, {p.Events, o.Events}, {p.JobWorkflowRefs, o.JobWorkflowRefs}, {p.Visibilities, o.Visibilities},
+	} {
+		if !slices.Equal(slices.Sorted(slices.Values(lists[0])), slices.Sorted(slices.Values(lists[1]))) {
+			return false
+		}
+	}
+	return true
+}
+
 const (
 	maxValues = 50
 	maxValue  = 500 // bytes
@@ -80,11 +102,14 @@ var (
 	visibility  = regexp.MustCompile(`^(public|private|internal)$`)
 )
 
-// Check returns every fault of a policy, joined. What would be read as a pattern elsewhere is refused: here it would match nothing, and somebody
-// would believe that it did.
+// Check returns every fault of a policy, joined. What would be read as a pattern elsewhere is
+// refused: here it would match nothing, and somebody would believe that it did.
 func (p Policy) Check() error {
 	var faults []error
-	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
+	fault := func(format string, args ...any) {
+		faults = append(faults,
+			fmt.Errorf(format, args...))
+	}
 	if err := CheckIssuer(p.Issuer); err != nil {
 		faults = append(faults, err)
 	}
@@ -103,7 +128,10 @@ func (p Policy) Check() error {
 		{"ref", p.Refs, refName, "a whole ref such as refs/heads/main"},
 		{"environment", p.Environments, anyName, "the name of an environment"},
 		{"event", p.Events, eventName, "the name of an event such as push"},
-		{"job_workflow_ref", p.JobWorkflowRefs, workflowRef, "OWNER/REPOSITORY/.github/workflows/FILE.yml@REF"},
+		{
+			"job_workflow_ref", p.JobWorkflowRefs, workflowRef,
+			"OWNER/REPOSITORY/.github/workflows/FILE.yml@REF",
+		},
 		{"visibility", p.Visibilities, visibility, "public, private or internal"},
 	} {
 		if len(list.values) > maxValues {
@@ -116,7 +144,9 @@ func (p Policy) Check() error {
 			case len(v) > maxValue || !list.form.MatchString(v):
 				fault("%s %q is not %s", list.name, v, list.like)
 			case slices.Contains(list.values[:i], v),
-				list.name == "environment" && slices.ContainsFunc(list.values[:i], func(o string) bool { return strings.EqualFold(o, v) }):
+				list.name == "environment" &&
+					slices.ContainsFunc(list.values[:i],
+						func(o string) bool { return strings.EqualFold(o, v) }):
 				fault("%s %q is there twice", list.name, v)
 			case list.name == "event":
 				if err := checkEvent(v); err != nil {

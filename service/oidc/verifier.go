@@ -11,32 +11,37 @@ import (
 	"github.com/coreos/go-oidc/v3/oidc"
 )
 
-// Config is what a Verifier is made of. All fields must be set; an empty list of issuers trusts nobody.
+// Config is what a Verifier is made of. All fields must be set; an empty list of issuers trusts
+// nobody.
 type Config struct {
 	Issuers  []string     // `iss` of tokens, character by character
 	Audience string       // what tokens must be made for, and for nothing else: the origin that clients call
 	HTTP     *http.Client // fetches keys
-	Keeper   Keeper       // keeps the last good keys of issuers; nil: they are forgotten when the process ends
+	KeyStore KeyStore     // keeps the last good keys of issuers; nil: they are forgotten when the process ends
 	Now      func() time.Time
 	Log      *slog.Logger
 }
 
-// Keeper keeps the keys that issuers published last, so that they survive an outage of the issuer together with a restart of ours, and so that several
-// processes have them in common. They are public, and they decide who is believed: whoever can change what a Keeper returns can let anybody in.
-type Keeper interface {
-	// KeepIssuerKeys keeps a JSON Web Key Set as it was fetched at that time; the last call counts.
-	KeepIssuerKeys(ctx context.Context, issuer string, jwks []byte, fetched time.Time) error
+// KeyStore keeps the keys that issuers published last, so that they survive an outage of the issuer
+// together with a restart of ours, and so that several processes have them in common. They are
+// public, and they decide who is believed: anyone who can change what a KeyStore returns can let anybody
+// in.
+type KeyStore interface {
+	// StoreIssuerKeys keeps a JSON Web Key Set as it was fetched at that time; the last call counts.
+	StoreIssuerKeys(ctx context.Context, issuer string, jwks []byte, fetched time.Time) error
 	// IssuerKeys returns what is kept; nil when there is nothing.
 	IssuerKeys(ctx context.Context, issuer string) (jwks []byte, fetched time.Time, err error)
 }
 
-// Verifier tells authentic identity tokens from all others. It is safe for use by several goroutines.
+// Verifier tells authentic identity tokens from all others. It is safe for use by several
+// goroutines.
 type Verifier struct {
 	cfg  Config
 	keys map[string]*keys // by issuer
 }
 
-// New returns a Verifier. It asks no issuer for anything before a token of that issuer comes. The error says what is wrong with an issuer.
+// New returns a Verifier. It asks no issuer for anything before a token of that issuer comes. The
+// error says what is wrong with an issuer.
 func New(cfg Config) (*Verifier, error) {
 	if cfg.Audience == "" {
 		return nil, errors.New("audience: missing")
@@ -50,12 +55,15 @@ func New(cfg Config) (*Verifier, error) {
 		if err != nil {
 			return nil, err
 		}
-		v.keys[issuer] = &keys{issuer: issuer, fetch: f.keySet, now: cfg.Now, log: cfg.Log, keeper: cfg.Keeper}
+		v.keys[issuer] = &keys{
+			issuer: issuer, fetch: f.keySet, now: cfg.Now, log: cfg.Log, keyStore: cfg.KeyStore,
+		}
 	}
 	return v, nil
 }
 
-// CountKeys asks an issuer, as Verify would, how many keys it has by which identity tokens can be signed.
+// CountKeys asks an issuer, as Verify would, how many keys it has by which identity tokens can be
+// signed.
 func CountKeys(ctx context.Context, issuer string, client *http.Client) (int, error) {
 	f, err := newFetcher(issuer, client)
 	if err != nil {
@@ -72,9 +80,10 @@ func CountKeys(ctx context.Context, issuer string, client *http.Client) (int, er
 // Issuers are those that are trusted.
 func (v *Verifier) Issuers() []string { return v.cfg.Issuers }
 
-// Verify returns who the job is that an identity token was issued to. What needs no key is checked first, so that a token which is wrong in any
-// other way never makes us ask an issuer for keys. The error wraps one of the sentinels of this package; ErrUnreachable alone says nothing
-// about the token. Whether the token was used before is not known here.
+// Verify returns who the job is that an identity token was issued to. What needs no key is checked
+// first, so that a token which is wrong in any other way never makes us ask an issuer for keys. The
+// error wraps one of the sentinels of this package; ErrUnreachable alone says nothing about the
+// token. Whether the token was used before is not known here.
 func (v *Verifier) Verify(ctx context.Context, raw string) (Identity, error) {
 	p, err := parse(raw)
 	if err != nil {
@@ -97,7 +106,8 @@ func (v *Verifier) verifySignature(ctx context.Context, raw string, p parsed) er
 	if err != nil {
 		return err
 	}
-	// the library checks once more what the rules check, where they differ less strictly; times are the rules' business alone
+	// the library checks once more what the rules check, where they differ less strictly; times are
+	// the rules' business alone
 	_, err = oidc.NewVerifier(p.identity.Issuer, &oidc.StaticKeySet{PublicKeys: public}, &oidc.Config{
 		ClientID: p.identity.Audience[0], SupportedSigningAlgs: []string{oidc.RS256}, SkipExpiryCheck: true,
 	}).Verify(ctx, raw)
@@ -107,8 +117,8 @@ func (v *Verifier) verifySignature(ctx context.Context, raw string, p parsed) er
 	return nil
 }
 
-// Explain says clause by clause what Verify would say, without stopping at the first that fails. A token that is not of the right form is the
-// error; then there is nothing to explain.
+// Explain says clause by clause what Verify would say, without stopping at the first that fails. A
+// token that is not of the right form is the error; then there is nothing to explain.
 func (v *Verifier) Explain(ctx context.Context, raw string) (Identity, []Clause, error) {
 	p, err := parse(raw)
 	if err != nil {
@@ -125,7 +135,11 @@ func (v *Verifier) ExplainClaims(id Identity) []Clause {
 	for _, r := range rules(id, v.cfg.Issuers, v.cfg.Audience, v.cfg.Now()) {
 		clauses = append(clauses, r.Clause)
 	}
-	return append(clauses, Clause{Name: signature, Outcome: NotChecked, Want: signedBy, Hint: "give the whole token to have it checked"})
+	return append(clauses,
+		Clause{
+			Name: signature, Outcome: NotChecked, Want: signedBy,
+			Hint: "give the whole token to have it checked",
+		})
 }
 
 const (
@@ -134,7 +148,10 @@ const (
 )
 
 func (v *Verifier) explainSignature(ctx context.Context, raw string, p parsed) Clause {
-	c := Clause{Name: signature, Outcome: NotChecked, Want: signedBy, Got: "key " + fmt.Sprintf("%.60q", p.keyID)}
+	c := Clause{
+		Name: signature, Outcome: NotChecked, Want: signedBy,
+		Got: "key " + fmt.Sprintf("%.60q", p.keyID),
+	}
 	if v.keys[p.identity.Issuer] == nil {
 		c.Hint = "nobody is asked for the keys of an issuer that is not trusted"
 		return c

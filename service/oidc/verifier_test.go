@@ -82,12 +82,12 @@ func (i *issuer) verifier(t *testing.T) *oidc.Verifier {
 	return i.keeping(t, nil, io.Discard)
 }
 
-// keeping is a verifier with a keeper.
-func (i *issuer) keeping(t *testing.T, keeper oidc.Keeper, log io.Writer) *oidc.Verifier {
+// keeping is a verifier with a key store.
+func (i *issuer) keeping(t *testing.T, keyStore oidc.KeyStore, log io.Writer) *oidc.Verifier {
 	t.Helper()
 	v, err := oidc.New(oidc.Config{
 		Issuers: []string{i.URL}, Audience: audience, HTTP: &http.Client{Transport: &http.Transport{}}, Now: func() time.Time { return i.now },
-		Log: slog.New(slog.NewTextHandler(log, nil)), Keeper: keeper,
+		Log: slog.New(slog.NewTextHandler(log, nil)), KeyStore: keyStore,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -202,7 +202,8 @@ func TestManyJobsAtOnceAskOnce(t *testing.T) {
 	}
 }
 
-// What an issuer, or somebody in its place, answers must not hurt us: too long, elsewhere, something else.
+// What an issuer, or somebody in its place, answers must not hurt us: too long, elsewhere,
+// something else.
 func TestBadAnswersOfAnIssuer(t *testing.T) {
 	t.Parallel()
 	elsewhere := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("a server that is no issuer was asked") }))
@@ -275,7 +276,8 @@ func TestBadAnswersOfAnIssuer(t *testing.T) {
 	}
 }
 
-// A header that would make a careless reader fetch or use another key is refused before anybody is asked.
+// A header that would make a careless reader fetch or use another key is refused before anybody is
+// asked.
 func TestHostileHeaders(t *testing.T) {
 	t.Parallel()
 	i := newIssuer(t)
@@ -306,7 +308,7 @@ func FuzzParseClaims(f *testing.F) {
 				t.Errorf("%s = %q was accepted", name, s)
 			}
 		}
-		// an empty policy lets nobody in, whatever a token says
+		// an empty policy allows nobody, whatever a token says
 		if (oidc.Policy{}).Match(id) {
 			t.Error("an empty policy let a job in")
 		}

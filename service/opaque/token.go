@@ -1,4 +1,4 @@
-// Package opaque is the texts of the service that mean nothing by themselves: tokens that are not
+// Package opaque is the texts of the service that mean nothing on their own: tokens that are not
 // JWTs, ids, and the text that hides itself.
 //
 // It decides how they look and how they are made. What they are good for is decided in

@@ -11,10 +11,11 @@ import (
 	"github.com/pageflare/ci/service/failure"
 )
 
-// TokenID is the `jti` of a license token: 40 letters and digits that hold 8 of its issue time, 16 of its family and 16 of its own.
+// TokenID is the `jti` of a license token: 40 letters and digits that hold 8 of its issue time, 16
+// of its family and 16 of its own.
 //
-// The time comes first so that records are stored in the order they are made; the family is in the text so that a revoked family can
-// be recognised without looking the token up.
+// The time comes first so that records are stored in the order they are made; the family is in the
+// text so that a revoked family can be recognised without looking the token up.
 type TokenID string
 
 const (
@@ -23,7 +24,8 @@ const (
 	idLetters     = 40
 )
 
-// Family is what a token shares with all tokens that descend from the same first one; empty for a text that is no TokenID.
+// Family is what a token shares with all tokens that descend from the same first one; empty for a
+// text that is no TokenID.
 func (id TokenID) Family() string {
 	if len(id) != idLetters || !hasIDLetters(string(id)) {
 		return ""
@@ -39,19 +41,22 @@ func (id TokenID) CheckBefore() error {
 	return failure.Invalid("a list of tokens goes on after the last jti of the page before (40 letters and digits), and that is none")
 }
 
-// byIdentity is the first letter of families that began with the identity of a job. Such a token lives as long as a job and no longer: it can be
-// refreshed, but what it is refreshed to ends when it does.
+// byIdentity is the first letter of families that began with the identity of a job. Such a token
+// lives as long as a job and no longer: it can be refreshed, but what it is refreshed to ends when
+// it does.
 const byIdentity = 'z'
 
 // ByIdentity says whether the token's family began with the identity of a job.
 func (id TokenID) ByIdentity() bool { return len(id) == idLetters && id[timeLetters] == byIdentity }
 
-// DeriveExchangedID names a token that is given for an identity: a new family, and the same name for the same content.
+// DeriveExchangedID names a token that is given for an identity: a new family, and the same name
+// for the same content.
 func DeriveExchangedID(issued time.Time, content, key []byte) TokenID {
 	mac := hmac.New(sha256.New, key)
 	mac.Write(content)
 	sum := mac.Sum(nil)
-	return joinTokenID(issued, string(byIdentity)+idEncoding.EncodeToString(sum[:10])[1:], sum[10:20])
+	return joinTokenID(issued, string(byIdentity)+idEncoding.EncodeToString(sum[:10])[1:],
+		sum[10:20])
 }
 
 // NewTokenID names a token: a new family of its own when family is empty.
@@ -67,8 +72,8 @@ func NewTokenID(issued time.Time, family string, rand io.Reader) (TokenID, error
 	return joinTokenID(issued, family, random[10:]), nil
 }
 
-// DeriveTokenID names what a token is refreshed to. The same parent and the same content give the same name, on every replica, and
-// nobody without the key can foresee it.
+// DeriveTokenID names what a token is refreshed to. The same parent and the same content give the
+// same name, on every replica, and nobody without the key can foresee it.
 func DeriveTokenID(issued time.Time, parent TokenID, content, key []byte) TokenID {
 	mac := hmac.New(sha256.New, key)
 	mac.Write([]byte(parent))
@@ -77,7 +82,8 @@ func DeriveTokenID(issued time.Time, parent TokenID, content, key []byte) TokenI
 	return joinTokenID(issued, parent.Family(), mac.Sum(nil)[:10])
 }
 
-// DeriveLeaseID names a lease by its content: the same content gives the same name, on every replica.
+// DeriveLeaseID names a lease by its content: the same content gives the same name, on every
+// replica.
 func DeriveLeaseID(content, key []byte) string {
 	mac := hmac.New(sha256.New, key)
 	mac.Write([]byte("lease\x00"))

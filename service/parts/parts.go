@@ -1,5 +1,5 @@
-// Package parts joins the nouns of the service on one database: the same way for the program and for
-// every test.
+// Package parts joins the nouns of the service on one database: the same way for the program and
+// for every test.
 //
 // It decides nothing but who gets whom.
 package parts
@@ -109,14 +109,17 @@ func New(ctx context.Context, c Config) (*Parts, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.Accounts = account.NewRegistry(account.Config{Store: c.Stores.Accounts, Log: p.Log, Now: now, Rand: c.Rand})
+	p.Accounts = account.NewRegistry(account.Config{
+		Store: c.Stores.Accounts, Log: p.Log, Now: now, Rand: c.Rand,
+	})
 	common := auth.Config{Log: p.Log, Now: now, Rand: c.Rand}
 	p.Admins = auth.NewAdmins(c.Stores.Admins, common)
 	p.Devices = auth.NewDevices(c.Stores.Devices, keys["user codes"], common)
 	p.Sessions = auth.NewSessions(c.Stores.Sessions, c.Issuer, common)
 	p.Policies = license.NewPolicies(c.Stores.Policies, common)
 	p.Auth = auth.NewAuthenticator(auth.AuthenticatorConfig{
-		Store: c.Stores.Credentials, Keys: p.Keys, Identities: c.Identities, Jobs: p.Policies, Now: now,
+		Store: c.Stores.Credentials, Keys: p.Keys, Identities: c.Identities, Jobs: p.Policies,
+		Clock: p.Log.CheckClock, Now: now,
 	})
 	p.Licenses = license.New(license.Config{
 		Store: c.Stores.Licenses, Keys: p.Keys, Accounts: p.Accounts, Auth: p.Auth, Devices: p.Devices, Log: p.Log,
@@ -127,9 +130,13 @@ func New(ctx context.Context, c Config) (*Parts, error) {
 	return p, nil
 }
 
-// Ready tells whether the service can do its work: its keys open, and its database reads and writes.
+// Ready tells whether the service can do its work: its keys open, its clock is not behind its
+// database, and that reads and writes.
 func (p *Parts) Ready(ctx context.Context) error {
 	if err := p.Keys.CheckKeys(ctx); err != nil {
+		return err
+	}
+	if err := p.Log.CheckClock(ctx); err != nil {
 		return err
 	}
 	return p.ready(ctx)

@@ -20,7 +20,7 @@ import (
 type heldLog struct {
 	audit.Store
 	begun chan struct{} // somebody reads
-	free  chan struct{} // closed when whoever reads may go on
+	free  chan struct{} // closed when the reader may go on
 }
 
 func newHeldLog() *heldLog {
@@ -80,11 +80,11 @@ func TestAVerificationHasMoreTimeThanOtherAnswers(t *testing.T) {
 	t.Parallel()
 	for name, hurry := range map[string]func(*servicetest.Service) (addr string, pass func()){
 		"than answers have": func(s *servicetest.Service) (string, func()) {
-			s.Server.HurryAnswers(time.Nanosecond) // over before the handler begins
+			s.Server.ShortenAnswers(time.Nanosecond) // over before the handler begins
 			return serveLong(t, s), func() {}
 		},
 		"than requests have": func(s *servicetest.Service) (string, func()) {
-			addr := serveHurried(t, s, long, short)
+			addr := serveShortened(t, s, long, short)
 			return addr, func() { // the time of one that began later is over
 				sendHalf(t, addr, "POST /_api/license/issue HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n", "{").wantStatus(t, http.StatusRequestTimeout)
 			}
@@ -100,14 +100,15 @@ func TestAVerificationHasMoreTimeThanOtherAnswers(t *testing.T) {
 			<-log.begun
 			pass()
 			close(log.free)
-			if status, body := result(); status != http.StatusOK || !strings.Contains(body, `"whole":true`) {
+			if status, body := result(); status != http.StatusOK || !strings.Contains(body, `"intact":true`) {
 				t.Errorf("verify = %d %s, want 200 and whole", status, body)
 			}
 		})
 	}
 }
 
-// serveLong serves on a listener of its own, within the time limits as they are, until the test ends.
+// serveLong serves on a listener of its own, within the time limits as they are, until the test
+// ends.
 func serveLong(t *testing.T, s *servicetest.Service) string {
 	t.Helper()
 	addr, stop := serveUntil(t, s)
@@ -136,7 +137,8 @@ func serveUntil(t *testing.T, s *servicetest.Service) (addr string, stop func() 
 	}
 }
 
-// One verification at a time: it takes all of a processor. It ends with the client that waits for it.
+// One verification at a time: it takes all of a processor. It ends with the client that waits for
+// it.
 func TestOneVerificationAtATime(t *testing.T) {
 	t.Parallel()
 	log := newHeldLog()
@@ -157,12 +159,12 @@ func TestOneVerificationAtATime(t *testing.T) {
 		t.Error("the log cannot be listed")
 	}
 	close(log.free)
-	for { // the first one ends by itself, though nobody told it more of the log
+	for { // the first one ends on its own, though nobody told it more of the log
 		again := a.do("GET", "audit/verify", "")
 		if again.status == http.StatusServiceUnavailable {
 			continue
 		}
-		if got := into[api.AuditVerdict](t, again); !got.Whole {
+		if got := into[api.AuditVerdict](t, again); !got.Intact {
 			t.Errorf("verdict = %+v", got)
 		}
 		return
@@ -192,20 +194,21 @@ func TestVerifyFromANotedEndThroughTheAdminAPI(t *testing.T) {
 	a.Account(t, "a@example.com")
 	end := into[api.AuditVerdict](t, a.do("GET", "audit/verify", "")).End
 	a.Account(t, "b@example.com")
-	for _, query := range []string{"?from=" + end, "?from=" + end + "&noted=" + end} {
-		if got := into[api.AuditVerdict](t, a.do("GET", "audit/verify"+query, "")); !got.Whole || got.End == end {
+	for _, query := range []string{"?from=" + end, "?from=" + end + "&expected_head=" + end} {
+		if got := into[api.AuditVerdict](t, a.do("GET", "audit/verify"+query, "")); !got.Intact || got.End == end {
 			t.Errorf("verdict of %s = %+v", query, got)
 		}
 	}
-	if got := into[api.AuditVerdict](t, a.do("GET", "audit/verify?from=2:"+strings.Repeat("0", 64), "")); got.Whole || !strings.Contains(got.Fault, "line 2 has another hash") {
+	if got := into[api.AuditVerdict](t, a.do("GET", "audit/verify?from=2:"+strings.Repeat("0", 64), "")); got.Intact || !strings.Contains(got.Fault, "line 2 has another hash") {
 		t.Errorf("verdict = %+v", got)
 	}
-	for _, query := range []string{"?from=7", "?from=" + end + "&noted=1:" + strings.Repeat("0", 64), "?form=" + end} {
+	for _, query := range []string{"?from=7", "?from=" + end + "&expected_head=1:" + strings.Repeat("0", 64), "?form=" + end} {
 		a.do("GET", "audit/verify"+query, "").wantCode(t, http.StatusBadRequest, api.CodeInvalidRequest)
 	}
 }
 
-// A log that somebody tampered with is a fault of the service, told to whoever runs it, and no conflict of the caller's.
+// A log that somebody tampered with is a fault of the service, told to anyone who runs it, and no
+// conflict of the caller's.
 func TestALogThatCannotBeWrittenIsAFaultOfTheService(t *testing.T) {
 	t.Parallel()
 	for name, statement := range map[string]string{
@@ -225,7 +228,7 @@ func TestALogThatCannotBeWrittenIsAFaultOfTheService(t *testing.T) {
 			if n := strings.Count(log.String(), "run `pageflare-license audit verify`"); n != 2 {
 				t.Errorf("the log has the remedy %d times, want 2:\n%s", n, log.String())
 			}
-			if got := into[api.AuditVerdict](t, a.do("GET", "audit/verify", "")); got.Whole {
+			if got := into[api.AuditVerdict](t, a.do("GET", "audit/verify", "")); got.Intact {
 				t.Errorf("verdict = %+v", got)
 			}
 		})

@@ -214,7 +214,8 @@ func TestTokensAndKeysThroughTheAdminAPI(t *testing.T) {
 
 }
 
-// A path reaches logs, so a token that stands in one is refused and not repeated, and nothing is half done.
+// A path reaches logs, so a token that stands in one is refused and not repeated, and nothing is
+// half done.
 func TestNoTokenIsRevokedByItsTextInAPath(t *testing.T) {
 	t.Parallel()
 	a := newAdmin(t)
@@ -322,12 +323,12 @@ func TestTheAuditLogSaysWhoAndFromWhere(t *testing.T) {
 		t.Errorf("line = %+v", line)
 	}
 	verdict := into[api.AuditVerdict](t, a.do("GET", "audit/verify", ""))
-	if !verdict.Whole || verdict.Lines != line.Seq {
+	if !verdict.Intact || verdict.Lines != line.Seq {
 		t.Errorf("verdict = %+v, the last line is %d", verdict, line.Seq)
 	}
-	again := into[api.AuditVerdict](t, a.do("GET", "audit/verify?noted="+verdict.End, ""))
-	other := into[api.AuditVerdict](t, a.do("GET", "audit/verify?noted=1:"+strings.Repeat("0", 64), ""))
-	if !again.Whole || other.Whole || other.Fault == "" {
+	again := into[api.AuditVerdict](t, a.do("GET", "audit/verify?expected_head="+verdict.End, ""))
+	other := into[api.AuditVerdict](t, a.do("GET", "audit/verify?expected_head=1:"+strings.Repeat("0", 64), ""))
+	if !again.Intact || other.Intact || other.Fault == "" {
 		t.Errorf("verdicts = %+v, %+v", again, other)
 	}
 }
@@ -402,7 +403,7 @@ func TestWrongRequestsOfTheAdminAPI(t *testing.T) {
 		"a cursor of no list":    {method: "GET", path: "audit?cursor=x", status: 400, code: api.CodeInvalidRequest, says: "cursor"},
 		"an unclear flag":        {method: "DELETE", path: "keys/k_0000000000000000?force=yes", status: 400, code: api.CodeInvalidRequest, says: "neither true nor false"},
 		"another flag":           {method: "DELETE", path: "keys/k_0000000000000000?forse=true", status: 400, code: api.CodeInvalidRequest, says: "force"},
-		"an end that is none":    {method: "GET", path: "audit/verify?noted=7", status: 400, code: api.CodeInvalidRequest, says: "NUMBER:HASH"},
+		"an end that is none":    {method: "GET", path: "audit/verify?expected_head=7", status: 400, code: api.CodeInvalidRequest, says: "NUMBER:HASH"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if test.method == "" {

@@ -11,8 +11,8 @@ import (
 	"github.com/pageflare/ci/service/api"
 )
 
-// What happens on a connection before there is a request, no handler sees: a header that comes too slowly or is too large, or that is no HTTP.
-// The types of this file count it.
+// What happens on a connection before there is a request, no handler sees: a header that comes too
+// slowly or is too large, or that is no HTTP. The types of this file count it.
 
 // listener accepts connections that are counted.
 type listener struct {
@@ -58,10 +58,12 @@ func (c *conn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Write counts an answer that net/http gives by itself, before there is a request: `HTTP/1.1 431 Request Header Fields Too Large`.
+// Write counts an answer that net/http gives by itself, before there is a request: `HTTP/1.1 431
+// Request Header Fields Too Large`.
 func (c *conn) Write(p []byte) (int, error) {
 	const begin = "HTTP/1.1 "
-	if now := c.phase.Load(); now != handling && len(p) > len(begin)+3 && string(p[:len(begin)]) == begin {
+	if now := c.phase.Load(); now != handling && len(p) > len(begin)+3 &&
+		string(p[:len(begin)]) == begin {
 		c.metrics.requests.WithLabelValues(none, none, string(p[len(begin):len(begin)+3])).Inc()
 		if now != over {
 			c.metrics.refusals.WithLabelValues(string(api.CodeInvalidRequest)).Inc()
@@ -84,7 +86,8 @@ func connContext(ctx context.Context, c net.Conn) context.Context {
 	return context.WithValue(ctx, connKey{}, c)
 }
 
-// handlingBegins says that the request on this connection was read; what is written from now on is the answer of a handler.
+// handlingBegins says that the request on this connection was read; what is written from now on is
+// the answer of a handler.
 func handlingBegins(ctx context.Context) {
 	if c, ok := ctx.Value(connKey{}).(*conn); ok {
 		c.phase.Store(handling)

@@ -18,11 +18,12 @@ import (
 	"github.com/pageflare/ci/service/servicetest"
 )
 
-// serveHurried serves on a listener of its own, with short time limits of reading, until the test ends. It returns the address.
-func serveHurried(t *testing.T, s *servicetest.Service, header, read time.Duration) string {
+// serveShortened serves on a listener of its own, with short time limits of reading, until the test
+// ends. It returns the address.
+func serveShortened(t *testing.T, s *servicetest.Service, header, read time.Duration) string {
 	t.Helper()
 	s.ServesBeside()
-	s.Server.Hurry(header, read)
+	s.Server.ShortenTimeouts(header, read)
 	var lc net.ListenConfig
 	l, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
@@ -74,7 +75,7 @@ func rest(t *testing.T, c net.Conn) string {
 func TestAHeaderThatComesTooSlowlyEndsTheConnection(t *testing.T) {
 	t.Parallel()
 	s := servicetest.Start(t, servicetest.Options{})
-	addr := serveHurried(t, s, short, long)
+	addr := serveShortened(t, s, short, long)
 	const refused = "HTTP/1.1 400 Bad Request\r\n"
 	for begun, want := range map[string]string{"G": refused, "GET /_api/health HTTP/1.1\r\n": "", "GET /_api/health HTTP/1.1\r\nHost: x\r\nX-Slow: ": ""} {
 		if got := rest(t, speak(t, addr, begun)); !strings.HasPrefix(got, want) || want == "" && got != "" {
@@ -104,7 +105,7 @@ func TestABodyThatComesTooSlowlyIs408(t *testing.T) {
 	s := servicetest.Start(t, servicetest.Options{})
 	_, key := s.Account(t, "a@example.com")
 	admin := s.AdminToken(t, "accounts:write", "tokens:write")
-	addr := serveHurried(t, s, long, short)
+	addr := serveShortened(t, s, long, short)
 	for name, request := range map[string]string{
 		"a body that is ignored": "POST /_api/license/issue HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + key + "\r\nContent-Length: 9\r\n\r\n|x",
 		"a body in JSON": "POST /_api/admin/accounts HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + admin +
@@ -125,7 +126,8 @@ func TestABodyThatComesTooSlowlyIs408(t *testing.T) {
 	})
 }
 
-// sendHalf sends a header and the beginning of a body, and returns what is answered when the rest does not come. The connection must end then.
+// sendHalf sends a header and the beginning of a body, and returns what is answered when the rest
+// does not come. The connection must end then.
 func sendHalf(t *testing.T, addr, header, begun string) answer {
 	t.Helper()
 	req, err := http.ReadRequest(bufio.NewReader(strings.NewReader(header)))
@@ -153,23 +155,23 @@ func TestABodyThatBreaksOffIs400(t *testing.T) {
 	t.Parallel()
 	s := servicetest.Start(t, servicetest.Options{})
 	_, key := s.Account(t, "a@example.com")
-	addr := serveHurried(t, s, long, long)
+	addr := serveShortened(t, s, long, long)
 	c := speak(t, addr, "POST /_api/license/issue HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer "+key+"\r\nContent-Length: 9\r\n\r\nx")
 	if err := c.(*net.TCPConn).CloseWrite(); err != nil {
 		t.Fatal(err)
 	}
-	if got := rest(t, c); !strings.HasPrefix(got, "HTTP/1.1 400 ") || !strings.Contains(got, `"the body did not come whole"`) {
+	if got := rest(t, c); !strings.HasPrefix(got, "HTTP/1.1 400 ") || !strings.Contains(got, `"the request body ended early"`) {
 		t.Errorf("answer = %s", got)
 	}
 	wantMetrics(t, s, `refusals_total{reason="invalid_request"} 1`)
 	wantNo5xx(t, s)
 }
 
-// What net/http refuses by itself never reaches a handler; it is counted all the same.
+// What net/http refuses on its own never reaches a handler; it is counted all the same.
 func TestWhatIsNoRequestIsRefusedAndCounted(t *testing.T) {
 	t.Parallel()
 	s := servicetest.Start(t, servicetest.Options{})
-	addr := serveHurried(t, s, long, long)
+	addr := serveShortened(t, s, long, long)
 	for _, test := range []struct{ text, want string }{
 		{"hello\r\n\r\n", "HTTP/1.1 400 Bad Request\r\n"},
 		{"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", "HTTP/1.1 400 Bad Request\r\n"}, // TLS
@@ -219,7 +221,7 @@ func documented(t *testing.T, status string) bool {
 func TestConnectionsAreCountedByState(t *testing.T) {
 	t.Parallel()
 	s := servicetest.Start(t, servicetest.Options{})
-	addr := serveHurried(t, s, long, long)
+	addr := serveShortened(t, s, long, long)
 	silent := speak(t, addr, "")
 	idle := speak(t, addr, "GET /_api/health HTTP/1.1\r\nHost: x\r\n\r\n")
 	res, err := http.ReadResponse(bufio.NewReader(idle), nil)

@@ -19,18 +19,19 @@ import (
 
 	"github.com/pageflare/ci/service/api"
 	"github.com/pageflare/ci/service/auth"
-	"github.com/pageflare/ci/service/server"
+	"github.com/pageflare/ci/service/server/route"
 	"github.com/pageflare/ci/service/servicetest"
 )
 
-// unseen are the answers that the document promises and that no test of this package gets, with the reason. A line ends with a status that
-// stands for all operations, or names one.
+// unseen are the answers that the document promises and that no test of this package gets, with the
+// reason. A line ends with a status that stands for all operations, or names one.
 var unseen = map[string]string{
 	"500": "a route that cannot reach its database is tested by TestEveryRouteRefusesAlike; the others have no fault of their own to show",
 	"503": "a busy database is tested in service/store; a route that waits for it gives the same answer by the same table (errors.go)",
 }
 
-// TestMain runs all tests and then holds that each answer which the document promises was given to one of them.
+// TestMain runs all tests and then holds that each answer which the document promises was given to
+// one of them.
 func TestMain(m *testing.M) {
 	flag.Parse()
 	code := m.Run()
@@ -56,7 +57,8 @@ func checkSeen() int {
 	return code
 }
 
-// TestEveryRouteRefusesAlike walks the routes: whatever can be wrong with a request is answered as the document says, on each of them.
+// TestEveryRouteRefusesAlike walks the routes: whatever can be wrong with a request is answered as
+// the document says, on each of them.
 func TestEveryRouteRefusesAlike(t *testing.T) {
 	t.Parallel()
 	doc, err := openapi3.NewLoader().LoadFromData(api.Document())
@@ -66,7 +68,7 @@ func TestEveryRouteRefusesAlike(t *testing.T) {
 	limited := servicetest.Start(t, servicetest.Options{BadCredentials: 1, Now: frozen()})
 	whole, broken, slow := newRefused(t, nil), newRefused(t, nil), newRefused(t, nil)
 	broken.Break(t)
-	addr := serveHurried(t, slow.Service, long, short)
+	addr := serveShortened(t, slow.Service, long, short)
 	call(t, limited, "POST", "/_api/license/issue", "").wantUnauthorized(t)
 	for _, r := range whole.Server.Routes() {
 		op := doc.Paths.Find(documentPath(r.Path)).GetOperation(r.Method)
@@ -103,8 +105,9 @@ func TestEveryRouteRefusesAlike(t *testing.T) {
 	}
 }
 
-// refusal is the status that a route refuses with. RFC 8628 knows no other than 400, and telemetry is never refused for what it says.
-func refusal(r server.Route, status int) int {
+// refusal is the status that a route refuses with. RFC 8628 knows no other than 400, and telemetry
+// is never refused for what it says.
+func refusal(r route.Route, status int) int {
 	if strings.HasPrefix(r.Path, "/_api/auth/device/") {
 		return http.StatusBadRequest
 	}
@@ -135,7 +138,7 @@ func newRefused(t *testing.T, log io.Writer) refused {
 	return refused{s, s.AdminToken(t, auth.Scopes...), key, approved(t, s, a.ID), s.IssueToken(t, a.ID, 0)}
 }
 
-func (s refused) credential(g server.Guard) string {
+func (s refused) credential(g route.Guard) string {
 	switch {
 	case strings.Contains(g.String(), "admin token"):
 		return s.admin
@@ -148,7 +151,7 @@ func (s refused) credential(g server.Guard) string {
 }
 
 // wantExampleNotFound sends the example of the document, which speaks of things that are not there.
-func (s refused) wantExampleNotFound(t *testing.T, r server.Route, op *openapi3.Operation) {
+func (s refused) wantExampleNotFound(t *testing.T, r route.Route, op *openapi3.Operation) {
 	t.Helper()
 	if op.Responses.Value("404") == nil || !strings.Contains(r.Path, ":") && op.RequestBody == nil {
 		return // it names nothing
@@ -166,7 +169,7 @@ func (s refused) wantExampleNotFound(t *testing.T, r server.Route, op *openapi3.
 }
 
 // examplePath is the path of a route with the ids of the document's examples.
-func examplePath(r server.Route, op *openapi3.Operation) string {
+func examplePath(r route.Route, op *openapi3.Operation) string {
 	path := documentPath(r.Path)
 	for _, p := range op.Parameters {
 		if p.Value.In == openapi3.ParameterInPath {
@@ -177,7 +180,7 @@ func examplePath(r server.Route, op *openapi3.Operation) string {
 }
 
 // wantParametersRead gives each parameter that is a number or a switch another value.
-func (s refused) wantParametersRead(t *testing.T, r server.Route, op *openapi3.Operation) {
+func (s refused) wantParametersRead(t *testing.T, r route.Route, op *openapi3.Operation) {
 	t.Helper()
 	for _, p := range op.Parameters {
 		if p.Value.In == openapi3.ParameterInQuery && !p.Value.Schema.Value.Type.Is("string") {
@@ -186,8 +189,9 @@ func (s refused) wantParametersRead(t *testing.T, r server.Route, op *openapi3.O
 	}
 }
 
-// wantUnknownParameterRefused gives a parameter that no route has: one that is mistyped must not be as good as none.
-func (s refused) wantUnknownParameterRefused(t *testing.T, r server.Route, op *openapi3.Operation) {
+// wantUnknownParameterRefused gives a parameter that no route has: one that is mistyped must not be
+// as good as none.
+func (s refused) wantUnknownParameterRefused(t *testing.T, r route.Route, op *openapi3.Operation) {
 	t.Helper()
 	if strings.HasPrefix(r.Path, "/_api/admin/") {
 		call(t, s.Service, r.Method, examplePath(r, op)+"?acount=x", "{}", append(bearer(s.credential(r.Guard)), "Content-Type", "application/json")...).
@@ -195,7 +199,8 @@ func (s refused) wantUnknownParameterRefused(t *testing.T, r server.Route, op *o
 	}
 }
 
-// Whatever stands in the path of a route of the Admin API is looked at before it goes anywhere: a token in the wrong place must not.
+// Whatever stands in the path of a route of the Admin API is looked at before it goes anywhere: a
+// token in the wrong place must not.
 func TestEveryIDInAPathIsLookedAt(t *testing.T) {
 	t.Parallel()
 	s := newRefused(t, nil)
@@ -212,7 +217,7 @@ func TestEveryIDInAPathIsLookedAt(t *testing.T) {
 }
 
 // wantTimeout sends the beginning of a body and waits.
-func (s refused) wantTimeout(t *testing.T, addr string, r server.Route, op *openapi3.Operation, media string) {
+func (s refused) wantTimeout(t *testing.T, addr string, r route.Route, op *openapi3.Operation, media string) {
 	t.Helper()
 	header := fmt.Sprintf("%s %s HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\nAuthorization: Bearer %s\r\nContent-Length: 9\r\n\r\n", r.Method, examplePath(r, op), media, s.credential(r.Guard))
 	sendHalf(t, addr, header, "{").wantStatus(t, refusal(r, http.StatusRequestTimeout))

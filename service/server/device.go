@@ -13,31 +13,34 @@ import (
 	"github.com/pageflare/ci/service/auth"
 	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/opaque"
+	"github.com/pageflare/ci/service/server/route"
 )
 
 const deviceGrant = "urn:ietf:params:oauth:grant-type:device_code"
 
-// bindOAuth reads the body of a route of RFC 8628 into v: a form, as it says there, or a JSON object, as the pageflare CLI sends it. Unknown
-// members are ignored (RFC 6749, 3.1), doubled ones are refused.
+// bindOAuth reads the body of a route of RFC 8628 into v: a form, as it says there, or a JSON
+// object, as the pageflare CLI sends it. Unknown members are ignored (RFC 6749, 3.1), doubled ones
+// are refused.
 func bindOAuth(c *gin.Context, v any, fromForm func(map[string]string)) error {
 	if strings.HasPrefix(c.GetHeader("Content-Type"), "application/x-www-form-urlencoded") {
-		form, err := bindForm(c)
+		form, err := route.Form(c)
 		if err == nil {
 			fromForm(form)
 		}
 		return err
 	}
-	return bindLoose(c, v)
+	return route.LooseJSON(c, v)
 }
 
 // deviceCode answers POST /_api/auth/device/code (RFC 8628, 3.1).
 func (s *Server) deviceCode(c *gin.Context) error {
 	var in api.DeviceCodeRequest
-	if err := bindOAuth(c, &in, func(f map[string]string) { in.ClientID = f["client_id"] }); err != nil {
+	if err := bindOAuth(c, &in,
+		func(f map[string]string) { in.ClientID = f["client_id"] }); err != nil {
 		return err
 	}
 	if in.ClientID == "" {
-		return unfit("client_id is missing")
+		return route.BadRequest("client_id is missing")
 	}
 	if err := s.limits.takeLogin(c.Request.Context(), c.ClientIP()); err != nil {
 		return err
@@ -49,15 +52,16 @@ func (s *Server) deviceCode(c *gin.Context) error {
 	page := s.parts.PublicURL + "/device"
 	c.JSON(http.StatusOK, api.DeviceCode{
 		DeviceCode: codes.DeviceCode.Reveal(), UserCode: codes.UserCode.Reveal(), VerificationURI: page,
-		VerificationURIComplete: page + "?user_code=" + codes.UserCode.Reveal(), ExpiresIn: seconds(codes.Life), Interval: seconds(codes.Interval),
+		VerificationURIComplete: page + "?user_code=" +
+			codes.UserCode.Reveal(), ExpiresIn: seconds(codes.Life), Interval: seconds(codes.Interval),
 	})
 	return nil
 }
 
 func seconds(d time.Duration) int64 { return int64(d / time.Second) }
 
-// deviceToken answers POST /_api/auth/device/token (RFC 8628, 3.4). The pageflare CLI gives up on any status but 200 and 400, so what passes by
-// itself is told as slow_down too.
+// deviceToken answers POST /_api/auth/device/token (RFC 8628, 3.4). The pageflare CLI gives up on
+// any status but 200 and 400, so what passes on its own is told as slow_down too.
 func (s *Server) deviceToken(c *gin.Context) error {
 	var in api.DeviceTokenRequest
 	err := bindOAuth(c, &in, func(f map[string]string) {
@@ -66,10 +70,10 @@ func (s *Server) deviceToken(c *gin.Context) error {
 	switch {
 	case err != nil:
 		return err
-	case in.GrantType == "" || in.ClientID == "" || in.DeviceCode == "":
-		return unfit("one of client_id, grant_type and device_code is missing")
-	case in.GrantType != deviceGrant:
+	case in.GrantType != "" && in.GrantType != deviceGrant: // whatever else is there: each grant has parameters of its own
 		return errGrantType
+	case in.GrantType == "" || in.ClientID == "" || in.DeviceCode == "":
+		return route.BadRequest("one of client_id, grant_type and device_code is missing")
 	}
 	got, err := s.parts.Devices.PollDevice(c.Request.Context(), in.ClientID, in.DeviceCode)
 	if errors.Is(err, failure.ErrUnavailable) {
@@ -78,13 +82,17 @@ func (s *Server) deviceToken(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	c.JSON(http.StatusOK, api.LoginToken{AccessToken: got.Token.Reveal(), TokenType: "Bearer", ExpiresIn: seconds(got.Life)})
+	c.JSON(http.StatusOK,
+		api.LoginToken{
+			AccessToken: got.Token.Reveal(), TokenType: "Bearer", ExpiresIn: seconds(got.Life),
+		})
 	return nil
 }
 
 var errGrantType = errors.New("grant_type is not " + deviceGrant)
 
-// oauthCodes are the `error` codes of RFC 8628, 3.5, and RFC 6749, 5.2. All of them are 400: the pageflare CLI reads no other status.
+// oauthCodes are the `error` codes of RFC 8628, 3.5, and RFC 6749, 5.2. All of them are 400: the
+// pageflare CLI reads no other status.
 var oauthCodes = []struct {
 	err  error
 	code string
@@ -100,38 +108,51 @@ var oauthCodes = []struct {
 	{errTooSlow, "invalid_request"},
 }
 
-// failOAuth answers a route of RFC 8628 with an error; false when it is none of the caller's making.
+// failOAuth answers a route of RFC 8628 with an error; false when it is none of the caller's
+// making.
 func failOAuth(c *gin.Context, err error) bool {
 	var over *limited
 	if errors.As(err, &over) {
-		because(c, "slow_down", over.Error())
-		c.JSON(http.StatusBadRequest, api.OAuthError{Error: "slow_down", ErrorDescription: over.Error()})
+		route.RecordRefusal(c, "slow_down", over.Error())
+		c.JSON(http.StatusBadRequest,
+			api.OAuthError{Error: "slow_down", ErrorDescription: over.Error()})
 		return true
 	}
-	var bad *unfitError
-	var kind *errType
+	var bad *route.BadRequestError
+	var kind *route.TypeError
 	if errors.As(err, &bad) || errors.As(err, &kind) {
-		because(c, api.CodeInvalidRequest, unfitReason)
-		c.JSON(http.StatusBadRequest, api.OAuthError{Error: "invalid_request", ErrorDescription: opaque.HideSecrets(err.Error())})
+		route.RecordRefusal(c, api.CodeInvalidRequest, badRequestReason)
+		c.JSON(http.StatusBadRequest,
+			api.OAuthError{
+				Error: "invalid_request", ErrorDescription: opaque.HideSecrets(err.Error()),
+			})
 		return true
 	}
 	for _, o := range oauthCodes {
 		if errors.Is(err, o.err) {
-			because(c, api.Code(o.code), o.err.Error())
-			c.JSON(http.StatusBadRequest, api.OAuthError{Error: o.code, ErrorDescription: o.err.Error()})
+			route.RecordRefusal(c, api.Code(o.code), o.err.Error())
+			c.JSON(http.StatusBadRequest,
+				api.OAuthError{Error: o.code, ErrorDescription: o.err.Error()})
 			return true
 		}
 	}
 	return false
 }
 
+// bearerMethod is how callers of introspection and revocation show who they are: by an API token or admin token as bearer. Without
+// that member it would mean client_secret_basic (RFC 8414, 2), which nothing here takes.
+const bearerMethod = "Bearer"
+
 // authorizationServer answers GET /.well-known/oauth-authorization-server (RFC 8414).
 func (s *Server) authorizationServer(c *gin.Context) error {
 	url := s.parts.PublicURL
 	c.JSON(http.StatusOK, api.AuthorizationServer{
-		Issuer: url, TokenEndpoint: url + "/_api/auth/device/token", DeviceAuthorizationEndpoint: url + "/_api/auth/device/code",
-		IntrospectionEndpoint: url + "/_api/oauth/introspect", RevocationEndpoint: url + "/_api/oauth/revoke",
+		Issuer: url, TokenEndpoint: url +
+			"/_api/auth/device/token", DeviceAuthorizationEndpoint: url + "/_api/auth/device/code",
+		IntrospectionEndpoint: url +
+			"/_api/oauth/introspect", RevocationEndpoint: url + "/_api/oauth/revoke",
 		GrantTypesSupported: []string{deviceGrant}, ResponseTypesSupported: []string{}, TokenEndpointAuthMethodsSupported: []string{"none"},
+		IntrospectionEndpointAuthMethodsSupported: []string{bearerMethod}, RevocationEndpointAuthMethodsSupported: []string{bearerMethod},
 	})
 	return nil
 }

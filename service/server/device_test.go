@@ -208,7 +208,7 @@ func TestPollsThatAreRefused(t *testing.T) {
 	clock.add(15 * time.Minute)
 	poll(t, s, late.DeviceCode).wantOAuth(t, "expired_token") // approved in time, and asked for too late
 	clock.add(3 * time.Hour)
-	beginLogin(t, s) // lets go of the old ones
+	beginLogin(t, s) // purges the old ones
 	poll(t, s, codes.DeviceCode).wantOAuth(t, "invalid_grant")
 }
 
@@ -438,7 +438,8 @@ func TestTheMetadataNamesThePublicURL(t *testing.T) {
 	}
 }
 
-// While the database cannot answer, a login that waits must not end: the CLI gives up on any status but 200 and 400.
+// While the database cannot answer, a login that waits must not end: the CLI gives up on any status
+// but 200 and 400.
 func TestDeviceRoutesWithoutADatabase(t *testing.T) {
 	t.Parallel()
 	s := servicetest.Start(t, servicetest.Options{})
@@ -537,7 +538,8 @@ func (c *clock) add(d time.Duration) {
 	c.ahead += d
 }
 
-// Those who run the service find the machines of an account and end them, also when whoever logged in is gone.
+// Those who run the service find the machines of an account and end them, also when anyone who logged
+// in is gone.
 func TestMachinesThroughTheAdminAPI(t *testing.T) {
 	t.Parallel()
 	a := newAdmin(t)

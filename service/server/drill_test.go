@@ -19,8 +19,10 @@ import (
 	"github.com/pageflare/ci/service/token"
 )
 
-// TestKeysChangeUnderLoadWithoutARejectedToken is the drill: three servers on one database, clocks almost four seconds apart, callers that issue,
-// refresh, introspect and lease on whichever server comes, while keys are added and old ones retired. No token that is valid by every clock is refused.
+// TestKeysChangeUnderLoadWithoutARejectedToken is the drill: three servers on one database, clocks
+// almost four seconds apart, callers that issue, refresh, introspect and lease on whichever server
+// comes, while keys are added and old ones retired. No token that is valid by every clock is
+// refused.
 func TestKeysChangeUnderLoadWithoutARejectedToken(t *testing.T) {
 	t.Parallel()
 	d := newDrill(t)
@@ -123,8 +125,9 @@ func (d *drill) advance(by time.Duration) {
 	d.clock = d.clock.Add(by)
 }
 
-// step moves all clocks, and returns when every caller has finished a call that it began after that. So no call sees the time move more than once.
-// In each step another server has no callers: the servers do not read the keys all at the same moment.
+// step moves all clocks, and returns when every caller has finished a call that it began after
+// that. So no call sees the time move more than once. In each step another server has no callers:
+// the servers do not read the keys all at the same moment.
 func (d *drill) step(by time.Duration) {
 	d.advance(by)
 	d.mu.Lock()
@@ -155,7 +158,8 @@ func (d *drill) any() *servicetest.Service {
 	return d.servers[(d.resting+1+rand.IntN(len(d.servers)-1))%len(d.servers)]
 }
 
-// rotate adds a key by the clock that is behind: to the other servers it signs almost four seconds too early.
+// rotate adds a key by the clock that is behind: to the other servers it signs almost four seconds
+// too early.
 func (d *drill) rotate() {
 	d.t.Helper()
 	if _, err := d.servers[2].Rotate(d.t.Context(), keyring.HS256); err != nil {
@@ -163,7 +167,8 @@ func (d *drill) rotate() {
 	}
 }
 
-// retire tries to end every key that does not sign, and may only succeed when nothing depends on it.
+// retire tries to end every key that does not sign, and may only succeed when nothing depends on
+// it.
 func (d *drill) retire() {
 	d.t.Helper()
 	keys, err := d.any().Keys(d.t.Context())
@@ -210,8 +215,8 @@ func (d *drill) load(caller int) {
 	}
 }
 
-// pick returns a token that is valid by every clock for longer than a call takes, and forgets those that are not. Half of the time it is the newest:
-// other servers have heard least of its key.
+// pick returns a token that is valid by every clock for longer than a call takes, and forgets those
+// that are not. Half of the time it is the newest: other servers have heard least of its key.
 func (d *drill) pick() (heldToken, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -12,11 +12,12 @@ import (
 	"github.com/pageflare/ci/service/auth"
 )
 
-// Whoever has what leaked can keep a request open whose body does not come. When it comes, the right to make it is over.
+// Anyone who has what leaked can keep a request open whose body does not come. When it comes, the
+// right to make it is over.
 func TestARightThatEndsWhileTheBodyComesIsNoRight(t *testing.T) {
 	t.Parallel()
 	k := newKeyless(t)
-	addr := serveHurried(t, k.Service, long, long)
+	addr := serveShortened(t, k.Service, long, long)
 	ctx := context.Background()
 	policy := k.policy(nil)
 	key, keyRecord, err := k.CreateAPIToken(ctx, k.account.ID, "leaked")
@@ -66,7 +67,8 @@ func TestARightThatEndsWhileTheBodyComesIsNoRight(t *testing.T) {
 	}
 }
 
-// holdBody begins a request and returns when the server waits for its body; what it returns sends the body and tells the status of the answer.
+// holdBody begins a request and returns when the server waits for its body; what it returns sends
+// the body and tells the status of the answer.
 func holdBody(t *testing.T, addr, path, bearer, media, body string) func() int {
 	t.Helper()
 	c := speak(t, addr, fmt.Sprintf("POST %s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Type: %s\r\nContent-Length: %d\r\n"+

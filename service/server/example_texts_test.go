@@ -17,7 +17,7 @@ var ownTexts = regexp.MustCompile(`^(insufficient scope: this admin token lacks 
 	`the body has a member "/\w+" that is not known here: see /openapi.yaml|(account \S+|machine): (not found|exists already)|` +
 	`invalid request: machine_id is not 1 to 128 letters, digits, - or _|send the body with Content-Type: application/json, in UTF-8 and not compressed)$`)
 
-// Whoever searches for a message that the document shows must find what the service says.
+// Anyone who searches for a message that the document shows must find what the service says.
 func TestExamplesOfTheDocumentSayWhatTheServiceSays(t *testing.T) {
 	t.Parallel()
 	doc, err := openapi3.NewLoader().LoadFromData(api.Document())

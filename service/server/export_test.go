@@ -9,13 +9,13 @@ import (
 
 // TakeAddress counts a request without a good credential from an address, without a request.
 func (s *Server) TakeAddress(ctx context.Context, ip string) error {
-	return s.limits.takeAddress(ctx, ip)
+	return s.limits.TakeAddress(ctx, ip)
 }
 
 // Texts are those of refusals that always say the same.
 func Texts() (out []string) {
 	for _, r := range refusals {
-		out = append(out, r.err.Error())
+		out = append(out, r.Err.Error())
 	}
 	return out
 }
@@ -23,11 +23,13 @@ func Texts() (out []string) {
 // IdleTimeout is how long a connection may be idle.
 const IdleTimeout = idleTimeout
 
-// Hurry shortens the time limits of reading a request to the API.
-func (s *Server) Hurry(header, read time.Duration) { s.timeouts = timeouts{header, read, writeTimeout} }
+// ShortenTimeouts shortens the time limits of reading a request to the API.
+func (s *Server) ShortenTimeouts(header, read time.Duration) {
+	s.timeouts = timeouts{header, read, writeTimeout}
+}
 
-// HurryAnswers shortens the time limit of answering a request to the API.
-func (s *Server) HurryAnswers(write time.Duration) { s.timeouts.write = write }
+// ShortenAnswers shortens the time limit of answering a request to the API.
+func (s *Server) ShortenAnswers(write time.Duration) { s.timeouts.write = write }
 
 // MetricDescs are all metrics there can be.
 func (s *Server) MetricDescs() []string {

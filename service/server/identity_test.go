@@ -24,7 +24,7 @@ import (
 	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/oidc"
-	"github.com/pageflare/ci/service/server"
+	adminapi "github.com/pageflare/ci/service/server/admin"
 	"github.com/pageflare/ci/service/servicetest"
 	"github.com/pageflare/ci/service/token"
 )
@@ -157,7 +157,8 @@ func TestAnExchangedTokenCannotBeProlonged(t *testing.T) {
 	}
 }
 
-// Each way in which an identity token is wrong: not proven is 401, proven and not let in is 403. Nothing is issued.
+// Each way in which an identity token is wrong: not proven is 401, proven and not allowed is 403.
+// Nothing is issued.
 func TestWrongIdentities(t *testing.T) {
 	t.Parallel()
 	k := newKeyless(t)
@@ -216,7 +217,7 @@ func TestWrongIdentities(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			got := call(t, k.Service, "POST", "/_api/license/issue", "", bearer(test.raw)...)
 			if test.code == "" {
-				if len(test.raw) > 16<<10 { // net/http refuses the header by itself
+				if len(test.raw) > 16<<10 { // net/http refuses the header on its own
 					if got.status < 400 || got.status >= 500 {
 						t.Errorf("answer = %d", got.status)
 					}
@@ -239,7 +240,7 @@ func TestWrongIdentities(t *testing.T) {
 	// an identity token is good on one route alone
 	call(t, k.Service, "GET", "/_api/license/refresh", "", bearer(good)...).wantUnauthorized(t)
 	form(t, k.Service, "/_api/oauth/introspect", good, "token", "x").wantUnauthorized(t)
-	// both forms of sub, and any other, are let in: it is never read for authority
+	// both forms of sub, and any other, are allowed: it is never read for authority
 	for _, sub := range []string{"repo:acme/site:ref:refs/heads/main", "repo:acme@1/site@1296269:ref:refs/heads/main", "repository_owner:acme"} {
 		k.exchange(k.identity(map[string]any{"sub": sub})).token(t)
 	}
@@ -309,7 +310,7 @@ func TestPoliciesDecide(t *testing.T) {
 	}
 }
 
-// Whoever removes a policy first and thinks of its tokens later can still end them.
+// Anyone who removes a policy first and thinks of its tokens later can still end them.
 func TestTheTokensOfARemovedPolicyCanStillBeEnded(t *testing.T) {
 	t.Parallel()
 	k := newKeyless(t)
@@ -347,7 +348,8 @@ func TestAPolicyIsRemovedWithItsTokens(t *testing.T) {
 	call(t, k.Service, "GET", "/_api/license/refresh", "", bearer(alive)...).token(t)
 }
 
-// Anybody who has a repository at GitHub can make jobs that prove who they are: those that no policy lets in count like bad credentials.
+// Anybody who has a repository at GitHub can make jobs that prove who they are: those that no
+// policy allows count like bad credentials.
 func TestJobsThatNobodyLetInAreLimitedByAddress(t *testing.T) {
 	t.Parallel()
 	k := newKeylessWith(t, servicetest.Options{BadCredentials: 2})
@@ -361,10 +363,11 @@ func TestJobsThatNobodyLetInAreLimitedByAddress(t *testing.T) {
 		t.Errorf("Retry-After = %q, want 30", after)
 	}
 	wantMetrics(t, k.Service, `refusals_total{reason="policy_denied"} 2`, `tokens_total{act="issue",outcome="policy_denied"} 2`, `rate_limited_total{by="address"} 1`)
-	k.exchange(k.identity(nil)).token(t) // one that is let in is not held up
+	k.exchange(k.identity(nil)).token(t) // one that is allowed is not held up
 }
 
-// Whatever an identity is refused for, it is counted: the account of its policy is not good, or its issuer cannot be asked.
+// Whatever an identity is refused for, it is counted: the account of its policy is not good, or its
+// issuer cannot be asked.
 func TestEveryRefusalOfAnIdentityIsLimitedByAddress(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
@@ -426,8 +429,8 @@ func TestExplainKnowsUseAndLicense(t *testing.T) {
 				failed = append(failed, c.Name)
 			}
 		}
-		if got.LetIn != (len(want) == 0) || !slices.Equal(failed, want) {
-			t.Errorf("let in %t, failed %q, want %q", got.LetIn, failed, want)
+		if got.Allowed != (len(want) == 0) || !slices.Equal(failed, want) {
+			t.Errorf("let in %t, failed %q, want %q", got.Allowed, failed, want)
 		}
 	}
 	wrong()
@@ -498,7 +501,7 @@ func TestPoliciesThroughTheAdminAPI(t *testing.T) {
 	t.Cleanup(jobs.Close)
 	s := servicetest.Start(t, servicetest.Options{Issuers: []string{jobs.URL()}, Repository: func(_ context.Context, name string) (string, string, error) {
 		if name == "acme/slow" {
-			return "", "", server.ErrNoAnswer
+			return "", "", adminapi.ErrNoAnswer
 		}
 		if name != "acme/site" {
 			return "", "", fmt.Errorf("%w: no repository %s", failure.ErrInvalid, name)
@@ -515,14 +518,14 @@ func TestPoliciesThroughTheAdminAPI(t *testing.T) {
 		}
 		return into[api.Explanation](t, a.do("POST", "policies/explain", `{"token":"`+raw+`"}`))
 	}
-	if got := explain(); got.LetIn || len(got.Policies) != 0 {
+	if got := explain(); got.Allowed || len(got.Policies) != 0 {
 		t.Errorf("explained = %+v", got)
 	}
 	made := into[api.Policy](t, a.do("POST", "policies", `{"account":"`+owner.ID+`","repository":"acme/site","ref":["refs/heads/main"]}`))
 	if made.RepositoryID != "1296269" || made.RepositoryOwnerID != "1" || made.Issuer != jobs.URL() || made.Version != 1 {
 		t.Errorf("made = %+v", made)
 	}
-	if got := explain(); !got.LetIn || got.Outcome != "let in" || len(got.Policies) != 1 || !got.Policies[0].LetIn {
+	if got := explain(); !got.Allowed || got.Outcome != "let in" || len(got.Policies) != 1 || !got.Policies[0].Allowed {
 		t.Errorf("explained = %+v", got)
 	}
 	dev := into[api.Explanation](t, a.do("POST", "policies/explain", `{"claims":{"iss":"`+jobs.URL()+`","aud":"x","sub":"s","jti":"j","exp":1,"iat":1,"nbf":1,
@@ -533,7 +536,7 @@ func TestPoliciesThroughTheAdminAPI(t *testing.T) {
 			wrong[c.Name] = c.Hint != ""
 		}
 	}
-	if dev.LetIn || dev.Outcome != "refused" || !wrong["audience"] || !wrong["not expired"] || !wrong["recent"] || !wrong["ref"] || len(wrong) != 4 {
+	if dev.Allowed || dev.Outcome != "refused" || !wrong["audience"] || !wrong["not expired"] || !wrong["recent"] || !wrong["ref"] || len(wrong) != 4 {
 		t.Errorf("explained = %+v", dev)
 	}
 	a.do("POST", "policies", `{"account":"`+owner.ID+`","repository":"acme/none"}`).wantCode(t, 400, api.CodeInvalidRequest)
@@ -545,7 +548,7 @@ func TestPoliciesThroughTheAdminAPI(t *testing.T) {
 	a.do("POST", "policies", `{"account":"user_0000000000000000","repository":"acme/site"}`).wantCode(t, 404, api.CodeNotFound)
 	for _, name := range []string{
 		`acme/\u001b]0;x\u0007`, "acme", "acme/", "/site", "acme/..", "acme/site/x", "acme/site?x", "acme/s ite", "acme/" + strings.Repeat("s", 60000),
-	} { // it is printed for people, whoever gives the ids
+	} { // it is printed for people, also when the ids are given
 		for _, ids := range []string{"", `,"repository_id":"7","repository_owner_id":"1"`} {
 			got := a.do("POST", "policies", `{"account":"`+owner.ID+`","repository":"`+name+`"`+ids+`}`)
 			if got.wantCode(t, 400, api.CodeInvalidRequest); len(got.body) > 1000 {

@@ -11,7 +11,8 @@ import (
 	"github.com/pageflare/ci/service/server"
 )
 
-// A proxy that holds idle connections longer than we do sends requests on connections that we are closing.
+// A proxy that holds idle connections longer than we do sends requests on connections that we are
+// closing.
 func TestIdleConnectionsLiveLongerThanThoseOfProxies(t *testing.T) {
 	t.Parallel()
 	if longest := 120 * time.Second; server.IdleTimeout <= longest {

@@ -10,13 +10,14 @@ import (
 	"github.com/pageflare/ci/service/api"
 	"github.com/pageflare/ci/service/keyring"
 	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/server/route"
 	"github.com/pageflare/ci/service/show"
 )
 
 // lease answers GET /_api/license/lease.
 func (s *Server) lease(c *gin.Context) error {
-	l, err := s.parts.Licenses.Lease(c.Request.Context(), caller(c))
-	return answer(c, func(l license.Lease) api.Lease {
+	l, err := s.parts.Licenses.Lease(c.Request.Context(), route.Caller(c))
+	return route.Answer(c, func(l license.Lease) api.Lease {
 		return api.Lease{
 			Lease: l.Text.Reveal(), GraceUntil: rfc3339(l.GraceUntil), RefreshAfter: rfc3339(l.RefreshAfter), ValidUntil: show.Time(l.ValidUntil),
 			CappedBy: string(l.CappedBy),
@@ -24,8 +25,9 @@ func (s *Server) lease(c *gin.Context) error {
 	}, l, err)
 }
 
-// publicKeys answers GET /.well-known/jwks.json. It is the one answer that others may keep: for less time than a new key waits to sign. An empty
-// set may not be kept, for the first key does not wait.
+// publicKeys answers GET /.well-known/jwks.json. It is the one answer that others may keep: for
+// less time than a new key waits to sign. An empty set may not be kept, for the first key does not
+// wait.
 func (s *Server) publicKeys(c *gin.Context) error {
 	keys, err := s.parts.Keys.LeaseKeys(c.Request.Context())
 	if err != nil {
@@ -38,7 +40,8 @@ func (s *Server) publicKeys(c *gin.Context) error {
 		})
 	}
 	if len(keys) > 0 {
-		c.Header("Cache-Control", fmt.Sprintf("public, max-age=%d", int(keyring.KeysMaxAge.Seconds())))
+		c.Header("Cache-Control",
+			fmt.Sprintf("public, max-age=%d", int(keyring.KeysMaxAge.Seconds())))
 	}
 	c.JSON(http.StatusOK, set)
 	return nil

@@ -139,7 +139,8 @@ func (d *drawn) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// secrets are those of at least 16 bytes, in every encoding that comes to mind. They are the key-encryption key, HMAC keys, Ed25519 seeds.
+// secrets are those of at least 16 bytes, in every encoding that comes to mind. They are the
+// key-encryption key, HMAC keys, Ed25519 seeds.
 func (d *drawn) secrets() (out [][]string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -155,7 +156,8 @@ func (d *drawn) secrets() (out [][]string) {
 	return out
 }
 
-// What is published, and what stands in a lease, holds nothing of a secret: no HMAC key, and of the Ed25519 keys only the public half.
+// What is published, and what stands in a lease, holds nothing of a secret: no HMAC key, and of the
+// Ed25519 keys only the public half.
 func TestNoSecretIsPublished(t *testing.T) {
 	t.Parallel()
 	var random drawn

@@ -13,14 +13,17 @@ import (
 	"github.com/pageflare/ci/service/auth"
 )
 
-// maxLimitKeys is how many tokens of a tier, or addresses, are counted at once; beyond it the longest unseen ones are forgotten, so memory stays bounded.
+// maxLimitKeys is how many tokens of a tier, or addresses, are counted at once; beyond it the
+// longest unseen ones are forgotten, so memory stays bounded.
 const maxLimitKeys = 65536
 
-// DefaultBadCredentials is how many requests without a good credential an address may make in a minute before they are answered 429 instead of
+// DefaultBadCredentials is how many requests without a good credential an address may make in a
+// minute before they are answered 429 instead of
 // 401. Good credentials from the same address are never held up by it.
 const DefaultBadCredentials = 60
 
-// limits counts requests by GCRA: at most so many at once, and as many again spread over the next minute.
+// limits counts requests by GCRA: at most so many at once, and as many again spread over the next
+// minute.
 type limits struct {
 	tiers     map[account.Tier]*throttled.GCRARateLimiterCtx // by token
 	addresses *throttled.GCRARateLimiterCtx                  // of bad credentials
@@ -29,8 +32,8 @@ type limits struct {
 	codes     *throttled.GCRARateLimiterCtx                  // user codes that were typed, by session and by address
 }
 
-// The limits against strangers who begin logins and against those who guess user codes. A person needs one of each; behind one address there may
-// be an office or the runners of a company.
+// The limits against strangers who begin logins and against those who guess user codes. A person
+// needs one of each; behind one address there may be an office or the runners of a company.
 const (
 	loginsPerMinute = 30
 	codesPerMinute  = 10
@@ -73,7 +76,8 @@ func newLimiter(perMinute int, now func() time.Time) (*throttled.GCRARateLimiter
 	if err != nil {
 		return nil, err
 	}
-	limiter, err := throttled.NewGCRARateLimiterCtx(clockStore{store, now}, throttled.RateQuota{MaxRate: throttled.PerMin(perMinute), MaxBurst: perMinute - 1})
+	limiter, err := throttled.NewGCRARateLimiterCtx(clockStore{store, now},
+		throttled.RateQuota{MaxRate: throttled.PerMin(perMinute), MaxBurst: perMinute - 1})
 	if err != nil {
 		return nil, err
 	}
@@ -90,8 +94,8 @@ func (l limits) take(ctx context.Context, c auth.Caller) error {
 	return count(ctx, l.tiers[c.Tier()], c.LimitKey(), by)
 }
 
-// takeAddress counts one request without a good credential.
-func (l limits) takeAddress(ctx context.Context, ip string) error {
+// TakeAddress counts one request without a good credential.
+func (l limits) TakeAddress(ctx context.Context, ip string) error {
 	return count(ctx, l.addresses, network(ip), byAddress)
 }
 
@@ -103,15 +107,17 @@ func (l limits) takeLogin(ctx context.Context, ip string) error {
 	return count(ctx, l.allLogins, "all", byAllLogins)
 }
 
-// takeCode counts one user code that was typed, right or wrong: an answer to a right one alone would be worth guessing for.
-func (l limits) takeCode(ctx context.Context, session, ip string) error {
+// TakeCode counts one user code that was typed, right or wrong: an answer to a right one alone
+// would be worth guessing for.
+func (l limits) TakeCode(ctx context.Context, session, ip string) error {
 	if err := count(ctx, l.codes, session, byCode); err != nil {
 		return err
 	}
 	return count(ctx, l.codes, network(ip), byCodeAddress)
 }
 
-// network is what an address is counted by: itself, or for IPv6 its /64, of which one customer has all.
+// network is what an address is counted by: itself, or for IPv6 its /64, of which one customer has
+// all.
 func network(ip string) string {
 	addr, err := netip.ParseAddr(ip)
 	if err != nil || addr.Unmap().Is4() {
@@ -138,7 +144,7 @@ func count(ctx context.Context, limiter *throttled.GCRARateLimiterCtx, key, by s
 	return &limited{after: result.RetryAfter, by: by}
 }
 
-// limited says when the next request will be let in.
+// limited says when the next request will be allowed.
 type limited struct {
 	after time.Duration
 	by    string
@@ -161,15 +167,17 @@ var overLimit = map[string]string{
 	byLogin: "for a login from this address", byAllLogins: "for logins, of all addresses together", byCode: "with a code", byCodeAddress: "with a code from this address",
 }
 
-// seconds is the whole number of seconds for Retry-After (RFC 9110, 10.2.3): rounded up, at least one.
+// seconds is the whole number of seconds for Retry-After (RFC 9110, 10.2.3): rounded up, at least
+// one.
 func (l *limited) seconds() int { return max(1, int((l.after+time.Second-1)/time.Second)) }
 
 func (l *limited) Error() string {
 	return fmt.Sprintf("too many requests %s: try again in %d s", overLimit[l.by], l.seconds())
 }
 
-// steady is a clock that begins now and goes on by elapsed, whatever the clock of the machine is set to meanwhile: one that
-// was ahead when a request was counted must not keep others out once it is right again.
+// steady is a clock that begins now and goes on by elapsed, whatever the clock of the machine is
+// set to meanwhile: one that was ahead when a request was counted must not keep others out once it
+// is right again.
 func steady(now func() time.Time, elapsed func() time.Duration) func() time.Time {
 	if elapsed == nil {
 		return now

@@ -63,7 +63,8 @@ func TestAddressesBehindATrustedProxyAreCountedApart(t *testing.T) {
 	}
 }
 
-// Only the entries that trusted proxies wrote into X-Forwarded-For count; where there is none that is an address, it is the proxy that calls.
+// Only the entries that trusted proxies wrote into X-Forwarded-For count; where there is none that
+// is an address, it is the proxy that calls.
 func TestACallerCannotChooseItsAddress(t *testing.T) {
 	t.Parallel()
 	var log syncBuffer
@@ -92,7 +93,8 @@ func TestACallerCannotChooseItsAddress(t *testing.T) {
 	}
 }
 
-// A million callers, each new, do not grow memory past the bound: those that were not seen for longest are forgotten, the first one among them.
+// A million callers, each new, do not grow memory past the bound: those that were not seen for
+// longest are forgotten, the first one among them.
 func TestAMillionCallersAreForgotten(t *testing.T) {
 	t.Parallel()
 	s := servicetest.Start(t, servicetest.Options{BadCredentials: 1, Now: func() time.Time { return time.Unix(1e9, 0) }})
@@ -111,7 +113,8 @@ func TestAMillionCallersAreForgotten(t *testing.T) {
 	}
 }
 
-// A flood of logins from a new address each time ends at the bound of all together, and only for as long as it lasts.
+// A flood of logins from a new address each time ends at the bound of all together, and only for as
+// long as it lasts.
 func TestLoginsOfAllAddressesAreBounded(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
@@ -132,7 +135,8 @@ func TestLoginsOfAllAddressesAreBounded(t *testing.T) {
 	beginLogin(t, s)
 }
 
-// Whoever was counted while the clock was ahead is not kept out once it is right again, and neither are those who come after.
+// Anyone who was counted while the clock was ahead is not kept out once it is right again, and neither
+// are those who come after.
 func TestLimitsDoNotGoByTheClockOfTheMachine(t *testing.T) {
 	t.Parallel()
 	now, elapsed := time.Now(), time.Hour

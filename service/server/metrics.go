@@ -17,20 +17,19 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/pageflare/ci/service/api"
+	"github.com/pageflare/ci/service/server/route"
 )
 
-// The metrics of the service, on a registry of its own. docs/operations.md lists them; a test keeps both in step.
+// The metrics of the service, on a registry of its own. docs/operations.md lists them; a test keeps
+// both in step.
 //
-// No label holds what a caller may choose, so nobody can make them grow: a route is its template, an unknown path or method is "none", and
-// no token, account or address is among them.
+// No label holds what a caller may choose, so nobody can make them grow: a route is its template,
+// an unknown path or method is "none", and no token, account or address is among them.
 
 const namespace = "pageflare_license"
 
 // none is the route of a path, and the method of a request, that we do not know.
 const none = "none"
-
-// acts are the routes that hand out tokens.
-var acts = map[string]string{"/_api/license/issue": "issue", "/_api/license/refresh": "refresh"}
 
 // granted is the outcome of an act that was not refused.
 const granted = "granted"
@@ -44,32 +43,41 @@ type metrics struct {
 	limited     *prometheus.CounterVec   // by what is counted
 	panics      prometheus.Counter
 	connections *prometheus.GaugeVec // by state
-	standing    *standing
+	collector   *keyCollector
 }
 
-func newMetrics(version string, standing *standing) *metrics {
+func newMetrics(version string, collector *keyCollector) *metrics {
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
-		return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: name, Help: help}, labels)
+		return prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: namespace, Name: name, Help: help,
+		}, labels)
 	}
 	m := &metrics{
 		registry: prometheus.NewRegistry(),
-		requests: counter("http_requests_total", "Requests that were answered, by route, method and status.", "route", "method", "status"),
+		requests: counter("http_requests_total",
+			"Requests that were answered, by route, method and status.", "route", "method", "status"),
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Namespace: namespace, Name: "http_request_duration_seconds", Help: "Time from the header of a request to its answer, by route.",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
 		}, []string{"route"}),
-		tokens:   counter("tokens_total", "Requests for a license token by act (issue, refresh) and outcome: granted, or why not.", "act", "outcome"),
+		tokens: counter("tokens_total",
+			"Requests for a license token by act (issue, refresh) and outcome: granted, or why not.", "act", "outcome"),
 		refusals: counter("refusals_total", "Refused requests, by reason.", "reason"),
 		limited:  counter("rate_limited_total", "Requests over a limit, by what is counted.", "by"),
-		panics:   prometheus.NewCounter(prometheus.CounterOpts{Namespace: namespace, Name: "panics_total", Help: "Faults of the program that were caught."}),
+		panics: prometheus.NewCounter(prometheus.CounterOpts{
+			Namespace: namespace, Name: "panics_total",
+			Help: "Faults of the program that were caught.",
+		}),
 		connections: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Namespace: namespace, Name: "connections", Help: "Open connections, by state: new, active, idle.",
 		}, []string{"state"}),
-		standing: standing,
+		collector: collector,
 	}
-	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: namespace, Name: "build_info", Help: "1, for the version that runs."}, []string{"version", "go"})
+	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Namespace: namespace, Name: "build_info", Help: "1, for the version that runs.",
+	}, []string{"version", "go"})
 	build.WithLabelValues(version, runtime.Version()).Set(1)
-	m.registry.MustRegister(m.requests, m.duration, m.tokens, m.refusals, m.limited, m.panics, m.connections, m.standing, build,
+	m.registry.MustRegister(m.requests, m.duration, m.tokens, m.refusals, m.limited, m.panics, m.connections, m.collector, build,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -84,31 +92,21 @@ func (m *metrics) telemetry(reports func() int64) {
 	}, func() float64 { return float64(reports()) }))
 }
 
-// reasonKey is where a refusal leaves its code for the metrics, and toldKey what the log says of it.
-const reasonKey, toldKey = "reason", "told"
-
-// because notes why a request is refused. Every answer that is no success calls it, directly or by refuse. told is for the log: nothing in it may be
-// of the caller's choice.
-func because(c *gin.Context, reason api.Code, told string) {
-	c.Set(reasonKey, reason)
-	c.Set(toldKey, told)
-}
-
 // answered counts a request that is over.
 func (m *metrics) answered(c *gin.Context, took time.Duration) {
-	route, method := c.FullPath(), c.Request.Method
-	if route == "" {
-		route, method = none, knownMethod(method)
+	path, method := c.FullPath(), c.Request.Method
+	if path == "" {
+		path, method = none, knownMethod(method)
 	}
-	m.requests.WithLabelValues(route, method, strconv.Itoa(c.Writer.Status())).Inc()
-	m.duration.WithLabelValues(route).Observe(took.Seconds())
-	reason, refused := c.Get(reasonKey)
+	m.requests.WithLabelValues(path, method, strconv.Itoa(c.Writer.Status())).Inc()
+	m.duration.WithLabelValues(path).Observe(took.Seconds())
+	reason, _, refused := route.RefusalOf(c)
 	outcome := granted
 	if refused {
-		outcome = string(reason.(api.Code))
+		outcome = string(reason)
 		m.refusals.WithLabelValues(outcome).Inc()
 	}
-	if act, ok := acts[route]; ok {
+	if act := route.From(c).Counts; act != "" {
 		m.tokens.WithLabelValues(act, outcome).Inc()
 	}
 }
@@ -121,15 +119,18 @@ func knownMethod(method string) string {
 	return none
 }
 
-// ServeMetrics answers GET /metrics on a listener of its own until ctx ends. It returns nil after a graceful stop.
+// ServeMetrics answers GET /metrics on a listener of its own until ctx ends. It returns nil after a
+// graceful stop.
 func (s *Server) ServeMetrics(ctx context.Context, l net.Listener) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var counting sync.WaitGroup
-	counting.Go(func() { s.metrics.standing.loop(ctx) })
+	counting.Go(func() { s.metrics.collector.loop(ctx) })
 	defer counting.Wait()
 	defer cancel()
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{ErrorLog: scrapeLog{s.log}, MaxRequestsInFlight: scrapes}))
+	mux.Handle("GET /metrics",
+		promhttp.HandlerFor(s.metrics.registry,
+			promhttp.HandlerOpts{ErrorLog: scrapeLog{s.log}, MaxRequestsInFlight: scrapes}))
 	return s.serve(ctx, s.httpServer(mux, timeouts{headerTimeout, readTimeout, writeTimeout}), l)
 }
 

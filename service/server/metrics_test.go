@@ -159,7 +159,8 @@ func TestManyScrapesAskTheDatabaseOnce(t *testing.T) {
 	}
 }
 
-// serveMetrics serves the metrics on one listener until the test ends, and returns what scrapes them.
+// serveMetrics serves the metrics on one listener until the test ends, and returns what scrapes
+// them.
 func serveMetrics(t *testing.T, s *servicetest.Service) (scrape func() string) {
 	t.Helper()
 	var lc net.ListenConfig
@@ -196,7 +197,8 @@ func get(t *testing.T, url string, want int) string {
 	return a.body
 }
 
-// TestEveryMetricIsInTheDocument holds the table of docs/operations.md against the registry, in both directions.
+// TestEveryMetricIsInTheDocument holds the table of docs/operations.md against the registry, in
+// both directions.
 func TestEveryMetricIsInTheDocument(t *testing.T) {
 	t.Parallel()
 	s := servicetest.Start(t, servicetest.Options{})

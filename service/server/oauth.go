@@ -6,6 +6,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/pageflare/ci/service/api"
+	"github.com/pageflare/ci/service/server/route"
 )
 
 // introspect answers POST /_api/oauth/introspect (RFC 7662, 2.1).
@@ -14,7 +15,7 @@ func (s *Server) introspect(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	i, err := s.parts.Licenses.Introspect(c.Request.Context(), caller(c), token)
+	i, err := s.parts.Licenses.Introspect(c.Request.Context(), route.Caller(c), token)
 	if err != nil {
 		return err
 	}
@@ -35,21 +36,22 @@ func (s *Server) revoke(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := s.parts.Licenses.Revoke(c.Request.Context(), caller(c), token); err != nil {
+	if err := s.parts.Licenses.Revoke(c.Request.Context(), route.Caller(c), token); err != nil {
 		return err
 	}
 	c.JSON(http.StatusOK, api.Revoked{})
 	return nil
 }
 
-// formToken reads the parameter `token`. A hint at its kind may be wrong (RFC 7009, 2.1), so it counts for nothing.
+// formToken reads the parameter `token`. A hint at its kind may be wrong (RFC 7009, 2.1), so it
+// counts for nothing.
 func formToken(c *gin.Context) (string, error) {
-	form, err := bindForm(c)
+	form, err := route.Form(c)
 	if err != nil {
 		return "", err
 	}
 	if form["token"] == "" {
-		return "", unfit("the form has no parameter token")
+		return "", route.BadRequest("the form has no parameter token")
 	}
 	return form["token"], nil
 }

@@ -18,7 +18,7 @@ func TestEveryFormOfAPageRefusesAlike(t *testing.T) {
 	v := signedIn(t, s, a.ID)
 	slow := servicetest.Start(t, servicetest.Options{})
 	b, _ := slow.Account(t, "dev@example.com")
-	cookie, addr := signedIn(t, slow, b.ID).cookie, serveHurried(t, slow, long, short)
+	cookie, addr := signedIn(t, slow, b.ID).cookie, serveShortened(t, slow, long, short)
 	const form = "application/x-www-form-urlencoded"
 	for _, path := range []string{"/device", "/device/approve", "/device/deny", "/sign-in", "/sign-out"} {
 		t.Run(path, func(t *testing.T) {

@@ -315,13 +315,13 @@ func TestASignInLinkWorksOnce(t *testing.T) {
 	late := newLink(t, s, a.ID)
 	clock.add(15 * time.Minute)
 	for _, bad := range []string{late, "", "x", "pf_sl_x", strings.Repeat("x", 5000), "<b>"} {
-		v.post("/sign-in", url.Values{"link": {bad}}).wantPage(t, 403, "ask those who run this service for a new one")
+		v.post("/sign-in", url.Values{"link": {bad}}).wantPage(t, 403, "ask the operator of this service for a new one")
 	}
 	gone := newLink(t, s, a.ID)
 	if _, err := s.DeleteAccount(t.Context(), a.ID); err != nil {
 		t.Fatal(err)
 	}
-	v.post("/sign-in", url.Values{"link": {gone}}).wantPage(t, 403, "ask those who run")
+	v.post("/sign-in", url.Values{"link": {gone}}).wantPage(t, 403, "ask the operator of this service")
 	if got := v.get("/device"); got.status != http.StatusSeeOther {
 		t.Errorf("the session of a deleted account = %d, want 303", got.status)
 	}
@@ -404,7 +404,8 @@ func TestTheCookieOfASession(t *testing.T) {
 	}
 }
 
-// Nothing that a stranger puts into an address or a header decides where somebody is sent, or which host a link names.
+// Nothing that a stranger puts into an address or a header decides where somebody is sent, or which
+// host a link names.
 func TestNobodyIsSentElsewhere(t *testing.T) {
 	t.Parallel()
 	s := servicetest.Start(t, servicetest.Options{})
@@ -480,7 +481,8 @@ func TestNoSecretOfALoginIsLogged(t *testing.T) {
 	}
 }
 
-// Each line says who, from where and in which request, also those of routes that ask for no credential.
+// Each line says who, from where and in which request, also those of routes that ask for no
+// credential.
 func TestTheAuditLogSaysWhoLoggedIn(t *testing.T) {
 	t.Parallel()
 	s := servicetest.Start(t, servicetest.Options{TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})

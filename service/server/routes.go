@@ -1,96 +1,68 @@
 package server
 
 import (
+	"errors"
 	"net/http"
+	"slices"
 
 	"github.com/gin-gonic/gin"
 
 	"github.com/pageflare/ci/service/auth"
+	"github.com/pageflare/ci/service/server/explorer"
+	"github.com/pageflare/ci/service/server/route"
 )
 
-// Route is one line of the API: who may call what.
-type Route struct {
-	Method string
-	Path   string
-	Guard  Guard
-	handle func(*gin.Context) error
-}
-
 // Routes returns every route of the service. There is no other way to add one.
-func (s *Server) Routes() []Route {
-	return []Route{
-		{http.MethodGet, "/_api/health", Open, s.health},
-		{http.MethodPost, "/_api/license/issue", TokenOrIdentity, s.issue},
-		{http.MethodGet, "/_api/license/refresh", LicenseToken, s.refresh},
-		{http.MethodGet, "/_api/license/lease", LicenseToken, s.lease},
-		{http.MethodPost, "/_api/oauth/introspect", OwnerOrAdmin(auth.ScopeTokensRead), s.introspect},
-		{http.MethodPost, "/_api/oauth/revoke", OwnerOrAdmin(auth.ScopeTokensWrite), s.revoke},
-		{http.MethodGet, "/_api/admin/accounts", Admin(auth.ScopeAccountsRead), s.listAccounts},
-		{http.MethodPost, "/_api/admin/accounts", Admin(auth.ScopeAccountsWrite), bare(s.createAccount)},
-		{http.MethodGet, "/_api/admin/accounts/:id", Admin(auth.ScopeAccountsRead), bare(s.getAccount)},
-		{http.MethodPatch, "/_api/admin/accounts/:id", Admin(auth.ScopeAccountsWrite), bare(s.updateAccount)},
-		{http.MethodDelete, "/_api/admin/accounts/:id", Admin(auth.ScopeAccountsWrite), bare(s.deleteAccount)},
-		{http.MethodPost, "/_api/admin/accounts/:id/suspend", Admin(auth.ScopeAccountsWrite), bare(s.suspendAccount)},
-		{http.MethodPost, "/_api/admin/accounts/:id/restore", Admin(auth.ScopeAccountsWrite), bare(s.restoreAccount)},
-		{http.MethodGet, "/_api/admin/accounts/:id/api-tokens", Admin(auth.ScopeTokensRead), s.listAPITokens},
-		{http.MethodPost, "/_api/admin/accounts/:id/api-tokens", Admin(auth.ScopeTokensWrite), bare(s.createAPIToken)},
-		{http.MethodDelete, "/_api/admin/api-tokens/:id", Admin(auth.ScopeTokensWrite), s.revokeAPIToken},
-		{http.MethodGet, "/_api/admin/accounts/:id/tokens", Admin(auth.ScopeTokensRead), s.listTokens},
-		{http.MethodPost, "/_api/admin/accounts/:id/tokens", Admin(auth.ScopeTokensWrite), bare(s.issueToken)},
-		{http.MethodGet, "/_api/admin/tokens/:jti", Admin(auth.ScopeTokensRead), bare(s.getToken)},
-		{http.MethodPost, "/_api/admin/tokens/revoke", Admin(auth.ScopeTokensWrite), bare(s.revokeToken)},
-		{http.MethodGet, "/_api/admin/accounts/:id/machines", Admin(auth.ScopeTokensRead), s.listMachines},
-		{http.MethodDelete, "/_api/admin/machines/:id", Admin(auth.ScopeTokensWrite), bare(s.endMachine)},
-		{http.MethodGet, "/_api/admin/policies", Admin(auth.ScopePoliciesRead), s.listPolicies},
-		{http.MethodPost, "/_api/admin/policies", Admin(auth.ScopePoliciesWrite), bare(s.addPolicy)},
-		{http.MethodDelete, "/_api/admin/policies/:id", Admin(auth.ScopePoliciesWrite), s.removePolicy},
-		{http.MethodPost, "/_api/admin/policies/explain", Admin(auth.ScopePoliciesRead), bare(s.explainPolicies)},
-		{http.MethodGet, "/_api/admin/keys", Admin(auth.ScopeKeysRead), bare(s.listKeys)},
-		{http.MethodPost, "/_api/admin/keys", Admin(auth.ScopeKeysWrite), s.rotateKey},
-		{http.MethodDelete, "/_api/admin/keys/:kid", Admin(auth.ScopeKeysWrite), s.retireKey},
-		{http.MethodGet, "/_api/admin/admin-tokens", Admin(auth.ScopeAdminRead), s.listAdminTokens},
-		{http.MethodPost, "/_api/admin/admin-tokens", Admin(auth.ScopeAdminWrite), bare(s.createAdminToken)},
-		{http.MethodDelete, "/_api/admin/admin-tokens/:id", Admin(auth.ScopeAdminWrite), bare(s.revokeAdminToken)},
-		{http.MethodGet, "/_api/admin/audit", Admin(auth.ScopeAuditRead), s.listAudit},
-		{http.MethodGet, "/_api/admin/audit/verify", Admin(auth.ScopeAuditRead), s.verifyAudit},
-		{http.MethodPost, "/_api/admin/accounts/:id/sign-in", Admin(auth.ScopeTokensWrite), bare(s.createSignInLink)},
-		{http.MethodPost, "/_api/auth/device/code", Open, s.deviceCode},
-		{http.MethodPost, "/_api/auth/device/token", Open, s.deviceToken},
-		{http.MethodPost, "/_api/license/activate", LoginToken, s.activate},
-		{http.MethodDelete, "/_api/license/machine/:machine_id", LicenseToken, s.deactivate},
-		{http.MethodPost, "/_api/license/validate-ci", LicenseToken, s.validateCI},
-		{http.MethodGet, "/_api/cli/check-version", Open, s.checkVersion},
-		{http.MethodPost, "/_api/cli/telemetry", Open, s.telemetry},
-		{http.MethodGet, "/device", SignedIn, s.deviceForm},
-		{http.MethodPost, "/device", SignedIn, s.deviceConfirm},
-		{http.MethodPost, "/device/approve", SignedIn, s.deviceApprove},
-		{http.MethodPost, "/device/deny", SignedIn, s.deviceDeny},
-		{http.MethodGet, "/sign-in", Open, s.signInForm},
-		{http.MethodPost, "/sign-in", Open, s.signIn},
-		{http.MethodPost, "/sign-out", SignedIn, s.signOut},
-		{http.MethodGet, "/.well-known/oauth-authorization-server", Open, s.authorizationServer},
-		{http.MethodGet, "/.well-known/jwks.json", Open, s.publicKeys},
-		{http.MethodGet, "/readyz", Open, s.ready},
-		{http.MethodGet, "/openapi.yaml", Open, s.document},
-		{http.MethodGet, "/", Open, s.toDocs},
-		{http.MethodGet, "/docs/", Open, s.toDocs},
-		{http.MethodGet, "/docs", Open, s.docs},
-		{http.MethodGet, "/docs/bundle.js", Open, s.docsBundle},
-		{http.MethodGet, "/docs/start.js", Open, s.docsStart},
-	}
+func (s *Server) Routes() []route.Route {
+	return slices.Concat([]route.Route{
+		route.Get("/_api/health", route.Open, s.health),
+		route.Get("/readyz", route.Open, s.ready),
+		route.Post("/_api/license/issue", route.TokenOrIdentity, s.issue).Counted("issue"),
+		route.Get("/_api/license/refresh", route.LicenseToken, s.refresh).Counted("refresh"),
+		route.Get("/_api/license/lease", route.LicenseToken, s.lease),
+		route.Get("/.well-known/jwks.json", route.Open, s.publicKeys),
+		route.Post("/_api/oauth/introspect", route.OwnerOrAdmin(auth.ScopeTokensRead), s.introspect),
+		route.Post("/_api/oauth/revoke", route.OwnerOrAdmin(auth.ScopeTokensWrite), s.revoke),
+		route.Get("/.well-known/oauth-authorization-server", route.Open, s.authorizationServer),
+		route.Post("/_api/auth/device/code", route.Open, s.deviceCode).As(route.OAuth),
+		route.Post("/_api/auth/device/token", route.Open, s.deviceToken).As(route.OAuth),
+		route.Post("/_api/license/activate", route.LoginToken, s.activate).As(route.CLI),
+		route.Delete("/_api/license/machine/:machine_id", route.LicenseToken, s.deactivate).As(route.CLI),
+		route.Post("/_api/license/validate-ci", route.LicenseToken, s.validateCI).As(route.CLI),
+		route.Get("/_api/cli/check-version", route.Open, s.checkVersion).As(route.CLI),
+		route.Post("/_api/cli/telemetry", route.Open, s.telemetry).As(route.CLI),
+		route.Get("/openapi.yaml", route.Open, s.document),
+	}, s.admin.Routes(), s.pages.Routes(), explorer.Routes())
 }
 
-func (s *Server) route() {
+// mount makes handlers of the routes.
+func (s *Server) mount() {
 	if s.tracer != nil {
 		s.engine.Use(s.traced)
 	}
-	s.engine.Use(s.access, s.recover, s.wholeBody)
+	s.engine.Use(s.access, s.recover)
 	for _, r := range s.Routes() {
-		s.engine.Handle(r.Method, r.Path, s.guard(r.Guard), s.wantID(r.Path), s.end(r.handle))
+		known := func(c *gin.Context) { route.Set(c, &r) }
+		s.engine.Handle(r.Method, r.Path, known, s.bufferBody(r.Body), s.guard(r.Guard), s.requireID(r.ID), s.handler(r.Handle))
 		if r.Method == http.MethodGet && r.Guard.Open() {
-			s.engine.HEAD(r.Path, s.end(r.handle)) // what probes and proxies ask; net/http leaves the body out
+			s.engine.HEAD(r.Path, known, s.handler(r.Handle)) // what probes and proxies ask; net/http leaves the body out
 		}
 	}
-	s.engine.NoRoute(s.end(func(*gin.Context) error { return errNoRoute }))
-	s.engine.NoMethod(s.end(func(*gin.Context) error { return errNoMethod }))
+	s.engine.NoRoute(s.handler(func(*gin.Context) error { return errNoRoute }))
+	s.engine.NoMethod(s.handler(func(*gin.Context) error { return errNoMethod }))
+}
+
+var (
+	errNoRoute  = errors.New("there is no such route: see /openapi.yaml")
+	errNoMethod = errors.New("method not allowed: the allowed methods are in the Allow header")
+)
+
+// requireID refuses what cannot be an id in a path.
+func (s *Server) requireID(id route.ID) gin.HandlerFunc {
+	return func(c *gin.Context) {
+		if id.Fits != nil && !id.Fits(c.Param(id.Name)) {
+			s.fail(c, id.Refusal)
+			c.Abort()
+		}
+	}
 }

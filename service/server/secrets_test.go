@@ -13,7 +13,7 @@ import (
 	"github.com/getkin/kin-openapi/openapi3"
 
 	"github.com/pageflare/ci/service/api"
-	"github.com/pageflare/ci/service/server"
+	"github.com/pageflare/ci/service/server/route"
 )
 
 // placed is a request with a secret in one place of it.
@@ -22,8 +22,9 @@ type placed struct {
 	headers            []string
 }
 
-// TestNoTokenInAWrongPlaceIsRepeated puts live tokens wherever a caller can put text: in each part of a path, as name and as value of a parameter, as
-// name and as value of each member of a body, in headers, as the method. None may reach the log, nor come back in a refusal.
+// TestNoTokenInAWrongPlaceIsRepeated puts live tokens wherever a caller can put text: in each part
+// of a path, as name and as value of a parameter, as name and as value of each member of a body, in
+// headers, as the method. None may reach the log, nor come back in a refusal.
 func TestNoTokenInAWrongPlaceIsRepeated(t *testing.T) {
 	t.Parallel()
 	doc, err := openapi3.NewLoader().LoadFromData(api.Document())
@@ -71,7 +72,7 @@ func linesWith(text, part string) string {
 }
 
 // places are the requests to a route that have the secret in one place each.
-func places(t *testing.T, r server.Route, op *openapi3.Operation, secret string) []placed {
+func places(t *testing.T, r route.Route, op *openapi3.Operation, secret string) []placed {
 	t.Helper()
 	path, body, media := examplePath(r, op), "", ""
 	var bodies []string
@@ -113,7 +114,8 @@ func places(t *testing.T, r server.Route, op *openapi3.Operation, secret string)
 	return out
 }
 
-// spoiled is the example body of an operation, and that body with the secret as an additional member and in the place of each value.
+// spoiled is the example body of an operation, and that body with the secret as an additional
+// member and in the place of each value.
 func spoiled(t *testing.T, media string, schema *openapi3.Schema, example any, secret string) (body string, all []string) {
 	t.Helper()
 	good, _ := example.(map[string]any)

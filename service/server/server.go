@@ -1,5 +1,5 @@
-// Package server is the HTTP face of the License service: routes and their guards, limits, the access log, and how an error looks on
-// the wire.
+// Package server is the HTTP face of the License service: routes and their guards, limits, the
+// access log, and how an error looks on the wire.
 //
 // It decides nothing about licenses: that is service/license. The shape of bodies is service/api.
 package server
@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,13 +23,15 @@ import (
 	"github.com/pageflare/ci/service/account"
 	"github.com/pageflare/ci/service/keyring"
 	"github.com/pageflare/ci/service/parts"
+	"github.com/pageflare/ci/service/server/admin"
+	"github.com/pageflare/ci/service/server/page"
 )
 
 // Config is what a Server is made of. Parts, Now and Log must be set.
 type Config struct {
 	Parts          *parts.Parts
 	RateLimits     map[account.Tier]int // requests a minute for each token; 0 or missing: unlimited
-	Repository     Resolver             // finds the ids of a repository by its name; nil: policies are added by ids alone
+	Repository     admin.Resolver       // finds the ids of a repository by its name; nil: policies are added by ids alone
 	BadCredentials int                  // requests a minute without a good credential, for each address; 0: unlimited
 	TrustedProxies []netip.Prefix       // whose X-Forwarded-For counts
 	Version        string               // of the program, for the metrics
@@ -38,22 +41,22 @@ type Config struct {
 	Log            *slog.Logger
 }
 
-// Server serves the License API. It is an http.Handler; Serve runs it on a listener with time limits.
+// Server serves the License API. It is an http.Handler; Serve runs it on a listener with time
+// limits.
 type Server struct {
-	parts      *parts.Parts
-	repository Resolver
-	limits     limits
-	pages      *pages
-	reports    atomic.Int64 // telemetry
-	metrics    *metrics
-	tracer     trace.Tracer
-	timeouts   timeouts
-	now        func() time.Time
-	log        *slog.Logger
-	engine     *gin.Engine
-	verifying  sync.Mutex      // held by the one that verifies the audit log
-	stopping   context.Context // ends when Serve begins to stop
-	stop       context.CancelFunc
+	parts    *parts.Parts
+	admin    *admin.Handlers
+	limits   limits
+	pages    *page.Pages
+	reports  atomic.Int64 // telemetry
+	metrics  *metrics
+	tracer   trace.Tracer
+	timeouts timeouts
+	now      func() time.Time
+	log      *slog.Logger
+	engine   *gin.Engine
+	stopping context.Context // ends when Serve begins to stop
+	stop     context.CancelFunc
 }
 
 // New returns a Server. The error says what is wrong with the configuration.
@@ -64,8 +67,17 @@ func New(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		parts: cfg.Parts, repository: cfg.Repository, limits: limits, pages: newPages(), metrics: newMetrics(cfg.Version, newStanding(func(ctx context.Context) ([]keyring.Key, error) { return cfg.Parts.Keys.Keys(ctx) }, cfg.Now)),
+		parts: cfg.Parts, limits: limits, metrics: newMetrics(cfg.Version,
+			newKeyCollector(func(ctx context.Context) ([]keyring.Key, error) { return cfg.Parts.Keys.Keys(ctx) }, cfg.Now)),
 		tracer: cfg.Tracer, timeouts: timeouts{headerTimeout, readTimeout, writeTimeout}, now: cfg.Now, log: cfg.Log, engine: gin.New(),
+	}
+	s.pages = page.New(page.Config{
+		Devices: cfg.Parts.Devices, Sessions: cfg.Parts.Sessions, PublicURL: cfg.Parts.PublicURL, Limits: limits, Log: cfg.Log,
+	})
+	s.admin = &admin.Handlers{
+		Accounts: cfg.Parts.Accounts, Admins: cfg.Parts.Admins, Sessions: cfg.Parts.Sessions, Licenses: cfg.Parts.Licenses,
+		Machines: cfg.Parts.Machines, Policies: cfg.Parts.Policies, Keys: cfg.Parts.Keys, Log: cfg.Parts.Log,
+		Identities: cfg.Parts.Identities, Repository: cfg.Repository, Now: cfg.Now, Extend: s.extendDeadline,
 	}
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	s.metrics.telemetry(s.TelemetryReports)
@@ -79,7 +91,7 @@ func New(cfg Config) (*Server, error) {
 	if err := s.engine.SetTrustedProxies(proxies); err != nil {
 		return nil, fmt.Errorf("trusted proxies: %w", err)
 	}
-	s.route()
+	s.mount()
 	return s, nil
 }
 
@@ -89,10 +101,24 @@ var quietGin = sync.OnceFunc(func() { gin.SetMode(gin.ReleaseMode) })
 // ServeHTTP serves one request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	handlingBegins(r.Context())
-	s.engine.ServeHTTP(w, r)
+	s.engine.ServeHTTP(w, oneSlash(r))
 }
 
-// The time limits of a connection. An answer takes milliseconds; what takes longer is a client that is slow on purpose or gone.
+// oneSlash takes the slashes away that a client adds whose base URL ends with one, as the pageflare CLI does: /_api//license/refresh.
+func oneSlash(r *http.Request) *http.Request {
+	const base = "/_api/"
+	if !strings.HasPrefix(r.URL.Path, base+"/") || r.URL.RawPath != "" {
+		return r
+	}
+	u := *r.URL
+	u.Path = base + strings.TrimLeft(u.Path[len(base):], "/")
+	shallow := *r
+	shallow.URL = &u
+	return &shallow
+}
+
+// The time limits of a connection. An answer takes milliseconds; what takes longer is a client that
+// is slow on purpose or gone.
 const (
 	headerTimeout = 5 * time.Second
 	readTimeout   = 10 * time.Second
@@ -101,14 +127,16 @@ const (
 	stopTimeout   = 20 * time.Second // for the requests in flight when the service stops
 )
 
-// idleTimeout is longer than common proxies hold an idle connection to us (AWS and nginx 60 s, Traefik 90 s, Caddy 120 s): of
-// two equal limits ours would now and then close the connection on which the proxy sends, and its client gets a 502.
+// idleTimeout is longer than common proxies hold an idle connection to us (AWS and nginx 60 s,
+// Traefik 90 s, Caddy 120 s): of two equal limits ours would now and then close the connection on
+// which the proxy sends, and its client gets a 502.
 const idleTimeout = 130 * time.Second
 
 // timeouts are the time limits of a request, which a test may shorten.
 type timeouts struct{ header, read, write time.Duration }
 
-// Serve answers requests on a listener until ctx ends, then lets the requests in flight finish. It returns nil after a graceful stop.
+// Serve answers requests on a listener until ctx ends, then lets the requests in flight finish. It
+// returns nil after a graceful stop.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	srv := s.httpServer(s, s.timeouts)
 	srv.ConnState, srv.ConnContext = s.connState, connContext
@@ -135,7 +163,8 @@ func (s *Server) serve(ctx context.Context, srv *http.Server, l net.Listener) er
 	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 	defer cancel()
 	if err := srv.Shutdown(stop); err != nil {
-		return errors.Join(fmt.Errorf("stop: requests were still running after %s: %w", stopTimeout, err), srv.Close())
+		return errors.Join(fmt.Errorf("stop: requests were still running after %s: %w", stopTimeout,
+			err), srv.Close())
 	}
 	if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
 		return err

@@ -21,7 +21,9 @@ import (
 	"github.com/pageflare/ci/service/account"
 	"github.com/pageflare/ci/service/api"
 	"github.com/pageflare/ci/service/auth"
+	"github.com/pageflare/ci/service/parts"
 	"github.com/pageflare/ci/service/server"
+	"github.com/pageflare/ci/service/server/route"
 	"github.com/pageflare/ci/service/servicetest"
 	"github.com/pageflare/ci/service/token"
 )
@@ -121,7 +123,8 @@ func TestEveryRouteIsInTheDocument(t *testing.T) {
 			t.Errorf("%s %s is not in openapi.yaml", r.Method, r.Path)
 			continue
 		}
-		guarded := item.GetOperation(r.Method).Security != nil
+		security := item.GetOperation(r.Method).Security
+		guarded := security == nil || len(*security) > 0 // an open one says so: security: []
 		if guarded != (!r.Guard.Open()) {
 			t.Errorf("%s %s is guarded by %q, the document says security: %t", r.Method, r.Path, r.Guard, guarded)
 		}
@@ -168,7 +171,7 @@ func TestEveryGuardRefusesWithoutCredentials(t *testing.T) {
 			continue
 		}
 		got.wantUnauthorized(t)
-		if r.Guard.String() == server.LicenseToken.String() {
+		if r.Guard.String() == route.LicenseToken.String() {
 			call(t, s, r.Method, r.Path, "", bearer(key)...).wantUnauthorized(t)
 		}
 		if strings.HasPrefix(r.Path, "/_api/admin/") { // only admin tokens, and only with the scope
@@ -279,7 +282,6 @@ func TestAuthorizationIsReadStrictly(t *testing.T) {
 		"no scheme":                {"Authorization", good},
 		"two headers":              {"Authorization", "Bearer " + good, "Authorization", "Bearer " + good},
 		"two tokens":               {"Authorization", "Bearer " + good + ", Bearer " + good},
-		"two spaces":               {"Authorization", "Bearer  " + good},
 		"a tab":                    {"Authorization", "Bearer\t" + good},
 		"quotes":                   {"Authorization", `Bearer "` + good + `"`},
 		"a token cut short":        {"Authorization", "Bearer " + good[:len(good)-2]},
@@ -295,9 +297,9 @@ func TestAuthorizationIsReadStrictly(t *testing.T) {
 			call(t, s, "POST", "/_api/license/issue", "access_token="+good, headers...).wantUnauthorized(t)
 		})
 	}
-	for name, header := range map[string]string{"lower case": "bearer " + good, "upper case": "BEARER " + good} {
+	for name, header := range map[string]string{"lower case": "bearer " + good, "upper case": "BEARER " + good, "Bearer, with two spaces behind it": "Bearer  " + good} {
 		if got := call(t, s, "GET", "/_api/license/refresh", "", "Authorization", header); got.status != 200 {
-			t.Errorf("scheme in %s = %d, want 200 (RFC 9110, 11.1)", name, got.status)
+			t.Errorf("scheme in %s = %d, want 200 (RFC 9110, 11)", name, got.status)
 		}
 	}
 }
@@ -374,7 +376,7 @@ func TestOtherPathsAndMethods(t *testing.T) {
 	s := servicetest.Start(t, servicetest.Options{})
 	call(t, s, "GET", "/nothing", "").wantCode(t, 404, api.CodeNotFound)
 	call(t, s, "GET", "/_api/license/refresh/", "").wantCode(t, 404, api.CodeNotFound)
-	call(t, s, "GET", "/_api//health", "").wantCode(t, 404, api.CodeNotFound)
+	call(t, s, "GET", "/_api/license//refresh", "").wantCode(t, 404, api.CodeNotFound)
 	call(t, s, "GET", "/_api/license/issue", "").wantAllow(t, "POST")
 }
 
@@ -475,8 +477,8 @@ func TestAGracefulStopLetsRequestsFinish(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { ended <- s.Server.Serve(ctx, l) }()
 
-	// a request whose body the test sends piece by piece is in flight for as long as the test likes; the body is asked for (100 Continue) when
-	// the handler runs, and not before
+	// a request whose body the test sends piece by piece is in flight for as long as the test
+	// likes; the body is asked for (100 Continue) when the handler runs, and not before
 	body, send := io.Pipe()
 	req, err := http.NewRequestWithContext(t.Context(), "POST", "http://"+l.Addr().String()+"/_api/license/issue", body)
 	if err != nil {
@@ -527,7 +529,7 @@ func TestAPanicIs500AndTheServerLives(t *testing.T) {
 	t.Parallel()
 	var log syncBuffer
 	// a Server without a License service panics as soon as a token is shown
-	broken, err := server.New(server.Config{Now: time.Now, Log: slog.New(slog.NewJSONHandler(&log, nil))})
+	broken, err := server.New(server.Config{Parts: &parts.Parts{}, Now: time.Now, Log: slog.New(slog.NewJSONHandler(&log, nil))})
 	if err != nil {
 		t.Fatal(err)
 	}

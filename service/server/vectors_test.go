@@ -11,7 +11,8 @@ type vector struct {
 	Token string `json:"token"`
 }
 
-// vectors are the tokens of service/token. None of them is signed by a key of a service that a test starts.
+// vectors are the tokens of service/token. None of them is signed by a key of a service that a test
+// starts.
 func vectors(t *testing.T) []vector {
 	t.Helper()
 	b, err := os.ReadFile(filepath.Join("..", "token", "testdata", "vectors", "tokens.json"))

@@ -20,8 +20,9 @@ import (
 	"github.com/pageflare/ci/service/api"
 )
 
-// Every answer of a service that a test starts is held against openapi.yaml: its status, its headers and its body must be described there, and a
-// request that is answered with success must be one that the document allows. So the document stays true without a test that thinks of it.
+// Every answer of a service that a test starts is held against openapi.yaml: its status, its
+// headers and its body must be described there, and a request that is answered with success must be
+// one that the document allows. So the document stays true without a test that thinks of it.
 
 // contract is the document, ready to judge.
 type contract struct {
@@ -42,7 +43,9 @@ var theContract = sync.OnceValues(func() (*contract, error) {
 	if err != nil {
 		return nil, fmt.Errorf("openapi.yaml: %w", err)
 	}
-	for _, media := range []string{"application/yaml", "text/html", "text/css", "text/javascript"} { // a text is as good as it is
+	for _, media := range []string{
+		"application/yaml", "text/html", "text/css", "text/javascript",
+	} { // a text is as good as it is
 		openapi3filter.RegisterBodyDecoder(media, openapi3filter.PlainBodyDecoder)
 	}
 	return &contract{doc: doc, router: router, seen: map[string]bool{}}, nil
@@ -55,17 +58,20 @@ type Answer struct {
 	Body   []byte
 }
 
-// CheckContract fails the test unless the document says that this request may be answered so. body is that of the request.
+// CheckContract fails the test unless the document says that this request may be answered so. body
+// is that of the request.
 func CheckContract(t testing.TB, req *http.Request, body []byte, a Answer) {
 	t.Helper()
 	c, err := theContract()
 	must(t, err)
 	if err := c.check(req, body, a); err != nil {
-		t.Errorf("%s %s was answered %d, not as openapi.yaml says: %v", req.Method, req.URL.Path, a.Status, err)
+		t.Errorf("%s %s was answered %d, not as openapi.yaml says: %v", req.Method, req.URL.Path,
+			a.Status, err)
 	}
 }
 
-// Unseen are the answers that the document promises and no test of this program has got so far, as `GET /path 200`.
+// Unseen are the answers that the document promises and no test of this program has got so far, as
+// `GET /path 200`.
 func Unseen() ([]string, error) {
 	c, err := theContract()
 	if err != nil {
@@ -119,21 +125,31 @@ func (c *contract) check(req *http.Request, body []byte, a Answer) error {
 
 // checkOther checks the answer to a path or a method that is not in the document.
 func (c *contract) checkOther(req *http.Request, a Answer, headersAlone bool) error {
-	name := map[int]string{http.StatusNotFound: "NotFound", http.StatusMethodNotAllowed: "MethodNotAllowed"}[a.Status]
+	name := map[int]string{
+		http.StatusNotFound: "NotFound", http.StatusMethodNotAllowed: "MethodNotAllowed",
+	}[a.Status]
 	if name == "" {
 		return fmt.Errorf("there is no such operation, which is 404 or 405")
 	}
-	op := &openapi3.Operation{Responses: openapi3.NewResponses(openapi3.WithStatus(a.Status, c.doc.Components.Responses[name]))}
-	return validate(&openapi3filter.RequestValidationInput{Request: req, Route: &routers.Route{Spec: c.doc, Operation: op}}, a, headersAlone)
+	op := &openapi3.Operation{
+		Responses: openapi3.NewResponses(openapi3.WithStatus(a.Status,
+			c.doc.Components.Responses[name])),
+	}
+	return validate(&openapi3filter.RequestValidationInput{
+		Request: req, Route: &routers.Route{Spec: c.doc, Operation: op},
+	}, a, headersAlone)
 }
 
 func validate(in *openapi3filter.RequestValidationInput, a Answer, headersAlone bool) error {
-	if strings.HasPrefix(a.Header.Get("Content-Type"), "application/json") && len(a.Body) == 0 && !headersAlone {
+	if strings.HasPrefix(a.Header.Get("Content-Type"), "application/json") && len(a.Body) == 0 &&
+		!headersAlone {
 		return fmt.Errorf("the body is empty")
 	}
 	return openapi3filter.ValidateResponse(context.Background(), &openapi3filter.ResponseValidationInput{
 		RequestValidationInput: in, Status: a.Status, Header: a.Header, Body: io.NopCloser(bytes.NewReader(a.Body)),
-		Options: &openapi3filter.Options{IncludeResponseStatus: true, ExcludeResponseBody: headersAlone},
+		Options: &openapi3filter.Options{
+			IncludeResponseStatus: true, ExcludeResponseBody: headersAlone,
+		},
 	})
 }
 
@@ -147,12 +163,14 @@ type contracted struct {
 // ServeHTTP serves, and checks what was answered.
 func (h contracted) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	asked := r.Clone(r.Context())
+	asked.URL.Path = strings.Replace(asked.URL.Path, "/_api//", "/_api/", 1) // as of a client whose base URL ends with a slash
 	var body bytes.Buffer
 	r.Body = teed{io.TeeReader(r.Body, &body), r.Body}
 	answered := &recorder{ResponseWriter: w, status: http.StatusOK}
 	h.Handler.ServeHTTP(answered, r)
 	h.watch.answered(asked, answered.status)
-	CheckContract(h.t, asked, body.Bytes(), Answer{answered.status, w.Header(), answered.body.Bytes()})
+	CheckContract(h.t, asked, body.Bytes(),
+		Answer{answered.status, w.Header(), answered.body.Bytes()})
 }
 
 type teed struct {

@@ -1,5 +1,6 @@
-// Package servicetest is a whole License service on a temporary database, for any test: real routes, real rules, a real SQLite file. Only the
-// clock can be the test's own. What it answers is held against openapi.yaml (contract.go), and what must never happen, whatever a test sends, is
+// Package servicetest is a whole License service on a temporary database, for any test: real
+// routes, real rules, a real SQLite file. Only the clock can be the test's own. What it answers is
+// held against openapi.yaml (contract.go), and what must never happen, whatever a test sends, is
 // watched for (watch.go).
 package servicetest
 
@@ -27,10 +28,12 @@ import (
 	"github.com/pageflare/ci/service/oidc"
 	"github.com/pageflare/ci/service/parts"
 	"github.com/pageflare/ci/service/server"
+	"github.com/pageflare/ci/service/server/admin"
 	"github.com/pageflare/ci/service/store"
 )
 
-// Options are what a test may choose. The zero value is a service as it starts without any configuration.
+// Options are what a test may choose. The zero value is a service as it starts without any
+// configuration.
 type Options struct {
 	Now            func() time.Time     // time.Now when nil
 	Elapsed        func() time.Duration // by Now when nil; for the limits
@@ -41,7 +44,7 @@ type Options struct {
 	BadCredentials int                  // a minute, by address; unlimited when 0
 	TrustedProxies []netip.Prefix
 	Issuers        []string // of identities; none when nil
-	Repository     server.Resolver
+	Repository     admin.Resolver
 	PublicURL      string    // the origin when empty
 	Log            io.Writer // gets the JSON lines too, for a test that wants to read them
 
@@ -72,10 +75,15 @@ func Start(t testing.TB, o Options) *Service {
 	}
 	master, err := keyring.NewMasterKey(o.Rand)
 	must(t, err)
-	return start(t, Service{options: o, database: "sqlite:" + filepath.Join(t.TempDir(), "license.db"), master: master})
+	return start(t,
+		Service{
+			options: o, database: "sqlite:" + filepath.Join(t.TempDir(), "license.db"),
+			master: master,
+		})
 }
 
-// Replica starts another service on the same database, with a clock of its own (nil: the same clock). It ends with the test, before the first one.
+// Replica starts another service on the same database, with a clock of its own (nil: the same
+// clock). It ends with the test, before the first one.
 func (s *Service) Replica(t testing.TB, now func() time.Time) *Service {
 	t.Helper()
 	o := s.options
@@ -115,7 +123,7 @@ func start(t testing.TB, s Service) *Service {
 		o.Between(&stores)
 	}
 	identities, err := oidc.New(oidc.Config{
-		Issuers: o.Issuers, Audience: o.PublicURL, Keeper: s.Store, HTTP: &http.Client{Transport: &http.Transport{}}, Now: o.Now, Log: s.Log,
+		Issuers: o.Issuers, Audience: o.PublicURL, KeyStore: s.Store, HTTP: &http.Client{Transport: &http.Transport{}}, Now: o.Now, Log: s.Log,
 	})
 	must(t, err)
 	joined, err := parts.New(context.Background(), parts.Config{
@@ -143,14 +151,17 @@ func start(t testing.TB, s Service) *Service {
 	return &s
 }
 
-// ServeHTTP answers one request like a request to URL, for a test that stands between the service and its caller.
+// ServeHTTP answers one request like a request to URL, for a test that stands between the service
+// and its caller.
 func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
 
-// Account makes an active account of tier pro that is valid for two years from now, and returns it with its API token.
+// Account makes an active account of tier pro that is valid for two years from now, and returns it
+// with its API token.
 func (s *Service) Account(t testing.TB, email string) (account.Account, string) {
 	t.Helper()
 	a, key, err := s.CreateAccount(context.Background(), account.NewAccount{
-		Email: email, Tier: account.Pro, Features: []string{"spa_mode", "critical_css"}, ValidUntil: time.Now().AddDate(2, 0, 0),
+		Email: email, Tier: account.Pro, Features: []string{"spa_mode",
+			"critical_css"}, ValidUntil: time.Now().AddDate(2, 0, 0),
 	})
 	must(t, err)
 	return a, key.Reveal()
@@ -179,7 +190,8 @@ func (s *Service) DecideLogin(t testing.TB, account, userCode string, approve bo
 // AdminToken makes an admin token with the scopes and returns its text.
 func (s *Service) AdminToken(t testing.TB, scopes ...auth.Scope) string {
 	t.Helper()
-	text, _, err := s.CreateAdminToken(context.Background(), auth.NewAdminToken{Scopes: scopes}, nil)
+	text, _, err := s.CreateAdminToken(context.Background(), auth.NewAdminToken{Scopes: scopes},
+		nil)
 	must(t, err)
 	return text.Reveal()
 }
@@ -200,7 +212,8 @@ func (s *Service) Acts(t testing.TB, action audit.Action) int {
 	return len(lines)
 }
 
-// Alter changes the database behind the service's back, as somebody would who can write its file: the service may fail from then on.
+// Alter changes the database behind the service's back, as somebody would who can write its file:
+// the service may fail from then on.
 func (s *Service) Alter(t testing.TB, statement string) {
 	t.Helper()
 	s.MayFail()

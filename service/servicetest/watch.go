@@ -13,9 +13,10 @@ import (
 	"testing"
 )
 
-// Whatever a test sends, these hold, and every test that starts a service holds them without thinking of it: no answer is a 5xx and nothing panics,
-// unless the test says that it breaks something (MayFail); no token that was shown as a bearer token is in the log; and each refusal is in the
-// metrics, once.
+// Whatever a test sends, these hold, and every test that starts a service holds them without
+// thinking of it: no answer is a 5xx and nothing panics, unless the test says that it breaks
+// something (MayFail); no token that was shown as a bearer token is in the log; and each refusal is
+// in the metrics, once.
 
 // watch sees what one service answers and logs.
 type watch struct {
@@ -47,7 +48,8 @@ func (s *Service) MayFail() {
 	s.watch.mayFail = true
 }
 
-// ServesBeside says that the test serves s.Server on a listener of its own too, whose answers are not seen here: then the count of refusals proves nothing.
+// ServesBeside says that the test serves s.Server on a listener of its own too, whose answers are
+// not seen here: then the count of refusals proves nothing.
 func (s *Service) ServesBeside() {
 	s.watch.mu.Lock()
 	defer s.watch.mu.Unlock()
@@ -106,7 +108,8 @@ func (w *watch) check(s *Service) {
 		w.t.Errorf("the service panicked:\n%s", lastLines(w.log.String()))
 	}
 	if counted, refused := s.refusals(w.t), sum(w.refused); counted != refused && !w.beside {
-		w.t.Errorf("%d requests were refused, by status %v, and the metrics count %d", refused, w.refused, counted)
+		w.t.Errorf("%d requests were refused, by status %v, and the metrics count %d", refused,
+			w.refused, counted)
 	}
 }
 

@@ -28,7 +28,8 @@ func (r *recorded) end() {
 	}
 }
 
-// The watch would be worth nothing if it did not see: each thing that must never happen, done on purpose, is a fault of the test.
+// The watch would be worth nothing if it did not see: each thing that must never happen, done on
+// purpose, is a fault of the test.
 func TestWhatMustNeverHappenIsSeen(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {

@@ -36,14 +36,15 @@ func (r *deviceRow) login() auth.DeviceLogin {
 	return d
 }
 
-// letGo is how many rows that ended are deleted when one is added: more than come, so that they get fewer, and few, so that nobody waits.
-const letGo = 16
+// purgeBatch is how many rows that ended are deleted when one is added: more than come, so that they get
+// fewer, and few, so that nobody waits.
+const purgeBatch = 16
 
 func (s *Store) AddDeviceLogin(ctx context.Context, d auth.DeviceLogin) error {
 	return inTx(ctx, s.write, func(t *tx) error {
 		// by then its token has ended too, which began while its codes were good
-		long := millis(d.CreatedAt.Add(-auth.LoginTokenLife))
-		if err := t.letGo(ctx, "device_logins", "id", long); err != nil {
+		long := millis(d.CreatedAt.Add(-auth.LoginTokenTTL))
+		if err := t.purge(ctx, "device_logins", "id", long); err != nil {
 			return err
 		}
 		_, err := t.ExecContext(ctx, `INSERT INTO device_logins (id, device_hash, user_hash, client, address, state, interval_ms, created_at, expires_at)
@@ -53,10 +54,10 @@ func (s *Store) AddDeviceLogin(ctx context.Context, d auth.DeviceLogin) error {
 	})
 }
 
-// letGo deletes some rows of a table that expired before a time.
-func (t *tx) letGo(ctx context.Context, table, key string, before int64) error {
+// purge deletes some rows of a table that expired before a time.
+func (t *tx) purge(ctx context.Context, table, key string, before int64) error {
 	_, err := t.ExecContext(ctx, `DELETE FROM `+table+` WHERE `+key+` IN
-		(SELECT `+key+` FROM `+table+` WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)`, before, letGo)
+		(SELECT `+key+` FROM `+table+` WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)`, before, purgeBatch)
 	if err != nil {
 		return fmt.Errorf("let go of old %s: %w", table, storeError(err))
 	}
@@ -65,7 +66,9 @@ func (t *tx) letGo(ctx context.Context, table, key string, before int64) error {
 
 func deviceLogin(ctx context.Context, q querier, hash string) (auth.DeviceLogin, error) {
 	var r deviceRow
-	err := q.QueryRowContext(ctx, `SELECT `+deviceColumns+` FROM device_logins d WHERE d.device_hash = $1 OR d.user_hash = $1`, hash).Scan(r.into()...)
+	err := q.QueryRowContext(ctx,
+		`SELECT `+deviceColumns+
+			` FROM device_logins d WHERE d.device_hash = $1 OR d.user_hash = $1`, hash).Scan(r.into()...)
 	if err != nil {
 		return auth.DeviceLogin{}, fmt.Errorf("device login: %w", notFound(err))
 	}
@@ -76,8 +79,10 @@ func (s *Store) DeviceLogin(ctx context.Context, hash string) (auth.DeviceLogin,
 	return deviceLogin(ctx, s.read, hash)
 }
 
-// ChangeDeviceLogin asks in the update for the state that it read: of two that meet, one changes nothing.
-func (s *Store) ChangeDeviceLogin(ctx context.Context, hash string, change func(*auth.DeviceLogin) ([]audit.Act, error)) (auth.DeviceLogin, error) {
+// ChangeDeviceLogin asks in the update for the state that it read: of two that meet, one changes
+// nothing.
+func (s *Store) ChangeDeviceLogin(ctx context.Context, hash string,
+	change func(*auth.DeviceLogin) ([]audit.Act, error)) (auth.DeviceLogin, error) {
 	var d auth.DeviceLogin
 	err := inTx(ctx, s.write, func(t *tx) (err error) {
 		if d, err = deviceLogin(ctx, t, hash); err != nil {
@@ -105,7 +110,8 @@ func (s *Store) ChangeDeviceLogin(ctx context.Context, hash string, change func(
 
 func nullText(s string) sql.NullString { return sql.NullString{String: s, Valid: s != ""} }
 
-func (s *Store) LoginToken(ctx context.Context, hash string) (auth.DeviceLogin, account.Account, error) {
+func (s *Store) LoginToken(ctx context.Context,
+	hash string) (auth.DeviceLogin, account.Account, error) {
 	var d deviceRow
 	var a accountRow
 	err := s.read.QueryRowContext(ctx, `SELECT `+deviceColumns+`, `+accountColumns+`

@@ -14,17 +14,20 @@ import (
 // maxGroup is how many writes share one transaction at most.
 const maxGroup = 256
 
-// groupPatience is how long a write may take, waiting included: shorter than a client or a server waits for an answer.
+// groupPatience is how long a write may take, waiting included: shorter than a client or a server
+// waits for an answer.
 const groupPatience = 8 * time.Second
 
 // errClosed says that the store was closed before the write began.
 var errClosed = errors.New("the database is closed")
 
 // errTooLong says that a write took longer than its caller can wait.
-var errTooLong = fmt.Errorf("%w: a write took longer than %s", failure.ErrUnavailable, groupPatience)
+var errTooLong = fmt.Errorf("%w: a write took longer than %s", failure.ErrUnavailable,
+	groupPatience)
 
-// group is group commit: writes that arrive while the disk is busy with the ones before share the next transaction, and each returns when
-// that one is durable. One goroutine owns the transactions; stop ends it.
+// group is group commit: writes that arrive while the disk is busy with the ones before share the
+// next transaction, and each returns when that one is durable. One goroutine owns the transactions;
+// stop ends it.
 type group struct {
 	db      *pool
 	writes  chan *groupWrite
@@ -40,12 +43,16 @@ type groupWrite struct {
 }
 
 func startGroup(db *pool) *group {
-	g := &group{db: db, writes: make(chan *groupWrite, maxGroup), closing: make(chan struct{}), ended: make(chan struct{})}
+	g := &group{
+		db: db, writes: make(chan *groupWrite, maxGroup), closing: make(chan struct{}),
+		ended: make(chan struct{}),
+	}
 	go g.loop()
 	return g
 }
 
-// do runs a write and returns when it is durable. A caller that leaves early learns the context's error, and the write may yet be done.
+// do runs a write and returns when it is durable. A caller that leaves early learns the context's
+// error, and the write may yet be done.
 func (g *group) do(ctx context.Context, run func(ctx context.Context, t *tx) error) (err error) {
 	ctx, written := traceWrite(ctx)
 	defer func() { written(err) }()
@@ -120,9 +127,10 @@ func (g *group) gather(first *groupWrite) []*groupWrite {
 	return batch
 }
 
-// commit writes a batch. If one write of it fails they are all tried again, each alone, so that none suffers for another; if the database
-// itself fails, all learn that at once. It does not use the callers' contexts for the transaction: one who leaves must not undo what others
-// wait for. But nothing is begun for those who have left already.
+// commit writes a batch. If one write of it fails they are all tried again, each alone, so that
+// none suffers for another; if the database itself fails, all learn that at once. It does not use
+// the callers' contexts for the transaction: one who leaves must not undo what others wait for. But
+// nothing is begun for those who have left already.
 func (g *group) commit(batch []*groupWrite) {
 	batch = slices.DeleteFunc(batch, func(w *groupWrite) bool { return w.ctx.Err() != nil })
 	if len(batch) == 0 {

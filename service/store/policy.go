@@ -11,8 +11,8 @@ import (
 
 const policyColumns = `id, version, account_id, repository, issuer, repository_id, owner_id, narrowing, created_at`
 
-// narrowing is the part of a policy that is kept as JSON: nothing is ever asked for by it.
-type narrowing struct {
+// conditions is the part of a policy that is kept as JSON: nothing is ever asked for by it.
+type conditions struct {
 	Refs            []string `json:"ref,omitempty"`
 	Environments    []string `json:"environment,omitempty"`
 	Events          []string `json:"event,omitempty"`
@@ -20,35 +20,46 @@ type narrowing struct {
 	Visibilities    []string `json:"visibility,omitempty"`
 }
 
-func (s *Store) AddPolicy(ctx context.Context, p license.TrustPolicy, act audit.Act) (license.TrustPolicy, error) {
-	narrow, err := json.Marshal(narrowing{p.Refs, p.Environments, p.Events, p.JobWorkflowRefs, p.Visibilities})
+func (s *Store) AddPolicy(ctx context.Context, p license.TrustPolicy,
+	act audit.Act) (license.TrustPolicy, error) {
+	narrow, err := json.Marshal(conditions{
+		p.Refs, p.Environments, p.Events, p.JobWorkflowRefs, p.Visibilities,
+	})
 	if err != nil {
 		return license.TrustPolicy{}, err
 	}
 	err = inTx(ctx, s.write, func(t *tx) error {
 		t.log(act)
 		// removed ones count too: a version never comes back
-		err := t.QueryRowContext(ctx, `SELECT count(*) + 1 FROM policies WHERE account_id = $1 AND repository_id = $2`, p.AccountID, p.RepositoryID).Scan(&p.Version)
+		err := t.QueryRowContext(ctx,
+			`SELECT count(*) + 1 FROM policies WHERE account_id = $1 AND repository_id = $2`, p.AccountID, p.RepositoryID).Scan(&p.Version)
 		if err != nil {
 			return fmt.Errorf("add policy: %w", storeError(err))
 		}
-		_, err = t.ExecContext(ctx, `INSERT INTO policies (`+policyColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
+		_, err = t.ExecContext(ctx, `INSERT INTO policies (`+policyColumns+
+			`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
 			p.ID, p.Version, p.AccountID, p.Repository, p.Issuer, p.RepositoryID, p.OwnerID, string(narrow), millis(p.CreatedAt))
 		return storeError(err)
 	})
 	return p, err
 }
 
-func (s *Store) Policies(ctx context.Context, account, after string, limit int) ([]license.TrustPolicy, error) {
-	return s.policies(ctx, `removed_at IS NULL AND ($1 = '' OR account_id = $1) AND id > $2 ORDER BY id LIMIT $3`, account, after, limit)
+func (s *Store) Policies(ctx context.Context, account, after string,
+	limit int) ([]license.TrustPolicy, error) {
+	return s.policies(ctx,
+		`removed_at IS NULL AND ($1 = '' OR account_id = $1) AND id > $2 ORDER BY id LIMIT $3`, account, after, limit)
 }
 
-func (s *Store) PoliciesFor(ctx context.Context, repositoryID string) ([]license.TrustPolicy, error) {
-	return s.policies(ctx, `removed_at IS NULL AND repository_id = $1 ORDER BY created_at, id`, repositoryID)
+func (s *Store) PoliciesFor(ctx context.Context,
+	repositoryID string) ([]license.TrustPolicy, error) {
+	return s.policies(ctx, `removed_at IS NULL AND repository_id = $1 ORDER BY created_at, id`,
+		repositoryID)
 }
 
-func (s *Store) policies(ctx context.Context, where string, args ...any) ([]license.TrustPolicy, error) {
-	rows, err := s.read.QueryContext(ctx, `SELECT `+policyColumns+` FROM policies WHERE `+where, args...)
+func (s *Store) policies(ctx context.Context, where string,
+	args ...any) ([]license.TrustPolicy, error) {
+	rows, err := s.read.QueryContext(ctx, `SELECT `+policyColumns+` FROM policies WHERE `+where,
+		args...)
 	if err != nil {
 		return nil, fmt.Errorf("list policies: %w", storeError(err))
 	}
@@ -56,13 +67,15 @@ func (s *Store) policies(ctx context.Context, where string, args ...any) ([]lice
 	var list []license.TrustPolicy
 	for rows.Next() {
 		var p license.TrustPolicy
-		var n narrowing
+		var n conditions
 		var narrow string
 		var created int64
-		if err := rows.Scan(&p.ID, &p.Version, &p.AccountID, &p.Repository, &p.Issuer, &p.RepositoryID, &p.OwnerID, &narrow, &created); err != nil {
+		if err := rows.Scan(&p.ID, &p.Version, &p.AccountID, &p.Repository, &p.Issuer,
+			&p.RepositoryID, &p.OwnerID, &narrow, &created); err != nil {
 			return nil, fmt.Errorf("list policies: %w", storeError(err))
 		}
-		if err := json.Unmarshal([]byte(narrow), &n); err != nil { // never less narrow than it was meant
+		if err := json.Unmarshal([]byte(narrow),
+			&n); err != nil { // never less narrow than it was meant
 			return nil, fmt.Errorf("policy %s: %w", p.ID, err)
 		}
 		p.Refs, p.Environments, p.Events, p.JobWorkflowRefs, p.Visibilities = n.Refs, n.Environments, n.Events, n.JobWorkflowRefs, n.Visibilities
@@ -72,7 +85,8 @@ func (s *Store) policies(ctx context.Context, where string, args ...any) ([]lice
 	return list, storeError(rows.Err())
 }
 
-func (s *Store) RemovePolicy(ctx context.Context, id string, act audit.Act, issued *audit.Act) (families int64, err error) {
+func (s *Store) RemovePolicy(ctx context.Context, id string, act audit.Act,
+	issued *audit.Act) (families int64, err error) {
 	err = inTx(ctx, s.write, func(t *tx) error {
 		if err := t.end(ctx, "policy", "policies", "removed_at", id, act); err != nil {
 			return err

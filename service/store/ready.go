@@ -4,13 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 
 	"github.com/pageflare/ci/service/failure"
 )
 
-// note remembers how a write went. What the rules refused says nothing of the database, and neither does what changed nothing. A file that is damaged
-// stays so until somebody restores it.
+// note remembers how a write went. What the rules refused says nothing of the database, and neither
+// does what changed nothing. A file that is damaged stays so until somebody restores it.
 func (p *pool) note(err error, wrote bool) {
 	if last := p.fault.Load(); last != nil && errors.Is(*last, ErrDamaged) {
 		return
@@ -24,12 +25,18 @@ func (p *pool) note(err error, wrote bool) {
 	}
 }
 
-// probes are what a try writes, in turn: a row that keeps its bytes is not written at all, and little finds room where a record does not.
+// probes are what a try writes, in turn: a row that keeps its bytes is not written at all, and
+// little finds room where a record does not.
 var probes = [2]string{strings.Repeat("a", 64<<10), strings.Repeat("b", 64<<10)}
 
-// Ready tries a write on its own after one that failed: a service that gets no writes learns so that its disk has room
-// again. One caller at a time tries; the others hear of the last failure meanwhile.
+// Ready tries a write on its own after one that failed: a service that gets no writes learns so
+// that its disk has room again. One caller at a time tries; the others hear of the last failure
+// meanwhile. A file that was exchanged or taken away under the service is a failure too: what is
+// written to the old one is lost.
 func (s *Store) Ready(ctx context.Context) error {
+	if there, err := os.Stat(s.path); err != nil || !os.SameFile(there, s.file) {
+		return fmt.Errorf("%w: the file %s is not the one that was opened: somebody exchanged it or took it away; restart the service", failure.ErrUnavailable, s.path)
+	}
 	fault := s.write.fault.Load()
 	if fault == nil {
 		return nil
@@ -40,7 +47,8 @@ func (s *Store) Ready(ctx context.Context) error {
 	defer s.trying.Unlock()
 	return inTx(ctx, s.write, func(t *tx) error {
 		t.wrote = true
-		_, err := t.ExecContext(ctx, `UPDATE write_probe SET filler = CASE filler WHEN $1 THEN $2 ELSE $1 END WHERE id = 1`, probes[0], probes[1])
+		_, err := t.ExecContext(ctx,
+			`UPDATE write_probe SET filler = CASE filler WHEN $1 THEN $2 ELSE $1 END WHERE id = 1`, probes[0], probes[1])
 		if err != nil {
 			return fmt.Errorf("try a write: %w", storeError(err))
 		}

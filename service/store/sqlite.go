@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -17,8 +18,9 @@ import (
 	"github.com/pageflare/ci/service/failure"
 )
 
-// The settings travel in the data source name so that every pooled connection has them. busy_timeout comes first, for the ones after it
-// may have to wait. synchronous=FULL: with WAL and less than that, a power cut could undo a revocation that was acknowledged.
+// The settings travel in the data source name so that every pooled connection has them.
+// busy_timeout comes first, for the ones after it may have to wait. synchronous=FULL: with WAL and
+// less than that, a power cut could undo a revocation that was acknowledged.
 const (
 	pragmas      = "_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)"
 	writePragmas = pragmas + "&_txlock=immediate"
@@ -41,12 +43,17 @@ func openSQLite(path string) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("database sqlite:%s: %w", path, err)
 	}
-	// SQLite has one writer at a time: waiting in our queue is fair and quick, waiting for its lock is neither
+	// SQLite has one writer at a time: waiting in our queue is fair and quick, waiting for its lock
+	// is neither
 	write.SetMaxOpenConns(1)
 	readers := max(4, runtime.GOMAXPROCS(0)*2)
 	read.SetMaxOpenConns(readers)
 	read.SetMaxIdleConns(readers)
-	return &Store{read: &pool{DB: read}, write: &pool{DB: write}}, nil
+	file, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("database sqlite:%s: %w", path, err)
+	}
+	return &Store{read: &pool{DB: read}, write: &pool{DB: write}, path: path, file: file}, nil
 }
 
 // dataSource is the name of a file for the driver, to be followed by "?" and settings.
@@ -58,11 +65,14 @@ func dataSource(path string) (string, error) {
 	return (&url.URL{Scheme: "file", Path: abs}).String(), nil
 }
 
-// checkFile makes the file, readable by its owner alone, or proves that it is there and can be written, so that the error names the file.
+// checkFile makes the file, readable by its owner alone, or proves that it is there and can be
+// written, so that the error names the file.
 func checkFile(path string) error {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	var fault *os.PathError
 	switch {
+	case errors.As(err, &fault) && errors.Is(err, fs.ErrPermission) && NotOurs(path) != "":
+		return fmt.Errorf("cannot be opened for writing: %w: %s", fault.Err, NotOurs(path))
 	case errors.As(err, &fault):
 		return fmt.Errorf("cannot be opened for writing: %w: make its folder and give this user the right to write there, or set LICENSE_DATABASE_URL", fault.Err)
 	case err != nil:
@@ -79,7 +89,8 @@ func checkFile(path string) error {
 // ErrDamaged says that the file of the database is not whole.
 var ErrDamaged = errors.New("the file is damaged: restore a backup (docs/service.md)")
 
-// checkOurs refuses the database of another program, before anything in it is changed. One that is not there yet, or empty, passes.
+// checkOurs refuses the database of another program, before anything in it is changed. One that is
+// not there yet, or empty, passes.
 func checkOurs(ctx context.Context, path string) (err error) {
 	if info, err := os.Stat(path); err != nil || info.IsDir() || info.Size() == 0 {
 		return nil // openSQLite makes the file, or says what is wrong with it
@@ -101,7 +112,8 @@ func checkOurs(ctx context.Context, path string) (err error) {
 	return damaged(err)
 }
 
-// openToLook opens a database as it is: nothing in it can be changed, its mode of journaling included.
+// openToLook opens a database as it is: nothing in it can be changed, its mode of journaling
+// included.
 func openToLook(path string) (*sql.DB, error) {
 	name, err := dataSource(path)
 	if err != nil {
@@ -113,14 +125,15 @@ func openToLook(path string) (*sql.DB, error) {
 // damaged turns what SQLite says of a file that is not whole into ErrDamaged.
 func damaged(err error) error {
 	var e *sqlite.Error
-	if !errors.Is(err, ErrDamaged) && errors.As(err, &e) && (e.Code()&0xff == sqlite3.SQLITE_CORRUPT || e.Code()&0xff == sqlite3.SQLITE_NOTADB) {
+	if !errors.Is(err, ErrDamaged) && errors.As(err, &e) &&
+		(e.Code()&0xff == sqlite3.SQLITE_CORRUPT || e.Code()&0xff == sqlite3.SQLITE_NOTADB) {
 		return fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
 	return err
 }
 
-// Check reads the whole database that url names (sqlite:PATH), also beside a running server, and changes nothing in it. ErrDamaged: it is not whole;
-// fs.ErrNotExist: there is none.
+// Check reads the whole database that url names (sqlite:PATH), also beside a running server, and
+// changes nothing in it. ErrDamaged: it is not whole; fs.ErrNotExist: there is none.
 func Check(ctx context.Context, url string) error {
 	path := strings.TrimPrefix(url, "sqlite:")
 	if _, err := os.Stat(path); err != nil {
@@ -139,7 +152,8 @@ func Check(ctx context.Context, url string) error {
 	return nil
 }
 
-// quickCheck reads every page. It looks at all but whether an index has what its table has. ErrDamaged.
+// quickCheck reads every page. It looks at all but whether an index has what its table has.
+// ErrDamaged.
 func quickCheck(ctx context.Context, db *sql.DB) error {
 	var said string
 	if err := db.QueryRowContext(ctx, `PRAGMA quick_check(1)`).Scan(&said); err != nil {

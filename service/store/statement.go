@@ -7,15 +7,17 @@ import (
 	"sync/atomic"
 )
 
-// pool is a database that parses the text of a statement once for each connection: a small statement takes SQLite longer to parse than to run. Every
-// text is kept, so none may be made of values: those are arguments, and there are as many texts as places in this package that have one.
+// pool is a database that parses the text of a statement once for each connection: a small
+// statement takes SQLite longer to parse than to run. Every text is kept, so none may be made of
+// values: those are arguments, and there are as many texts as places in this package that have one.
 type pool struct {
 	*sql.DB
 	prepared sync.Map              // text -> *sql.Stmt
 	fault    atomic.Pointer[error] // of the newest write, when the database itself failed
 }
 
-// statement is the prepared statement of a text. It takes a connection, so whoever holds the last one must not ask.
+// statement is the prepared statement of a text. It takes a connection, so a caller that holds the last
+// one must not ask.
 func (p *pool) statement(ctx context.Context, text string) (*sql.Stmt, error) {
 	if s, ok := p.prepared.Load(text); ok {
 		return s.(*sql.Stmt), nil
@@ -34,7 +36,8 @@ func (p *pool) statement(ctx context.Context, text string) (*sql.Stmt, error) {
 func (p *pool) QueryRowContext(ctx context.Context, text string, args ...any) *sql.Row {
 	s, err := p.statement(ctx, text)
 	if err != nil {
-		return p.DB.QueryRowContext(ctx, text, args...) // which meets the same error, and can say so
+		return p.DB.QueryRowContext(ctx, text,
+			args...) // which meets the same error, and can say so
 	}
 	return s.QueryRowContext(ctx, args...)
 }

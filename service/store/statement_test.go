@@ -8,7 +8,8 @@ import (
 	"github.com/pageflare/ci/service/audit"
 )
 
-// Prepared statements are kept for ever, by their text: a text with a value in it would be one more for each value.
+// Prepared statements are kept permanently, by their text: a text with a value in it would be one more
+// for each value.
 func TestStatementsAreKeptOnceHoweverManyValuesTheyMeet(t *testing.T) {
 	t.Parallel()
 	s := open(t, "sqlite:"+filepath.Join(t.TempDir(), "license.db"))
@@ -18,7 +19,7 @@ func TestStatementsAreKeptOnceHoweverManyValuesTheyMeet(t *testing.T) {
 		if err := s.RecordToken(t.Context(), backupToken(account, n), audit.Act{Action: "token.issue", Details: "{}"}); err != nil {
 			t.Fatal(err)
 		}
-		if _, _, err := s.Standing(t.Context(), account, string(id), id.Family()); err != nil {
+		if _, _, err := s.AccountStatus(t.Context(), account, string(id), id.Family()); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := s.AuditLines(t.Context(), audit.Query{Before: int64(n), Account: fmt.Sprint("user_", n), Limit: n}); err != nil {

@@ -75,7 +75,7 @@ func TestOpenNamesWhatIsWrongWithTheDatabase(t *testing.T) {
 	}
 }
 
-// Whoever names the wrong file finds it as it was, its mode of journaling included.
+// Anyone who names the wrong file finds it as it was, its mode of journaling included.
 func TestTheDatabaseOfAnotherProgramIsLeftAlone(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -92,7 +92,7 @@ func TestTheDatabaseOfAnotherProgramIsLeftAlone(t *testing.T) {
 	if _, err := store.Open(t.Context(), "sqlite:"+file); err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("Open = %v, want %q", err, want)
 	}
-	if _, err := store.Backup(t.Context(), "sqlite:"+file, filepath.Join(dir, "copy.db")); err == nil || !strings.Contains(err.Error(), want) {
+	if _, err := store.Backup(t.Context(), "sqlite:"+file, filepath.Join(dir, "copy.db"), false); err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("Backup = %v, want %q", err, want)
 	}
 	if after, err := os.ReadFile(file); err != nil || !bytes.Equal(before, after) {
@@ -178,8 +178,8 @@ func TestWhatOneProcessWritesAnotherSees(t *testing.T) {
 	if err := command.Revoke(t.Context(), license.Revocation{Subject: "x", AccountID: a.ID, At: now}, audit.Act{}); err != nil {
 		t.Fatal(err)
 	}
-	if _, revoked, err := server.Standing(t.Context(), a.ID, "x"); err != nil || !revoked {
-		t.Errorf("Standing = %t, %v right after the other process revoked, want true", revoked, err)
+	if _, revoked, err := server.AccountStatus(t.Context(), a.ID, "x"); err != nil || !revoked {
+		t.Errorf("AccountStatus = %t, %v right after the other process revoked, want true", revoked, err)
 	}
 }
 
@@ -197,7 +197,8 @@ func TestWritesAfterCloseAreRefused(t *testing.T) {
 	}
 }
 
-// A database that is locked by somebody is no reason to keep callers waiting in a row: all learn it together.
+// A database that is locked by somebody is no reason to keep callers waiting in a row: all learn it
+// together.
 func TestALockedDatabaseIsUnavailableForAllAtOnce(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "license.db")

@@ -24,7 +24,10 @@ type tokenRow struct {
 }
 
 func (r *tokenRow) into() []any {
-	return []any{&r.ID, &r.AccountID, &r.Parent, &r.IssuedBy, &r.KeyID, &r.issued, &r.expires, &r.recorded, &r.Revoked}
+	return []any{
+		&r.ID, &r.AccountID, &r.Parent, &r.IssuedBy, &r.KeyID, &r.issued, &r.expires, &r.recorded,
+		&r.Revoked,
+	}
 }
 
 func (r *tokenRow) record() license.TokenRecord {
@@ -33,7 +36,8 @@ func (r *tokenRow) record() license.TokenRecord {
 	return t
 }
 
-func (s *Store) Standing(ctx context.Context, id string, subjects ...string) (account.Account, bool, error) {
+func (s *Store) AccountStatus(ctx context.Context, id string,
+	subjects ...string) (account.Account, bool, error) {
 	args := []any{id}
 	marks := make([]string, 0, len(subjects))
 	for _, subject := range subjects {
@@ -42,7 +46,8 @@ func (s *Store) Standing(ctx context.Context, id string, subjects ...string) (ac
 	}
 	var a accountRow
 	var revoked bool
-	err := s.read.QueryRowContext(ctx, `SELECT `+accountColumns+`, EXISTS (SELECT 1 FROM revocations WHERE subject IN (`+strings.Join(marks, ", ")+`))
+	err := s.read.QueryRowContext(ctx, `SELECT `+accountColumns+
+		`, EXISTS (SELECT 1 FROM revocations WHERE subject IN (`+strings.Join(marks, ", ")+`))
 		FROM accounts a WHERE a.id = $1`, args...).Scan(append(a.into(), &revoked)...)
 	if err != nil {
 		return account.Account{}, false, fmt.Errorf("account %s: %w", id, notFound(err))
@@ -52,10 +57,12 @@ func (s *Store) Standing(ctx context.Context, id string, subjects ...string) (ac
 }
 
 func (s *Store) RecordToken(ctx context.Context, r license.TokenRecord, act audit.Act) error {
-	return s.group.do(ctx, func(ctx context.Context, t *tx) error { return t.recordToken(ctx, r, act) })
+	return s.group.do(ctx,
+		func(ctx context.Context, t *tx) error { return t.recordToken(ctx, r, act) })
 }
 
-// recordToken inserts the record of a token and notes the act, unless it is there already. ErrKeyRetired, and as in mayDescend.
+// recordToken inserts the record of a token and notes the act, unless it is there already.
+// ErrKeyRetired, and as in mayDescend.
 func (t *tx) recordToken(ctx context.Context, r license.TokenRecord, act audit.Act) error {
 	if err := t.mayRecord(ctx, r.KeyID); err != nil {
 		return err
@@ -72,18 +79,20 @@ func (t *tx) recordToken(ctx context.Context, r license.TokenRecord, act audit.A
 	return t.logIf(done, act)
 }
 
-// mayDescend refuses a token whose right ended while it was made. The caller was looked at before; only in the transaction that records is it certain
-// that what is revoked together with all that it issued misses nothing. ErrTokenRevoked, ErrUnauthenticated, ErrNoPolicy.
+// mayDescend refuses a token whose right ended while it was made. The caller was looked at before;
+// only in the transaction that records is it certain that what is revoked together with all that it
+// issued misses nothing. ErrTokenRevoked, ErrUnauthenticated, ErrNoPolicy.
 func (t *tx) mayDescend(ctx context.Context, r license.TokenRecord) error {
 	if r.Parent == "" && r.IssuedBy == "" {
-		return nil // by those who run the service
+		return nil // by the operator
 	}
 	var parent, apiToken, login, policy bool
 	err := t.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM revocations WHERE subject = $1 OR subject = $2),
 		EXISTS (SELECT 1 FROM api_tokens WHERE id = $3 AND revoked_at IS NOT NULL),
 		EXISTS (SELECT 1 FROM device_logins WHERE id = $3 AND token_ends <= $4),
 		EXISTS (SELECT 1 FROM policies WHERE id = $3 AND removed_at IS NOT NULL)`,
-		r.Parent, r.Parent.Family(), r.IssuedBy, millis(r.Recorded)).Scan(&parent, &apiToken, &login, &policy)
+		r.Parent, r.Parent.Family(), r.IssuedBy, millis(r.Recorded)).Scan(&parent, &apiToken,
+		&login, &policy)
 	switch {
 	case err != nil:
 		return fmt.Errorf("look at what a token descends from: %w", storeError(err))
@@ -99,7 +108,8 @@ func (t *tx) mayDescend(ctx context.Context, r license.TokenRecord) error {
 
 func (s *Store) RecordedAt(ctx context.Context, id opaque.TokenID) (time.Time, error) {
 	var at int64
-	if err := s.read.QueryRowContext(ctx, `SELECT recorded_at FROM tokens WHERE id = $1`, id).Scan(&at); err != nil {
+	if err := s.read.QueryRowContext(ctx, `SELECT recorded_at FROM tokens WHERE id = $1`,
+		id).Scan(&at); err != nil {
 		return time.Time{}, fmt.Errorf("token %s: %w", id, notFound(err))
 	}
 	return fromMillis(at), nil
@@ -107,13 +117,15 @@ func (s *Store) RecordedAt(ctx context.Context, id opaque.TokenID) (time.Time, e
 
 func (s *Store) Token(ctx context.Context, id opaque.TokenID) (license.TokenRecord, error) {
 	var r tokenRow
-	if err := s.read.QueryRowContext(ctx, `SELECT `+tokenColumns+` FROM tokens t WHERE t.id = $1`, id).Scan(r.into()...); err != nil {
+	if err := s.read.QueryRowContext(ctx, `SELECT `+tokenColumns+` FROM tokens t WHERE t.id = $1`,
+		id).Scan(r.into()...); err != nil {
 		return license.TokenRecord{}, fmt.Errorf("token %s: %w", id, notFound(err))
 	}
 	return r.record(), nil
 }
 
-func (s *Store) Tokens(ctx context.Context, account string, before opaque.TokenID, limit int) ([]license.TokenRecord, error) {
+func (s *Store) Tokens(ctx context.Context, account string, before opaque.TokenID,
+	limit int) ([]license.TokenRecord, error) {
 	rows, err := s.read.QueryContext(ctx, `SELECT `+tokenColumns+` FROM tokens t
 		WHERE t.account_id = $1 AND ($2 = '' OR t.id < $2) ORDER BY t.id DESC LIMIT $3`, account, string(before), limit)
 	if err != nil {
@@ -142,13 +154,15 @@ func (s *Store) Revoke(ctx context.Context, r license.Revocation, act audit.Act)
 	})
 }
 
-// revokeIssuedBy says once more that issued_by is not empty: by that a database knows that the index, which holds no others, has all that is asked for.
+// revokeIssuedBy says once more that issued_by is not empty: by that a database knows that the
+// index, which holds no others, has all that is asked for.
 const revokeIssuedBy = `INSERT INTO revocations (subject, account_id, revoked_at)
 	SELECT DISTINCT substr(id, 9, 16), account_id, $2 FROM tokens WHERE issued_by = $1 AND issued_by <> '' ON CONFLICT (subject) DO NOTHING`
 
-// revokeIssuedBy revokes every family whose first token says that it was issued by this, and returns how many were not revoked before; nothing
-// without an act.
-func (t *tx) revokeIssuedBy(ctx context.Context, issuer string, act *audit.Act) (families int64, err error) {
+// revokeIssuedBy revokes every family whose first token says that it was issued by this, and
+// returns how many were not revoked before; nothing without an act.
+func (t *tx) revokeIssuedBy(ctx context.Context, issuer string,
+	act *audit.Act) (families int64, err error) {
 	if act == nil {
 		return 0, nil
 	}

@@ -9,16 +9,18 @@ import (
 	"github.com/pageflare/ci/service/audit"
 )
 
-// One transaction that writes at a time, in every database: the rules rest on it. What a transaction
-// reads, no other changes before it commits: whether a key may be retired, whether the right of a
-// token has ended, which version a policy gets, what the line before says. The head of the audit log
-// is the lock, taken first, for each such transaction adds to the log or depends on what was added.
+// One transaction that writes at a time, in every database: the rules rest on it. What a
+// transaction reads, no other changes before it commits: whether a key may be retired, whether the
+// right of a token has ended, which version a policy gets, what the line before says. The head of
+// the audit log is the lock, taken first, for each such transaction adds to the log or depends on
+// what was added.
 //
 // In SQLite BEGIN IMMEDIATE takes it, since there is one writer to a file (sqlite.go). A database
 // with several writers has to lock the row of audit_head before f runs: an update of it at the end,
 // by appendActs, would be too late for what f has read.
 
-// inTx runs f in a transaction of its own, durable when it returns nil, and adds the acts that it noted to the audit log.
+// inTx runs f in a transaction of its own, durable when it returns nil, and adds the acts that it
+// noted to the audit log.
 func inTx(ctx context.Context, db *pool, f func(*tx) error) (err error) {
 	ctx, written := traceWrite(ctx)
 	var t *tx
@@ -73,7 +75,8 @@ func (t *tx) logIf(r sql.Result, a audit.Act) error {
 	return err
 }
 
-// ownerOf is the account that an API token, a trust policy or a device login belongs to; "" when there is none by that id, or it is nobody's.
+// ownerOf is the account that an API token, a trust policy or a device login belongs to; "" when
+// there is none by that id, or it is nobody's.
 func (t *tx) ownerOf(ctx context.Context, id string) (account string, err error) {
 	err = t.QueryRowContext(ctx, `SELECT account_id FROM api_tokens WHERE id = $1 UNION ALL SELECT account_id FROM policies WHERE id = $1
 		UNION ALL SELECT account_id FROM device_logins WHERE id = $1 AND account_id IS NOT NULL`, id).Scan(&account)
@@ -83,13 +86,17 @@ func (t *tx) ownerOf(ctx context.Context, id string) (account string, err error)
 	return account, nil
 }
 
-// end sets the end of a row that has not ended yet, and notes that it did, for the account whose it is. license.ErrNotFound: there is no such row.
+// end sets the end of a row that has not ended yet, and notes that it did, for the account whose it
+// is. license.ErrNotFound: there is no such row.
 func (t *tx) end(ctx context.Context, what, table, column, id string, act audit.Act) (err error) {
 	var there bool
-	if err := t.QueryRowContext(ctx, `SELECT TRUE FROM `+table+` WHERE id = $1`, id).Scan(&there); err != nil {
+	if err := t.QueryRowContext(ctx, `SELECT TRUE FROM `+table+` WHERE id = $1`,
+		id).Scan(&there); err != nil {
 		return fmt.Errorf("%s %s: %w", what, id, notFound(err))
 	}
-	done, err := t.ExecContext(ctx, `UPDATE `+table+` SET `+column+` = $2 WHERE id = $1 AND `+column+` IS NULL`, id, millis(act.At))
+	done, err := t.ExecContext(ctx,
+		`UPDATE `+table+` SET `+column+` = $2 WHERE id = $1 AND `+column+
+			` IS NULL`, id, millis(act.At))
 	if err != nil {
 		return fmt.Errorf("%s %s: %w", what, id, storeError(err))
 	}

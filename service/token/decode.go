@@ -17,8 +17,9 @@ var signed = map[string]bool{
 	"PS256": true, "PS384": true, "PS512": true, "ES256": true, "ES384": true, "ES512": true, "EdDSA": true,
 }
 
-// Decode reads a token without its key, for a holder that wants to know what it holds: ours or the vendor's. The signature is NOT
-// checked, so nothing may be granted on the result. Errors are ErrTooLarge, ErrMalformed, ErrAlgorithm or ErrClaims.
+// Decode reads a token without its key, for a holder that wants to know what it holds: ours or the
+// vendor's. The signature is NOT checked, so nothing may be granted on the result. Errors are
+// ErrTooLarge, ErrMalformed, ErrAlgorithm or ErrClaims.
 func Decode(raw string) (Claims, error) {
 	if len(raw) >= MaxStored {
 		return Claims{}, ErrTooLarge
@@ -49,7 +50,8 @@ var (
 	errTwice     = errors.New("a member is there twice")
 )
 
-// uniqueMembers refuses what is not one JSON object, and an object that names a member twice: readers would differ on which one counts.
+// uniqueMembers refuses what is not one JSON object, and an object that names a member twice:
+// readers would differ on which one counts.
 func uniqueMembers(raw []byte) error {
 	dec := json.NewDecoder(bytes.NewReader(raw))
 	if t, err := dec.Token(); err != nil || t != json.Delim('{') {
@@ -61,7 +63,8 @@ func uniqueMembers(raw []byte) error {
 		if err != nil {
 			return errNotObject
 		}
-		// encoding/json matches names without regard to case, so "ALG" would be a second "alg", and "\u017fub" a second "sub"
+		// encoding/json matches names without regard to case, so "ALG" would be a second "alg", and
+		// "\u017fub" a second "sub"
 		key := strings.ToLower(strings.ToUpper(name.(string)))
 		if seen[key] {
 			return errTwice

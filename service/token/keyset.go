@@ -40,18 +40,20 @@ func (k Key) LogValue() slog.Value { return slog.StringValue(k.ID) }
 
 // header is the one header that the key writes and accepts, encoded.
 func (k Key) header() string {
-	return base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"HS256","typ":"JWT","kid":"` + k.ID + `"}`))
+	return base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"HS256","typ":"JWT","kid":"` + k.ID +
+		`"}`))
 }
 
-// KeySet signs with one key and accepts the tokens of several, so that keys can be changed without a rejected token.
-// It is immutable and safe for use by several goroutines.
+// KeySet signs with one key and accepts the tokens of several, so that keys can be changed without
+// a rejected token. It is immutable and safe for use by several goroutines.
 type KeySet struct {
 	signing  Key
 	header   string         // of signing
 	byHeader map[string]Key // encoded header -> key
 }
 
-// NewKeySet returns a set that signs with the first key and accepts the tokens of them all. ErrWeakKey names the first unusable one.
+// NewKeySet returns a set that signs with the first key and accepts the tokens of them all.
+// ErrWeakKey names the first unusable one.
 func NewKeySet(signing Key, others ...Key) (*KeySet, error) {
 	s := &KeySet{signing: signing, header: signing.header(), byHeader: map[string]Key{}}
 	for _, k := range append([]Key{signing}, others...) {
@@ -59,7 +61,8 @@ func NewKeySet(signing Key, others ...Key) (*KeySet, error) {
 			return nil, fmt.Errorf("%w: its id must be 1 to 64 of A-Z a-z 0-9 _ -", ErrWeakKey)
 		}
 		if len(k.Secret) < MinKeySize {
-			return nil, fmt.Errorf("%w: %s has %d bytes, needs %d", ErrWeakKey, k.ID, len(k.Secret), MinKeySize)
+			return nil, fmt.Errorf("%w: %s has %d bytes, needs %d", ErrWeakKey, k.ID, len(k.Secret),
+				MinKeySize)
 		}
 		if _, twice := s.byHeader[k.header()]; twice {
 			return nil, fmt.Errorf("%w: %s is there twice", ErrWeakKey, k.ID)
@@ -79,8 +82,9 @@ func (s *KeySet) By(id string) (*KeySet, bool) {
 	return &KeySet{signing: key, header: header, byHeader: s.byHeader}, ok
 }
 
-// Sign returns the token that says the claims. Equal claims give the equal token. What Parse would not read is not signed:
-// ErrClaims says what is wrong with them, ErrTooLarge that they are too long.
+// Sign returns the token that says the claims. Equal claims give the equal token. What Parse would
+// not read is not signed: ErrClaims says what is wrong with them, ErrTooLarge that they are too
+// long.
 func (s *KeySet) Sign(c Claims) (string, error) {
 	payload, err := encodeClaims(c)
 	if err != nil {
@@ -102,8 +106,9 @@ func bounded(text string) (string, error) {
 	return text, nil
 }
 
-// Parse returns the claims of a token that one of the keys signed and that is valid at now. The error is one of this package's
-// sentinels. Nothing of the payload is read before the signature is checked.
+// Parse returns the claims of a token that one of the keys signed and that is valid at now. The
+// error is one of this package's sentinels. Nothing of the payload is read before the signature is
+// checked.
 func (s *KeySet) Parse(raw string, now time.Time) (Claims, error) {
 	payload, err := verified(raw, ErrMalformed, func(header string) (verifier, error) {
 		key, ok := s.byHeader[header]
@@ -129,8 +134,8 @@ func (k Key) verify(signed string, signature []byte) bool {
 // verifier tells whether a signature is that of one key.
 type verifier func(signed string, signature []byte) bool
 
-// verified returns the payload of a JWT when its signature is that of the key that find returns for its header. What is not even of the
-// form wraps the sentinel none.
+// verified returns the payload of a JWT when its signature is that of the key that find returns for
+// its header. What is not even of the form wraps the sentinel none.
 func verified(raw string, none error, find func(header string) (verifier, error)) ([]byte, error) {
 	if len(raw) > MaxSize {
 		return nil, ErrTooLarge
@@ -235,8 +240,8 @@ func split(raw string) ([3]string, error) {
 	return [3]string{header, body, mac}, nil
 }
 
-// decodeSegment reads one part of a token: base64url without padding, no unused bits, and none of the line breaks that the standard
-// decoder skips, so that each value has exactly one text.
+// decodeSegment reads one part of a token: base64url without padding, no unused bits, and none of
+// the line breaks that the standard decoder skips, so that each value has exactly one text.
 func decodeSegment(s string) ([]byte, error) {
 	if strings.ContainsAny(s, "\r\n") {
 		return nil, base64.CorruptInputError(0)

@@ -9,9 +9,10 @@ import (
 	"time"
 )
 
-// Lease is what a lease says: that a license was good at IssuedAt, and until when its holder may go by that while the License service cannot
-// be asked. It bridges a service that does not answer and nothing else: an answer of no ends it. Times are in UTC and whole seconds, but for
-// ValidUntil, which has milliseconds.
+// Lease is what a lease says: that a license was good at IssuedAt, and until when its holder may go
+// by that while the License service cannot be asked. It bridges a service that does not answer and
+// nothing else: an answer of no ends it. Times are in UTC and whole seconds, but for ValidUntil,
+// which has milliseconds.
 type Lease struct {
 	Issuer     string   // public URL of the service
 	Subject    string   // account id
@@ -36,7 +37,8 @@ func NewLeaseKey(id string, seed []byte) (LeaseKey, error) {
 		return LeaseKey{}, fmt.Errorf("%w: its id must be 1 to 64 of A-Z a-z 0-9 _ -", ErrWeakKey)
 	}
 	if len(seed) != ed25519.SeedSize {
-		return LeaseKey{}, fmt.Errorf("%w: %s has %d bytes, needs %d", ErrWeakKey, id, len(seed), ed25519.SeedSize)
+		return LeaseKey{},
+			fmt.Errorf("%w: %s has %d bytes, needs %d", ErrWeakKey, id, len(seed), ed25519.SeedSize)
 	}
 	return LeaseKey{id, ed25519.NewKeyFromSeed(seed)}, nil
 }
@@ -58,14 +60,16 @@ func (k LeaseKey) Public() PublicKey {
 	return PublicKey{k.id, k.private.Public().(ed25519.PublicKey)}
 }
 
-// Sign returns the lease that says this. Equal leases give the equal text. ErrClaims says what is missing or contradicts itself.
+// Sign returns the lease that says this. Equal leases give the equal text. ErrClaims says what is
+// missing or contradicts itself.
 func (k LeaseKey) Sign(l Lease) (string, error) {
 	payload, err := encodeLease(l)
 	if err != nil {
 		return "", err
 	}
 	text := k.Public().header() + "." + base64.RawURLEncoding.EncodeToString(payload)
-	return bounded(text + "." + base64.RawURLEncoding.EncodeToString(ed25519.Sign(k.private, []byte(text))))
+	return bounded(text + "." +
+		base64.RawURLEncoding.EncodeToString(ed25519.Sign(k.private, []byte(text))))
 }
 
 // PublicKey verifies leases. It is no secret.
@@ -76,19 +80,22 @@ type PublicKey struct {
 
 // header is the one header that the key writes and accepts, encoded.
 func (k PublicKey) header() string {
-	return base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"EdDSA","typ":"lease+jwt","kid":"` + k.ID + `"}`))
+	return base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"EdDSA","typ":"lease+jwt","kid":"` +
+		k.ID + `"}`))
 }
 
 func (k PublicKey) verify(signed string, signature []byte) bool {
 	return ed25519.Verify(k.Key, []byte(signed), signature)
 }
 
-// LeaseKeys accepts the leases of several keys. It is immutable and safe for use by several goroutines.
+// LeaseKeys accepts the leases of several keys. It is immutable and safe for use by several
+// goroutines.
 type LeaseKeys struct {
 	byHeader map[string]PublicKey // encoded header -> key
 }
 
-// NewLeaseKeys returns a set that accepts the leases of the keys. ErrWeakKey names the first unusable one.
+// NewLeaseKeys returns a set that accepts the leases of the keys. ErrWeakKey names the first
+// unusable one.
 func NewLeaseKeys(keys ...PublicKey) (*LeaseKeys, error) {
 	s := &LeaseKeys{byHeader: map[string]PublicKey{}}
 	for _, k := range keys {
@@ -96,7 +103,8 @@ func NewLeaseKeys(keys ...PublicKey) (*LeaseKeys, error) {
 			return nil, fmt.Errorf("%w: its id must be 1 to 64 of A-Z a-z 0-9 _ -", ErrWeakKey)
 		}
 		if len(k.Key) != ed25519.PublicKeySize {
-			return nil, fmt.Errorf("%w: %s has %d bytes, needs %d", ErrWeakKey, k.ID, len(k.Key), ed25519.PublicKeySize)
+			return nil, fmt.Errorf("%w: %s has %d bytes, needs %d", ErrWeakKey, k.ID, len(k.Key),
+				ed25519.PublicKeySize)
 		}
 		if _, twice := s.byHeader[k.header()]; twice {
 			return nil, fmt.Errorf("%w: %s is there twice", ErrWeakKey, k.ID)
@@ -106,11 +114,13 @@ func NewLeaseKeys(keys ...PublicKey) (*LeaseKeys, error) {
 	return s, nil
 }
 
-// ParseJWKS reads the keys that a License service publishes at /.well-known/jwks.json (RFC 7517; RFC 8037):
+// ParseJWKS reads the keys that a License service publishes at /.well-known/jwks.json (RFC 7517;
+// RFC 8037):
 //
 //	{"keys":[{"kty":"OKP","crv":"Ed25519","use":"sig","alg":"EdDSA","kid":"k_…","x":"…"}]}
 //
-// Keys of another kind are passed over. ErrWeakKey: the text is no such document, or one of the keys is damaged.
+// Keys of another kind are passed over. ErrWeakKey: the text is no such document, or one of the
+// keys is damaged.
 func ParseJWKS(raw []byte) (*LeaseKeys, error) {
 	var document struct {
 		Keys []json.RawMessage `json:"keys"`
@@ -151,8 +161,9 @@ func unmarshalOnce(raw []byte, v any) error {
 	return json.Unmarshal(raw, v)
 }
 
-// Parse returns what a lease says that one of the keys signed, that the issuer issued, and that has not ended at now. The error is one of this
-// package's sentinels. Nothing of the payload is read before the signature is checked. Whether the lease is the holder's own, by its Subject and
+// Parse returns what a lease says that one of the keys signed, that the issuer issued, and that has
+// not ended at now. The error is one of this package's sentinels. Nothing of the payload is read
+// before the signature is checked. Whether the lease is the holder's own, by its Subject and
 // LicenseID, is for the caller to see.
 func (s *LeaseKeys) Parse(raw, issuer string, now time.Time) (Lease, error) {
 	payload, err := verified(raw, ErrNotLease, func(header string) (verifier, error) {
@@ -209,7 +220,8 @@ func encodeLease(l Lease) ([]byte, error) {
 	}
 	w := leaseWire{
 		Issuer: l.Issuer, Subject: l.Subject, ID: l.ID, LicenseID: l.LicenseID, Tier: l.Tier, Features: features,
-		ValidUntil: l.ValidUntil.UTC().Format(validUntilLayout), GraceUntil: time.Unix(exp, 0).UTC().Format(validUntilLayout), IssuedAt: &iat, ExpiresAt: &exp,
+		ValidUntil: l.ValidUntil.UTC().Format(validUntilLayout), GraceUntil: time.Unix(exp,
+			0).UTC().Format(validUntilLayout), IssuedAt: &iat, ExpiresAt: &exp,
 	}
 	if _, err := w.lease(); err != nil { // no reader would take it
 		return nil, err
@@ -248,7 +260,10 @@ func (w leaseWire) lease() (Lease, error) {
 	if err := w.printable(); err != nil {
 		return Lease{}, err
 	}
-	l := Lease{Issuer: w.Issuer, Subject: w.Subject, ID: w.ID, LicenseID: w.LicenseID, Tier: w.Tier, Features: w.Features}
+	l := Lease{
+		Issuer: w.Issuer, Subject: w.Subject, ID: w.ID, LicenseID: w.LicenseID, Tier: w.Tier,
+		Features: w.Features,
+	}
 	if l.Features == nil {
 		l.Features = []string{}
 	}
@@ -272,5 +287,6 @@ func (w leaseWire) lease() (Lease, error) {
 }
 
 func (w leaseWire) printable() error {
-	return printable(w.Features, claim{"iss", w.Issuer}, claim{"sub", w.Subject}, claim{"jti", w.ID}, claim{"license_jti", w.LicenseID}, claim{"tier", w.Tier})
+	return printable(w.Features, claim{"iss", w.Issuer}, claim{"sub", w.Subject},
+		claim{"jti", w.ID}, claim{"license_jti", w.LicenseID}, claim{"tier", w.Tier})
 }

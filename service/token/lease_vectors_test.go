@@ -18,7 +18,8 @@ const (
 		`"valid_until":"2027-03-12T00:00:00.000Z","grace_until":"2026-03-03T12:00:00.000Z","iat":1772362800,"exp":1772539200}`
 )
 
-// lease makes a lease by hand, with the secret of k_new: what a holder of the key could make, right or wrong.
+// lease makes a lease by hand, with the secret of k_new: what a holder of the key could make, right
+// or wrong.
 func lease(header, payload string) string {
 	text := encode(header) + "." + encode(payload)
 	return text + "." + encode(string(ed25519.Sign(ed25519.NewKeyFromSeed(bytes.Repeat([]byte{1}, 32)), []byte(text))))
@@ -44,7 +45,8 @@ func says(changes ...string) string {
 	return changed
 }
 
-// malleable adds the order of the group to the half of the signature that is a number, which naive verifiers take for the same (RFC 8032, 5.1.7).
+// malleable adds the order of the group to the half of the signature that is a number, which naive
+// verifiers take for the same (RFC 8032, 5.1.7).
 func malleable(raw string) string {
 	i := strings.LastIndex(raw, ".") + 1
 	sig, err := base64.RawURLEncoding.DecodeString(raw[i:])

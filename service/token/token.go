@@ -1,8 +1,10 @@
-// Package token is the format of a license token, a signed JWT (RFC 7519) with fixed claims, and that of a lease, which says for a while and
-// to anybody who has the public key that a license is good (lease.go).
+// Package token is the format of a license token, a signed JWT (RFC 7519) with fixed claims, and
+// that of a lease, which says for a while and to anybody who has the public key that a license is
+// good (lease.go).
 //
-// It decides what a well-formed, authentic and timely one is. Whether its holder may still use it (license over, token revoked) is
-// decided in service/license; when a token is refreshed is decided in action/refresh.
+// It decides what a well-formed, authentic and timely one is. Whether its holder may still use it
+// (license over, token revoked) is decided in service/license; when a token is refreshed is decided
+// in action/refresh.
 //
 // The wire form:
 //
@@ -28,14 +30,15 @@ import (
 	"unicode/utf8"
 )
 
-// MaxSize is the longest token, in bytes, that a KeySet accepts, and that Sign makes: an account with fifty features of the
-// longest names fits.
+// MaxSize is the longest token, in bytes, that a KeySet accepts, and that Sign makes: an account
+// with fifty features of the longest names fits.
 const MaxSize = 6 << 10
 
 // Leeway is how far in the future `iat` may lie, for replicas whose clocks differ.
 const Leeway = 60 * time.Second
 
-// Each way in which a token can be wrong. Errors of this package wrap exactly one of them, and never quote the token.
+// Each way in which a token can be wrong. Errors of this package wrap exactly one of them, and
+// never quote the token.
 var (
 	// ErrMalformed says that the text is not a JWT of our form.
 	ErrMalformed = errors.New("not a license token")
@@ -57,7 +60,8 @@ var (
 	ErrNotYetValid = errors.New("token issued in the future")
 )
 
-// Claims are what a token says. Times are in UTC and whole seconds, but for ValidUntil, which has milliseconds.
+// Claims are what a token says. Times are in UTC and whole seconds, but for ValidUntil, which has
+// milliseconds.
 type Claims struct {
 	Subject    string    // account id
 	Email      string    // address of the account
@@ -113,7 +117,8 @@ func encodeClaims(c Claims) ([]byte, error) {
 	return encodeJSON(w)
 }
 
-// encodeJSON leaves the letters &, < and > as they are: they would take six bytes each, and no token stands in a page.
+// encodeJSON leaves the letters &, < and > as they are: they would take six bytes each, and no
+// token stands in a page.
 func encodeJSON(v any) ([]byte, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
@@ -145,7 +150,10 @@ func (w wire) claims() (Claims, error) {
 	if err := w.printable(); err != nil {
 		return Claims{}, err
 	}
-	c := Claims{Subject: w.Subject, Email: w.Email, Tier: w.Tier, Features: w.Features, ID: w.ID, Issuer: w.Issuer}
+	c := Claims{
+		Subject: w.Subject, Email: w.Email, Tier: w.Tier, Features: w.Features, ID: w.ID,
+		Issuer: w.Issuer,
+	}
 	if c.Features == nil {
 		c.Features = []string{}
 	}
@@ -187,19 +195,22 @@ func calendarTime(name, text string) (time.Time, error) {
 }
 
 func (w wire) printable() error {
-	return printable(w.Features, claim{"sub", w.Subject}, claim{"email", w.Email}, claim{"tier", w.Tier}, claim{"jti", w.ID}, claim{"iss", w.Issuer})
+	return printable(w.Features, claim{"sub", w.Subject}, claim{"email", w.Email},
+		claim{"tier", w.Tier}, claim{"jti", w.ID}, claim{"iss", w.Issuer})
 }
 
 // claim is a claim that is text.
 type claim struct{ name, text string }
 
-// printable refuses claims that could break out of where they are shown: a terminal, a log, a file of lines.
+// printable refuses claims that could break out of where they are shown: a terminal, a log, a file
+// of lines.
 func printable(features []string, claims ...claim) error {
 	for _, f := range features {
 		claims = append(claims, claim{"features", f})
 	}
 	for _, c := range claims {
-		if !utf8.ValidString(c.text) || strings.ContainsFunc(c.text, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		if !utf8.ValidString(c.text) ||
+			strings.ContainsFunc(c.text, func(r rune) bool { return !unicode.IsPrint(r) }) {
 			return fmt.Errorf("%w: %s holds a character that is not for text", ErrClaims, c.name)
 		}
 	}

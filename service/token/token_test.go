@@ -180,7 +180,8 @@ func TestKeysHideTheirSecret(t *testing.T) {
 	}
 }
 
-// vector is one token and what becomes of it. `make update-golden` writes testdata/vectors from the list in vectors_test.go.
+// vector is one token and what becomes of it. `make update-golden` writes testdata/vectors from the
+// list in vectors_test.go.
 type vector struct {
 	Name   string `json:"name"`
 	Token  string `json:"token"`
@@ -207,7 +208,8 @@ func TestVectors(t *testing.T) {
 	}
 }
 
-// readVectors reads a golden file, which made must still be as long as; with -update it writes made to it first.
+// readVectors reads a golden file, which made must still be as long as; with -update it writes made
+// to it first.
 func readVectors[T any](t *testing.T, name string, made []T) []T {
 	t.Helper()
 	file := filepath.Join("testdata", "vectors", name)
@@ -266,7 +268,8 @@ func FuzzParse(f *testing.F) {
 			}
 			return
 		}
-		// what is accepted is a text that a key of the set would write: re-encoding it changes nothing
+		// what is accepted is a text that a key of the set would write: re-encoding it changes
+		// nothing
 		if _, err := token.Decode(raw); err != nil {
 			t.Errorf("Parse accepts what Decode refuses: %v", err)
 		}

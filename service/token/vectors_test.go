@@ -16,7 +16,8 @@ const (
 
 func encode(s string) string { return base64.RawURLEncoding.EncodeToString([]byte(s)) }
 
-// sign makes a token by hand, with the secret of k_new: what a holder of the key could make, right or wrong.
+// sign makes a token by hand, with the secret of k_new: what a holder of the key could make, right
+// or wrong.
 func sign(header, payload string) string { return signEncoded(encode(header), encode(payload)) }
 
 func signEncoded(header, payload string) string {

@@ -1,5 +1,5 @@
-// Package storetest is the suite that every database of the License service must pass. It decides what
-// the Store of each noun promises, by example: one suite a noun.
+// Package storetest is the suite that every database of the License service must pass. It decides
+// what the Store of each noun promises, by example: one suite a noun.
 package storetest
 
 import (
@@ -32,7 +32,7 @@ type Store interface {
 	license.PolicyStore
 	license.Store
 	license.MachineStore
-	oidc.Keeper
+	oidc.KeyStore
 }
 
 // suite is the promises of one noun, each by its name.
@@ -62,18 +62,25 @@ var at = time.Date(2026, 3, 1, 12, 0, 0, 123e6, time.UTC)
 
 // did is an act of no importance.
 func did(at time.Time) audit.Act {
-	return audit.Act{At: at, Actor: audit.Actor{Kind: audit.ActorCommand, ID: "test"}, Action: "test.act", Details: "{}"}
+	return audit.Act{
+		At: at, Actor: audit.Actor{Kind: audit.ActorCommand, ID: "test"}, Action: "test.act",
+		Details: "{}",
+	}
 }
 
 func newAccount(n int) account.Account {
 	return account.Account{
-		ID: fmt.Sprintf("user_%03d", n), Email: fmt.Sprintf("dev%d@example.com", n), Tier: account.Pro, Features: []string{"spa_mode", "critical_css"},
+		ID: fmt.Sprintf("user_%03d", n), Email: fmt.Sprintf("dev%d@example.com",
+			n), Tier: account.Pro, Features: []string{"spa_mode", "critical_css"},
 		ValidUntil: at.AddDate(1, 0, 0), Status: account.Active, CreatedAt: at,
 	}
 }
 
 func newAPIToken(n int) account.APIToken {
-	return account.APIToken{ID: fmt.Sprintf("at_%03d", n), AccountID: fmt.Sprintf("user_%03d", n), Name: "first", Hash: fmt.Sprintf("hash%d", n), CreatedAt: at}
+	return account.APIToken{
+		ID: fmt.Sprintf("at_%03d", n), AccountID: fmt.Sprintf("user_%03d", n), Name: "first",
+		Hash: fmt.Sprintf("hash%d", n), CreatedAt: at,
+	}
 }
 
 // tokenID has the form of a real one: 8 letters of time, 16 of family, 16 of its own.
@@ -122,8 +129,8 @@ func missing(t *testing.T, s Store) {
 	wantErr(t, "RevokeAPIToken", err, failure.ErrNotFound)
 	_, err = s.RemovePolicy(ctx, "pol_none", did(at), new(did(at)))
 	wantErr(t, "RemovePolicy", err, failure.ErrNotFound)
-	_, _, err = s.Standing(ctx, "user_none", "x")
-	wantErr(t, "Standing", err, failure.ErrNotFound)
+	_, _, err = s.AccountStatus(ctx, "user_none", "x")
+	wantErr(t, "AccountStatus", err, failure.ErrNotFound)
 	_, err = s.Token(ctx, tokenID(1, 1, 1))
 	wantErr(t, "Token", err, failure.ErrNotFound)
 	_, err = s.RecordedAt(ctx, tokenID(1, 1, 1))

@@ -1,0 +1,119 @@
+package server
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/pageflare/ci/service/keyring"
+)
+
+// Counting the live tokens takes the longer the more there are. So the database is asked at most
+// every collectAge, and never for more than a twentieth of the time; a scrape in between, or one
+// that has waited for collectPatience, gets the counts of before.
+const (
+	collectAge      = 10 * time.Second
+	collectShare    = 20
+	collectPatience = 2 * time.Second
+)
+
+// keyCollector is a Prometheus collector of signing keys and live tokens, refreshed at most every 10 s.
+type keyCollector struct {
+	keys func(context.Context) ([]keyring.Key, error)
+	now  func() time.Time
+
+	asks chan chan struct{} // to loop, which closes what it gets when last is new enough
+	mu   sync.Mutex
+	last []prometheus.Metric // what was counted last
+
+	up, tokens, age *prometheus.Desc
+}
+
+func newKeyCollector(keys func(context.Context) ([]keyring.Key, error),
+	now func() time.Time) *keyCollector {
+	desc := func(name, help string, labels ...string) *prometheus.Desc {
+		return prometheus.NewDesc(prometheus.BuildFQName(namespace, "", name), help, labels, nil)
+	}
+	return &keyCollector{
+		keys: keys, now: now, asks: make(chan chan struct{}),
+		up: desc("database_up",
+			"1 when the database answered the last time it was asked, else 0."),
+		tokens: desc("tokens_live",
+			"License tokens (HS256) and leases (EdDSA) that were handed out and have not expired, by signing key.", "alg", "kid"),
+		age: desc("signing_key_age_seconds",
+			"Time since a signing key was made, by key and state: waiting, signing, verifying.", "alg", "kid", "state"),
+	}
+}
+
+func (s *keyCollector) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{s.up, s.tokens, s.age} {
+		ch <- d
+	}
+}
+
+func (s *keyCollector) Collect(ch chan<- prometheus.Metric) {
+	s.ask()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, m := range s.last {
+		ch <- m
+	}
+}
+
+// ask lets loop count, if it is time to, and returns when it has, or when patience is over.
+func (s *keyCollector) ask() {
+	patience := time.NewTimer(collectPatience)
+	defer patience.Stop()
+	counted := make(chan struct{})
+	select {
+	case s.asks <- counted:
+	case <-patience.C: // loop counts for somebody else
+		return
+	}
+	select {
+	case <-counted:
+	case <-patience.C:
+	}
+}
+
+// loop counts when it is asked, until ctx ends.
+func (s *keyCollector) loop(ctx context.Context) {
+	var next time.Time
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case counted := <-s.asks:
+			if begun := s.now(); !begun.Before(next) {
+				s.keep(s.count(ctx))
+				ended := s.now()
+				next = ended.Add(max(collectAge, collectShare*ended.Sub(begun)))
+			}
+			close(counted)
+		}
+	}
+}
+
+func (s *keyCollector) keep(m []prometheus.Metric) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.last = m
+}
+
+func (s *keyCollector) count(ctx context.Context) []prometheus.Metric {
+	keys, err := s.keys(ctx)
+	if err != nil {
+		return []prometheus.Metric{prometheus.MustNewConstMetric(s.up, prometheus.GaugeValue, 0)}
+	}
+	out := []prometheus.Metric{prometheus.MustNewConstMetric(s.up, prometheus.GaugeValue, 1)}
+	for _, k := range keys {
+		out = append(out,
+			prometheus.MustNewConstMetric(s.tokens, prometheus.GaugeValue, float64(k.LiveTokens),
+				string(k.Algorithm), k.ID),
+			prometheus.MustNewConstMetric(s.age, prometheus.GaugeValue,
+				s.now().Sub(k.CreatedAt).Seconds(), string(k.Algorithm), k.ID, string(k.State)))
+	}
+	return out
+}

@@ -1,0 +1,64 @@
+package route
+
+import (
+	"slices"
+
+	"github.com/pageflare/ci/service/auth"
+)
+
+// Guard is who may call a route.
+type Guard struct {
+	who     string // for people
+	kinds   []auth.Kind
+	scope   auth.Scope // of an admin token
+	session bool       // of a person who is signed in, in a browser
+}
+
+// String is who may call, as the documents say it.
+func (g Guard) String() string { return g.who }
+
+// Open tells a route that anyone may call.
+func (g Guard) Open() bool { return len(g.kinds) == 0 && !g.session }
+
+// SignIn tells a route that asks for a person who is signed in; others are sent to the sign-in
+// page.
+func (g Guard) SignIn() bool { return g.session }
+
+var (
+	// Open is for anyone.
+	Open = Guard{who: "anyone"}
+	// TokenOrIdentity asks for an API token, a license token, a login token, or the identity token
+	// of a job of GitHub Actions.
+	TokenOrIdentity = Guard{who: "API token, license token, login token, or identity token of a job under a trust policy",
+		kinds: []auth.Kind{
+			auth.ByAPIToken, auth.ByLicenseToken, auth.ByLoginToken, auth.ByIdentity,
+		}}
+	// LoginToken asks for the token that a device login ends with.
+	LoginToken = Guard{who: "login token", kinds: []auth.Kind{auth.ByLoginToken}}
+	// SignedIn asks for a person who is signed in, in a browser.
+	SignedIn = Guard{who: "a person who is signed in", session: true}
+	// LicenseToken asks for a license token.
+	LicenseToken = Guard{who: "license token", kinds: []auth.Kind{auth.ByLicenseToken}}
+)
+
+// Admin asks for an admin token with a scope.
+func Admin(s auth.Scope) Guard {
+	return Guard{
+		who: "admin token with " + string(s), kinds: []auth.Kind{auth.ByAdminToken}, scope: s,
+	}
+}
+
+// OwnerOrAdmin asks for an API token, which reaches what belongs to its account, or for an admin
+// token with a scope.
+func OwnerOrAdmin(s auth.Scope) Guard {
+	return Guard{
+		who:   "API token, or admin token with " + string(s),
+		kinds: []auth.Kind{auth.ByAPIToken, auth.ByAdminToken}, scope: s,
+	}
+}
+
+// Accepts says whether a kind of credential can be enough.
+func (g Guard) Accepts(k auth.Kind) bool { return slices.Contains(g.kinds, k) }
+
+// Scope is what an admin token needs.
+func (g Guard) Scope() auth.Scope { return g.scope }
