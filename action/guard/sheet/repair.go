@@ -9,11 +9,11 @@ import (
 	"github.com/tdewolff/parse/v2/css"
 )
 
-// Repair makes of a result that differs from its source a sheet that does not: statement by statement
-// it takes the result's bytes where they say the same, and else the source's, without comments and
-// white space that nobody needs. It may guess, since what it makes is compared as a whole afterwards:
-// the answer compares as equal to the source, and is nil where nothing that it makes does. It may be
-// longer than the source.
+// Repair makes of a result that differs from its source a sheet that does not: statement by
+// statement it takes the result's bytes where they say the same, and else the source's, without
+// comments and white space that nobody needs. It may guess, since what it makes is compared as a
+// whole afterwards: the answer compares as equal to the source, and is nil where nothing that it
+// makes does. It may be longer than the source.
 func Repair(source, result []byte) []byte {
 	before, err := cut(source)
 	if err != nil {
@@ -64,8 +64,8 @@ type pieces struct {
 
 var errNoRepair = errors.New("not made of statements that end")
 
-// cut takes a sheet apart. It refuses one that does not end its blocks, since what is put behind such
-// a block would end up in it.
+// cut takes a sheet apart. It refuses one that does not end its blocks, since what is put behind
+// such a block would end up in it.
 func cut(sheet []byte) (*pieces, error) {
 	text := bytes.TrimPrefix(sheet, mark)
 	p := newSheetParser(text)
@@ -73,7 +73,7 @@ func cut(sheet []byte) (*pieces, error) {
 	if err != nil {
 		return nil, err
 	}
-	if p.unclosed || p.end != len(text) {
+	if p.unclosed || p.end != len(text) || declares(items) {
 		return nil, errNoRepair
 	}
 	s := &pieces{text: text, items: items}
@@ -82,6 +82,17 @@ func cut(sheet []byte) (*pieces, error) {
 		s.items = items[1:]
 	}
 	return s, nil
+}
+
+// declares says that a declaration stands outside of rules, where browsers take it for the
+// beginning of the selector of what follows.
+func declares(items []item) bool {
+	for i := range items {
+		if !items[i].block && items[i].at == "" {
+			return true
+		}
+	}
+	return false
 }
 
 // row is one statement, or several of the same name that follow each other.
@@ -203,7 +214,7 @@ func (m *merger) segment(source, result []row, depth int) {
 		}
 		return
 	}
-	if len(source) == 1 && len(result) == 1 && source[0].name == result[0].name && depth > 0 &&
+	if depth > 0 && len(source) == 1 && len(result) == 1 && source[0].name == result[0].name &&
 		source[0].opens() && result[0].opens() {
 		head := result[0].items[0]
 		m.out = append(m.out, result[0].text[head.start:head.bodyStart]...)
@@ -359,8 +370,9 @@ func compactStatement(out []byte, tokens []css.Token, kind statementKind) []byte
 		case t.TokenType == css.SemicolonToken && !started:
 			continue // one too many
 		}
-		atColon := kind == declarationStatement && depth == 0 && !colon && t.TokenType == css.ColonToken
-		afterColon := kind == declarationStatement && depth == 0 && colon && previous.TokenType == css.ColonToken
+		outside := kind == declarationStatement && depth == 0
+		atColon := outside && !colon && t.TokenType == css.ColonToken
+		afterColon := outside && previous.TokenType == css.ColonToken
 		switch {
 		case !started, atColon, afterColon, tight(t, kind, depth), tight(previous, kind, depth):
 		case space:

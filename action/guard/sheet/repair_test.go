@@ -37,6 +37,7 @@ func TestRepair(t *testing.T) {
 			`@import "a.css" screen;@namespace s url(b);a{top:0}`},
 		{"a source that does not parse is not repaired", `a { top: 0px } }`, `a{top:0}`, ""},
 		{"a source that ends in a block is not repaired", `a { top: 0px } b { left: 0px`, `a{top:0}`, ""},
+		{"a source with a declaration outside of rules is not repaired", `top: 0; a { top: 0px } b { top: 1px }`, `b{top:1px}`, ""},
 		{"a result that does not parse gives the source without what nobody needs", `a { top: 0px }`, `a{top:0}}`, `a{top:0px}`},
 	}
 	for _, c := range tests {
