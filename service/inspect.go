@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/pageflare/ci/service/command"
 	"github.com/pageflare/ci/service/store"
 )
 
