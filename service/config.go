@@ -160,8 +160,13 @@ func checkDatabaseURL(s string) error {
 	if !ok {
 		return errors.New("is not a database this version knows")
 	}
-	if path == "" || filepath.Clean(path) == "." {
+	switch {
+	case path == "" || filepath.Clean(path) == ".":
 		return errors.New("names no file")
+	case strings.HasPrefix(path, "//"):
+		return fmt.Errorf("is a path and no URL: write sqlite:%s", path[2:])
+	case strings.HasPrefix(path, ":memory:") || strings.HasPrefix(path, "file:"):
+		return errors.New("would not be stored: name a file, such as sqlite:pageflare-license.db")
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -172,5 +173,90 @@ func TestAlertsAreExplained(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("alerts (-deploy/prometheus-rules.yml +docs/operations.md):\n%s", diff)
+	}
+}
+
+// The dashboard asks for metrics that there are.
+func TestTheDashboardShowsMetricsThatExist(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile(filepath.FromSlash("../deploy/grafana-dashboard.json"))
+	must(t, err)
+	var board struct {
+		Panels []struct {
+			Title   string
+			Targets []struct{ Expr string }
+		}
+	}
+	must(t, json.Unmarshal(text, &board))
+	metrics := document(t, "operations.md")
+	for _, p := range board.Panels {
+		for _, target := range p.Targets {
+			if !strings.Contains(target.Expr, `job="$job"`) {
+				t.Errorf("%s asks for all jobs: %s", p.Title, target.Expr)
+			}
+			for _, name := range regexp.MustCompile(`pageflare_license_[a-z_]+`).FindAllString(target.Expr, -1) {
+				if !strings.Contains(metrics, "\n| "+code(strings.TrimSuffix(name, "_bucket"))+" |") {
+					t.Errorf("%s asks for %s, and there is no such metric", p.Title, name)
+				}
+			}
+		}
+	}
+	if len(board.Panels) < 8 {
+		t.Errorf("the dashboard has %d panels", len(board.Panels))
+	}
+}
+
+// A container that runs as a number without a name acts as that number.
+func TestAUserWithoutANameActsAsANumber(t *testing.T) {
+	t.Parallel()
+	b := newBox(t)
+	b.used()
+	b.asOther()
+	want := `"kind": "command"`
+	if b.user != nil {
+		b.user.Uid, b.user.Gid = 65530, 65530
+		must(t, filepath.WalkDir(b.dir, func(p string, _ os.DirEntry, err error) error {
+			if err != nil {
+				return err
+			}
+			return os.Chown(p, 65530, 65530)
+		}))
+		want = `"id": "uid 65530"`
+	}
+	b.ok("account", "create", "--email", "two@example.com", "--valid-until", "2099-03-12")
+	if out := b.ok("audit", "list", "--limit", "2", "--json"); !strings.Contains(out, want) {
+		t.Errorf("audit list = %s, want %s", out, want)
+	}
+}
+
+// As a secret is mounted: readable by the group of the user who runs the service.
+func TestAKeyFileMayBeReadByAGroup(t *testing.T) {
+	t.Parallel()
+	b := newBox(t)
+	b.used()
+	for mode, exit := range map[os.FileMode]int{0o440: exitOK, 0o400: exitOK, 0o640: exitOK, 0o444: exitFailure, 0o660: exitFailure} {
+		must(t, os.Chmod(b.path(keyFile), mode))
+		if r := b.run("doctor", "--listen", "127.0.0.1:0"); r.exit != exit {
+			t.Errorf("doctor with a key file of mode %04o = exit %d, want %d:\n%s", mode, r.exit, exit, r.out)
+		}
+	}
+}
+
+// As after a restore by root: who must do what is said.
+func TestAFileOfAnotherUserNamesBoth(t *testing.T) {
+	t.Parallel()
+	b := newBox(t)
+	b.used()
+	b.asOther()
+	if b.user == nil {
+		return // only root can give a file away
+	}
+	for _, name := range []string{database, keyFile} {
+		must(t, os.Chown(b.path(name), 0, 0))
+		r := b.run("account", "list")
+		if want := "permission denied: it belongs to user 0 and this is user 65534: run chown 65534 on it"; r.exit != exitUsage || !strings.Contains(r.err, want) {
+			t.Errorf("with %s of root: exit %d, %s, want %s", name, r.exit, r.err, want)
+		}
+		must(t, os.Chown(b.path(name), 65534, 65534))
 	}
 }

@@ -147,6 +147,9 @@ func (a *app) lookInside(ctx context.Context) (in inside) {
 		for _, line := range last {
 			in.newest = line.At
 		}
+		if newest, fault := l.Log.NewestTime(ctx); fault == nil && newest.After(in.newest) {
+			in.newest = newest
+		}
 		keys, listed := l.Keys.Keys(ctx)
 		for _, k := range keys {
 			in.kids = append(in.kids, k.ID)
@@ -155,7 +158,11 @@ func (a *app) lookInside(ctx context.Context) (in inside) {
 					second(k.CreatedAt), k.State)))
 			}
 		}
-		return errors.Join(err, listed, l.Ready(ctx))
+		ready := l.Ready(ctx)
+		if errors.Is(ready, audit.ErrClockBehind) || errors.Is(ready, audit.ErrTampered) { // of these there are findings
+			ready = nil
+		}
+		return errors.Join(err, listed, ready)
 	})
 	return in
 }
@@ -172,14 +179,13 @@ func (a *app) checkFiles(ctx context.Context) error {
 	return nil
 }
 
-// clockSlack is how far apart the clocks of servers may be.
-const clockSlack = time.Minute
+const clockSlack = audit.ClockSlack
 
-// checkClock holds the clock against the newest line of the audit log, which cannot be of the
-// future. A token that was made in the future is refused.
+// checkClock holds the clock against the newest time that was ever written, which cannot be of the
+// future.
 func checkClock(now, newest time.Time) finding {
 	if newest.After(now.Add(clockSlack)) {
-		return wrong("clock", fmt.Sprintf("it is %s here, and the database was changed at %s: set the clock of this machine, and keep it by NTP", second(now), second(newest)))
+		return wrong("clock", fmt.Sprintf("it is %s here, and the database was changed at %s: set the clock of this machine, and keep it by NTP; if it is right, and was ahead then, run pageflare-license audit accept-clock", second(now), second(newest)))
 	}
 	return well("clock", second(now)+", not before the newest change of the database")
 }
@@ -214,7 +220,7 @@ func (a *app) checkKey(in inside) []finding {
 		return []finding{wrong("key", err.Error())}
 	case !info.Mode().IsRegular():
 		return []finding{wrong("key", a.cfg.KeyFile+" is not a file: set LICENSE_KEY_FILE")}
-	case info.Mode().Perm()&0o077 != 0:
+	case info.Mode().Perm()&0o037 != 0: // a group may read it: so are secrets mounted in containers, 0440 for the group of the user
 		return []finding{wrong("key", fmt.Sprintf("key file %s can be read by others (mode %04o): run chmod 600 on it", a.cfg.KeyFile, info.Mode().Perm()))}
 	case read != nil:
 		return []finding{wrong("key", read.Error())}

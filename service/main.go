@@ -20,7 +20,6 @@ import (
 
 	"github.com/alecthomas/kong"
 
-	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/command"
 	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/oidc"
@@ -78,11 +77,25 @@ func (a *app) share() {
 		Database: hideUserInfo(a.cfg.DatabaseURL), Issuers: a.cfg.OIDCIssuers, NoLink: a.cfg.noLink(),
 		HaveDatabase: a.haveDatabase, Repository: a.repository,
 		Open: func(ctx context.Context) (*parts.Parts, func() error, error) {
-			return a.open(ctx, a.publicURL(a.cfg.Listen), nil)
+			return a.open(ctx, store.OpenCurrent, a.publicURL(a.cfg.Listen), nil)
 		},
-		Backup: func(ctx context.Context, to string) (int64, audit.Head, error) {
-			made, err := store.Backup(ctx, a.cfg.DatabaseURL, to)
-			return made.Bytes, made.Audit, err
+		OpenToMigrate: func(ctx context.Context) (*parts.Parts, func() error, error) {
+			return a.open(ctx, store.Open, a.publicURL(a.cfg.Listen), nil)
+		},
+		Runs: func(ctx context.Context) string {
+			if askHealth(ctx, a.cfg.Listen) != nil {
+				return ""
+			}
+			return a.cfg.Listen
+		},
+		File: strings.TrimPrefix(a.cfg.DatabaseURL, "sqlite:"), CheckPlace: store.CheckPlace,
+		Backup: func(ctx context.Context, to string, replace bool) (command.Copied, error) {
+			made, err := store.Backup(ctx, a.cfg.DatabaseURL, to, replace)
+			return command.Copied{Bytes: made.Bytes, End: made.Audit}, err
+		},
+		Restore: func(ctx context.Context, copy io.Reader) (command.Restored, error) {
+			done, err := store.Restore(ctx, copy, a.cfg.DatabaseURL)
+			return command.Restored{End: done.Audit, Before: done.Before, Replaced: done.Replaced}, err
 		},
 		Verifier: func() (*oidc.Verifier, error) {
 			return a.verifier(a.publicURL(a.cfg.Listen), nil, slog.New(slog.DiscardHandler))
@@ -106,6 +119,8 @@ type commands struct {
 	AdminToken  command.AdminToken `cmd:"" name:"admin-token" help:"Admin tokens, by which the operator calls the Admin API."`
 	Audit       command.Audit      `cmd:"" help:"The audit log: who did what."`
 	Backup      command.Backup     `cmd:"" help:"Copy the database to a new file, also while the service runs. The key is not in it."`
+	Restore     command.Restore    `cmd:"" help:"Put a backup in the place of the database. Stop the service first."`
+	Migrate     command.Migrate    `cmd:"" help:"Bring the database up to date for this version, as a start of serve does. Make a backup first."`
 	Doctor      doctorCmd          `cmd:"" help:"Check settings, database, audit log, clock, free space, key and address, and say what is wrong and how to mend it."`
 	Healthcheck healthcheckCmd     `cmd:"" help:"Ask the running service whether it is healthy; exit status 0 if so. For containers."`
 }
@@ -152,6 +167,9 @@ func meant(err error) string {
 func (a *app) report(err error) int {
 	if err == nil {
 		return exitOK
+	}
+	if errors.Is(err, command.ErrRefused) { // what was printed says why
+		return exitFailure
 	}
 	for line := range strings.SplitSeq(err.Error(), "\n") {
 		line = strings.ReplaceAll(line, failure.ErrInvalid.Error()+": ", "") // a person has made no request

@@ -19,13 +19,14 @@ import (
 )
 
 // open opens the database and its key and returns the service on it, with what ends it. Errors are
-// usage errors: a person has to fix the settings or the files. identities makes what proves the
-// identities of jobs; nil: none is accepted.
-func (a *app) open(ctx context.Context, issuer string, identities newVerifier) (*parts.Parts, func() error, error) {
+// usage errors: a person has to fix the settings or the files. database opens it: only serve and
+// migrate bring one that is in use up to date. identities makes what proves the identities of jobs;
+// nil: none is accepted.
+func (a *app) open(ctx context.Context, database openDatabase, issuer string, identities newVerifier) (*parts.Parts, func() error, error) {
 	if err := a.inspect(); err != nil {
 		return nil, nil, err
 	}
-	s, err := store.Open(ctx, a.cfg.DatabaseURL)
+	s, err := database(ctx, a.cfg.DatabaseURL)
 	if err != nil {
 		return nil, nil, command.UsageError{Err: err}
 	}
@@ -35,6 +36,9 @@ func (a *app) open(ctx context.Context, issuer string, identities newVerifier) (
 	}
 	return l, s.Close, nil
 }
+
+// openDatabase is store.Open or store.OpenCurrent.
+type openDatabase func(ctx context.Context, url string) (*store.Store, error)
 
 // newVerifier makes what proves the identities of jobs, with a place for the keys of issuers.
 type newVerifier func(oidc.KeyStore) (*oidc.Verifier, error)
@@ -95,6 +99,9 @@ func (a *app) masterKey(inUse bool) (keyring.MasterKey, error) {
 func readKeyFile(file string) (keyring.MasterKey, error) {
 	text, err := os.ReadFile(file)
 	var fault *fs.PathError
+	if errors.As(err, &fault) && errors.Is(err, fs.ErrPermission) && store.NotOurs(file) != "" {
+		return keyring.MasterKey{}, fmt.Errorf("key file %s cannot be read: %w: %s", file, fault.Err, store.NotOurs(file))
+	}
 	if errors.As(err, &fault) {
 		return keyring.MasterKey{}, fmt.Errorf("key file %s cannot be read: %w: give this user the right to read it, or set LICENSE_KEY_FILE", file, fault.Err)
 	}

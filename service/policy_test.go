@@ -68,8 +68,12 @@ func TestPolicyExplainOfTokens(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := b.runWith(test.text+"\n", "policy", "explain")
-			if r.exit != exitOK || r.err != "" {
-				t.Fatalf("exit %d, %s", r.exit, r.err)
+			wantExit := exitOK // also when something was not checked
+			if strings.Contains(test.want[0], "refused") {
+				wantExit = exitFailure
+			}
+			if r.exit != wantExit || r.err != "" {
+				t.Fatalf("exit %d, want %d; %s", r.exit, wantExit, r.err)
 			}
 			first, _, _ := strings.Cut(r.out, "\n")
 			for i, want := range test.want {
@@ -110,6 +114,8 @@ func TestPolicyExplainWithoutItsIssuer(t *testing.T) {
 func fakeGitHub(t *testing.T) (url string, asked *atomic.Int64) {
 	t.Helper()
 	asked = new(atomic.Int64)
+	elsewhere := anotherProgram(t, `{"id":7,"full_name":"acme/elsewhere","owner":{"id":8}}`)
+	elsewhere = "http://" + elsewhere + "/repos/acme/elsewhere"
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		asked.Add(1)
 		w.Header().Set("Content-Type", "application/json")
@@ -124,6 +130,21 @@ func fakeGitHub(t *testing.T) (url string, asked *atomic.Int64) {
 		case r.URL.Path == "/repos/acme/slower":
 			w.Header().Set("Retry-After", "60")
 			answer(http.StatusForbidden, `{"message":"You have exceeded a secondary rate limit","documentation_url":"https://docs.github.com/rest/overview/rate-limits-for-the-rest-api#about-secondary-rate-limits"}`)
+		case r.URL.Path == "/repos/acme/moved":
+			http.Redirect(w, r, "/repositories/1296269", http.StatusMovedPermanently)
+		case r.URL.Path == "/repositories/1296269":
+			answer(http.StatusOK, `{"id":1296269,"name":"site","full_name":"evil/site","owner":{"id":666,"login":"evil"}}`)
+		case r.URL.Path == "/repos/acme/elsewhere":
+			http.Redirect(w, r, elsewhere, http.StatusMovedPermanently)
+		case r.URL.Path == "/repos/acme/sso":
+			w.Header().Set("X-GitHub-Request-Id", "1")
+			w.Header().Set("X-GitHub-SSO", "required; url=https://github.com/orgs/acme/sso?authorization_request=x")
+			answer(http.StatusForbidden, `{"message":"Resource protected by organization SAML enforcement."}`)
+		case r.URL.Path == "/repos/acme/walled":
+			w.Header().Set("X-GitHub-Request-Id", "1")
+			answer(http.StatusForbidden, `{"message":"the acme organization has an IP allow list enabled"}`)
+		case r.URL.Path == "/repos/acme/proxied":
+			answer(http.StatusForbidden, `<html>`)
 		case r.URL.Path == "/repos/acme/broken":
 			answer(http.StatusBadGateway, `<html>`)
 		case r.URL.Path == "/repos/acme/empty":
@@ -154,7 +175,13 @@ func TestPolicyAddByName(t *testing.T) {
 		{"acme/site", "", exitUsage, "error: ask GitHub for repository acme/site: no such repository can be seen at 127.0.0.1:"},
 		{"acme/site", "wrong-secret", exitUsage, "error: ask GitHub for repository acme/site: GITHUB_TOKEN is not accepted by 127.0.0.1:"},
 		{"acme/enterprise", "", exitUsage, "error: ask GitHub for repository acme/enterprise: 127.0.0.1:"},
-		{"acme/limited", "", exitFailure, "error: ask GitHub for repository acme/limited: GitHub does not answer: its limit for requests is used up until 2100-01-01T00:00:00Z; or give --repository-id and --repository-owner-id"},
+		{"acme/limited", "", exitFailure, "error: ask GitHub for repository acme/limited: GitHub refused: the 60 requests an hour that it allows without a token are used up until 2100-01-01T00:00:00Z: set GITHUB_TOKEN; or give --repository-id and --repository-owner-id"},
+		{"acme/limited", "good-secret", exitFailure, "error: ask GitHub for repository acme/limited: GitHub does not answer: its limit for requests is used up until 2100-01-01T00:00:00Z; or give --repository-id and --repository-owner-id"},
+		{"acme/moved", "good-secret", exitUsage, `error: ask GitHub for repository acme/moved: it is called "evil/site" now: if its owner of today is to be trusted, give that name`},
+		{"acme/elsewhere", "good-secret", exitFailure, "error: ask GitHub for repository acme/elsewhere: GitHub does not answer: "},
+		{"acme/sso", "good-secret", exitUsage, `error: ask GitHub for repository acme/sso: GitHub refused (403): authorize the token in GITHUB_TOKEN for the organization at "https://github.com/orgs/acme/sso`},
+		{"acme/walled", "good-secret", exitUsage, `error: ask GitHub for repository acme/walled: GitHub refused (403): "the acme organization has an IP allow list enabled"; or give`},
+		{"acme/proxied", "good-secret", exitFailure, "error: ask GitHub for repository acme/proxied: GitHub does not answer: a proxy between here and 127.0.0.1:"},
 		{"acme/broken", "", exitFailure, "error: ask GitHub for repository acme/broken: GitHub does not answer: "},
 		{"acme/empty", "", exitFailure, "error: ask GitHub for repository acme/empty: GitHub does not answer: the answer lacks ids"},
 		{"acme/../site", "good-secret", exitUsage, `error: repository "acme/../site" is not OWNER/NAME`},
@@ -180,6 +207,27 @@ func TestPolicyAddByName(t *testing.T) {
 	b.ok("policy", "list")
 	if asked.Load() != before+1 {
 		t.Error("GitHub was asked again")
+	}
+}
+
+// GITHUB_TOKEN goes to GitHub alone: neither to another host that it redirects to, nor to another
+// port of it.
+func TestGitHubTokenStaysWithGitHub(t *testing.T) {
+	t.Parallel()
+	var heard atomic.Int64
+	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		heard.Add(1)
+		fmt.Fprint(w, `{"id":7,"full_name":"acme/site","owner":{"id":8}}`)
+	}))
+	t.Cleanup(other.Close)
+	github := httptest.NewServer(http.RedirectHandler(other.URL+"/repos/acme/site", http.StatusTemporaryRedirect))
+	t.Cleanup(github.Close)
+	b := newBox(t)
+	b.env["LICENSE_GITHUB_API_URL"], b.env["GITHUB_TOKEN"] = github.URL, "good-secret"
+	account := mustMember(t, b.ok("account", "create", "--email", "dev@example.com", "--valid-until", "2099-03-12", "--json"), "id")
+	r := b.run("policy", "add", "--account", account, "--repository", "acme/site")
+	if heard.Load() != 0 || r.exit != exitFailure || !strings.Contains(r.err, "it redirects to another host") {
+		t.Errorf("the other host was asked %d times; exit %d, %s", heard.Load(), r.exit, r.err)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/pageflare/ci/service/command"
 	"github.com/pageflare/ci/service/oidc"
 	"github.com/pageflare/ci/service/server"
+	"github.com/pageflare/ci/service/store"
 )
 
 type serveCmd struct{}
@@ -35,7 +36,7 @@ func (serveCmd) Run(ctx context.Context, a *app) error {
 		defer metrics.Close()
 	}
 	url := a.publicURL(l.Addr().String())
-	svc, closeStore, err := a.open(ctx, url, func(keyStore oidc.KeyStore) (*oidc.Verifier, error) { return a.verifier(url, keyStore, log) })
+	svc, closeStore, err := a.open(ctx, store.Open, url, func(keyStore oidc.KeyStore) (*oidc.Verifier, error) { return a.verifier(url, keyStore, log) })
 	if err != nil {
 		return err
 	}

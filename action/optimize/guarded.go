@@ -96,7 +96,9 @@ type judge struct {
 	referrers map[string]map[string]bool   // by fresh file: the published files that refer to it
 	open      map[string][]guard.Reference // by published file: what it refers to that is no file of the source
 	missing   []BrokenRef
-	siblings  map[string]bool // precompressed files that follow another one
+	siblings  map[string]bool  // precompressed files that follow another one
+	strangers []string         // precompressed files that hold something else than their names say
+	unread    map[string]int64 // unchanged files of which no digest was noted, with their sizes
 }
 
 // newJudge looks at what lies in the stage.
@@ -104,7 +106,8 @@ func (p *Plan) newJudge(source, staged tree, from, to *os.Root) *judge {
 	j := &judge{
 		plan: p, from: from, to: to, sources: map[string]string{}, fresh: map[string]int64{}, denied: map[string]bool{},
 		published: map[string]bool{}, rejected: map[string]Rejected{}, blamed: map[string]int{}, referrers: map[string]map[string]bool{}, siblings: map[string]bool{},
-		open: map[string][]guard.Reference{},
+		unread: map[string]int64{},
+		open:   map[string][]guard.Reference{},
 	}
 	folded := map[string]bool{}
 	for _, n := range source.nodes {
@@ -127,11 +130,11 @@ func (p *Plan) newJudge(source, staged tree, from, to *os.Root) *judge {
 			j.denied[n.path] = folded[strings.ToLower(n.path)]
 		}
 	}
-	j.digests = guard.NewDigests(names)
 	j.site = guard.NewSite(guard.Config{
 		Files: slices.Sorted(maps.Keys(j.sources)),
 		Read:  func(name string) ([]byte, error) { return readFile(from, cmp.Or(j.sources[name], name)) },
 	})
+	j.digests = j.site.Digests(names)
 	return j
 }
 
@@ -215,6 +218,9 @@ func (j *judge) judge(name string) error {
 	if max(was, is) > guard.MaxFile || !guard.HoldsDigests(name) && was == is {
 		same, err := sameContent(from, to)
 		if err != nil || same {
+			j.mu.Lock()
+			j.unread[name] = was
+			j.mu.Unlock()
 			return err
 		}
 		if max(was, is) > guard.MaxFile {

@@ -47,6 +47,16 @@ func TestDocumentAndItsExamplesAreValid(t *testing.T) {
 	}
 }
 
+// An operation that anybody may call says so, so that no client waits for a credential.
+func TestOpenOperationsSaySo(t *testing.T) {
+	t.Parallel()
+	for _, o := range operations(load(t)) {
+		if o.Security == nil {
+			t.Errorf("%s does not say who may call it: give it security: []", o.name)
+		}
+	}
+}
+
 // Answers may gain fields and values, so the published document closes none of them: a client that
 // is generated from it would refuse what comes.
 func TestAnswersAreOpenAndRequestsClosed(t *testing.T) {

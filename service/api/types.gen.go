@@ -143,14 +143,20 @@ type AuditVerdict struct {
 
 // AuthorizationServer Where the OAuth endpoints are (RFC 8414, 2).
 type AuthorizationServer struct {
-	DeviceAuthorizationEndpoint       string   `json:"device_authorization_endpoint"`
-	GrantTypesSupported               []string `json:"grant_types_supported"`
-	IntrospectionEndpoint             string   `json:"introspection_endpoint"`
-	Issuer                            string   `json:"issuer"`
-	ResponseTypesSupported            []string `json:"response_types_supported"`
-	RevocationEndpoint                string   `json:"revocation_endpoint"`
-	TokenEndpoint                     string   `json:"token_endpoint"`
-	TokenEndpointAuthMethodsSupported []string `json:"token_endpoint_auth_methods_supported"`
+	DeviceAuthorizationEndpoint string   `json:"device_authorization_endpoint"`
+	GrantTypesSupported         []string `json:"grant_types_supported"`
+	IntrospectionEndpoint       string   `json:"introspection_endpoint"`
+
+	// IntrospectionEndpointAuthMethodsSupported Bearer: an API token or an admin token in the header Authorization.
+	IntrospectionEndpointAuthMethodsSupported []string `json:"introspection_endpoint_auth_methods_supported"`
+	Issuer                                    string   `json:"issuer"`
+	ResponseTypesSupported                    []string `json:"response_types_supported"`
+	RevocationEndpoint                        string   `json:"revocation_endpoint"`
+
+	// RevocationEndpointAuthMethodsSupported As above.
+	RevocationEndpointAuthMethodsSupported []string `json:"revocation_endpoint_auth_methods_supported"`
+	TokenEndpoint                          string   `json:"token_endpoint"`
+	TokenEndpointAuthMethodsSupported      []string `json:"token_endpoint_auth_methods_supported"`
 }
 
 // CLIVersion defines model for CLIVersion.

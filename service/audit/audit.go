@@ -96,6 +96,8 @@ const (
 	DeviceLoggedIn    Action = "device.login"
 	LoginRevoked      Action = "device.revoke"
 
+	ClockAccepted Action = "clock.accept"
+
 	MachineActivated   Action = "machine.activate"
 	MachineDeactivated Action = "machine.deactivate"
 	MachineEnded       Action = "machine.end"
@@ -106,7 +108,7 @@ var Actions = []Action{
 	AccountCreated, AccountUpdated, AccountSuspended, AccountRestored, AccountDeleted, APITokenCreated, APITokenRevoked, AdminTokenCreated,
 	AdminTokenRevoked, TokenIssued, TokenRefreshed, TokenRevoked, FamilyRevoked, IssuesRevoked, TokenExchanged, PolicyAdded, PolicyRemoved, LeaseIssued,
 	KeyAdded, KeyRetired, SignInLinkCreated, SignedIn, SignedOut, DeviceWasApproved, DeviceWasDenied, DeviceLoggedIn, LoginRevoked, MachineActivated,
-	MachineDeactivated, MachineEnded,
+	MachineDeactivated, MachineEnded, ClockAccepted,
 }
 
 // Act is one line of the audit log: who did what, on what, from where. It holds ids and hashes,

@@ -14,6 +14,7 @@ import (
 // by this process or another. That lines are added, the database sees to itself: an act that is
 // handed to it becomes a line in the transaction that does it.
 type Store interface {
+	ClockStore
 	// HasAccount returns nil when there is an account of that id, deleted or not. ErrNotFound.
 	HasAccount(ctx context.Context, id string) error
 	// AuditHead returns where the audit log ends. ErrTampered: nothing says so.
@@ -38,6 +39,7 @@ type Log struct {
 	store Store
 	key   []byte
 	now   func() time.Time
+	clock clock
 }
 
 // NewLog returns the log of a database, whose lines are chained by the key. now is in the

@@ -5,8 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"os/user"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/parts"
@@ -17,6 +20,8 @@ import (
 type Audit struct {
 	List   auditList   `cmd:"" help:"List what was done, newest first."`
 	Verify auditVerify `cmd:"" help:"Read the audit log and prove that no line was changed, added, taken out or cut off; prints its end, to be noted elsewhere."`
+
+	AcceptClock acceptClock `cmd:"" name:"accept-clock" help:"Say that the clock of this machine is right, and was ahead when newer changes were written."`
 }
 
 type auditList struct {
@@ -87,11 +92,33 @@ func (c auditVerify) Run(ctx context.Context, a *App) error {
 	})
 }
 
+type acceptClock struct{ Output }
+
+// Run lets the service go by the clock of now, after one that was ahead was corrected.
+func (c acceptClock) Run(ctx context.Context, a *App) error {
+	return a.with(ctx, func(ctx context.Context, l *parts.Parts) error {
+		newest, err := l.Log.AcceptClock(ctx)
+		if err != nil {
+			return refusal(err)
+		}
+		j := struct {
+			Newest string `json:"newest"`
+			Now    string `json:"now"`
+		}{newest.UTC().Format(time.RFC3339), time.Now().UTC().Format(time.RFC3339)}
+		return c.Print(a.Stdout, j, func(w io.Writer) {
+			Row(w, "newest change was at", j.Newest)
+			Row(w, "the clock says", j.Now)
+		})
+	})
+}
+
 // commandLine is who acts on the command line: the user of the operating system.
 func commandLine() audit.Actor {
 	who := audit.Actor{Kind: audit.ActorCommand}
-	if u, err := user.Current(); err == nil {
+	if u, err := user.Current(); err == nil && u.Username != "" {
 		who.ID = u.Username
+	} else if uid := os.Getuid(); uid >= 0 { // as in a container: the number has no name
+		who.ID = "uid " + strconv.Itoa(uid)
 	}
 	return who
 }

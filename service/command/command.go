@@ -28,12 +28,22 @@ type App struct {
 
 	// HaveDatabase tells whether there is a database, which an empty file is not.
 	HaveDatabase func() bool
-	// Backup copies the database to a new file, and returns its size and where its audit log ends.
-	// fs.ErrExist: there is a file of that name.
-	Backup func(ctx context.Context, to string) (bytes int64, end audit.Head, err error)
+	// File is the path of the database.
+	File string
+	// CheckPlace makes sure that a file can be at path and others beside it.
+	CheckPlace func(path string) error
+	// Backup copies the database to a file. fs.ErrExist: there is a file of that name, which is
+	// not to be replaced.
+	Backup func(ctx context.Context, to string, replace bool) (Copied, error)
+	// Restore puts a backup, read from copy, in the place of the database.
+	Restore func(ctx context.Context, copy io.Reader) (Restored, error)
 	// Open opens the database, and makes it where there is none. The function that it returns
 	// closes it.
 	Open func(context.Context) (*parts.Parts, func() error, error)
+	// OpenToMigrate is Open, and brings the tables of a database that is in use up to date.
+	OpenToMigrate func(context.Context) (*parts.Parts, func() error, error)
+	// Runs is the address where a License service answers with these settings; "" when none does.
+	Runs func(context.Context) string
 	// Verifier explains identity tokens that were made for this service.
 	Verifier func() (*oidc.Verifier, error)
 	// Repository finds the ids of a repository and of its owner by the name OWNER/NAME.
@@ -48,6 +58,10 @@ func (e UsageError) Error() string { return e.Err.Error() }
 
 // Unwrap is the error.
 func (e UsageError) Unwrap() error { return e.Err }
+
+// ErrRefused says that what was asked about would be refused. All that is to be said of it was
+// printed; only the exit status has to tell.
+var ErrRefused = errors.New("refused")
 
 // Usagef makes a UsageError.
 func Usagef(format string, args ...any) error { return UsageError{fmt.Errorf(format, args...)} }
@@ -70,4 +84,17 @@ func (a *App) WithNew(ctx context.Context, f func(context.Context, *parts.Parts)
 		return err
 	}
 	return errors.Join(f(ctx, l), closeStore())
+}
+
+// Copied is a backup that was made.
+type Copied struct {
+	Bytes int64
+	End   audit.Head // of its audit log
+}
+
+// Restored is a backup that was put in the place of the database.
+type Restored struct {
+	End      audit.Head // of its audit log
+	Before   audit.Head // of the database that was there; zero when that could not be read
+	Replaced string     // where that one is now; empty when there was none
 }

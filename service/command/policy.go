@@ -2,12 +2,14 @@ package command
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
 	"strings"
 
 	"github.com/pageflare/ci/service/api"
+	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/oidc"
 	"github.com/pageflare/ci/service/parts"
@@ -55,6 +57,7 @@ type policyAdd struct {
 	Output
 	Account           string   `required:"" help:"Id of the account whose license is used." placeholder:"ID"`
 	Repository        string   `help:"OWNER/NAME; GitHub is asked once for its ids, and they are what counts. A private one needs GITHUB_TOKEN." placeholder:"OWNER/NAME"`
+	FromFile          string   `help:"File with a repository in each line, OWNER/NAME or CSV; - is standard input. The flags below hold for all of them." placeholder:"FILE"`
 	RepositoryID      string   `name:"repository-id" help:"Id of the repository, instead of its name." placeholder:"N"`
 	RepositoryOwnerID string   `name:"repository-owner-id" help:"Id of its owner, instead of its name." placeholder:"N"`
 	Ref               []string `sep:"none" help:"Only this ref, such as refs/heads/main. Can be given several times, like those below."`
@@ -69,7 +72,9 @@ type policyAdd struct {
 func (c policyAdd) Run(ctx context.Context, a *App) error {
 	byID := c.RepositoryID != "" || c.RepositoryOwnerID != ""
 	switch {
-	case c.Repository == "" && !byID:
+	case c.FromFile != "" && (c.Repository != "" || byID):
+		return Usagef("--from-file names the repositories: leave --repository, --repository-id and --repository-owner-id out")
+	case c.FromFile == "" && c.Repository == "" && !byID:
 		return Usagef("which repository? give --repository OWNER/NAME, or --repository-id and --repository-owner-id")
 	case byID && (c.RepositoryID == "" || c.RepositoryOwnerID == ""):
 		return Usagef("--repository-id and --repository-owner-id go together: a repository that is given to another owner must not keep its rights")
@@ -93,6 +98,9 @@ func (c policyAdd) Run(ctx context.Context, a *App) error {
 	if !slices.Contains(a.Issuers, p.Issuer) {
 		return Usagef("--issuer: %s is not in LICENSE_OIDC_ISSUERS, so no identity of it would ever be trusted: give one of %s", p.Issuer, strings.Join(a.Issuers, ", "))
 	}
+	if c.FromFile != "" {
+		return c.addAll(ctx, a, p)
+	}
 	return a.with(ctx, func(ctx context.Context, l *parts.Parts) error {
 		if _, err := l.Accounts.Account(ctx, p.AccountID); err != nil { // before GitHub is asked
 			return refusal(err)
@@ -113,6 +121,56 @@ func (c policyAdd) Run(ctx context.Context, a *App) error {
 	})
 }
 
+// addAll adds the policies of a file: all lines are read and all repositories found before the
+// first one is added. One that is there already stays as it is, so that a file can be given again.
+func (c policyAdd) addAll(ctx context.Context, a *App, base license.TrustPolicy) error {
+	text, err := a.file(c.FromFile)
+	if err != nil {
+		return err
+	}
+	list, err := readPolicies(text, base)
+	if err != nil {
+		return UsageError{prefixed("--from-file", err)}
+	}
+	return a.with(ctx, func(ctx context.Context, l *parts.Parts) error {
+		if _, err := l.Accounts.Account(ctx, base.AccountID); err != nil { // before GitHub is asked
+			return refusal(err)
+		}
+		var faults []error
+		for i, p := range list {
+			var err error
+			if p.RepositoryID == "" {
+				p.RepositoryID, p.OwnerID, err = a.Repository(ctx, p.Repository)
+			}
+			if fault := p.Check(); err == nil && fault != nil {
+				err = failure.Invalid(fault.Error())
+			}
+			if err != nil {
+				faults = append(faults, fmt.Errorf("--from-file: line %d: %w", p.line, err))
+			}
+			list[i] = p
+		}
+		if len(faults) > 0 {
+			return fmt.Errorf("%w\nno policy was added", refusal(errors.Join(faults...)))
+		}
+		made := make([]license.TrustPolicy, 0, len(list))
+		for _, p := range list {
+			m, err := l.Policies.AddPolicy(ctx, p.TrustPolicy)
+			if err != nil {
+				return refusal(fmt.Errorf("--from-file: line %d: %w; %d of %d lines are done: give the file again", p.line, err, len(made), len(list)))
+			}
+			made = append(made, m)
+		}
+		j := show.Each(made, show.Policy)
+		return c.Print(a.Stdout, j, func(w io.Writer) { policyRows(w, j) })
+	})
+}
+
+// prefixed puts a text before each of the errors that are joined in one.
+func prefixed(text string, err error) error {
+	return errors.New(text + ": " + strings.ReplaceAll(err.Error(), "\n", "\n"+text+": "))
+}
+
 type policyList struct {
 	Output
 	Account string `help:"Only those of this account." placeholder:"ID"`
@@ -128,14 +186,16 @@ func (c policyList) Run(ctx context.Context, a *App) error {
 			return refusal(err)
 		}
 		list := show.Each(found, show.Policy)
-		return c.Print(a.Stdout, list, func(w io.Writer) {
-			Row(w, "ID", "ACCOUNT", "REPOSITORY", "REPOSITORY ID", "OWNER ID", "ONLY")
-			for _, p := range list {
-				Row(w, p.ID, p.Account, dash(p.Repository), p.RepositoryID, p.RepositoryOwnerID,
-					conditions(p))
-			}
-		})
+		return c.Print(a.Stdout, list, func(w io.Writer) { policyRows(w, list) })
 	})
+}
+
+// policyRows is a table of policies.
+func policyRows(w io.Writer, list []api.Policy) {
+	Row(w, "ID", "ACCOUNT", "REPOSITORY", "REPOSITORY ID", "OWNER ID", "ONLY")
+	for _, p := range list {
+		Row(w, p.ID, p.Account, dash(p.Repository), p.RepositoryID, p.RepositoryOwnerID, conditions(p))
+	}
 }
 
 type policyRemove struct {
@@ -187,7 +247,13 @@ func (c policyExplain) Run(ctx context.Context, a *App) error {
 			return err
 		}
 		j := show.Explanation(e)
-		return c.Print(a.Stdout, j, func(w io.Writer) { explanationText(w, j, id) })
+		if err := c.Print(a.Stdout, j, func(w io.Writer) { explanationText(w, j, id) }); err != nil {
+			return err
+		}
+		if e.Outcome == oidc.Failed {
+			return ErrRefused
+		}
+		return nil
 	})
 }
 

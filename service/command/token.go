@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"time"
 
@@ -150,6 +151,21 @@ func (a *App) argument(s string) (string, error) {
 		return "", fmt.Errorf("read standard input: %w", err)
 	}
 	return strings.TrimSpace(string(b)), nil
+}
+
+// file is the text of a file, or of standard input for "-".
+func (a *App) file(name string) (string, error) {
+	var b []byte
+	var err error
+	if name == "-" {
+		b, err = io.ReadAll(io.LimitReader(a.Stdin, 4<<20))
+	} else {
+		b, err = os.ReadFile(name)
+	}
+	if err != nil {
+		return "", UsageError{err}
+	}
+	return string(b), nil
 }
 
 // withRemedy says of a license that is not good what the operator can do about it: the usual text

@@ -202,6 +202,9 @@ func (r *Keyring) Parse(ctx context.Context, text string,
 		return token.Claims{}, nil, err
 	}
 	claims, bad = view.Tokens.Parse(text, now)
+	if errors.Is(bad, token.ErrNotYetValid) { // or our clock is behind, and nobody can tell
+		return claims, bad, r.log.CheckClock(ctx)
+	}
 	if !errors.Is(bad, token.ErrUnknownKey) {
 		return claims, bad, nil
 	}
@@ -427,7 +430,13 @@ func (k Key) signs() string {
 
 // Sign lets f sign with the keys. When the key was retired in that moment f has another try, with
 // the keys that there are then.
+//
+// Nothing is signed while the clock is behind the database (audit.ErrClockBehind): it would end
+// before anybody gets it.
 func Sign[T any](ctx context.Context, r *Keyring, f func(*View) (T, error)) (out T, err error) {
+	if err := r.log.CheckClock(ctx); err != nil {
+		return out, err
+	}
 	view, err := r.set(ctx)
 	if err != nil {
 		return out, err

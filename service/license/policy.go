@@ -71,7 +71,8 @@ func CheckRepository(name string) error {
 }
 
 // AddPolicy stores a trust policy; its ID, Version and CreatedAt are given here. Refusals:
-// ErrInvalid for each fault, ErrNotFound: no such account, ErrRevoked: a deleted one.
+// ErrInvalid for each fault, ErrNotFound: no such account, ErrRevoked: a deleted one. One that says
+// the same as another of the account is that other one, and nothing is added.
 func (s *Policies) AddPolicy(ctx context.Context, p TrustPolicy) (TrustPolicy, error) {
 	if err := p.Check(); err != nil {
 		return TrustPolicy{}, failure.Invalid(err.Error())
@@ -87,6 +88,15 @@ func (s *Policies) AddPolicy(ctx context.Context, p TrustPolicy) (TrustPolicy, e
 	}
 	if a.Status == account.Deleted {
 		return TrustPolicy{}, fmt.Errorf("account %s: %w", a.ID, account.ErrDeleted)
+	}
+	there, err := s.store.PoliciesFor(ctx, p.RepositoryID)
+	if err != nil {
+		return TrustPolicy{}, err
+	}
+	for _, other := range there {
+		if other.AccountID == p.AccountID && other.Same(p.Policy) {
+			return other, nil
+		}
 	}
 	if p.ID, err = opaque.OfPolicy.New(s.cfg.Rand); err != nil {
 		return TrustPolicy{}, err

@@ -174,6 +174,13 @@ func TestKeysOfOtherKinds(t *testing.T) {
 		k[name] = value
 		return k
 	}
+	doing := func(operations any) any {
+		k := map[string]any{"key_ops": operations}
+		for name, value := range jwk("one", one) {
+			k[name] = value
+		}
+		return k
+	}
 	foreign := []any{
 		map[string]string{"kty": "AKP", "alg": "ML-DSA-44", "kid": "pq", "pub": "AAAA"},
 		map[string]string{"kty": "EC", "crv": "P-999", "kid": "ec", "x": "AA", "y": "AA"},
@@ -187,6 +194,10 @@ func TestKeysOfOtherKinds(t *testing.T) {
 		"beside others that we do not know": {append(foreign, jwk("one", one)), nil},
 		"twice under one name":              {[]any{jwk("one", &newKey(t).PublicKey), jwk("one", one)}, nil},
 		"none of ours":                      {foreign, oidc.ErrUnreachable},
+		"for checking signatures":           {[]any{doing([]string{"verify"})}, nil},
+		"for wrapping keys":                 {[]any{doing([]string{"wrapKey"})}, oidc.ErrUnreachable},
+		"for nothing":                       {[]any{doing([]string{})}, oidc.ErrUnreachable},
+		"for what is no list":               {[]any{doing("verify")}, oidc.ErrUnreachable},
 		"for encryption":                    {[]any{with("use", "enc")}, oidc.ErrUnreachable},
 		"for another algorithm":             {[]any{with("alg", "RS512")}, oidc.ErrUnreachable},
 		"for HMAC":                          {[]any{with("alg", "HS256")}, oidc.ErrUnreachable},

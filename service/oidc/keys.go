@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -215,6 +216,12 @@ func usable(all []json.RawMessage) (keysByID, error) {
 func usableKey(raw []byte) (string, *rsa.PublicKey) {
 	var key jose.JSONWebKey
 	if json.Unmarshal(raw, &key) != nil {
+		return "", nil
+	}
+	var ops struct {
+		Operations *[]string `json:"key_ops"` // which the library does not read (RFC 7517, 4.3)
+	}
+	if json.Unmarshal(raw, &ops) != nil || ops.Operations != nil && !slices.Contains(*ops.Operations, "verify") {
 		return "", nil
 	}
 	public, isRSA := key.Key.(*rsa.PublicKey)

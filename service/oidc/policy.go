@@ -74,6 +74,21 @@ func narrowed(name string, list []string, got string, equal func(a, b string) bo
 	return clause(name, got != "" && slices.ContainsFunc(list, isGot), oneOf(list), got, hint)
 }
 
+// Same says whether two policies let the same jobs in: the order of values counts for nothing.
+func (p Policy) Same(o Policy) bool {
+	if p.Issuer != o.Issuer || p.RepositoryID != o.RepositoryID || p.OwnerID != o.OwnerID {
+		return false
+	}
+	for _, lists := range [][2][]string{
+		{p.Refs, o.Refs}, {p.Environments, o.Environments}, {p.Events, o.Events}, {p.JobWorkflowRefs, o.JobWorkflowRefs}, {p.Visibilities, o.Visibilities},
+	} {
+		if !slices.Equal(slices.Sorted(slices.Values(lists[0])), slices.Sorted(slices.Values(lists[1]))) {
+			return false
+		}
+	}
+	return true
+}
+
 const (
 	maxValues = 50
 	maxValue  = 500 // bytes

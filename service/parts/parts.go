@@ -118,7 +118,8 @@ func New(ctx context.Context, c Config) (*Parts, error) {
 	p.Sessions = auth.NewSessions(c.Stores.Sessions, c.Issuer, common)
 	p.Policies = license.NewPolicies(c.Stores.Policies, common)
 	p.Auth = auth.NewAuthenticator(auth.AuthenticatorConfig{
-		Store: c.Stores.Credentials, Keys: p.Keys, Identities: c.Identities, Jobs: p.Policies, Now: now,
+		Store: c.Stores.Credentials, Keys: p.Keys, Identities: c.Identities, Jobs: p.Policies,
+		Clock: p.Log.CheckClock, Now: now,
 	})
 	p.Licenses = license.New(license.Config{
 		Store: c.Stores.Licenses, Keys: p.Keys, Accounts: p.Accounts, Auth: p.Auth, Devices: p.Devices, Log: p.Log,
@@ -129,10 +130,13 @@ func New(ctx context.Context, c Config) (*Parts, error) {
 	return p, nil
 }
 
-// Ready tells whether the service can do its work: its keys open, and its database reads and
-// writes.
+// Ready tells whether the service can do its work: its keys open, its clock is not behind its
+// database, and that reads and writes.
 func (p *Parts) Ready(ctx context.Context) error {
 	if err := p.Keys.CheckKeys(ctx); err != nil {
+		return err
+	}
+	if err := p.Log.CheckClock(ctx); err != nil {
 		return err
 	}
 	return p.ready(ctx)

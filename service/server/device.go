@@ -70,10 +70,10 @@ func (s *Server) deviceToken(c *gin.Context) error {
 	switch {
 	case err != nil:
 		return err
+	case in.GrantType != "" && in.GrantType != deviceGrant: // whatever else is there: each grant has parameters of its own
+		return errGrantType
 	case in.GrantType == "" || in.ClientID == "" || in.DeviceCode == "":
 		return route.BadRequest("one of client_id, grant_type and device_code is missing")
-	case in.GrantType != deviceGrant:
-		return errGrantType
 	}
 	got, err := s.parts.Devices.PollDevice(c.Request.Context(), in.ClientID, in.DeviceCode)
 	if errors.Is(err, failure.ErrUnavailable) {
@@ -138,18 +138,24 @@ func failOAuth(c *gin.Context, err error) bool {
 	return false
 }
 
+// bearerMethod is how callers of introspection and revocation show who they are: by an API token or admin token as bearer. Without
+// that member it would mean client_secret_basic (RFC 8414, 2), which nothing here takes.
+const bearerMethod = "Bearer"
+
 // authorizationServer answers GET /.well-known/oauth-authorization-server (RFC 8414).
 func (s *Server) authorizationServer(c *gin.Context) error {
 	url := s.parts.PublicURL
 	c.JSON(http.StatusOK, api.AuthorizationServer{
-		Issuer:                            url,
-		TokenEndpoint:                     url + "/_api/auth/device/token",
-		DeviceAuthorizationEndpoint:       url + "/_api/auth/device/code",
-		IntrospectionEndpoint:             url + "/_api/oauth/introspect",
-		RevocationEndpoint:                url + "/_api/oauth/revoke",
-		GrantTypesSupported:               []string{deviceGrant},
-		ResponseTypesSupported:            []string{},
-		TokenEndpointAuthMethodsSupported: []string{"none"},
+		Issuer:                                    url,
+		TokenEndpoint:                             url + "/_api/auth/device/token",
+		DeviceAuthorizationEndpoint:               url + "/_api/auth/device/code",
+		IntrospectionEndpoint:                     url + "/_api/oauth/introspect",
+		RevocationEndpoint:                        url + "/_api/oauth/revoke",
+		GrantTypesSupported:                       []string{deviceGrant},
+		ResponseTypesSupported:                    []string{},
+		TokenEndpointAuthMethodsSupported:         []string{"none"},
+		IntrospectionEndpointAuthMethodsSupported: []string{bearerMethod},
+		RevocationEndpointAuthMethodsSupported:    []string{bearerMethod},
 	})
 	return nil
 }

@@ -71,6 +71,7 @@ func bearer(headers []string) (string, bool) {
 		return "", false
 	}
 	scheme, token, ok := strings.Cut(headers[0], " ")
+	token = strings.TrimLeft(token, " ") // several are one (RFC 9110, 11.4)
 	if !ok || !strings.EqualFold(scheme, "Bearer") || !token68.MatchString(token) {
 		return "", false
 	}

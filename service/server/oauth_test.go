@@ -120,6 +120,41 @@ func TestRevocation(t *testing.T) {
 	call(t, s, "POST", "/_api/license/issue", "", bearer(key)...).wantUnauthorized(t)
 }
 
+// RFC 8414, 2: what is left out would mean client_secret_basic.
+func TestTheMetadataNamesTheMethodsOfEachEndpoint(t *testing.T) {
+	t.Parallel()
+	s := servicetest.Start(t, servicetest.Options{})
+	got := into[api.AuthorizationServer](t, call(t, s, "GET", "/.well-known/oauth-authorization-server", ""))
+	for name, methods := range map[string][]string{
+		"token": got.TokenEndpointAuthMethodsSupported, "introspection": got.IntrospectionEndpointAuthMethodsSupported,
+		"revocation": got.RevocationEndpointAuthMethodsSupported,
+	} {
+		if len(methods) != 1 {
+			t.Errorf("methods of %s = %q, want one", name, methods)
+		}
+	}
+}
+
+// Another grant has other parameters, so that ours cannot be asked for first (RFC 6749, 5.2).
+func TestAnUnknownGrantTypeIsNamedWhateverElseIsThere(t *testing.T) {
+	t.Parallel()
+	s := servicetest.Start(t, servicetest.Options{})
+	got := call(t, s, "POST", "/_api/auth/device/token", "grant_type=client_credentials", "Content-Type", "application/x-www-form-urlencoded")
+	if got.status != http.StatusBadRequest || !strings.Contains(got.body, `"error":"unsupported_grant_type"`) {
+		t.Errorf("an unknown grant type = %d %s", got.status, got.body)
+	}
+}
+
+func TestABaseURLMayEndWithASlash(t *testing.T) {
+	t.Parallel()
+	s := servicetest.Start(t, servicetest.Options{})
+	_, key := s.Account(t, "a@example.com")
+	call(t, s, "POST", "/_api//license/issue", "", bearer(key)...).token(t)
+	if got := call(t, s, "GET", "/_api/license//refresh", ""); got.status != http.StatusNotFound {
+		t.Errorf("slashes elsewhere = %d, want 404", got.status)
+	}
+}
+
 func TestWrongForms(t *testing.T) {
 	t.Parallel()
 	s := servicetest.Start(t, servicetest.Options{})

@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -100,7 +101,20 @@ var quietGin = sync.OnceFunc(func() { gin.SetMode(gin.ReleaseMode) })
 // ServeHTTP serves one request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	handlingBegins(r.Context())
-	s.engine.ServeHTTP(w, r)
+	s.engine.ServeHTTP(w, oneSlash(r))
+}
+
+// oneSlash takes the slashes away that a client adds whose base URL ends with one, as the pageflare CLI does: /_api//license/refresh.
+func oneSlash(r *http.Request) *http.Request {
+	const base = "/_api/"
+	if !strings.HasPrefix(r.URL.Path, base+"/") || r.URL.RawPath != "" {
+		return r
+	}
+	u := *r.URL
+	u.Path = base + strings.TrimLeft(u.Path[len(base):], "/")
+	shallow := *r
+	shallow.URL = &u
+	return &shallow
 }
 
 // The time limits of a connection. An answer takes milliseconds; what takes longer is a client that

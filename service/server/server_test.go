@@ -123,7 +123,8 @@ func TestEveryRouteIsInTheDocument(t *testing.T) {
 			t.Errorf("%s %s is not in openapi.yaml", r.Method, r.Path)
 			continue
 		}
-		guarded := item.GetOperation(r.Method).Security != nil
+		security := item.GetOperation(r.Method).Security
+		guarded := security == nil || len(*security) > 0 // an open one says so: security: []
 		if guarded != (!r.Guard.Open()) {
 			t.Errorf("%s %s is guarded by %q, the document says security: %t", r.Method, r.Path, r.Guard, guarded)
 		}
@@ -281,7 +282,6 @@ func TestAuthorizationIsReadStrictly(t *testing.T) {
 		"no scheme":                {"Authorization", good},
 		"two headers":              {"Authorization", "Bearer " + good, "Authorization", "Bearer " + good},
 		"two tokens":               {"Authorization", "Bearer " + good + ", Bearer " + good},
-		"two spaces":               {"Authorization", "Bearer  " + good},
 		"a tab":                    {"Authorization", "Bearer\t" + good},
 		"quotes":                   {"Authorization", `Bearer "` + good + `"`},
 		"a token cut short":        {"Authorization", "Bearer " + good[:len(good)-2]},
@@ -297,9 +297,9 @@ func TestAuthorizationIsReadStrictly(t *testing.T) {
 			call(t, s, "POST", "/_api/license/issue", "access_token="+good, headers...).wantUnauthorized(t)
 		})
 	}
-	for name, header := range map[string]string{"lower case": "bearer " + good, "upper case": "BEARER " + good} {
+	for name, header := range map[string]string{"lower case": "bearer " + good, "upper case": "BEARER " + good, "Bearer, with two spaces behind it": "Bearer  " + good} {
 		if got := call(t, s, "GET", "/_api/license/refresh", "", "Authorization", header); got.status != 200 {
-			t.Errorf("scheme in %s = %d, want 200 (RFC 9110, 11.1)", name, got.status)
+			t.Errorf("scheme in %s = %d, want 200 (RFC 9110, 11)", name, got.status)
 		}
 	}
 }
@@ -376,7 +376,7 @@ func TestOtherPathsAndMethods(t *testing.T) {
 	s := servicetest.Start(t, servicetest.Options{})
 	call(t, s, "GET", "/nothing", "").wantCode(t, 404, api.CodeNotFound)
 	call(t, s, "GET", "/_api/license/refresh/", "").wantCode(t, 404, api.CodeNotFound)
-	call(t, s, "GET", "/_api//health", "").wantCode(t, 404, api.CodeNotFound)
+	call(t, s, "GET", "/_api/license//refresh", "").wantCode(t, 404, api.CodeNotFound)
 	call(t, s, "GET", "/_api/license/issue", "").wantAllow(t, "POST")
 }
 

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/failure"
@@ -28,7 +29,9 @@ func (t *tx) appendActs(ctx context.Context) error {
 	}
 	head.Seq -= int64(len(t.acts))
 	sealed := t.acts[0].Sealed(head, seal)
+	newest := int64(0)
 	for _, a := range t.acts {
+		newest = max(newest, millis(a.At))
 		head = audit.Head{Seq: head.Seq + 1, Hash: a.Link(head.Seq+1, head.Hash)}
 		_, err := t.ExecContext(ctx, `INSERT INTO audit_log (`+auditColumns+
 			`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
@@ -43,8 +46,8 @@ func (t *tx) appendActs(ctx context.Context) error {
 	if sealed {
 		seal = t.acts[0].Seal(head)
 	}
-	if _, err := t.ExecContext(ctx, `UPDATE audit_head SET hash = $1, seal = $2 WHERE id = 1`,
-		head.Hash, seal); err != nil {
+	if _, err := t.ExecContext(ctx, `UPDATE audit_head SET hash = $1, seal = $2, newest = CASE WHEN newest < $3 THEN $3 ELSE newest END WHERE id = 1`,
+		head.Hash, seal, newest); err != nil {
 		return appendFault(err)
 	}
 	return nil
@@ -74,6 +77,25 @@ func (s *Store) AuditHead(ctx context.Context) (audit.Head, error) {
 		return h, noHead(err)
 	}
 	return h, nil
+}
+
+func (s *Store) NewestTime(ctx context.Context) (time.Time, error) {
+	var newest int64
+	if err := s.read.QueryRowContext(ctx, `SELECT newest FROM audit_head WHERE id = 1`).Scan(&newest); err != nil {
+		return time.Time{}, noHead(storeError(err))
+	}
+	if newest == 0 {
+		return time.Time{}, nil
+	}
+	return fromMillis(newest), nil
+}
+
+func (s *Store) AcceptClock(ctx context.Context, act audit.Act) error {
+	return inTx(ctx, s.write, func(t *tx) error {
+		t.log(act)
+		_, err := t.ExecContext(ctx, `UPDATE audit_head SET newest = 0 WHERE id = 1`) // then the act sets it
+		return storeError(err)
+	})
 }
 
 func (s *Store) AuditEnd(ctx context.Context) (audit.End, error) {

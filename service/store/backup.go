@@ -23,8 +23,8 @@ type Copy struct {
 // read. It is the database as it was at one moment; servers and commands go on writing meanwhile,
 // and the tables are not brought up to date. The copy was read back, is durable, and appears whole
 // or not at all: fs.ErrExist when there is a file of that name, fs.ErrNotExist when there is no
-// database.
-func Backup(ctx context.Context, url, to string) (made Copy, err error) {
+// database. With replace an older copy of that name gives way.
+func Backup(ctx context.Context, url, to string, replace bool) (made Copy, err error) {
 	from, ok := strings.CutPrefix(url, "sqlite:")
 	if !ok || from == "" {
 		return Copy{}, fmt.Errorf("database url %q is not sqlite:PATH", hidePassword(url))
@@ -35,14 +35,19 @@ func Backup(ctx context.Context, url, to string) (made Copy, err error) {
 	if err := checkOurs(ctx, from); err != nil {
 		return Copy{}, fmt.Errorf("database %s: %w", url, err)
 	}
-	if _, err := os.Lstat(to); err == nil {
+	if _, err := os.Lstat(to); err == nil && !replace {
 		return Copy{}, &fs.PathError{Op: "make", Path: to, Err: fs.ErrExist}
 	}
 	temp, err := os.CreateTemp(filepath.Dir(to), ".pageflare-license-*.backup") // mode 0600
 	if err != nil {
 		return Copy{}, err
 	}
-	defer func() { err = errors.Join(err, temp.Close(), os.Remove(temp.Name())) }()
+	defer func() {
+		err = errors.Join(err, temp.Close())
+		if fault := os.Remove(temp.Name()); !errors.Is(fault, fs.ErrNotExist) {
+			err = errors.Join(err, fault)
+		}
+	}()
 	if err := copyTo(ctx, from, temp.Name()); err != nil {
 		return Copy{}, fmt.Errorf("copy database %s: %w", url, damaged(storeError(err)))
 	}
@@ -55,7 +60,11 @@ func Backup(ctx context.Context, url, to string) (made Copy, err error) {
 	}
 	made.Bytes = info.Size()
 	// SQLite leaves it to us to bring the copy to the disk
-	return made, errors.Join(temp.Sync(), os.Link(temp.Name(), to), syncFolder(filepath.Dir(to)))
+	put := os.Link
+	if replace {
+		put = os.Rename
+	}
+	return made, errors.Join(temp.Sync(), put(temp.Name(), to), syncFolder(filepath.Dir(to)))
 }
 
 // copyTo writes the database as it is now into an empty file.

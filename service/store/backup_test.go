@@ -44,7 +44,7 @@ func TestABackupIsOfOneMomentWhileOthersWrite(t *testing.T) {
 	for i := range 5 {
 		atLeast := <-written
 		to := filepath.Join(dir, fmt.Sprintf("copy%d.db", i))
-		made, err := store.Backup(t.Context(), url, to)
+		made, err := store.Backup(t.Context(), url, to, false)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -98,7 +98,7 @@ func TestABackupDoesNotBringTheDatabaseUpToDate(t *testing.T) {
 	if _, err := oldVersion.Exec(`DELETE FROM goose_db_version WHERE version_id > 1`); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := store.Backup(t.Context(), "sqlite:"+file, filepath.Join(dir, "copy.db")); err != nil {
+	if _, err := store.Backup(t.Context(), "sqlite:"+file, filepath.Join(dir, "copy.db"), false); err != nil {
 		t.Fatal(err)
 	}
 	for _, f := range []string{file, filepath.Join(dir, "copy.db")} {
@@ -120,7 +120,7 @@ func TestADamagedDatabaseGivesNoBackup(t *testing.T) {
 	if err := errors.Join(s.Close(), os.Truncate(file, 40960)); err != nil {
 		t.Fatal(err)
 	}
-	if made, err := store.Backup(t.Context(), "sqlite:"+file, filepath.Join(dir, "copy.db")); err == nil {
+	if made, err := store.Backup(t.Context(), "sqlite:"+file, filepath.Join(dir, "copy.db"), false); err == nil {
 		t.Errorf("Backup of a database that was cut short = %+v, want an error", made)
 	}
 	left, err := os.ReadDir(dir)

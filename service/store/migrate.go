@@ -16,10 +16,10 @@ import (
 //go:embed migrations/*.sql
 var migrations embed.FS
 
-// migrate brings the tables up to date. Several processes may start on one new database at once:
-// each migration is one transaction, so the second one fails on it, looks again, and finds it
-// done.
-func migrate(ctx context.Context, db *sql.DB) error {
+// migrate brings the tables up to date; ErrOlder when it may not change those that there are.
+// Several processes may start on one new database at once: each migration is one transaction, so
+// the second one fails on it, looks again, and finds it done.
+func migrate(ctx context.Context, db *sql.DB, mayChange bool) error {
 	files, err := fs.Sub(migrations, "migrations")
 	if err != nil {
 		return err
@@ -32,8 +32,8 @@ func migrate(ctx context.Context, db *sql.DB) error {
 	// ms, about five seconds in all
 	const tries = 14
 	for try := 1; ; try++ {
-		err := up(ctx, p)
-		if err == nil || try == tries || errors.Is(err, ErrNewer) || damaged(err) != err {
+		err := up(ctx, p, mayChange || !inUse(ctx, db))
+		if err == nil || try == tries || errors.Is(err, ErrNewer) || errors.Is(err, ErrOlder) || damaged(err) != err {
 			return err
 		}
 		select {
@@ -44,7 +44,14 @@ func migrate(ctx context.Context, db *sql.DB) error {
 	}
 }
 
-func up(ctx context.Context, p *goose.Provider) error {
+// inUse tells a database that serves somebody from one that another process is just making: it has a
+// signing key.
+func inUse(ctx context.Context, db *sql.DB) (used bool) {
+	err := db.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM signing_keys)`).Scan(&used)
+	return err == nil && used // without that table it is new
+}
+
+func up(ctx context.Context, p *goose.Provider, mayChange bool) error {
 	current, target, err := p.GetVersions(ctx)
 	if err != nil {
 		return fmt.Errorf("read the version of the database: %w", storeError(err))
@@ -54,6 +61,9 @@ func up(ctx context.Context, p *goose.Provider) error {
 	}
 	if current == target {
 		return nil
+	}
+	if current > 0 && !mayChange {
+		return ErrOlder
 	}
 	if _, err := p.Up(ctx); err != nil {
 		return fmt.Errorf("bring the database up to date: %w", err)

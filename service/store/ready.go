@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 
 	"github.com/pageflare/ci/service/failure"
@@ -30,8 +31,12 @@ var probes = [2]string{strings.Repeat("a", 64<<10), strings.Repeat("b", 64<<10)}
 
 // Ready tries a write on its own after one that failed: a service that gets no writes learns so
 // that its disk has room again. One caller at a time tries; the others hear of the last failure
-// meanwhile.
+// meanwhile. A file that was exchanged or taken away under the service is a failure too: what is
+// written to the old one is lost.
 func (s *Store) Ready(ctx context.Context) error {
+	if there, err := os.Stat(s.path); err != nil || !os.SameFile(there, s.file) {
+		return fmt.Errorf("%w: the file %s is not the one that was opened: somebody exchanged it or took it away; restart the service", failure.ErrUnavailable, s.path)
+	}
 	fault := s.write.fault.Load()
 	if fault == nil {
 		return nil

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -113,5 +114,33 @@ func TestADamagedFileStaysNotReady(t *testing.T) {
 		if err := s.Ready(t.Context()); !errors.Is(err, store.ErrDamaged) {
 			t.Errorf("Ready of a damaged database = %v, want ErrDamaged", err)
 		}
+	}
+}
+
+// What is written to a file that was taken away or exchanged is lost with it.
+func TestReadyNoticesThatTheFileWasExchanged(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "license.db")
+	s, err := store.Open(t.Context(), "sqlite:"+file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	if err := s.Ready(t.Context()); err != nil {
+		t.Fatalf("Ready = %v", err)
+	}
+	if err := os.Rename(file, file+".old"); err != nil {
+		t.Fatal(err)
+	}
+	wantNotReady(t, s, "restart the service") // it was taken away
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	wantNotReady(t, s, "restart the service") // another took its place
+	if err := os.Rename(file+".old", file); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Ready(t.Context()); err != nil {
+		t.Errorf("Ready when it is back = %v", err)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -48,7 +49,11 @@ func openSQLite(path string) (*Store, error) {
 	readers := max(4, runtime.GOMAXPROCS(0)*2)
 	read.SetMaxOpenConns(readers)
 	read.SetMaxIdleConns(readers)
-	return &Store{read: &pool{DB: read}, write: &pool{DB: write}}, nil
+	file, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("database sqlite:%s: %w", path, err)
+	}
+	return &Store{read: &pool{DB: read}, write: &pool{DB: write}, path: path, file: file}, nil
 }
 
 // dataSource is the name of a file for the driver, to be followed by "?" and settings.
@@ -66,6 +71,8 @@ func checkFile(path string) error {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	var fault *os.PathError
 	switch {
+	case errors.As(err, &fault) && errors.Is(err, fs.ErrPermission) && NotOurs(path) != "":
+		return fmt.Errorf("cannot be opened for writing: %w: %s", fault.Err, NotOurs(path))
 	case errors.As(err, &fault):
 		return fmt.Errorf("cannot be opened for writing: %w: make its folder and give this user the right to write there, or set LICENSE_DATABASE_URL", fault.Err)
 	case err != nil:

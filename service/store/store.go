@@ -10,6 +10,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"sync"
 	"time"
@@ -30,6 +31,8 @@ type Store struct {
 	write  *pool
 	group  *group
 	trying sync.Mutex // held by the one caller of Ready that tries a write
+	path   string
+	file   os.FileInfo // what was at path when it was opened
 }
 
 var (
@@ -49,10 +52,21 @@ var (
 // ErrNewer says that the database was made by a newer version of the service.
 var ErrNewer = errors.New("the database is from a newer version of pageflare-license: run that version, or restore a backup of before")
 
+// ErrOlder says that the database was made by an older version of the service, and that who opened
+// it may not change that.
+var ErrOlder = errors.New("the database is from an older version of pageflare-license, and only `serve` and `migrate` bring it up to date: " +
+	"make a backup, then start the service of this version, or run `pageflare-license migrate`")
+
 // Open opens the database that url names (sqlite:PATH), creates it if it is not there, and brings
 // its tables up to date. The error says what is wrong with the database in one line; ErrNewer is
 // one of them.
-func Open(ctx context.Context, url string) (*Store, error) {
+func Open(ctx context.Context, url string) (*Store, error) { return open(ctx, url, true) }
+
+// OpenCurrent is Open for those who must not change the tables of a database that is in use:
+// ErrOlder. One that is not there is created.
+func OpenCurrent(ctx context.Context, url string) (*Store, error) { return open(ctx, url, false) }
+
+func open(ctx context.Context, url string, mayChange bool) (*Store, error) {
 	path, ok := strings.CutPrefix(url, "sqlite:")
 	if !ok || path == "" {
 		return nil, fmt.Errorf("database url %q is not sqlite:PATH", hidePassword(url))
@@ -64,7 +78,7 @@ func Open(ctx context.Context, url string) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := migrate(ctx, s.write.DB); err != nil {
+	if err := migrate(ctx, s.write.DB, mayChange); err != nil {
 		return nil, errors.Join(fmt.Errorf("database %s: %w", url, damaged(err)), s.Close())
 	}
 	s.group = startGroup(s.write)

@@ -92,7 +92,7 @@ func TestTheDatabaseOfAnotherProgramIsLeftAlone(t *testing.T) {
 	if _, err := store.Open(t.Context(), "sqlite:"+file); err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("Open = %v, want %q", err, want)
 	}
-	if _, err := store.Backup(t.Context(), "sqlite:"+file, filepath.Join(dir, "copy.db")); err == nil || !strings.Contains(err.Error(), want) {
+	if _, err := store.Backup(t.Context(), "sqlite:"+file, filepath.Join(dir, "copy.db"), false); err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("Backup = %v, want %q", err, want)
 	}
 	if after, err := os.ReadFile(file); err != nil || !bytes.Equal(before, after) {
