@@ -38,6 +38,7 @@ check: ## formatting, vet, linters, rules of this repository, generated files, k
 
 bench: build optimizer ## measure, as ratios within one run
 	@go run ./e2e/bench -service bin/pageflare-license -action bin/pageflare-action -optimizer $(optimizer) -site e2e/site
+	@go run ./e2e/bench -optimizer $(optimizer) -sites e2e/sites
 	@go test -run '^$$' -bench . -benchtime 10x ./action/optimize
 	@go test -run '^$$' -bench . ./service/token
 
@@ -46,10 +47,13 @@ rules: ## check and test the alert rules with promtool
 	promtool check rules deploy/prometheus-rules.yml
 	promtool test rules e2e/prometheus-rules-test.yml
 
-e2e: optimizer rules ## build the images and try them as their users run them; the examples of proxies; a site of 100,000 files and 2 GB
+e2e: optimizer rules ## the images as their users run them; sites of real generators in a browser; the examples of proxies; a site of 100,000 files and 2 GB
 	go test -tags e2e -count=1 -timeout 9m -run TestAHugeSite ./action
 	@e2e/proxies/install.sh
 	go test -tags e2e -count=1 -timeout 5m ./e2e/proxies
+	@e2e/chromium.sh headless
+	go test -tags e2e -count=1 ./e2e/browser
+	go test -tags e2e -count=1 -timeout 15m -v ./e2e/sites
 	e2e/container/run.sh
 
 run: build ## run the License service on its embedded default, at 127.0.0.1:8080

@@ -29,7 +29,10 @@ func (j *job) behindTLS() {
 // the log and in the summary.
 func TestAnUnlicensedRunNamesItsOwnCauseAndRemedy(t *testing.T) {
 	t.Parallel()
-	empty := func(j *job) { j.input("api-url", "") }
+	empty := func(j *job) {
+		j.input("api-url", "")
+		j.env["HTTPS_PROXY"] = "http://127.0.0.1:1" // so that nothing leaves this machine, whatever happens
+	}
 	for name, c := range map[string]struct {
 		set     func(j *job)
 		keyless bool // the job has id-token: write

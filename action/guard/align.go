@@ -12,6 +12,11 @@ type hardUnit struct {
 
 func (a hardUnit) like(b hardUnit) bool { return a.kind == b.kind && a.name == b.name && a.id == b.id }
 
+// sure says whether a page has one such unit at most, as good as always: then it is enough to find it.
+func (a hardUnit) sure() bool {
+	return a.id != "" || a.kind == unitComment || a.kind == unitOpen && roots[a.name] || a.kind == unitDoctype
+}
+
 // hard lists the units of a page that may not just be missing in the other.
 func (r *repair) hard(units []unit) []hardUnit {
 	all := make([]hardUnit, 0, len(units))
@@ -24,9 +29,9 @@ func (r *repair) hard(units []unit) []hardUnit {
 		case u.kind == unitComment:
 			h.name = commentText(u.raw)
 		case u.name == "meta" || u.name == "link":
-			h.id = metaID(attributes(u.raw))
+			h.id = metaID(u.attrs)
 		case u.kind == unitBlob && u.name == "script":
-			h.id = scriptID(u.open)
+			h.id = value(u.attrs, "src")
 		}
 		all = append(all, h)
 	}
@@ -59,13 +64,6 @@ func metaID(attrs []attribute) string {
 		}
 	}
 	return id
-}
-
-func scriptID(open []byte) string {
-	if !bytes.Contains(open, []byte("src")) {
-		return ""
-	}
-	return value(attributes(open), "src")
 }
 
 // lookAhead is how far a unit is looked for that the other page has next.
@@ -112,7 +110,7 @@ func next(a, b []hardUnit, left *int) (di, dj int, found bool) {
 			if di >= len(a) || dj >= len(b) || !a[di].like(b[dj]) {
 				continue
 			}
-			if di+1 == len(a) || dj+1 == len(b) || a[di+1].like(b[dj+1]) {
+			if a[di].sure() || di+1 == len(a) || dj+1 == len(b) || a[di+1].like(b[dj+1]) {
 				return di, dj, true
 			}
 			if one[0] < 0 && sum <= nearBy && a[di].kind != unitText {

@@ -60,6 +60,8 @@ func sameValue(name, source, result string) bool {
 	switch {
 	case source == result, booleans[name]:
 		return true
+	case name == "crossorigin": // https://html.spec.whatwg.org/multipage/urls-and-fetching.html#cors-settings-attributes
+		return strings.EqualFold(orElse(source, "anonymous"), orElse(result, "anonymous"))
 	case name == "class":
 		return strings.Join(strings.Fields(source), " ") == strings.Join(strings.Fields(result), " ")
 	case name == "style":

@@ -79,12 +79,14 @@ func isDocument(units []unit) bool {
 
 // noteModules remembers which scripts the page loads as modules.
 func (s *Site) noteModules(path string, units []unit) {
+	base := ""
 	for i := range units {
 		u := &units[i]
-		if u.kind == unitBlob && u.name == "script" && bytes.Contains(u.open, []byte("module")) {
-			if attrs := attributes(u.open); strings.EqualFold(value(attrs, "type"), "module") {
-				s.noteModule(path, value(attrs, "src"))
-			}
+		switch {
+		case u.kind == unitOpen && u.name == "base" && base == "":
+			base = value(u.attrs, "href")
+		case u.kind == unitBlob && u.name == "script" && strings.EqualFold(value(u.attrs, "type"), "module") && has(u.attrs, "src"):
+			s.noteModule(path, base, value(u.attrs, "src"))
 		}
 	}
 }
@@ -93,10 +95,8 @@ func (s *Site) noteModules(path string, units []unit) {
 func metaPolicies(units []unit) (all []string) {
 	for i := range units {
 		u := &units[i]
-		if u.kind == unitOpen && u.name == "meta" && bytes.Contains(bytes.ToLower(u.raw), []byte("content-security-policy")) {
-			if attrs := attributes(u.raw); strings.EqualFold(strings.TrimSpace(value(attrs, "http-equiv")), "content-security-policy") {
-				all = append(all, value(attrs, "content"))
-			}
+		if u.kind == unitOpen && u.name == "meta" && strings.EqualFold(strings.TrimSpace(value(u.attrs, "http-equiv")), "content-security-policy") {
+			all = append(all, value(u.attrs, "content"))
 		}
 	}
 	return all

@@ -261,3 +261,16 @@ func TestAFileThatCannotBeReadCountsAsEmpty(t *testing.T) {
 		t.Errorf("Judge = %+v, want the result", v)
 	}
 }
+
+func TestAScriptThatAPageLoadsAsAModuleHasNoTopLevelNames(t *testing.T) {
+	t.Parallel()
+	script, renamed := "const counter = { value: 1 };\nwindow.start = () => counter.value;\n", "const c={value:1};window.start=()=>c.value;"
+	for src, isModule := range map[string]bool{"app.js": true, "/js/app.js": true, "../js/app.js": true, "": false} {
+		s := siteOf(t, nil)
+		page := []byte(document(`<base href="/js/"><script type="module" src="` + src + `"></script>`))
+		s.Judge("docs/index.html", page, []byte(minified("")))
+		if v := s.Judge("js/app.js", []byte(script), []byte(renamed)); (v.Publish == guard.PublishResult) != isModule {
+			t.Errorf("src %q: Judge = %s %+v, want the result: %v", src, v.Publish, v.Differences, isModule)
+		}
+	}
+}

@@ -69,7 +69,7 @@ func (r *repair) matched(i, j int) {
 	case unitText:
 		r.text(i, a, b)
 	case unitOpen:
-		r.write(r.tag(a.name, a.raw, b.raw))
+		r.write(r.tag(a, b, a.raw, b.raw))
 	case unitBlob:
 		r.blob(a, b)
 	case unitDoctype:
@@ -95,7 +95,7 @@ func (r *repair) enter(u *unit) {
 		switch {
 		case r.keeping == u.name:
 			r.depth++
-		case r.keeping == "" && r.sp.preserve(u.name, r.attributesFor(u)):
+		case r.keeping == "" && r.sp.preserve(u.name, u.attrs):
 			r.keeping, r.depth = u.name, 1
 		}
 	case unitClose:
@@ -126,21 +126,13 @@ func staysInHead(inner []byte) bool {
 	return err == nil
 }
 
-// attributesFor asks for attributes only where a rule looks at them.
-func (r *repair) attributesFor(u *unit) []attribute {
-	if len(r.sp.rules) == 0 && !bytes.Contains(u.raw, []byte("white-space")) {
-		return nil
-	}
-	return unitAttributes(u)
-}
-
 var headTags = setOf("html head meta link title base script style noscript template")
 
 // tag is the start tag to publish: the result's where it means the same.
-func (r *repair) tag(name string, source, result []byte) []byte {
-	a, b := attributes(source), attributes(result)
-	same, detail := sameAttributes(name, a, b)
-	if same && r.allowed(a, b) {
+func (r *repair) tag(a, b *unit, source, result []byte) []byte {
+	name := a.name
+	same, detail := sameAttributes(name, a.attrs, b.attrs)
+	if same && r.allowed(a.attrs, b.attrs) {
 		return result
 	}
 	d := Difference{Kind: KindAttribute, Detail: orElse(detail, "<"+name+"> has other inline code, which the site's policy blocks"), Key: KeyHTML}
@@ -248,7 +240,7 @@ func (r *repair) drops(u *unit) bool { return !r.sp.strict && droppable(commentT
 func (r *repair) blob(a, b *unit) {
 	switch a.name {
 	case "script", "style":
-		open := r.tag(a.name, a.open, b.open)
+		open := r.tag(a, b, a.open, b.open)
 		r.write(open)
 		r.write(r.inner(a, b))
 		r.write(a.close)
@@ -271,8 +263,7 @@ func (r *repair) note(a, b *unit) {
 	if a.name != "svg" {
 		return
 	}
-	was, is := attributes(a.open), attributes(b.open)
-	if same, detail := sameAttributes(a.name, was, is); !same {
+	if same, detail := sameAttributes(a.name, a.attrs, b.attrs); !same {
 		r.notes.add(Difference{Kind: KindIcon, Detail: "an inline icon: " + detail, Key: KeySVG}, a.open, b.open)
 	} else if bytes.Contains(a.inner, []byte("<title")) != bytes.Contains(b.inner, []byte("<title")) || bytes.Count(a.inner, []byte(" id=")) != bytes.Count(b.inner, []byte(" id=")) {
 		r.notes.add(Difference{Kind: KindIcon, Detail: "an inline icon lost its title or ids", Key: KeySVG}, a.inner, b.inner)
@@ -281,8 +272,8 @@ func (r *repair) note(a, b *unit) {
 
 // inner is the content of a script or style element to publish.
 func (r *repair) inner(a, b *unit) []byte {
-	attrs := attributes(a.open)
-	if len(b.inner) >= len(a.inner) && len(a.inner) > 0 || !sameRaw(a.name, attrs, a.inner, b.inner) {
+	attrs := a.attrs
+	if len(b.inner) >= len(a.inner) && len(a.inner) > 0 || !r.sp.memo.sameRaw(a.name, value(attrs, "type"), a.inner, b.inner) {
 		if !bytes.Equal(bytes.TrimSpace(a.inner), bytes.TrimSpace(b.inner)) && len(b.inner) < len(a.inner) {
 			d := Difference{Kind: KindScript, Detail: "an inline script does something else", Key: KeyJS}
 			if a.name == "style" {
@@ -418,7 +409,7 @@ func (r *repair) mayInsert(u *unit) bool {
 	if u.kind != unitOpen || u.name != "meta" && u.name != "link" {
 		return false
 	}
-	attrs := attributes(u.raw)
+	attrs := u.attrs
 	if u.name == "meta" {
 		return isGenerator(attrs)
 	}
@@ -439,8 +430,8 @@ func (r *repair) plainPictures() map[string]bool {
 		case u.name == "picture":
 			inPicture = u.kind == unitOpen
 		case u.name == "img" && u.kind == unitOpen && !inPicture:
-			if attrs := attributes(u.raw); !has(attrs, "srcset") && value(attrs, "loading") != "lazy" {
-				r.pictures[value(attrs, "src")] = true
+			if !has(u.attrs, "srcset") && value(u.attrs, "loading") != "lazy" {
+				r.pictures[value(u.attrs, "src")] = true
 			}
 		}
 	}

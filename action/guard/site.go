@@ -1,6 +1,7 @@
 package guard
 
 import (
+	"crypto/sha256"
 	"path"
 	"strings"
 	"sync"
@@ -22,6 +23,7 @@ type Site struct {
 	files    map[string]bool
 	policies Policies
 	rules    spaceRules
+	memo     memo
 
 	mu      sync.Mutex
 	modules map[string]bool // scripts that some page loads as a module
@@ -29,7 +31,7 @@ type Site struct {
 
 // NewSite reads what the source says about all of its pages.
 func NewSite(c Config) *Site {
-	s := &Site{files: make(map[string]bool, len(c.Files)), modules: map[string]bool{}}
+	s := &Site{files: make(map[string]bool, len(c.Files)), modules: map[string]bool{}, memo: memo{known: map[[sha256.Size]byte]bool{}}}
 	settings := map[string][]byte{}
 	for _, name := range c.Files {
 		s.files[name] = true
@@ -56,15 +58,15 @@ var policyFiles = map[string]bool{
 // IsPage says whether a file is compared as a page.
 func IsPage(name string) bool { return kindOf(name) == asPage }
 
-// noteModule remembers that a page loads a script as a module.
-func (s *Site) noteModule(pagePath, src string) {
-	target, local := Resolve(pagePath, "", src)
-	if !local {
+// noteModule remembers that a page loads a script as a module. base is the address of its base element.
+func (s *Site) noteModule(pagePath, base, src string) {
+	target := placeOf(pagePath).withBase(base).resolve(src)
+	if !target.local() {
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.modules[target] = true
+	s.modules[target.file()] = true
 }
 
 func (s *Site) isModule(name string) bool {

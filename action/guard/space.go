@@ -172,6 +172,7 @@ type spacing struct {
 
 	inline map[string]bool // names of block elements that style sheets may show inline on this page
 	rules  []subject       // of elements that preserve white space
+	memo   *memo
 }
 
 // hydration is what pages hold that a framework takes over in the browser.
@@ -201,25 +202,17 @@ func (s *Site) spacingOf(doc []byte, units []unit) spacing {
 			rules.addSheet(u.inner)
 		}
 	}
-	sp := spacing{strict: hydrates(doc), inline: map[string]bool{}, rules: rules.preserve}
+	sp := spacing{strict: hydrates(doc), inline: map[string]bool{}, rules: rules.preserve, memo: &s.memo}
 	for i := range units {
 		u := &units[i]
 		if u.kind != unitOpen || !blocks[u.name] || sp.inline[u.name] {
 			continue
 		}
-		if anyMatches(rules.inline, u.name, unitAttributes(u)) || bytes.Contains(u.raw, []byte("inline")) && inlines(value(unitAttributes(u), "style")) {
+		if anyMatches(rules.inline, u.name, u.attrs) || inlines(value(u.attrs, "style")) {
 			sp.inline[u.name] = true
 		}
 	}
 	return sp
-}
-
-// unitAttributes asks the tokenizer only where there is something to ask for.
-func unitAttributes(u *unit) []attribute {
-	if bytes.IndexByte(u.raw, '=') < 0 && bytes.IndexByte(u.raw, ' ') < 0 {
-		return nil
-	}
-	return attributes(u.raw)
 }
 
 // boundary says whether white space beside a tag of this element does not show.

@@ -33,13 +33,13 @@ func compareTrees(source, result []byte, sp *spacing, scripting bool) *Differenc
 	}
 	j := 0
 	for i := range was {
-		for j < len(is) && inserted(&is[j]) && !(inserted(&was[i]) && sameItem(&was[i], &is[j]) == nil) {
+		for j < len(is) && inserted(&is[j]) && !(inserted(&was[i]) && sameItem(&was[i], &is[j], sp.memo) == nil) {
 			j++
 		}
 		if j == len(is) {
 			return &Difference{Kind: KindStructure, Detail: "the page ends early", Before: excerpt(was[i].String()), Key: KeyCritical}
 		}
-		if d := sameItem(&was[i], &is[j]); d != nil {
+		if d := sameItem(&was[i], &is[j], sp.memo); d != nil {
 			return d
 		}
 		j++
@@ -118,7 +118,7 @@ func isHint(attrs []attribute) bool {
 	return false
 }
 
-func sameItem(a, b *item) *Difference {
+func sameItem(a, b *item, memo *memo) *Difference {
 	if a.kind != b.kind || a.name != b.name {
 		return &Difference{
 			Kind: KindStructure, Detail: "elements are gone, new or moved", Before: excerpt(a.String()), After: excerpt(b.String()), Key: KeyHTML,
@@ -130,7 +130,7 @@ func sameItem(a, b *item) *Difference {
 			return &Difference{Kind: KindAttribute, Detail: detail, Before: excerpt(a.String()), After: excerpt(b.String()), Key: KeyHTML}
 		}
 	case itemRaw:
-		if a.text != b.text && !sameRaw(a.name, a.attrs, []byte(a.text), []byte(b.text)) {
+		if a.text != b.text && !memo.sameRaw(a.name, value(a.attrs, "type"), []byte(a.text), []byte(b.text)) {
 			kind, key := KindScript, KeyJS
 			if a.name == "style" {
 				kind, key = KindStyle, KeyCSS
@@ -158,23 +158,6 @@ func apart(a, b string) (string, string) {
 	}
 	from := max(0, n-20)
 	return excerpt(a[from:]), excerpt(b[from:])
-}
-
-// sameRaw compares the content of script and style elements.
-func sameRaw(name string, attrs []attribute, source, result []byte) bool {
-	if bytes.Equal(bytes.TrimSpace(source), bytes.TrimSpace(result)) {
-		return true
-	}
-	if name == "style" {
-		return len(compareSheet(source, result)) == 0
-	}
-	switch kind := strings.ToLower(strings.TrimSpace(value(attrs, "type"))); kind {
-	case "", "text/javascript", "application/javascript", "module":
-		return len(compareScript(source, result, kind == "module")) == 0
-	case "application/json", "application/ld+json", "importmap", "speculationrules":
-		return len(compareJSON(source, result)) == 0
-	}
-	return false
 }
 
 // flatten parses a page and walks through it.

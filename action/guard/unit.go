@@ -23,15 +23,15 @@ const (
 	unitBlob // an element whose content is no markup of the page, or is compared as one thing
 )
 
-// unit is a piece of a page. Its fields but raw are made when first asked for, since most units of a
-// result are the same bytes as those of the source.
+// unit is a piece of a page.
 type unit struct {
 	kind  unitKind
 	raw   []byte
-	name  string // of the element, in lower case; "" for text, comments and doctypes
-	open  []byte // of a blob: its start tag
-	inner []byte // of a blob: what lies between its tags
-	close []byte // of a blob: its end tag
+	name  string      // of the element, in lower case; "" for text, comments and doctypes
+	attrs []attribute // of a start tag, also that of a blob
+	open  []byte      // of a blob: its start tag
+	inner []byte      // of a blob: what lies between its tags
+	close []byte      // of a blob: its end tag
 }
 
 // blobs are compared as one thing. The tokenizer gives the content of most of them as text.
@@ -84,8 +84,10 @@ func cut(doc []byte) ([]unit, error) {
 			if t == html.EndTagToken {
 				u.kind = unitClose
 			}
-			if more && bytes.Count(raw, []byte("=")) > maxAttributes && countAttributes(z) > maxAttributes {
-				return nil, errAttributes
+			if more && t != html.EndTagToken {
+				if u.attrs = readAttributes(z); len(u.attrs) > maxAttributes {
+					return nil, errAttributes
+				}
 			}
 			if t == html.SelfClosingTagToken && (u.name == "svg" || u.name == "math") {
 				u.kind, u.open = unitBlob, raw
@@ -99,12 +101,36 @@ func cut(doc []byte) ([]unit, error) {
 	return joinBlobs(doc, units), nil
 }
 
-func countAttributes(z *html.Tokenizer) (n int) {
-	for more := true; more; n++ {
-		_, _, more = z.TagAttr()
+// readAttributes are those of the tag that the tokenizer is at, in its order, the first of equal names
+// alone, as browsers have it. It stops beyond the limit.
+func readAttributes(z *html.Tokenizer) []attribute {
+	all := make([]attribute, 0, 4)
+	for more := true; more && len(all) <= maxAttributes; {
+		var k, v []byte
+		k, v, more = z.TagAttr()
+		if name := nameOf(k); !has(all, name) {
+			all = append(all, attribute{name, string(v)})
+		}
 	}
-	return n
+	return all
 }
+
+// nameOf is a name of the few that most attributes have, without a copy.
+func nameOf(b []byte) string {
+	if name, ok := attributeNames[string(b)]; ok {
+		return name
+	}
+	return string(b)
+}
+
+var attributeNames = func() map[string]string {
+	names := map[string]string{}
+	for name := range setOf(`alt charset class content crossorigin d data-pf-href defer fill height href id integrity lang name
+		onclick property rel role src srcset stroke style target title type value viewbox width aria-label aria-hidden tabindex`) {
+		names[name] = name
+	}
+	return names
+}()
 
 // joinBlobs makes one unit of each outermost blob. One without its end tag stays as it is: nothing can
 // be put back there then, and the comparison decides.
@@ -129,7 +155,7 @@ func joinBlobs(doc []byte, units []unit) []unit {
 		}
 		whole := doc[offset : offset+size]
 		out = append(out, unit{
-			kind: unitBlob, name: u.name, raw: whole, open: u.raw, close: units[end].raw,
+			kind: unitBlob, name: u.name, attrs: u.attrs, raw: whole, open: u.raw, close: units[end].raw,
 			inner: whole[len(u.raw) : len(whole)-len(units[end].raw)],
 		})
 		offset += size
@@ -164,24 +190,6 @@ func blobEnd(units []unit, from int) int {
 
 // attribute is one of an element, its value decoded.
 type attribute struct{ name, value string }
-
-// attributes are those of a start tag, in its order, the first of equal names alone, as browsers have it.
-func attributes(tag []byte) []attribute {
-	z := html.NewTokenizer(bytes.NewReader(tag))
-	if t := z.Next(); t != html.StartTagToken && t != html.SelfClosingTagToken {
-		return nil
-	}
-	_, more := z.TagName()
-	var all []attribute
-	for more {
-		var k, v []byte
-		k, v, more = z.TagAttr()
-		if name := string(k); !has(all, name) {
-			all = append(all, attribute{name, string(v)})
-		}
-	}
-	return all
-}
 
 func has(all []attribute, name string) bool {
 	_, ok := get(all, name)

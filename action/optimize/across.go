@@ -125,7 +125,7 @@ func (p *Plan) broken(ctx context.Context, j *judge, staged tree) ([]BrokenRef, 
 	var names []string
 	for _, n := range staged.nodes {
 		there[n.path] = true
-		if n.kind == 0 && n.size <= guard.MaxFile && (guard.IsPage(n.path) || TypeOf(n.path) == CSS) {
+		if n.kind == 0 && n.size <= guard.MaxFile && refers(n.path) {
 			names = append(names, n.path)
 		}
 	}
@@ -137,11 +137,17 @@ func (p *Plan) broken(ctx context.Context, j *judge, staged tree) ([]BrokenRef, 
 		return err == nil
 	}
 	err := j.each(ctx, names, func(name string) error {
-		content, err := readFile(j.to, name)
-		if err != nil {
-			return err
+		j.mu.Lock()
+		refs, known := j.open[name]
+		j.mu.Unlock()
+		if !known {
+			content, err := readFile(j.to, name)
+			if err != nil {
+				return err
+			}
+			refs = j.references(name, content)
 		}
-		for _, r := range guard.Missing(j.references(name, content), has) {
+		for _, r := range guard.Missing(refs, has) {
 			j.mu.Lock()
 			j.missing = append(j.missing, BrokenRef{Source: r.From, Target: r.Target})
 			j.mu.Unlock()

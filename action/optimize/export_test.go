@@ -2,6 +2,7 @@ package optimize
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io/fs"
 	"runtime"
@@ -126,8 +127,8 @@ func Take(ctx context.Context, r *Report, dir string) (log string) {
 	return b.String()
 }
 
-// PlainJSON is a pageflare.jsonc as JSON.
-func PlainJSON(s string) string { return string(plainJSON([]byte(s))) }
+// ReadConfig reads a pageflare.jsonc.
+func ReadConfig(file string) (map[string]json.RawMessage, error) { return readConfig(file) }
 
 // CutConfig takes the configuration out of the words for the CLI.
 var CutConfig = cutConfig

@@ -88,12 +88,13 @@ type judge struct {
 	large    sync.Mutex
 
 	mu        sync.Mutex
-	published map[string]bool            // files published in another form than the source's
-	rejected  map[string]Rejected        // by path
-	blamed    map[string]int             // pages that cannot be published optimized, by the key that causes it
-	repaired  int                        // pages
-	saved     int64                      // bytes, by all published files
-	referrers map[string]map[string]bool // by fresh file: the published files that refer to it
+	published map[string]bool              // files published in another form than the source's
+	rejected  map[string]Rejected          // by path
+	blamed    map[string]int               // pages that cannot be published optimized, by the key that causes it
+	repaired  int                          // pages
+	saved     int64                        // bytes, by all published files
+	referrers map[string]map[string]bool   // by fresh file: the published files that refer to it
+	open      map[string][]guard.Reference // by published file: what it refers to that is no file of the source
 	missing   []BrokenRef
 	siblings  map[string]bool // precompressed files that follow another one
 }
@@ -103,6 +104,7 @@ func (p *Plan) newJudge(source, staged tree, from, to *os.Root) *judge {
 	j := &judge{
 		plan: p, from: from, to: to, sources: map[string]string{}, fresh: map[string]int64{}, denied: map[string]bool{},
 		published: map[string]bool{}, rejected: map[string]Rejected{}, blamed: map[string]int{}, referrers: map[string]map[string]bool{}, siblings: map[string]bool{},
+		open: map[string][]guard.Reference{},
 	}
 	folded := map[string]bool{}
 	for _, n := range source.nodes {
@@ -237,7 +239,10 @@ func (j *judge) judge(name string) error {
 // compare asks the guard about one file and does what it says.
 func (j *judge) compare(name string, source, result []byte) error {
 	published := source
-	defer func() { j.digests.Note(name, source, published) }()
+	defer func() {
+		j.digests.Note(name, source, published)
+		j.noteReferences(name, published)
+	}()
 	if bytes.Equal(source, result) {
 		return nil
 	}
@@ -263,7 +268,7 @@ func (j *judge) compare(name string, source, result []byte) error {
 		return j.restore(name)
 	}
 	published = made
-	j.publish(name, source, made, verdict.Publish == guard.PublishRepaired)
+	j.publish(name, int64(len(source)-len(made)), verdict.Publish == guard.PublishRepaired)
 	if bytes.Equal(made, result) {
 		return nil
 	}
@@ -271,15 +276,26 @@ func (j *judge) compare(name string, source, result []byte) error {
 }
 
 // publish records that a file is published in another form than the source's.
-func (j *judge) publish(name string, source, made []byte, repaired bool) {
-	refs := j.references(name, made)
+func (j *judge) publish(name string, saved int64, repaired bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.published[name] = true
-	j.saved += int64(len(source) - len(made))
+	j.saved += saved
 	if repaired {
 		j.repaired++
 	}
+}
+
+// noteReferences remembers, while a published file is at hand, which new files it refers to, and what
+// it refers to that the source does not have.
+func (j *judge) noteReferences(name string, content []byte) {
+	if !refers(name) {
+		return
+	}
+	refs := slices.DeleteFunc(j.references(name, content), func(r guard.Reference) bool { return j.sources[r.Target] != "" })
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.open[name] = refs
 	for _, r := range refs {
 		if _, ok := j.fresh[r.Target]; ok {
 			if j.referrers[r.Target] == nil {
@@ -289,6 +305,9 @@ func (j *judge) publish(name string, source, made []byte, repaired bool) {
 		}
 	}
 }
+
+// refers says whether references are looked for in a file.
+func refers(name string) bool { return guard.IsPage(name) || TypeOf(name) == CSS }
 
 // references are the files of the site that a page or sheet loads.
 func (j *judge) references(name string, content []byte) []guard.Reference {
@@ -338,6 +357,7 @@ func (j *judge) blame(reasons []guard.Difference) {
 func (j *judge) restore(name string) error {
 	j.mu.Lock()
 	delete(j.published, name)
+	delete(j.open, name)
 	j.mu.Unlock()
 	if err := j.to.Remove(name); err != nil {
 		return err

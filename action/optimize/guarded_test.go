@@ -1,8 +1,13 @@
 package optimize_test
 
 import (
+	"bytes"
+	"compress/gzip"
+	"crypto/sha512"
+	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -230,6 +235,47 @@ func TestGuardThatFailsLeavesTheSite(t *testing.T) {
 	cfg = guarded(faked(t, ws, `cp "$src/app.js" "$out"; sed 's/^ *//' "$src/index.html" > "$out/index.html"; echo "$ok"`))
 	cfg.Guard = optimize.GuardFail
 	run(t, cfg)
+}
+
+// Digests and precompressed siblings follow what is published.
+func TestDigestsAndSiblingsAreThoseOfWhatIsPublished(t *testing.T) {
+	t.Parallel()
+	const css = "body {\n  color: #000000;\n}\n\n.lead {\n  margin: 0 0 1em 0;\n}\n"
+	digest := func(b string) string {
+		sum := sha512.Sum384([]byte(b))
+		return "sha384-" + base64.StdEncoding.EncodeToString(sum[:])
+	}
+	var packed bytes.Buffer
+	z := gzip.NewWriter(&packed)
+	fmt.Fprint(z, css)
+	z.Close()
+	html := strings.Replace(longPage(1), `href="/css/site.css"`, `href="/css/site.css" integrity="`+digest(css)+`"`, 1)
+	ws := site(t, map[string]string{
+		"dist/index.html": html, "dist/css/site.css": css, "dist/css/site.css.gz": packed.String(), "dist/other.css.gz": "none", "dist/other.css": css,
+	})
+	cfg := config(t, ws)
+	cfg.Guard, cfg.Profile = optimize.GuardRestore, optimize.ProfileSafe
+	r := run(t, cfg)
+	got := read(t, ws, "dist/css/site.css")
+	if len(got) >= len(css) {
+		t.Fatalf("site.css = %q, want it optimized; rejected %+v", got, r.Guard.Rejected)
+	}
+	if page := read(t, ws, "dist/index.html"); !strings.Contains(page, digest(got)) {
+		t.Errorf("the page does not name the digest of %q: %.600s", got, page)
+	}
+	unpacked, err := gzip.NewReader(strings.NewReader(read(t, ws, "dist/css/site.css.gz")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b, err := io.ReadAll(unpacked); err != nil || string(b) != got {
+		t.Errorf("site.css.gz holds %q (%v), want what site.css is", b, err)
+	}
+	if got := read(t, ws, "dist/other.css.gz"); got != "none" {
+		t.Errorf("other.css.gz = %q, want a file that is no sibling left alone", got)
+	}
+	if diff := cmp.Diff([]string{"other.css.gz"}, r.Restored); diff != "" {
+		t.Errorf("Restored (-want +got):\n%s", diff)
+	}
 }
 
 // The optimizer's list of broken references names files that are there.

@@ -49,6 +49,12 @@ func (p *Plan) make(ctx context.Context, site tree, token string) (*made, error)
 		len(first.report.Guard.Rejected), strings.Join(off, ", "))
 	first.report.Guard.Rerun = nil
 	second, err := p.attempt(ctx, site, token, off)
+	if second != nil {
+		optimizing, guarding := first.report.Optimizing+second.report.Optimizing, first.report.Guarding+second.report.Guarding
+		for _, m := range []*made{first, second} {
+			m.report.Optimizing, m.report.Guarding = optimizing, guarding
+		}
+	}
 	switch {
 	case ctx.Err() != nil:
 		if second != nil {
@@ -128,9 +134,10 @@ func (p *Plan) runCLI(ctx context.Context, site tree, m *made, token string, off
 	if err != nil {
 		return err
 	}
-	p.logf("optimizer ended with exit status %d after %v", out.code, p.now().Sub(began).Round(time.Millisecond))
+	took := p.now().Sub(began)
+	p.logf("optimizer ended with exit status %d after %v", out.code, took.Round(time.Millisecond))
 	m.report, err = reportOf(out, token)
-	m.report.Profile = settings.profile
+	m.report.Profile, m.report.Optimizing = settings.profile, took
 	return err
 }
 
@@ -183,8 +190,9 @@ func (m *made) hear(ctx context.Context, j *judge, hidden bool) error {
 	m.report.Restored = slices.DeleteFunc(m.report.Restored, func(name string) bool { return j.siblings[name] })
 	m.report.Guard, m.judge = j.report(), j
 	m.report.Guard.Rerun = off
+	m.report.Guarding = m.plan.now().Sub(began)
 	m.plan.logf("guard: %d files are published optimized (%d of them repaired), %d results were not the same file, after %v",
-		len(j.published), j.repaired, len(j.rejected), m.plan.now().Sub(began).Round(time.Millisecond))
+		len(j.published), j.repaired, len(j.rejected), m.report.Guarding.Round(time.Millisecond))
 	if m.plan.guard() == GuardFail && len(j.rejected) > 0 { // by a digest
 		return ErrGuard
 	}

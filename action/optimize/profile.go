@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/tailscale/hujson"
 )
 
 // Profile says which passes of the optimizer run.
@@ -105,7 +107,10 @@ func readConfig(file string) (map[string]json.RawMessage, error) {
 	}
 	config := map[string]json.RawMessage{}
 	if err == nil {
-		err = json.Unmarshal(plainJSON(b), &config)
+		b, err = hujson.Standardize(b)
+	}
+	if err == nil {
+		err = json.Unmarshal(b, &config)
 	}
 	if err == nil && config == nil {
 		err = errors.New("not a JSON object")
@@ -114,58 +119,6 @@ func readConfig(file string) (map[string]json.RawMessage, error) {
 		return nil, fmt.Errorf("configuration %q: %w", file, err)
 	}
 	return config, nil
-}
-
-// plainJSON blanks out comments and trailing commas.
-func plainJSON(b []byte) []byte {
-	out := make([]byte, 0, len(b))
-	comma := -1 // place of a comma that nothing but white space has followed
-	for i := 0; i < len(b); i++ {
-		switch c := b[i]; {
-		case c == '"':
-			end := stringEnd(b, i)
-			out = append(out, b[i:end]...)
-			i, comma = end-1, -1
-		case c == '/' && i+1 < len(b) && b[i+1] == '/':
-			for i+1 < len(b) && b[i+1] != '\n' {
-				i++
-			}
-		case c == '/' && i+1 < len(b) && b[i+1] == '*':
-			end := strings.Index(string(b[i+2:]), "*/")
-			if end < 0 {
-				return out // not closed: what is left is not JSON
-			}
-			i += end + 3
-			out = append(out, ' ')
-		case c == ',':
-			comma = len(out)
-			out = append(out, c)
-		case c == '}' || c == ']':
-			if comma >= 0 {
-				out[comma] = ' '
-			}
-			out, comma = append(out, c), -1
-		default:
-			if !strings.ContainsRune(" \t\r\n", rune(c)) {
-				comma = -1
-			}
-			out = append(out, c)
-		}
-	}
-	return out
-}
-
-// stringEnd is the place behind the string that begins at i.
-func stringEnd(b []byte, i int) int {
-	for i++; i < len(b); i++ {
-		switch b[i] {
-		case '\\':
-			i++
-		case '"':
-			return i + 1
-		}
-	}
-	return len(b)
 }
 
 // cutConfig takes the configuration out of the words for the optimizer; file is "" without one.

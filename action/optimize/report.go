@@ -31,6 +31,9 @@ type Report struct {
 	Omitted  []string // files the CLI's wp_hide hides on purpose
 	Warnings []string // sentences for the user
 	Duration time.Duration
+
+	// Parts of Duration: the CLI, both runs of it where there were two, and the guard.
+	Optimizing, Guarding time.Duration
 }
 
 // BrokenRef is an asset that page Source names and the site does not have.

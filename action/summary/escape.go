@@ -6,23 +6,27 @@ import (
 	"unicode"
 )
 
-// The most letters of one foreign text that are shown. The remedy stands at the end of a problem.
+// The most letters of one foreign text that are shown. A problem gets more room, since its remedy,
+// which may be an address, stands at its end.
 const (
 	maxText    = 400
-	maxProblem = 1000
+	maxProblem = 800
+
+	bytesPerLetter = 3 // enough for letters of any script, as they are
 )
 
 // Escape makes any text safe in Markdown, in a table too: it stays one line, and nothing in it is markup, a link, a mention or HTML. What
 // cannot mean anything there stays readable as it is; all else becomes a character reference or, if it cannot be seen, a mark for that.
 func Escape(s string) string { return escape(s, maxText) }
 
-// escape shows the first letters of a text, most at most.
+// escape shows the first letters of a text, most at most, and fewer of those that take many bytes
+// as references: a summary is bounded in bytes.
 func escape(s string, most int) string {
 	var b strings.Builder
 	text := []rune(s)
 	for i, r := range text {
 		switch {
-		case i == most:
+		case i == most, b.Len() >= bytesPerLetter*most:
 			b.WriteRune('…')
 			return b.String()
 		case harmless(text, i):

@@ -35,11 +35,11 @@ const (
 )
 
 // guardDocs is where it is said what the guard compares.
-const guardDocs = "https://github.com/pageflare/ci/blob/main/docs/action.md#the-guard"
+const guardDocs = "https://github.com/pageflare/ci#the-action"
 
 // renderGuard tells what was not published as the optimizer made it.
 func renderGuard(b *strings.Builder, g Guard) {
-	fmt.Fprintf(b, "### [Guard](%s)\n\n", guardDocs)
+	b.WriteString("### Guard\n\n")
 	if g.Repaired > 0 {
 		fmt.Fprintf(b, "%s: what the optimizer lost was put back, and the rest of its work is published.\n\n", pages(g.Repaired))
 	}
@@ -53,7 +53,8 @@ func renderGuard(b *strings.Builder, g Guard) {
 	if g.Published {
 		becomes = "is published as it was"
 	}
-	fmt.Fprintf(b, "The optimizer changed more than it should in %d of the files: each %s. Nothing is wrong with the files themselves.\n\n", len(g.Files), becomes)
+	fmt.Fprintf(b, "The optimizer changed more than it should in %d of the files: each %s. Nothing is wrong with the files themselves ([what is compared](%s)).\n\n",
+		len(g.Files), becomes, guardDocs)
 	b.WriteString("| File | What differed | Before → after |\n| --- | --- | --- |\n")
 	for _, f := range g.Files[:min(len(g.Files), maxRejected)] {
 		more := ""

@@ -159,9 +159,9 @@ func renderLicense(b *strings.Builder, l License, s *Secret) {
 			text := Escape(t.Outcome)
 			switch {
 			case t.Unknown:
-				text = "not known whether it could be written: " + escape(t.Problem, maxProblem)
+				text = "not known whether it could be written: " + Escape(t.Problem)
 			case t.Problem != "":
-				text = failed + escape(t.Problem, maxProblem)
+				text = failed + Escape(t.Problem)
 			}
 			line("Secret "+code(s.Name)+", "+Escape(t.Name), text)
 		}

@@ -33,12 +33,16 @@ func main() {
 	length := flag.Duration("time", 3*time.Second, "how long each round takes")
 	rounds := flag.Int("rounds", 3, "rounds; the median counts")
 	bare := flag.Bool("bare", false, "be the bare handler, on a free port")
+	sites := flag.String("sites", "", "measure the guard instead, on the sites in this folder")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	var err error
-	if *bare {
+	switch {
+	case *bare:
 		err = serveBare(ctx)
-	} else {
+	case *sites != "":
+		err = guardBench{optimizer: around.optimizer, sites: *sites}.run(ctx)
+	default:
 		err = bench(ctx, *service, around, *connections, *length, *rounds)
 	}
 	stop()

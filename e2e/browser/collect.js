@@ -62,7 +62,7 @@
     charset: document.characterSet,
     canonical: all('link[rel~=canonical]').map(e => e.href),
     alternates: all('link[rel~=alternate]').map(e => e.href),
-    meta: all('meta[content]').filter(e => e.name !== 'generator').map(e => `${e.name || e.getAttribute('property') || e.httpEquiv}: ${e.content}`).sort(),
+    meta: all('meta[content]').filter(e => e.name !== 'generator').map(e => `${e.name || e.getAttribute('property') || e.httpEquiv}: ${e.name === 'viewport' ? e.content.split(/[\s,;]+/).join(', ') : e.content}`).sort(),
     data: all('script[type="application/ld+json"]').map(e => e.textContent.replace(/("(?:\\.|[^"\\])*")|\s+/g, '$1')),
     ids: all('[id]').map(e => e.id).sort(),
     links: all('a[href]').map(e => (e.href.animVal ?? e.href)),

@@ -16,6 +16,7 @@ import (
 // page is a small page with one of each thing that the comparison looks at. The tests damage it in one place each.
 const page = `<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>Harbour</title>
+<meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="description" content="Two tides">
 <link rel="canonical" href="https://saltmarsh.example/">
 <link rel="stylesheet" href="/css/site.css">
@@ -90,6 +91,7 @@ func TestEachDamageIsFound(t *testing.T) {
 		{"language", inPage(` lang="en"`, ""), []string{"language"}},
 		{"charset", inPage(`<meta charset="utf-8">`, ""), []string{"charset"}},
 		{"description", inPage(`content="Two tides"`, `content="Two"`), []string{"meta"}},
+		{"viewport", inPage("initial-scale=1", "initial-scale=2"), []string{"meta"}},
 		{"canonical", inPage(`<link rel="canonical" href="https://saltmarsh.example/">`, ""), []string{"canonical"}},
 		{"number rounded", inPage("184467440737095516151234", "184467440737095500000000"), []string{"structured data"}},
 		{"link", inPage("mailto:a@saltmarsh.example", "#"), []string{"links"}},
@@ -129,6 +131,7 @@ func TestWhatNobodySeesIsNoDifference(t *testing.T) {
 			s["css/site.css"] = "body{color:#123;background-image:url(../img/paper.svg)}.keep{white-space:pre}"
 			s["js/count.js"] = "var n=0;function count(){document.querySelector('output').textContent=++n}"
 		}},
+		{"viewport without spaces", func(s map[string]string) { s["index.html"] = strings.Replace(s["index.html"], "width, ", "width,", 1) }},
 		{"structured data without spaces", func(s map[string]string) {
 			s["index.html"] = strings.Replace(s["index.html"], `"Place", `, `"Place",`, 1)
 		}},

@@ -13,7 +13,8 @@ import (
 )
 
 // newAPIToken makes a new API token: its text, which only the caller sees, and its record.
-func newAPIToken(account, name string, now time.Time, rand io.Reader) (opaque.Secret, APIToken, error) {
+func newAPIToken(account, name string, now time.Time,
+	rand io.Reader) (opaque.Secret, APIToken, error) {
 	text, err := opaque.APIToken.New(rand)
 	if err != nil {
 		return "", APIToken{}, err
@@ -22,12 +23,15 @@ func newAPIToken(account, name string, now time.Time, rand io.Reader) (opaque.Se
 	if err != nil {
 		return "", APIToken{}, err
 	}
-	return text, APIToken{ID: id, AccountID: account, Name: name, Hash: opaque.Hash(text.Reveal()), CreatedAt: now}, nil
+	return text, APIToken{
+		ID: id, AccountID: account, Name: name, Hash: opaque.Hash(text.Reveal()), CreatedAt: now,
+	}, nil
 }
 
 // CreateAPIToken gives an account one more API token. Its text is in the answer and nowhere else.
 // Refusals: ErrNotFound, ErrRevoked.
-func (r *Registry) CreateAPIToken(ctx context.Context, account, name string) (opaque.Secret, APIToken, error) {
+func (r *Registry) CreateAPIToken(ctx context.Context,
+	account, name string) (opaque.Secret, APIToken, error) {
 	a, err := r.store.Account(ctx, account)
 	if err != nil {
 		return "", APIToken{}, err
@@ -42,12 +46,15 @@ func (r *Registry) CreateAPIToken(ctx context.Context, account, name string) (op
 	if err != nil {
 		return "", APIToken{}, err
 	}
-	return text, record, r.store.AddAPIToken(ctx, record, r.log.Act(ctx, audit.APITokenCreated, account, record.ID, nil))
+	return text, record,
+		r.store.AddAPIToken(ctx, record,
+			r.log.Act(ctx, audit.APITokenCreated, account, record.ID, nil))
 }
 
 // APITokens returns up to limit API tokens of an account, revoked ones too, oldest first, that come
 // after the given one. ErrNotFound: no such account. ErrInvalid: after is none of its API tokens.
-func (r *Registry) APITokens(ctx context.Context, account, after string, limit int) ([]APIToken, error) {
+func (r *Registry) APITokens(ctx context.Context, account, after string,
+	limit int) ([]APIToken, error) {
 	if err := opaque.OfAPIToken.CheckAfter(after); err != nil {
 		return nil, err
 	}
@@ -60,7 +67,8 @@ func (r *Registry) APITokens(ctx context.Context, account, after string, limit i
 // RevokeAPIToken ends an API token, by its id or by its text, and returns its id. The license
 // tokens that were issued by it stay good, unless withTokens ends them in the same moment; then the
 // answer is how many families that were. Ending it twice is no error. ErrNotFound: no such token.
-func (r *Registry) RevokeAPIToken(ctx context.Context, idOrText string, withTokens bool) (id string, families int64, err error) {
+func (r *Registry) RevokeAPIToken(ctx context.Context, idOrText string,
+	withTokens bool) (id string, families int64, err error) {
 	id = idOrText
 	if opaque.APIToken.Fits(idOrText) {
 		t, _, err := r.store.APIToken(ctx, opaque.Hash(idOrText))
@@ -73,13 +81,15 @@ func (r *Registry) RevokeAPIToken(ctx context.Context, idOrText string, withToke
 	if withTokens {
 		issued = new(r.log.Act(ctx, audit.IssuesRevoked, "", id, nil))
 	}
-	families, err = r.store.RevokeAPIToken(ctx, id, r.log.Act(ctx, audit.APITokenRevoked, "", id, nil), issued)
+	families, err = r.store.RevokeAPIToken(ctx, id,
+		r.log.Act(ctx, audit.APITokenRevoked, "", id, nil), issued)
 	return id, families, err
 }
 
 // EndAPIToken ends an API token by its text, if may allows it for the account whose it is. One that
 // is unknown or has ended is no error.
-func (r *Registry) EndAPIToken(ctx context.Context, text string, may func(account string) error) error {
+func (r *Registry) EndAPIToken(ctx context.Context, text string,
+	may func(account string) error) error {
 	t, _, err := r.store.APIToken(ctx, opaque.Hash(text))
 	if errors.Is(err, failure.ErrNotFound) {
 		return nil

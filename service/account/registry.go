@@ -27,7 +27,8 @@ type Store interface {
 	// ChangeAccount loads an account, lets change alter it, and stores it. An error of change is
 	// returned and nothing is stored. An account that becomes Deleted loses its API tokens at the
 	// time of the act, and its machines lose their labels. ErrNotFound, ErrConflict as above.
-	ChangeAccount(ctx context.Context, id string, change func(*Account) error, act audit.Act) (Account, error)
+	ChangeAccount(ctx context.Context, id string, change func(*Account) error,
+		act audit.Act) (Account, error)
 
 	// AddAPIToken stores a new API token. ErrNotFound: no such account.
 	AddAPIToken(ctx context.Context, t APIToken, act audit.Act) error
@@ -39,7 +40,8 @@ type Store interface {
 	// RevokeAPIToken ends a token at the time of the act; one that has ended keeps its first time.
 	// With issued, every family whose first token says that it was issued by this one is revoked
 	// too, and the answer is how many were not before. ErrNotFound.
-	RevokeAPIToken(ctx context.Context, id string, act audit.Act, issued *audit.Act) (families int64, err error)
+	RevokeAPIToken(ctx context.Context, id string, act audit.Act,
+		issued *audit.Act) (families int64, err error)
 }
 
 // Config is what a Registry is made of. All fields must be set.
@@ -74,7 +76,8 @@ type NewAccount struct {
 // CreateAccount stores an active account and gives it a first API token, whose text is in the
 // answer and nowhere else. Refusals: ErrInvalid for each faulty particular, ErrConflict when an
 // account has that email.
-func (r *Registry) CreateAccount(ctx context.Context, n NewAccount) (Account, opaque.Secret, error) {
+func (r *Registry) CreateAccount(ctx context.Context,
+	n NewAccount) (Account, opaque.Secret, error) {
 	id, err := opaque.OfAccount.New(r.rand)
 	if err != nil {
 		return Account{}, "", err
@@ -92,7 +95,8 @@ func (r *Registry) CreateAccount(ctx context.Context, n NewAccount) (Account, op
 		return Account{}, "", err
 	}
 	if err := r.store.CreateAccount(ctx, a, record,
-		r.log.Act(ctx, audit.AccountCreated, a.ID, a.ID, terms(a)), r.log.Act(ctx, audit.APITokenCreated, a.ID, record.ID, nil)); err != nil {
+		r.log.Act(ctx, audit.AccountCreated, a.ID, a.ID, terms(a)), r.log.Act(ctx,
+			audit.APITokenCreated, a.ID, record.ID, nil)); err != nil {
 		return Account{}, "", fmt.Errorf("account %s: %w", a.Email, err)
 	}
 	return a, text, nil
@@ -142,21 +146,25 @@ func (r *Registry) UpdateAccount(ctx context.Context, id string, ch Change) (Acc
 
 // SuspendAccount stops an account from getting tokens until it is restored.
 func (r *Registry) SuspendAccount(ctx context.Context, id string) (Account, error) {
-	return r.change(ctx, id, audit.AccountSuspended, nil, func(a *Account) error { a.Status = Suspended; return nil })
+	return r.change(ctx, id, audit.AccountSuspended, nil,
+		func(a *Account) error { a.Status = Suspended; return nil })
 }
 
 // RestoreAccount undoes SuspendAccount.
 func (r *Registry) RestoreAccount(ctx context.Context, id string) (Account, error) {
-	return r.change(ctx, id, audit.AccountRestored, nil, func(a *Account) error { a.Status = Active; return nil })
+	return r.change(ctx, id, audit.AccountRestored, nil,
+		func(a *Account) error { a.Status = Active; return nil })
 }
 
 // DeleteAccount ends an account for good: its address is erased, its API tokens end, its license
 // tokens are refused.
 func (r *Registry) DeleteAccount(ctx context.Context, id string) (Account, error) {
-	return r.change(ctx, id, audit.AccountDeleted, nil, func(a *Account) error { a.Status, a.Email = Deleted, ""; return nil })
+	return r.change(ctx, id, audit.AccountDeleted, nil,
+		func(a *Account) error { a.Status, a.Email = Deleted, ""; return nil })
 }
 
-func (r *Registry) change(ctx context.Context, id string, did audit.Action, details audit.Details, change func(*Account) error) (Account, error) {
+func (r *Registry) change(ctx context.Context, id string, did audit.Action, details audit.Details,
+	change func(*Account) error) (Account, error) {
 	a, err := r.store.ChangeAccount(ctx, id, func(a *Account) error {
 		if a.Status == Deleted {
 			return ErrDeleted

@@ -55,7 +55,8 @@ func ParseDay(text string) (time.Time, error) {
 			return t.UTC(), nil
 		}
 	}
-	return time.Time{}, failure.Invalid(fmt.Sprintf("%q is not a date such as 2027-03-12 or a time such as 2027-03-12T12:00:00Z", text))
+	return time.Time{},
+		failure.Invalid(fmt.Sprintf("%q is not a date such as 2027-03-12 or a time such as 2027-03-12T12:00:00Z", text))
 }
 
 const (
@@ -69,9 +70,11 @@ var featureName = regexp.MustCompile(`^[a-z][a-z0-9_]{0,63}$`)
 func Check(a Account) error {
 	var faults []error
 	fault := func(format string, args ...any) {
-		faults = append(faults, fmt.Errorf("%w: "+format, append([]any{failure.ErrInvalid}, args...)...))
+		faults = append(faults,
+			fmt.Errorf("%w: "+format, append([]any{failure.ErrInvalid}, args...)...))
 	}
-	if at, err := mail.ParseAddress(a.Email); err != nil || at.Address != a.Email || len(a.Email) > maxEmail {
+	if at, err := mail.ParseAddress(a.Email); err != nil || at.Address != a.Email ||
+		len(a.Email) > maxEmail {
 		fault("email %q is not an address such as dev@example.com", a.Email)
 	} else if strings.ContainsFunc(a.Email, notPrintable) { // readers of tokens refuse it
 		fault("email %q holds a character that cannot be seen: type it again", a.Email)

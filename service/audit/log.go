@@ -88,7 +88,8 @@ type Query struct {
 // no such account. Of actors there is no list.
 func (log *Log) Lines(ctx context.Context, q Query) ([]Line, error) {
 	if q.Action != "" && !slices.Contains(Actions, q.Action) {
-		return nil, failure.Invalid(fmt.Sprintf("action %q is none of %s", q.Action, failure.Names(Actions)))
+		return nil, failure.Invalid(fmt.Sprintf("action %q is none of %s", q.Action,
+			failure.Names(Actions)))
 	}
 	if q.Account != "" {
 		if err := log.store.HasAccount(ctx, q.Account); err != nil {

@@ -34,7 +34,8 @@ func ParseHead(text string) (Head, error) {
 	number, hash, _ := strings.Cut(text, ":")
 	n, err := strconv.ParseInt(number, 10, 64)
 	if err != nil || n < 1 || len(hash) != hex.EncodedLen(sha256.Size) {
-		return Head{}, failure.Invalid(fmt.Sprintf("%q is not an end of the audit log such as 12:5f0c… (NUMBER:HASH, as its verification tells it)", text))
+		return Head{},
+			failure.Invalid(fmt.Sprintf("%q is not an end of the audit log such as 12:5f0c… (NUMBER:HASH, as its verification tells it)", text))
 	}
 	return Head{n, hash}, nil
 }
@@ -91,13 +92,15 @@ func (log *Log) CheckEnd(ctx context.Context) (Head, error) {
 func (log *Log) checkEnd(e End) error {
 	switch {
 	case e.Stray != nil:
-		return tampered("line %d is none that was written here, where the last is line %d", *e.Stray, e.Seq)
+		return tampered("line %d is none that was written here, where the last is line %d",
+			*e.Stray, e.Seq)
 	case e.Last.Seq != e.Seq:
 		return tampered("line %d, its last, is missing", e.Seq)
 	case e.Last.Hash != e.Hash:
 		return tampered("its end is noted with another hash")
 	case e.Seq > 0 && !log.follows(e.Last, e.Before):
-		return tampered("line %d is not as it was written, or the one before it was replaced", e.Seq)
+		return tampered("line %d is not as it was written, or the one before it was replaced",
+			e.Seq)
 	case e.Seq == 0 && e.Used:
 		return tampered("it is empty, and there are accounts or signing keys, whose lines were there")
 	case !Act{key: log.key}.Sealed(e.Head, e.Seal):
@@ -125,7 +128,9 @@ type Check struct {
 // away. ErrInvalid: the end that was noted is not in the part to be read.
 func (log *Log) Verify(ctx context.Context, c Check) (Head, error) {
 	if c.Expected.Seq > 0 && c.Expected.Seq < c.From.Seq {
-		return Head{}, fmt.Errorf("%w: line %d is expected, and what is read begins at line %d", failure.ErrInvalid, c.Expected.Seq, c.From.Seq)
+		return Head{},
+			fmt.Errorf("%w: line %d is expected, and what is read begins at line %d",
+				failure.ErrInvalid, c.Expected.Seq, c.From.Seq)
 	}
 	end, err := log.store.AuditEnd(ctx) // first: lines that come while this runs are not its business
 	if err != nil {
@@ -188,7 +193,8 @@ func (log *Log) checkLine(l Line, before Head, c Check) error {
 	case l.Seq != before.Seq+1:
 		return tampered("lines %d to %d are missing", before.Seq+1, l.Seq-1)
 	case !log.follows(l, before.Hash):
-		return tampered("line %d is not as it was written, or the one before it was replaced", l.Seq)
+		return tampered("line %d is not as it was written, or the one before it was replaced",
+			l.Seq)
 	}
 	for _, known := range []Head{c.From, c.Expected} {
 		if l.Seq == known.Seq && l.Hash != known.Hash {

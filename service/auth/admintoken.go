@@ -85,7 +85,8 @@ type NewAdminToken struct {
 // CreateAdminToken makes an admin token. Its text is in the answer and nowhere else. by is the
 // admin token that asks for it, nil on the command line: it cannot give away scopes that it lacks,
 // nor a longer life than its own. Refusals: ErrInvalid, ErrScope.
-func (s *Admins) CreateAdminToken(ctx context.Context, n NewAdminToken, by *AdminToken) (opaque.Secret, AdminToken, error) {
+func (s *Admins) CreateAdminToken(ctx context.Context, n NewAdminToken,
+	by *AdminToken) (opaque.Secret, AdminToken, error) {
 	now := s.cfg.Now()
 	t := AdminToken{Name: n.Name, Scopes: sortedScopes(n.Scopes), CreatedAt: now}
 	if n.Life > 0 {
@@ -105,13 +106,17 @@ func (s *Admins) CreateAdminToken(ctx context.Context, n NewAdminToken, by *Admi
 		return "", AdminToken{}, err
 	}
 	t.Hash = opaque.Hash(text.Reveal())
-	return text, t, s.store.AddAdminToken(ctx, t, s.cfg.Log.Act(ctx, audit.AdminTokenCreated, "", t.ID, audit.Details{"scopes": t.Scopes, "expires_at": optionalUnix(t.ExpiresAt)}))
+	return text, t,
+		s.store.AddAdminToken(ctx, t,
+			s.cfg.Log.Act(ctx, audit.AdminTokenCreated, "", t.ID,
+				audit.Details{"scopes": t.Scopes, "expires_at": optionalUnix(t.ExpiresAt)}))
 }
 
 func checkAdminToken(n NewAdminToken, t AdminToken) error {
 	var faults []error
 	fault := func(format string, args ...any) {
-		faults = append(faults, fmt.Errorf("%w: "+format, append([]any{failure.ErrInvalid}, args...)...))
+		faults = append(faults,
+			fmt.Errorf("%w: "+format, append([]any{failure.ErrInvalid}, args...)...))
 	}
 	if len(t.Scopes) == 0 {
 		fault("no scope: give one of %s", scopeNames())
@@ -141,7 +146,8 @@ func mayGrant(by *AdminToken, t AdminToken) error {
 		}
 	}
 	if !by.ExpiresAt.IsZero() && (t.ExpiresAt.IsZero() || t.ExpiresAt.After(by.ExpiresAt)) {
-		return fmt.Errorf("%w: the new admin token would outlive yours, which ends at %s", ErrScope, by.ExpiresAt.Format(time.RFC3339))
+		return fmt.Errorf("%w: the new admin token would outlive yours, which ends at %s", ErrScope,
+			by.ExpiresAt.Format(time.RFC3339))
 	}
 	return nil
 }
@@ -151,7 +157,8 @@ func scopeNames() string { return failure.Names(Scopes) }
 // sortedScopes is a list without repeats, in the order of Scopes, unknown ones last.
 func sortedScopes(in []Scope) []Scope {
 	out := slices.Clone(in)
-	slices.SortFunc(out, func(a, b Scope) int { return slices.Index(Scopes, a) - slices.Index(Scopes, b) })
+	slices.SortFunc(out,
+		func(a, b Scope) int { return slices.Index(Scopes, a) - slices.Index(Scopes, b) })
 	return slices.Compact(out)
 }
 
@@ -181,5 +188,7 @@ func (s *Admins) RevokeAdminToken(ctx context.Context, idOrText string) (string,
 		}
 		idOrText = t.ID
 	}
-	return idOrText, s.store.RevokeAdminToken(ctx, idOrText, s.cfg.Log.Act(ctx, audit.AdminTokenRevoked, "", idOrText, nil))
+	return idOrText,
+		s.store.RevokeAdminToken(ctx, idOrText,
+			s.cfg.Log.Act(ctx, audit.AdminTokenRevoked, "", idOrText, nil))
 }

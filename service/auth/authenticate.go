@@ -18,7 +18,8 @@ import (
 type Store interface {
 	// AccountStatus returns the account, and whether one of the subjects (token ids, families) was
 	// revoked. ErrNotFound: no such account.
-	AccountStatus(ctx context.Context, account string, subjects ...string) (a account.Account, revoked bool, err error)
+	AccountStatus(ctx context.Context, account string,
+		subjects ...string) (a account.Account, revoked bool, err error)
 	// APIToken returns the token with that hash, revoked or not, and its account. ErrNotFound.
 	APIToken(ctx context.Context, hash string) (account.APIToken, account.Account, error)
 	// AdminToken returns the admin token with that hash, ended or not. ErrNotFound.
@@ -155,7 +156,8 @@ func (a *Authenticator) loginToken(ctx context.Context, text string) (Caller, er
 // job proves an identity token and finds the policy that allows the job.
 func (a *Authenticator) job(ctx context.Context, text string) (Caller, error) {
 	if a.cfg.Identities == nil {
-		return Caller{}, fmt.Errorf("%w: no issuer of identities is trusted here", ErrUnauthenticated)
+		return Caller{},
+			fmt.Errorf("%w: no issuer of identities is trusted here", ErrUnauthenticated)
 	}
 	id, err := a.cfg.Identities.Verify(ctx, text)
 	switch {
@@ -168,7 +170,8 @@ func (a *Authenticator) job(ctx context.Context, text string) (Caller, error) {
 	}
 	policy, owner, err := a.cfg.Jobs.PolicyFor(ctx, id)
 	switch {
-	case errors.Is(err, ErrNoPolicy), errors.Is(err, account.ErrExpired), errors.Is(err, account.ErrInactive), errors.Is(err, account.ErrRevoked):
+	case errors.Is(err, ErrNoPolicy), errors.Is(err, account.ErrExpired), errors.Is(err,
+		account.ErrInactive), errors.Is(err, account.ErrRevoked):
 		return Caller{}, untrusted{err}
 	case err != nil:
 		return Caller{}, err

@@ -32,7 +32,9 @@ type DeviceClient struct {
 // DeviceClients are all programs that may begin a device login. The list is fixed: a name that
 // anyone could choose would be a lie in waiting.
 func DeviceClients() []DeviceClient {
-	return []DeviceClient{{"cl_pageflare_cli", "pageflare CLI"}, {"cl_pageflare_action", "pageflare-action"}}
+	return []DeviceClient{
+		{"cl_pageflare_cli", "pageflare CLI"}, {"cl_pageflare_action", "pageflare-action"},
+	}
 }
 
 // Name is what people read of a client.
@@ -93,7 +95,8 @@ type DeviceStore interface {
 	// ChangeDeviceLogin loads the device login with that hash of either code, lets change alter it,
 	// and stores it with the acts that change returns. An error of change is returned and nothing
 	// is stored. ErrNotFound. ErrConflict: it was changed at the same time.
-	ChangeDeviceLogin(ctx context.Context, hash string, change func(*DeviceLogin) ([]audit.Act, error)) (DeviceLogin, error)
+	ChangeDeviceLogin(ctx context.Context, hash string,
+		change func(*DeviceLogin) ([]audit.Act, error)) (DeviceLogin, error)
 	// LoginToken returns the device login with that hash of its login token, and the account.
 	// ErrNotFound.
 	LoginToken(ctx context.Context, hash string) (DeviceLogin, account.Account, error)
@@ -136,7 +139,10 @@ const (
 )
 
 // lookAlikes are letters and digits that no user code has, and what people mean who type them.
-var lookAlikes = map[rune]rune{'0': 'Q', 'O': 'Q', '1': 'L', 'I': 'L', '2': 'Z', '5': 'S', '6': 'G', '8': 'B', 'U': 'V', 'Y': 'V'}
+var lookAlikes = map[rune]rune{
+	'0': 'Q', 'O': 'Q', '1': 'L', 'I': 'L', '2': 'Z', '5': 'S', '6': 'G', '8': 'B', 'U': 'V',
+	'Y': 'V',
+}
 
 // NormalUserCode reads a user code as people type and paste it: in any case, with anything in it
 // that is neither letter nor digit, in the wide letters of East Asian keyboards, with letters and
@@ -259,10 +265,14 @@ func (s *Devices) PollDevice(ctx context.Context, client, deviceCode string) (Lo
 			return nil, nil
 		}
 		d.State, d.TokenHash, d.TokenEnds = DeviceUsed, opaque.Hash(token.Reveal()), now.Add(LoginTokenTTL)
-		return []audit.Act{s.cfg.Log.Act(audit.WithFallbackActor(ctx, d.AccountID), audit.DeviceLoggedIn, d.AccountID, d.ID, audit.Details{"client": d.Client})}, nil
+		return []audit.Act{
+			s.cfg.Log.Act(audit.WithFallbackActor(ctx, d.AccountID), audit.DeviceLoggedIn,
+				d.AccountID, d.ID, audit.Details{"client": d.Client}),
+		}, nil
 	})
 	switch {
-	case errors.Is(err, failure.ErrNotFound) || errors.Is(err, failure.ErrConflict): // ErrConflict: another poll was quicker
+	case errors.Is(err, failure.ErrNotFound) ||
+		errors.Is(err, failure.ErrConflict): // ErrConflict: another poll was quicker
 		return LoginToken{}, ErrInvalidGrant
 	case err != nil:
 		return LoginToken{}, err
@@ -330,7 +340,8 @@ func (d DeviceLogin) waits(now time.Time) bool {
 
 // ApproveDevice gives the program behind a user code a login to the caller's account. Refusals:
 // ErrUnknownCode, ErrExpired, ErrInactive, ErrRevoked.
-func (s *Devices) ApproveDevice(ctx context.Context, by Caller, userCode string) (DeviceLogin, error) {
+func (s *Devices) ApproveDevice(ctx context.Context, by Caller,
+	userCode string) (DeviceLogin, error) {
 	if err := account.MayHoldToken(by.Account, s.cfg.Now()); err != nil {
 		return DeviceLogin{}, err
 	}
@@ -342,13 +353,17 @@ func (s *Devices) DenyDevice(ctx context.Context, by Caller, userCode string) (D
 	return s.decideDevice(ctx, by, userCode, DeviceDenied, audit.DeviceWasDenied)
 }
 
-func (s *Devices) decideDevice(ctx context.Context, by Caller, userCode string, to DeviceState, did audit.Action) (DeviceLogin, error) {
+func (s *Devices) decideDevice(ctx context.Context, by Caller, userCode string, to DeviceState,
+	did audit.Action) (DeviceLogin, error) {
 	d, err := s.store.ChangeDeviceLogin(ctx, s.userHash(NormalUserCode(userCode)), func(d *DeviceLogin) ([]audit.Act, error) {
 		if !d.waits(s.cfg.Now()) {
 			return nil, ErrUnknownCode
 		}
 		d.State, d.AccountID = to, by.Account.ID
-		return []audit.Act{s.cfg.Log.Act(ctx, did, d.AccountID, d.ID, audit.Details{"client": d.Client, "address": d.Address})}, nil
+		return []audit.Act{
+			s.cfg.Log.Act(ctx, did, d.AccountID, d.ID,
+				audit.Details{"client": d.Client, "address": d.Address}),
+		}, nil
 	})
 	if errors.Is(err, failure.ErrNotFound) || errors.Is(err, failure.ErrConflict) {
 		return DeviceLogin{}, ErrUnknownCode

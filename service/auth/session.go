@@ -87,7 +87,8 @@ func NewSessions(s SessionStore, publicURL string, c Config) *Sessions {
 
 // CreateSignInLink makes a link by which a person signs in to an account, once. Refusals:
 // ErrNotFound, ErrRevoked for a deleted account.
-func (s *Sessions) CreateSignInLink(ctx context.Context, id string) (url opaque.Secret, ends time.Time, err error) {
+func (s *Sessions) CreateSignInLink(ctx context.Context,
+	id string) (url opaque.Secret, ends time.Time, err error) {
 	a, err := s.store.Account(ctx, id)
 	if err != nil {
 		return "", time.Time{}, err
@@ -99,9 +100,14 @@ func (s *Sessions) CreateSignInLink(ctx context.Context, id string) (url opaque.
 	if err != nil {
 		return "", time.Time{}, err
 	}
-	l := SignInLink{Hash: opaque.Hash(text.Reveal()), AccountID: a.ID, ExpiresAt: s.cfg.Now().Add(SignInLinkTTL)}
+	l := SignInLink{
+		Hash: opaque.Hash(text.Reveal()), AccountID: a.ID,
+		ExpiresAt: s.cfg.Now().Add(SignInLinkTTL),
+	}
 	return opaque.Secret(s.publicURL + "/sign-in?link=" + text.Reveal()), l.ExpiresAt,
-		s.store.AddSignInLink(ctx, l, s.cfg.Log.Act(ctx, audit.SignInLinkCreated, a.ID, a.ID, audit.Details{"expires_at": l.ExpiresAt.Unix()}))
+		s.store.AddSignInLink(ctx, l,
+			s.cfg.Log.Act(ctx, audit.SignInLinkCreated, a.ID, a.ID,
+				audit.Details{"expires_at": l.ExpiresAt.Unix()}))
 }
 
 // SignInAccount tells whose link a secret is, without using it up. ErrUnauthenticated: it is not
@@ -136,10 +142,15 @@ func (s *Sessions) SignIn(ctx context.Context, secret string) (opaque.Secret, Se
 		return "", Session{}, err
 	}
 	now := s.cfg.Now()
-	session := Session{ID: id, Hash: opaque.Hash(text.Reveal()), AccountID: a.ID, CreatedAt: now, ExpiresAt: now.Add(SessionTTL), secret: text}
-	err = s.store.BeginSession(ctx, opaque.Hash(secret), session, s.cfg.Log.Act(audit.WithFallbackActor(ctx, a.ID), audit.SignedIn, a.ID, id, nil))
+	session := Session{
+		ID: id, Hash: opaque.Hash(text.Reveal()), AccountID: a.ID, CreatedAt: now,
+		ExpiresAt: now.Add(SessionTTL), secret: text,
+	}
+	err = s.store.BeginSession(ctx, opaque.Hash(secret), session,
+		s.cfg.Log.Act(audit.WithFallbackActor(ctx, a.ID), audit.SignedIn, a.ID, id, nil))
 	if errors.Is(err, failure.ErrNotFound) {
-		return "", Session{}, fmt.Errorf("%w: the sign-in link was used in this moment", ErrUnauthenticated)
+		return "", Session{},
+			fmt.Errorf("%w: the sign-in link was used in this moment", ErrUnauthenticated)
 	}
 	return text, session, err
 }
@@ -164,5 +175,7 @@ func (s *Sessions) Session(ctx context.Context, secret string) (Caller, error) {
 
 // SignOut ends the caller's session.
 func (s *Sessions) SignOut(ctx context.Context, c Caller) error {
-	return s.store.EndSession(ctx, c.Session.ID, s.cfg.Log.Act(audit.WithFallbackActor(ctx, c.Session.ID), audit.SignedOut, c.Account.ID, c.Session.ID, nil))
+	return s.store.EndSession(ctx, c.Session.ID,
+		s.cfg.Log.Act(audit.WithFallbackActor(ctx, c.Session.ID), audit.SignedOut, c.Account.ID,
+			c.Session.ID, nil))
 }

@@ -30,133 +30,206 @@ func (c *Client) Admin(adminToken string) *Admin { return &Admin{client: c, toke
 
 // ListAccounts yields all accounts, in the order of their ids; Limit is the size of the pages that
 // are fetched, Cursor where to begin. It ends with the first error.
-func (a *Admin) ListAccounts(ctx context.Context, p api.ListAccountsParams) iter.Seq2[api.Account, error] {
+func (a *Admin) ListAccounts(ctx context.Context,
+	p api.ListAccountsParams) iter.Seq2[api.Account, error] {
 	return pages(p.Cursor, func(cursor string) ([]api.Account, string, error) {
 		p.Cursor = cursor
-		page, err := ask[api.AccountPage](ctx, a, request{op: "list accounts", path: "admin/accounts", query: query(p)})
+		page, err := ask[api.AccountPage](ctx, a,
+			request{op: "list accounts", path: "admin/accounts", query: query(p)})
 		return page.Items, page.NextCursor, err
 	})
 }
 
 // CreateAccount makes an account and its first API token, whose text is in this answer alone.
 func (a *Admin) CreateAccount(ctx context.Context, n api.NewAccount) (api.Account, error) {
-	return ask[api.Account](ctx, a, request{op: "make an account", method: http.MethodPost, path: "admin/accounts", body: n})
+	return ask[api.Account](ctx, a,
+		request{op: "make an account", method: http.MethodPost, path: "admin/accounts", body: n})
 }
 
 // GetAccount returns an account.
 func (a *Admin) GetAccount(ctx context.Context, id string) (api.Account, error) {
-	return ask[api.Account](ctx, a, request{op: "show the account", path: join("admin/accounts", id)})
+	return ask[api.Account](ctx, a,
+		request{op: "show the account", path: join("admin/accounts", id)})
 }
 
 // UpdateAccount changes what is given, and returns the account as it is now.
-func (a *Admin) UpdateAccount(ctx context.Context, id string, change api.AccountChange) (api.Account, error) {
-	return ask[api.Account](ctx, a, request{op: "change the account", method: http.MethodPatch, path: join("admin/accounts", id), body: change})
+func (a *Admin) UpdateAccount(ctx context.Context, id string,
+	change api.AccountChange) (api.Account, error) {
+	return ask[api.Account](ctx, a,
+		request{
+			op: "change the account", method: http.MethodPatch, path: join("admin/accounts", id),
+			body: change,
+		})
 }
 
 // DeleteAccount ends an account for good and returns what is left of it.
 func (a *Admin) DeleteAccount(ctx context.Context, id string) (api.Account, error) {
-	return ask[api.Account](ctx, a, request{op: "delete the account", method: http.MethodDelete, path: join("admin/accounts", id)})
+	return ask[api.Account](ctx, a,
+		request{
+			op: "delete the account", method: http.MethodDelete, path: join("admin/accounts", id),
+		})
 }
 
 // SuspendAccount refuses tokens to an account until RestoreAccount.
 func (a *Admin) SuspendAccount(ctx context.Context, id string) (api.Account, error) {
-	return ask[api.Account](ctx, a, request{op: "suspend the account", method: http.MethodPost, path: join("admin/accounts", id, "suspend")})
+	return ask[api.Account](ctx, a,
+		request{
+			op: "suspend the account", method: http.MethodPost,
+			path: join("admin/accounts", id, "suspend"),
+		})
 }
 
 // RestoreAccount undoes SuspendAccount.
 func (a *Admin) RestoreAccount(ctx context.Context, id string) (api.Account, error) {
-	return ask[api.Account](ctx, a, request{op: "restore the account", method: http.MethodPost, path: join("admin/accounts", id, "restore")})
+	return ask[api.Account](ctx, a,
+		request{
+			op: "restore the account", method: http.MethodPost,
+			path: join("admin/accounts", id, "restore"),
+		})
 }
 
 // CreateSignInLink makes a link, a secret, by which a person of the account signs in to the pages
 // of the service once.
 func (a *Admin) CreateSignInLink(ctx context.Context, id string) (api.SignInLink, error) {
-	return ask[api.SignInLink](ctx, a, request{op: "make a sign-in link", method: http.MethodPost, path: join("admin/accounts", id, "sign-in")})
+	return ask[api.SignInLink](ctx, a,
+		request{
+			op: "make a sign-in link", method: http.MethodPost,
+			path: join("admin/accounts", id, "sign-in"),
+		})
 }
 
 // ListAPITokens yields the API tokens of an account, oldest first, without their text, as
 // ListAccounts does.
-func (a *Admin) ListAPITokens(ctx context.Context, account string, p api.ListAPITokensParams) iter.Seq2[api.APIToken, error] {
+func (a *Admin) ListAPITokens(ctx context.Context, account string,
+	p api.ListAPITokensParams) iter.Seq2[api.APIToken, error] {
 	return pages(p.Cursor, func(cursor string) ([]api.APIToken, string, error) {
 		p.Cursor = cursor
-		page, err := ask[api.APITokenPage](ctx, a, request{op: "list API tokens", path: join("admin/accounts", account, "api-tokens"), query: query(p)})
+		page, err := ask[api.APITokenPage](ctx, a,
+			request{
+				op: "list API tokens", path: join("admin/accounts", account, "api-tokens"),
+				query: query(p),
+			})
 		return page.Items, page.NextCursor, err
 	})
 }
 
 // CreateAPIToken makes an API token, whose text is in this answer alone.
-func (a *Admin) CreateAPIToken(ctx context.Context, account string, n api.NewAPIToken) (api.APIToken, error) {
-	return ask[api.APIToken](ctx, a, request{op: "make an API token", method: http.MethodPost, path: join("admin/accounts", account, "api-tokens"), body: n})
+func (a *Admin) CreateAPIToken(ctx context.Context, account string,
+	n api.NewAPIToken) (api.APIToken, error) {
+	return ask[api.APIToken](ctx, a,
+		request{
+			op: "make an API token", method: http.MethodPost,
+			path: join("admin/accounts", account, "api-tokens"), body: n,
+		})
 }
 
 // RevokeAPIToken ends an API token by its id, with the license tokens that it issued if p says so.
-func (a *Admin) RevokeAPIToken(ctx context.Context, id string, p api.RevokeAPITokenParams) (api.RevokedAPIToken, error) {
-	return ask[api.RevokedAPIToken](ctx, a, request{op: "revoke the API token", method: http.MethodDelete, path: join("admin/api-tokens", id), query: query(p)})
+func (a *Admin) RevokeAPIToken(ctx context.Context, id string,
+	p api.RevokeAPITokenParams) (api.RevokedAPIToken, error) {
+	return ask[api.RevokedAPIToken](ctx, a,
+		request{
+			op: "revoke the API token", method: http.MethodDelete,
+			path: join("admin/api-tokens", id), query: query(p),
+		})
 }
 
 // ListTokens yields the records of the license tokens of an account, newest first, as ListAccounts
 // does.
-func (a *Admin) ListTokens(ctx context.Context, account string, p api.ListTokensParams) iter.Seq2[api.TokenRecord, error] {
+func (a *Admin) ListTokens(ctx context.Context, account string,
+	p api.ListTokensParams) iter.Seq2[api.TokenRecord, error] {
 	return pages(p.Cursor, func(cursor string) ([]api.TokenRecord, string, error) {
 		p.Cursor = cursor
-		page, err := ask[api.TokenPage](ctx, a, request{op: "list license tokens", path: join("admin/accounts", account, "tokens"), query: query(p)})
+		page, err := ask[api.TokenPage](ctx, a,
+			request{
+				op: "list license tokens", path: join("admin/accounts", account, "tokens"),
+				query: query(p),
+			})
 		return page.Items, page.NextCursor, err
 	})
 }
 
 // IssueToken issues a license token for an account.
-func (a *Admin) IssueToken(ctx context.Context, account string, n api.NewToken) (api.IssuedToken, error) {
-	return ask[api.IssuedToken](ctx, a, request{op: "issue a license token", method: http.MethodPost, path: join("admin/accounts", account, "tokens"), body: n})
+func (a *Admin) IssueToken(ctx context.Context, account string,
+	n api.NewToken) (api.IssuedToken, error) {
+	return ask[api.IssuedToken](ctx, a,
+		request{
+			op: "issue a license token", method: http.MethodPost,
+			path: join("admin/accounts", account, "tokens"), body: n,
+		})
 }
 
 // GetToken returns the record of a license token by its id.
 func (a *Admin) GetToken(ctx context.Context, jti string) (api.TokenRecord, error) {
-	return ask[api.TokenRecord](ctx, a, request{op: "show the license token", path: join("admin/tokens", jti)})
+	return ask[api.TokenRecord](ctx, a,
+		request{op: "show the license token", path: join("admin/tokens", jti)})
 }
 
 // RevokeToken ends a license token, by its id or on its own, and with Family all that descends from
 // the same first one.
 func (a *Admin) RevokeToken(ctx context.Context, which api.TokenToRevoke) (api.TokenRecord, error) {
-	return ask[api.TokenRecord](ctx, a, request{op: "revoke the license token", method: http.MethodPost, path: "admin/tokens/revoke", body: which, secret: which.Token})
+	return ask[api.TokenRecord](ctx, a,
+		request{
+			op: "revoke the license token", method: http.MethodPost, path: "admin/tokens/revoke",
+			body: which, secret: which.Token,
+		})
 }
 
 // ListMachines yields the machines of an account in the order of their ids, as ListAccounts does.
-func (a *Admin) ListMachines(ctx context.Context, account string, p api.ListMachinesParams) iter.Seq2[api.Machine, error] {
+func (a *Admin) ListMachines(ctx context.Context, account string,
+	p api.ListMachinesParams) iter.Seq2[api.Machine, error] {
 	return pages(p.Cursor, func(cursor string) ([]api.Machine, string, error) {
 		p.Cursor = cursor
-		page, err := ask[api.MachinePage](ctx, a, request{op: "list machines", path: join("admin/accounts", account, "machines"), query: query(p)})
+		page, err := ask[api.MachinePage](ctx, a,
+			request{
+				op: "list machines", path: join("admin/accounts", account, "machines"),
+				query: query(p),
+			})
 		return page.Items, page.NextCursor, err
 	})
 }
 
 // EndMachine ends a machine with all license tokens of its family, and returns it as it is then.
 func (a *Admin) EndMachine(ctx context.Context, id string) (api.Machine, error) {
-	return ask[api.Machine](ctx, a, request{op: "end the machine", method: http.MethodDelete, path: join("admin/machines", id)})
+	return ask[api.Machine](ctx, a,
+		request{op: "end the machine", method: http.MethodDelete, path: join("admin/machines", id)})
 }
 
 // ListPolicies yields trust policies in the order of their ids, as ListAccounts does.
-func (a *Admin) ListPolicies(ctx context.Context, p api.ListPoliciesParams) iter.Seq2[api.Policy, error] {
+func (a *Admin) ListPolicies(ctx context.Context,
+	p api.ListPoliciesParams) iter.Seq2[api.Policy, error] {
 	return pages(p.Cursor, func(cursor string) ([]api.Policy, string, error) {
 		p.Cursor = cursor
-		page, err := ask[api.PolicyPage](ctx, a, request{op: "list trust policies", path: "admin/policies", query: query(p)})
+		page, err := ask[api.PolicyPage](ctx, a,
+			request{op: "list trust policies", path: "admin/policies", query: query(p)})
 		return page.Items, page.NextCursor, err
 	})
 }
 
 // AddPolicy lets jobs of a repository exchange their identity for license tokens of an account.
 func (a *Admin) AddPolicy(ctx context.Context, n api.NewPolicy) (api.Policy, error) {
-	return ask[api.Policy](ctx, a, request{op: "add a trust policy", method: http.MethodPost, path: "admin/policies", body: n})
+	return ask[api.Policy](ctx, a,
+		request{op: "add a trust policy", method: http.MethodPost, path: "admin/policies", body: n})
 }
 
 // RemovePolicy removes a trust policy, with the license tokens that were issued under it if p says
 // so.
-func (a *Admin) RemovePolicy(ctx context.Context, id string, p api.RemovePolicyParams) (api.RemovedPolicy, error) {
-	return ask[api.RemovedPolicy](ctx, a, request{op: "remove the trust policy", method: http.MethodDelete, path: join("admin/policies", id), query: query(p)})
+func (a *Admin) RemovePolicy(ctx context.Context, id string,
+	p api.RemovePolicyParams) (api.RemovedPolicy, error) {
+	return ask[api.RemovedPolicy](ctx, a,
+		request{
+			op: "remove the trust policy", method: http.MethodDelete,
+			path: join("admin/policies", id), query: query(p),
+		})
 }
 
 // ExplainPolicies says clause by clause why a job is allowed or refused. It changes nothing.
-func (a *Admin) ExplainPolicies(ctx context.Context, of api.IdentityToExplain) (api.Explanation, error) {
-	return ask[api.Explanation](ctx, a, request{op: "explain the trust policies", method: http.MethodPost, path: "admin/policies/explain", body: of, secret: of.Token, reads: true})
+func (a *Admin) ExplainPolicies(ctx context.Context,
+	of api.IdentityToExplain) (api.Explanation, error) {
+	return ask[api.Explanation](ctx, a,
+		request{
+			op: "explain the trust policies", method: http.MethodPost,
+			path: "admin/policies/explain", body: of, secret: of.Token, reads: true,
+		})
 }
 
 // ListKeys returns the signing keys that are not retired, without their secrets.
@@ -167,38 +240,57 @@ func (a *Admin) ListKeys(ctx context.Context) ([]api.SigningKey, error) {
 
 // RotateKey adds a signing key: of license tokens, or of leases.
 func (a *Admin) RotateKey(ctx context.Context, p api.RotateKeyParams) (api.SigningKey, error) {
-	return ask[api.SigningKey](ctx, a, request{op: "add a signing key", method: http.MethodPost, path: "admin/keys", query: query(p)})
+	return ask[api.SigningKey](ctx, a,
+		request{
+			op: "add a signing key", method: http.MethodPost, path: "admin/keys", query: query(p),
+		})
 }
 
 // RetireKey ends a signing key. While live tokens depend on it that takes Force.
-func (a *Admin) RetireKey(ctx context.Context, kid string, p api.RetireKeyParams) (api.RetiredKey, error) {
-	return ask[api.RetiredKey](ctx, a, request{op: "retire the signing key", method: http.MethodDelete, path: join("admin/keys", kid), query: query(p)})
+func (a *Admin) RetireKey(ctx context.Context, kid string,
+	p api.RetireKeyParams) (api.RetiredKey, error) {
+	return ask[api.RetiredKey](ctx, a,
+		request{
+			op: "retire the signing key", method: http.MethodDelete, path: join("admin/keys", kid),
+			query: query(p),
+		})
 }
 
 // ListAdminTokens yields the admin tokens, oldest first, without their text, as ListAccounts does.
-func (a *Admin) ListAdminTokens(ctx context.Context, p api.ListAdminTokensParams) iter.Seq2[api.AdminToken, error] {
+func (a *Admin) ListAdminTokens(ctx context.Context,
+	p api.ListAdminTokensParams) iter.Seq2[api.AdminToken, error] {
 	return pages(p.Cursor, func(cursor string) ([]api.AdminToken, string, error) {
 		p.Cursor = cursor
-		page, err := ask[api.AdminTokenPage](ctx, a, request{op: "list admin tokens", path: "admin/admin-tokens", query: query(p)})
+		page, err := ask[api.AdminTokenPage](ctx, a,
+			request{op: "list admin tokens", path: "admin/admin-tokens", query: query(p)})
 		return page.Items, page.NextCursor, err
 	})
 }
 
 // CreateAdminToken makes an admin token, whose text is in this answer alone.
 func (a *Admin) CreateAdminToken(ctx context.Context, n api.NewAdminToken) (api.AdminToken, error) {
-	return ask[api.AdminToken](ctx, a, request{op: "make an admin token", method: http.MethodPost, path: "admin/admin-tokens", body: n})
+	return ask[api.AdminToken](ctx, a,
+		request{
+			op: "make an admin token", method: http.MethodPost, path: "admin/admin-tokens", body: n,
+		})
 }
 
 // RevokeAdminToken ends an admin token by its id.
 func (a *Admin) RevokeAdminToken(ctx context.Context, id string) (api.RevokedAdminToken, error) {
-	return ask[api.RevokedAdminToken](ctx, a, request{op: "revoke the admin token", method: http.MethodDelete, path: join("admin/admin-tokens", id)})
+	return ask[api.RevokedAdminToken](ctx, a,
+		request{
+			op: "revoke the admin token", method: http.MethodDelete,
+			path: join("admin/admin-tokens", id),
+		})
 }
 
 // ListAudit yields the audit log, newest line first, as ListAccounts does.
-func (a *Admin) ListAudit(ctx context.Context, p api.ListAuditParams) iter.Seq2[api.AuditLine, error] {
+func (a *Admin) ListAudit(ctx context.Context,
+	p api.ListAuditParams) iter.Seq2[api.AuditLine, error] {
 	return pages(p.Cursor, func(cursor string) ([]api.AuditLine, string, error) {
 		p.Cursor = cursor
-		page, err := ask[api.AuditPage](ctx, a, request{op: "read the audit log", path: "admin/audit", query: query(p)})
+		page, err := ask[api.AuditPage](ctx, a,
+			request{op: "read the audit log", path: "admin/audit", query: query(p)})
 		return page.Items, page.NextCursor, err
 	})
 }
@@ -206,8 +298,12 @@ func (a *Admin) ListAudit(ctx context.Context, p api.ListAuditParams) iter.Seq2[
 // VerifyAudit has the service read its audit log, or what of it came after From. A log that was
 // changed is no error: Whole is false, and Fault says where. A long log takes longer than other
 // calls may: this one ends with ctx alone.
-func (a *Admin) VerifyAudit(ctx context.Context, p api.VerifyAuditParams) (api.AuditVerdict, error) {
-	return ask[api.AuditVerdict](ctx, a, request{op: "verify the audit log", path: "admin/audit/verify", query: query(p), patient: true})
+func (a *Admin) VerifyAudit(ctx context.Context,
+	p api.VerifyAuditParams) (api.AuditVerdict, error) {
+	return ask[api.AuditVerdict](ctx, a,
+		request{
+			op: "verify the audit log", path: "admin/audit/verify", query: query(p), patient: true,
+		})
 }
 
 // ask makes a call of the Admin API; without a method it is GET.
@@ -244,7 +340,8 @@ func fetch[T any](ctx context.Context, c *Client, r request) (answer T, err erro
 }
 
 // pages yields the items of one page after the other.
-func pages[T any](cursor string, page func(cursor string) (items []T, next string, err error)) iter.Seq2[T, error] {
+func pages[T any](cursor string,
+	page func(cursor string) (items []T, next string, err error)) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		for {
 			items, next, err := page(cursor)

@@ -33,7 +33,8 @@ func (t *tries) judgeOK(resp *http.Response, body []byte, broken error) error {
 		return t.odd(resp, media, body)
 	}
 	if broken != nil {
-		e := t.failure(ErrUnavailable, fmt.Sprintf("its answer broke off after %d bytes (%v)", len(body), broken))
+		e := t.failure(ErrUnavailable,
+			fmt.Sprintf("its answer broke off after %d bytes (%v)", len(body), broken))
 		e.again = true
 		return e
 	}

@@ -42,7 +42,8 @@ type request struct {
 
 // hidden is what must stand in no error: the longest first, since one may be a part of the other.
 func (r request) hidden() []string {
-	hidden := slices.DeleteFunc([]string{r.bearer, r.secret}, func(s string) bool { return s == "" })
+	hidden := slices.DeleteFunc([]string{r.bearer, r.secret},
+		func(s string) bool { return s == "" })
 	slices.SortFunc(hidden, func(a, b string) int { return cmp.Compare(len(b), len(a)) })
 	return hidden
 }
@@ -68,9 +69,15 @@ func (c *Client) call(ctx context.Context, r request) error {
 		RetryMax:   maxTries - 1,
 		CheckRetry: t.check,
 		// The wait is PrepareRetry, which can be told to stop and can be faked.
-		Backoff:      func(time.Duration, time.Duration, int, *http.Response) time.Duration { return 0 },
+		Backoff: func(time.Duration, time.Duration, int,
+			*http.Response) time.Duration {
+			return 0
+		},
 		PrepareRetry: func(req *http.Request) error { return c.cfg.Sleep(req.Context(), t.pause) },
-		ErrorHandler: func(*http.Response, error, int) (*http.Response, error) { return nil, t.last },
+		ErrorHandler: func(*http.Response, error,
+			int) (*http.Response, error) {
+			return nil, t.last
+		},
 	}
 	if _, err = loop.Do(req); err == nil {
 		return nil
@@ -133,7 +140,8 @@ func (t *tries) check(ctx context.Context, resp *http.Response, err error) (bool
 	if !errors.As(err, &t.last) {
 		t.last = t.unreachable(err)
 		if ctx.Err() != nil {
-			t.last.reason = fmt.Sprintf("no answer within the %s of the whole call", t.client.cfg.Budget)
+			t.last.reason = fmt.Sprintf("no answer within the %s of the whole call",
+				t.client.cfg.Budget)
 		}
 	}
 	t.sent++
@@ -157,14 +165,18 @@ func (t *tries) plan() bool {
 		return true
 	}
 	if t.last.RetryAfter > 0 {
-		t.last.reason = fmt.Sprintf("it asks to wait %s, longer than the %s that are left", t.last.RetryAfter, max(left, 0).Round(time.Second))
+		t.last.reason = fmt.Sprintf("it asks to wait %s, longer than the %s that are left",
+			t.last.RetryAfter, max(left, 0).Round(time.Second))
 	}
 	return false
 }
 
 // failure is an Error with what this call knows.
 func (t *tries) failure(kind error, reason string) *Error {
-	return &Error{Kind: kind, Op: t.request.op, Host: t.client.base.Host, BaseURL: t.client.BaseURL(), reason: clean(reason, t.request.hidden())}
+	return &Error{
+		Kind: kind, Op: t.request.op, Host: t.client.base.Host, BaseURL: t.client.BaseURL(),
+		reason: clean(reason, t.request.hidden()),
+	}
 }
 
 // unreachable turns an error of net/http, without an answer, into ours.

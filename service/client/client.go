@@ -40,9 +40,10 @@ type Config struct {
 	Budget  time.Duration // for a call with all its tries and waits; 0: DefaultBudget
 	Attempt time.Duration // for one try, its answer included; 0: DefaultAttempt
 
-	Now   func() time.Time                                 // nil: time.Now
-	Rand  func() float64                                   // from 0 up to 1, spreads the waits; nil: math/rand/v2
-	Sleep func(ctx context.Context, d time.Duration) error // until d is over or ctx is done; nil: a timer
+	Now   func() time.Time // nil: time.Now
+	Rand  func() float64   // from 0 up to 1, spreads the waits; nil: math/rand/v2
+	Sleep func(ctx context.Context,
+		d time.Duration) error // until d is over or ctx is done; nil: a timer
 }
 
 // Client calls one License API. It is safe for use by several goroutines.
@@ -62,7 +63,9 @@ func New(cfg Config) (*Client, error) {
 	}
 	cfg = withDefaults(cfg)
 	c := &Client{base: base, cfg: cfg}
-	c.http = &http.Client{Transport: transport(cfg.HTTP), CheckRedirect: sameOrigin, Timeout: cfg.Attempt}
+	c.http = &http.Client{
+		Transport: transport(cfg.HTTP), CheckRedirect: sameOrigin, Timeout: cfg.Attempt,
+	}
 	return c, nil
 }
 
@@ -75,19 +78,31 @@ func (c *Client) BaseURL() string {
 // Issue asks for a new token for the account of the bearer, which is an API token or a license
 // token.
 func (c *Client) Issue(ctx context.Context, bearer string) (api.IssuedToken, error) {
-	return c.token(ctx, request{op: "issue license token", method: http.MethodPost, path: "license/issue", bearer: bearer})
+	return c.token(ctx,
+		request{
+			op: "issue license token", method: http.MethodPost, path: "license/issue",
+			bearer: bearer,
+		})
 }
 
 // Refresh asks for the successor of a license token that has not expired.
 func (c *Client) Refresh(ctx context.Context, bearer string) (api.IssuedToken, error) {
-	return c.token(ctx, request{op: "refresh license token", method: http.MethodGet, path: "license/refresh", bearer: bearer})
+	return c.token(ctx,
+		request{
+			op: "refresh license token", method: http.MethodGet, path: "license/refresh",
+			bearer: bearer,
+		})
 }
 
 // Introspect tells what is known of a license token or an API token (RFC 7662). The bearer is an
 // API token, which sees the tokens of its own account, or an admin token with the scope
 // tokens:read. A token that is not good is no error: Active is false, and nothing else is said.
-func (c *Client) Introspect(ctx context.Context, bearer, token string) (known api.Introspection, err error) {
-	r := request{op: "introspect the token", method: http.MethodPost, path: "oauth/introspect", form: url.Values{"token": {token}}, bearer: bearer, secret: token, rejects: true}
+func (c *Client) Introspect(ctx context.Context,
+	bearer, token string) (known api.Introspection, err error) {
+	r := request{
+		op: "introspect the token", method: http.MethodPost, path: "oauth/introspect",
+		form: url.Values{"token": {token}}, bearer: bearer, secret: token, rejects: true,
+	}
 	if err := checkBearer(bearer); err != nil {
 		return known, fmt.Errorf("%s: %w", r.op, err)
 	}
@@ -102,7 +117,10 @@ func (c *Client) Introspect(ctx context.Context, bearer, token string) (known ap
 // API token of the same account, or an admin token with the scope tokens:write. A token that is
 // unknown or ended already is no error.
 func (c *Client) Revoke(ctx context.Context, bearer, token string) error {
-	r := request{op: "revoke the token", method: http.MethodPost, path: "oauth/revoke", form: url.Values{"token": {token}}, bearer: bearer, secret: token, rejects: true}
+	r := request{
+		op: "revoke the token", method: http.MethodPost, path: "oauth/revoke",
+		form: url.Values{"token": {token}}, bearer: bearer, secret: token, rejects: true,
+	}
 	if err := checkBearer(bearer); err != nil {
 		return fmt.Errorf("%s: %w", r.op, err)
 	}
@@ -113,19 +131,30 @@ func (c *Client) Revoke(ctx context.Context, bearer, token string) error {
 // Lease asks for the lease of a license token: signed with a public key, to be checked offline by
 // PublicKeys.
 func (c *Client) Lease(ctx context.Context, bearer string) (api.Lease, error) {
-	return fetch[api.Lease](ctx, c, request{op: "get a lease", method: http.MethodGet, path: "license/lease", bearer: bearer, rejects: true})
+	return fetch[api.Lease](ctx, c,
+		request{
+			op: "get a lease", method: http.MethodGet, path: "license/lease", bearer: bearer,
+			rejects: true,
+		})
 }
 
 // PublicKeys returns the keys that verify leases: none where there are no leases. They lie beside
 // the API, not below it.
 func (c *Client) PublicKeys(ctx context.Context) (api.PublicKeySet, error) {
 	var set api.PublicKeySet
-	return set, c.call(ctx, request{op: "get the public keys", method: http.MethodGet, path: "../.well-known/jwks.json", accept: func(body []byte) error { return decode(body, &set) }})
+	return set, c.call(ctx,
+		request{
+			op: "get the public keys", method: http.MethodGet, path: "../.well-known/jwks.json",
+			accept: func(body []byte) error { return decode(body, &set) },
+		})
 }
 
 // Health returns nil when the API says that it runs.
 func (c *Client) Health(ctx context.Context) error {
-	return c.call(ctx, request{op: "check license api", method: http.MethodGet, path: "health", accept: acceptHealth})
+	return c.call(ctx,
+		request{
+			op: "check license api", method: http.MethodGet, path: "health", accept: acceptHealth,
+		})
 }
 
 // token makes the call and returns the token of its answer.

@@ -74,7 +74,8 @@ func (e *Error) predicate() string {
 	case ErrUnauthorized:
 		return "does not accept the token (401): it is expired, mistyped or of another service; issue a new one"
 	case ErrRefused:
-		return fmt.Sprintf("refused (%s): %s", e.status(), e.words("there is no active license, or it has expired or been revoked"))
+		return fmt.Sprintf("refused (%s): %s", e.status(),
+			e.words("there is no active license, or it has expired or been revoked"))
 	case ErrRejected:
 		return fmt.Sprintf("rejects this (%s): %s", e.status(), e.words("no reason given"))
 	case ErrPending, ErrSlowDown:

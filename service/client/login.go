@@ -35,7 +35,10 @@ var grantErrors = map[string]error{
 // and the one to poll with.
 func (c *Client) BeginLogin(ctx context.Context, clientID string) (api.DeviceCode, error) {
 	var codes api.DeviceCode
-	r := request{op: "begin the login", method: http.MethodPost, path: "auth/device/code", body: map[string]string{"client_id": clientID, "scope": "openid"}}
+	r := request{
+		op: "begin the login", method: http.MethodPost, path: "auth/device/code",
+		body: map[string]string{"client_id": clientID, "scope": "openid"},
+	}
 	r.accept = func(body []byte) error {
 		if err := decode(body, &codes); err != nil {
 			return err
@@ -43,7 +46,8 @@ func (c *Client) BeginLogin(ctx context.Context, clientID string) (api.DeviceCod
 		if codes.DeviceCode == "" || codes.UserCode == "" || codes.ExpiresIn < 1 {
 			return errors.New("codes are missing")
 		}
-		if u, err := url.Parse(codes.VerificationURI); err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
+		if u, err := url.Parse(codes.VerificationURI); err != nil || u.Host == "" ||
+			(u.Scheme != "http" && u.Scheme != "https") {
 			return errors.New("no address to open")
 		}
 		return nil
@@ -53,10 +57,13 @@ func (c *Client) BeginLogin(ctx context.Context, clientID string) (api.DeviceCod
 
 // PollLogin asks once for the token of a device login (RFC 8628, 3.4). ErrPending and ErrSlowDown:
 // ask again later.
-func (c *Client) PollLogin(ctx context.Context, clientID, deviceCode string) (accessToken string, err error) {
+func (c *Client) PollLogin(ctx context.Context,
+	clientID, deviceCode string) (accessToken string, err error) {
 	var got api.LoginToken
 	r := request{op: "log in", method: http.MethodPost, path: "auth/device/token", secret: deviceCode, grant: true,
-		body: map[string]string{"client_id": clientID, "grant_type": deviceGrant, "device_code": deviceCode}}
+		body: map[string]string{
+			"client_id": clientID, "grant_type": deviceGrant, "device_code": deviceCode,
+		}}
 	r.accept = func(body []byte) error {
 		if err := decode(body, &got); err != nil {
 			return err
@@ -70,7 +77,8 @@ func (c *Client) PollLogin(ctx context.Context, clientID, deviceCode string) (ac
 }
 
 // Activate makes a license token for a machine, on the word of a login's token.
-func (c *Client) Activate(ctx context.Context, accessToken, machineID, label string) (api.IssuedToken, error) {
+func (c *Client) Activate(ctx context.Context,
+	accessToken, machineID, label string) (api.IssuedToken, error) {
 	return c.token(ctx, request{op: "activate this machine", method: http.MethodPost, path: "license/activate", bearer: accessToken,
 		body: map[string]string{"machine_id": machineID, "label": label}})
 }

@@ -78,7 +78,8 @@ func (t *tries) requestID(h http.Header) string {
 
 // echoes reports whether the text holds a token.
 func (t *tries) echoes(text string) bool {
-	return slices.ContainsFunc(t.request.hidden(), func(token string) bool { return strings.Contains(text, token) })
+	return slices.ContainsFunc(t.request.hidden(),
+		func(token string) bool { return strings.Contains(text, token) })
 }
 
 // retryAfter reads how long the answer asks to wait: whole seconds or a date (RFC 9110, 10.2.3). A

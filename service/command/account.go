@@ -63,14 +63,19 @@ func (c accountCreate) Run(ctx context.Context, a *App) error {
 	first := !a.HaveDatabase()
 	return a.WithNew(ctx, func(ctx context.Context, l *parts.Parts) error {
 		if first {
-			fmt.Fprintf(a.Stderr, "note: there was no database at %s: a new one was made\n", a.Database)
+			fmt.Fprintf(a.Stderr, "note: there was no database at %s: a new one was made\n",
+				a.Database)
 		}
-		made, key, err := l.Accounts.CreateAccount(ctx, account.NewAccount{Email: c.Email, Tier: c.Tier, Features: c.Feature, ValidUntil: c.ValidUntil.Time})
+		made, key, err := l.Accounts.CreateAccount(ctx,
+			account.NewAccount{
+				Email: c.Email, Tier: c.Tier, Features: c.Feature, ValidUntil: c.ValidUntil.Time,
+			})
 		if err != nil {
 			return refusal(err)
 		}
 		if !made.ValidUntil.After(time.Now()) {
-			fmt.Fprintf(a.Stderr, "warning: --valid-until %s has passed: this license is over, and its account gets no token until account update --valid-until\n", made.ValidUntil.Format(time.RFC3339))
+			fmt.Fprintf(a.Stderr,
+				"warning: --valid-until %s has passed: this license is over, and its account gets no token until account update --valid-until\n", made.ValidUntil.Format(time.RFC3339))
 		}
 		j := show.Account(made)
 		j.APIToken = key.Reveal()
@@ -107,7 +112,8 @@ type oneAccount struct {
 	ID string `arg:"" help:"Id of the account."`
 }
 
-func (c oneAccount) run(ctx context.Context, a *App, act func(context.Context, *parts.Parts) (account.Account, error)) error {
+func (c oneAccount) run(ctx context.Context, a *App,
+	act func(context.Context, *parts.Parts) (account.Account, error)) error {
 	return a.with(ctx, func(ctx context.Context, l *parts.Parts) error {
 		got, err := act(ctx, l)
 		if err != nil {

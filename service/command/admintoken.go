@@ -71,7 +71,8 @@ func (c adminTokenList) Run(ctx context.Context, a *App) error {
 		return c.Print(a.Stdout, list, func(w io.Writer) {
 			Row(w, "ID", "NAME", "CREATED", "EXPIRES", "REVOKED", "SCOPES")
 			for _, t := range list {
-				Row(w, t.ID, t.Name, t.CreatedAt, orDash(t.ExpiresAt), orDash(t.RevokedAt), strings.Join(t.Scopes, ","))
+				Row(w, t.ID, t.Name, t.CreatedAt, orDash(t.ExpiresAt), orDash(t.RevokedAt),
+					strings.Join(t.Scopes, ","))
 			}
 		})
 	})

@@ -46,7 +46,8 @@ func (c auditList) Run(ctx context.Context, a *App) error {
 		return c.Print(a.Stdout, list, func(w io.Writer) {
 			Row(w, "NUMBER", "AT", "ACTION", "BY", "FROM", "OBJECT", "DETAILS")
 			for _, x := range list {
-				Row(w, x.Seq, x.At, x.Action, strings.TrimSpace(x.Actor.Kind+" "+x.Actor.ID), dash(x.Address), x.Object, string(x.Details))
+				Row(w, x.Seq, x.At, x.Action, strings.TrimSpace(x.Actor.Kind+" "+x.Actor.ID),
+					dash(x.Address), x.Object, string(x.Details))
 			}
 		})
 	})

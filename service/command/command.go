@@ -22,13 +22,19 @@ type App struct {
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
 
-	DatabaseURL string
-	Database    string   // DatabaseURL for messages, without a password
-	Issuers     []string // of identities that are trusted
-	NoLink      string   // why a link that begins with the public URL would lead nowhere; "" when it leads somewhere
+	Database     string // its URL for messages, without a password
+	DatabaseFile string
+	Issuers      []string // of identities that are trusted
+	NoLink       string   // why a link that begins with the public URL would lead nowhere; "" when it leads somewhere
 
 	// HaveDatabase tells whether there is a database, which an empty file is not.
 	HaveDatabase func() bool
+	// Backup copies the database to a new file, and returns its size and where its audit log ends.
+	// fs.ErrExist: there is a file of that name.
+	// With replace an older copy gives way.
+	Backup func(ctx context.Context, to string, replace bool) (bytes int64, end audit.Head, err error)
+	// Restore puts a backup in the place of the database.
+	Restore func(ctx context.Context, backup io.Reader) (Restored, error)
 	// Open opens the database, and makes it where there is none. The function that it returns
 	// closes it.
 	Open func(context.Context) (*parts.Parts, func() error, error)

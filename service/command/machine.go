@@ -32,7 +32,8 @@ func (c machineList) Run(ctx context.Context, a *App) error {
 		return c.Print(a.Stdout, list, func(w io.Writer) {
 			Row(w, "ID", "MACHINE", "LABEL", "CREATED", "ENDED", "STATUS", "FAMILY")
 			for _, m := range list {
-				Row(w, m.ID, m.MachineID, dash(m.Label), m.CreatedAt, orDash(m.EndedAt), m.Status, m.Family)
+				Row(w, m.ID, m.MachineID, dash(m.Label), m.CreatedAt, orDash(m.EndedAt), m.Status,
+					m.Family)
 			}
 		})
 	})

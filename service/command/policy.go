@@ -30,7 +30,10 @@ func conditions(j api.Policy) string {
 	for _, list := range []struct {
 		name   string
 		values []string
-	}{{"ref", j.Ref}, {"environment", j.Environment}, {"event", j.Event}, {"job-workflow-ref", j.JobWorkflowRef}, {"visibility", j.Visibility}} {
+	}{
+		{"ref", j.Ref}, {"environment", j.Environment}, {"event", j.Event},
+		{"job-workflow-ref", j.JobWorkflowRef}, {"visibility", j.Visibility},
+	} {
 		if len(list.values) > 0 {
 			parts = append(parts, list.name+"="+strings.Join(list.values, "|"))
 		}
@@ -88,7 +91,8 @@ func (c policyAdd) Run(ctx context.Context, a *App) error {
 		case 1:
 			p.Issuer = a.Issuers[0]
 		default:
-			return Usagef("--issuer: the ids of one GitHub mean nothing to another: give one of %s", strings.Join(a.Issuers, ", "))
+			return Usagef("--issuer: the ids of one GitHub mean nothing to another: give one of %s",
+				strings.Join(a.Issuers, ", "))
 		}
 	}
 	if !slices.Contains(a.Issuers, p.Issuer) {
@@ -104,7 +108,8 @@ func (c policyAdd) Run(ctx context.Context, a *App) error {
 		if !byID {
 			var err error
 			if p.RepositoryID, p.OwnerID, err = a.Repository(ctx, p.Repository); err != nil {
-				return refusal(fmt.Errorf("%w; or give --repository-id and --repository-owner-id", err))
+				return refusal(fmt.Errorf("%w; or give --repository-id and --repository-owner-id",
+					err))
 			}
 		}
 		made, err := l.Policies.AddPolicy(ctx, p)
@@ -252,8 +257,10 @@ func (c policyExplain) Run(ctx context.Context, a *App) error {
 	})
 }
 
-func explainIdentity(ctx context.Context, v *oidc.Verifier, text string) (oidc.Identity, []oidc.Clause, error) {
-	if scheme, token, ok := strings.Cut(text, " "); ok && strings.EqualFold(scheme, "Bearer") { // copied out of a header
+func explainIdentity(ctx context.Context, v *oidc.Verifier,
+	text string) (oidc.Identity, []oidc.Clause, error) {
+	if scheme, token, ok := strings.Cut(text, " "); ok &&
+		strings.EqualFold(scheme, "Bearer") { // copied out of a header
 		text = strings.TrimSpace(token)
 	}
 	if !strings.HasPrefix(text, "{") {
@@ -274,7 +281,8 @@ func explanationText(w io.Writer, j api.Explanation, id oidc.Identity) {
 	clauseRows(w, j.Identity)
 	if len(j.Policies) == 0 {
 		Row(w)
-		Row(w, fmt.Sprintf("there is no policy for repository_id %s (%s): add one with policy add", id.RepositoryID, dash(id.Repository)))
+		Row(w, fmt.Sprintf("there is no policy for repository_id %s (%s): add one with policy add",
+			id.RepositoryID, dash(id.Repository)))
 	}
 	for _, p := range j.Policies {
 		Row(w)

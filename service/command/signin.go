@@ -26,6 +26,7 @@ func (c accountSignIn) Run(ctx context.Context, a *App) error {
 		if err != nil {
 			return refusal(err)
 		}
-		return c.Print(a.Stdout, api.SignInLink{URL: link.Reveal(), ExpiresAt: show.Time(ends)}, func(w io.Writer) { fmt.Fprintln(w, link.Reveal()) })
+		return c.Print(a.Stdout, api.SignInLink{URL: link.Reveal(), ExpiresAt: show.Time(ends)},
+			func(w io.Writer) { fmt.Fprintln(w, link.Reveal()) })
 	})
 }

@@ -63,7 +63,10 @@ func (c tokenIssue) Run(ctx context.Context, a *App) error {
 			ID        string `json:"jti"`
 			ExpiresAt string `json:"expires_at"`
 			Capped    bool   `json:"capped"`
-		}{issued.Token.Reveal(), string(issued.ID), issued.ExpiresAt.UTC().Format(time.RFC3339), issued.Capped}
+		}{
+			issued.Token.Reveal(), string(issued.ID), issued.ExpiresAt.UTC().Format(time.RFC3339),
+			issued.Capped,
+		}
 		return c.Print(a.Stdout, j, func(w io.Writer) { Row(w, j.Token) })
 	})
 }
@@ -83,7 +86,8 @@ func (c tokenList) Run(ctx context.Context, a *App) error {
 			return refusal(err)
 		}
 		now := time.Now()
-		list := show.Each(found, func(t license.TokenRecord) api.TokenRecord { return show.Token(t, now) })
+		list := show.Each(found,
+			func(t license.TokenRecord) api.TokenRecord { return show.Token(t, now) })
 		return c.Print(a.Stdout, list, func(w io.Writer) {
 			Row(w, "JTI", "ISSUED", "EXPIRES", "KID", "STATUS")
 			for _, t := range list {
@@ -171,8 +175,15 @@ func withRemedy(id string, err error) error {
 		is   error
 		what string
 	}{
-		{account.ErrInactive, "is suspended: `account restore " + id + "` lets it have tokens again"},
-		{account.ErrExpired, "has a license that has expired: `account update " + id + " --valid-until DATE` renews it"},
+		{
+			account.ErrInactive,
+			"is suspended: `account restore " + id + "` lets it have tokens again",
+		},
+		{
+			account.ErrExpired,
+			"has a license that has expired: `account update " + id +
+				" --valid-until DATE` renews it",
+		},
 		{account.ErrRevoked, "was deleted, for good: make a new one"},
 	} {
 		if errors.Is(err, r.is) {

@@ -109,7 +109,8 @@ type Store interface {
 	// RetireKey removes a signing key for good at the time of the act, unless something that it
 	// signed expires after alive; then it changes nothing and returns how much that is. Zero:
 	// whatever it signed. Nothing can be recorded under the key in between. ErrNotFound.
-	RetireKey(ctx context.Context, id string, alive time.Time, act audit.Act) (live int64, err error)
+	RetireKey(ctx context.Context, id string, alive time.Time,
+		act audit.Act) (live int64, err error)
 	// LiveTokens counts the recorded tokens and leases of a key that expire after now.
 	LiveTokens(ctx context.Context, key string, now time.Time) (int64, error)
 }
@@ -194,7 +195,8 @@ func (r *Keyring) set(ctx context.Context) (*View, error) {
 // Parse reads a license token. bad says why it is not good; err that nobody can tell now. A token
 // whose key is unknown is not refused on the word of an old view: the key may just have been added,
 // and a no is final for anyone who gets it.
-func (r *Keyring) Parse(ctx context.Context, text string, now time.Time) (claims token.Claims, bad, err error) {
+func (r *Keyring) Parse(ctx context.Context, text string,
+	now time.Time) (claims token.Claims, bad, err error) {
 	view, err := r.set(ctx)
 	if err != nil {
 		return token.Claims{}, nil, err
@@ -297,7 +299,8 @@ func (r *Keyring) firstKey(ctx context.Context, a Algorithm) (*View, error) {
 }
 
 // newKey makes a signing key, and the act of adding it.
-func (r *Keyring) newKey(ctx context.Context, a Algorithm, signsFrom time.Time) (SealedKey, audit.Act, error) {
+func (r *Keyring) newKey(ctx context.Context, a Algorithm,
+	signsFrom time.Time) (SealedKey, audit.Act, error) {
 	secret := make([]byte, token.MinKeySize) // 32: also the size of an Ed25519 seed
 	if _, err := io.ReadFull(r.rand, secret); err != nil {
 		return SealedKey{}, audit.Act{}, fmt.Errorf("generate a signing key: %w", err)
@@ -310,7 +313,8 @@ func (r *Keyring) newKey(ctx context.Context, a Algorithm, signsFrom time.Time) 
 	if k.Sealed, err = r.master.seal(k.purpose(), secret, r.rand); err != nil {
 		return SealedKey{}, audit.Act{}, err
 	}
-	return k, r.log.Act(ctx, audit.KeyAdded, "", id, audit.Details{"alg": a, "signs_from": signsFrom.Unix()}), nil
+	return k, r.log.Act(ctx, audit.KeyAdded, "", id,
+		audit.Details{"alg": a, "signs_from": signsFrom.Unix()}), nil
 }
 
 // Rotate adds a signing key. It starts to sign when everybody who verifies knows it: after some
@@ -338,7 +342,8 @@ func (r *Keyring) Keys(ctx context.Context) ([]Key, error) {
 	if err != nil {
 		return nil, err
 	}
-	slices.SortStableFunc(keys, func(a, b SealedKey) int { return -cmp.Compare(a.Algorithm, b.Algorithm) })
+	slices.SortStableFunc(keys,
+		func(a, b SealedKey) int { return -cmp.Compare(a.Algorithm, b.Algorithm) })
 	now := r.now()
 	signing := signingKeys(keys, now)
 	infos := make([]Key, 0, len(keys))
@@ -348,7 +353,8 @@ func (r *Keyring) Keys(ctx context.Context) ([]Key, error) {
 			return nil, err
 		}
 		infos = append(infos, Key{
-			ID: k.ID, Algorithm: k.Algorithm, State: stateOf(k, signing[k.Algorithm], keys, now), CreatedAt: k.CreatedAt, SignsFrom: k.SignsFrom, LiveTokens: live,
+			ID: k.ID, Algorithm: k.Algorithm, State: stateOf(k, signing[k.Algorithm], keys,
+				now), CreatedAt: k.CreatedAt, SignsFrom: k.SignsFrom, LiveTokens: live,
 		})
 	}
 	return infos, nil
@@ -370,7 +376,10 @@ func (r *Keyring) key(ctx context.Context, id string) (Key, error) {
 // stateOf is the state of one of the keys, which are in the order in which they were added; signing
 // is the one that signs.
 func stateOf(k SealedKey, signing string, keys []SealedKey, now time.Time) State {
-	at := func(id string) int { return slices.IndexFunc(keys, func(o SealedKey) bool { return o.ID == id }) }
+	at := func(id string) int {
+		return slices.IndexFunc(keys,
+			func(o SealedKey) bool { return o.ID == id })
+	}
 	switch {
 	case k.ID == signing:
 		return Signing
@@ -390,7 +399,8 @@ func (r *Keyring) Retire(ctx context.Context, id string, force bool) error {
 	}
 	switch {
 	case k.State == Signing:
-		return fmt.Errorf("%w: %s is signing: rotate first, and wait until another key signs", ErrInUse, id)
+		return fmt.Errorf("%w: %s is signing: rotate first, and wait until another key signs",
+			ErrInUse, id)
 	case k.State == Waiting && !force:
 		return fmt.Errorf("%w: %s is waiting: wait until it signs, then rotate, or retire it with --force", ErrInUse, id)
 	}
@@ -398,7 +408,9 @@ func (r *Keyring) Retire(ctx context.Context, id string, force bool) error {
 	if !force {
 		alive = r.now().Add(-token.Leeway) // a clock that is ahead ends no token early
 	}
-	live, err := r.store.RetireKey(ctx, id, alive, r.log.Act(ctx, audit.KeyRetired, "", id, audit.Details{"alg": k.Algorithm, "live_tokens": k.LiveTokens}))
+	live, err := r.store.RetireKey(ctx, id, alive,
+		r.log.Act(ctx, audit.KeyRetired, "", id,
+			audit.Details{"alg": k.Algorithm, "live_tokens": k.LiveTokens}))
 	if err != nil {
 		return err
 	}

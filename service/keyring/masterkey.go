@@ -39,10 +39,13 @@ func NewMasterKey(random io.Reader) (MasterKey, error) {
 func ParseMasterKey(text string) (MasterKey, error) {
 	raw, err := base64.StdEncoding.Strict().DecodeString(strings.TrimSpace(text))
 	if err != nil {
-		return MasterKey{}, fmt.Errorf("not base64: make one with `openssl rand -base64 %d`", MasterKeySize)
+		return MasterKey{},
+			fmt.Errorf("not base64: make one with `openssl rand -base64 %d`", MasterKeySize)
 	}
 	if len(raw) != MasterKeySize {
-		return MasterKey{}, fmt.Errorf("%d bytes, needs %d: make one with `openssl rand -base64 %d`", len(raw), MasterKeySize, MasterKeySize)
+		return MasterKey{},
+			fmt.Errorf("%d bytes, needs %d: make one with `openssl rand -base64 %d`", len(raw),
+				MasterKeySize, MasterKeySize)
 	}
 	return MasterKey{(*[MasterKeySize]byte)(raw)}, nil
 }
@@ -87,7 +90,8 @@ func (k MasterKey) open(purpose string, sealed []byte) ([]byte, error) {
 	if len(sealed) < gcm.NonceSize() {
 		return nil, ErrWrongMasterKey
 	}
-	secret, err := gcm.Open(nil, sealed[:gcm.NonceSize()], sealed[gcm.NonceSize():], []byte(purpose))
+	secret, err := gcm.Open(nil, sealed[:gcm.NonceSize()], sealed[gcm.NonceSize():],
+		[]byte(purpose))
 	if err != nil {
 		return nil, ErrWrongMasterKey
 	}

@@ -36,11 +36,17 @@ type IdentityUse struct {
 // Exchange makes a short-lived license token for an authentic identity that a policy allows. An
 // identity is good for one exchange: the same one again gives the same token for IdentityRetry, on
 // every replica, and then ErrIdentityUsed.
-func (s *Service) Exchange(ctx context.Context, id oidc.Identity, p oidc.Policy, a account.Account) (Issued, error) {
-	return keyring.Sign(ctx, s.keys, func(view *keyring.View) (Issued, error) { return s.exchangeWith(ctx, id, p, a, view.Tokens) })
+func (s *Service) Exchange(ctx context.Context, id oidc.Identity, p oidc.Policy,
+	a account.Account) (Issued, error) {
+	return keyring.Sign(ctx, s.keys,
+		func(view *keyring.View) (Issued, error) {
+			return s.exchangeWith(ctx, id, p, a,
+				view.Tokens)
+		})
 }
 
-func (s *Service) exchangeWith(ctx context.Context, id oidc.Identity, p oidc.Policy, a account.Account, set *token.KeySet) (Issued, error) {
+func (s *Service) exchangeWith(ctx context.Context, id oidc.Identity, p oidc.Policy,
+	a account.Account, set *token.KeySet) (Issued, error) {
 	now := s.cfg.Now()
 	claims, capped, err := s.tokenFor(id, p, a, now, set)
 	if err != nil {
@@ -52,7 +58,9 @@ func (s *Service) exchangeWith(ctx context.Context, id oidc.Identity, p oidc.Pol
 	}
 	// remembered for a little longer than it is accepted: by a request that was allowed a moment
 	// ago, or by a replica whose clock is behind
-	use := IdentityUse{Hash: hashIdentity(id), At: now, Until: id.UsableUntil().Add(oidc.Leeway), Token: out.ID}
+	use := IdentityUse{
+		Hash: hashIdentity(id), At: now, Until: id.UsableUntil().Add(oidc.Leeway), Token: out.ID,
+	}
 	record := TokenRecord{
 		ID: out.ID, AccountID: a.ID, IssuedBy: p.ID, KeyID: set.SigningKey(), IssuedAt: claims.IssuedAt, ExpiresAt: claims.ExpiresAt, Recorded: now,
 	}
@@ -78,7 +86,8 @@ func hashIdentity(id oidc.Identity) string {
 // exchangedAgain makes once more the token that an identity was exchanged for, for a client that
 // lost the answer: under the key of then, also when another signs now. When the account or the
 // policy was changed in between, it would be another token: ErrIdentityUsed.
-func (s *Service) exchangedAgain(ctx context.Context, id oidc.Identity, p oidc.Policy, a account.Account, first IdentityUse, set *token.KeySet) (Issued, error) {
+func (s *Service) exchangedAgain(ctx context.Context, id oidc.Identity, p oidc.Policy,
+	a account.Account, first IdentityUse, set *token.KeySet) (Issued, error) {
 	record, err := s.store.Token(ctx, first.Token)
 	if err != nil {
 		return Issued{}, err
@@ -99,10 +108,13 @@ func (s *Service) exchangedAgain(ctx context.Context, id oidc.Identity, p oidc.P
 
 // tokenFor is the token for an identity that was first shown at the given time. Its id is derived
 // from all that stands in it.
-func (s *Service) tokenFor(id oidc.Identity, p oidc.Policy, a account.Account, at time.Time, set *token.KeySet) (token.Claims, bool, error) {
+func (s *Service) tokenFor(id oidc.Identity, p oidc.Policy, a account.Account, at time.Time,
+	set *token.KeySet) (token.Claims, bool, error) {
 	iat := at.Truncate(time.Second)
 	claims, capped := s.claims(a, iat, s.cfg.IdentityTokenTTL)
-	content, err := json.Marshal([]any{"identity", id.Issuer, id.ID, p.ID, p.Version, at.UnixMilli(), set.SigningKey(), claims})
+	content, err := json.Marshal([]any{
+		"identity", id.Issuer, id.ID, p.ID, p.Version, at.UnixMilli(), set.SigningKey(), claims,
+	})
 	if err != nil {
 		return token.Claims{}, false, fmt.Errorf("derive a token id: %w", err)
 	}

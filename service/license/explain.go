@@ -37,7 +37,8 @@ type PolicyVerdict struct {
 
 // Explain adds to the clauses of an identity token what is known here: whether it was exchanged
 // before, and what each policy for its repository says. It changes nothing.
-func (s *Policies) Explain(ctx context.Context, id oidc.Identity, clauses []oidc.Clause) (Explanation, error) {
+func (s *Policies) Explain(ctx context.Context, id oidc.Identity,
+	clauses []oidc.Clause) (Explanation, error) {
 	used, err := s.explainUse(ctx, id)
 	if err != nil {
 		return Explanation{}, err
@@ -63,7 +64,10 @@ func (s *Policies) Explain(ctx context.Context, id oidc.Identity, clauses []oidc
 
 // explainUse is the clause that an identity token is good for one exchange.
 func (s *Policies) explainUse(ctx context.Context, id oidc.Identity) (oidc.Clause, error) {
-	c := oidc.Clause{Name: "not used before", Outcome: oidc.Passed, Want: "one exchange, and the same again within " + IdentityRetry.String()}
+	c := oidc.Clause{
+		Name: "not used before", Outcome: oidc.Passed,
+		Want: "one exchange, and the same again within " + IdentityRetry.String(),
+	}
 	use, err := s.store.IdentityUse(ctx, hashIdentity(id))
 	if errors.Is(err, failure.ErrNotFound) {
 		return c, nil
@@ -81,7 +85,8 @@ func (s *Policies) explainUse(ctx context.Context, id oidc.Identity) (oidc.Claus
 // explainLicense is the clause that the account of a policy may hold tokens.
 func explainLicense(a account.Account, now time.Time) oidc.Clause {
 	c := oidc.Clause{
-		Name: "license", Outcome: oidc.Passed, Want: "an active account, valid after " + now.Format(time.RFC3339),
+		Name: "license", Outcome: oidc.Passed, Want: "an active account, valid after " +
+			now.Format(time.RFC3339),
 		Got: fmt.Sprintf("%s, valid until %s", a.Status, a.ValidUntil.Format(time.RFC3339)),
 	}
 	if err := account.MayHoldToken(a, now); err != nil {

@@ -27,7 +27,8 @@ type Introspection struct {
 // Introspect tells whether a token is good now (RFC 7662). A caller with an API token learns of the
 // tokens of its own account alone; all others are not active to it, whatever they are. Why a token
 // is not active is not said: anyone who asks need not hold it.
-func (s *Service) Introspect(ctx context.Context, by auth.Caller, text string) (Introspection, error) {
+func (s *Service) Introspect(ctx context.Context, by auth.Caller,
+	text string) (Introspection, error) {
 	shown := auth.Parse(text)
 	if shown.Kind != auth.ByAPIToken && shown.Kind != auth.ByLicenseToken {
 		return Introspection{}, nil
@@ -72,6 +73,9 @@ func (s *Service) Revoke(ctx context.Context, by auth.Caller, text string) error
 		return err
 	}
 	id := opaque.TokenID(claims.ID)
-	return s.store.Revoke(ctx, Revocation{Subject: id.Family(), AccountID: claims.Subject, At: s.cfg.Now()},
-		s.log.Act(ctx, audit.FamilyRevoked, claims.Subject, id.Family(), audit.Details{"by_token": id}))
+	return s.store.Revoke(ctx, Revocation{
+		Subject: id.Family(), AccountID: claims.Subject, At: s.cfg.Now(),
+	},
+		s.log.Act(ctx, audit.FamilyRevoked, claims.Subject, id.Family(),
+			audit.Details{"by_token": id}))
 }

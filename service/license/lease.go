@@ -35,7 +35,8 @@ func (s *Service) Lease(ctx context.Context, c auth.Caller) (Lease, error) {
 		return Lease{}, ErrNoLeases
 	}
 	if c.Token.ID == "" {
-		return Lease{}, fmt.Errorf("%w: a lease is made for a license token", auth.ErrUnauthenticated)
+		return Lease{},
+			fmt.Errorf("%w: a lease is made for a license token", auth.ErrUnauthenticated)
 	}
 	now := s.cfg.Now()
 	if err := mayUse(c, now); err != nil {
@@ -50,7 +51,8 @@ func (s *Service) Lease(ctx context.Context, c auth.Caller) (Lease, error) {
 		Issuer: s.cfg.Issuer, Subject: c.Account.ID, LicenseID: c.Token.ID, Tier: string(c.Account.Tier), Features: c.Account.Features,
 		ValidUntil: c.Account.ValidUntil, IssuedAt: iat, GraceUntil: end,
 	}
-	text, err := keyring.Sign(ctx, s.keys, func(view *keyring.View) (opaque.Secret, error) { return s.signLease(ctx, view, &says) })
+	text, err := keyring.Sign(ctx, s.keys,
+		func(view *keyring.View) (opaque.Secret, error) { return s.signLease(ctx, view, &says) })
 	if err != nil {
 		return Lease{}, err
 	}
@@ -61,7 +63,8 @@ func (s *Service) Lease(ctx context.Context, c auth.Caller) (Lease, error) {
 
 // signLease names a lease by all that it says and by its key, signs it, and returns only when its
 // record is durable.
-func (s *Service) signLease(ctx context.Context, view *keyring.View, says *token.Lease) (opaque.Secret, error) {
+func (s *Service) signLease(ctx context.Context, view *keyring.View,
+	says *token.Lease) (opaque.Secret, error) {
 	if len(view.Leases) == 0 {
 		return "", errors.New("there is no lease key") // firstKeys made one
 	}

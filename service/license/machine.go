@@ -73,7 +73,8 @@ const maxLabel = 255 // a host name (RFC 1035, 2.3.4)
 
 func checkMachine(id, label string) error {
 	if !machineID.MatchString(id) {
-		return fmt.Errorf("%w: machine_id is not 1 to 128 letters, digits, - or _", failure.ErrInvalid)
+		return fmt.Errorf("%w: machine_id is not 1 to 128 letters, digits, - or _",
+			failure.ErrInvalid)
 	}
 	if len(label) > maxLabel || !utf8.ValidString(label) {
 		return fmt.Errorf("%w: label is longer than %d bytes", failure.ErrInvalid, maxLabel)
@@ -89,7 +90,8 @@ func checkMachine(id, label string) error {
 // Activate gives a machine a license token in a family of its own, and stores both or neither: a
 // token whose machine nobody knows would be ended by no logout. Refusals: ErrInvalid, and those of
 // Issue.
-func (s *Machines) Activate(ctx context.Context, c auth.Caller, id, label string) (Issued, Machine, error) {
+func (s *Machines) Activate(ctx context.Context, c auth.Caller,
+	id, label string) (Issued, Machine, error) {
 	if err := checkMachine(id, label); err != nil {
 		return Issued{}, Machine{}, err
 	}
@@ -98,9 +100,11 @@ func (s *Machines) Activate(ctx context.Context, c auth.Caller, id, label string
 	if m.ID, err = opaque.OfMachine.New(s.cfg.Rand); err != nil {
 		return Issued{}, Machine{}, err
 	}
-	issued, err := s.tokens.issueAs(ctx, c, func(ctx context.Context, t TokenRecord, issued audit.Act) error {
+	issued, err := s.tokens.issueAs(ctx, c, func(ctx context.Context, t TokenRecord,
+		issued audit.Act) error {
 		m.Family = t.ID.Family()
-		act := s.log.Act(ctx, audit.MachineActivated, m.AccountID, m.ID, audit.Details{"family": m.Family, "jti": t.ID})
+		act := s.log.Act(ctx, audit.MachineActivated, m.AccountID, m.ID,
+			audit.Details{"family": m.Family, "jti": t.ID})
 		return s.store.Activate(ctx, t, issued, m, act)
 	})
 	if err != nil {
@@ -118,14 +122,18 @@ func (s *Machines) Deactivate(ctx context.Context, c auth.Caller, id string) err
 		return err
 	}
 	if m.MachineID != id || m.AccountID != c.Account.ID {
-		return fmt.Errorf("machine: %w: this license token was made for another", failure.ErrNotFound)
+		return fmt.Errorf("machine: %w: this license token was made for another",
+			failure.ErrNotFound)
 	}
-	return s.store.EndMachine(ctx, m, s.log.Act(ctx, audit.MachineDeactivated, m.AccountID, m.ID, audit.Details{"family": m.Family}))
+	return s.store.EndMachine(ctx, m,
+		s.log.Act(ctx, audit.MachineDeactivated, m.AccountID, m.ID,
+			audit.Details{"family": m.Family}))
 }
 
 // Machines returns up to limit machines of an account, ended ones too, whose id comes after the
 // given one, in the order of ids. ErrNotFound: no such account. ErrInvalid: after is no id.
-func (s *Machines) Machines(ctx context.Context, account, after string, limit int) ([]Machine, error) {
+func (s *Machines) Machines(ctx context.Context, account, after string,
+	limit int) ([]Machine, error) {
 	if err := opaque.OfMachine.CheckAfter(after); err != nil {
 		return nil, err
 	}
@@ -142,7 +150,9 @@ func (s *Machines) EndMachine(ctx context.Context, id string) (Machine, error) {
 	if err != nil {
 		return Machine{}, err
 	}
-	if err := s.store.EndMachine(ctx, m, s.log.Act(ctx, audit.MachineEnded, m.AccountID, m.ID, audit.Details{"family": m.Family})); err != nil {
+	if err := s.store.EndMachine(ctx, m,
+		s.log.Act(ctx, audit.MachineEnded, m.AccountID, m.ID,
+			audit.Details{"family": m.Family})); err != nil {
 		return Machine{}, err
 	}
 	return s.store.Machine(ctx, id)

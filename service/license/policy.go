@@ -42,7 +42,8 @@ type PolicyStore interface {
 	// RemovePolicy ends a policy; one that has ended keeps its first time. With issued it revokes
 	// what was issued under it, as account.Store.RevokeAPIToken does. ErrNotFound: there never was
 	// one.
-	RemovePolicy(ctx context.Context, id string, act audit.Act, issued *audit.Act) (families int64, err error)
+	RemovePolicy(ctx context.Context, id string, act audit.Act,
+		issued *audit.Act) (families int64, err error)
 	// IdentityUse returns the use of an identity that is remembered under a hash. ErrNotFound.
 	IdentityUse(ctx context.Context, hash string) (IdentityUse, error)
 }
@@ -62,7 +63,8 @@ var repositoryName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,100}/[A-Za-z0-9._-]{1,
 // CheckRepository says whether a text can be the name of a repository, OWNER/NAME. ErrInvalid. It
 // is for people, so it is printed, and it becomes a part of an address when GitHub is asked.
 func CheckRepository(name string) error {
-	if _, repository, _ := strings.Cut(name, "/"); !repositoryName.MatchString(name) || repository == "." || repository == ".." {
+	if _, repository, _ := strings.Cut(name, "/"); !repositoryName.MatchString(name) ||
+		repository == "." || repository == ".." {
 		return fmt.Errorf("%w: repository %.100q is not OWNER/NAME", failure.ErrInvalid, name)
 	}
 	return nil
@@ -108,7 +110,8 @@ func (s *Policies) AddPolicy(ctx context.Context, p TrustPolicy) (TrustPolicy, e
 
 // Policies returns up to limit policies whose id comes after the given one, in the order of ids; of
 // one account, or of all when it is "". ErrInvalid: after is no id. ErrNotFound: no such account.
-func (s *Policies) Policies(ctx context.Context, account, after string, limit int) ([]TrustPolicy, error) {
+func (s *Policies) Policies(ctx context.Context, account, after string,
+	limit int) ([]TrustPolicy, error) {
 	if err := opaque.OfPolicy.CheckAfter(after); err != nil {
 		return nil, err
 	}
@@ -124,7 +127,8 @@ func (s *Policies) Policies(ctx context.Context, account, after string, limit in
 // unless withTokens ends them in the same moment; then the answer is how many families that were.
 // Removing it twice is no error: anyone who has a second thought about the tokens can still end them.
 // ErrNotFound: there never was such a policy.
-func (s *Policies) RemovePolicy(ctx context.Context, id string, withTokens bool) (families int64, err error) {
+func (s *Policies) RemovePolicy(ctx context.Context, id string,
+	withTokens bool) (families int64, err error) {
 	var issued *audit.Act
 	if withTokens {
 		issued = new(s.log.Act(ctx, audit.IssuesRevoked, "", id, nil))
@@ -135,7 +139,8 @@ func (s *Policies) RemovePolicy(ctx context.Context, id string, withTokens bool)
 // PolicyFor finds the policy that lets an authentic identity in, and its account. Of several it is
 // the one whose license is good, the oldest first. ErrNoPolicy; or why the license of the policy's
 // account is not good.
-func (s *Policies) PolicyFor(ctx context.Context, id oidc.Identity) (oidc.Policy, account.Account, error) {
+func (s *Policies) PolicyFor(ctx context.Context,
+	id oidc.Identity) (oidc.Policy, account.Account, error) {
 	policies, err := s.store.PoliciesFor(ctx, id.RepositoryID)
 	if err != nil {
 		return oidc.Policy{}, account.Account{}, err

@@ -13,7 +13,8 @@ import (
 
 // Tokens returns up to limit issued tokens of an account, newest first, starting after the given
 // one ("" for the newest). ErrNotFound: no such account. ErrInvalid: before is no id.
-func (s *Service) Tokens(ctx context.Context, account string, before opaque.TokenID, limit int) ([]TokenRecord, error) {
+func (s *Service) Tokens(ctx context.Context, account string, before opaque.TokenID,
+	limit int) ([]TokenRecord, error) {
 	if err := before.CheckBefore(); err != nil {
 		return nil, err
 	}
@@ -37,7 +38,8 @@ func (s *Service) Token(ctx context.Context, tokenOrID string) (TokenRecord, err
 // every replica with the next request. A token that we signed can be revoked also when its record
 // is lost, as after an old backup was restored. ErrNotFound: no token of that id was issued.
 // ErrInvalid: the text is neither an id nor a live token of ours.
-func (s *Service) RevokeToken(ctx context.Context, tokenOrID string, family bool) (TokenRecord, error) {
+func (s *Service) RevokeToken(ctx context.Context, tokenOrID string,
+	family bool) (TokenRecord, error) {
 	t, err := s.revocable(ctx, tokenOrID, family)
 	if err != nil {
 		return TokenRecord{}, err
@@ -48,7 +50,8 @@ func (s *Service) RevokeToken(ctx context.Context, tokenOrID string, family bool
 	}
 	act := s.log.Act(ctx, audit.TokenRevoked, t.AccountID, string(t.ID), nil)
 	if family {
-		act = s.log.Act(ctx, audit.FamilyRevoked, t.AccountID, t.ID.Family(), audit.Details{"by_token": t.ID})
+		act = s.log.Act(ctx, audit.FamilyRevoked, t.AccountID, t.ID.Family(),
+			audit.Details{"by_token": t.ID})
 	}
 	t.Revoked = true
 	return t, s.store.Revoke(ctx, r, act)
@@ -56,7 +59,8 @@ func (s *Service) RevokeToken(ctx context.Context, tokenOrID string, family bool
 
 // revocable finds what to revoke. A token is believed only when its signature is good: a forged one
 // could name anybody's id.
-func (s *Service) revocable(ctx context.Context, tokenOrID string, family bool) (TokenRecord, error) {
+func (s *Service) revocable(ctx context.Context, tokenOrID string,
+	family bool) (TokenRecord, error) {
 	if id := opaque.TokenID(tokenOrID); id.Family() != "" {
 		return s.store.Token(ctx, id)
 	}
@@ -64,16 +68,23 @@ func (s *Service) revocable(ctx context.Context, tokenOrID string, family bool) 
 	if err != nil {
 		return TokenRecord{}, err
 	}
-	expired := errors.Is(bad, token.ErrExpired) // it ended on its own, and what was made of it may live
+	expired := errors.Is(bad,
+		token.ErrExpired) // it ended on its own, and what was made of it may live
 	if expired && !family {
-		return TokenRecord{}, fmt.Errorf("%w: the token has expired already; its family can still be ended", failure.ErrInvalid)
+		return TokenRecord{},
+			fmt.Errorf("%w: the token has expired already; its family can still be ended",
+				failure.ErrInvalid)
 	}
 	if bad != nil && !expired {
-		return TokenRecord{}, fmt.Errorf("%w: neither a live token of this service nor a token id (40 letters and digits): %w", failure.ErrInvalid, bad)
+		return TokenRecord{},
+			fmt.Errorf("%w: neither a live token of this service nor a token id (40 letters and digits): %w", failure.ErrInvalid, bad)
 	}
 	t, err := s.store.Token(ctx, opaque.TokenID(c.ID))
 	if errors.Is(err, failure.ErrNotFound) {
-		return TokenRecord{ID: opaque.TokenID(c.ID), AccountID: c.Subject, IssuedAt: c.IssuedAt, ExpiresAt: c.ExpiresAt}, nil
+		return TokenRecord{
+			ID: opaque.TokenID(c.ID), AccountID: c.Subject, IssuedAt: c.IssuedAt,
+			ExpiresAt: c.ExpiresAt,
+		}, nil
 	}
 	return t, err
 }
@@ -85,7 +96,8 @@ func tokenID(tokenOrID string) (opaque.TokenID, error) {
 	}
 	c, err := token.Decode(tokenOrID)
 	if err != nil {
-		return "", fmt.Errorf("%w: neither a token nor a token id (40 letters and digits)", failure.ErrInvalid)
+		return "", fmt.Errorf("%w: neither a token nor a token id (40 letters and digits)",
+			failure.ErrInvalid)
 	}
 	return opaque.TokenID(c.ID), nil
 }

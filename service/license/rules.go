@@ -36,7 +36,8 @@ const (
 
 // GraceUntil is the end of a lease that is issued at iat: after the grace, but never after the
 // license's own end, nor after the end of the license token that it is made for.
-func GraceUntil(iat time.Time, grace time.Duration, validUntil, tokenExpiry time.Time) (end time.Time, by LeaseCap) {
+func GraceUntil(iat time.Time, grace time.Duration,
+	validUntil, tokenExpiry time.Time) (end time.Time, by LeaseCap) {
 	end, capped := Expiry(iat, grace.Truncate(time.Second), validUntil)
 	if capped {
 		by = CapValidUntil

@@ -87,7 +87,8 @@ func (s *Service) issueAs(ctx context.Context, c auth.Caller, record recorder) (
 	if left := c.Token.ExpiresAt.Sub(now.Truncate(time.Second)); opaque.TokenID(c.Token.ID).ByIdentity() && left < ttl {
 		ttl = left
 	}
-	return s.issue(ctx, c.Account, TokenRecord{Parent: opaque.TokenID(c.Token.ID), IssuedBy: c.ID, Recorded: now}, ttl, record)
+	return s.issue(ctx, c.Account,
+		TokenRecord{Parent: opaque.TokenID(c.Token.ID), IssuedBy: c.ID, Recorded: now}, ttl, record)
 }
 
 // IssueFor makes a new token for an account, with a life of its own choice (0: the usual one). It
@@ -110,7 +111,8 @@ func (s *Service) IssueFor(ctx context.Context, id string, ttl time.Duration) (I
 	return s.issue(ctx, a, TokenRecord{Recorded: now}, ttl, s.store.RecordToken)
 }
 
-func (s *Service) issue(ctx context.Context, a account.Account, r TokenRecord, ttl time.Duration, record recorder) (Issued, error) {
+func (s *Service) issue(ctx context.Context, a account.Account, r TokenRecord, ttl time.Duration,
+	record recorder) (Issued, error) {
 	iat := r.Recorded.Truncate(time.Second)
 	id, err := opaque.NewTokenID(iat, r.Parent.Family(), s.cfg.Rand)
 	if err != nil {
@@ -134,16 +136,19 @@ func (s *Service) issue(ctx context.Context, a account.Account, r TokenRecord, t
 // token.
 func (s *Service) Refresh(ctx context.Context, c auth.Caller) (Issued, error) {
 	if c.Token.ID == "" {
-		return Issued{}, fmt.Errorf("%w: only a license token can be refreshed", auth.ErrUnauthenticated)
+		return Issued{},
+			fmt.Errorf("%w: only a license token can be refreshed", auth.ErrUnauthenticated)
 	}
 	now := s.cfg.Now()
 	if err := mayUse(c, now); err != nil {
 		return Issued{}, err
 	}
-	return keyring.Sign(ctx, s.keys, func(view *keyring.View) (Issued, error) { return s.refreshWith(ctx, c, now, view.Tokens) })
+	return keyring.Sign(ctx, s.keys,
+		func(view *keyring.View) (Issued, error) { return s.refreshWith(ctx, c, now, view.Tokens) })
 }
 
-func (s *Service) refreshWith(ctx context.Context, c auth.Caller, now time.Time, set *token.KeySet) (Issued, error) {
+func (s *Service) refreshWith(ctx context.Context, c auth.Caller, now time.Time,
+	set *token.KeySet) (Issued, error) {
 	parent := opaque.TokenID(c.Token.ID)
 	window := Window(c.Token.Life(), s.cfg.TokenTTL)
 	iat := Bucket(c.Token.IssuedAt, now, window)
@@ -166,7 +171,8 @@ func (s *Service) refreshWith(ctx context.Context, c auth.Caller, now time.Time,
 	if err != nil {
 		return Issued{}, err
 	}
-	out, r, act, err := s.sign(ctx, set, claims, capped, TokenRecord{Parent: parent, Recorded: now}, audit.TokenRefreshed)
+	out, r, act, err := s.sign(ctx, set, claims, capped, TokenRecord{Parent: parent, Recorded: now},
+		audit.TokenRefreshed)
 	if err != nil {
 		return Issued{}, err
 	}
@@ -176,7 +182,8 @@ func (s *Service) refreshWith(ctx context.Context, c auth.Caller, now time.Time,
 // successor is what the caller's token is refreshed to when iat is the start of the window. Its id
 // depends on everything in the token, the signing key included: two tokens with one id would be one
 // record, which says who depends on which key.
-func (s *Service) successor(c auth.Caller, parent opaque.TokenID, iat time.Time, set *token.KeySet) (token.Claims, bool, error) {
+func (s *Service) successor(c auth.Caller, parent opaque.TokenID, iat time.Time,
+	set *token.KeySet) (token.Claims, bool, error) {
 	claims, capped := s.claims(c.Account, iat, s.cfg.TokenTTL)
 	if parent.ByIdentity() && claims.ExpiresAt.After(c.Token.ExpiresAt) {
 		claims.ExpiresAt = c.Token.ExpiresAt
@@ -198,13 +205,17 @@ func (s *Service) claims(a account.Account, iat time.Time, ttl time.Duration) (t
 }
 
 // sign signs a token, completes its record with what it says, and makes the act of giving it.
-func (s *Service) sign(ctx context.Context, set *token.KeySet, c token.Claims, capped bool, r TokenRecord, did audit.Action) (Issued, TokenRecord, audit.Act, error) {
+func (s *Service) sign(ctx context.Context, set *token.KeySet, c token.Claims, capped bool,
+	r TokenRecord, did audit.Action) (Issued, TokenRecord, audit.Act, error) {
 	out, err := signWith(set, c, capped)
 	if err != nil {
 		return Issued{}, TokenRecord{}, audit.Act{}, err
 	}
 	r.ID, r.AccountID, r.KeyID, r.IssuedAt, r.ExpiresAt = out.ID, c.Subject, set.SigningKey(), c.IssuedAt, c.ExpiresAt
-	details := audit.Details{"token_sha256": opaque.Hash(out.Token.Reveal()), "kid": r.KeyID, "expires_at": r.ExpiresAt.Unix()}
+	details := audit.Details{
+		"token_sha256": opaque.Hash(out.Token.Reveal()), "kid": r.KeyID,
+		"expires_at": r.ExpiresAt.Unix(),
+	}
 	if r.Parent != "" {
 		details["parent"] = r.Parent
 	}

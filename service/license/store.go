@@ -30,7 +30,8 @@ type Store interface {
 	Token(ctx context.Context, id opaque.TokenID) (TokenRecord, error)
 	// Tokens returns up to limit records of an account whose id comes before the given one ("" for
 	// the newest), newest first.
-	Tokens(ctx context.Context, account string, before opaque.TokenID, limit int) ([]TokenRecord, error)
+	Tokens(ctx context.Context, account string, before opaque.TokenID,
+		limit int) ([]TokenRecord, error)
 	// Revoke stores a revocation; one that exists keeps its first time.
 	Revoke(ctx context.Context, r Revocation, act audit.Act) error
 
@@ -42,5 +43,6 @@ type Store interface {
 	// RecordExchange remembers the use of an identity and records its token; or, when the identity
 	// was used before, changes nothing and returns that use. Uses are forgotten some time after
 	// their Until.
-	RecordExchange(ctx context.Context, use IdentityUse, t TokenRecord, act audit.Act) (first IdentityUse, err error)
+	RecordExchange(ctx context.Context, use IdentityUse, t TokenRecord,
+		act audit.Act) (first IdentityUse, err error)
 }

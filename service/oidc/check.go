@@ -23,13 +23,17 @@ func rules(id Identity, issuers []string, audience string, now time.Time) []rule
 	return []rule{
 		{clause("issuer", slices.Contains(issuers, id.Issuer), oneOf(issuers), id.Issuer,
 			"add it to LICENSE_OIDC_ISSUERS, character by character, if you trust it"), ErrIssuer},
-		{clause("audience", len(id.Audience) == 1 && id.Audience[0] == audience, audience, strings.Join(id.Audience, ", "),
+		{clause("audience", len(id.Audience) == 1 &&
+			id.Audience[0] == audience, audience, strings.Join(id.Audience, ", "),
 			"request the identity token for exactly this audience (input oidc-audience of the Action), or set LICENSE_PUBLIC_URL"), ErrAudience},
-		{clause("not expired", now.Before(id.ExpiresAt.Add(Leeway)), "exp after "+second(now.Add(-Leeway)), second(id.ExpiresAt),
+		{clause("not expired", now.Before(id.ExpiresAt.Add(Leeway)), "exp after "+
+			second(now.Add(-Leeway)), second(id.ExpiresAt),
 			"request a new identity token just before its use"), ErrExpired},
-		{clause("valid already", !now.Add(Leeway).Before(id.NotBefore) && !now.Add(Leeway).Before(id.IssuedAt), "nbf and iat before "+second(now.Add(Leeway)),
+		{clause("valid already", !now.Add(Leeway).Before(id.NotBefore) &&
+			!now.Add(Leeway).Before(id.IssuedAt), "nbf and iat before "+second(now.Add(Leeway)),
 			second(later(id.NotBefore, id.IssuedAt)), clock), ErrNotYetValid},
-		{clause("recent", !now.After(id.IssuedAt.Add(MaxAge)), "iat after "+second(now.Add(-MaxAge)), second(id.IssuedAt),
+		{clause("recent", !now.After(id.IssuedAt.Add(MaxAge)), "iat after "+
+			second(now.Add(-MaxAge)), second(id.IssuedAt),
 			"request a new identity token just before its use"), ErrTooOld},
 	}
 }
@@ -58,7 +62,8 @@ func oneOf(values []string) string {
 func CheckIssuer(issuer string) error {
 	u, err := url.Parse(issuer)
 	switch {
-	case err != nil || u.Host == "" || u.Hostname() == "" || (u.Scheme != "https" && u.Scheme != "http"):
+	case err != nil || u.Host == "" || u.Hostname() == "" ||
+		(u.Scheme != "https" && u.Scheme != "http"):
 		return fmt.Errorf("issuer %q is not an https URL", issuer)
 	case u.User != nil:
 		return fmt.Errorf("an issuer holds a user name or password: leave it out") // not quoted

@@ -24,7 +24,8 @@ func checkEvent(name string) error {
 	if name == "workflow_call" {
 		return fmt.Errorf("event %q is none that a job has: a reusable workflow has the event of its caller", name)
 	}
-	nearest := slices.MinFunc(events, func(a, b string) int { return distance(name, a) - distance(name, b) })
+	nearest := slices.MinFunc(events,
+		func(a, b string) int { return distance(name, a) - distance(name, b) })
 	return fmt.Errorf("event %q is none of GitHub's: the nearest is %s", name, nearest)
 }
 

@@ -84,7 +84,8 @@ func (f *fetcher) get(ctx context.Context, address string) ([]json.RawMessage, e
 	if res.StatusCode != http.StatusOK {
 		return nil, errors.New(res.Status)
 	}
-	if kind, _, err := mime.ParseMediaType(res.Header.Get("Content-Type")); err != nil || !strings.HasSuffix(kind, "json") {
+	if kind, _, err := mime.ParseMediaType(res.Header.Get("Content-Type")); err != nil ||
+		!strings.HasSuffix(kind, "json") {
 		return nil, fmt.Errorf("the answer is %q, not JSON", kind)
 	}
 	body, err := io.ReadAll(res.Body)

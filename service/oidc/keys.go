@@ -68,7 +68,8 @@ func (k *keys) lookup(ctx context.Context, keyID string) ([]crypto.PublicKey, er
 }
 
 // look answers from what is known, or fetches, or says for whose fetch to wait.
-func (k *keys) look(ctx context.Context, keyID string) (found []crypto.PublicKey, wait <-chan struct{}, err error) {
+func (k *keys) look(ctx context.Context,
+	keyID string) (found []crypto.PublicKey, wait <-chan struct{}, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	now := k.now()
@@ -125,7 +126,8 @@ func (k *keys) refresh(ctx context.Context, now time.Time) {
 		case err != nil && k.known == nil:
 			k.log.Warn("issuer does not answer", "issuer", k.issuer, "keys", 0, "err", err)
 		case err != nil:
-			k.log.Warn("issuer does not answer", "issuer", k.issuer, "keys", len(k.known), "fetched", k.read.UTC().Format(time.RFC3339), "err", err)
+			k.log.Warn("issuer does not answer", "issuer", k.issuer, "keys", len(k.known),
+				"fetched", k.read.UTC().Format(time.RFC3339), "err", err)
 		}
 	}()
 	ctx = context.WithoutCancel(ctx)
@@ -173,7 +175,8 @@ func (k *keys) fromStore(ctx context.Context, now time.Time) (keysByID, time.Tim
 	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
 	text, at, err := k.keyStore.IssuerKeys(ctx, k.issuer)
-	if err == nil && (text == nil || at.Before(now.Add(-maxCachedKeyAge)) || at.After(now.Add(Leeway))) {
+	if err == nil &&
+		(text == nil || at.Before(now.Add(-maxCachedKeyAge)) || at.After(now.Add(Leeway))) {
 		return nil, time.Time{}
 	}
 	var all []json.RawMessage
@@ -222,7 +225,8 @@ func usableKey(raw []byte) (string, *rsa.PublicKey) {
 		return "", nil
 	}
 	public, isRSA := key.Key.(*rsa.PublicKey)
-	if !isRSA || key.KeyID == "" || (key.Use != "" && key.Use != "sig") || (key.Algorithm != "" && key.Algorithm != string(jose.RS256)) {
+	if !isRSA || key.KeyID == "" || (key.Use != "" && key.Use != "sig") ||
+		(key.Algorithm != "" && key.Algorithm != string(jose.RS256)) {
 		return "", nil
 	}
 	if bits := public.N.BitLen(); bits < minKeyBits || bits > maxKeyBits {

@@ -44,7 +44,8 @@ func split(raw string) (header, payload []byte, err error) {
 	for i, name := range []string{"header", "claims", "signature"} {
 		b, err := decodeSegment(parts[i])
 		if err != nil {
-			return nil, nil, fmt.Errorf("%w: its %s is missing or not base64url", ErrMalformed, name)
+			return nil, nil,
+				fmt.Errorf("%w: its %s is missing or not base64url", ErrMalformed, name)
 		}
 		switch i {
 		case 0:
@@ -95,7 +96,8 @@ func checkHeader(raw []byte) (string, error) {
 	}
 	m := members{}
 	if err := errors.Join(json.Unmarshal(raw, &m), json.Unmarshal(raw, &h)); err != nil {
-		return "", fmt.Errorf("%w: its header is not one JSON object without repeated members", ErrMalformed)
+		return "", fmt.Errorf("%w: its header is not one JSON object without repeated members",
+			ErrMalformed)
 	}
 	for _, name := range []string{"crit", "jku", "jwk", "x5u", "x5c", "b64", "zip", "enc"} {
 		if _, there := m[name]; there {

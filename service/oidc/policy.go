@@ -39,16 +39,21 @@ func (p Policy) Match(id Identity) bool { return Met(p.Explain(id)) }
 func (p Policy) Explain(id Identity) []Clause {
 	events, hint := p.Events, "add a policy for the event "+id.Event+" if such jobs shall be let in"
 	if len(events) == 0 {
-		events, hint = UsualEvents, hint+"; people without write access can cause it, and steer what the job does"
+		events, hint = UsualEvents, hint+
+			"; people without write access can cause it, and steer what the job does"
 	}
 	return []Clause{
-		clause("policy issuer", p.Issuer != "" && p.Issuer == id.Issuer, p.Issuer, id.Issuer, "the ids of one GitHub mean nothing to another: add a policy for this issuer"),
-		clause("repository_id", p.RepositoryID != "" && p.RepositoryID == id.RepositoryID, p.RepositoryID, id.RepositoryID, "add a policy for this repository"),
-		clause("repository_owner_id", p.OwnerID != "" && p.OwnerID == id.OwnerID, p.OwnerID, id.OwnerID,
+		clause("policy issuer", p.Issuer != "" && p.Issuer == id.Issuer, p.Issuer, id.Issuer,
+			"the ids of one GitHub mean nothing to another: add a policy for this issuer"),
+		clause("repository_id", p.RepositoryID != "" && p.RepositoryID == id.RepositoryID,
+			p.RepositoryID, id.RepositoryID, "add a policy for this repository"),
+		clause("repository_owner_id", p.OwnerID != "" &&
+			p.OwnerID == id.OwnerID, p.OwnerID, id.OwnerID,
 			"the repository has another owner than when the policy was made: if that is right, remove the policy and add it again"),
 		clause("event", slices.Contains(events, id.Event), oneOf(events), id.Event, hint),
 		narrowed("ref", p.Refs, id.Ref, exactly),
-		narrowed("environment", p.Environments, id.Environment, strings.EqualFold), // GitHub has one environment of each name
+		narrowed("environment", p.Environments, id.Environment,
+			strings.EqualFold), // GitHub has one environment of each name
 		narrowed("job_workflow_ref", p.JobWorkflowRefs, id.JobWorkflowRef, exactly),
 		narrowed("visibility", p.Visibilities, id.Visibility, exactly),
 	}
@@ -101,7 +106,10 @@ var (
 // refused: here it would match nothing, and somebody would believe that it did.
 func (p Policy) Check() error {
 	var faults []error
-	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
+	fault := func(format string, args ...any) {
+		faults = append(faults,
+			fmt.Errorf(format, args...))
+	}
 	if err := CheckIssuer(p.Issuer); err != nil {
 		faults = append(faults, err)
 	}
@@ -120,7 +128,10 @@ func (p Policy) Check() error {
 		{"ref", p.Refs, refName, "a whole ref such as refs/heads/main"},
 		{"environment", p.Environments, anyName, "the name of an environment"},
 		{"event", p.Events, eventName, "the name of an event such as push"},
-		{"job_workflow_ref", p.JobWorkflowRefs, workflowRef, "OWNER/REPOSITORY/.github/workflows/FILE.yml@REF"},
+		{
+			"job_workflow_ref", p.JobWorkflowRefs, workflowRef,
+			"OWNER/REPOSITORY/.github/workflows/FILE.yml@REF",
+		},
 		{"visibility", p.Visibilities, visibility, "public, private or internal"},
 	} {
 		if len(list.values) > maxValues {
@@ -133,7 +144,9 @@ func (p Policy) Check() error {
 			case len(v) > maxValue || !list.form.MatchString(v):
 				fault("%s %q is not %s", list.name, v, list.like)
 			case slices.Contains(list.values[:i], v),
-				list.name == "environment" && slices.ContainsFunc(list.values[:i], func(o string) bool { return strings.EqualFold(o, v) }):
+				list.name == "environment" &&
+					slices.ContainsFunc(list.values[:i],
+						func(o string) bool { return strings.EqualFold(o, v) }):
 				fault("%s %q is there twice", list.name, v)
 			case list.name == "event":
 				if err := checkEvent(v); err != nil {

@@ -55,7 +55,9 @@ func New(cfg Config) (*Verifier, error) {
 		if err != nil {
 			return nil, err
 		}
-		v.keys[issuer] = &keys{issuer: issuer, fetch: f.keySet, now: cfg.Now, log: cfg.Log, keyStore: cfg.KeyStore}
+		v.keys[issuer] = &keys{
+			issuer: issuer, fetch: f.keySet, now: cfg.Now, log: cfg.Log, keyStore: cfg.KeyStore,
+		}
 	}
 	return v, nil
 }
@@ -133,7 +135,11 @@ func (v *Verifier) ExplainClaims(id Identity) []Clause {
 	for _, r := range rules(id, v.cfg.Issuers, v.cfg.Audience, v.cfg.Now()) {
 		clauses = append(clauses, r.Clause)
 	}
-	return append(clauses, Clause{Name: signature, Outcome: NotChecked, Want: signedBy, Hint: "give the whole token to have it checked"})
+	return append(clauses,
+		Clause{
+			Name: signature, Outcome: NotChecked, Want: signedBy,
+			Hint: "give the whole token to have it checked",
+		})
 }
 
 const (
@@ -142,7 +148,10 @@ const (
 )
 
 func (v *Verifier) explainSignature(ctx context.Context, raw string, p parsed) Clause {
-	c := Clause{Name: signature, Outcome: NotChecked, Want: signedBy, Got: "key " + fmt.Sprintf("%.60q", p.keyID)}
+	c := Clause{
+		Name: signature, Outcome: NotChecked, Want: signedBy,
+		Got: "key " + fmt.Sprintf("%.60q", p.keyID),
+	}
 	if v.keys[p.identity.Issuer] == nil {
 		c.Hint = "nobody is asked for the keys of an issuer that is not trusted"
 		return c

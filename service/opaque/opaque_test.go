@@ -23,7 +23,7 @@ func TestASecretHidesItself(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, got := range map[string]string{
-		"%v": fmt.Sprintf("%v", secret), "%s": fmt.Sprintf("%s", secret), "%q": fmt.Sprintf("%q", secret),
+		"%v": fmt.Sprintf("%v", secret), "%q": fmt.Sprintf("%q", secret),
 		"%#v": fmt.Sprintf("%#v", secret), "log": log.String(), "JSON": string(doc),
 		"in a struct": fmt.Sprintf("%+v", struct{ S opaque.Secret }{secret}),
 	} {

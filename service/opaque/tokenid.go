@@ -55,7 +55,8 @@ func DeriveExchangedID(issued time.Time, content, key []byte) TokenID {
 	mac := hmac.New(sha256.New, key)
 	mac.Write(content)
 	sum := mac.Sum(nil)
-	return joinTokenID(issued, string(byIdentity)+idEncoding.EncodeToString(sum[:10])[1:], sum[10:20])
+	return joinTokenID(issued, string(byIdentity)+idEncoding.EncodeToString(sum[:10])[1:],
+		sum[10:20])
 }
 
 // NewTokenID names a token: a new family of its own when family is empty.

@@ -109,7 +109,9 @@ func New(ctx context.Context, c Config) (*Parts, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.Accounts = account.NewRegistry(account.Config{Store: c.Stores.Accounts, Log: p.Log, Now: now, Rand: c.Rand})
+	p.Accounts = account.NewRegistry(account.Config{
+		Store: c.Stores.Accounts, Log: p.Log, Now: now, Rand: c.Rand,
+	})
 	common := auth.Config{Log: p.Log, Now: now, Rand: c.Rand}
 	p.Admins = auth.NewAdmins(c.Stores.Admins, common)
 	p.Devices = auth.NewDevices(c.Stores.Devices, keys["user codes"], common)

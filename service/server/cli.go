@@ -22,15 +22,19 @@ func (s *Server) activate(c *gin.Context) error {
 	if err := route.LooseJSON(c, &in); err != nil {
 		return err
 	}
-	issued, machine, err := s.parts.Machines.Activate(c.Request.Context(), route.Caller(c), in.MachineID, in.Label)
+	issued, machine, err := s.parts.Machines.Activate(c.Request.Context(), route.Caller(c),
+		in.MachineID, in.Label)
 	return route.Answer(c, func(m license.Machine) api.Activated {
-		return api.Activated{Token: issued.Token.Reveal(), ExpiresAt: rfc3339(issued.ExpiresAt), Machine: m.ID}
+		return api.Activated{
+			Token: issued.Token.Reveal(), ExpiresAt: rfc3339(issued.ExpiresAt), Machine: m.ID,
+		}
 	}, machine, err)
 }
 
 // deactivate answers DELETE /_api/license/machine/{machine_id}.
 func (s *Server) deactivate(c *gin.Context) error {
-	if err := s.parts.Machines.Deactivate(c.Request.Context(), route.Caller(c), c.Param("machine_id")); err != nil {
+	if err := s.parts.Machines.Deactivate(c.Request.Context(), route.Caller(c),
+		c.Param("machine_id")); err != nil {
 		return err
 	}
 	c.JSON(http.StatusOK, api.Deactivated{Status: "deactivated"})

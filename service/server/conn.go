@@ -62,7 +62,8 @@ func (c *conn) Read(p []byte) (int, error) {
 // Request Header Fields Too Large`.
 func (c *conn) Write(p []byte) (int, error) {
 	const begin = "HTTP/1.1 "
-	if now := c.phase.Load(); now != handling && len(p) > len(begin)+3 && string(p[:len(begin)]) == begin {
+	if now := c.phase.Load(); now != handling && len(p) > len(begin)+3 &&
+		string(p[:len(begin)]) == begin {
 		c.metrics.requests.WithLabelValues(none, none, string(p[len(begin):len(begin)+3])).Inc()
 		if now != over {
 			c.metrics.refusals.WithLabelValues(string(api.CodeInvalidRequest)).Inc()

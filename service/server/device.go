@@ -35,7 +35,8 @@ func bindOAuth(c *gin.Context, v any, fromForm func(map[string]string)) error {
 // deviceCode answers POST /_api/auth/device/code (RFC 8628, 3.1).
 func (s *Server) deviceCode(c *gin.Context) error {
 	var in api.DeviceCodeRequest
-	if err := bindOAuth(c, &in, func(f map[string]string) { in.ClientID = f["client_id"] }); err != nil {
+	if err := bindOAuth(c, &in,
+		func(f map[string]string) { in.ClientID = f["client_id"] }); err != nil {
 		return err
 	}
 	if in.ClientID == "" {
@@ -51,7 +52,8 @@ func (s *Server) deviceCode(c *gin.Context) error {
 	page := s.parts.PublicURL + "/device"
 	c.JSON(http.StatusOK, api.DeviceCode{
 		DeviceCode: codes.DeviceCode.Reveal(), UserCode: codes.UserCode.Reveal(), VerificationURI: page,
-		VerificationURIComplete: page + "?user_code=" + codes.UserCode.Reveal(), ExpiresIn: seconds(codes.Life), Interval: seconds(codes.Interval),
+		VerificationURIComplete: page + "?user_code=" +
+			codes.UserCode.Reveal(), ExpiresIn: seconds(codes.Life), Interval: seconds(codes.Interval),
 	})
 	return nil
 }
@@ -80,7 +82,10 @@ func (s *Server) deviceToken(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	c.JSON(http.StatusOK, api.LoginToken{AccessToken: got.Token.Reveal(), TokenType: "Bearer", ExpiresIn: seconds(got.Life)})
+	c.JSON(http.StatusOK,
+		api.LoginToken{
+			AccessToken: got.Token.Reveal(), TokenType: "Bearer", ExpiresIn: seconds(got.Life),
+		})
 	return nil
 }
 
@@ -109,20 +114,25 @@ func failOAuth(c *gin.Context, err error) bool {
 	var over *limited
 	if errors.As(err, &over) {
 		route.RecordRefusal(c, "slow_down", over.Error())
-		c.JSON(http.StatusBadRequest, api.OAuthError{Error: "slow_down", ErrorDescription: over.Error()})
+		c.JSON(http.StatusBadRequest,
+			api.OAuthError{Error: "slow_down", ErrorDescription: over.Error()})
 		return true
 	}
 	var bad *route.BadRequestError
 	var kind *route.TypeError
 	if errors.As(err, &bad) || errors.As(err, &kind) {
 		route.RecordRefusal(c, api.CodeInvalidRequest, badRequestReason)
-		c.JSON(http.StatusBadRequest, api.OAuthError{Error: "invalid_request", ErrorDescription: opaque.HideSecrets(err.Error())})
+		c.JSON(http.StatusBadRequest,
+			api.OAuthError{
+				Error: "invalid_request", ErrorDescription: opaque.HideSecrets(err.Error()),
+			})
 		return true
 	}
 	for _, o := range oauthCodes {
 		if errors.Is(err, o.err) {
 			route.RecordRefusal(c, api.Code(o.code), o.err.Error())
-			c.JSON(http.StatusBadRequest, api.OAuthError{Error: o.code, ErrorDescription: o.err.Error()})
+			c.JSON(http.StatusBadRequest,
+				api.OAuthError{Error: o.code, ErrorDescription: o.err.Error()})
 			return true
 		}
 	}
@@ -137,8 +147,10 @@ const bearerMethod = "Bearer"
 func (s *Server) authorizationServer(c *gin.Context) error {
 	url := s.parts.PublicURL
 	c.JSON(http.StatusOK, api.AuthorizationServer{
-		Issuer: url, TokenEndpoint: url + "/_api/auth/device/token", DeviceAuthorizationEndpoint: url + "/_api/auth/device/code",
-		IntrospectionEndpoint: url + "/_api/oauth/introspect", RevocationEndpoint: url + "/_api/oauth/revoke",
+		Issuer: url, TokenEndpoint: url +
+			"/_api/auth/device/token", DeviceAuthorizationEndpoint: url + "/_api/auth/device/code",
+		IntrospectionEndpoint: url +
+			"/_api/oauth/introspect", RevocationEndpoint: url + "/_api/oauth/revoke",
 		GrantTypesSupported: []string{deviceGrant}, ResponseTypesSupported: []string{}, TokenEndpointAuthMethodsSupported: []string{"none"},
 		IntrospectionEndpointAuthMethodsSupported: []string{bearerMethod}, RevocationEndpointAuthMethodsSupported: []string{bearerMethod},
 	})

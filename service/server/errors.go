@@ -44,7 +44,8 @@ var refusals = slices.Concat([]route.Refusal{
 	with(errTooLarge, http.StatusRequestEntityTooLarge, api.CodeRequestTooLarge),
 	with(errTooSlow, http.StatusRequestTimeout, api.CodeRequestTimeout),
 	with(failure.ErrUnavailable, http.StatusServiceUnavailable, api.CodeUnavailable),
-	with(keyring.ErrRetired, http.StatusServiceUnavailable, api.CodeUnavailable), // twice in one moment: the next try has another key
+	with(keyring.ErrRetired, http.StatusServiceUnavailable,
+		api.CodeUnavailable), // twice in one moment: the next try has another key
 	with(errNotReady, http.StatusServiceUnavailable, api.CodeUnavailable),
 }, admin.Refusals(), page.Refusals())
 
@@ -82,15 +83,22 @@ const badRequestReason = "the request cannot be read: its sender was told why"
 func answerOf(err error) (answerTo, bool) {
 	var over *limited
 	if errors.As(err, &over) {
-		return answerTo{http.StatusTooManyRequests, api.CodeRateLimited, over.Error(), over.Error()}, true
+		return answerTo{
+			http.StatusTooManyRequests, api.CodeRateLimited, over.Error(), over.Error(),
+		}, true
 	}
 	var bad *route.BadRequestError
 	if errors.As(err, &bad) {
-		return answerTo{http.StatusBadRequest, api.CodeInvalidRequest, bad.Error(), badRequestReason}, true
+		return answerTo{
+			http.StatusBadRequest, api.CodeInvalidRequest, bad.Error(), badRequestReason,
+		}, true
 	}
 	var kind *route.TypeError
 	if errors.As(err, &kind) {
-		return answerTo{http.StatusUnsupportedMediaType, api.CodeUnsupportedMediaType, kind.Error(), kind.Error()}, true
+		return answerTo{
+			http.StatusUnsupportedMediaType, api.CodeUnsupportedMediaType, kind.Error(),
+			kind.Error(),
+		}, true
 	}
 	for _, p := range detailed {
 		if errors.Is(err, p.Err) {
@@ -113,15 +121,18 @@ func (s *Server) fail(c *gin.Context, err error) {
 		c.Header("Retry-After", strconv.Itoa(over.seconds()))
 	}
 	if errors.Is(err, failure.ErrUnavailable) {
-		s.log.Warn("unavailable", "request_id", route.RequestID(c), "route", c.FullPath(), "err", opaque.HideSecrets(err.Error()))
+		s.log.Warn("unavailable", "request_id", route.RequestID(c), "route", c.FullPath(), "err",
+			opaque.HideSecrets(err.Error()))
 	}
 	if route.From(c).Format == route.OAuth && failOAuth(c, err) {
 		return
 	}
 	if errors.Is(err, auth.ErrUnauthenticated) {
-		route.RecordRefusal(c, unauthorized, opaque.HideSecrets(err.Error())) // says what is wrong with a token and never quotes one
+		route.RecordRefusal(c, unauthorized,
+			opaque.HideSecrets(err.Error())) // says what is wrong with a token and never quotes one
 		c.Header("WWW-Authenticate", "Bearer")
-		c.JSON(http.StatusUnauthorized, api.Unauthorized{Error: http.StatusText(http.StatusUnauthorized)})
+		c.JSON(http.StatusUnauthorized,
+			api.Unauthorized{Error: http.StatusText(http.StatusUnauthorized)})
 		return
 	}
 	if a, ok := answerOf(err); ok {
@@ -133,7 +144,8 @@ func (s *Server) fail(c *gin.Context, err error) {
 		s.refuse(c, answerTo{http.StatusServiceUnavailable, api.CodeUnavailable, gone, gone})
 		return
 	}
-	s.log.Error("internal error", "request_id", route.RequestID(c), "route", c.FullPath(), "err", opaque.HideSecrets(err.Error()))
+	s.log.Error("internal error", "request_id", route.RequestID(c), "route", c.FullPath(), "err",
+		opaque.HideSecrets(err.Error()))
 	s.refuse(c, answerTo{
 		http.StatusInternalServerError, api.CodeInternal, "the service met a fault of its own: try again later, and report request " + route.RequestID(c), "internal error",
 	})
@@ -151,6 +163,7 @@ func (s *Server) refuse(c *gin.Context, a answerTo) {
 	case route.Page:
 		s.pages.Message(c, a.status, http.StatusText(a.status), message)
 	default:
-		c.JSON(a.status, api.Error{Error: http.StatusText(a.status), Code: a.code, Message: message})
+		c.JSON(a.status,
+			api.Error{Error: http.StatusText(a.status), Code: a.code, Message: message})
 	}
 }

@@ -70,8 +70,10 @@ func (s *Server) recover(c *gin.Context) {
 
 // extendDeadline gives an answer more time than others have: a context of so long, which also ends
 // when the client leaves or the service stops. The clock of a connection is the real one.
-func (s *Server) extendDeadline(c *gin.Context, d time.Duration) (context.Context, context.CancelFunc) {
-	_ = http.NewResponseController(c.Writer).SetWriteDeadline(time.Now().Add(d + writeTimeout)) // without a connection there is no deadline
+func (s *Server) extendDeadline(c *gin.Context,
+	d time.Duration) (context.Context, context.CancelFunc) {
+	_ = http.NewResponseController(c.Writer).SetWriteDeadline(time.Now().Add(d +
+		writeTimeout)) // without a connection there is no deadline
 	ctx, cancel := context.WithTimeout(c.Request.Context(), d)
 	stop := context.AfterFunc(s.stopping, cancel)
 	return ctx, func() { stop(); cancel() }

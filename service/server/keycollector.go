@@ -31,15 +31,19 @@ type keyCollector struct {
 	up, tokens, age *prometheus.Desc
 }
 
-func newKeyCollector(keys func(context.Context) ([]keyring.Key, error), now func() time.Time) *keyCollector {
+func newKeyCollector(keys func(context.Context) ([]keyring.Key, error),
+	now func() time.Time) *keyCollector {
 	desc := func(name, help string, labels ...string) *prometheus.Desc {
 		return prometheus.NewDesc(prometheus.BuildFQName(namespace, "", name), help, labels, nil)
 	}
 	return &keyCollector{
 		keys: keys, now: now, asks: make(chan chan struct{}),
-		up:     desc("database_up", "1 when the database answered the last time it was asked, else 0."),
-		tokens: desc("tokens_live", "License tokens (HS256) and leases (EdDSA) that were handed out and have not expired, by signing key.", "alg", "kid"),
-		age:    desc("signing_key_age_seconds", "Time since a signing key was made, by key and state: waiting, signing, verifying.", "alg", "kid", "state"),
+		up: desc("database_up",
+			"1 when the database answered the last time it was asked, else 0."),
+		tokens: desc("tokens_live",
+			"License tokens (HS256) and leases (EdDSA) that were handed out and have not expired, by signing key.", "alg", "kid"),
+		age: desc("signing_key_age_seconds",
+			"Time since a signing key was made, by key and state: waiting, signing, verifying.", "alg", "kid", "state"),
 	}
 }
 
@@ -106,8 +110,10 @@ func (s *keyCollector) count(ctx context.Context) []prometheus.Metric {
 	out := []prometheus.Metric{prometheus.MustNewConstMetric(s.up, prometheus.GaugeValue, 1)}
 	for _, k := range keys {
 		out = append(out,
-			prometheus.MustNewConstMetric(s.tokens, prometheus.GaugeValue, float64(k.LiveTokens), string(k.Algorithm), k.ID),
-			prometheus.MustNewConstMetric(s.age, prometheus.GaugeValue, s.now().Sub(k.CreatedAt).Seconds(), string(k.Algorithm), k.ID, string(k.State)))
+			prometheus.MustNewConstMetric(s.tokens, prometheus.GaugeValue, float64(k.LiveTokens),
+				string(k.Algorithm), k.ID),
+			prometheus.MustNewConstMetric(s.age, prometheus.GaugeValue,
+				s.now().Sub(k.CreatedAt).Seconds(), string(k.Algorithm), k.ID, string(k.State)))
 	}
 	return out
 }

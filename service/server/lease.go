@@ -40,7 +40,8 @@ func (s *Server) publicKeys(c *gin.Context) error {
 		})
 	}
 	if len(keys) > 0 {
-		c.Header("Cache-Control", fmt.Sprintf("public, max-age=%d", int(keyring.KeysMaxAge.Seconds())))
+		c.Header("Cache-Control",
+			fmt.Sprintf("public, max-age=%d", int(keyring.KeysMaxAge.Seconds())))
 	}
 	c.JSON(http.StatusOK, set)
 	return nil

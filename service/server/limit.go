@@ -76,7 +76,8 @@ func newLimiter(perMinute int, now func() time.Time) (*throttled.GCRARateLimiter
 	if err != nil {
 		return nil, err
 	}
-	limiter, err := throttled.NewGCRARateLimiterCtx(clockStore{store, now}, throttled.RateQuota{MaxRate: throttled.PerMin(perMinute), MaxBurst: perMinute - 1})
+	limiter, err := throttled.NewGCRARateLimiterCtx(clockStore{store, now},
+		throttled.RateQuota{MaxRate: throttled.PerMin(perMinute), MaxBurst: perMinute - 1})
 	if err != nil {
 		return nil, err
 	}

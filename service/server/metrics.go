@@ -48,25 +48,34 @@ type metrics struct {
 
 func newMetrics(version string, collector *keyCollector) *metrics {
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
-		return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: name, Help: help}, labels)
+		return prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: namespace, Name: name, Help: help,
+		}, labels)
 	}
 	m := &metrics{
 		registry: prometheus.NewRegistry(),
-		requests: counter("http_requests_total", "Requests that were answered, by route, method and status.", "route", "method", "status"),
+		requests: counter("http_requests_total",
+			"Requests that were answered, by route, method and status.", "route", "method", "status"),
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Namespace: namespace, Name: "http_request_duration_seconds", Help: "Time from the header of a request to its answer, by route.",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
 		}, []string{"route"}),
-		tokens:   counter("tokens_total", "Requests for a license token by act (issue, refresh) and outcome: granted, or why not.", "act", "outcome"),
+		tokens: counter("tokens_total",
+			"Requests for a license token by act (issue, refresh) and outcome: granted, or why not.", "act", "outcome"),
 		refusals: counter("refusals_total", "Refused requests, by reason.", "reason"),
 		limited:  counter("rate_limited_total", "Requests over a limit, by what is counted.", "by"),
-		panics:   prometheus.NewCounter(prometheus.CounterOpts{Namespace: namespace, Name: "panics_total", Help: "Faults of the program that were caught."}),
+		panics: prometheus.NewCounter(prometheus.CounterOpts{
+			Namespace: namespace, Name: "panics_total",
+			Help: "Faults of the program that were caught.",
+		}),
 		connections: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Namespace: namespace, Name: "connections", Help: "Open connections, by state: new, active, idle.",
 		}, []string{"state"}),
 		collector: collector,
 	}
-	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: namespace, Name: "build_info", Help: "1, for the version that runs."}, []string{"version", "go"})
+	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Namespace: namespace, Name: "build_info", Help: "1, for the version that runs.",
+	}, []string{"version", "go"})
 	build.WithLabelValues(version, runtime.Version()).Set(1)
 	m.registry.MustRegister(m.requests, m.duration, m.tokens, m.refusals, m.limited, m.panics, m.connections, m.collector, build,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
@@ -119,7 +128,9 @@ func (s *Server) ServeMetrics(ctx context.Context, l net.Listener) error {
 	defer counting.Wait()
 	defer cancel()
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{ErrorLog: scrapeLog{s.log}, MaxRequestsInFlight: scrapes}))
+	mux.Handle("GET /metrics",
+		promhttp.HandlerFor(s.metrics.registry,
+			promhttp.HandlerOpts{ErrorLog: scrapeLog{s.log}, MaxRequestsInFlight: scrapes}))
 	return s.serve(ctx, s.httpServer(mux, timeouts{headerTimeout, readTimeout, writeTimeout}), l)
 }
 

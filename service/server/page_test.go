@@ -321,7 +321,7 @@ func TestASignInLinkWorksOnce(t *testing.T) {
 	if _, err := s.DeleteAccount(t.Context(), a.ID); err != nil {
 		t.Fatal(err)
 	}
-	v.post("/sign-in", url.Values{"link": {gone}}).wantPage(t, 403, "ask those who run")
+	v.post("/sign-in", url.Values{"link": {gone}}).wantPage(t, 403, "ask the operator of this service")
 	if got := v.get("/device"); got.status != http.StatusSeeOther {
 		t.Errorf("the session of a deleted account = %d, want 303", got.status)
 	}

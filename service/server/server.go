@@ -67,7 +67,8 @@ func New(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		parts: cfg.Parts, limits: limits, metrics: newMetrics(cfg.Version, newKeyCollector(func(ctx context.Context) ([]keyring.Key, error) { return cfg.Parts.Keys.Keys(ctx) }, cfg.Now)),
+		parts: cfg.Parts, limits: limits, metrics: newMetrics(cfg.Version,
+			newKeyCollector(func(ctx context.Context) ([]keyring.Key, error) { return cfg.Parts.Keys.Keys(ctx) }, cfg.Now)),
 		tracer: cfg.Tracer, timeouts: timeouts{headerTimeout, readTimeout, writeTimeout}, now: cfg.Now, log: cfg.Log, engine: gin.New(),
 	}
 	s.pages = page.New(page.Config{
@@ -162,7 +163,8 @@ func (s *Server) serve(ctx context.Context, srv *http.Server, l net.Listener) er
 	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 	defer cancel()
 	if err := srv.Shutdown(stop); err != nil {
-		return errors.Join(fmt.Errorf("stop: requests were still running after %s: %w", stopTimeout, err), srv.Close())
+		return errors.Join(fmt.Errorf("stop: requests were still running after %s: %w", stopTimeout,
+			err), srv.Close())
 	}
 	if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
 		return err

@@ -30,12 +30,14 @@ func (s *Server) traced(c *gin.Context) {
 		attrs = append(attrs, attribute.String("http.route", path))
 	}
 	ctx := traceparent.Extract(c.Request.Context(), propagation.HeaderCarrier(c.Request.Header))
-	ctx, span := s.tracer.Start(ctx, name, trace.WithSpanKind(trace.SpanKindServer), trace.WithAttributes(attrs...))
+	ctx, span := s.tracer.Start(ctx, name, trace.WithSpanKind(trace.SpanKindServer),
+		trace.WithAttributes(attrs...))
 	defer span.End()
 	c.Request = c.Request.WithContext(ctx)
 	c.Next()
 	status := c.Writer.Status()
-	span.SetAttributes(attribute.Int("http.response.status_code", status), attribute.String("pageflare.request_id", route.RequestID(c)))
+	span.SetAttributes(attribute.Int("http.response.status_code", status),
+		attribute.String("pageflare.request_id", route.RequestID(c)))
 	if reason, _, refused := route.RefusalOf(c); refused {
 		span.SetAttributes(attribute.String("error.type", string(reason)))
 	}

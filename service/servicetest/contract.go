@@ -43,7 +43,9 @@ var theContract = sync.OnceValues(func() (*contract, error) {
 	if err != nil {
 		return nil, fmt.Errorf("openapi.yaml: %w", err)
 	}
-	for _, media := range []string{"application/yaml", "text/html", "text/css", "text/javascript"} { // a text is as good as it is
+	for _, media := range []string{
+		"application/yaml", "text/html", "text/css", "text/javascript",
+	} { // a text is as good as it is
 		openapi3filter.RegisterBodyDecoder(media, openapi3filter.PlainBodyDecoder)
 	}
 	return &contract{doc: doc, router: router, seen: map[string]bool{}}, nil
@@ -63,7 +65,8 @@ func CheckContract(t testing.TB, req *http.Request, body []byte, a Answer) {
 	c, err := theContract()
 	must(t, err)
 	if err := c.check(req, body, a); err != nil {
-		t.Errorf("%s %s was answered %d, not as openapi.yaml says: %v", req.Method, req.URL.Path, a.Status, err)
+		t.Errorf("%s %s was answered %d, not as openapi.yaml says: %v", req.Method, req.URL.Path,
+			a.Status, err)
 	}
 }
 
@@ -122,21 +125,31 @@ func (c *contract) check(req *http.Request, body []byte, a Answer) error {
 
 // checkOther checks the answer to a path or a method that is not in the document.
 func (c *contract) checkOther(req *http.Request, a Answer, headersAlone bool) error {
-	name := map[int]string{http.StatusNotFound: "NotFound", http.StatusMethodNotAllowed: "MethodNotAllowed"}[a.Status]
+	name := map[int]string{
+		http.StatusNotFound: "NotFound", http.StatusMethodNotAllowed: "MethodNotAllowed",
+	}[a.Status]
 	if name == "" {
 		return fmt.Errorf("there is no such operation, which is 404 or 405")
 	}
-	op := &openapi3.Operation{Responses: openapi3.NewResponses(openapi3.WithStatus(a.Status, c.doc.Components.Responses[name]))}
-	return validate(&openapi3filter.RequestValidationInput{Request: req, Route: &routers.Route{Spec: c.doc, Operation: op}}, a, headersAlone)
+	op := &openapi3.Operation{
+		Responses: openapi3.NewResponses(openapi3.WithStatus(a.Status,
+			c.doc.Components.Responses[name])),
+	}
+	return validate(&openapi3filter.RequestValidationInput{
+		Request: req, Route: &routers.Route{Spec: c.doc, Operation: op},
+	}, a, headersAlone)
 }
 
 func validate(in *openapi3filter.RequestValidationInput, a Answer, headersAlone bool) error {
-	if strings.HasPrefix(a.Header.Get("Content-Type"), "application/json") && len(a.Body) == 0 && !headersAlone {
+	if strings.HasPrefix(a.Header.Get("Content-Type"), "application/json") && len(a.Body) == 0 &&
+		!headersAlone {
 		return fmt.Errorf("the body is empty")
 	}
 	return openapi3filter.ValidateResponse(context.Background(), &openapi3filter.ResponseValidationInput{
 		RequestValidationInput: in, Status: a.Status, Header: a.Header, Body: io.NopCloser(bytes.NewReader(a.Body)),
-		Options: &openapi3filter.Options{IncludeResponseStatus: true, ExcludeResponseBody: headersAlone},
+		Options: &openapi3filter.Options{
+			IncludeResponseStatus: true, ExcludeResponseBody: headersAlone,
+		},
 	})
 }
 
@@ -156,7 +169,8 @@ func (h contracted) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	answered := &recorder{ResponseWriter: w, status: http.StatusOK}
 	h.Handler.ServeHTTP(answered, r)
 	h.watch.answered(asked, answered.status)
-	CheckContract(h.t, asked, body.Bytes(), Answer{answered.status, w.Header(), answered.body.Bytes()})
+	CheckContract(h.t, asked, body.Bytes(),
+		Answer{answered.status, w.Header(), answered.body.Bytes()})
 }
 
 type teed struct {

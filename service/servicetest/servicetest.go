@@ -75,7 +75,11 @@ func Start(t testing.TB, o Options) *Service {
 	}
 	master, err := keyring.NewMasterKey(o.Rand)
 	must(t, err)
-	return start(t, Service{options: o, database: "sqlite:" + filepath.Join(t.TempDir(), "license.db"), master: master})
+	return start(t,
+		Service{
+			options: o, database: "sqlite:" + filepath.Join(t.TempDir(), "license.db"),
+			master: master,
+		})
 }
 
 // Replica starts another service on the same database, with a clock of its own (nil: the same
@@ -156,7 +160,8 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.
 func (s *Service) Account(t testing.TB, email string) (account.Account, string) {
 	t.Helper()
 	a, key, err := s.CreateAccount(context.Background(), account.NewAccount{
-		Email: email, Tier: account.Pro, Features: []string{"spa_mode", "critical_css"}, ValidUntil: time.Now().AddDate(2, 0, 0),
+		Email: email, Tier: account.Pro, Features: []string{"spa_mode",
+			"critical_css"}, ValidUntil: time.Now().AddDate(2, 0, 0),
 	})
 	must(t, err)
 	return a, key.Reveal()
@@ -185,7 +190,8 @@ func (s *Service) DecideLogin(t testing.TB, account, userCode string, approve bo
 // AdminToken makes an admin token with the scopes and returns its text.
 func (s *Service) AdminToken(t testing.TB, scopes ...auth.Scope) string {
 	t.Helper()
-	text, _, err := s.CreateAdminToken(context.Background(), auth.NewAdminToken{Scopes: scopes}, nil)
+	text, _, err := s.CreateAdminToken(context.Background(), auth.NewAdminToken{Scopes: scopes},
+		nil)
 	must(t, err)
 	return text.Reveal()
 }

@@ -37,7 +37,8 @@ func strictSchema(ref *openapi3.SchemaRef, seen map[*openapi3.Schema]bool) {
 	if values, ok := s.Extensions[extensibleEnum].([]any); ok {
 		s.Enum = values
 	}
-	if len(s.Properties) > 0 && s.AdditionalProperties.Has == nil && s.AdditionalProperties.Schema == nil {
+	if len(s.Properties) > 0 && s.AdditionalProperties.Has == nil &&
+		s.AdditionalProperties.Schema == nil {
 		s.AdditionalProperties.Has = new(false)
 	}
 	strictSchema(s.Items, seen)

@@ -13,7 +13,9 @@ import (
 func (s *Service) Trust(t testing.TB, account, issuer, repositoryID, ownerID string) string {
 	t.Helper()
 	p, err := s.AddPolicy(context.Background(), license.TrustPolicy{
-		AccountID: account, Policy: oidc.Policy{Issuer: issuer, RepositoryID: repositoryID, OwnerID: ownerID},
+		AccountID: account, Policy: oidc.Policy{
+			Issuer: issuer, RepositoryID: repositoryID, OwnerID: ownerID,
+		},
 	})
 	must(t, err)
 	return p.ID

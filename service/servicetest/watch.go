@@ -108,7 +108,8 @@ func (w *watch) check(s *Service) {
 		w.t.Errorf("the service panicked:\n%s", lastLines(w.log.String()))
 	}
 	if counted, refused := s.refusals(w.t), sum(w.refused); counted != refused && !w.beside {
-		w.t.Errorf("%d requests were refused, by status %v, and the metrics count %d", refused, w.refused, counted)
+		w.t.Errorf("%d requests were refused, by status %v, and the metrics count %d", refused,
+			w.refused, counted)
 	}
 }
 

@@ -48,7 +48,8 @@ func Account(a account.Account) api.Account {
 // AdminToken is the record of an admin token, without its text.
 func AdminToken(t auth.AdminToken) api.AdminToken {
 	return api.AdminToken{
-		ID: t.ID, Name: t.Name, Scopes: Each(t.Scopes, func(s auth.Scope) string { return string(s) }),
+		ID: t.ID, Name: t.Name, Scopes: Each(t.Scopes,
+			func(s auth.Scope) string { return string(s) }),
 		CreatedAt: Time(t.CreatedAt), ExpiresAt: Optional(t.ExpiresAt), RevokedAt: Optional(t.RevokedAt),
 	}
 }
@@ -56,7 +57,9 @@ func AdminToken(t auth.AdminToken) api.AdminToken {
 // Line is a line of the audit log.
 func Line(l audit.Line) api.AuditLine {
 	return api.AuditLine{
-		Seq: l.Seq, At: Time(l.At), Action: string(l.Action), Actor: api.AuditActor{Kind: string(l.Actor.Kind), ID: l.Actor.ID}, Account: l.Account,
+		Seq: l.Seq, At: Time(l.At), Action: string(l.Action), Actor: api.AuditActor{
+			Kind: string(l.Actor.Kind), ID: l.Actor.ID,
+		}, Account: l.Account,
 		Object: l.Object, Details: json.RawMessage(l.Details), Address: l.Actor.Address, RequestID: l.Actor.RequestID, Hash: l.Hash,
 	}
 }
@@ -87,17 +90,25 @@ func Policy(p license.TrustPolicy) api.Policy {
 
 // Clause is a clause of an explanation.
 func Clause(c oidc.Clause) api.Clause {
-	return api.Clause{Name: c.Name, Outcome: string(c.Outcome), Want: c.Want, Got: c.Got, Hint: c.Hint}
+	return api.Clause{
+		Name: c.Name, Outcome: string(c.Outcome), Want: c.Want, Got: c.Got, Hint: c.Hint,
+	}
 }
 
 // Verdict is what a policy says of a job.
 func Verdict(v license.PolicyVerdict) api.PolicyVerdict {
-	return api.PolicyVerdict{ID: v.Policy.ID, Version: int64(v.Policy.Version), Account: v.Policy.AccountID, Allowed: oidc.Met(v.Clauses), Clauses: Each(v.Clauses, Clause)}
+	return api.PolicyVerdict{
+		ID: v.Policy.ID, Version: int64(v.Policy.Version), Account: v.Policy.AccountID,
+		Allowed: oidc.Met(v.Clauses), Clauses: Each(v.Clauses, Clause),
+	}
 }
 
 // APIToken is the record of an API token, without its text.
 func APIToken(t account.APIToken) api.APIToken {
-	return api.APIToken{ID: t.ID, Account: t.AccountID, Name: t.Name, CreatedAt: Time(t.CreatedAt), RevokedAt: Optional(t.RevokedAt)}
+	return api.APIToken{
+		ID: t.ID, Account: t.AccountID, Name: t.Name, CreatedAt: Time(t.CreatedAt),
+		RevokedAt: Optional(t.RevokedAt),
+	}
 }
 
 // Token is the record of a license token as it is at now.
@@ -111,13 +122,17 @@ func Token(t license.TokenRecord, now time.Time) api.TokenRecord {
 // Explanation is why a job is allowed or refused.
 func Explanation(e license.Explanation) api.Explanation {
 	return api.Explanation{
-		Allowed: e.Outcome == oidc.Passed, Outcome: e.Verdict(), Identity: Each(e.Identity, Clause), Policies: Each(e.Policies, Verdict),
+		Allowed: e.Outcome == oidc.Passed, Outcome: e.Verdict(), Identity: Each(e.Identity,
+			Clause), Policies: Each(e.Policies, Verdict),
 	}
 }
 
 // Issued is a license token that was just issued or refreshed.
 func Issued(i license.Issued) api.IssuedToken {
-	out := api.IssuedToken{Token: i.Token.Reveal(), ExpiresAt: second(i.ExpiresAt), RefreshAfter: second(i.RefreshAfter)}
+	out := api.IssuedToken{
+		Token: i.Token.Reveal(), ExpiresAt: second(i.ExpiresAt),
+		RefreshAfter: second(i.RefreshAfter),
+	}
 	if i.Capped {
 		out.CappedBy = api.CappedByValidUntil
 	}

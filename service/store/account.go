@@ -34,7 +34,8 @@ func (r *accountRow) account() (account.Account, error) {
 	return a, nil
 }
 
-func (s *Store) CreateAccount(ctx context.Context, a account.Account, first account.APIToken, acts ...audit.Act) error {
+func (s *Store) CreateAccount(ctx context.Context, a account.Account, first account.APIToken,
+	acts ...audit.Act) error {
 	features, err := json.Marshal(a.Features)
 	if err != nil {
 		return err
@@ -57,7 +58,8 @@ func (s *Store) Account(ctx context.Context, id string) (account.Account, error)
 
 func accountByID(ctx context.Context, q querier, id string) (account.Account, error) {
 	var r accountRow
-	err := q.QueryRowContext(ctx, `SELECT `+accountColumns+` FROM accounts a WHERE a.id = $1`, id).Scan(r.into()...)
+	err := q.QueryRowContext(ctx, `SELECT `+accountColumns+` FROM accounts a WHERE a.id = $1`,
+		id).Scan(r.into()...)
 	if err != nil {
 		return account.Account{}, fmt.Errorf("account %s: %w", id, notFound(err))
 	}
@@ -66,14 +68,17 @@ func accountByID(ctx context.Context, q querier, id string) (account.Account, er
 
 func (s *Store) HasAccount(ctx context.Context, id string) error {
 	var there bool
-	if err := s.read.QueryRowContext(ctx, `SELECT TRUE FROM accounts WHERE id = $1`, id).Scan(&there); err != nil {
+	if err := s.read.QueryRowContext(ctx, `SELECT TRUE FROM accounts WHERE id = $1`,
+		id).Scan(&there); err != nil {
 		return fmt.Errorf("account %s: %w", id, notFound(err))
 	}
 	return nil
 }
 
 func (s *Store) Accounts(ctx context.Context, after string, limit int) ([]account.Account, error) {
-	rows, err := s.read.QueryContext(ctx, `SELECT `+accountColumns+` FROM accounts a WHERE a.id > $1 ORDER BY a.id LIMIT $2`, after, limit)
+	rows, err := s.read.QueryContext(ctx,
+		`SELECT `+accountColumns+
+			` FROM accounts a WHERE a.id > $1 ORDER BY a.id LIMIT $2`, after, limit)
 	if err != nil {
 		return nil, fmt.Errorf("list accounts: %w", storeError(err))
 	}
@@ -93,7 +98,8 @@ func (s *Store) Accounts(ctx context.Context, after string, limit int) ([]accoun
 	return list, storeError(rows.Err())
 }
 
-func (s *Store) ChangeAccount(ctx context.Context, id string, change func(*account.Account) error, act audit.Act) (account.Account, error) {
+func (s *Store) ChangeAccount(ctx context.Context, id string, change func(*account.Account) error,
+	act audit.Act) (account.Account, error) {
 	var a account.Account
 	err := inTx(ctx, s.write, func(t *tx) (err error) {
 		if a, err = accountByID(ctx, t, id); err != nil {
@@ -108,10 +114,12 @@ func (s *Store) ChangeAccount(ctx context.Context, id string, change func(*accou
 		if err := updateAccount(ctx, t, a); err != nil || a.Status != account.Deleted {
 			return err
 		}
-		if _, err = t.ExecContext(ctx, `UPDATE api_tokens SET revoked_at = $2 WHERE account_id = $1 AND revoked_at IS NULL`, id, millis(act.At)); err != nil {
+		if _, err = t.ExecContext(ctx,
+			`UPDATE api_tokens SET revoked_at = $2 WHERE account_id = $1 AND revoked_at IS NULL`, id, millis(act.At)); err != nil {
 			return err
 		}
-		_, err = t.ExecContext(ctx, `UPDATE machines SET label = '' WHERE account_id = $1`, id) // host names often name their owner
+		_, err = t.ExecContext(ctx, `UPDATE machines SET label = '' WHERE account_id = $1`,
+			id) // host names often name their owner
 		return err
 	})
 	return a, err
@@ -119,7 +127,8 @@ func (s *Store) ChangeAccount(ctx context.Context, id string, change func(*accou
 
 // unchanged says whether a change altered nothing of an account that is stored.
 func unchanged(before, after account.Account) bool {
-	return slices.Equal(before.Features, after.Features) && before.Email == after.Email && before.Tier == after.Tier && before.Status == after.Status &&
+	return slices.Equal(before.Features, after.Features) && before.Email == after.Email &&
+		before.Tier == after.Tier && before.Status == after.Status &&
 		millis(before.ValidUntil) == millis(after.ValidUntil)
 }
 

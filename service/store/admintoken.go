@@ -34,22 +34,26 @@ func (s *Store) AddAdminToken(ctx context.Context, a auth.AdminToken, act audit.
 	}
 	return inTx(ctx, s.write, func(t *tx) error {
 		t.log(act)
-		_, err := t.ExecContext(ctx, `INSERT INTO admin_tokens (`+adminTokenColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
+		_, err := t.ExecContext(ctx, `INSERT INTO admin_tokens (`+adminTokenColumns+
+			`) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
 			a.ID, a.Name, a.Hash, string(scopes), millis(a.CreatedAt), nullMillis(a.ExpiresAt), nullMillis(a.RevokedAt))
 		return storeError(err)
 	})
 }
 
 func (s *Store) AdminToken(ctx context.Context, hash string) (auth.AdminToken, error) {
-	t, err := scanAdminToken(s.read.QueryRowContext(ctx, `SELECT `+adminTokenColumns+` FROM admin_tokens WHERE hash = $1`, hash).Scan)
+	t, err := scanAdminToken(s.read.QueryRowContext(ctx,
+		`SELECT `+adminTokenColumns+` FROM admin_tokens WHERE hash = $1`, hash).Scan)
 	if err != nil {
 		return t, fmt.Errorf("admin token: %w", err)
 	}
 	return t, nil
 }
 
-func (s *Store) AdminTokens(ctx context.Context, after string, limit int) ([]auth.AdminToken, error) {
-	since, err := madeAt(s.read.QueryRowContext(ctx, `SELECT created_at FROM admin_tokens WHERE id = $1`, after), after)
+func (s *Store) AdminTokens(ctx context.Context, after string,
+	limit int) ([]auth.AdminToken, error) {
+	since, err := madeAt(s.read.QueryRowContext(ctx,
+		`SELECT created_at FROM admin_tokens WHERE id = $1`, after), after)
 	if err != nil {
 		return nil, fmt.Errorf("list admin tokens: %w", storeError(err))
 	}
@@ -71,5 +75,9 @@ func (s *Store) AdminTokens(ctx context.Context, after string, limit int) ([]aut
 }
 
 func (s *Store) RevokeAdminToken(ctx context.Context, id string, act audit.Act) error {
-	return inTx(ctx, s.write, func(t *tx) error { return t.end(ctx, "admin token", "admin_tokens", "revoked_at", id, act) })
+	return inTx(ctx, s.write,
+		func(t *tx) error {
+			return t.end(ctx, "admin token", "admin_tokens", "revoked_at", id,
+				act)
+		})
 }

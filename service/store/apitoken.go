@@ -44,7 +44,8 @@ func addAPIToken(ctx context.Context, t *tx, a account.APIToken) error {
 	return storeError(err)
 }
 
-func (s *Store) APIToken(ctx context.Context, hash string) (account.APIToken, account.Account, error) {
+func (s *Store) APIToken(ctx context.Context,
+	hash string) (account.APIToken, account.Account, error) {
 	var t apiTokenRow
 	var a accountRow
 	err := s.read.QueryRowContext(ctx, `SELECT `+apiTokenColumns+`, `+accountColumns+`
@@ -56,8 +57,10 @@ func (s *Store) APIToken(ctx context.Context, hash string) (account.APIToken, ac
 	return t.apiToken(), owner, err
 }
 
-func (s *Store) APITokens(ctx context.Context, owner, after string, limit int) ([]account.APIToken, error) {
-	since, err := madeAt(s.read.QueryRowContext(ctx, `SELECT created_at FROM api_tokens WHERE id = $1 AND account_id = $2`, after, owner), after)
+func (s *Store) APITokens(ctx context.Context, owner, after string,
+	limit int) ([]account.APIToken, error) {
+	since, err := madeAt(s.read.QueryRowContext(ctx,
+		`SELECT created_at FROM api_tokens WHERE id = $1 AND account_id = $2`, after, owner), after)
 	if err != nil {
 		return nil, fmt.Errorf("list API tokens: %w", storeError(err))
 	}
@@ -86,12 +89,14 @@ func madeAt(row *sql.Row, after string) (at int64, err error) {
 	case after == "":
 		return math.MinInt64, nil
 	case errors.Is(err, sql.ErrNoRows):
-		return 0, fmt.Errorf("%w: nothing in this list has the id %s to go on after", failure.ErrInvalid, after)
+		return 0, fmt.Errorf("%w: nothing in this list has the id %s to go on after",
+			failure.ErrInvalid, after)
 	}
 	return at, err
 }
 
-func (s *Store) RevokeAPIToken(ctx context.Context, id string, act audit.Act, issued *audit.Act) (families int64, err error) {
+func (s *Store) RevokeAPIToken(ctx context.Context, id string, act audit.Act,
+	issued *audit.Act) (families int64, err error) {
 	err = inTx(ctx, s.write, func(t *tx) error {
 		if err := t.end(ctx, "API token", "api_tokens", "revoked_at", id, act); err != nil {
 			return err

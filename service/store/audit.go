@@ -22,7 +22,8 @@ func (t *tx) appendActs(ctx context.Context) error {
 	}
 	var head audit.Head
 	var seal string
-	err := t.QueryRowContext(ctx, `UPDATE audit_head SET seq = seq + $1 WHERE id = 1 RETURNING seq, hash, seal`, len(t.acts)).Scan(&head.Seq, &head.Hash, &seal)
+	err := t.QueryRowContext(ctx,
+		`UPDATE audit_head SET seq = seq + $1 WHERE id = 1 RETURNING seq, hash, seal`, len(t.acts)).Scan(&head.Seq, &head.Hash, &seal)
 	if err != nil {
 		return appendFault(noHead(err))
 	}
@@ -32,7 +33,8 @@ func (t *tx) appendActs(ctx context.Context) error {
 	for _, a := range t.acts {
 		newest = max(newest, millis(a.At))
 		head = audit.Head{Seq: head.Seq + 1, Hash: a.Link(head.Seq+1, head.Hash)}
-		_, err := t.ExecContext(ctx, `INSERT INTO audit_log (`+auditColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
+		_, err := t.ExecContext(ctx, `INSERT INTO audit_log (`+auditColumns+
+			`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
 			head.Seq, millis(a.At), a.Actor.Kind, a.Actor.ID, a.Actor.Address, a.Actor.RequestID, a.Action, a.Account, a.Object, a.Details, head.Hash)
 		if errors.Is(storeError(err), failure.ErrConflict) {
 			err = fmt.Errorf("%w: line %d is there already", audit.ErrTampered, head.Seq)
@@ -44,8 +46,9 @@ func (t *tx) appendActs(ctx context.Context) error {
 	if sealed {
 		seal = t.acts[0].Seal(head)
 	}
-	if _, err := t.ExecContext(ctx, `UPDATE audit_head SET hash = $1, seal = $2, newest = CASE WHEN newest < $3 THEN $3 ELSE newest END WHERE id = 1`,
-		head.Hash, seal, newest); err != nil {
+	_, err = t.ExecContext(ctx, `UPDATE audit_head SET hash = $1, seal = $2,
+		newest = CASE WHEN newest < $3 THEN $3 ELSE newest END WHERE id = 1`, head.Hash, seal, newest)
+	if err != nil {
 		return appendFault(err)
 	}
 	return nil
@@ -62,14 +65,16 @@ func appendFault(err error) error {
 // noHead says what it means when the row of the head is not there.
 func noHead(err error) error {
 	if errors.Is(err, sql.ErrNoRows) {
-		return fmt.Errorf("%w: the row that says where it ends (audit_head) is missing", audit.ErrTampered)
+		return fmt.Errorf("%w: the row that says where it ends (audit_head) is missing",
+			audit.ErrTampered)
 	}
 	return err
 }
 
 func (s *Store) AuditHead(ctx context.Context) (audit.Head, error) {
 	var h audit.Head
-	if err := s.read.QueryRowContext(ctx, `SELECT seq, hash FROM audit_head WHERE id = 1`).Scan(&h.Seq, &h.Hash); err != nil {
+	if err := s.read.QueryRowContext(ctx,
+		`SELECT seq, hash FROM audit_head WHERE id = 1`).Scan(&h.Seq, &h.Hash); err != nil {
 		return h, noHead(err)
 	}
 	return h, nil
@@ -126,7 +131,9 @@ func auditEnd(ctx context.Context, q querier) (e audit.End, err error) {
 	if stray.Valid {
 		e.Stray = &stray.Int64
 	}
-	last, err := scanLine(q.QueryRowContext(ctx, `SELECT `+auditColumns+` FROM audit_log WHERE seq <= $1 AND seq > 0 ORDER BY seq DESC LIMIT 1`, e.Seq).Scan)
+	last, err := scanLine(q.QueryRowContext(ctx,
+		`SELECT `+auditColumns+
+			` FROM audit_log WHERE seq <= $1 AND seq > 0 ORDER BY seq DESC LIMIT 1`, e.Seq).Scan)
 	if errors.Is(err, sql.ErrNoRows) {
 		return e, nil
 	}
@@ -134,7 +141,8 @@ func auditEnd(ctx context.Context, q querier) (e audit.End, err error) {
 		return e, fmt.Errorf("read the end of the audit log: %w", storeError(err))
 	}
 	e.Last = last
-	err = q.QueryRowContext(ctx, `SELECT hash FROM audit_log WHERE seq = $1`, last.Seq-1).Scan(&e.Before)
+	err = q.QueryRowContext(ctx, `SELECT hash FROM audit_log WHERE seq = $1`,
+		last.Seq-1).Scan(&e.Before)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return e, fmt.Errorf("read the end of the audit log: %w", storeError(err))
 	}
@@ -171,7 +179,8 @@ func (s *Store) auditLines(ctx context.Context, where string, args ...any) ([]au
 func scanLine(scan func(...any) error) (audit.Line, error) {
 	var l audit.Line
 	var at int64
-	err := scan(&l.Seq, &at, &l.Actor.Kind, &l.Actor.ID, &l.Actor.Address, &l.Actor.RequestID, &l.Action, &l.Account, &l.Object, &l.Details, &l.Hash)
+	err := scan(&l.Seq, &at, &l.Actor.Kind, &l.Actor.ID, &l.Actor.Address, &l.Actor.RequestID,
+		&l.Action, &l.Account, &l.Object, &l.Details, &l.Hash)
 	l.At = fromMillis(at)
 	return l, err
 }

@@ -66,7 +66,9 @@ func (t *tx) purge(ctx context.Context, table, key string, before int64) error {
 
 func deviceLogin(ctx context.Context, q querier, hash string) (auth.DeviceLogin, error) {
 	var r deviceRow
-	err := q.QueryRowContext(ctx, `SELECT `+deviceColumns+` FROM device_logins d WHERE d.device_hash = $1 OR d.user_hash = $1`, hash).Scan(r.into()...)
+	err := q.QueryRowContext(ctx,
+		`SELECT `+deviceColumns+
+			` FROM device_logins d WHERE d.device_hash = $1 OR d.user_hash = $1`, hash).Scan(r.into()...)
 	if err != nil {
 		return auth.DeviceLogin{}, fmt.Errorf("device login: %w", notFound(err))
 	}
@@ -79,7 +81,8 @@ func (s *Store) DeviceLogin(ctx context.Context, hash string) (auth.DeviceLogin,
 
 // ChangeDeviceLogin asks in the update for the state that it read: of two that meet, one changes
 // nothing.
-func (s *Store) ChangeDeviceLogin(ctx context.Context, hash string, change func(*auth.DeviceLogin) ([]audit.Act, error)) (auth.DeviceLogin, error) {
+func (s *Store) ChangeDeviceLogin(ctx context.Context, hash string,
+	change func(*auth.DeviceLogin) ([]audit.Act, error)) (auth.DeviceLogin, error) {
 	var d auth.DeviceLogin
 	err := inTx(ctx, s.write, func(t *tx) (err error) {
 		if d, err = deviceLogin(ctx, t, hash); err != nil {
@@ -107,7 +110,8 @@ func (s *Store) ChangeDeviceLogin(ctx context.Context, hash string, change func(
 
 func nullText(s string) sql.NullString { return sql.NullString{String: s, Valid: s != ""} }
 
-func (s *Store) LoginToken(ctx context.Context, hash string) (auth.DeviceLogin, account.Account, error) {
+func (s *Store) LoginToken(ctx context.Context,
+	hash string) (auth.DeviceLogin, account.Account, error) {
 	var d deviceRow
 	var a accountRow
 	err := s.read.QueryRowContext(ctx, `SELECT `+deviceColumns+`, `+accountColumns+`

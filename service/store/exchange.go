@@ -12,7 +12,8 @@ import (
 // more than come in.
 const forgotten = 10
 
-func (s *Store) RecordExchange(ctx context.Context, use license.IdentityUse, r license.TokenRecord, act audit.Act) (first license.IdentityUse, err error) {
+func (s *Store) RecordExchange(ctx context.Context, use license.IdentityUse, r license.TokenRecord,
+	act audit.Act) (first license.IdentityUse, err error) {
 	var found license.IdentityUse
 	err = s.group.do(ctx, func(ctx context.Context, t *tx) error {
 		_, err := t.ExecContext(ctx, `DELETE FROM used_identities WHERE hash IN (SELECT hash FROM used_identities WHERE until < $1 LIMIT $2)`,
@@ -49,9 +50,11 @@ func (s *Store) IdentityUse(ctx context.Context, hash string) (license.IdentityU
 func identityUse(ctx context.Context, q querier, hash string) (license.IdentityUse, error) {
 	var at, until int64
 	use := license.IdentityUse{Hash: hash}
-	err := q.QueryRowContext(ctx, `SELECT at, until, token_id FROM used_identities WHERE hash = $1`, hash).Scan(&at, &until, &use.Token)
+	err := q.QueryRowContext(ctx, `SELECT at, until, token_id FROM used_identities WHERE hash = $1`,
+		hash).Scan(&at, &until, &use.Token)
 	if err != nil {
-		return license.IdentityUse{}, fmt.Errorf("use of an identity: %w", notFound(storeError(err)))
+		return license.IdentityUse{},
+			fmt.Errorf("use of an identity: %w", notFound(storeError(err)))
 	}
 	use.At, use.Until = fromMillis(at), fromMillis(until)
 	return use, nil

@@ -22,7 +22,8 @@ const groupPatience = 8 * time.Second
 var errClosed = errors.New("the database is closed")
 
 // errTooLong says that a write took longer than its caller can wait.
-var errTooLong = fmt.Errorf("%w: a write took longer than %s", failure.ErrUnavailable, groupPatience)
+var errTooLong = fmt.Errorf("%w: a write took longer than %s", failure.ErrUnavailable,
+	groupPatience)
 
 // group is group commit: writes that arrive while the disk is busy with the ones before share the
 // next transaction, and each returns when that one is durable. One goroutine owns the transactions;
@@ -42,7 +43,10 @@ type groupWrite struct {
 }
 
 func startGroup(db *pool) *group {
-	g := &group{db: db, writes: make(chan *groupWrite, maxGroup), closing: make(chan struct{}), ended: make(chan struct{})}
+	g := &group{
+		db: db, writes: make(chan *groupWrite, maxGroup), closing: make(chan struct{}),
+		ended: make(chan struct{}),
+	}
 	go g.loop()
 	return g
 }

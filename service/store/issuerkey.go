@@ -10,7 +10,8 @@ import (
 
 // StoreIssuerKeys lets the last writer win, whatever it says that the time is: a clock that was
 // ahead once must not shut out all others.
-func (s *Store) StoreIssuerKeys(ctx context.Context, issuer string, jwks []byte, fetched time.Time) error {
+func (s *Store) StoreIssuerKeys(ctx context.Context, issuer string, jwks []byte,
+	fetched time.Time) error {
 	return inTx(ctx, s.write, func(t *tx) error {
 		_, err := t.ExecContext(ctx, `INSERT INTO issuer_keys (issuer, jwks, fetched_at) VALUES ($1, $2, $3)
 			ON CONFLICT (issuer) DO UPDATE SET jwks = excluded.jwks, fetched_at = excluded.fetched_at`,
@@ -22,10 +23,12 @@ func (s *Store) StoreIssuerKeys(ctx context.Context, issuer string, jwks []byte,
 	})
 }
 
-func (s *Store) IssuerKeys(ctx context.Context, issuer string) (jwks []byte, fetched time.Time, err error) {
+func (s *Store) IssuerKeys(ctx context.Context,
+	issuer string) (jwks []byte, fetched time.Time, err error) {
 	var text string
 	var at int64
-	err = s.read.QueryRowContext(ctx, `SELECT jwks, fetched_at FROM issuer_keys WHERE issuer = $1`, issuer).Scan(&text, &at)
+	err = s.read.QueryRowContext(ctx, `SELECT jwks, fetched_at FROM issuer_keys WHERE issuer = $1`,
+		issuer).Scan(&text, &at)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return nil, time.Time{}, nil

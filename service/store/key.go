@@ -11,7 +11,8 @@ import (
 )
 
 func (s *Store) Keys(ctx context.Context) ([]keyring.SealedKey, error) {
-	rows, err := s.read.QueryContext(ctx, `SELECT id, algorithm, sealed, created_at, signs_from FROM signing_keys WHERE retired_at IS NULL ORDER BY number, id`)
+	rows, err := s.read.QueryContext(ctx,
+		`SELECT id, algorithm, sealed, created_at, signs_from FROM signing_keys WHERE retired_at IS NULL ORDER BY number, id`)
 	if err != nil {
 		return nil, fmt.Errorf("list signing keys: %w", storeError(err))
 	}
@@ -40,7 +41,8 @@ func (s *Store) AddKey(ctx context.Context, k keyring.SealedKey, act audit.Act) 
 func (s *Store) AddFirstKey(ctx context.Context, k keyring.SealedKey, act audit.Act) error {
 	return inTx(ctx, s.write, func(t *tx) error {
 		var there bool
-		err := t.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM signing_keys WHERE algorithm = $1 AND retired_at IS NULL)`, k.Algorithm).Scan(&there)
+		err := t.QueryRowContext(ctx,
+			`SELECT EXISTS (SELECT 1 FROM signing_keys WHERE algorithm = $1 AND retired_at IS NULL)`, k.Algorithm).Scan(&there)
 		if err != nil {
 			return fmt.Errorf("look for signing keys: %w", storeError(err))
 		}
@@ -62,7 +64,8 @@ func (t *tx) addKey(ctx context.Context, k keyring.SealedKey, act audit.Act) err
 	return nil
 }
 
-func (s *Store) RetireKey(ctx context.Context, id string, alive time.Time, act audit.Act) (live int64, err error) {
+func (s *Store) RetireKey(ctx context.Context, id string, alive time.Time,
+	act audit.Act) (live int64, err error) {
 	err = inTx(ctx, s.write, func(t *tx) error {
 		if !alive.IsZero() {
 			if live, err = liveTokens(ctx, t, id, alive); err != nil || live > 0 {
@@ -70,7 +73,8 @@ func (s *Store) RetireKey(ctx context.Context, id string, alive time.Time, act a
 			}
 		}
 		t.log(act)
-		err := changedOne(t.ExecContext(ctx, `UPDATE signing_keys SET retired_at = $2, sealed = '' WHERE id = $1 AND retired_at IS NULL`, id, millis(act.At)))
+		err := changedOne(t.ExecContext(ctx,
+			`UPDATE signing_keys SET retired_at = $2, sealed = '' WHERE id = $1 AND retired_at IS NULL`, id, millis(act.At)))
 		if err != nil {
 			return fmt.Errorf("signing key %s: %w", id, storeError(err))
 		}
@@ -100,7 +104,8 @@ func (t *tx) mayRecord(ctx context.Context, key string) error {
 		return nil
 	}
 	var retired bool
-	err := t.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM signing_keys WHERE id = $1 AND retired_at IS NOT NULL)`, key).Scan(&retired)
+	err := t.QueryRowContext(ctx,
+		`SELECT EXISTS (SELECT 1 FROM signing_keys WHERE id = $1 AND retired_at IS NOT NULL)`, key).Scan(&retired)
 	if err != nil {
 		return fmt.Errorf("signing key %s: %w", key, storeError(err))
 	}

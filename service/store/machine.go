@@ -12,7 +12,8 @@ import (
 )
 
 // Activate records the token first: what the rules refuse it, they refuse the machine.
-func (s *Store) Activate(ctx context.Context, r license.TokenRecord, issued audit.Act, m license.Machine, act audit.Act) error {
+func (s *Store) Activate(ctx context.Context, r license.TokenRecord, issued audit.Act,
+	m license.Machine, act audit.Act) error {
 	return s.group.do(ctx, func(ctx context.Context, t *tx) error {
 		if err := t.recordToken(ctx, r, issued); err != nil {
 			return err
@@ -35,7 +36,8 @@ func scanMachine(scan func(...any) error) (license.Machine, error) {
 	var m license.Machine
 	var created int64
 	var ended sql.NullInt64
-	if err := scan(&m.ID, &m.AccountID, &m.MachineID, &m.Label, &m.Family, &created, &ended, &m.Revoked); err != nil {
+	if err := scan(&m.ID, &m.AccountID, &m.MachineID, &m.Label, &m.Family, &created, &ended,
+		&m.Revoked); err != nil {
 		return license.Machine{}, fmt.Errorf("machine: %w", notFound(err))
 	}
 	m.CreatedAt, m.EndedAt = fromMillis(created), fromNullMillis(ended)
@@ -43,19 +45,24 @@ func scanMachine(scan func(...any) error) (license.Machine, error) {
 }
 
 func (s *Store) MachineOf(ctx context.Context, family string) (license.Machine, error) {
-	return scanMachine(s.read.QueryRowContext(ctx, `SELECT `+machineColumns+` FROM machines m WHERE m.family = $1`, family).Scan)
+	return scanMachine(s.read.QueryRowContext(ctx,
+		`SELECT `+machineColumns+` FROM machines m WHERE m.family = $1`, family).Scan)
 }
 
 func (s *Store) Machine(ctx context.Context, id string) (license.Machine, error) {
-	m, err := scanMachine(s.read.QueryRowContext(ctx, `SELECT `+machineColumns+` FROM machines m WHERE m.id = $1`, id).Scan)
+	m, err := scanMachine(s.read.QueryRowContext(ctx,
+		`SELECT `+machineColumns+` FROM machines m WHERE m.id = $1`, id).Scan)
 	if errors.Is(err, failure.ErrNotFound) {
 		return m, fmt.Errorf("machine %s: %w", id, failure.ErrNotFound)
 	}
 	return m, err
 }
 
-func (s *Store) Machines(ctx context.Context, account, after string, limit int) ([]license.Machine, error) {
-	rows, err := s.read.QueryContext(ctx, `SELECT `+machineColumns+` FROM machines m WHERE m.account_id = $1 AND m.id > $2 ORDER BY m.id LIMIT $3`, account, after, limit)
+func (s *Store) Machines(ctx context.Context, account, after string,
+	limit int) ([]license.Machine, error) {
+	rows, err := s.read.QueryContext(ctx,
+		`SELECT `+machineColumns+
+			` FROM machines m WHERE m.account_id = $1 AND m.id > $2 ORDER BY m.id LIMIT $3`, account, after, limit)
 	if err != nil {
 		return nil, fmt.Errorf("list machines: %w", storeError(err))
 	}
@@ -73,7 +80,8 @@ func (s *Store) Machines(ctx context.Context, account, after string, limit int) 
 
 func (s *Store) EndMachine(ctx context.Context, m license.Machine, act audit.Act) error {
 	return inTx(ctx, s.write, func(t *tx) error {
-		done, err := t.ExecContext(ctx, `UPDATE machines SET ended_at = $2 WHERE id = $1 AND ended_at IS NULL`, m.ID, millis(act.At))
+		done, err := t.ExecContext(ctx,
+			`UPDATE machines SET ended_at = $2 WHERE id = $1 AND ended_at IS NULL`, m.ID, millis(act.At))
 		if err != nil {
 			return fmt.Errorf("machine %s: %w", m.ID, storeError(err))
 		}

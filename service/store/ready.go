@@ -47,7 +47,8 @@ func (s *Store) Ready(ctx context.Context) error {
 	defer s.trying.Unlock()
 	return inTx(ctx, s.write, func(t *tx) error {
 		t.wrote = true
-		_, err := t.ExecContext(ctx, `UPDATE write_probe SET filler = CASE filler WHEN $1 THEN $2 ELSE $1 END WHERE id = 1`, probes[0], probes[1])
+		_, err := t.ExecContext(ctx,
+			`UPDATE write_probe SET filler = CASE filler WHEN $1 THEN $2 ELSE $1 END WHERE id = 1`, probes[0], probes[1])
 		if err != nil {
 			return fmt.Errorf("try a write: %w", storeError(err))
 		}

@@ -36,7 +36,8 @@ func (p *pool) statement(ctx context.Context, text string) (*sql.Stmt, error) {
 func (p *pool) QueryRowContext(ctx context.Context, text string, args ...any) *sql.Row {
 	s, err := p.statement(ctx, text)
 	if err != nil {
-		return p.DB.QueryRowContext(ctx, text, args...) // which meets the same error, and can say so
+		return p.DB.QueryRowContext(ctx, text,
+			args...) // which meets the same error, and can say so
 	}
 	return s.QueryRowContext(ctx, args...)
 }

@@ -24,7 +24,10 @@ type tokenRow struct {
 }
 
 func (r *tokenRow) into() []any {
-	return []any{&r.ID, &r.AccountID, &r.Parent, &r.IssuedBy, &r.KeyID, &r.issued, &r.expires, &r.recorded, &r.Revoked}
+	return []any{
+		&r.ID, &r.AccountID, &r.Parent, &r.IssuedBy, &r.KeyID, &r.issued, &r.expires, &r.recorded,
+		&r.Revoked,
+	}
 }
 
 func (r *tokenRow) record() license.TokenRecord {
@@ -33,7 +36,8 @@ func (r *tokenRow) record() license.TokenRecord {
 	return t
 }
 
-func (s *Store) AccountStatus(ctx context.Context, id string, subjects ...string) (account.Account, bool, error) {
+func (s *Store) AccountStatus(ctx context.Context, id string,
+	subjects ...string) (account.Account, bool, error) {
 	args := []any{id}
 	marks := make([]string, 0, len(subjects))
 	for _, subject := range subjects {
@@ -42,7 +46,8 @@ func (s *Store) AccountStatus(ctx context.Context, id string, subjects ...string
 	}
 	var a accountRow
 	var revoked bool
-	err := s.read.QueryRowContext(ctx, `SELECT `+accountColumns+`, EXISTS (SELECT 1 FROM revocations WHERE subject IN (`+strings.Join(marks, ", ")+`))
+	err := s.read.QueryRowContext(ctx, `SELECT `+accountColumns+
+		`, EXISTS (SELECT 1 FROM revocations WHERE subject IN (`+strings.Join(marks, ", ")+`))
 		FROM accounts a WHERE a.id = $1`, args...).Scan(append(a.into(), &revoked)...)
 	if err != nil {
 		return account.Account{}, false, fmt.Errorf("account %s: %w", id, notFound(err))
@@ -52,7 +57,8 @@ func (s *Store) AccountStatus(ctx context.Context, id string, subjects ...string
 }
 
 func (s *Store) RecordToken(ctx context.Context, r license.TokenRecord, act audit.Act) error {
-	return s.group.do(ctx, func(ctx context.Context, t *tx) error { return t.recordToken(ctx, r, act) })
+	return s.group.do(ctx,
+		func(ctx context.Context, t *tx) error { return t.recordToken(ctx, r, act) })
 }
 
 // recordToken inserts the record of a token and notes the act, unless it is there already.
@@ -85,7 +91,8 @@ func (t *tx) mayDescend(ctx context.Context, r license.TokenRecord) error {
 		EXISTS (SELECT 1 FROM api_tokens WHERE id = $3 AND revoked_at IS NOT NULL),
 		EXISTS (SELECT 1 FROM device_logins WHERE id = $3 AND token_ends <= $4),
 		EXISTS (SELECT 1 FROM policies WHERE id = $3 AND removed_at IS NOT NULL)`,
-		r.Parent, r.Parent.Family(), r.IssuedBy, millis(r.Recorded)).Scan(&parent, &apiToken, &login, &policy)
+		r.Parent, r.Parent.Family(), r.IssuedBy, millis(r.Recorded)).Scan(&parent, &apiToken,
+		&login, &policy)
 	switch {
 	case err != nil:
 		return fmt.Errorf("look at what a token descends from: %w", storeError(err))
@@ -101,7 +108,8 @@ func (t *tx) mayDescend(ctx context.Context, r license.TokenRecord) error {
 
 func (s *Store) RecordedAt(ctx context.Context, id opaque.TokenID) (time.Time, error) {
 	var at int64
-	if err := s.read.QueryRowContext(ctx, `SELECT recorded_at FROM tokens WHERE id = $1`, id).Scan(&at); err != nil {
+	if err := s.read.QueryRowContext(ctx, `SELECT recorded_at FROM tokens WHERE id = $1`,
+		id).Scan(&at); err != nil {
 		return time.Time{}, fmt.Errorf("token %s: %w", id, notFound(err))
 	}
 	return fromMillis(at), nil
@@ -109,13 +117,15 @@ func (s *Store) RecordedAt(ctx context.Context, id opaque.TokenID) (time.Time, e
 
 func (s *Store) Token(ctx context.Context, id opaque.TokenID) (license.TokenRecord, error) {
 	var r tokenRow
-	if err := s.read.QueryRowContext(ctx, `SELECT `+tokenColumns+` FROM tokens t WHERE t.id = $1`, id).Scan(r.into()...); err != nil {
+	if err := s.read.QueryRowContext(ctx, `SELECT `+tokenColumns+` FROM tokens t WHERE t.id = $1`,
+		id).Scan(r.into()...); err != nil {
 		return license.TokenRecord{}, fmt.Errorf("token %s: %w", id, notFound(err))
 	}
 	return r.record(), nil
 }
 
-func (s *Store) Tokens(ctx context.Context, account string, before opaque.TokenID, limit int) ([]license.TokenRecord, error) {
+func (s *Store) Tokens(ctx context.Context, account string, before opaque.TokenID,
+	limit int) ([]license.TokenRecord, error) {
 	rows, err := s.read.QueryContext(ctx, `SELECT `+tokenColumns+` FROM tokens t
 		WHERE t.account_id = $1 AND ($2 = '' OR t.id < $2) ORDER BY t.id DESC LIMIT $3`, account, string(before), limit)
 	if err != nil {
@@ -151,7 +161,8 @@ const revokeIssuedBy = `INSERT INTO revocations (subject, account_id, revoked_at
 
 // revokeIssuedBy revokes every family whose first token says that it was issued by this, and
 // returns how many were not revoked before; nothing without an act.
-func (t *tx) revokeIssuedBy(ctx context.Context, issuer string, act *audit.Act) (families int64, err error) {
+func (t *tx) revokeIssuedBy(ctx context.Context, issuer string,
+	act *audit.Act) (families int64, err error) {
 	if act == nil {
 		return 0, nil
 	}

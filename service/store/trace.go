@@ -14,7 +14,8 @@ func traceWrite(ctx context.Context) (context.Context, func(error)) {
 	if !caller.IsRecording() {
 		return ctx, func(error) {}
 	}
-	ctx, span := caller.TracerProvider().Tracer("github.com/pageflare/ci/service/store").Start(ctx, "store write")
+	ctx, span := caller.TracerProvider().Tracer("github.com/pageflare/ci/service/store").Start(ctx,
+		"store write")
 	return ctx, func(err error) {
 		if err != nil {
 			span.SetStatus(codes.Error, "") // its text is for the log

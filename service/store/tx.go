@@ -90,10 +90,13 @@ func (t *tx) ownerOf(ctx context.Context, id string) (account string, err error)
 // is. license.ErrNotFound: there is no such row.
 func (t *tx) end(ctx context.Context, what, table, column, id string, act audit.Act) (err error) {
 	var there bool
-	if err := t.QueryRowContext(ctx, `SELECT TRUE FROM `+table+` WHERE id = $1`, id).Scan(&there); err != nil {
+	if err := t.QueryRowContext(ctx, `SELECT TRUE FROM `+table+` WHERE id = $1`,
+		id).Scan(&there); err != nil {
 		return fmt.Errorf("%s %s: %w", what, id, notFound(err))
 	}
-	done, err := t.ExecContext(ctx, `UPDATE `+table+` SET `+column+` = $2 WHERE id = $1 AND `+column+` IS NULL`, id, millis(act.At))
+	done, err := t.ExecContext(ctx,
+		`UPDATE `+table+` SET `+column+` = $2 WHERE id = $1 AND `+column+
+			` IS NULL`, id, millis(act.At))
 	if err != nil {
 		return fmt.Errorf("%s %s: %w", what, id, storeError(err))
 	}

@@ -40,7 +40,8 @@ func (k Key) LogValue() slog.Value { return slog.StringValue(k.ID) }
 
 // header is the one header that the key writes and accepts, encoded.
 func (k Key) header() string {
-	return base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"HS256","typ":"JWT","kid":"` + k.ID + `"}`))
+	return base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"HS256","typ":"JWT","kid":"` + k.ID +
+		`"}`))
 }
 
 // KeySet signs with one key and accepts the tokens of several, so that keys can be changed without
@@ -60,7 +61,8 @@ func NewKeySet(signing Key, others ...Key) (*KeySet, error) {
 			return nil, fmt.Errorf("%w: its id must be 1 to 64 of A-Z a-z 0-9 _ -", ErrWeakKey)
 		}
 		if len(k.Secret) < MinKeySize {
-			return nil, fmt.Errorf("%w: %s has %d bytes, needs %d", ErrWeakKey, k.ID, len(k.Secret), MinKeySize)
+			return nil, fmt.Errorf("%w: %s has %d bytes, needs %d", ErrWeakKey, k.ID, len(k.Secret),
+				MinKeySize)
 		}
 		if _, twice := s.byHeader[k.header()]; twice {
 			return nil, fmt.Errorf("%w: %s is there twice", ErrWeakKey, k.ID)

@@ -37,7 +37,8 @@ func NewLeaseKey(id string, seed []byte) (LeaseKey, error) {
 		return LeaseKey{}, fmt.Errorf("%w: its id must be 1 to 64 of A-Z a-z 0-9 _ -", ErrWeakKey)
 	}
 	if len(seed) != ed25519.SeedSize {
-		return LeaseKey{}, fmt.Errorf("%w: %s has %d bytes, needs %d", ErrWeakKey, id, len(seed), ed25519.SeedSize)
+		return LeaseKey{},
+			fmt.Errorf("%w: %s has %d bytes, needs %d", ErrWeakKey, id, len(seed), ed25519.SeedSize)
 	}
 	return LeaseKey{id, ed25519.NewKeyFromSeed(seed)}, nil
 }
@@ -67,7 +68,8 @@ func (k LeaseKey) Sign(l Lease) (string, error) {
 		return "", err
 	}
 	text := k.Public().header() + "." + base64.RawURLEncoding.EncodeToString(payload)
-	return bounded(text + "." + base64.RawURLEncoding.EncodeToString(ed25519.Sign(k.private, []byte(text))))
+	return bounded(text + "." +
+		base64.RawURLEncoding.EncodeToString(ed25519.Sign(k.private, []byte(text))))
 }
 
 // PublicKey verifies leases. It is no secret.
@@ -78,7 +80,8 @@ type PublicKey struct {
 
 // header is the one header that the key writes and accepts, encoded.
 func (k PublicKey) header() string {
-	return base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"EdDSA","typ":"lease+jwt","kid":"` + k.ID + `"}`))
+	return base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"EdDSA","typ":"lease+jwt","kid":"` +
+		k.ID + `"}`))
 }
 
 func (k PublicKey) verify(signed string, signature []byte) bool {
@@ -100,7 +103,8 @@ func NewLeaseKeys(keys ...PublicKey) (*LeaseKeys, error) {
 			return nil, fmt.Errorf("%w: its id must be 1 to 64 of A-Z a-z 0-9 _ -", ErrWeakKey)
 		}
 		if len(k.Key) != ed25519.PublicKeySize {
-			return nil, fmt.Errorf("%w: %s has %d bytes, needs %d", ErrWeakKey, k.ID, len(k.Key), ed25519.PublicKeySize)
+			return nil, fmt.Errorf("%w: %s has %d bytes, needs %d", ErrWeakKey, k.ID, len(k.Key),
+				ed25519.PublicKeySize)
 		}
 		if _, twice := s.byHeader[k.header()]; twice {
 			return nil, fmt.Errorf("%w: %s is there twice", ErrWeakKey, k.ID)
@@ -216,7 +220,8 @@ func encodeLease(l Lease) ([]byte, error) {
 	}
 	w := leaseWire{
 		Issuer: l.Issuer, Subject: l.Subject, ID: l.ID, LicenseID: l.LicenseID, Tier: l.Tier, Features: features,
-		ValidUntil: l.ValidUntil.UTC().Format(validUntilLayout), GraceUntil: time.Unix(exp, 0).UTC().Format(validUntilLayout), IssuedAt: &iat, ExpiresAt: &exp,
+		ValidUntil: l.ValidUntil.UTC().Format(validUntilLayout), GraceUntil: time.Unix(exp,
+			0).UTC().Format(validUntilLayout), IssuedAt: &iat, ExpiresAt: &exp,
 	}
 	if _, err := w.lease(); err != nil { // no reader would take it
 		return nil, err
@@ -255,7 +260,10 @@ func (w leaseWire) lease() (Lease, error) {
 	if err := w.printable(); err != nil {
 		return Lease{}, err
 	}
-	l := Lease{Issuer: w.Issuer, Subject: w.Subject, ID: w.ID, LicenseID: w.LicenseID, Tier: w.Tier, Features: w.Features}
+	l := Lease{
+		Issuer: w.Issuer, Subject: w.Subject, ID: w.ID, LicenseID: w.LicenseID, Tier: w.Tier,
+		Features: w.Features,
+	}
 	if l.Features == nil {
 		l.Features = []string{}
 	}
@@ -279,5 +287,6 @@ func (w leaseWire) lease() (Lease, error) {
 }
 
 func (w leaseWire) printable() error {
-	return printable(w.Features, claim{"iss", w.Issuer}, claim{"sub", w.Subject}, claim{"jti", w.ID}, claim{"license_jti", w.LicenseID}, claim{"tier", w.Tier})
+	return printable(w.Features, claim{"iss", w.Issuer}, claim{"sub", w.Subject},
+		claim{"jti", w.ID}, claim{"license_jti", w.LicenseID}, claim{"tier", w.Tier})
 }

@@ -150,7 +150,10 @@ func (w wire) claims() (Claims, error) {
 	if err := w.printable(); err != nil {
 		return Claims{}, err
 	}
-	c := Claims{Subject: w.Subject, Email: w.Email, Tier: w.Tier, Features: w.Features, ID: w.ID, Issuer: w.Issuer}
+	c := Claims{
+		Subject: w.Subject, Email: w.Email, Tier: w.Tier, Features: w.Features, ID: w.ID,
+		Issuer: w.Issuer,
+	}
 	if c.Features == nil {
 		c.Features = []string{}
 	}
@@ -192,7 +195,8 @@ func calendarTime(name, text string) (time.Time, error) {
 }
 
 func (w wire) printable() error {
-	return printable(w.Features, claim{"sub", w.Subject}, claim{"email", w.Email}, claim{"tier", w.Tier}, claim{"jti", w.ID}, claim{"iss", w.Issuer})
+	return printable(w.Features, claim{"sub", w.Subject}, claim{"email", w.Email},
+		claim{"tier", w.Tier}, claim{"jti", w.ID}, claim{"iss", w.Issuer})
 }
 
 // claim is a claim that is text.
@@ -205,7 +209,8 @@ func printable(features []string, claims ...claim) error {
 		claims = append(claims, claim{"features", f})
 	}
 	for _, c := range claims {
-		if !utf8.ValidString(c.text) || strings.ContainsFunc(c.text, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		if !utf8.ValidString(c.text) ||
+			strings.ContainsFunc(c.text, func(r rune) bool { return !unicode.IsPrint(r) }) {
 			return fmt.Errorf("%w: %s holds a character that is not for text", ErrClaims, c.name)
 		}
 	}

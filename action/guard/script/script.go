@@ -53,11 +53,6 @@ func Compare(source, result []byte, isModule bool) []Finding {
 	}
 	d = append(d, compareOrder(before.modules, after.modules)...)
 	d = append(d, before.lost(after)...)
-	for _, closing := range []string{"</script", "<!--"} {
-		if !containsFold(source, closing) && containsFold(result, closing) {
-			d = append(d, finding(Meaning, "the result contains "+closing+", which ends or changes a script within a page", "", closing))
-		}
-	}
 	marked := bytes.HasPrefix(result, []byte("\ufeff")) // certain to be read as UTF-8
 	if !marked && !before.isModule && (isASCII(source) && !isASCII(result) || bytes.HasPrefix(source, []byte("\ufeff"))) {
 		d = append(d, finding(Encoding, "the script no longer is plain ASCII, and so depends on the charset that it is read in", "", ""))

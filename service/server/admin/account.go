@@ -88,7 +88,8 @@ func (h *Handlers) deleteAccount(c *gin.Context) error {
 }
 
 // toAccount does an act to the account that the path names.
-func (h *Handlers) toAccount(c *gin.Context, act func(context.Context, string) (account.Account, error)) error {
+func (h *Handlers) toAccount(c *gin.Context,
+	act func(context.Context, string) (account.Account, error)) error {
 	a, err := act(c.Request.Context(), c.Param("id"))
 	return route.Answer(c, show.Account, a, err)
 }

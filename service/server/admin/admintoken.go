@@ -33,7 +33,8 @@ func (h *Handlers) createAdminToken(c *gin.Context) error {
 		return err
 	}
 	text, made, err := h.Admins.CreateAdminToken(c.Request.Context(), auth.NewAdminToken{
-		Name: in.Name, Scopes: show.Each(in.Scopes, func(s string) auth.Scope { return auth.Scope(s) }), Life: ttl,
+		Name: in.Name, Scopes: show.Each(in.Scopes,
+			func(s string) auth.Scope { return auth.Scope(s) }), Life: ttl,
 	}, route.Caller(c).Admin)
 	return route.Answer(c, func(t auth.AdminToken) api.AdminToken {
 		out := show.AdminToken(t)
@@ -45,5 +46,9 @@ func (h *Handlers) createAdminToken(c *gin.Context) error {
 // revokeAdminToken answers DELETE /_api/admin/admin-tokens/{id}.
 func (h *Handlers) revokeAdminToken(c *gin.Context) error {
 	id, err := h.Admins.RevokeAdminToken(c.Request.Context(), c.Param("id"))
-	return route.Answer(c, func(id string) api.RevokedAdminToken { return api.RevokedAdminToken{ID: id, Status: "revoked"} }, id, err)
+	return route.Answer(c,
+		func(id string) api.RevokedAdminToken {
+			return api.RevokedAdminToken{ID: id,
+				Status: "revoked"}
+		}, id, err)
 }

@@ -20,7 +20,10 @@ func (h *Handlers) listAudit(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	q := audit.Query{Limit: limit + 1, Account: query.Get("account"), Action: audit.Action(query.Get("action")), Actor: query.Get("actor")}
+	q := audit.Query{
+		Limit: limit + 1, Account: query.Get("account"), Action: audit.Action(query.Get("action")),
+		Actor: query.Get("actor"),
+	}
 	if cursor != "" {
 		if q.Before, err = strconv.ParseInt(cursor, 10, 64); err != nil || q.Before < 1 {
 			return route.BadRequest("cursor is not one that this route gave")
@@ -28,7 +31,8 @@ func (h *Handlers) listAudit(c *gin.Context) error {
 	}
 	found, err := h.Log.Lines(c.Request.Context(), q)
 	return route.Answer(c, func(list []audit.Line) api.AuditPage {
-		list, next := route.Cut(list, limit, func(l audit.Line) string { return strconv.FormatInt(l.Seq, 10) })
+		list, next := route.Cut(list, limit,
+			func(l audit.Line) string { return strconv.FormatInt(l.Seq, 10) })
 		return api.AuditPage{Items: show.Each(list, show.Line), NextCursor: next}
 	}, found, err)
 }

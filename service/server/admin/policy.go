@@ -124,7 +124,8 @@ func (h *Handlers) explainPolicies(c *gin.Context) error {
 	return route.Answer(c, show.Explanation, found, err)
 }
 
-func (h *Handlers) explainIdentity(ctx context.Context, in api.IdentityToExplain) (oidc.Identity, []oidc.Clause, error) {
+func (h *Handlers) explainIdentity(ctx context.Context,
+	in api.IdentityToExplain) (oidc.Identity, []oidc.Clause, error) {
 	if in.Token != "" {
 		return h.Identities.Explain(ctx, in.Token)
 	}

@@ -61,9 +61,11 @@ func (h *Handlers) listTokens(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	found, err := h.Licenses.Tokens(c.Request.Context(), c.Param("id"), opaque.TokenID(cursor), limit+1)
+	found, err := h.Licenses.Tokens(c.Request.Context(), c.Param("id"), opaque.TokenID(cursor),
+		limit+1)
 	return route.Answer(c, func(list []license.TokenRecord) api.TokenPage {
-		list, next := route.Cut(list, limit, func(t license.TokenRecord) string { return string(t.ID) })
+		list, next := route.Cut(list, limit,
+			func(t license.TokenRecord) string { return string(t.ID) })
 		return api.TokenPage{Items: show.Each(list, h.showToken), NextCursor: next}
 	}, found, err)
 }

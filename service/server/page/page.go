@@ -67,7 +67,8 @@ func New(cfg Config) *Pages {
 		cfg:       cfg,
 		templates: template.Must(template.ParseFS(templates, "templates/*.html")),
 		style:     template.CSS(style),
-		policy: "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) +
+		policy: "default-src 'none'; style-src 'sha256-" +
+			base64.StdEncoding.EncodeToString(sum[:]) +
 			"'; img-src data:; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
 	}
 }
@@ -124,7 +125,8 @@ func (p *Pages) show(c *gin.Context, status int, name string, v view) error {
 	}
 	h := c.Writer.Header()
 	h.Set("Content-Security-Policy", p.policy)
-	h.Set("Referrer-Policy", "same-origin") // with less, the browser would not say where a form comes from
+	h.Set("Referrer-Policy",
+		"same-origin") // with less, the browser would not say where a form comes from
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("X-Frame-Options", "DENY")
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
@@ -163,7 +165,8 @@ func (p *Pages) bindPage(c *gin.Context) (map[string]string, error) {
 // ownForm says whether the browser names our own origin as the sender. Our own is the public URL: a
 // Host header says what a caller likes.
 func (p *Pages) ownForm(r *http.Request) bool {
-	if site := r.Header.Values("Sec-Fetch-Site"); len(site) > 0 && (len(site) > 1 || site[0] != "same-origin") {
+	if site := r.Header.Values("Sec-Fetch-Site"); len(site) > 0 &&
+		(len(site) > 1 || site[0] != "same-origin") {
 		return false
 	}
 	origin := r.Header.Values("Origin")
@@ -189,7 +192,8 @@ func (p *Pages) origin() string {
 
 // wantForm reads a form of one of our own pages that was made for the caller's session and a
 // purpose. errForeignForm, errStaleForm.
-func (p *Pages) wantForm(c *gin.Context, purpose func(form map[string]string) string) (map[string]string, error) {
+func (p *Pages) wantForm(c *gin.Context,
+	purpose func(form map[string]string) string) (map[string]string, error) {
 	form, err := p.bindPage(c)
 	if err != nil {
 		return nil, err
@@ -351,15 +355,18 @@ func (p *Pages) deviceConfirm(c *gin.Context) error {
 	code := auth.NormalUserCode(form["user_code"])
 	if code == "" {
 		route.RecordRefusal(c, api.CodeInvalidRequest, "no user code")
-		return p.showDeviceForm(c, http.StatusBadRequest, "", "That is no code. A code has eight letters, such as WDJB-MJHT.")
+		return p.showDeviceForm(c, http.StatusBadRequest, "",
+			"That is no code. A code has eight letters, such as WDJB-MJHT.")
 	}
-	if err := p.cfg.Limits.TakeCode(c.Request.Context(), route.Caller(c).Session.ID, c.ClientIP()); err != nil {
+	if err := p.cfg.Limits.TakeCode(c.Request.Context(), route.Caller(c).Session.ID,
+		c.ClientIP()); err != nil {
 		return err
 	}
 	d, err := p.cfg.Devices.FindDevice(c.Request.Context(), code)
 	if errors.Is(err, auth.ErrUnknownCode) {
 		route.RecordRefusal(c, api.CodeNotFound, err.Error())
-		return p.showDeviceForm(c, http.StatusNotFound, code, "This code is not known, was used already, or has expired. Compare it with what the program shows.")
+		return p.showDeviceForm(c, http.StatusNotFound, code,
+			"This code is not known, was used already, or has expired. Compare it with what the program shows.")
 	}
 	if err != nil {
 		return err
@@ -379,7 +386,9 @@ func (p *Pages) deviceApprove(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	p.Message(c, http.StatusOK, "Approved", "You approved the login of "+d.ClientName()+". It goes on by itself in a few seconds; you can close this page.")
+	p.Message(c, http.StatusOK, "Approved",
+		"You approved the login of "+d.ClientName()+
+			". It goes on by itself in a few seconds; you can close this page.")
 	return nil
 }
 
@@ -392,13 +401,15 @@ func (p *Pages) deviceDeny(c *gin.Context) error {
 	if _, err := p.cfg.Devices.DenyDevice(c.Request.Context(), route.Caller(c), code); err != nil {
 		return err
 	}
-	p.Message(c, http.StatusOK, "Denied", "You denied the login. The program that asked gets nothing.")
+	p.Message(c, http.StatusOK, "Denied",
+		"You denied the login. The program that asked gets nothing.")
 	return nil
 }
 
 // decisionCode is the user code of a form that the caller was shown together with the login behind
 // it.
 func (p *Pages) decisionCode(c *gin.Context) (string, error) {
-	form, err := p.wantForm(c, func(form map[string]string) string { return purposeDecide + form["user_code"] })
+	form, err := p.wantForm(c,
+		func(form map[string]string) string { return purposeDecide + form["user_code"] })
 	return form["user_code"], err
 }

@@ -66,7 +66,8 @@ func jsonFault(err error) string {
 		at := string(meaning.JSONPointer)
 		switch {
 		case errors.Is(err, json.ErrUnknownName):
-			return fmt.Sprintf("the body has a member %s that is not known here: see /openapi.yaml", strconv.Quote(at))
+			return fmt.Sprintf("the body has a member %s that is not known here: see /openapi.yaml",
+				strconv.Quote(at))
 		case at == "":
 			return "the body is not a JSON object"
 		}
@@ -74,7 +75,8 @@ func jsonFault(err error) string {
 	}
 	var syntax *jsontext.SyntacticError
 	if errors.As(err, &syntax) && errors.Is(err, jsontext.ErrDuplicateName) {
-		return fmt.Sprintf("the body has the member %s twice", strconv.Quote(string(syntax.JSONPointer)))
+		return fmt.Sprintf("the body has the member %s twice",
+			strconv.Quote(string(syntax.JSONPointer)))
 	}
 	return "the body is not JSON in UTF-8"
 }
@@ -150,7 +152,8 @@ const (
 
 // List reads the parameters `limit` and `cursor` of a list, and what it can be narrowed by; cursor
 // is "" for the first page.
-func List(c *gin.Context, others ...string) (cursor string, limit int, query url.Values, err error) {
+func List(c *gin.Context,
+	others ...string) (cursor string, limit int, query url.Values, err error) {
 	if query, err = Parameters(c, append([]string{"limit", "cursor"}, others...)...); err != nil {
 		return "", 0, nil, err
 	}
@@ -182,10 +185,12 @@ func Parameters(c *gin.Context, known ...string) (url.Values, error) {
 	}
 	for name, values := range query {
 		if len(known) == 0 {
-			return nil, BadRequest("there is no parameter %s: this route takes none", strconv.Quote(name))
+			return nil, BadRequest("there is no parameter %s: this route takes none",
+				strconv.Quote(name))
 		}
 		if !slices.Contains(known, name) {
-			return nil, BadRequest("there is no parameter %s: give %s", strconv.Quote(name), strings.Join(known, ", "))
+			return nil, BadRequest("there is no parameter %s: give %s", strconv.Quote(name),
+				strings.Join(known, ", "))
 		}
 		if len(values) > 1 {
 			return nil, BadRequest("the parameter %s is there twice", strconv.Quote(name))

@@ -30,7 +30,9 @@ var (
 	// TokenOrIdentity asks for an API token, a license token, a login token, or the identity token
 	// of a job of GitHub Actions.
 	TokenOrIdentity = Guard{who: "API token, license token, login token, or identity token of a job under a trust policy",
-		kinds: []auth.Kind{auth.ByAPIToken, auth.ByLicenseToken, auth.ByLoginToken, auth.ByIdentity}}
+		kinds: []auth.Kind{
+			auth.ByAPIToken, auth.ByLicenseToken, auth.ByLoginToken, auth.ByIdentity,
+		}}
 	// LoginToken asks for the token that a device login ends with.
 	LoginToken = Guard{who: "login token", kinds: []auth.Kind{auth.ByLoginToken}}
 	// SignedIn asks for a person who is signed in, in a browser.
@@ -41,13 +43,18 @@ var (
 
 // Admin asks for an admin token with a scope.
 func Admin(s auth.Scope) Guard {
-	return Guard{who: "admin token with " + string(s), kinds: []auth.Kind{auth.ByAdminToken}, scope: s}
+	return Guard{
+		who: "admin token with " + string(s), kinds: []auth.Kind{auth.ByAdminToken}, scope: s,
+	}
 }
 
 // OwnerOrAdmin asks for an API token, which reaches what belongs to its account, or for an admin
 // token with a scope.
 func OwnerOrAdmin(s auth.Scope) Guard {
-	return Guard{who: "API token, or admin token with " + string(s), kinds: []auth.Kind{auth.ByAPIToken, auth.ByAdminToken}, scope: s}
+	return Guard{
+		who:   "API token, or admin token with " + string(s),
+		kinds: []auth.Kind{auth.ByAPIToken, auth.ByAdminToken}, scope: s,
+	}
 }
 
 // Accepts says whether a kind of credential can be enough.

@@ -31,7 +31,8 @@ func emailIsUnique(t *testing.T, s Store) {
 	first := create(t, s, 1)
 	second := newAccount(2)
 	second.Email = first.Email
-	wantErr(t, "CreateAccount(same email)", s.CreateAccount(t.Context(), second, newAPIToken(2)), failure.ErrConflict)
+	wantErr(t, "CreateAccount(same email)", s.CreateAccount(t.Context(), second, newAPIToken(2)),
+		failure.ErrConflict)
 	_, err := s.Account(t.Context(), second.ID)
 	wantErr(t, "Account(refused)", err, failure.ErrNotFound)
 	_, _, err = s.APIToken(t.Context(), newAPIToken(2).Hash)
@@ -69,7 +70,8 @@ func refusedChange(t *testing.T, s Store) {
 	same(t, want, got)
 
 	want.Tier, want.Features, want.Status = account.Team, []string{}, account.Suspended
-	_, err = s.ChangeAccount(t.Context(), want.ID, func(a *account.Account) error { *a = want; return nil }, did(at))
+	_, err = s.ChangeAccount(t.Context(), want.ID,
+		func(a *account.Account) error { *a = want; return nil }, did(at))
 	must(t, err)
 	got, err = s.Account(t.Context(), want.ID)
 	must(t, err)
@@ -83,7 +85,8 @@ func emptyChange(t *testing.T, s Store) {
 		func(a *account.Account) { a.Features = append([]string{}, want.Features...) },
 		func(a *account.Account) { a.ValidUntil = want.ValidUntil.In(time.FixedZone("x", 3600)) },
 	} {
-		got, err := s.ChangeAccount(t.Context(), want.ID, func(a *account.Account) error { change(a); return nil }, did(at))
+		got, err := s.ChangeAccount(t.Context(), want.ID,
+			func(a *account.Account) error { change(a); return nil }, did(at))
 		must(t, err)
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("(-want +got)\n%s", diff)
@@ -99,7 +102,8 @@ func emptyChange(t *testing.T, s Store) {
 		func(a *account.Account) { a.ValidUntil = a.ValidUntil.Add(time.Millisecond) },
 		func(a *account.Account) { a.Status = account.Suspended },
 	} {
-		_, err := s.ChangeAccount(t.Context(), want.ID, func(a *account.Account) error { change(a); return nil }, did(at))
+		_, err := s.ChangeAccount(t.Context(), want.ID,
+			func(a *account.Account) error { change(a); return nil }, did(at))
 		must(t, err)
 		head, err := s.AuditHead(t.Context())
 		must(t, err)
@@ -110,7 +114,8 @@ func emptyChange(t *testing.T, s Store) {
 func deletedAccount(t *testing.T, s Store) {
 	a := create(t, s, 1)
 	later := at.Add(time.Minute)
-	_, err := s.ChangeAccount(t.Context(), a.ID, func(a *account.Account) error { a.Status, a.Email = account.Deleted, ""; return nil }, did(later))
+	_, err := s.ChangeAccount(t.Context(), a.ID,
+		func(a *account.Account) error { a.Status, a.Email = account.Deleted, ""; return nil }, did(later))
 	must(t, err)
 	token, owner, err := s.APIToken(t.Context(), newAPIToken(1).Hash)
 	must(t, err)
@@ -123,7 +128,8 @@ func freedEmail(t *testing.T, s Store) {
 		a := newAccount(n)
 		a.Email = "same@example.com"
 		must(t, s.CreateAccount(t.Context(), a, newAPIToken(n)))
-		_, err := s.ChangeAccount(t.Context(), a.ID, func(a *account.Account) error { a.Status, a.Email = account.Deleted, ""; return nil }, did(at))
+		_, err := s.ChangeAccount(t.Context(), a.ID,
+			func(a *account.Account) error { a.Status, a.Email = account.Deleted, ""; return nil }, did(at))
 		must(t, err)
 	}
 }

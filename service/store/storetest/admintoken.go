@@ -13,18 +13,26 @@ var adminTokenRecords = suite{
 }
 
 func adminTokens(t *testing.T, s Store) {
-	first := auth.AdminToken{ID: "adm_1", Name: "console", Hash: "h1", Scopes: []auth.Scope{auth.ScopeAuditRead}, CreatedAt: at, ExpiresAt: at.Add(time.Hour)}
-	second := auth.AdminToken{ID: "adm_2", Hash: "h2", Scopes: []auth.Scope{}, CreatedAt: at.Add(time.Second)}
+	first := auth.AdminToken{
+		ID: "adm_1", Name: "console", Hash: "h1", Scopes: []auth.Scope{auth.ScopeAuditRead},
+		CreatedAt: at, ExpiresAt: at.Add(time.Hour),
+	}
+	second := auth.AdminToken{
+		ID: "adm_2", Hash: "h2", Scopes: []auth.Scope{}, CreatedAt: at.Add(time.Second),
+	}
 	must(t, s.AddAdminToken(t.Context(), first, did(at)))
 	must(t, s.AddAdminToken(t.Context(), second, did(at)))
-	wantErr(t, "AddAdminToken(again)", s.AddAdminToken(t.Context(), first, did(at)), failure.ErrConflict)
+	wantErr(t, "AddAdminToken(again)", s.AddAdminToken(t.Context(), first, did(at)),
+		failure.ErrConflict)
 	got, err := s.AdminToken(t.Context(), "h1")
 	must(t, err)
 	same(t, first, got)
 	must(t, s.RevokeAdminToken(t.Context(), "adm_1", did(at)))
 	must(t, s.RevokeAdminToken(t.Context(), "adm_1", did(at.Add(time.Hour))))
 	first.RevokedAt = at
-	for after, want := range map[string][]auth.AdminToken{"": {first, second}, "adm_1": {second}, "adm_2": nil} {
+	for after, want := range map[string][]auth.AdminToken{
+		"": {first, second}, "adm_1": {second}, "adm_2": nil,
+	} {
 		list, err := s.AdminTokens(t.Context(), after, 2)
 		must(t, err)
 		same(t, want, list)
@@ -36,5 +44,6 @@ func adminTokens(t *testing.T, s Store) {
 	wantErr(t, "AdminTokens(after none)", err, failure.ErrInvalid)
 	_, err = s.AdminToken(t.Context(), "none")
 	wantErr(t, "AdminToken(none)", err, failure.ErrNotFound)
-	wantErr(t, "RevokeAdminToken(none)", s.RevokeAdminToken(t.Context(), "adm_none", did(at)), failure.ErrNotFound)
+	wantErr(t, "RevokeAdminToken(none)", s.RevokeAdminToken(t.Context(), "adm_none", did(at)),
+		failure.ErrNotFound)
 }

@@ -21,7 +21,9 @@ func apiTokenByHash(t *testing.T, s Store) {
 	same(t, newAPIToken(1), token)
 	same(t, a, owner)
 
-	second := account.APIToken{ID: "at_second", AccountID: a.ID, Name: "ci", Hash: "hash2", CreatedAt: at.Add(time.Second)}
+	second := account.APIToken{
+		ID: "at_second", AccountID: a.ID, Name: "ci", Hash: "hash2", CreatedAt: at.Add(time.Second),
+	}
 	must(t, s.AddAPIToken(t.Context(), second, did(at)))
 	twin := second // made in the same moment
 	twin.ID, twin.Hash = "at_twin", "hash3"

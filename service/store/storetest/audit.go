@@ -39,21 +39,25 @@ func acts(t *testing.T, s Store) {
 	}
 	a := newAccount(1)
 	must(t, s.CreateAccount(t.Context(), a, newAPIToken(1), act("one", a.ID), act("two", a.ID)))
-	wantErr(t, "CreateAccount(again)", s.CreateAccount(t.Context(), a, newAPIToken(1), act("refused", a.ID)), failure.ErrConflict)
+	wantErr(t, "CreateAccount(again)",
+		s.CreateAccount(t.Context(), a, newAPIToken(1), act("refused", a.ID)), failure.ErrConflict)
 	r := newToken(a.ID, tokenID(1, 1, 1))
 	must(t, s.RecordToken(t.Context(), r, act("three", a.ID)))
 	must(t, s.RecordToken(t.Context(), r, act("nothing new", a.ID)))
 	revokeAPIToken(t, s, act("four", ""), nil)
 	revokeAPIToken(t, s, act("ended before", ""), nil)
-	must(t, s.Revoke(t.Context(), license.Revocation{Subject: "y", AccountID: a.ID, At: at}, act("five", a.ID)))
-	must(t, s.Revoke(t.Context(), license.Revocation{Subject: "y", AccountID: a.ID, At: at}, act("revoked before", a.ID)))
+	must(t, s.Revoke(t.Context(), license.Revocation{Subject: "y", AccountID: a.ID, At: at},
+		act("five", a.ID)))
+	must(t, s.Revoke(t.Context(), license.Revocation{Subject: "y", AccountID: a.ID, At: at},
+		act("revoked before", a.ID)))
 
 	lines, err := s.AuditAfter(t.Context(), 0, 100)
 	must(t, err)
 	var want []audit.Line
 	previous := ""
 	for i, action := range []audit.Action{"one", "two", "three", "four", "five"} {
-		l := audit.Line{Seq: int64(i + 1), Act: act(action, a.ID)} // that of "four" comes from the API token
+		l := audit.Line{Seq: int64(i + 1), Act: act(action,
+			a.ID)} // that of "four" comes from the API token
 		l.Hash = l.Link(l.Seq, previous)
 		want, previous = append(want, l), l.Hash
 	}
@@ -98,7 +102,9 @@ func oneChain(t *testing.T, s Store) {
 				act.Object = string(id)
 				err := s.RecordToken(context.WithoutCancel(t.Context()), newToken(a.ID, id), act)
 				if i%10 == 0 {
-					err = errors.Join(err, s.Revoke(context.WithoutCancel(t.Context()), license.Revocation{Subject: string(id), AccountID: a.ID, At: at}, act))
+					err = errors.Join(err,
+						s.Revoke(context.WithoutCancel(t.Context()),
+							license.Revocation{Subject: string(id), AccountID: a.ID, At: at}, act))
 				}
 				if err != nil {
 					errs[w] = err

@@ -20,7 +20,10 @@ var devices = suite{
 
 func newDeviceLogin(n int) auth.DeviceLogin {
 	return auth.DeviceLogin{
-		ID: fmt.Sprintf("dev_%03d", n), DeviceHash: fmt.Sprintf("device%d", n), UserHash: fmt.Sprintf("user%d", n), Client: "cl_pageflare_cli", Address: "192.0.2.7",
+		ID: fmt.Sprintf("dev_%03d",
+			n), DeviceHash: fmt.Sprintf("device%d",
+			n), UserHash: fmt.Sprintf("user%d",
+			n), Client: "cl_pageflare_cli", Address: "192.0.2.7",
 		State: auth.DeviceWaiting, Interval: 5 * time.Second, CreatedAt: at, ExpiresAt: at.Add(15 * time.Minute),
 	}
 }
@@ -36,7 +39,8 @@ func deviceLogins(t *testing.T, s Store) {
 	}
 	taken := newDeviceLogin(2)
 	taken.UserHash = want.UserHash
-	wantErr(t, "AddDeviceLogin(same user code)", s.AddDeviceLogin(t.Context(), taken), failure.ErrConflict)
+	wantErr(t, "AddDeviceLogin(same user code)", s.AddDeviceLogin(t.Context(), taken),
+		failure.ErrConflict)
 	_, err := s.DeviceLogin(t.Context(), "unknown")
 	wantErr(t, "DeviceLogin(unknown)", err, failure.ErrNotFound)
 
@@ -98,7 +102,8 @@ func deviceOnce(t *testing.T, s Store) {
 	after, err := s.AuditHead(t.Context())
 	must(t, err)
 	if done != 1 || after.Seq != before.Seq+1 {
-		t.Errorf("%d of %d consumed the login, with %d lines in the log; want 1 and 1", done, len(errs), after.Seq-before.Seq)
+		t.Errorf("%d of %d consumed the login, with %d lines in the log; want 1 and 1", done,
+			len(errs), after.Seq-before.Seq)
 	}
 }
 

@@ -38,8 +38,24 @@ func endedRights(t *testing.T, s Store) {
 		end  func() error
 		want error
 	}{
-		{"API token", func(r *license.TokenRecord) { r.IssuedBy = "at_001" }, func() error { _, err := s.RevokeAPIToken(t.Context(), "at_001", did(at), nil); return err }, auth.ErrUnauthenticated},
-		{"policy", func(r *license.TokenRecord) { r.IssuedBy = policy.ID }, func() error { _, err := s.RemovePolicy(t.Context(), policy.ID, did(at), nil); return err }, auth.ErrNoPolicy},
+		{
+			"API token", func(r *license.TokenRecord) { r.IssuedBy = "at_001" },
+			func() error {
+				_, err := s.RevokeAPIToken(t.Context(), "at_001", did(at),
+					nil)
+				return err
+			},
+			auth.ErrUnauthenticated,
+		},
+		{
+			"policy", func(r *license.TokenRecord) { r.IssuedBy = policy.ID },
+			func() error {
+				_, err := s.RemovePolicy(t.Context(), policy.ID, did(at),
+					nil)
+				return err
+			},
+			auth.ErrNoPolicy,
+		},
 		{"login", func(r *license.TokenRecord) { r.IssuedBy = login.ID }, func() error {
 			_, err := s.ChangeDeviceLogin(t.Context(), login.DeviceHash, func(d *auth.DeviceLogin) ([]audit.Act, error) {
 				d.TokenEnds = at
@@ -48,10 +64,14 @@ func endedRights(t *testing.T, s Store) {
 			return err
 		}, auth.ErrUnauthenticated},
 		{"parent", func(r *license.TokenRecord) { r.Parent = parent }, func() error {
-			return s.Revoke(t.Context(), license.Revocation{Subject: string(parent), AccountID: a.ID, At: at}, did(at))
+			return s.Revoke(t.Context(),
+				license.Revocation{Subject: string(parent), AccountID: a.ID, At: at}, did(at))
 		}, license.ErrTokenRevoked},
 		{"family", func(r *license.TokenRecord) { r.Parent = tokenID(1, 8, 1) }, func() error {
-			return s.Revoke(t.Context(), license.Revocation{Subject: tokenID(1, 8, 1).Family(), AccountID: a.ID, At: at}, did(at))
+			return s.Revoke(t.Context(),
+				license.Revocation{
+					Subject: tokenID(1, 8, 1).Family(), AccountID: a.ID, At: at,
+				}, did(at))
 		}, license.ErrTokenRevoked},
 	} {
 		before, after := newToken(a.ID, tokenID(2, n, 1)), newToken(a.ID, tokenID(2, n, 2))
@@ -59,7 +79,8 @@ func endedRights(t *testing.T, s Store) {
 		c.by(&after)
 		must(t, s.RecordToken(t.Context(), before, did(at)))
 		must(t, c.end())
-		wantErr(t, "RecordToken when its "+c.name+" has ended", s.RecordToken(t.Context(), after, did(at)), c.want)
+		wantErr(t, "RecordToken when its "+c.name+" has ended",
+			s.RecordToken(t.Context(), after, did(at)), c.want)
 		_, err := s.Token(t.Context(), after.ID)
 		wantErr(t, "Token, whose "+c.name+" had ended", err, failure.ErrNotFound)
 	}
@@ -86,7 +107,8 @@ func endingRace(t *testing.T, s Store) {
 		}
 		wg.Go(func() {
 			issued := did(at)
-			_, ended = s.RevokeAPIToken(context.WithoutCancel(t.Context()), key.ID, did(at), &issued)
+			_, ended = s.RevokeAPIToken(context.WithoutCancel(t.Context()), key.ID, did(at),
+				&issued)
 		})
 		wg.Wait()
 		must(t, ended)
@@ -97,7 +119,8 @@ func endingRace(t *testing.T, s Store) {
 			if err != nil {
 				continue
 			}
-			if r, err := s.Token(t.Context(), tokenID(n, n*writers+w, w)); err != nil || !r.Revoked {
+			if r, err := s.Token(t.Context(),
+				tokenID(n, n*writers+w, w)); err != nil || !r.Revoked {
 				t.Errorf("a token that was recorded beside the revocation is revoked: %t, %v, want true", r.Revoked, err)
 			}
 		}

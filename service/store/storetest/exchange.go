@@ -31,7 +31,8 @@ func identityOnce(t *testing.T, s Store) {
 	for i := range n {
 		wg.Go(func() {
 			id := tokenID(1, i, i)
-			firsts[i], errs[i] = s.RecordExchange(context.WithoutCancel(t.Context()), newUse("h", id), newToken(a.ID, id), did(at))
+			firsts[i], errs[i] = s.RecordExchange(context.WithoutCancel(t.Context()),
+				newUse("h", id), newToken(a.ID, id), did(at))
 		})
 	}
 	wg.Wait()
@@ -61,8 +62,9 @@ func identitiesForgotten(t *testing.T, s Store) {
 		at   time.Time
 		want opaque.TokenID // what the identity is found to be exchanged for
 	}{
-		{use.Until, use.Token},                         // still remembered
-		{use.Until.Add(time.Second), tokenID(9, 9, 1)}, // forgotten: nobody accepts the identity token any more
+		{use.Until, use.Token}, // still remembered
+		{use.Until.Add(time.Second), tokenID(9, 9,
+			1)}, // forgotten: nobody accepts the identity token any more
 	} {
 		again := newUse("h", tokenID(9, 9, i))
 		again.At = test.at
@@ -85,8 +87,10 @@ func issuerKeys(t *testing.T, s Store) {
 	must(t, s.StoreIssuerKeys(t.Context(), issuer, []byte("one"), at))
 	wantKept("one", at)
 	must(t, s.StoreIssuerKeys(t.Context(), issuer, []byte("two"), at.Add(time.Second)))
-	must(t, s.StoreIssuerKeys(t.Context(), "https://other.example", []byte("other"), at.Add(time.Hour)))
+	must(t, s.StoreIssuerKeys(t.Context(), "https://other.example", []byte("other"),
+		at.Add(time.Hour)))
 	wantKept("two", at.Add(time.Second))
-	must(t, s.StoreIssuerKeys(t.Context(), issuer, []byte("three"), at)) // by a replica whose clock is behind
+	must(t, s.StoreIssuerKeys(t.Context(), issuer, []byte("three"),
+		at)) // by a replica whose clock is behind
 	wantKept("three", at)
 }

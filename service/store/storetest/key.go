@@ -22,7 +22,9 @@ var signingKeys = suite{
 }
 
 func newKey(id string, from time.Time) keyring.SealedKey {
-	return keyring.SealedKey{ID: id, Algorithm: keyring.HS256, Sealed: []byte{0, 1, 255}, CreatedAt: at, SignsFrom: from}
+	return keyring.SealedKey{
+		ID: id, Algorithm: keyring.HS256, Sealed: []byte{0, 1, 255}, CreatedAt: at, SignsFrom: from,
+	}
 }
 
 func retire(t *testing.T, s Store, id string, alive time.Time) (live int64) {
@@ -39,7 +41,8 @@ func keys(t *testing.T, s Store) {
 	must(t, s.AddKey(t.Context(), first, did(at)))
 	list, err := s.Keys(t.Context())
 	must(t, err)
-	same(t, []keyring.SealedKey{second, first}, list) // as they were added, though the first one signs from later on
+	same(t, []keyring.SealedKey{second, first},
+		list) // as they were added, though the first one signs from later on
 	same(t, int64(0), retire(t, s, "k_1", at))
 	_, err = s.RetireKey(t.Context(), "k_1", time.Time{}, did(at))
 	wantErr(t, "RetireKey(again)", err, failure.ErrNotFound)
@@ -51,12 +54,14 @@ func keys(t *testing.T, s Store) {
 func firstKeys(t *testing.T, s Store) {
 	lease := newKey("k_lease", at)
 	lease.Algorithm = keyring.EdDSA
-	must(t, s.AddFirstKey(t.Context(), lease, did(at))) // of its algorithm: it stands in nobody's way
+	must(t, s.AddFirstKey(t.Context(), lease,
+		did(at))) // of its algorithm: it stands in nobody's way
 	errs := make([]error, 8)
 	var wg sync.WaitGroup
 	for i := range errs {
 		wg.Go(func() {
-			errs[i] = s.AddFirstKey(context.WithoutCancel(t.Context()), newKey(fmt.Sprintf("k_%d", i), at), did(at))
+			errs[i] = s.AddFirstKey(context.WithoutCancel(t.Context()),
+				newKey(fmt.Sprintf("k_%d", i), at), did(at))
 		})
 	}
 	wg.Wait()
@@ -107,15 +112,19 @@ func retiredKey(t *testing.T, s Store) {
 	before := newToken(a.ID, tokenID(1, 1, 1))
 	must(t, s.RecordToken(t.Context(), before, did(at)))
 	retire(t, s, "k_1", time.Time{})
-	wantErr(t, "RecordToken(retired key)", s.RecordToken(t.Context(), newToken(a.ID, tokenID(2, 1, 2)), did(at)), keyring.ErrRetired)
-	wantErr(t, "RecordToken(again, retired key)", s.RecordToken(t.Context(), before, did(at)), keyring.ErrRetired)
-	wantErr(t, "RecordLease(retired key)", s.RecordLease(t.Context(), newLease(a.ID, before.ID, 1), did(at)), keyring.ErrRetired)
+	wantErr(t, "RecordToken(retired key)",
+		s.RecordToken(t.Context(), newToken(a.ID, tokenID(2, 1, 2)), did(at)), keyring.ErrRetired)
+	wantErr(t, "RecordToken(again, retired key)", s.RecordToken(t.Context(), before, did(at)),
+		keyring.ErrRetired)
+	wantErr(t, "RecordLease(retired key)",
+		s.RecordLease(t.Context(), newLease(a.ID, before.ID, 1), did(at)), keyring.ErrRetired)
 	use := newUse("h", tokenID(3, 1, 3))
 	_, err := s.RecordExchange(t.Context(), use, newToken(a.ID, use.Token), did(at))
 	wantErr(t, "RecordExchange(retired key)", err, keyring.ErrRetired)
 	again := newToken(a.ID, use.Token)
 	again.KeyID = "k_2"
-	first, err := s.RecordExchange(t.Context(), use, again, did(at)) // the identity was not used up by the attempt
+	first, err := s.RecordExchange(t.Context(), use, again,
+		did(at)) // the identity was not used up by the attempt
 	must(t, err)
 	same(t, use, first)
 	list, err := s.Tokens(t.Context(), a.ID, "", 9)
@@ -142,7 +151,10 @@ func retireRace(t *testing.T, s Store) {
 				errs[w] = s.RecordToken(context.WithoutCancel(t.Context()), r, did(at))
 			})
 		}
-		wg.Go(func() { live, retired = s.RetireKey(context.WithoutCancel(t.Context()), key, at, did(at)) })
+		wg.Go(func() {
+			live, retired = s.RetireKey(context.WithoutCancel(t.Context()), key, at,
+				did(at))
+		})
 		wg.Wait()
 		must(t, retired)
 		for _, err := range errs {
@@ -160,7 +172,9 @@ func liveTokens(t *testing.T, s Store) {
 	a := create(t, s, 1)
 	r := newToken(a.ID, tokenID(1, 1, 1))
 	must(t, s.RecordToken(t.Context(), r, did(at)))
-	for when, want := range map[time.Time]int64{r.ExpiresAt.Add(-time.Millisecond): 1, r.ExpiresAt: 0} {
+	for when, want := range map[time.Time]int64{
+		r.ExpiresAt.Add(-time.Millisecond): 1, r.ExpiresAt: 0,
+	} {
 		n, err := s.LiveTokens(t.Context(), "k_1", when)
 		must(t, err)
 		same(t, want, n)

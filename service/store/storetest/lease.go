@@ -16,7 +16,8 @@ var leaseRecords = suite{
 
 func newLease(account string, of opaque.TokenID, n int) license.LeaseRecord {
 	return license.LeaseRecord{
-		ID: fmt.Sprintf("ls_%d", n), TokenID: of, AccountID: account, KeyID: "k_1", IssuedAt: at.Add(time.Duration(n) * time.Minute), ExpiresAt: at.Add(time.Duration(n) * time.Hour),
+		ID: fmt.Sprintf("ls_%d",
+			n), TokenID: of, AccountID: account, KeyID: "k_1", IssuedAt: at.Add(time.Duration(n) * time.Minute), ExpiresAt: at.Add(time.Duration(n) * time.Hour),
 	}
 }
 
@@ -27,8 +28,12 @@ func leases(t *testing.T, s Store) {
 		must(t, s.RecordLease(t.Context(), newLease(a.ID, token, n), did(at)))
 	}
 	must(t, s.RecordLease(t.Context(), newLease(a.ID, tokenID(2, 1, 2), 1), did(at)))
-	wantErr(t, "RecordLease(no account)", s.RecordLease(t.Context(), newLease("user_none", tokenID(3, 1, 3), 1), did(at)), failure.ErrNotFound)
-	for when, want := range map[time.Duration]int64{59 * time.Minute: 2, time.Hour: 1, 3*time.Hour - time.Millisecond: 1, 3 * time.Hour: 0} {
+	wantErr(t, "RecordLease(no account)",
+		s.RecordLease(t.Context(), newLease("user_none", tokenID(3, 1, 3), 1),
+			did(at)), failure.ErrNotFound)
+	for when, want := range map[time.Duration]int64{
+		59 * time.Minute: 2, time.Hour: 1, 3*time.Hour - time.Millisecond: 1, 3 * time.Hour: 0,
+	} {
 		n, err := s.LiveTokens(t.Context(), "k_1", at.Add(when))
 		must(t, err)
 		same(t, want, n)

@@ -28,7 +28,10 @@ func firstOf(family string) opaque.TokenID {
 
 func machineWithoutRoom(t *testing.T, s Store) {
 	a := create(t, s, 1)
-	first := license.Machine{ID: "mac_1", AccountID: a.ID, MachineID: "m", Family: tokenID(1, 7, 1).Family(), CreatedAt: at}
+	first := license.Machine{
+		ID: "mac_1", AccountID: a.ID, MachineID: "m", Family: tokenID(1, 7, 1).Family(),
+		CreatedAt: at,
+	}
 	must(t, activate(t, s, first))
 	before, err := s.AuditHead(t.Context())
 	must(t, err)
@@ -45,7 +48,10 @@ func machineWithoutRoom(t *testing.T, s Store) {
 func machines(t *testing.T, s Store) {
 	a := create(t, s, 1)
 	token := tokenID(1, 7, 1)
-	want := license.Machine{ID: "mac_1", AccountID: a.ID, MachineID: "m", Label: "build-7", Family: token.Family(), CreatedAt: at}
+	want := license.Machine{
+		ID: "mac_1", AccountID: a.ID, MachineID: "m", Label: "build-7", Family: token.Family(),
+		CreatedAt: at,
+	}
 	must(t, activate(t, s, want))
 	got, err := s.MachineOf(t.Context(), want.Family)
 	must(t, err)
@@ -73,7 +79,9 @@ func machines(t *testing.T, s Store) {
 	other := twin
 	other.ID, other.Family, other.AccountID = "mac_0", "another", create(t, s, 2).ID
 	must(t, activate(t, s, other))
-	for after, want := range map[string][]license.Machine{"": {want, twin}, "mac_1": {twin}, "mac_2": nil} {
+	for after, want := range map[string][]license.Machine{
+		"": {want, twin}, "mac_1": {twin}, "mac_2": nil,
+	} {
 		list, err := s.Machines(t.Context(), a.ID, after, 2)
 		must(t, err)
 		same(t, want, list)
@@ -90,7 +98,8 @@ func machines(t *testing.T, s Store) {
 			t.Errorf("family %s is revoked: %t, want %t", family, revoked, ended)
 		}
 	}
-	_, err = s.ChangeAccount(t.Context(), a.ID, func(a *account.Account) error { a.Status, a.Email = account.Deleted, ""; return nil }, did(at))
+	_, err = s.ChangeAccount(t.Context(), a.ID,
+		func(a *account.Account) error { a.Status, a.Email = account.Deleted, ""; return nil }, did(at))
 	must(t, err)
 	for _, family := range []string{want.Family, twin.Family} { // host names often name their owner
 		got, err = s.MachineOf(t.Context(), family)

@@ -31,12 +31,17 @@ func policies(t *testing.T, s Store) {
 		return made
 	}
 	narrow := newPolicy(3, a.ID, "7")
-	narrow.Refs, narrow.Environments, narrow.Events = []string{"refs/heads/main"}, []string{"a, b", "c"}, []string{"push"}
+	narrow.Refs, narrow.Environments, narrow.Events = []string{"refs/heads/main"}, []string{"a, b",
+		"c"}, []string{"push"}
 	narrow.JobWorkflowRefs, narrow.Visibilities = []string{"x"}, []string{"private"}
 	narrow = add(narrow)
-	second, other, foreign := add(newPolicy(1, a.ID, "7")), add(newPolicy(2, a.ID, "8")), add(newPolicy(4, b.ID, "7"))
-	same(t, []int{1, 2, 1, 1}, []int{narrow.Version, second.Version, other.Version, foreign.Version})
-	for repository, want := range map[string][]license.TrustPolicy{"7": {second, narrow, foreign}, "8": {other}, "9": nil} {
+	second, other, foreign := add(newPolicy(1, a.ID,
+		"7")), add(newPolicy(2, a.ID, "8")), add(newPolicy(4, b.ID, "7"))
+	same(t, []int{1, 2, 1, 1},
+		[]int{narrow.Version, second.Version, other.Version, foreign.Version})
+	for repository, want := range map[string][]license.TrustPolicy{
+		"7": {second, narrow, foreign}, "8": {other}, "9": nil,
+	} {
 		got, err := s.PoliciesFor(t.Context(), repository)
 		must(t, err)
 		same(t, want, got)
@@ -53,7 +58,8 @@ func policies(t *testing.T, s Store) {
 	for _, again := range []struct {
 		issued *audit.Act
 		want   int64
-	}{{nil, 0}, {nil, 0}, {new(did(at)), 1}, {new(did(at)), 0}} { // the tokens can be an afterthought
+	}{{nil, 0}, {nil, 0}, {new(did(at)),
+		1}, {new(did(at)), 0}} { // the tokens can be an afterthought
 		families, err := s.RemovePolicy(t.Context(), narrow.ID, did(at), again.issued)
 		must(t, err)
 		same(t, again.want, families)

@@ -24,16 +24,22 @@ func sessions(t *testing.T, s Store) {
 	got, err := s.SignInLink(t.Context(), link.Hash)
 	must(t, err)
 	same(t, link, got)
-	wantErr(t, "AddSignInLink(no account)", s.AddSignInLink(t.Context(), auth.SignInLink{Hash: "x", AccountID: "user_none", ExpiresAt: at}, did(at)), failure.ErrNotFound)
+	wantErr(t, "AddSignInLink(no account)",
+		s.AddSignInLink(t.Context(),
+			auth.SignInLink{Hash: "x", AccountID: "user_none", ExpiresAt: at}, did(at)), failure.ErrNotFound)
 
 	session := func(n int) auth.Session {
-		return auth.Session{ID: fmt.Sprintf("ses_%d", n), Hash: fmt.Sprintf("session%d", n), AccountID: a.ID, CreatedAt: at, ExpiresAt: at.Add(time.Hour)}
+		return auth.Session{
+			ID: fmt.Sprintf("ses_%d", n), Hash: fmt.Sprintf("session%d", n), AccountID: a.ID,
+			CreatedAt: at, ExpiresAt: at.Add(time.Hour),
+		}
 	}
 	begun := did(at)
 	begun.Action = "begun"
 	must(t, s.BeginSession(t.Context(), link.Hash, session(1), begun))
 	same(t, audit.Action("begun"), lastLine(t, s).Action)
-	wantErr(t, "BeginSession(used link)", s.BeginSession(t.Context(), link.Hash, session(2), did(at)), failure.ErrNotFound)
+	wantErr(t, "BeginSession(used link)",
+		s.BeginSession(t.Context(), link.Hash, session(2), did(at)), failure.ErrNotFound)
 	_, _, err = s.Session(t.Context(), session(2).Hash)
 	wantErr(t, "Session(refused)", err, failure.ErrNotFound)
 	found, owner, err := s.Session(t.Context(), session(1).Hash)
@@ -44,7 +50,10 @@ func sessions(t *testing.T, s Store) {
 	same(t, a, owner)
 
 	later := did(at.Add(2 * time.Hour)) // when the first session has expired
-	must(t, s.AddSignInLink(t.Context(), auth.SignInLink{Hash: "late", AccountID: a.ID, ExpiresAt: later.At.Add(time.Minute)}, later))
+	must(t, s.AddSignInLink(t.Context(),
+		auth.SignInLink{
+			Hash: "late", AccountID: a.ID, ExpiresAt: later.At.Add(time.Minute),
+		}, later))
 	third := session(3)
 	third.CreatedAt, third.ExpiresAt = later.At, later.At.Add(time.Hour)
 	must(t, s.BeginSession(t.Context(), "late", third, later))

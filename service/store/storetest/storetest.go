@@ -62,18 +62,25 @@ var at = time.Date(2026, 3, 1, 12, 0, 0, 123e6, time.UTC)
 
 // did is an act of no importance.
 func did(at time.Time) audit.Act {
-	return audit.Act{At: at, Actor: audit.Actor{Kind: audit.ActorCommand, ID: "test"}, Action: "test.act", Details: "{}"}
+	return audit.Act{
+		At: at, Actor: audit.Actor{Kind: audit.ActorCommand, ID: "test"}, Action: "test.act",
+		Details: "{}",
+	}
 }
 
 func newAccount(n int) account.Account {
 	return account.Account{
-		ID: fmt.Sprintf("user_%03d", n), Email: fmt.Sprintf("dev%d@example.com", n), Tier: account.Pro, Features: []string{"spa_mode", "critical_css"},
+		ID: fmt.Sprintf("user_%03d", n), Email: fmt.Sprintf("dev%d@example.com",
+			n), Tier: account.Pro, Features: []string{"spa_mode", "critical_css"},
 		ValidUntil: at.AddDate(1, 0, 0), Status: account.Active, CreatedAt: at,
 	}
 }
 
 func newAPIToken(n int) account.APIToken {
-	return account.APIToken{ID: fmt.Sprintf("at_%03d", n), AccountID: fmt.Sprintf("user_%03d", n), Name: "first", Hash: fmt.Sprintf("hash%d", n), CreatedAt: at}
+	return account.APIToken{
+		ID: fmt.Sprintf("at_%03d", n), AccountID: fmt.Sprintf("user_%03d", n), Name: "first",
+		Hash: fmt.Sprintf("hash%d", n), CreatedAt: at,
+	}
 }
 
 // tokenID has the form of a real one: 8 letters of time, 16 of family, 16 of its own.

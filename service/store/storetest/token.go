@@ -53,7 +53,9 @@ func tokenPages(t *testing.T, s Store) {
 	}
 	first, err := s.Tokens(t.Context(), a.ID, "", 2)
 	must(t, err)
-	same(t, []license.TokenRecord{newToken(a.ID, tokenID(3, 1, 3)), newToken(a.ID, tokenID(2, 1, 2))}, first)
+	same(t, []license.TokenRecord{
+		newToken(a.ID, tokenID(3, 1, 3)), newToken(a.ID, tokenID(2, 1, 2)),
+	}, first)
 	rest, err := s.Tokens(t.Context(), a.ID, first[1].ID, 2)
 	must(t, err)
 	same(t, []license.TokenRecord{newToken(a.ID, tokenID(1, 1, 1))}, rest)
@@ -70,7 +72,8 @@ func tokenWithoutAccount(t *testing.T, s Store) {
 			owner = "user_none"
 		}
 		wg.Go(func() {
-			errs[i] = s.RecordToken(context.WithoutCancel(t.Context()), newToken(owner, tokenID(i, 1, i)), did(at))
+			errs[i] = s.RecordToken(context.WithoutCancel(t.Context()),
+				newToken(owner, tokenID(i, 1, i)), did(at))
 		})
 	}
 	wg.Wait()
@@ -91,13 +94,16 @@ func revokedToken(t *testing.T, s Store) {
 	bad, sibling := newToken(a.ID, tokenID(1, 1, 1)), newToken(a.ID, tokenID(2, 1, 2))
 	must(t, s.RecordToken(t.Context(), bad, did(at)))
 	must(t, s.RecordToken(t.Context(), sibling, did(at)))
-	must(t, s.Revoke(t.Context(), license.Revocation{Subject: string(bad.ID), AccountID: a.ID, At: at}, did(at)))
-	must(t, s.Revoke(t.Context(), license.Revocation{Subject: string(bad.ID), AccountID: a.ID, At: at.Add(time.Hour)}, did(at)))
+	must(t, s.Revoke(t.Context(),
+		license.Revocation{Subject: string(bad.ID), AccountID: a.ID, At: at}, did(at)))
+	must(t, s.Revoke(t.Context(),
+		license.Revocation{Subject: string(bad.ID), AccountID: a.ID, At: at.Add(time.Hour)}, did(at)))
 	for _, want := range []struct {
 		token   license.TokenRecord
 		revoked bool
 	}{{bad, true}, {sibling, false}} {
-		owner, revoked, err := s.AccountStatus(t.Context(), a.ID, string(want.token.ID), want.token.ID.Family())
+		owner, revoked, err := s.AccountStatus(t.Context(), a.ID, string(want.token.ID),
+			want.token.ID.Family())
 		must(t, err)
 		same(t, want.revoked, revoked)
 		same(t, a, owner)
@@ -112,7 +118,8 @@ func revokedFamily(t *testing.T, s Store) {
 	member, stranger := newToken(a.ID, tokenID(1, 1, 1)), newToken(a.ID, tokenID(1, 2, 1))
 	must(t, s.RecordToken(t.Context(), member, did(at)))
 	must(t, s.RecordToken(t.Context(), stranger, did(at)))
-	must(t, s.Revoke(t.Context(), license.Revocation{Subject: member.ID.Family(), AccountID: a.ID, At: at}, did(at)))
+	must(t, s.Revoke(t.Context(),
+		license.Revocation{Subject: member.ID.Family(), AccountID: a.ID, At: at}, did(at)))
 	list, err := s.Tokens(t.Context(), a.ID, "", 10)
 	must(t, err)
 	revoked := map[opaque.TokenID]bool{}
@@ -120,7 +127,8 @@ func revokedFamily(t *testing.T, s Store) {
 		revoked[r.ID] = r.Revoked
 	}
 	same(t, map[opaque.TokenID]bool{member.ID: true, stranger.ID: false}, revoked)
-	_, gone, err := s.AccountStatus(t.Context(), a.ID, string(tokenID(9, 1, 9)), tokenID(9, 1, 9).Family())
+	_, gone, err := s.AccountStatus(t.Context(), a.ID, string(tokenID(9, 1, 9)),
+		tokenID(9, 1, 9).Family())
 	must(t, err)
 	same(t, true, gone)
 }
@@ -144,7 +152,9 @@ func revokedIssuedBy(t *testing.T, s Store) {
 	for _, r := range list {
 		revoked[string(r.ID[:8])] = r.Revoked
 	}
-	same(t, map[string]bool{"00000000": true, "00000001": true, "00000002": false, "00000003": false, "00000009": true}, revoked)
+	same(t, map[string]bool{
+		"00000000": true, "00000001": true, "00000002": false, "00000003": false, "00000009": true,
+	}, revoked)
 }
 
 func manyWriters(t *testing.T, s Store) {
@@ -156,7 +166,8 @@ func manyWriters(t *testing.T, s Store) {
 		wg.Go(func() {
 			for i := range each {
 				id := tokenID(i, w, i)
-				if err := s.RecordToken(context.WithoutCancel(t.Context()), newToken(a.ID, id), did(at)); err != nil {
+				if err := s.RecordToken(context.WithoutCancel(t.Context()), newToken(a.ID, id),
+					did(at)); err != nil {
 					errs[w] = err
 					return
 				}
