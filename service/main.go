@@ -15,6 +15,7 @@ import (
 	"os/signal"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -141,7 +142,7 @@ func run(ctx context.Context, args []string, a *app) int {
 	if err != nil {
 		panic(err) // the command line above is wrong
 	}
-	k, err := parser.Parse(args)
+	k, err := parser.Parse(words(args))
 	if answered {
 		return exitOK
 	}
@@ -153,6 +154,18 @@ func run(ctx context.Context, args []string, a *app) int {
 	}
 	a.share()
 	return a.report(k.Run())
+}
+
+// words lets help and version be words, as many programs have them: `help token issue` is
+// `token issue --help`.
+func words(args []string) []string {
+	switch {
+	case len(args) > 0 && args[0] == "help":
+		return append(slices.Clone(args[1:]), "--help")
+	case len(args) == 1 && args[0] == "version":
+		return []string{"--version"}
+	}
+	return args
 }
 
 // meant is the command that a faulty command line was about, as far as it could be read.
