@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"regexp"
 	"runtime"
 	"runtime/debug"
 	"slices"
@@ -142,7 +143,7 @@ func run(ctx context.Context, args []string, a *app) int {
 	if err != nil {
 		panic(err) // the command line above is wrong
 	}
-	k, err := parser.Parse(words(args))
+	k, err := parser.Parse(negatives(words(args)))
 	if answered {
 		return exitOK
 	}
@@ -166,6 +167,23 @@ func words(args []string) []string {
 		return []string{"--version"}
 	}
 	return args
+}
+
+var negative = regexp.MustCompile(`^-[0-9]+$`)
+
+// negatives joins a flag and the negative number behind it, which would be taken for a short flag: what is wrong with the
+// number is what a person has to hear.
+func negatives(args []string) []string {
+	var out []string
+	for _, arg := range args {
+		last := len(out) - 1
+		if negative.MatchString(arg) && last >= 0 && strings.HasPrefix(out[last], "--") && !strings.Contains(out[last], "=") {
+			out[last] += "=" + arg
+			continue
+		}
+		out = append(out, arg)
+	}
+	return out
 }
 
 // meant is the command that a faulty command line was about, as far as it could be read.
