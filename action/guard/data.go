@@ -16,6 +16,19 @@ import (
 
 var byteOrderMark = []byte("\ufeff")
 
+// judgeJSON puts back what a value lost: the source without white space between its values.
+func judgeJSON(source, result []byte) Verdict {
+	d := compareJSON(source, result)
+	if len(d) == 0 {
+		return Verdict{Publish: PublishResult}
+	}
+	var b bytes.Buffer
+	if err := json.Compact(&b, source); err != nil || b.Len() >= len(source) || len(compareJSON(source, b.Bytes())) > 0 {
+		return refuse(d...)
+	}
+	return Verdict{Publish: PublishRepaired, Repaired: b.Bytes(), Differences: d}
+}
+
 // compareJSON holds JSON against its source: the same values in the same order, members given twice
 // included; numbers as they are written, since readers differ in how they round; a byte order mark
 // stays or stays away. White space and the way in which strings are escaped are free.

@@ -98,6 +98,7 @@ func TestWhatIsPutBack(t *testing.T) {
 	tests := []struct{ name, path, source, result, want string }{
 		{"a directive", "a.js", `(function (a) { "use strict"; b = a   })(1)`, `(function(a){b=a})(1);`, `(function(a){"use strict";b=a})(1);`},
 		{"the charset of a script", "a.js", `f("\u00e9 and more")  `, "f(`é and more`);", "\ufefff(`é and more`);"},
+		{"a number as it was written", "a.json", "{ \"price\": 1.50,\n  \"b\": [1, 2] }", `{"price":1.5,"b":[1,2]}`, `{"price":1.50,"b":[1,2]}`},
 		{"the charset of a sheet", "a.css", `@charset "utf-8"; a { content: "é" }`, `a{content:"é"}`, "\ufeffa{content:\"é\"}"},
 	}
 	for _, c := range tests {

@@ -99,7 +99,7 @@ func (s *Site) Judge(path string, source, result []byte) Verdict {
 	case asIcon:
 		return judge(compareSVG(source, result))
 	case asJSON:
-		return judge(compareJSON(source, result))
+		return judgeJSON(source, result)
 	case asXML:
 		return judge(compareXML(source, result))
 	case asPicture:

@@ -24,7 +24,7 @@ import (
 // Guarded is what the guard found. docs/action.md says what is compared.
 type Guarded struct {
 	Rejected []Rejected // results that are not the same file, by path
-	Repaired int        // pages into which what the optimizer lost was put back
+	Repaired int        // files into which what the optimizer lost was put back
 	Rerun    []string   // keys of pageflare.jsonc that were switched off for a second run
 }
 

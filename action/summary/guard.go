@@ -41,7 +41,7 @@ const guardDocs = "https://github.com/pageflare/ci#the-action"
 func renderGuard(b *strings.Builder, g Guard) {
 	b.WriteString("### Guard\n\n")
 	if g.Repaired > 0 {
-		fmt.Fprintf(b, "%s: what the optimizer lost was put back, and the rest of its work is published.\n\n", pages(g.Repaired))
+		fmt.Fprintf(b, "%s: what the optimizer lost was put back, and the rest of its work is published.\n\n", files(g.Repaired))
 	}
 	if len(g.Rerun) > 0 {
 		fmt.Fprintf(b, "The optimizer ran twice, the second time without %s, which changed many pages more than it should.\n\n", keys(g.Rerun))
@@ -97,11 +97,11 @@ func signed(n int64) string {
 	return Bytes(n)
 }
 
-func pages(n int) string {
+func files(n int) string {
 	if n == 1 {
-		return "1 page"
+		return "1 file"
 	}
-	return fmt.Sprintf("%d pages", n)
+	return fmt.Sprintf("%d files", n)
 }
 
 func keys(names []string) string {
