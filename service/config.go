@@ -231,7 +231,7 @@ func parseIssuers(s string) ([]string, error) {
 }
 
 func parseTTL(s string) (time.Duration, error) {
-	d, err := time.ParseDuration(s)
+	d, err := api.ParseDuration(s)
 	if err != nil {
 		return 0, errors.New("is not a duration")
 	}
@@ -245,7 +245,7 @@ const minLeaseGrace = time.Minute
 
 // parseGrace reads a duration or 0, which turns leases off.
 func parseGrace(s string) (time.Duration, error) {
-	d, err := time.ParseDuration(s)
+	d, err := api.ParseDuration(s)
 	switch {
 	case err != nil:
 		return 0, errors.New("is not a duration")

@@ -13,13 +13,16 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"regexp"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
 
+	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/command"
 	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/oidc"
@@ -74,7 +77,7 @@ type app struct {
 func (a *app) share() {
 	a.commands = command.App{
 		Stdin: a.stdin, Stdout: a.stdout, Stderr: a.stderr,
-		Database: hideUserInfo(a.cfg.DatabaseURL), Issuers: a.cfg.OIDCIssuers, NoLink: a.cfg.noLink(),
+		Database: hideUserInfo(a.cfg.DatabaseURL), DatabaseFile: a.databasePath(), Issuers: a.cfg.OIDCIssuers, NoLink: a.cfg.noLink(),
 		HaveDatabase: a.haveDatabase, Repository: a.repository,
 		Open: func(ctx context.Context) (*parts.Parts, func() error, error) {
 			return a.open(ctx, store.OpenCurrent, a.publicURL(a.cfg.Listen), nil)
@@ -88,14 +91,13 @@ func (a *app) share() {
 			}
 			return a.cfg.Listen
 		},
-		File: strings.TrimPrefix(a.cfg.DatabaseURL, "sqlite:"), CheckPlace: store.CheckPlace,
-		Backup: func(ctx context.Context, to string, replace bool) (command.Copied, error) {
+		Backup: func(ctx context.Context, to string, replace bool) (int64, audit.Head, error) {
 			made, err := store.Backup(ctx, a.cfg.DatabaseURL, to, replace)
-			return command.Copied{Bytes: made.Bytes, End: made.Audit}, err
+			return made.Bytes, made.Audit, err
 		},
-		Restore: func(ctx context.Context, copy io.Reader) (command.Restored, error) {
-			done, err := store.Restore(ctx, copy, a.cfg.DatabaseURL)
-			return command.Restored{End: done.Audit, Before: done.Before, Replaced: done.Replaced}, err
+		Restore: func(ctx context.Context, backup io.Reader) (command.Restored, error) {
+			done, err := store.Restore(ctx, backup, a.cfg.DatabaseURL)
+			return command.Restored(done), err
 		},
 		Verifier: func() (*oidc.Verifier, error) {
 			return a.verifier(a.publicURL(a.cfg.Listen), nil, slog.New(slog.DiscardHandler))
@@ -141,7 +143,7 @@ func run(ctx context.Context, args []string, a *app) int {
 	if err != nil {
 		panic(err) // the command line above is wrong
 	}
-	k, err := parser.Parse(args)
+	k, err := parser.Parse(negatives(words(args)))
 	if answered {
 		return exitOK
 	}
@@ -153,6 +155,35 @@ func run(ctx context.Context, args []string, a *app) int {
 	}
 	a.share()
 	return a.report(k.Run())
+}
+
+// words lets help and version be words, as many programs have them: `help token issue` is
+// `token issue --help`.
+func words(args []string) []string {
+	switch {
+	case len(args) > 0 && args[0] == "help":
+		return append(slices.Clone(args[1:]), "--help")
+	case len(args) == 1 && args[0] == "version":
+		return []string{"--version"}
+	}
+	return args
+}
+
+var negative = regexp.MustCompile(`^-[0-9]+$`)
+
+// negatives joins a flag and the negative number behind it, which would be taken for a short flag: what is wrong with the
+// number is what a person has to hear.
+func negatives(args []string) []string {
+	var out []string
+	for _, arg := range args {
+		last := len(out) - 1
+		if negative.MatchString(arg) && last >= 0 && strings.HasPrefix(out[last], "--") && !strings.Contains(out[last], "=") {
+			out[last] += "=" + arg
+			continue
+		}
+		out = append(out, arg)
+	}
+	return out
 }
 
 // meant is the command that a faulty command line was about, as far as it could be read.

@@ -92,14 +92,15 @@ func TestAFaultySettingStopsTheStart(t *testing.T) {
 		{"a public URL with a short address", "PUBLIC_URL", "http://127.1", `"http://127.1" has a host that ends in a number and is not an IPv4 address`},
 
 		{"a life without unit", "TOKEN_TTL", "3600", `"3600" is not a duration; give a duration of at least 1m such as 8760h`},
-		{"a life in days", "TOKEN_TTL", "365d", `"365d" is not a duration`},
+		{"a life in days and a half", "TOKEN_TTL", "36.5d", `"36.5d" is not a duration`},
+		{"a life of no days", "TOKEN_TTL", "0d", `"0d" is below 1m`},
 		{"an empty life", "TOKEN_TTL", "", `"" is not a duration`},
 		{"a life that is too short", "TOKEN_TTL", "59s", `"59s" is below 1m`},
 		{"no life", "TOKEN_TTL", "0", `"0" is below 1m`},
 		{"a negative life", "TOKEN_TTL", "-1h", `"-1h" is below 1m`},
 
 		{"a grace without unit", "LEASE_GRACE", "7", `"7" is not a duration; give a duration of at least 1m such as 168h, or 0`},
-		{"a grace in days", "LEASE_GRACE", "7d", `"7d" is not a duration`},
+		{"a grace in weeks", "LEASE_GRACE", "1w", `"1w" is not a duration`},
 		{"an empty grace", "LEASE_GRACE", "", `"" is not a duration`},
 		{"a grace that is too short", "LEASE_GRACE", "59s", `"59s" is below 1m`},
 		{"a negative grace", "LEASE_GRACE", "-168h", `"-168h" is below 1m`},
@@ -262,7 +263,7 @@ func TestSettingsThatAreRight(t *testing.T) {
 	t.Parallel()
 	for _, set := range []string{
 		"LISTEN=:8080", "LISTEN=[::1]:8080", "LISTEN=localhost:0", "PUBLIC_URL=https://license.example.com", "PUBLIC_URL=https://license.example.com/",
-		"PUBLIC_URL=http://[::1]:8080", "TOKEN_TTL=1m", "TOKEN_TTL=1h30m", "LEASE_GRACE=0", "LEASE_GRACE=0s", "LEASE_GRACE=1m", "LEASE_GRACE=8760h", "RATE_LIMITS=free=0, pro=1", "TRUSTED_PROXIES=10.0.0.0/8, fd00::/8",
+		"PUBLIC_URL=http://[::1]:8080", "TOKEN_TTL=1m", "TOKEN_TTL=365d", "LEASE_GRACE=7d", "TOKEN_TTL=1h30m", "LEASE_GRACE=0", "LEASE_GRACE=0s", "LEASE_GRACE=1m", "LEASE_GRACE=8760h", "RATE_LIMITS=free=0, pro=1", "TRUSTED_PROXIES=10.0.0.0/8, fd00::/8",
 		"TRUSTED_PROXIES=", "PUBLIC_URL=", "KEY=", "KEY=" + zeroKey, "KEY_FILE=", "METRICS_LISTEN=", "METRICS_LISTEN=:9090", "METRICS_LISTEN=127.0.0.1:0",
 		"LOG_FORMAT=json", "LOG_LEVEL=DEBUG", "DATABASE_URL=sqlite:/var/lib/a b/x.db",
 	} {

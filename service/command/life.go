@@ -3,16 +3,18 @@ package command
 import (
 	"fmt"
 	"time"
+
+	"github.com/pageflare/ci/service/api"
 )
 
 // life is a duration that a person gives for a token.
 type life struct{ time.Duration }
 
-// UnmarshalText reads 72h or 90s. Days are no unit: not all of them have 24 hours.
+// UnmarshalText reads 7d, 72h or 90s.
 func (l *life) UnmarshalText(text []byte) error {
-	d, err := time.ParseDuration(string(text))
+	d, err := api.ParseDuration(string(text))
 	if err != nil {
-		return fmt.Errorf("%q is not a duration: give hours, such as 168h", text)
+		return fmt.Errorf("%q is not a duration: give hours, such as 168h, or days, such as 7d", text)
 	}
 	l.Duration = d
 	return nil

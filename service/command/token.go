@@ -150,6 +150,9 @@ func (a *App) argument(s string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("read standard input: %w", err)
 	}
+	if strings.TrimSpace(string(b)) == "" {
+		return "", Usagef("nothing came on standard input")
+	}
 	return strings.TrimSpace(string(b)), nil
 }
 

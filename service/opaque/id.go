@@ -53,8 +53,7 @@ func (k Kind) CheckAfter(after string) error {
 	if after == "" || k.Fits(after) {
 		return nil
 	}
-	return failure.Invalid("a list goes on after the last id of the page before, such as " +
-		string(k) + "0123456789abcdef, and that is none")
+	return failure.Invalid(fmt.Sprintf("after: %.100q is not an id such as %s0123456789abcdef", after, string(k)))
 }
 
 func hasIDLetters(s string) bool {

@@ -105,12 +105,12 @@ func Refusals() []route.Refusal {
 	}
 }
 
-// lifetime reads a duration such as 72h; "" is 0.
+// lifetime reads a duration such as 72h or 3d; "" is 0.
 func lifetime(text string) (time.Duration, error) {
 	if text == "" {
 		return 0, nil
 	}
-	d, err := time.ParseDuration(text)
+	d, err := api.ParseDuration(text)
 	if err != nil || d <= 0 {
 		return 0, route.BadRequest("ttl is not a duration: give hours, such as 168h")
 	}
