@@ -211,6 +211,9 @@ func (r *run) guardSummary() *summary.Guard {
 		return nil
 	}
 	out := &summary.Guard{Published: r.site != nil, Repaired: g.Repaired, Rerun: g.Rerun}
+	for _, p := range g.PutBack {
+		out.PutBack = append(out.PutBack, summary.PutBack{Kind: string(p.Kind), Key: p.Key, Files: p.Files, Example: p.Example, Detail: p.Detail})
+	}
 	for _, f := range g.Rejected {
 		d := f.Differences[0]
 		out.Files = append(out.Files, summary.Rejected{Path: f.Path, Detail: d.Detail, Before: d.Before, After: d.After, More: len(f.Differences) - 1})

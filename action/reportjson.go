@@ -114,10 +114,19 @@ type jsonGuard struct {
 	Mode         optimize.Guard `json:"mode"`
 	Restored     int            `json:"restored"`
 	Repaired     int            `json:"repaired"`
+	PutBack      []jsonPutBack  `json:"put_back"`
 	SwitchedOff  []string       `json:"switched_off"`
 	Costs        []jsonCost     `json:"costs"`
 	Files        []jsonRejected `json:"files"`
 	FilesOmitted int            `json:"files_omitted"`
+}
+
+type jsonPutBack struct {
+	Kind    guard.Kind `json:"kind"`
+	Key     string     `json:"key,omitempty"`
+	Files   int        `json:"files"`
+	Example string     `json:"example"`
+	Detail  string     `json:"detail"`
 }
 
 type jsonCost struct {
@@ -189,7 +198,10 @@ func (r *run) jsonGuard() *jsonGuard {
 	}
 	out := &jsonGuard{
 		Mode: r.cfg.Guard, Restored: len(g.Rejected), Repaired: g.Repaired, SwitchedOff: append([]string{}, g.Rerun...),
-		Costs: []jsonCost{}, Files: []jsonRejected{}, FilesOmitted: max(0, len(g.Rejected)-maxListed),
+		PutBack: []jsonPutBack{}, Costs: []jsonCost{}, Files: []jsonRejected{}, FilesOmitted: max(0, len(g.Rejected)-maxListed),
+	}
+	for _, p := range g.PutBack {
+		out.PutBack = append(out.PutBack, jsonPutBack(p))
 	}
 	for _, c := range g.Costs() {
 		out.Costs = append(out.Costs, jsonCost(c))

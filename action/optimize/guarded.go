@@ -25,6 +25,7 @@ import (
 type Guarded struct {
 	Rejected []Rejected // results that are not the same file, by path
 	Repaired int        // files into which what the optimizer lost was put back
+	PutBack  []PutBack  // what that was, of most files first
 	Rerun    []string   // keys of pageflare.jsonc that were switched off for a second run
 }
 
@@ -35,6 +36,15 @@ type Rejected struct {
 	Before, After int64              // bytes of the file, and of the result that is not published
 }
 
+// PutBack is one kind of thing that the optimizer lost and that was put back.
+type PutBack struct {
+	Kind    guard.Kind
+	Key     string // of pageflare.jsonc that avoids it; "" when none can be named
+	Files   int
+	Example string // the first of them, by path
+	Detail  string // what differed in that one, for a person
+}
+
 // Cost is what the results rejected for one kind of difference would have saved.
 type Cost struct {
 	Kind  guard.Kind
@@ -43,12 +53,14 @@ type Cost struct {
 	Bytes int64 // negative when the results were larger
 }
 
+// cause is why files are not published as the optimizer made them.
+type cause struct {
+	kind guard.Kind
+	key  string
+}
+
 // Costs sums the rejected results up by their first difference, those of most files first.
 func (g Guarded) Costs() []Cost {
-	type cause struct {
-		kind guard.Kind
-		key  string
-	}
 	sums := map[cause]*Cost{}
 	for _, r := range g.Rejected {
 		c := cause{r.Differences[0].Kind, r.Differences[0].Key}
@@ -88,10 +100,11 @@ type judge struct {
 	large    sync.Mutex
 
 	mu        sync.Mutex
-	published map[string]bool              // files published in another form than the source's
-	rejected  map[string]Rejected          // by path
-	blamed    map[string]int               // pages that cannot be published optimized, by the key that causes it
-	repaired  int                          // pages
+	published map[string]bool     // files published in another form than the source's
+	rejected  map[string]Rejected // by path
+	blamed    map[string]int      // pages that cannot be published optimized, by the key that causes it
+	repaired  int                 // files
+	putBack   map[cause]PutBack
 	saved     int64                        // bytes, by all published files
 	referrers map[string]map[string]bool   // by fresh file: the published files that refer to it
 	open      map[string][]guard.Reference // by published file: what it refers to that is no file of the source
@@ -107,7 +120,7 @@ func (p *Plan) newJudge(source, staged tree, from, to *os.Root) *judge {
 		plan: p, from: from, to: to, sources: map[string]string{}, fresh: map[string]int64{}, denied: map[string]bool{},
 		published: map[string]bool{}, rejected: map[string]Rejected{}, blamed: map[string]int{}, referrers: map[string]map[string]bool{}, siblings: map[string]bool{},
 		unread: map[string]int64{},
-		open:   map[string][]guard.Reference{},
+		open: map[string][]guard.Reference{}, putBack: map[cause]PutBack{},
 	}
 	folded := map[string]bool{}
 	for _, n := range source.nodes {
@@ -277,7 +290,7 @@ func (j *judge) compare(name string, source, result []byte) error {
 		return writeFile(j.to, name, source)
 	}
 	published = made
-	j.publish(name, int64(len(source)-len(made)), verdict.Publish == guard.PublishRepaired)
+	j.publish(name, int64(len(source)-len(made)), verdict)
 	if bytes.Equal(made, result) {
 		return nil
 	}
@@ -285,13 +298,28 @@ func (j *judge) compare(name string, source, result []byte) error {
 }
 
 // publish records that a file is published in another form than the source's.
-func (j *judge) publish(name string, saved int64, repaired bool) {
+func (j *judge) publish(name string, saved int64, v guard.Verdict) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.published[name] = true
 	j.saved += saved
-	if repaired {
-		j.repaired++
+	if v.Publish != guard.PublishRepaired {
+		return
+	}
+	j.repaired++
+	seen := map[cause]bool{}
+	for _, d := range v.Differences {
+		c := cause{d.Kind, d.Key}
+		if seen[c] {
+			continue
+		}
+		seen[c] = true
+		p, known := j.putBack[c]
+		if !known || name < p.Example {
+			p = PutBack{Kind: d.Kind, Key: d.Key, Files: p.Files, Example: name, Detail: d.Detail}
+		}
+		p.Files++
+		j.putBack[c] = p
 	}
 }
 
@@ -516,7 +544,10 @@ func (j *judge) has(name string) bool {
 
 // report is what was found, by path.
 func (j *judge) report() Guarded {
-	g := Guarded{Repaired: j.repaired}
+	g := Guarded{Repaired: j.repaired, PutBack: slices.Collect(maps.Values(j.putBack))}
+	slices.SortFunc(g.PutBack, func(a, b PutBack) int {
+		return cmp.Or(cmp.Compare(b.Files, a.Files), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Key, b.Key))
+	})
 	for _, name := range slices.Sorted(maps.Keys(j.rejected)) {
 		g.Rejected = append(g.Rejected, j.rejected[name])
 	}

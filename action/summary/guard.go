@@ -8,7 +8,8 @@ import (
 // Guard is what the guard found in the optimizer's results.
 type Guard struct {
 	Published bool // the site is; else it was left as it was
-	Repaired  int  // pages
+	Repaired  int  // files
+	PutBack   []PutBack
 	Rerun     []string
 	Files     []Rejected // by path
 	Costs     []Cost     // those of most files first
@@ -20,6 +21,13 @@ type Rejected struct {
 	Detail        string // of its first difference, for a person
 	Before, After string // excerpts
 	More          int    // differences
+}
+
+// PutBack is one kind of thing that was put back into files.
+type PutBack struct {
+	Kind, Key       string
+	Files           int
+	Example, Detail string // a file, and what differed there
 }
 
 // Cost is what one kind of difference costs.
@@ -42,6 +50,7 @@ func renderGuard(b *strings.Builder, g Guard) {
 	b.WriteString("### Guard\n\n")
 	if g.Repaired > 0 {
 		fmt.Fprintf(b, "%s: what the optimizer lost was put back, and the rest of its work is published.\n\n", files(g.Repaired))
+		renderPutBack(b, g.PutBack)
 	}
 	if len(g.Rerun) > 0 {
 		fmt.Fprintf(b, "The optimizer ran twice, the second time without %s, which changed many pages more than it should.\n\n", keys(g.Rerun))
@@ -66,14 +75,31 @@ func renderGuard(b *strings.Builder, g Guard) {
 	more(b, len(g.Files)-maxRejected)
 	b.WriteString("\n| Kind | Files | Savings not published | Avoided in pageflare.jsonc by |\n| --- | ---: | ---: | --- |\n")
 	for _, c := range g.Costs[:min(len(g.Costs), maxCosts)] {
-		avoided := "–"
-		if c.Key != "" {
-			avoided = code(fmt.Sprintf("%q: false", c.Key))
-		}
-		fmt.Fprintf(b, "| %s | %d | %s | %s |\n", Escape(c.Kind), c.Files, whole(signed(c.Bytes)), avoided)
+		fmt.Fprintf(b, "| %s | %d | %s | %s |\n", Escape(c.Kind), c.Files, whole(signed(c.Bytes)), avoided(c.Key))
 	}
 	more(b, len(g.Costs)-maxCosts)
 	b.WriteString("\n")
+}
+
+// renderPutBack tells what would have been lost.
+func renderPutBack(b *strings.Builder, all []PutBack) {
+	if len(all) == 0 {
+		return
+	}
+	b.WriteString("<details><summary>What was put back</summary>\n\n| Kind | Files | For example | Avoided in pageflare.jsonc by |\n| --- | ---: | --- | --- |\n")
+	for _, p := range all[:min(len(all), maxCosts)] {
+		fmt.Fprintf(b, "| %s | %d | %s: %s | %s |\n", Escape(p.Kind), p.Files, code(p.Example), Escape(p.Detail), avoided(p.Key))
+	}
+	more(b, len(all)-maxCosts)
+	b.WriteString("\n</details>\n\n")
+}
+
+// avoided is how a user avoids what a pass does.
+func avoided(key string) string {
+	if key == "" {
+		return "–"
+	}
+	return code(fmt.Sprintf("%q: false", key))
 }
 
 func excerpts(before, after string) string {

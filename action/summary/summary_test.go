@@ -62,6 +62,10 @@ func TestGolden(t *testing.T) {
 	}
 	guarded := &summary.Guard{
 		Published: true, Repaired: 1, Rerun: []string{"minify_html", "critical_css"},
+		PutBack: []summary.PutBack{
+			{Kind: "text", Key: "minify_html", Files: 1, Example: "docs/<b>|.html", Detail: "blanks between words or links were removed (3 times)"},
+			{Kind: "link", Files: 1, Example: "index.html", Detail: "links got attributes that change how they are followed"},
+		},
 		Files: []summary.Rejected{
 			{Path: "about.html", Detail: "words are gone", Before: "Home About", After: "HomeAbout", More: 3}, {Path: "app.js", Detail: `the script no longer defines "SITE"`},
 			{Path: "a|`<b>`.html", Detail: "text <script> | @octocat", After: "**x** [y](http://z)\n| cell"},
@@ -71,7 +75,7 @@ func TestGolden(t *testing.T) {
 	own := site()
 	own.Profile = "own"
 	refused := *guarded
-	refused.Published, refused.Repaired, refused.Rerun = false, 0, nil
+	refused.Published, refused.Repaired, refused.PutBack, refused.Rerun = false, 0, nil, nil
 	for name, r := range map[string]summary.Result{
 		"guarded": {License: license, Site: own, Guard: guarded},
 		"refused": {License: license, Problems: []summary.Problem{{Error: true, Text: "the optimizer changed 3 files more than it should"}}, Guard: &refused},
