@@ -51,7 +51,9 @@ func TestDoctorAsksThePublicURL(t *testing.T) {
 		"another program answers": {front: func(string) http.Handler {
 			return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "<h1>It works</h1>") })
 		}, exit: 1, want: "WRONG public url URL answers (status 200), and it is not a License service: let the proxy ask ADDR"},
-		"it sends clients on": {front: func(string) http.Handler { return http.RedirectHandler("https://www.example.com/_api/health", 301) }, exit: 1,
+		"it sends clients on": {front: func(string) http.Handler {
+			return http.RedirectHandler("https://www.example.com/_api/health", http.StatusMovedPermanently)
+		}, exit: 1,
 			want: "WRONG public url URL sends clients on to https://www.example.com, where they do not go: answer there, or set LICENSE_PUBLIC_URL to it"},
 		"nobody knows its authority": {front: passes, url: func(proxy string, b *box) string { b.write("proxy.pem", ""); return proxy }, exit: 1,
 			want: "WRONG public url URL shows a certificate of an authority that this machine does not know"},

@@ -13,7 +13,7 @@ func sameAttributes(name string, source, result []attribute) (same bool, detail 
 		switch {
 		case !ok:
 			return false, fmt.Sprintf("<%s> lost its attribute %s", name, a.name)
-		case !sameValue(a.name, a.value, v) && !sameViewport(name, a.name, source, a.value, v):
+		case !sameValue(a.name, a.value, v):
 			return false, fmt.Sprintf("<%s> has another %s", name, a.name)
 		}
 	}
@@ -71,12 +71,3 @@ func sameValue(name, source, result string) bool {
 	}
 	return false
 }
-
-// sameViewport compares what a meta element of the name viewport says: a list, with white space as its
-// author likes it. https://www.w3.org/TR/css-viewport-1/#parsing-algorithm
-func sameViewport(element, attr string, attrs []attribute, source, result string) bool {
-	return element == "meta" && attr == "content" && strings.EqualFold(value(attrs, "name"), "viewport") &&
-		strings.Join(strings.FieldsFunc(source, isListSpace), ",") == strings.Join(strings.FieldsFunc(result, isListSpace), ",")
-}
-
-func isListSpace(r rune) bool { return r == ',' || r < 0x80 && isSpace(byte(r)) }

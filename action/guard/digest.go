@@ -45,6 +45,8 @@ type Digests struct {
 	names   map[string]*digestNames // by digest as it stands in a path
 	isPath  map[string]bool
 
+	immutable func(path string) bool // by the settings of the site; nil without any
+
 	final map[sumKey][]byte // digests of what is published in the end, as far as they were needed
 }
 
@@ -74,6 +76,7 @@ type notedFile struct {
 // mention says that a file names a group by a digest.
 type mention struct {
 	inSource, inPublished bool
+	checked               bool   // browsers refuse the file when its digest is another
 	blocked               string // why it cannot be replaced in what is published; "" when it can
 	algorithm
 }
@@ -198,6 +201,7 @@ func (d *Digests) Scan(path string, source, published []byte) {
 		if names {
 			d.mention(path, f, func(m *mention) {
 				m.inPublished, m.inSource = true, m.inSource || same
+				m.checked = m.checked || reader.isChecked(f)
 				if m.blocked == "" && blocked != "" {
 					m.blocked, m.algorithm = blocked, f.algorithm
 				}

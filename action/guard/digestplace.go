@@ -122,6 +122,12 @@ func (r *placeReader) judgeTag(tag *tagPlace, f found) (blocked string, names bo
 	return "it may belong to a file on another host", !inIntegrity
 }
 
+// isChecked reports whether a digest is written as browsers check it: sha256-… and the like, in
+// attributes, import maps, and lists from which scripts load files.
+func (r *placeReader) isChecked(f found) bool {
+	return r.follows(f, algorithmNames[f.algorithm]+"-")
+}
+
 // follows reports whether a digest comes right after this, in any case: 'sha256-… in a policy.
 func (r *placeReader) follows(f found, before string) bool {
 	start := f.start - len(before)

@@ -123,6 +123,9 @@ func (d *Digests) whyBroken(f *notedFile, m *mention, g *group) string {
 	case m.blocked != "":
 		return fmt.Sprintf("%q names it by its digest (%s), which cannot be replaced: %s",
 			f.path, algorithmNames[m.algorithm], m.blocked)
+	case m.checked && d.isCached(f, g):
+		return fmt.Sprintf("%q names it by its integrity, and browsers that have a file of this name "+
+			"stored do not ask for it again", f.path)
 	case !d.stayEqual(g):
 		return fmt.Sprintf("%q names several equal files by one digest, and they would differ", f.path)
 	}

@@ -192,42 +192,6 @@ func TestJudgePictures(t *testing.T) {
 	}
 }
 
-func TestSamePicture(t *testing.T) {
-	t.Parallel()
-	photo, other := gradient(120, 80, false), gradient(120, 80, true)
-	tests := []struct {
-		name              string
-		original, variant []byte
-		want              bool
-	}{
-		{"another format", asJPEG(t, photo, 90, 0), asPNG(t, photo, png.DefaultCompression), true},
-		{"a smaller one", asJPEG(t, photo, 90, 0), asPNG(t, gradient(60, 40, false), png.DefaultCompression), true},
-		{"a larger one", asJPEG(t, gradient(60, 40, false), 90, 0), asPNG(t, photo, png.DefaultCompression), false},
-		{"a stretched one", asJPEG(t, photo, 90, 0), asPNG(t, gradient(60, 60, false), png.DefaultCompression), false},
-		{"another picture", asJPEG(t, photo, 90, 0), asPNG(t, other, png.DefaultCompression), false},
-		{"one that was turned upright", asJPEG(t, photo, 95, 8), asPNG(t, rotate(photo), png.DefaultCompression), true},
-		{"one that was not turned upright", asJPEG(t, photo, 95, 8), asPNG(t, photo, png.DefaultCompression), false},
-		{"one that cannot be decoded", asJPEG(t, photo, 90, 0), []byte("\x00\x00\x00\x20ftypavif"), false},
-	}
-	for _, c := range tests {
-		if got := guard.SamePicture(c.original, c.variant); got != c.want {
-			t.Errorf("SamePicture(photo, %s) = %v, want %v", c.name, got, c.want)
-		}
-	}
-}
-
-// rotate turns a picture a quarter to the left, as orientation 8 says.
-func rotate(p *image.NRGBA) *image.NRGBA {
-	w, h := p.Bounds().Dx(), p.Bounds().Dy()
-	out := image.NewNRGBA(image.Rect(0, 0, h, w))
-	for y := range w {
-		for x := range h {
-			out.Set(x, y, p.At(w-1-y, x))
-		}
-	}
-	return out
-}
-
 func fuzzFile(f *testing.F, paths ...string) {
 	for _, c := range fileCases {
 		f.Add([]byte(c.source), []byte(c.result))

@@ -24,6 +24,9 @@ type Policies struct {
 	rules   []headerRule
 	headers []headerRule // of _headers: one can take away what the ones before it set
 	azure   []headerRule // of staticwebapp.config.json: the first that matches counts
+
+	header  string // the header that is read
+	unknown string // its value where it cannot be read
 }
 
 // headerRule sets the policies of all pages under its pattern.
@@ -42,8 +45,16 @@ const policyHeader = "Content-Security-Policy"
 // staticwebapp.config.json, vercel.json, netlify.toml, firebase.json and .htaccess; others are
 // ignored.
 func ParsePolicies(files map[string][]byte) Policies {
-	var p Policies
+	return parseHeaders(files, policyHeader, strictest)
+}
+
+// parseHeaders reads one header of the files.
+func parseHeaders(files map[string][]byte, header, unknown string) Policies {
+	p := Policies{header: header, unknown: unknown}
 	for _, name := range slices.Sorted(maps.Keys(files)) {
+		if !setsHeaders(name) {
+			continue
+		}
 		content := bytes.TrimPrefix(files[name], []byte("\ufeff"))
 		var err error
 		switch path.Base(name) {
@@ -58,26 +69,41 @@ func ParsePolicies(files map[string][]byte) Policies {
 		case "firebase.json":
 			err = p.addFirebase(content)
 		case ".htaccess":
-			p.addApache(string(content))
+			p.addApache(path.Dir(name), string(content))
 		}
-		if err != nil && mentionsPolicy(content) {
-			p.add(everyPage, strictest)
+		if err != nil && p.mentioned(content) {
+			p.add(everyPage, p.unknown)
 		}
 	}
 	return p
 }
 
-// mentionsPolicy is true as well for texts that may spell the header by escapes.
-func mentionsPolicy(content []byte) bool {
+// mentioned is true as well for texts that may spell the header by escapes.
+func (p Policies) mentioned(content []byte) bool {
 	lower := bytes.ToLower(content)
-	return bytes.Contains(lower, []byte("content-security-policy")) ||
+	return bytes.Contains(lower, []byte(strings.ToLower(p.header))) ||
 		bytes.Contains(lower, []byte(`\u00`))
 }
 
 // For are all policies of one page; meta holds the content of its own meta elements that set one.
 func (p Policies) For(pagePath string, meta []string) Policy {
-	var headers []string
-	urls := urlsOf(pagePath)
+	var policy Policy
+	for _, header := range p.values(pagePath) {
+		for text := range strings.SplitSeq(header, ",") {
+			policy.add(parsePolicy(text))
+		}
+	}
+	for _, text := range meta {
+		d := parsePolicy(text)
+		delete(d, "sandbox") // has no effect there
+		policy.add(d)
+	}
+	return policy
+}
+
+// values are those of the header for one file.
+func (p Policies) values(name string) (headers []string) {
+	urls := urlsOf(name)
 	for _, rule := range p.headers {
 		if slices.ContainsFunc(urls, rule.matches) {
 			if rule.removes {
@@ -97,18 +123,7 @@ func (p Policies) For(pagePath string, meta []string) Policy {
 			break
 		}
 	}
-	var policy Policy
-	for _, header := range headers {
-		for text := range strings.SplitSeq(header, ",") {
-			policy.add(parsePolicy(text))
-		}
-	}
-	for _, text := range meta {
-		d := parsePolicy(text)
-		delete(d, "sandbox") // has no effect there
-		policy.add(d)
-	}
-	return policy
+	return headers
 }
 
 func (p *Policy) add(d directives) {
@@ -153,13 +168,17 @@ func (p *Policies) addHeaders(text string) {
 		case line[0] == '/' || strings.HasPrefix(lower, "https://"), strings.HasPrefix(lower, "http://"):
 			matches = splatPattern(line)
 		case line[0] == '!':
-			if strings.EqualFold(strings.TrimSpace(line[1:]), policyHeader) {
+			if p.reads(line[1:]) {
 				p.headers = append(p.headers, headerRule{matches: matches, removes: true})
 			}
-		case header && isPolicyHeader(name):
+		case header && p.reads(name):
 			p.headers = append(p.headers, headerRule{matches: matches, policies: []string{value}})
 		}
 	}
+}
+
+func (p Policies) reads(name string) bool {
+	return strings.EqualFold(strings.TrimSpace(name), p.header)
 }
 
 func isPolicyHeader(name string) bool {
@@ -227,20 +246,20 @@ func (p *Policies) addAzure(content []byte) error {
 		return err
 	}
 	for _, route := range config.Routes {
-		if values, ok := policiesIn(route.Headers); ok {
+		if values, ok := p.in(route.Headers); ok {
 			p.azure = append(p.azure, headerRule{matches: globPattern(route.Route, true), policies: values})
 		}
 	}
-	if values, ok := policiesIn(config.GlobalHeaders); ok {
+	if values, ok := p.in(config.GlobalHeaders); ok {
 		p.azure = append(p.azure, headerRule{matches: everyPage, policies: values})
 	}
 	return nil
 }
 
-// policiesIn finds the header in an object or table; its value may be a list.
-func policiesIn(headers map[string]any) (values []string, ok bool) {
+// in finds the header in an object or table; its value may be a list.
+func (p Policies) in(headers map[string]any) (values []string, ok bool) {
 	for name, value := range headers {
-		if !isPolicyHeader(name) {
+		if !p.reads(name) {
 			continue
 		}
 		ok = true
@@ -255,7 +274,7 @@ func policiesIn(headers map[string]any) (values []string, ok bool) {
 			}
 		case nil:
 		default:
-			values = append(values, strictest)
+			values = append(values, p.unknown)
 		}
 	}
 	return values, ok
@@ -323,7 +342,7 @@ func (p *Policies) addVercel(content []byte) error {
 		p.addKeyed(pathPattern(rule.Source), rule.Headers)
 	}
 	for _, route := range config.Routes {
-		if values, ok := policiesIn(route.Headers); ok {
+		if values, ok := p.in(route.Headers); ok {
 			p.add(compile(route.Src), values...)
 		}
 	}
@@ -332,7 +351,7 @@ func (p *Policies) addVercel(content []byte) error {
 
 func (p *Policies) addKeyed(matches func(string) bool, headers []keyedHeader) {
 	for _, header := range headers {
-		if values, ok := policiesIn(map[string]any{header.Key: header.Value}); ok {
+		if values, ok := p.in(map[string]any{header.Key: header.Value}); ok {
 			p.add(matches, values...)
 		}
 	}
@@ -419,7 +438,7 @@ func (p *Policies) addNetlify(content []byte) error {
 		return err
 	}
 	for _, rule := range config.Headers {
-		if values, ok := policiesIn(rule.Values); ok {
+		if values, ok := p.in(rule.Values); ok {
 			p.add(splatPattern(rule.For), values...)
 		}
 	}
@@ -468,18 +487,25 @@ func (p *Policies) addFirebase(content []byte) error {
 }
 
 // apacheHeader is the directive Header as Apache reads it: options, the name and a quoted value.
-var apacheHeader = regexp.MustCompile(`(?i)^\s*header\s+(?:(?:always|onsuccess)\s+)?` +
-	`(?:set|append|add|merge|setifempty)\s+"?content-security-policy:?"?\s+(.*)$`)
+func apacheHeader(name string) *regexp.Regexp {
+	return regexp.MustCompile(`(?i)^\s*header\s+(?:(?:always|onsuccess)\s+)?` +
+		`(?:set|append|add|merge|setifempty)\s+"?` + regexp.QuoteMeta(name) + `:?"?\s+(.*)$`)
+}
 
 // addApache reads .htaccess. Sections and conditions count as met; lines that end in \ go on.
-func (p *Policies) addApache(text string) {
+//
+// It counts for the folder in which it lies.
+func (p *Policies) addApache(folder, text string) {
+	below := func(url string) bool { return folder == "." || strings.HasPrefix(url, "/"+folder+"/") }
+
+	directive := apacheHeader(p.header)
 	text = strings.ReplaceAll(strings.ReplaceAll(text, "\r\n", "\n"), "\\\n", " ")
 	for line := range strings.Lines(text) {
-		found := apacheHeader.FindStringSubmatch(strings.TrimRight(line, "\n"))
+		found := directive.FindStringSubmatch(strings.TrimRight(line, "\n"))
 		if found == nil {
 			continue
 		}
-		p.add(everyPage, apacheValue(found[1]))
+		p.add(below, apacheValue(found[1]))
 	}
 }
 

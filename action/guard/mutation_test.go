@@ -193,6 +193,20 @@ func TestDamageIsFound(t *testing.T) {
 	}
 }
 
+func TestTheDocumentsSayHowMuchDamageIsMissed(t *testing.T) {
+	t.Parallel()
+	b, err := os.ReadFile("../../docs/action.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := strings.Join(strings.Fields(string(b)), " ")
+	for _, want := range []string{fmt.Sprintf("in the %d ways", len(known)), fmt.Sprintf("at most %d %%", maxMissed/10)} {
+		if !strings.Contains(text, want) {
+			t.Errorf("docs/action.md does not say %q", want)
+		}
+	}
+}
+
 // maxMissed is the share of random damages, in thousandths, that may be missed. docs/action.md says it.
 const maxMissed = 30
 

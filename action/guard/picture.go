@@ -51,26 +51,6 @@ func comparePicture(_ string, source, result []byte) []Difference {
 	return comparePixels(before, after)
 }
 
-// SamePicture says that a picture in another format, such as photo.webp, is the one that it is said to
-// be made of: upright in the same way, of the same proportions, with the same to be seen.
-func SamePicture(original, variant []byte) bool {
-	before, err := readPicture(original)
-	if err != nil || before.animated {
-		return false
-	}
-	after, err := readPicture(variant)
-	if err != nil || after.animated {
-		return false
-	}
-	w, h := before.upright()
-	vw, vh := after.upright()
-	// a variant may be smaller; rounding moves its sides by less than a pixel
-	if vw > w || vh > h || math.Abs(float64(w)*float64(vh)-float64(h)*float64(vw)) > math.Max(float64(w), float64(h)) {
-		return false
-	}
-	return len(comparePixels(before, after)) == 0
-}
-
 func pictureDifference(kind Kind, detail, before, after string) Difference {
 	return Difference{Kind: kind, Detail: detail, Before: before, After: after, Key: KeyImages}
 }
@@ -86,14 +66,6 @@ type header struct {
 }
 
 func (h header) size() string { return fmt.Sprintf("%d × %d", h.width, h.height) }
-
-// upright is the size as it is shown.
-func (h header) upright() (int, int) {
-	if h.orientation >= 5 {
-		return h.height, h.width
-	}
-	return h.width, h.height
-}
 
 func readPicture(b []byte) (h header, err error) {
 	h.orientation = 1

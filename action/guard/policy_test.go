@@ -197,6 +197,10 @@ func TestPoliciesOfFiles(t *testing.T) {
 		{"Apache over two lines", ".htaccess", "Header set " + csp + " \\\n  \"script-src 'self'\"\n", "x.html", nil, false},
 		{"Apache reports alone", ".htaccess", "Header set " + csp + "-Report-Only \"script-src 'self'\"\n", "x.html", nil, true},
 
+		{"Apache in a folder", "a/.htaccess", "Header set " + csp + " \"script-src 'self'\"\n", "a/b/x.html", nil, false},
+		{"Apache in another folder", "a/.htaccess", "Header set " + csp + " \"script-src 'self'\"\n", "ab/x.html", nil, true},
+		{"a file that its host does not read", "a/_headers", "/*\n  " + csp + ": script-src 'self'\n", "a/x.html", nil, true},
+		{"Azure reads it in any folder", "a/staticwebapp.config.json", azure, "x.html", nil, false},
 		{"what cannot be parsed blocks everything", "vercel.json", `{"headers":[{"key":"` + csp + `"`, "x.html", nil, false},
 		{"unless it does not mention a policy", "vercel.json", `{"headers":[`, "x.html", nil, true},
 		{"broken TOML", "netlify.toml", "[[headers]\ncontent-security-policy = 1", "x.html", nil, false},
@@ -206,7 +210,7 @@ func TestPoliciesOfFiles(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			p := guard.ParsePolicies(map[string][]byte{"site/" + tt.file: []byte(tt.text)})
+			p := guard.ParsePolicies(map[string][]byte{tt.file: []byte(tt.text)})
 			if got := p.For(tt.page, tt.meta).Script([]byte("go()"), ""); got != tt.want {
 				t.Errorf("Script on %s = %v, want %v", tt.page, got, tt.want)
 			}

@@ -3,6 +3,7 @@ package guard
 import (
 	"crypto/sha256"
 	"path"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -22,6 +23,7 @@ type Config struct {
 type Site struct {
 	files    map[string]bool
 	policies Policies
+	caching  Policies // of Cache-Control
 	rules    spaceRules
 	memo     memo
 
@@ -36,7 +38,7 @@ func NewSite(c Config) *Site {
 	for _, name := range c.Files {
 		s.files[name] = true
 		switch {
-		case policyFiles[path.Base(name)]:
+		case setsHeaders(name):
 			if b, err := c.Read(name); err == nil {
 				settings[name] = b
 			}
@@ -47,12 +49,35 @@ func NewSite(c Config) *Site {
 		}
 	}
 	s.policies = ParsePolicies(settings)
+	s.caching = parseHeaders(settings, "Cache-Control", "immutable")
 	return s
 }
 
-// policyFiles are the names of files that may set headers for pages (ParsePolicies).
+// setsHeaders reports whether hosts read headers from a file: from those in the root of the site. An
+// .htaccess counts in any folder, for what is below it, and so does the file of Azure, for all.
+func setsHeaders(name string) bool {
+	base := path.Base(name)
+	return policyFiles[base] &&
+		(name == base || base == ".htaccess" || base == "staticwebapp.config.json")
+}
+
+// policyFiles are the names of files that may set headers (ParsePolicies).
 var policyFiles = map[string]bool{
 	"_headers": true, "staticwebapp.config.json": true, "vercel.json": true, "netlify.toml": true, "firebase.json": true, ".htaccess": true,
+}
+
+// Digests is NewDigests for the files of this site: it knows which of them browsers keep.
+func (s *Site) Digests(paths []string) *Digests {
+	d := NewDigests(paths)
+	d.immutable = s.immutable
+	return d
+}
+
+// immutable reports whether the site's settings tell browsers not to ask again for a file.
+func (s *Site) immutable(name string) bool {
+	return slices.ContainsFunc(s.caching.values(name), func(value string) bool {
+		return strings.Contains(strings.ToLower(value), "immutable")
+	})
 }
 
 // IsPage says whether a file is compared as a page.

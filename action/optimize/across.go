@@ -18,6 +18,9 @@ func (j *judge) settleDigests(ctx context.Context) error {
 	if err := j.findSiblings(ctx); err != nil {
 		return err
 	}
+	if err := j.noteTwins(ctx); err != nil {
+		return err
+	}
 	for _, name := range slices.Sorted(maps.Keys(j.siblings)) {
 		of, _, _ := guard.SiblingOf(name)
 		j.digests.Sibling(name, of)
@@ -69,12 +72,40 @@ func (j *judge) both(name string) (source, published []byte, err error) {
 	return source, published, err
 }
 
-// findSiblings finds the precompressed files that hold what another file of the source holds.
+// noteTwins notes the unchanged files that may equal one that changed: a digest of both cannot be
+// replaced. Only files of the size of a changed one are read.
+func (j *judge) noteTwins(ctx context.Context) error {
+	sizes := map[int64]bool{}
+	for name := range j.published {
+		info, err := j.from.Stat(j.sources[name])
+		if err != nil {
+			return err
+		}
+		sizes[info.Size()] = true
+	}
+	var names []string
+	for name, size := range j.unread {
+		if sizes[size] && size <= guard.MaxFile {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return j.each(ctx, names, func(name string) error {
+		source, err := readFile(j.from, j.sources[name])
+		if err == nil {
+			j.digests.Note(name, source, source)
+		}
+		return err
+	})
+}
+
+// findSiblings finds the precompressed files that hold what another file of the source holds, and
+// those that only seem to by their names.
 func (j *judge) findSiblings(ctx context.Context) error {
 	var names []string
 	for name := range j.sources {
 		of, _, ok := guard.SiblingOf(name)
-		if _, there := j.sources[of]; ok && there && (j.published[of] || guard.HoldsDigests(of)) {
+		if _, there := j.sources[of]; ok && there {
 			names = append(names, name)
 		}
 	}
@@ -94,7 +125,11 @@ func (j *judge) findSiblings(ctx context.Context) error {
 			j.mu.Lock()
 			j.siblings[name] = true
 			j.mu.Unlock()
+			return nil
 		}
+		j.mu.Lock()
+		j.strangers = append(j.strangers, name)
+		j.mu.Unlock()
 		return nil
 	})
 }

@@ -183,7 +183,7 @@ func (c *carrier) makeFolder(name string) error {
 
 // copyFile copies a file that is not there yet.
 func copyFile(from *os.Root, name string, to *os.Root, dest string) error {
-	in, err := openFile(from, name)
+	in, _, err := openFile(from, name)
 	if err != nil {
 		return err
 	}

@@ -96,7 +96,9 @@ type judge struct {
 	referrers map[string]map[string]bool   // by fresh file: the published files that refer to it
 	open      map[string][]guard.Reference // by published file: what it refers to that is no file of the source
 	missing   []BrokenRef
-	siblings  map[string]bool // precompressed files that follow another one
+	siblings  map[string]bool  // precompressed files that follow another one
+	strangers []string         // precompressed files that hold something else than their names say
+	unread    map[string]int64 // unchanged files of which no digest was noted, with their sizes
 }
 
 // newJudge looks at what lies in the stage.
@@ -104,7 +106,8 @@ func (p *Plan) newJudge(source, staged tree, from, to *os.Root) *judge {
 	j := &judge{
 		plan: p, from: from, to: to, sources: map[string]string{}, fresh: map[string]int64{}, denied: map[string]bool{},
 		published: map[string]bool{}, rejected: map[string]Rejected{}, blamed: map[string]int{}, referrers: map[string]map[string]bool{}, siblings: map[string]bool{},
-		open: map[string][]guard.Reference{},
+		unread: map[string]int64{},
+		open:   map[string][]guard.Reference{},
 	}
 	folded := map[string]bool{}
 	for _, n := range source.nodes {
@@ -127,11 +130,11 @@ func (p *Plan) newJudge(source, staged tree, from, to *os.Root) *judge {
 			j.denied[n.path] = folded[strings.ToLower(n.path)]
 		}
 	}
-	j.digests = guard.NewDigests(names)
 	j.site = guard.NewSite(guard.Config{
 		Files: slices.Sorted(maps.Keys(j.sources)),
 		Read:  func(name string) ([]byte, error) { return readFile(from, cmp.Or(j.sources[name], name)) },
 	})
+	j.digests = j.site.Digests(names)
 	return j
 }
 
@@ -198,38 +201,45 @@ func (j *judge) each(ctx context.Context, names []string, f func(name string) er
 
 // judge decides about one file of the source.
 func (j *judge) judge(name string) error {
-	file := j.sources[name]
-	before, err := j.from.Stat(file)
+	if after, err := j.to.Lstat(name); err != nil || !after.Mode().IsRegular() { // a link that the optimizer left out and that was brought over
+		return err
+	}
+	from, before, err := openFile(j.from, j.sources[name])
 	if err != nil {
 		return err
 	}
-	after, err := j.to.Lstat(name)
+	defer from.Close()
+	to, after, err := openFile(j.to, name)
 	if err != nil {
 		return err
 	}
-	if !after.Mode().IsRegular() { // a link that the optimizer left out and that was brought over
-		return nil
-	}
+	defer to.Close()
 	was, is := before.Size(), after.Size()
 	if max(was, is) > guard.MaxFile || !guard.HoldsDigests(name) && was == is {
-		same, err := j.same(file, name)
+		same, err := sameContent(from, to)
 		if err != nil || same {
+			j.mu.Lock()
+			j.unread[name] = was
+			j.mu.Unlock()
 			return err
 		}
 		if max(was, is) > guard.MaxFile {
 			d := guard.Difference{Kind: guard.KindInvalid, Detail: "the optimizer changed a file that is too large to compare"}
 			return j.reject(name, was, is, []guard.Difference{d})
 		}
+		if err := errors.Join(rewind(from), rewind(to)); err != nil {
+			return err
+		}
 	}
 	if was+is > largeFile {
 		j.large.Lock()
 		defer j.large.Unlock()
 	}
-	source, err := readFile(j.from, file)
+	source, err := readAll(from, was)
 	if err != nil {
 		return err
 	}
-	result, err := readFile(j.to, name)
+	result, err := readAll(to, is)
 	if err != nil {
 		return err
 	}
@@ -255,17 +265,16 @@ func (j *judge) compare(name string, source, result []byte) error {
 	case guard.PublishRepaired:
 		made = verdict.Repaired
 	case guard.PublishSource:
-		if verdict.NoGain {
+		switch {
+		case verdict.NoGain:
 			j.noteGrown(verdict.Differences)
-			return j.restore(name)
+		case len(verdict.Differences) > 0:
+			j.note(name, int64(len(source)), int64(len(result)), verdict.Differences)
 		}
-		if len(verdict.Differences) > 0 {
-			return j.reject(name, int64(len(source)), int64(len(result)), verdict.Differences)
-		}
-		return j.restore(name)
+		return writeFile(j.to, name, source)
 	}
 	if len(made) >= len(source) { // nothing was gained
-		return j.restore(name)
+		return writeFile(j.to, name, source)
 	}
 	published = made
 	j.publish(name, int64(len(source)-len(made)), verdict.Publish == guard.PublishRepaired)
@@ -322,6 +331,12 @@ func (j *judge) references(name string, content []byte) []guard.Reference {
 
 // reject publishes a file as it was, for reasons.
 func (j *judge) reject(name string, was, is int64, reasons []guard.Difference) error {
+	j.note(name, was, is, reasons)
+	return j.restore(name)
+}
+
+// note remembers a file that is published as it was, and why.
+func (j *judge) note(name string, was, is int64, reasons []guard.Difference) {
 	if guard.IsPage(name) {
 		j.blame(reasons)
 	}
@@ -331,7 +346,6 @@ func (j *judge) reject(name string, was, is int64, reasons []guard.Difference) e
 	}
 	j.rejected[name] = Rejected{Path: name, Differences: reasons, Before: was, After: is}
 	j.mu.Unlock()
-	return j.restore(name)
 }
 
 // noteGrown remembers the passes for which a page, with what they lost put back, is no smaller than
@@ -365,18 +379,8 @@ func (j *judge) restore(name string) error {
 	return copyFile(j.from, j.sources[name], j.to, name)
 }
 
-// same compares two files without keeping them.
-func (j *judge) same(file, name string) (bool, error) {
-	a, err := openFile(j.from, file)
-	if err != nil {
-		return false, err
-	}
-	defer a.Close()
-	b, err := openFile(j.to, name)
-	if err != nil {
-		return false, err
-	}
-	defer b.Close()
+// sameContent compares two files without keeping them.
+func sameContent(a, b *os.File) (bool, error) {
 	var left, right [64 << 10]byte
 	for {
 		n, err := io.ReadFull(a, left[:])
@@ -394,6 +398,11 @@ func (j *judge) same(file, name string) (bool, error) {
 			return false, errors.Join(err, other)
 		}
 	}
+}
+
+func rewind(f *os.File) error {
+	_, err := f.Seek(0, io.SeekStart)
+	return err
 }
 
 func isEnd(err error) bool { return err == io.EOF || err == io.ErrUnexpectedEOF }
@@ -526,46 +535,57 @@ func (j *judge) gain() int64 {
 }
 
 // openFile opens a regular file, without waiting should it have become a FIFO.
-func openFile(root *os.Root, name string) (*os.File, error) {
+func openFile(root *os.Root, name string) (*os.File, fs.FileInfo, error) {
 	f, err := root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+	info, err := f.Stat()
+	if err != nil || !info.Mode().IsRegular() {
 		f.Close()
-		return nil, errors.Join(err, errors.New("is no longer a file; nothing may write to the source while it is optimized"))
+		return nil, nil, errors.Join(err, errors.New("is no longer a file; nothing may write to the source while it is optimized"))
 	}
-	return f, nil
+	return f, info, nil
 }
 
 // readFile reads a file of at most guard.MaxFile bytes.
 func readFile(root *os.Root, name string) ([]byte, error) {
-	f, err := openFile(root, name)
+	f, info, err := openFile(root, name)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
+	return readAll(f, info.Size())
+}
+
+// readAll reads a file of about size bytes, guard.MaxFile at most.
+func readAll(f *os.File, size int64) ([]byte, error) {
 	var b bytes.Buffer
-	if info, err := f.Stat(); err == nil && info.Size() <= guard.MaxFile {
-		b.Grow(int(info.Size()) + bytes.MinRead)
-	}
+	b.Grow(int(min(size, guard.MaxFile)) + bytes.MinRead)
 	if n, err := b.ReadFrom(io.LimitReader(f, guard.MaxFile+1)); err != nil || n > guard.MaxFile {
 		return nil, cmp.Or(err, fmt.Errorf("larger than %d bytes", guard.MaxFile))
 	}
 	return b.Bytes(), nil
 }
 
-// writeFile replaces a file.
+// writeFile writes a file of the stage anew: where it lies, unless another name leads to the same bytes,
+// which could be a file of the source.
 func writeFile(root *os.Root, name string, content []byte) error {
-	if err := root.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	f, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	f, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|syscall.O_NOFOLLOW, 0o644)
 	if err != nil {
 		return err
 	}
+	if info, err := f.Stat(); err != nil || !isAlone(info) {
+		f.Close()
+		if err := errors.Join(err, root.Remove(name)); err != nil {
+			return err
+		}
+		if f, err = root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644); err != nil {
+			return err
+		}
+	}
 	_, err = f.Write(content)
-	return errors.Join(err, f.Close())
+	return errors.Join(err, f.Truncate(int64(len(content))), f.Close())
 }
 
 // stampAll takes the time of the run out of all pages, where nothing is compared.

@@ -188,6 +188,10 @@ func (m *made) hear(ctx context.Context, j *judge, hidden bool) error {
 		return err
 	}
 	m.report.Restored = slices.DeleteFunc(m.report.Restored, func(name string) bool { return j.siblings[name] })
+	if slices.Sort(j.strangers); len(j.strangers) > 0 {
+		m.report.Warnings = append(m.report.Warnings, some(j.strangers)+": holds something else than the file "+
+			"that it is named after, and is left as it is; compress after this step")
+	}
 	m.report.Guard, m.judge = j.report(), j
 	m.report.Guard.Rerun = off
 	m.report.Guarding = m.plan.now().Sub(began)

@@ -115,6 +115,7 @@ func (p *Plan) remark(r *Report) {
 		switch {
 		case TypeOf(name) == HTML || TypeOf(name) == CSS || TypeOf(name) == JS:
 			pages = append(pages, name)
+		case p.guard() != GuardOff: // it makes them anew, or warns of those that hold something else
 		case strings.HasSuffix(name, ".gz") || strings.HasSuffix(name, ".br"):
 			packed = append(packed, name)
 		}

@@ -132,3 +132,9 @@ func isMarked(dir string) bool {
 	_, err := unix.Getxattr(dir, markAttr, make([]byte, 8))
 	return err == nil
 }
+
+// isAlone says whether no other name leads to the file.
+func isAlone(info fs.FileInfo) bool {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	return ok && st.Nlink == 1
+}

@@ -50,3 +50,5 @@ func (b *sandbox) enter() error { return errNoLandlock }
 func setMark(string) error { return errors.ErrUnsupported }
 
 func isMarked(string) bool { return false }
+
+func isAlone(fs.FileInfo) bool { return false }

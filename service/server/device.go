@@ -122,10 +122,9 @@ func failOAuth(c *gin.Context, err error) bool {
 	var kind *route.TypeError
 	if errors.As(err, &bad) || errors.As(err, &kind) {
 		route.RecordRefusal(c, api.CodeInvalidRequest, badRequestReason)
-		c.JSON(http.StatusBadRequest,
-			api.OAuthError{
-				Error: "invalid_request", ErrorDescription: opaque.HideSecrets(err.Error()),
-			})
+		c.JSON(http.StatusBadRequest, api.OAuthError{
+			Error: "invalid_request", ErrorDescription: opaque.HideSecrets(err.Error()),
+		})
 		return true
 	}
 	for _, o := range oauthCodes {
@@ -147,12 +146,16 @@ const bearerMethod = "Bearer"
 func (s *Server) authorizationServer(c *gin.Context) error {
 	url := s.parts.PublicURL
 	c.JSON(http.StatusOK, api.AuthorizationServer{
-		Issuer: url, TokenEndpoint: url +
-			"/_api/auth/device/token", DeviceAuthorizationEndpoint: url + "/_api/auth/device/code",
-		IntrospectionEndpoint: url +
-			"/_api/oauth/introspect", RevocationEndpoint: url + "/_api/oauth/revoke",
-		GrantTypesSupported: []string{deviceGrant}, ResponseTypesSupported: []string{}, TokenEndpointAuthMethodsSupported: []string{"none"},
-		IntrospectionEndpointAuthMethodsSupported: []string{bearerMethod}, RevocationEndpointAuthMethodsSupported: []string{bearerMethod},
+		Issuer:                                    url,
+		TokenEndpoint:                             url + "/_api/auth/device/token",
+		DeviceAuthorizationEndpoint:               url + "/_api/auth/device/code",
+		IntrospectionEndpoint:                     url + "/_api/oauth/introspect",
+		RevocationEndpoint:                        url + "/_api/oauth/revoke",
+		GrantTypesSupported:                       []string{deviceGrant},
+		ResponseTypesSupported:                    []string{},
+		TokenEndpointAuthMethodsSupported:         []string{"none"},
+		IntrospectionEndpointAuthMethodsSupported: []string{bearerMethod},
+		RevocationEndpointAuthMethodsSupported:    []string{bearerMethod},
 	})
 	return nil
 }

@@ -72,8 +72,8 @@ func (s *Server) recover(c *gin.Context) {
 // when the client leaves or the service stops. The clock of a connection is the real one.
 func (s *Server) extendDeadline(c *gin.Context,
 	d time.Duration) (context.Context, context.CancelFunc) {
-	_ = http.NewResponseController(c.Writer).SetWriteDeadline(time.Now().Add(d +
-		writeTimeout)) // without a connection there is no deadline
+	until := time.Now().Add(d + writeTimeout)
+	_ = http.NewResponseController(c.Writer).SetWriteDeadline(until) // without a connection there is none
 	ctx, cancel := context.WithTimeout(c.Request.Context(), d)
 	stop := context.AfterFunc(s.stopping, cancel)
 	return ctx, func() { stop(); cancel() }

@@ -87,10 +87,6 @@ func finding(about Aspect, detail, before, after string) Finding {
 	return Finding{about, detail, before, after}
 }
 
-func containsFold(b []byte, lower string) bool {
-	return bytes.Contains(bytes.ToLower(b), []byte(lower))
-}
-
 func isASCII(b []byte) bool {
 	for _, c := range b {
 		if c >= utf8.RuneSelf {
