@@ -8,14 +8,13 @@ import (
 	"strings"
 
 	"github.com/pageflare/ci/service/command"
-	"github.com/pageflare/ci/service/store"
 )
 
 // inspect finds what is wrong with the files of this start before one of them is made: all faults
 // at once, and a start that cannot work leaves nothing behind. Errors are usage errors.
 func (a *app) inspect() error {
 	database := a.databasePath()
-	place := store.CheckPlace(database)
+	place := command.CheckPlace(database)
 	var faults []error
 	if place != nil {
 		faults = append(faults, command.Usagef("database %s: %w, or set LICENSE_DATABASE_URL", hideUserInfo(a.cfg.DatabaseURL), place))
@@ -41,7 +40,7 @@ func (a *app) inspectKey(database string) error {
 	if _, used := os.Stat(database); err == nil || used == nil {
 		return nil
 	}
-	if err := store.CheckPlace(a.cfg.KeyFile); err != nil {
+	if err := command.CheckPlace(a.cfg.KeyFile); err != nil {
 		return command.Usagef("key file %s: %w, or set LICENSE_KEY_FILE", a.cfg.KeyFile, err)
 	}
 	return nil

@@ -22,6 +22,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/command"
 	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/oidc"
@@ -76,7 +77,7 @@ type app struct {
 func (a *app) share() {
 	a.commands = command.App{
 		Stdin: a.stdin, Stdout: a.stdout, Stderr: a.stderr,
-		Database: hideUserInfo(a.cfg.DatabaseURL), Issuers: a.cfg.OIDCIssuers, NoLink: a.cfg.noLink(),
+		Database: hideUserInfo(a.cfg.DatabaseURL), DatabaseFile: a.databasePath(), Issuers: a.cfg.OIDCIssuers, NoLink: a.cfg.noLink(),
 		HaveDatabase: a.haveDatabase, Repository: a.repository,
 		Open: func(ctx context.Context) (*parts.Parts, func() error, error) {
 			return a.open(ctx, store.OpenCurrent, a.publicURL(a.cfg.Listen), nil)
@@ -90,14 +91,13 @@ func (a *app) share() {
 			}
 			return a.cfg.Listen
 		},
-		File: strings.TrimPrefix(a.cfg.DatabaseURL, "sqlite:"), CheckPlace: store.CheckPlace,
-		Backup: func(ctx context.Context, to string, replace bool) (command.Copied, error) {
+		Backup: func(ctx context.Context, to string, replace bool) (int64, audit.Head, error) {
 			made, err := store.Backup(ctx, a.cfg.DatabaseURL, to, replace)
-			return command.Copied{Bytes: made.Bytes, End: made.Audit}, err
+			return made.Bytes, made.Audit, err
 		},
-		Restore: func(ctx context.Context, copy io.Reader) (command.Restored, error) {
-			done, err := store.Restore(ctx, copy, a.cfg.DatabaseURL)
-			return command.Restored{End: done.Audit, Before: done.Before, Replaced: done.Replaced}, err
+		Restore: func(ctx context.Context, backup io.Reader) (command.Restored, error) {
+			done, err := store.Restore(ctx, backup, a.cfg.DatabaseURL)
+			return command.Restored(done), err
 		},
 		Verifier: func() (*oidc.Verifier, error) {
 			return a.verifier(a.publicURL(a.cfg.Listen), nil, slog.New(slog.DiscardHandler))

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/pageflare/ci/service/command"
+	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/keyring"
 	"github.com/pageflare/ci/service/oidc"
 	"github.com/pageflare/ci/service/parts"
@@ -99,8 +100,8 @@ func (a *app) masterKey(inUse bool) (keyring.MasterKey, error) {
 func readKeyFile(file string) (keyring.MasterKey, error) {
 	text, err := os.ReadFile(file)
 	var fault *fs.PathError
-	if errors.As(err, &fault) && errors.Is(err, fs.ErrPermission) && store.NotOurs(file) != "" {
-		return keyring.MasterKey{}, fmt.Errorf("key file %s cannot be read: %w: %s", file, fault.Err, store.NotOurs(file))
+	if errors.As(err, &fault) && errors.Is(err, fs.ErrPermission) && failure.NotOurs(file) != "" {
+		return keyring.MasterKey{}, fmt.Errorf("key file %s cannot be read: %w: %s", file, fault.Err, failure.NotOurs(file))
 	}
 	if errors.As(err, &fault) {
 		return keyring.MasterKey{}, fmt.Errorf("key file %s cannot be read: %w: give this user the right to read it, or set LICENSE_KEY_FILE", file, fault.Err)

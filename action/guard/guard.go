@@ -3,9 +3,11 @@
 // never on patterns over text. It is pure: bytes in, a verdict with reasons out. Which files are
 // read, and what is written for a verdict, is decided in action/optimize.
 //
-// A verdict says which bytes to publish: those of the optimizer, a repaired form of them (repair.go),
-// or the source's. The rule behind it has no exception: what is published is either the source's own
+// A verdict says which bytes to publish: those of the optimizer, a repaired form of them (repair.go,
+// and in packages sheet and script), or the source's. The rule behind it has no exception: what is published is either the source's own
 // bytes or compares as equal to them.
+//
+// Source files of this package and those below it wrap at 100 columns, tables of tests aside.
 //
 // Where the comparisons are: pages in page.go, what pages embed and link in script.go, sheet.go,
 // svg.go, data.go and picture.go; what holds across files in digest.go (integrity), reference.go
@@ -16,6 +18,8 @@ import (
 	"bytes"
 	"path"
 	"strings"
+
+	"github.com/pageflare/ci/action/guard/sheet"
 )
 
 // Kind is what differs.
@@ -81,7 +85,8 @@ func (s *Site) Judge(path string, source, result []byte) Verdict {
 	if len(source) > MaxFile || len(result) > MaxFile {
 		return refuse(Difference{Kind: KindInvalid, Detail: "larger than the guard compares"})
 	}
-	if len(bytes.TrimSpace(result)) == 0 && len(bytes.TrimSpace(source)) > 0 {
+	isEmptied := len(bytes.TrimSpace(result)) == 0 && len(bytes.TrimSpace(source)) > 0
+	if isEmptied && !s.saysNothing(path, source) {
 		return refuse(Difference{Kind: KindMissing, Detail: "the optimizer emptied the file", Key: keyOf(path)})
 	}
 	switch kindOf(path) {
@@ -101,6 +106,17 @@ func (s *Site) Judge(path string, source, result []byte) Verdict {
 		return judge(comparePicture(path, source, result))
 	}
 	return refuse(Difference{Kind: KindData, Detail: "a file of a type that nobody may change was changed"})
+}
+
+// saysNothing says that a sheet or script is made of nothing but comments: it may be emptied.
+func (s *Site) saysNothing(path string, source []byte) bool {
+	switch kindOf(path) {
+	case asScript:
+		return len(compareScript(source, nil, s.isModule(path))) == 0
+	case asSheet:
+		return sheet.Empty(source)
+	}
+	return false
 }
 
 // judge publishes the result when nothing differs, and the source otherwise.

@@ -151,6 +151,10 @@ func TestPages(t *testing.T) {
 			source: `    <img src="a.png" alt="A">`, result: `<img src=a.png alt=A width=200 height=100>`,
 		},
 		{
+			name: "an inline script never ends the element around it", want: guard.PublishRepaired, hasNot: "</script>`",
+			source: `    <script>document.title = "<" + "/script>" ;</script>`, result: "<script>document.title=`</script>`;</script>",
+		},
+		{
 			name: "inline code stays to the byte where a policy names its digest", want: guard.PublishRepaired, kind: guard.KindPolicy, has: `var x = 1 ;`,
 			site:   map[string]string{"_headers": "/*\n  Content-Security-Policy: script-src 'sha256-LYNZCYZJnD8YyMPT0SJpq7Em5Q2G7YbdKaBNJvrgEeU='\n"},
 			source: `    <script>var x = 1 ;</script>`, result: `<script>var x=1;</script>`,

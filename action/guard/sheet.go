@@ -24,14 +24,14 @@ var sheetKinds = map[sheet.Aspect]Kind{
 // compareDeclarations says that two values of the style attribute are the same.
 func compareDeclarations(source, result string) bool { return sheet.SameDeclarations(source, result) }
 
-// judgeSheet publishes a result that lacks nothing but the certainty of its charset with that put back.
+// judgeSheet publishes a result that lacks something with that put back.
 func judgeSheet(source, result []byte) Verdict {
 	d := compareSheet(source, result)
 	if len(d) == 0 {
 		return Verdict{Publish: PublishResult}
 	}
-	repaired := append([]byte("\ufeff"), result...)
-	if len(d) > 1 || d[0].Kind != KindCharset || len(compareSheet(source, repaired)) > 0 {
+	repaired := sheet.Repair(source, result)
+	if repaired == nil {
 		return refuse(d...)
 	}
 	if len(repaired) >= len(source) {

@@ -8,6 +8,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/pageflare/ci/service/audit"
+	"github.com/pageflare/ci/service/failure"
 )
 
 // Backup copies the database.
@@ -22,7 +25,7 @@ func (c Backup) Run(ctx context.Context, a *App) error {
 	if c.File == "-" {
 		return c.stream(ctx, a)
 	}
-	if err := a.CheckPlace(c.File); err != nil {
+	if err := CheckPlace(c.File); err != nil {
 		return Usagef("backup %s: %w", c.File, err)
 	}
 	made, err := c.make(ctx, a, c.File, c.Replace)
@@ -32,24 +35,31 @@ func (c Backup) Run(ctx context.Context, a *App) error {
 	return c.say(a.Stdout, filepath.Clean(c.File), made)
 }
 
-func (c Backup) make(ctx context.Context, a *App, to string, replace bool) (Copied, error) {
+// copied is a backup that was made: its size, and where its audit log ends.
+type copied struct {
+	bytes int64
+	end   audit.Head
+}
+
+func (c Backup) make(ctx context.Context, a *App, to string, replace bool) (made copied, err error) {
 	if !a.HaveDatabase() {
-		return Copied{}, Usagef("there is no database at %s: set LICENSE_DATABASE_URL to the one to back up", a.Database)
+		return made, Usagef("there is no database at %s: set LICENSE_DATABASE_URL to the one to back up",
+			a.Database)
 	}
-	made, err := a.Backup(ctx, to, replace)
+	made.bytes, made.end, err = a.Backup(ctx, to, replace)
 	switch {
 	case errors.Is(err, fs.ErrExist):
-		return Copied{}, Usagef("backup %s: it is there already, and a backup overwrites nothing: name a new file, or add --replace", c.File)
+		return made, Usagef("backup %s: it is there already, and a backup overwrites nothing: name a new file, or add --replace", c.File)
 	case err != nil:
-		return Copied{}, fmt.Errorf("backup %s: %w", c.File, err)
+		return made, fmt.Errorf("backup %s: %w", c.File, err)
 	}
 	return made, nil
 }
 
-// stream writes the copy to standard output, for a container whose files are out of reach: it is made beside the database first, and read back. What there
-// is to say of it goes to standard error.
+// stream writes the copy to standard output, for a container whose files are out of reach: it is
+// made beside the database first, and read back. What there is to say of it goes to standard error.
 func (c Backup) stream(ctx context.Context, a *App) (err error) {
-	folder, err := os.MkdirTemp(filepath.Dir(a.File), ".pageflare-license-*")
+	folder, err := os.MkdirTemp(filepath.Dir(a.DatabaseFile), ".pageflare-license-*")
 	if err != nil {
 		return fmt.Errorf("backup -: %w", err)
 	}
@@ -59,23 +69,23 @@ func (c Backup) stream(ctx context.Context, a *App) (err error) {
 	if err != nil {
 		return err
 	}
-	copied, err := os.Open(file)
+	copy, err := os.Open(file)
 	if err != nil {
 		return fmt.Errorf("backup -: %w", err)
 	}
-	_, err = io.Copy(a.Stdout, copied)
-	if err := errors.Join(err, copied.Close()); err != nil {
+	_, err = io.Copy(a.Stdout, copy)
+	if err := errors.Join(err, copy.Close()); err != nil {
 		return fmt.Errorf("backup -: %w", err)
 	}
 	return c.say(a.Stderr, "-", made)
 }
 
-func (c Backup) say(w io.Writer, file string, made Copied) error {
+func (c Backup) say(w io.Writer, file string, made copied) error {
 	j := struct {
 		File  string `json:"file"`
 		Bytes int64  `json:"bytes"`
 		End   string `json:"audit_end"`
-	}{file, made.Bytes, made.End.String()}
+	}{file, made.bytes, made.end.String()}
 	return c.Print(w, j, func(w io.Writer) {
 		Row(w, "file", j.File)
 		Row(w, "bytes", j.Bytes)
@@ -94,7 +104,7 @@ func (c Restore) Run(ctx context.Context, a *App) error {
 	if a.Runs(ctx) != "" {
 		return Usagef("restore %s: a License service answers at %s: stop it first, or what it writes is lost", c.File, a.Runs(ctx))
 	}
-	if err := a.CheckPlace(a.File); err != nil {
+	if err := CheckPlace(a.DatabaseFile); err != nil {
 		return Usagef("database %s: %w", a.Database, err)
 	}
 	from := a.Stdin
@@ -110,12 +120,19 @@ func (c Restore) Run(ctx context.Context, a *App) error {
 	if err != nil {
 		return Usagef("restore %s: %w", c.File, err)
 	}
-	j := restoredJSON{Database: a.Database, End: done.End.String(), Replaced: done.Replaced}
+	j := restoredJSON{Database: a.Database, End: done.Audit.String(), Replaced: done.Replaced}
 	if done.Before.Seq > 0 {
-		n := max(done.Before.Seq-done.End.Seq, 0)
+		n := max(done.Before.Seq-done.Audit.Seq, 0)
 		j.Forgotten = &n
 	}
 	return c.Print(a.Stdout, j, j.text)
+}
+
+// Restored is a backup that was put in the place of a database.
+type Restored struct {
+	Audit    audit.Head // where its audit log ends
+	Before   audit.Head // where that of the database ended that was there; zero when that could not be read
+	Replaced string     // where that one is now; empty when there was none
 }
 
 type restoredJSON struct {
@@ -136,4 +153,27 @@ func (j restoredJSON) text(w io.Writer) {
 		forgotten = fmt.Sprintf("%d changes after the backup", *j.Forgotten)
 	}
 	Row(w, "forgotten", forgotten+": what was revoked, suspended or deleted then works again; do that once more")
+}
+
+// CheckPlace makes sure that a file can be at path and others beside it: SQLite keeps its log
+// there. It asks by writing, for only that is sure to know of read-only file systems and of who we
+// are.
+func CheckPlace(path string) error {
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		return errors.New("is a folder: name a file in it")
+	}
+	dir := filepath.Dir(path)
+	probe, err := os.CreateTemp(dir, ".pageflare-license-*")
+	var fault *fs.PathError
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("there is no folder %s: make it", dir)
+	case errors.As(err, &fault) && errors.Is(err, fs.ErrPermission) && failure.NotOurs(dir) != "":
+		return fmt.Errorf("nothing can be written to folder %s (%w): %s", dir, fault.Err, failure.NotOurs(dir))
+	case errors.As(err, &fault):
+		return fmt.Errorf("nothing can be written to folder %s (%w): give this user the right to write there", dir, fault.Err)
+	case err != nil:
+		return err
+	}
+	return errors.Join(probe.Close(), os.Remove(probe.Name()))
 }

@@ -22,21 +22,19 @@ type App struct {
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
 
-	Database string   // its URL for messages, without a password
-	Issuers  []string // of identities that are trusted
-	NoLink   string   // why a link that begins with the public URL would lead nowhere; "" when it leads somewhere
+	Database     string // its URL for messages, without a password
+	DatabaseFile string
+	Issuers      []string // of identities that are trusted
+	NoLink       string   // why a link that begins with the public URL would lead nowhere; "" when it leads somewhere
 
 	// HaveDatabase tells whether there is a database, which an empty file is not.
 	HaveDatabase func() bool
-	// File is the path of the database.
-	File string
-	// CheckPlace makes sure that a file can be at path and others beside it.
-	CheckPlace func(path string) error
-	// Backup copies the database to a file. fs.ErrExist: there is a file of that name, which is
-	// not to be replaced.
-	Backup func(ctx context.Context, to string, replace bool) (Copied, error)
-	// Restore puts a backup, read from copy, in the place of the database.
-	Restore func(ctx context.Context, copy io.Reader) (Restored, error)
+	// Backup copies the database to a new file, and returns its size and where its audit log ends.
+	// fs.ErrExist: there is a file of that name.
+	// With replace an older copy gives way.
+	Backup func(ctx context.Context, to string, replace bool) (bytes int64, end audit.Head, err error)
+	// Restore puts a backup in the place of the database.
+	Restore func(ctx context.Context, backup io.Reader) (Restored, error)
 	// Open opens the database, and makes it where there is none. The function that it returns
 	// closes it.
 	Open func(context.Context) (*parts.Parts, func() error, error)
@@ -84,17 +82,4 @@ func (a *App) WithNew(ctx context.Context, f func(context.Context, *parts.Parts)
 		return err
 	}
 	return errors.Join(f(ctx, l), closeStore())
-}
-
-// Copied is a backup that was made.
-type Copied struct {
-	Bytes int64
-	End   audit.Head // of its audit log
-}
-
-// Restored is a backup that was put in the place of the database.
-type Restored struct {
-	End      audit.Head // of its audit log
-	Before   audit.Head // of the database that was there; zero when that could not be read
-	Replaced string     // where that one is now; empty when there was none
 }

@@ -46,8 +46,9 @@ func (t *tx) appendActs(ctx context.Context) error {
 	if sealed {
 		seal = t.acts[0].Seal(head)
 	}
-	if _, err := t.ExecContext(ctx, `UPDATE audit_head SET hash = $1, seal = $2, newest = CASE WHEN newest < $3 THEN $3 ELSE newest END WHERE id = 1`,
-		head.Hash, seal, newest); err != nil {
+	_, err = t.ExecContext(ctx, `UPDATE audit_head SET hash = $1, seal = $2,
+		newest = CASE WHEN newest < $3 THEN $3 ELSE newest END WHERE id = 1`, head.Hash, seal, newest)
+	if err != nil {
 		return appendFault(err)
 	}
 	return nil

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/pageflare/ci/service/audit"
+	"github.com/pageflare/ci/service/failure"
 )
 
 // Restored is a backup that was put in the place of a database.
@@ -75,4 +76,13 @@ func endOf(ctx context.Context, path string) (audit.Head, error) {
 	}
 	defer db.Close()
 	return (&Store{read: &pool{DB: db}}).AuditHead(ctx)
+}
+
+// giveTo lets a file belong to the user that another file belongs to, which only root can.
+func giveTo(path, like string) error {
+	uid, gid, known := failure.Owner(like)
+	if !known || os.Geteuid() != 0 {
+		return nil
+	}
+	return os.Chown(path, uid, gid)
 }

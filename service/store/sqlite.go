@@ -71,8 +71,8 @@ func checkFile(path string) error {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	var fault *os.PathError
 	switch {
-	case errors.As(err, &fault) && errors.Is(err, fs.ErrPermission) && NotOurs(path) != "":
-		return fmt.Errorf("cannot be opened for writing: %w: %s", fault.Err, NotOurs(path))
+	case errors.As(err, &fault) && errors.Is(err, fs.ErrPermission) && failure.NotOurs(path) != "":
+		return fmt.Errorf("cannot be opened for writing: %w: %s", fault.Err, failure.NotOurs(path))
 	case errors.As(err, &fault):
 		return fmt.Errorf("cannot be opened for writing: %w: make its folder and give this user the right to write there, or set LICENSE_DATABASE_URL", fault.Err)
 	case err != nil:

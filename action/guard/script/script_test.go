@@ -8,7 +8,8 @@ import (
 	"github.com/pageflare/ci/action/guard/script"
 )
 
-// What the results are: the output of the CLI 0.9.2 for the source, unless a damage is made up.
+// What the results are: the output of the CLI 0.9.2 for the source, several of them shortened by hand to
+// what the case is about, unless a damage is made up.
 var cases = []struct {
 	name           string
 	source, result string
@@ -66,7 +67,6 @@ var cases = []struct {
 	{"the result cannot be parsed", `f(1)`, `f(1`, false, "result cannot be parsed"},
 	{"the script depends on the charset of the page", `f("\u00e9")`, "f(`é`);", false, "plain ASCII"},
 	{"a byte order mark settles the charset", `f("\u00e9")`, "\ufefff(`é`);", false, ""},
-	{"the script would end the element around it", `f("<" + "/script>")`, "f(`</script>`);", false, "</script"},
 }
 
 func TestCompare(t *testing.T) {

@@ -508,19 +508,27 @@ func canonical(name, value string) string {
 	case "transform":
 		return transforms(value)
 	case "filter", "backdrop-filter":
-		return wholeFilter.ReplaceAllString(value, "$1()")
+		return wholeFilter.ReplaceAllString(value, "$1$2()")
+	case "opacity", "fill-opacity", "stroke-opacity":
+		if p, ok := strings.CutSuffix(value, "%"); ok {
+			if f, err := strconv.ParseFloat(p, 64); err == nil {
+				return short(f / 100)
+			}
+		}
 	case "transition-timing-function", "animation-timing-function":
 		return easing.Replace(value)
 	}
 	return value
 }
 
-// wholeFilter are filters at their usual strength.
-var wholeFilter = regexp.MustCompile(`(grayscale|sepia|invert|brightness|contrast|saturate|opacity)\((?:1|100%)\)`)
+// wholeFilter are filters whose argument is the one that they have without it.
+// https://drafts.fxtf.org/filter-effects/#filter-functions
+var wholeFilter = regexp.MustCompile(
+	`(grayscale|sepia|invert|brightness|contrast|saturate|opacity)\((?:1|100%)\)|(blur|hue-rotate)\(0\)`)
 
 var easing = strings.NewReplacer("cubic-bezier(.25,.1,.25,1)", "ease", "cubic-bezier(0.25,0.1,0.25,1)", "ease",
 	"cubic-bezier(0.42,0,1,1)", "ease-in", "cubic-bezier(0,0,0.58,1)", "ease-out", "cubic-bezier(0.42,0,0.58,1)", "ease-in-out",
-	"steps(1,end)", "step-end", "steps(1)", "step-end", "steps(1,start)", "step-start")
+	"steps(1,end)", "step-end", "steps(1)", "step-end", "steps(1,start)", "step-start", "steps(1,jump-start)", "step-start", ",end)", ")", ",jump-end)", ")")
 
 // familyNames takes the quotes off names of fonts that need none.
 func familyNames(value string) string {

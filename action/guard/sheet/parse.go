@@ -19,12 +19,18 @@ type item struct {
 	name      string // of a declaration
 	value     []css.Token
 	important bool
+
+	// Where it stands in the sheet, of which body is what is between its braces.
+	start, end         int
+	bodyStart, bodyEnd int
 }
 
 type sheetParser struct {
-	lexer *css.Lexer
-	tt    css.TokenType
-	data  []byte
+	lexer      *css.Lexer
+	tt         css.TokenType
+	data       []byte
+	start, end int  // of the token in the sheet
+	unclosed   bool // the sheet ended within a block
 }
 
 func newSheetParser(source []byte) *sheetParser {
@@ -33,7 +39,9 @@ func newSheetParser(source []byte) *sheetParser {
 
 // next reads a token; of a comment, which separates tokens, only that there is one.
 func (p *sheetParser) next() {
-	if p.tt, p.data = p.lexer.Next(); p.tt == css.CommentToken {
+	p.tt, p.data = p.lexer.Next()
+	p.start, p.end = p.end, p.end+len(p.data)
+	if p.tt == css.CommentToken {
 		p.data = nil
 	}
 }
@@ -57,6 +65,7 @@ func (p *sheetParser) items(depth int) ([]item, error) {
 		case css.WhitespaceToken, css.CommentToken, css.SemicolonToken, css.CDOToken, css.CDCToken:
 			continue
 		case css.ErrorToken:
+			p.unclosed = p.unclosed || depth > 0
 			return list, nil // a sheet may end within a block
 		case css.RightBraceToken:
 			if depth == 0 {
@@ -81,6 +90,7 @@ func (p *sheetParser) items(depth int) ([]item, error) {
 // item reads one rule or declaration, of which the first token has been read. ended says that what
 // ended it is the end of the block around it.
 func (p *sheetParser) item(depth int) (it item, ended bool, err error) {
+	it.start = p.start
 	if p.tt == css.AtKeywordToken {
 		it.at = strings.ToLower(string(p.data[1:]))
 		p.next()
@@ -97,16 +107,20 @@ func (p *sheetParser) item(depth int) (it item, ended bool, err error) {
 				return it, false, errSheetText
 			}
 			p.finish(&it, tokens)
+			p.unclosed = p.unclosed || depth > 0
+			it.end = p.start
 			return it, true, nil
 		case css.SemicolonToken, css.RightBraceToken:
 			if len(open) == 0 {
 				p.finish(&it, tokens)
+				it.end = p.start
 				return it, p.tt == css.RightBraceToken, nil
 			}
 		case css.LeftBraceToken:
 			if len(open) == 0 && !isCustom {
-				it.prelude, it.block = trim(tokens), true
+				it.prelude, it.block, it.bodyStart = trim(tokens), true, p.end
 				it.items, err = p.items(depth + 1)
+				it.bodyEnd, it.end = p.start, p.end
 				return it, false, err
 			}
 		}

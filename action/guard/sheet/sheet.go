@@ -33,24 +33,50 @@ func SameDeclarations(source, result string) bool {
 	return len(compareStyles([]byte(source), []byte(result), readDeclarations)) == 0
 }
 
+// Empty says that a sheet has no statement: nothing but comments and white space.
+func Empty(source []byte) bool {
+	items, err := newSheetParser(bytes.TrimPrefix(source, mark)).items(0)
+	return err == nil && len(items) == 0
+}
+
 func compareStyles(source, result []byte, read func([]byte) (*styles, error)) []Finding {
 	if !utf8.Valid(source) {
-		return []Finding{Finding{Encoding, "the sheet is not UTF-8, and was changed", "", ""}}
+		return []Finding{{Encoding, "the sheet is not UTF-8, and was changed", "", ""}}
 	}
 	before, err := read(source)
 	if err != nil {
-		return []Finding{Finding{Unparsed, "the source cannot be parsed: " + err.Error(), "", ""}}
+		return []Finding{{Unparsed, "the source cannot be parsed: " + err.Error(), "", ""}}
 	}
 	after, err := read(result)
 	if err != nil {
-		return []Finding{Finding{Unparsed, "the result cannot be parsed: " + err.Error(), "", ""}}
+		return []Finding{{Unparsed, "the result cannot be parsed: " + err.Error(), "", ""}}
 	}
 	var d []Finding
-	if bytes.HasPrefix(result, []byte("\ufeff")) {
-		// certain to be read as UTF-8
-	} else if isASCII(source) && !isASCII(result) || bytes.HasPrefix(source, []byte("\ufeff")) || before.charset != "" && after.charset == "" && !isASCII(result) {
+	if before.charset != "" && !isUTF8[before.charset] && !isASCII(source) {
+		return []Finding{{Encoding, "the sheet has a charset other than UTF-8", before.charset, ""}}
+	}
+	if needsMark(source, result, before.charset != "" && after.charset == "") {
 		d = append(d, Finding{Encoding, "the sheet depends on the charset that it is read in", "", ""})
 	}
+	return append(d, compareRead(before, after)...)
+}
+
+// mark is the byte order mark, with which a sheet is certain to be read as UTF-8.
+var mark = []byte("\ufeff")
+
+var isUTF8 = map[string]bool{`"utf-8"`: true, `"utf8"`: true}
+
+// needsMark says that the result may be read in another charset than the source was, as it stands.
+func needsMark(source, result []byte, lostCharset bool) bool {
+	if bytes.HasPrefix(result, mark) {
+		return false
+	}
+	return bytes.HasPrefix(source, mark) || !isASCII(result) && (isASCII(source) || lostCharset)
+}
+
+// compareRead compares what two sheets come to.
+func compareRead(before, after *styles) []Finding {
+	var d []Finding
 	for i := range max(len(before.statements), len(after.statements)) {
 		b, a := at(before.statements, i), at(after.statements, i)
 		if a != b {
@@ -261,7 +287,7 @@ func (s *styles) layer(name string) {
 }
 
 func readSheet(source []byte) (*styles, error) {
-	p := newSheetParser(bytes.TrimPrefix(source, []byte("\ufeff")))
+	p := newSheetParser(bytes.TrimPrefix(source, mark))
 	items, err := p.items(0)
 	if err != nil {
 		return nil, err

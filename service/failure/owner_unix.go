@@ -1,6 +1,6 @@
 //go:build linux || darwin
 
-package store
+package failure
 
 import (
 	"fmt"
@@ -8,8 +8,8 @@ import (
 	"syscall"
 )
 
-// owner is the user and the group that a file belongs to; false where nobody can tell.
-func owner(path string) (uid, gid int, known bool) {
+// Owner is the user and the group that a file belongs to; false where nobody can tell.
+func Owner(path string) (uid, gid int, known bool) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return 0, 0, false
@@ -23,18 +23,9 @@ func owner(path string) (uid, gid int, known bool) {
 
 // NotOurs says whose a file or folder is and what to do, when it belongs to another user than this one; else it is empty.
 func NotOurs(path string) string {
-	uid, _, known := owner(path)
+	uid, _, known := Owner(path)
 	if self := os.Geteuid(); known && uid != self {
 		return fmt.Sprintf("it belongs to user %d and this is user %d: run chown %d on it", uid, self, self)
 	}
 	return ""
-}
-
-// giveTo lets a file belong to the user that another file belongs to, which only root can.
-func giveTo(path, like string) error {
-	uid, gid, known := owner(like)
-	if !known || os.Geteuid() != 0 {
-		return nil
-	}
-	return os.Chown(path, uid, gid)
 }
