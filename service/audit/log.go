@@ -80,7 +80,9 @@ type Query struct {
 	Limit   int
 	Account string
 	Action  Action
-	Actor   string // its id
+	Actor   string    // its id
+	Since   time.Time // lines of this time and later
+	Until   time.Time // lines before this time
 }
 
 // Lines returns lines of the log, newest first. What is asked for must be there to be found, or a

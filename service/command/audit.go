@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pageflare/ci/service/account"
+	"github.com/pageflare/ci/service/api"
 	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/parts"
 	"github.com/pageflare/ci/service/show"
@@ -31,6 +33,25 @@ type auditList struct {
 	Account string `help:"Only what was done to this account." placeholder:"ID"`
 	Action  string `help:"Only this action, such as token.revoke." placeholder:"ACTION"`
 	Actor   string `help:"Only what was done by this one: the id of a token, a session or an account, or the name of a user of the command line." placeholder:"ID"`
+	Since   moment `help:"Only from this time on: a date, a time, or how long ago, such as 24h or 7d." placeholder:"TIME"`
+	Until   moment `help:"Only before this time." placeholder:"TIME"`
+}
+
+// moment is a time that a person gives: a date, its start in UTC; a time of RFC 3339; or how long
+// ago.
+type moment struct{ time.Time }
+
+// UnmarshalText reads 2027-03-12, 2027-03-12T12:00:00Z, 24h or 7d.
+func (m *moment) UnmarshalText(text []byte) (err error) {
+	if m.Time, err = account.ParseDay(string(text)); err == nil {
+		return nil
+	}
+	ago, err := api.ParseDuration(string(text))
+	if err != nil {
+		return fmt.Errorf("%q is not a time: give one such as 2027-03-12, 2027-03-12T12:00:00Z, 24h or 7d", text)
+	}
+	m.Time = time.Now().Add(-ago)
+	return nil
 }
 
 // Run lists the lines.
@@ -38,6 +59,7 @@ func (c auditList) Run(ctx context.Context, a *App) error {
 	return a.with(ctx, func(ctx context.Context, l *parts.Parts) error {
 		found, err := l.Log.Lines(ctx, audit.Query{
 			Before: c.Before, Limit: int(c.Limit), Account: c.Account, Action: audit.Action(c.Action), Actor: c.Actor,
+			Since: c.Since.Time, Until: c.Until.Time,
 		})
 		if err != nil {
 			return refusal(err)

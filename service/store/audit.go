@@ -155,7 +155,16 @@ func (s *Store) AuditAfter(ctx context.Context, seq int64, limit int) ([]audit.L
 
 func (s *Store) AuditLines(ctx context.Context, q audit.Query) ([]audit.Line, error) {
 	return s.auditLines(ctx, `WHERE ($1 = 0 OR seq < $1) AND ($2 = '' OR account_id = $2) AND ($3 = '' OR action = $3) AND ($4 = '' OR actor_id = $4)
-		ORDER BY seq DESC LIMIT $5`, q.Before, q.Account, string(q.Action), q.Actor, q.Limit)
+		AND ($5 = 0 OR at >= $5) AND ($6 = 0 OR at < $6) ORDER BY seq DESC LIMIT $7`,
+		q.Before, q.Account, string(q.Action), q.Actor, millisOrZero(q.Since), millisOrZero(q.Until), q.Limit)
+}
+
+// millisOrZero is 0 for a time that is not given.
+func millisOrZero(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return millis(t)
 }
 
 func (s *Store) auditLines(ctx context.Context, where string, args ...any) ([]audit.Line, error) {
