@@ -278,3 +278,17 @@ func TestAScriptThatAPageLoadsAsAModuleHasNoTopLevelNames(t *testing.T) {
 		}
 	}
 }
+
+// The optimizer writes its mark before a head tag that it keeps, where browsers take the tag for none.
+func TestAHeadWithAttributesKeepsThem(t *testing.T) {
+	t.Parallel()
+	const head = `<head prefix="og: http://ogp.me/ns#">`
+	const mark = `<meta name="generator" content="Pageflare 2026-11-29 01:25:31 UTC">`
+	source := strings.Replace(document("<p>Words</p>"), "<head>", head, 1)
+	result := strings.Replace(minified("<p>Words"), mark, mark+head, 1)
+	v := siteOf(t, nil).Judge("index.html", []byte(source), []byte(result))
+	want := strings.Replace(result, mark+head, head+mark, 1)
+	if got := published(v, source, result); got != want {
+		t.Errorf("published (%s) = %s\nwant %s; %v", v.Publish, got, want, v.Differences)
+	}
+}

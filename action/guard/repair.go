@@ -34,6 +34,11 @@ type repair struct {
 	keeping  string          // name of the element within which white space is preserved; "" outside
 	depth    int             // of elements of that name
 	pictures map[string]bool // addresses of plain pictures, for hints
+
+	// A tag before a head element with attributes would open the head and lose them: what was inserted
+	// there waits for the head.
+	headless bool
+	waiting  []byte
 }
 
 // merge answers with the repaired page. size is a guess at its length.
@@ -41,16 +46,29 @@ func (r *repair) merge(size int) []byte {
 	r.out, r.notes = make([]byte, 0, size), notes{}
 	r.head, r.keeping, r.depth = true, "", 0
 	r.pictures = nil
+	r.headless, r.waiting = slices.ContainsFunc(r.source, opensHead), nil
 	a, b := r.hard(r.source), r.hard(r.result)
 	i, j := 0, 0 // of units that are done
 	for _, p := range align(a, b) {
 		x, y := a[p[0]].at, b[p[1]].at
 		r.gap(i, x, r.result[j:y])
 		r.matched(x, y)
+		r.opened(&r.source[x])
 		i, j = x+1, y+1
 	}
 	r.gap(i, len(r.source), r.result[j:])
 	return r.out
+}
+
+// opensHead says whether the unit is a head tag with attributes.
+func opensHead(u unit) bool { return u.kind == unitOpen && u.name == "head" && len(u.attrs) > 0 }
+
+// opened writes what waited for the head once that is written.
+func (r *repair) opened(u *unit) {
+	if r.headless && opensHead(*u) {
+		r.headless = false
+		r.write(r.waiting)
+	}
 }
 
 // matched writes a unit that both pages have.
@@ -295,7 +313,11 @@ func (r *repair) inner(a, b *unit) []byte {
 func (r *repair) gap(from, end int, result []unit) {
 	for k := range result {
 		if u := &result[k]; r.mayInsert(u) {
-			r.write(u.raw)
+			if r.headless {
+				r.waiting = append(r.waiting, u.raw...)
+			} else {
+				r.write(u.raw)
+			}
 		} else if u.kind == unitBlob || u.kind == unitOpen && !optionalOpen[u.name] {
 			r.noteInserted(u)
 		}
@@ -334,6 +356,7 @@ func (r *repair) gap(from, end int, result []unit) {
 				continue
 			}
 			r.write(u.raw)
+			r.opened(u)
 		case u.kind == unitClose || u.kind == unitOpen:
 			held = append(held, u.raw)
 		}

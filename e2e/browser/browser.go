@@ -112,6 +112,12 @@ func (s *Snapshot) disturbed() bool {
 	return slices.ContainsFunc(s.Failures, func(f string) bool { return strings.HasPrefix(f, "net::ERR_NETWORK_CHANGED") })
 }
 
+// echoes says whether a line of the console tells that the answer for a missing sheet, which is plain text, is no
+// sheet. Chromium tells it in some visits of a page and not in others; that it is missing is among the failures.
+func echoes(line string) bool {
+	return strings.HasPrefix(line, "Refused to apply style from '") && strings.Contains(line, "MIME type ('text/plain')")
+}
+
 func (s *Site) visit(ctx context.Context, at string) (*Snapshot, error) {
 	v := &visit{snapshot: Snapshot{Page: at}, urls: map[network.RequestID]string{}, arrived: make(chan struct{}, 1)}
 	tab, cancel := chromedp.NewContext(s.browser.ctx,
@@ -166,6 +172,7 @@ func (v *visit) run(ctx context.Context, at string) error {
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	v.snapshot.Console = slices.DeleteFunc(v.snapshot.Console, echoes)
 	slices.Sort(v.snapshot.Console)
 	slices.Sort(v.snapshot.Failures)
 	return nil
