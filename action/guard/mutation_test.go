@@ -216,7 +216,7 @@ func try(t *testing.T, mutants []mutant, all []good, times int) (missed, tried i
 	for _, m := range mutants {
 		used := 0
 		for i, g := range all {
-			if !strings.Contains(" "+m.types+" ", " "+filepath.Ext(g.name)+" ") {
+			if len(g.published) == 0 || !strings.Contains(" "+m.types+" ", " "+filepath.Ext(g.name)+" ") {
 				continue
 			}
 			r := rand.New(rand.NewPCG(uint64(i), 1))
