@@ -50,7 +50,7 @@ func (c adminTokenCreate) Run(ctx context.Context, a *App) error {
 		}
 		j := show.AdminToken(record)
 		j.AdminToken = text.Reveal()
-		return c.Print(a.Stdout, j, func(w io.Writer) { Row(w, j.AdminToken) })
+		return c.printOnce(a, j, "admin token", j.ID, j.AdminToken)
 	})
 }
 
@@ -63,14 +63,14 @@ type adminTokenList struct {
 // Run lists the admin tokens.
 func (c adminTokenList) Run(ctx context.Context, a *App) error {
 	return a.with(ctx, func(ctx context.Context, l *parts.Parts) error {
-		found, err := l.Admins.AdminTokens(ctx, c.After, int(c.Limit))
+		found, err := l.Admins.AdminTokens(ctx, c.After, c.Limit.andOne())
 		if err != nil {
 			return refusal(err)
 		}
-		list := show.Each(found, show.AdminToken)
-		return c.Print(a.Stdout, list, func(w io.Writer) {
+		page := show.AdminTokens(found, int(c.Limit))
+		return c.PrintPage(a, page, "--after", page.NextCursor, func(w io.Writer) {
 			Row(w, "ID", "NAME", "CREATED", "EXPIRES", "REVOKED", "SCOPES")
-			for _, t := range list {
+			for _, t := range page.Items {
 				Row(w, t.ID, t.Name, t.CreatedAt, orDash(t.ExpiresAt), orDash(t.RevokedAt),
 					strings.Join(t.Scopes, ","))
 			}
@@ -80,6 +80,7 @@ func (c adminTokenList) Run(ctx context.Context, a *App) error {
 
 type adminTokenRevoke struct {
 	Output
+	Confirm
 	Token string `arg:"" help:"Id (adm_…) or text (pf_adm_…) of the admin token; - reads it from standard input."`
 }
 
@@ -91,6 +92,9 @@ func (c adminTokenRevoke) Run(ctx context.Context, a *App) error {
 	}
 	if !strings.HasPrefix(text, "adm_") && !opaque.AdminToken.Fits(text) {
 		return Usagef("neither an admin token (pf_adm_…, 43 characters) nor the id of one (adm_…): copy it again") // not quoted: all but a letter of it may be right
+	}
+	if err := c.confirm(a, "The admin token ends"); err != nil {
+		return err
 	}
 	return a.with(ctx, func(ctx context.Context, l *parts.Parts) error {
 		id, err := l.Admins.RevokeAdminToken(ctx, text)

@@ -33,7 +33,7 @@ func (c apiTokenCreate) Run(ctx context.Context, a *App) error {
 		}
 		j := show.APIToken(record)
 		j.APIToken = text.Reveal()
-		return c.Print(a.Stdout, j, func(w io.Writer) { Row(w, j.APIToken) })
+		return c.printOnce(a, j, "API token", j.ID, j.APIToken)
 	})
 }
 
@@ -47,14 +47,14 @@ type apiTokenList struct {
 // Run lists the API tokens.
 func (c apiTokenList) Run(ctx context.Context, a *App) error {
 	return a.with(ctx, func(ctx context.Context, l *parts.Parts) error {
-		found, err := l.Accounts.APITokens(ctx, c.Account, c.After, int(c.Limit))
+		found, err := l.Accounts.APITokens(ctx, c.Account, c.After, c.Limit.andOne())
 		if err != nil {
 			return refusal(err)
 		}
-		list := show.Each(found, show.APIToken)
-		return c.Print(a.Stdout, list, func(w io.Writer) {
+		page := show.APITokens(found, int(c.Limit))
+		return c.PrintPage(a, page, "--after", page.NextCursor, func(w io.Writer) {
 			Row(w, "ID", "NAME", "CREATED", "REVOKED")
-			for _, t := range list {
+			for _, t := range page.Items {
 				Row(w, t.ID, t.Name, t.CreatedAt, orDash(t.RevokedAt))
 			}
 		})
@@ -63,6 +63,7 @@ func (c apiTokenList) Run(ctx context.Context, a *App) error {
 
 type apiTokenRevoke struct {
 	Output
+	Confirm
 	Token      string `arg:"" help:"Id (at_…) or text (pf_at_…) of the API token; - reads it from standard input."`
 	WithTokens bool   `help:"Also every license token that was issued by it, and all that descends from those: for an API token that leaked."`
 }
@@ -75,6 +76,13 @@ func (c apiTokenRevoke) Run(ctx context.Context, a *App) error {
 	}
 	if !strings.HasPrefix(text, "at_") && !opaque.APIToken.Fits(text) {
 		return Usagef("neither an API token (pf_at_…, 42 characters) nor the id of one (at_…): copy it again") // not quoted: all but a letter of it may be right
+	}
+	what := "The API token ends"
+	if c.WithTokens {
+		what += ", with every license token that it issued"
+	}
+	if err := c.confirm(a, what); err != nil {
+		return err
 	}
 	return a.with(ctx, func(ctx context.Context, l *parts.Parts) error {
 		id, families, err := l.Accounts.RevokeAPIToken(ctx, text, c.WithTokens)

@@ -181,12 +181,13 @@ type policyList struct {
 // Run lists the policies.
 func (c policyList) Run(ctx context.Context, a *App) error {
 	return a.with(ctx, func(ctx context.Context, l *parts.Parts) error {
-		found, err := l.Policies.Policies(ctx, c.Account, c.After, int(c.Limit))
+		found, err := l.Policies.Policies(ctx, c.Account, c.After, c.Limit.andOne())
 		if err != nil {
 			return refusal(err)
 		}
-		list := show.Each(found, show.Policy)
-		return c.Print(a.Stdout, list, func(w io.Writer) { policyRows(w, list) })
+		page := show.Policies(found, int(c.Limit))
+		return c.PrintPage(a, page, "--after", page.NextCursor,
+			func(w io.Writer) { policyRows(w, page.Items) })
 	})
 }
 
@@ -200,12 +201,18 @@ func policyRows(w io.Writer, list []api.Policy) {
 
 type policyRemove struct {
 	Output
+	Confirm
 	ID         string `arg:"" help:"Id of the policy."`
 	WithTokens bool   `help:"Also every license token that was issued under it: for a repository that cannot be trusted any more."`
 }
 
 // Run removes the policy.
 func (c policyRemove) Run(ctx context.Context, a *App) error {
+	if c.WithTokens { // the policy alone can be added again
+		if err := c.confirm(a, "Policy %s ends, with every license token that was issued under it", c.ID); err != nil {
+			return err
+		}
+	}
 	return a.with(ctx, func(ctx context.Context, l *parts.Parts) error {
 		families, err := l.Policies.RemovePolicy(ctx, c.ID, c.WithTokens)
 		if err != nil {
