@@ -284,8 +284,8 @@ func TestAHeadWithAttributesKeepsThem(t *testing.T) {
 	t.Parallel()
 	const head = `<head prefix="og: http://ogp.me/ns#">`
 	const mark = `<meta name="generator" content="Pageflare 2026-11-29 01:25:31 UTC">`
-	source := strings.Replace(document("<p>Words</p>"), "<head>", head, 1)
-	result := strings.Replace(minified("<p>Words"), mark, mark+head, 1)
+	source := strings.Replace(document(strings.Repeat("    <p>Words</p>\n", 12)), "<head>", head, 1)
+	result := strings.Replace(minified(strings.Repeat("<p>Words", 12)), mark, mark+head, 1)
 	v := siteOf(t, nil).Judge("index.html", []byte(source), []byte(result))
 	want := strings.Replace(result, mark+head, head+mark, 1)
 	if got := published(v, source, result); got != want {
