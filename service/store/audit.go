@@ -150,25 +150,22 @@ func auditEnd(ctx context.Context, q querier) (e audit.End, err error) {
 }
 
 func (s *Store) AuditAfter(ctx context.Context, seq int64, limit int) ([]audit.Line, error) {
-	return s.auditLines(ctx, `WHERE seq > $1 ORDER BY seq LIMIT $2`, seq, limit)
+	return s.auditLines(ctx, ` WHERE seq > $1 ORDER BY seq LIMIT $2`, seq, limit)
 }
 
 func (s *Store) AuditLines(ctx context.Context, q audit.Query) ([]audit.Line, error) {
-	return s.auditLines(ctx, `WHERE ($1 = 0 OR seq < $1) AND ($2 = '' OR account_id = $2) AND ($3 = '' OR action = $3) AND ($4 = '' OR actor_id = $4)
-		AND ($5 = 0 OR at >= $5) AND ($6 = 0 OR at < $6) ORDER BY seq DESC LIMIT $7`,
-		q.Before, q.Account, string(q.Action), q.Actor, millisOrZero(q.Since), millisOrZero(q.Until), q.Limit)
+	var f filter
+	f.where("seq < %s", q.Before, q.Before != 0)
+	f.where("account_id = %s", q.Account, q.Account != "")
+	f.where("action = %s", string(q.Action), q.Action != "")
+	f.where("actor_id = %s", q.Actor, q.Actor != "")
+	f.where("at >= %s", millis(q.Since), !q.Since.IsZero())
+	f.where("at < %s", millis(q.Until), !q.Until.IsZero())
+	return s.auditLines(ctx, f.list("seq DESC", q.Limit), f.args...)
 }
 
-// millisOrZero is 0 for a time that is not given.
-func millisOrZero(t time.Time) int64 {
-	if t.IsZero() {
-		return 0
-	}
-	return millis(t)
-}
-
-func (s *Store) auditLines(ctx context.Context, where string, args ...any) ([]audit.Line, error) {
-	rows, err := s.read.QueryContext(ctx, `SELECT `+auditColumns+` FROM audit_log `+where, args...)
+func (s *Store) auditLines(ctx context.Context, which string, args ...any) ([]audit.Line, error) {
+	rows, err := s.read.QueryContext(ctx, `SELECT `+auditColumns+` FROM audit_log`+which, args...)
 	if err != nil {
 		return nil, fmt.Errorf("read the audit log: %w", storeError(err))
 	}

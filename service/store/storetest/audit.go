@@ -5,6 +5,7 @@ import (
 	"errors"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -87,6 +88,9 @@ func acts(t *testing.T, s Store) {
 	same(t, []int64{3}, numbers(audit.Query{Action: "three", Limit: 9}))
 	same(t, []int64{5, 4, 3, 2, 1}, numbers(audit.Query{Actor: "test", Limit: 9}))
 	same(t, nil, numbers(audit.Query{Actor: "tes", Limit: 9}))
+	same(t, []int64{5, 4, 3, 2, 1}, numbers(audit.Query{Since: at, Until: at.Add(time.Millisecond), Limit: 9}))
+	same(t, nil, numbers(audit.Query{Since: at.Add(time.Millisecond), Limit: 9}))
+	same(t, nil, numbers(audit.Query{Until: at, Limit: 9}))
 }
 
 func oneChain(t *testing.T, s Store) {
