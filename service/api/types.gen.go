@@ -838,6 +838,9 @@ type ListAuditParams struct {
 	// Actor Only what was done by this one: the id of a token, a session or an account, or the name of a user of the command line.
 	Actor OfActor `form:"actor,omitempty" json:"actor,omitempty,omitzero"`
 
+	// Repository Only what was done for this repository: its id, or the name OWNER/NAME that a job of it had.
+	Repository string `form:"repository,omitempty" json:"repository,omitempty,omitzero"`
+
 	// Since Only from this time on: a date, which is its start in UTC, or a time of RFC 3339.
 	Since Since `form:"since,omitempty" json:"since,omitempty,omitzero"`
 

@@ -198,10 +198,13 @@ func TestFiltersOfLists(t *testing.T) {
 			t.Errorf("%s (-want +got)\n%s", c.path, diff)
 		}
 	}
-	for query, want := range map[string]int{"since=2020-01-01": 1, "until=2020-01-01T12:00:00Z": 0, "since=2999-01-01": 0, "until=2999-01-01": 1} {
+	for query, want := range map[string]int{"since=2020-01-01": 1, "until=2020-01-01T12:00:00Z": 0, "since=2999-01-01": 0, "until=2999-01-01": 1, "repository=2": 0} {
 		if got := into[api.AuditPage](t, a.do("GET", "audit?action=account.create&account="+one.ID+"&"+query, "")).Items; len(got) != want {
 			t.Errorf("audit?%s = %d lines, want %d", query, len(got), want)
 		}
+	}
+	if got := into[api.AuditPage](t, a.do("GET", "audit?repository=2", "")).Items; len(got) != 2 || got[0].Action != "policy.add" || got[1].Action != "policy.add" {
+		t.Errorf("audit?repository=2 = %+v, want the policies of both accounts", got)
 	}
 	lines := into[api.AuditPage](t, a.do("GET", "audit?account="+one.ID, "")).Items
 	for _, l := range lines {

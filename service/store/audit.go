@@ -3,12 +3,15 @@ package store
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/failure"
+	"github.com/pageflare/ci/service/license"
 )
 
 const auditColumns = `seq, at, actor_kind, actor_id, address, request_id, action, account_id, object, details, hash`
@@ -39,6 +42,9 @@ func (t *tx) appendActs(ctx context.Context) error {
 		if errors.Is(storeError(err), failure.ErrConflict) {
 			err = fmt.Errorf("%w: line %d is there already", audit.ErrTampered, head.Seq)
 		}
+		if err == nil {
+			err = t.indexRepository(ctx, head.Seq, a.Details)
+		}
 		if err != nil {
 			return appendFault(err)
 		}
@@ -52,6 +58,24 @@ func (t *tx) appendActs(ctx context.Context) error {
 		return appendFault(err)
 	}
 	return nil
+}
+
+// indexRepository notes the line of a repository, so that it is found by it. Most lines are of none,
+// and cost nothing.
+func (t *tx) indexRepository(ctx context.Context, seq int64, details string) error {
+	if !strings.Contains(details, `"repository_id"`) {
+		return nil
+	}
+	var of struct {
+		ID   string `json:"repository_id"`
+		Name string `json:"repository"`
+	}
+	if err := json.Unmarshal([]byte(details), &of); err != nil || of.ID == "" {
+		return nil // a line is written whatever its details are
+	}
+	_, err := t.ExecContext(ctx, `INSERT INTO audit_repositories (repository_id, seq, name) VALUES ($1, $2, $3)`,
+		of.ID, seq, strings.ToLower(of.Name))
+	return err
 }
 
 // appendFault is never one of the caller's: what was asked for may be in order.
@@ -159,6 +183,11 @@ func (s *Store) AuditLines(ctx context.Context, q audit.Query) ([]audit.Line, er
 	f.where("account_id = %s", q.Account, q.Account != "")
 	f.where("action = %s", string(q.Action), q.Action != "")
 	f.where("actor_id = %s", q.Actor, q.Actor != "")
+	byID := license.IsRepositoryID(q.Repository)
+	f.where("seq IN (SELECT seq FROM audit_repositories WHERE repository_id = %s)", q.Repository, byID)
+	f.where(`seq IN (SELECT seq FROM audit_repositories WHERE repository_id IN
+		(SELECT repository_id FROM audit_repositories WHERE name = %s))`,
+		strings.ToLower(q.Repository), q.Repository != "" && !byID)
 	f.where("at >= %s", millis(q.Since), !q.Since.IsZero())
 	f.where("at < %s", millis(q.Until), !q.Until.IsZero())
 	return s.auditLines(ctx, f.list("seq DESC", q.Limit), f.args...)

@@ -50,6 +50,10 @@ func TestNarrowedListsAreFoundByAnIndex(t *testing.T) {
 			_, err := s.AuditLines(t.Context(), audit.Query{Account: "user_1", Limit: 1})
 			return err
 		},
+		"sqlite_autoindex_audit_log_1": func(s *store.Store) error {
+			_, err := s.AuditLines(t.Context(), audit.Query{Repository: "1296269", Limit: 1})
+			return err
+		},
 		"audit_of_time": func(s *store.Store) error {
 			_, err := s.AuditLines(t.Context(), audit.Query{Since: now, Until: now, Limit: 1})
 			return err

@@ -19,13 +19,13 @@ import (
 
 // listAudit answers GET /_api/admin/audit.
 func (h *Handlers) listAudit(c *gin.Context) error {
-	cursor, limit, query, err := route.List(c, "account", "action", "actor", "since", "until")
+	cursor, limit, query, err := route.List(c, "account", "action", "actor", "since", "until", "repository")
 	if err != nil {
 		return err
 	}
 	q := audit.Query{
 		Limit: limit + 1, Account: query.Get("account"), Action: audit.Action(query.Get("action")),
-		Actor: query.Get("actor"),
+		Actor: query.Get("actor"), Repository: query.Get("repository"),
 	}
 	if q.Since, err = moment(query, "since"); err != nil {
 		return err
