@@ -21,6 +21,7 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
+	"github.com/mattn/go-isatty"
 
 	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/command"
@@ -38,7 +39,7 @@ var (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), endSignals()...)
-	code := run(ctx, os.Args[1:], &app{getenv: os.Getenv, environ: os.Environ, stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr})
+	code := run(ctx, os.Args[1:], &app{getenv: os.Getenv, environ: os.Environ, stdin: os.Stdin, typed: isatty.IsTerminal(os.Stdin.Fd()), stdout: os.Stdout, stderr: os.Stderr})
 	stop()
 	os.Exit(code)
 }
@@ -66,9 +67,11 @@ type app struct {
 	getenv  func(string) string
 	environ func() []string
 	stdin   io.Reader
+	typed   bool // a person types what comes on stdin
 	stdout  io.Writer
 	stderr  io.Writer
 	cfg     Config
+	serving bool // errors are events of the log, in its format
 
 	commands command.App // the same, for the commands that work on the database
 }
@@ -76,7 +79,7 @@ type app struct {
 // share fills what the commands share, when the settings are known.
 func (a *app) share() {
 	a.commands = command.App{
-		Stdin: a.stdin, Stdout: a.stdout, Stderr: a.stderr,
+		Stdin: a.stdin, Stdout: a.stdout, Stderr: a.stderr, Terminal: a.typed,
 		Database: hideUserInfo(a.cfg.DatabaseURL), DatabaseFile: a.databasePath(), Issuers: a.cfg.OIDCIssuers, NoLink: a.cfg.noLink(),
 		HaveDatabase: a.haveDatabase, Repository: a.repository,
 		Open: func(ctx context.Context) (*parts.Parts, func() error, error) {
@@ -124,6 +127,7 @@ type commands struct {
 	Restore     command.Restore    `cmd:"" help:"Put a backup in the place of the database. Stop the service first."`
 	Migrate     command.Migrate    `cmd:"" help:"Bring the database up to date for this version, as a start of serve does. Make a backup first."`
 	Doctor      doctorCmd          `cmd:"" help:"Check settings, database, audit log, clock, free space, key and address, and say what is wrong and how to mend it."`
+	Completion  completionCmd      `cmd:"" help:"Print a script that completes commands and flags in a shell."`
 	Healthcheck healthcheckCmd     `cmd:"" help:"Ask the running service whether it is healthy; exit status 0 if so. For containers."`
 }
 
@@ -137,6 +141,7 @@ func run(ctx context.Context, args []string, a *app) int {
 		kong.Writers(a.stdout, a.stderr),
 		kong.Exit(func(int) { answered = true }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, FlagsLast: true}),
+		kong.Help(help),
 		kong.BindTo(ctx, (*context.Context)(nil)),
 		kong.Bind(a, &a.commands),
 	)
@@ -150,11 +155,28 @@ func run(ctx context.Context, args []string, a *app) int {
 	if err != nil {
 		return a.report(command.Usagef("%w: see %s --help", err, meant(err)))
 	}
+	a.serving = k.Command() == "serve"
 	if a.cfg, err = c.config(a.getenv); err != nil {
 		return a.report(command.UsageError{Err: err})
 	}
 	a.share()
 	return a.report(k.Run())
+}
+
+// help prints what kong does, and the settings only with the program itself: they are the same for
+// all commands.
+func help(options kong.HelpOptions, k *kong.Context) error {
+	if k.Selected() == nil {
+		return kong.DefaultHelpPrinter(options, k)
+	}
+	for _, f := range k.Model.Flags {
+		f.Hidden = f.Hidden || f.Group != nil
+	}
+	if err := kong.DefaultHelpPrinter(options, k); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintln(k.Stdout, "\nThe settings are the same for all commands: pageflare-license --help lists them.")
+	return err
 }
 
 // words lets help and version be words, as many programs have them: `help token issue` is
@@ -204,6 +226,10 @@ func (a *app) report(err error) int {
 	}
 	for line := range strings.SplitSeq(err.Error(), "\n") {
 		line = strings.ReplaceAll(line, failure.ErrInvalid.Error()+": ", "") // a person has made no request
+		if a.serving && a.cfg.LogFormat == "json" {
+			a.cfg.logger(a.stderr).Error("start", "err", line)
+			continue
+		}
 		fmt.Fprintf(a.stderr, "error: %s\n", line)
 	}
 	if errors.As(err, new(command.UsageError)) {

@@ -226,6 +226,8 @@ func TestErrorsHaveTheOneShape(t *testing.T) {
 			want = "#/components/schemas/Unauthorized"
 		case strings.Contains(name, "/_api/auth/device/"): // RFC 8628
 			want = "#/components/schemas/OAuthError"
+		case strings.Contains(name, "/_api/oauth/"): // RFC 7662, RFC 7009
+			want = "#/components/schemas/OAuthAPIError"
 		}
 		media := r.Content["application/json"]
 		if media == nil || media.Schema.Ref != want {
@@ -252,7 +254,8 @@ func TestExamplesPassThroughTheTypes(t *testing.T) {
 		"Policy": func() any { return new(api.Policy) }, "PolicyPage": func() any { return new(api.PolicyPage) },
 		"RemovedPolicy": func() any { return new(api.RemovedPolicy) }, "Explanation": func() any { return new(api.Explanation) },
 		"AuditVerdict": func() any { return new(api.AuditVerdict) }, "OAuthError": func() any { return new(api.OAuthError) },
-		"DeviceCode": func() any { return new(api.DeviceCode) }, "LoginToken": func() any { return new(api.LoginToken) },
+		"OAuthAPIError": func() any { return new(api.OAuthAPIError) },
+		"DeviceCode":    func() any { return new(api.DeviceCode) }, "LoginToken": func() any { return new(api.LoginToken) },
 		"Activated": func() any { return new(api.Activated) }, "Deactivated": func() any { return new(api.Deactivated) },
 		"ValidCI": func() any { return new(api.ValidCI) }, "CLIVersion": func() any { return new(api.CLIVersion) },
 		"Counted": func() any { return new(api.Counted) }, "SignInLink": func() any { return new(api.SignInLink) },

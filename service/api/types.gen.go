@@ -153,7 +153,7 @@ type AuthorizationServer struct {
 	ResponseTypesSupported                    []string `json:"response_types_supported"`
 	RevocationEndpoint                        string   `json:"revocation_endpoint"`
 
-	// RevocationEndpointAuthMethodsSupported As above.
+	// RevocationEndpointAuthMethodsSupported none: a public client shows its client_id and the token. An API token or an admin token in the header Authorization does as well, for which there is no registered name here.
 	RevocationEndpointAuthMethodsSupported []string `json:"revocation_endpoint_auth_methods_supported"`
 	TokenEndpoint                          string   `json:"token_endpoint"`
 	TokenEndpointAuthMethodsSupported      []string `json:"token_endpoint_auth_methods_supported"`
@@ -291,11 +291,14 @@ type Introspection struct {
 	// Jti Id of the token.
 	Jti string `json:"jti,omitempty,omitzero"`
 
+	// Kind license_token or api_token.
+	Kind string `json:"kind,omitempty,omitzero"`
+
 	// Sub Id of the account.
 	Sub  string `json:"sub,omitempty,omitzero"`
 	Tier string `json:"tier,omitempty,omitzero"`
 
-	// TokenType license_token or api_token.
+	// TokenType Bearer (RFC 6749, 7.1).
 	TokenType string `json:"token_type,omitempty,omitzero"`
 }
 
@@ -439,6 +442,37 @@ type NewToken struct {
 	TTL string `json:"ttl,omitempty,omitzero"`
 }
 
+// OAuthAPIError A refusal of introspection or revocation, in the words of OAuth (RFC 6749, 5.2; RFC 6750, 3.1) and in those of this API.
+type OAuthAPIError struct {
+	// Code The stable reason of an error. More of them may come: read one that you do not know as its status alone.
+	//
+	// | code | status | meaning | what to do |
+	// | --- | --- | --- | --- |
+	// | `license_expired` | 403 | the license ended on its `valid_until` | final; renew the subscription |
+	// | `license_revoked` | 403 | the account was deleted, and its license with it | final; ask the operator |
+	// | `license_inactive` | 403 | the account is suspended | final until it is restored |
+	// | `token_revoked` | 403 | this token, or the family it belongs to, was revoked | final; issue a new token |
+	// | `policy_denied` | 403 | no trust policy lets this job in | final; the operator adds one |
+	// | `identity_used` | 403 | the identity token was exchanged before | request a new one for each exchange |
+	// | `invalid_request` | 400 | the request cannot be read or makes no sense | final; mend what the message names |
+	// | `insufficient_scope` | 403 | the token is good and may not do this | final; take one that may |
+	// | `conflict` | 409 | the request contradicts what is there | look again at what is there |
+	// | `unsupported_media_type` | 415 | the body is of another kind | final; send the kind that the message names |
+	// | `not_found` | 404 | no such path, or nothing by that name | final; check the address |
+	// | `method_not_allowed` | 405 | the path has other methods | final; see `Allow` |
+	// | `request_too_large` | 413 | the request body is above 64 KiB | final; send a smaller one, or none |
+	// | `request_timeout` | 408 | the request body came too slowly | send it again |
+	// | `rate_limited` | 429 | too many requests with this credential, by jobs of this repository, or without a good credential from this address | wait `Retry-After` seconds |
+	// | `internal` | 500 | a fault of the service | try again later; report it with the request id |
+	// | `unavailable` | 503 | the service cannot answer now | try again later |
+	Code Code `json:"code"`
+
+	// Error invalid_request, insufficient_scope, temporarily_unavailable or server_error; for a public client also invalid_client, invalid_grant (the login token was given to another client) and unsupported_token_type.
+	Error            string `json:"error"`
+	ErrorDescription string `json:"error_description"`
+	Message          string `json:"message"`
+}
+
 // OAuthError A refusal as OAuth has it (RFC 6749, 5.2).
 type OAuthError struct {
 	Error            string `json:"error"`
@@ -575,7 +609,9 @@ type Telemetry = map[string]interface{}
 
 // TokenForm A token to introspect or to revoke (RFC 7662, 2.1; RFC 7009, 2.1).
 type TokenForm struct {
-	Token string `json:"token"`
+	// ClientID Of a public client that ends its own login token; else ignored.
+	ClientID string `json:"client_id,omitempty,omitzero"`
+	Token    string `json:"token"`
 
 	// TokenTypeHint Ignored; all kinds are looked through.
 	TokenTypeHint string `json:"token_type_hint,omitempty,omitzero"`
@@ -742,6 +778,30 @@ type Issued = IssuedToken
 
 // NotThere The body of every error but 401.
 type NotThere = Error
+
+// OAuthAPIBadRequest A refusal of introspection or revocation, in the words of OAuth (RFC 6749, 5.2; RFC 6750, 3.1) and in those of this API.
+type OAuthAPIBadRequest = OAuthAPIError
+
+// OAuthAPIForbidden A refusal of introspection or revocation, in the words of OAuth (RFC 6749, 5.2; RFC 6750, 3.1) and in those of this API.
+type OAuthAPIForbidden = OAuthAPIError
+
+// OAuthAPIInternal A refusal of introspection or revocation, in the words of OAuth (RFC 6749, 5.2; RFC 6750, 3.1) and in those of this API.
+type OAuthAPIInternal = OAuthAPIError
+
+// OAuthAPIMediaType A refusal of introspection or revocation, in the words of OAuth (RFC 6749, 5.2; RFC 6750, 3.1) and in those of this API.
+type OAuthAPIMediaType = OAuthAPIError
+
+// OAuthAPIRateLimited A refusal of introspection or revocation, in the words of OAuth (RFC 6749, 5.2; RFC 6750, 3.1) and in those of this API.
+type OAuthAPIRateLimited = OAuthAPIError
+
+// OAuthAPITimeout A refusal of introspection or revocation, in the words of OAuth (RFC 6749, 5.2; RFC 6750, 3.1) and in those of this API.
+type OAuthAPITimeout = OAuthAPIError
+
+// OAuthAPITooLarge A refusal of introspection or revocation, in the words of OAuth (RFC 6749, 5.2; RFC 6750, 3.1) and in those of this API.
+type OAuthAPITooLarge = OAuthAPIError
+
+// OAuthAPIUnavailable A refusal of introspection or revocation, in the words of OAuth (RFC 6749, 5.2; RFC 6750, 3.1) and in those of this API.
+type OAuthAPIUnavailable = OAuthAPIError
 
 // OAuthInternal A refusal as OAuth has it (RFC 6749, 5.2).
 type OAuthInternal = OAuthError

@@ -125,6 +125,7 @@ var (
 	ErrInvalidGrant   = errors.New("the device code is not known here, or was used already: begin the login again")
 	ErrPending        = errors.New("nobody has approved the login yet: ask again after the interval")
 	ErrSlowDown       = errors.New("the login was asked for too soon: wait 5 seconds longer from now on")
+	ErrForeignLogin   = errors.New("this login token was given to another client")
 	ErrDenied         = errors.New("the login was denied")
 	ErrDeviceExpired  = errors.New("the codes have expired: begin the login again")
 	ErrUnknownCode    = errors.New("this code is not known, was used already, or has expired: compare it with what the program shows, or begin the login again there")
@@ -373,14 +374,35 @@ func (s *Devices) decideDevice(ctx context.Context, by Caller, userCode string, 
 
 // RevokeLogin ends a login token (RFC 7009). One that is unknown or has ended is no error.
 func (s *Devices) RevokeLogin(ctx context.Context, by Caller, text string) error {
-	d, _, err := s.store.LoginToken(ctx, opaque.Hash(text))
+	err := s.endLogin(ctx, text, func(d DeviceLogin) error { return by.MayEnd(d.AccountID) })
 	if errors.Is(err, failure.ErrNotFound) {
 		return nil
 	}
+	return err
+}
+
+// EndLogin ends a login token for the public client that got it, which has nothing else to show
+// (RFC 7009, 2.1). One that has ended already is no error. ErrInvalidClient. ErrNotFound: nobody
+// holds that token. ErrForeignLogin.
+func (s *Devices) EndLogin(ctx context.Context, client, text string) error {
+	if _, ok := clientName(client); !ok {
+		return ErrInvalidClient
+	}
+	return s.endLogin(ctx, text, func(d DeviceLogin) error {
+		if d.Client != client {
+			return ErrForeignLogin
+		}
+		return nil
+	})
+}
+
+// endLogin ends the login token if may allows it. ErrNotFound: there is none.
+func (s *Devices) endLogin(ctx context.Context, text string, may func(DeviceLogin) error) error {
+	d, _, err := s.store.LoginToken(ctx, opaque.Hash(text))
 	if err != nil {
 		return err
 	}
-	if err := by.MayEnd(d.AccountID); err != nil {
+	if err := may(d); err != nil {
 		return err
 	}
 	_, err = s.store.ChangeDeviceLogin(ctx, d.DeviceHash, func(d *DeviceLogin) ([]audit.Act, error) {
@@ -390,8 +412,5 @@ func (s *Devices) RevokeLogin(ctx context.Context, by Caller, text string) error
 		}
 		return nil, nil
 	})
-	if errors.Is(err, failure.ErrNotFound) {
-		return nil
-	}
 	return err
 }

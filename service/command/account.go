@@ -182,10 +182,16 @@ func (c accountRestore) Run(ctx context.Context, a *App) error {
 	})
 }
 
-type accountDelete struct{ oneAccount }
+type accountDelete struct {
+	oneAccount
+	Confirm
+}
 
 // Run deletes the account.
 func (c accountDelete) Run(ctx context.Context, a *App) error {
+	if err := c.confirm(a, "Account %s ends, with its tokens", c.ID); err != nil {
+		return err
+	}
 	return c.run(ctx, a, func(ctx context.Context, l *parts.Parts) (account.Account, error) {
 		return l.Accounts.DeleteAccount(ctx, c.ID)
 	})

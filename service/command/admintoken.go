@@ -80,6 +80,7 @@ func (c adminTokenList) Run(ctx context.Context, a *App) error {
 
 type adminTokenRevoke struct {
 	Output
+	Confirm
 	Token string `arg:"" help:"Id (adm_…) or text (pf_adm_…) of the admin token; - reads it from standard input."`
 }
 
@@ -91,6 +92,9 @@ func (c adminTokenRevoke) Run(ctx context.Context, a *App) error {
 	}
 	if !strings.HasPrefix(text, "adm_") && !opaque.AdminToken.Fits(text) {
 		return Usagef("neither an admin token (pf_adm_…, 43 characters) nor the id of one (adm_…): copy it again") // not quoted: all but a letter of it may be right
+	}
+	if err := c.confirm(a, "The admin token ends"); err != nil {
+		return err
 	}
 	return a.with(ctx, func(ctx context.Context, l *parts.Parts) error {
 		id, err := l.Admins.RevokeAdminToken(ctx, text)

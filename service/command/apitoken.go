@@ -63,6 +63,7 @@ func (c apiTokenList) Run(ctx context.Context, a *App) error {
 
 type apiTokenRevoke struct {
 	Output
+	Confirm
 	Token      string `arg:"" help:"Id (at_…) or text (pf_at_…) of the API token; - reads it from standard input."`
 	WithTokens bool   `help:"Also every license token that was issued by it, and all that descends from those: for an API token that leaked."`
 }
@@ -75,6 +76,13 @@ func (c apiTokenRevoke) Run(ctx context.Context, a *App) error {
 	}
 	if !strings.HasPrefix(text, "at_") && !opaque.APIToken.Fits(text) {
 		return Usagef("neither an API token (pf_at_…, 42 characters) nor the id of one (at_…): copy it again") // not quoted: all but a letter of it may be right
+	}
+	what := "The API token ends"
+	if c.WithTokens {
+		what += ", with every license token that it issued"
+	}
+	if err := c.confirm(a, what); err != nil {
+		return err
 	}
 	return a.with(ctx, func(ctx context.Context, l *parts.Parts) error {
 		id, families, err := l.Accounts.RevokeAPIToken(ctx, text, c.WithTokens)

@@ -22,6 +22,7 @@ type App struct {
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
 
+	Terminal     bool   // a person types what comes on Stdin
 	Database     string // its URL for messages, without a password
 	DatabaseFile string
 	Issuers      []string // of identities that are trusted

@@ -63,12 +63,20 @@ func (c keyRotate) Run(ctx context.Context, a *App) error {
 
 type keyRetire struct {
 	Output
+	Confirm
 	ID    string `arg:"" name:"kid" help:"Id of the key."`
 	Force bool   `help:"Also when live tokens depend on it: they are refused from then on."`
 }
 
 // Run ends the key.
 func (c keyRetire) Run(ctx context.Context, a *App) error {
+	what := "Key %s is erased"
+	if c.Force {
+		what += ", and the tokens that depend on it are refused from then on"
+	}
+	if err := c.confirm(a, what, c.ID); err != nil {
+		return err
+	}
 	return a.with(ctx, func(ctx context.Context, l *parts.Parts) error {
 		if err := l.Keys.Retire(ctx, c.ID, c.Force); err != nil {
 			return refusal(err)

@@ -206,12 +206,18 @@ func policyRows(w io.Writer, list []api.Policy) {
 
 type policyRemove struct {
 	Output
+	Confirm
 	ID         string `arg:"" help:"Id of the policy."`
 	WithTokens bool   `help:"Also every license token that was issued under it: for a repository that cannot be trusted any more."`
 }
 
 // Run removes the policy.
 func (c policyRemove) Run(ctx context.Context, a *App) error {
+	if c.WithTokens { // the policy alone can be added again
+		if err := c.confirm(a, "Policy %s ends, with every license token that was issued under it", c.ID); err != nil {
+			return err
+		}
+	}
 	return a.with(ctx, func(ctx context.Context, l *parts.Parts) error {
 		families, err := l.Policies.RemovePolicy(ctx, c.ID, c.WithTokens)
 		if err != nil {

@@ -126,6 +126,7 @@ func (c tokenShow) Run(ctx context.Context, a *App) error {
 
 type tokenRevoke struct {
 	Output
+	Confirm
 	Token  string `arg:"" name:"token|jti" help:"The token or its jti; - reads it from standard input."`
 	Family bool   `help:"Also everything that descends from the same first token, past and future."`
 }
@@ -134,6 +135,13 @@ type tokenRevoke struct {
 func (c tokenRevoke) Run(ctx context.Context, a *App) error {
 	text, err := a.argument(c.Token)
 	if err != nil {
+		return err
+	}
+	what := "The token ends"
+	if c.Family {
+		what += ", with all that descends from the same first one"
+	}
+	if err := c.confirm(a, what); err != nil {
 		return err
 	}
 	return a.with(ctx, func(ctx context.Context, l *parts.Parts) error {

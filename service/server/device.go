@@ -84,7 +84,7 @@ func (s *Server) deviceToken(c *gin.Context) error {
 	}
 	c.JSON(http.StatusOK,
 		api.LoginToken{
-			AccessToken: got.Token.Reveal(), TokenType: "Bearer", ExpiresIn: seconds(got.Life),
+			AccessToken: got.Token.Reveal(), TokenType: bearerType, ExpiresIn: seconds(got.Life),
 		})
 	return nil
 }
@@ -138,24 +138,22 @@ func failOAuth(c *gin.Context, err error) bool {
 	return false
 }
 
-// bearerMethod is how callers of introspection and revocation show who they are: by an API token or admin token as bearer. Without
-// that member it would mean client_secret_basic (RFC 8414, 2), which nothing here takes.
-const bearerMethod = "Bearer"
-
 // authorizationServer answers GET /.well-known/oauth-authorization-server (RFC 8414).
 func (s *Server) authorizationServer(c *gin.Context) error {
 	url := s.parts.PublicURL
 	c.JSON(http.StatusOK, api.AuthorizationServer{
-		Issuer:                                    url,
-		TokenEndpoint:                             url + "/_api/auth/device/token",
-		DeviceAuthorizationEndpoint:               url + "/_api/auth/device/code",
-		IntrospectionEndpoint:                     url + "/_api/oauth/introspect",
-		RevocationEndpoint:                        url + "/_api/oauth/revoke",
-		GrantTypesSupported:                       []string{deviceGrant},
-		ResponseTypesSupported:                    []string{},
-		TokenEndpointAuthMethodsSupported:         []string{"none"},
-		IntrospectionEndpointAuthMethodsSupported: []string{bearerMethod},
-		RevocationEndpointAuthMethodsSupported:    []string{bearerMethod},
+		Issuer:                            url,
+		TokenEndpoint:                     url + "/_api/auth/device/token",
+		DeviceAuthorizationEndpoint:       url + "/_api/auth/device/code",
+		IntrospectionEndpoint:             url + "/_api/oauth/introspect",
+		RevocationEndpoint:                url + "/_api/oauth/revoke",
+		GrantTypesSupported:               []string{deviceGrant},
+		ResponseTypesSupported:            []string{},
+		TokenEndpointAuthMethodsSupported: []string{"none"},
+		// a member that is left out would mean client_secret_basic (RFC 8414, 2), which nothing here
+		// takes; introspection may name a type of access tokens, revocation may not
+		IntrospectionEndpointAuthMethodsSupported: []string{bearerType},
+		RevocationEndpointAuthMethodsSupported:    []string{"none"},
 	})
 	return nil
 }

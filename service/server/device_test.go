@@ -285,7 +285,7 @@ func TestALoginTokenIsGoodForAnHourAndForLittle(t *testing.T) {
 
 	revoked := approved(t, s, a.ID)
 	_, stranger := s.Account(t, "stranger@example.com")
-	call(t, s, "POST", "/_api/oauth/revoke", "token="+revoked, append(form, bearer(stranger)...)...).wantCode(t, 403, api.CodeInsufficientScope)
+	call(t, s, "POST", "/_api/oauth/revoke", "token="+revoked, append(form, bearer(stranger)...)...).wantOAuthCode(t, 403, "insufficient_scope", api.CodeInsufficientScope)
 	call(t, s, "POST", "/_api/oauth/revoke", "token="+revoked, append(form, bearer(key)...)...).want(t, 200, `{}`)
 	asCLI(t, s, "/_api/license/activate", body, bearer(revoked)...).wantUnauthorized(t)
 

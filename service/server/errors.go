@@ -124,7 +124,11 @@ func (s *Server) fail(c *gin.Context, err error) {
 		s.log.Warn("unavailable", "request_id", route.RequestID(c), "route", c.FullPath(), "err",
 			opaque.HideSecrets(err.Error()))
 	}
-	if route.From(c).Format == route.OAuth && failOAuth(c, err) {
+	format := route.From(c).Format
+	if format == route.OAuth && failOAuth(c, err) {
+		return
+	}
+	if format == route.OAuthAPI && failRevocation(c, err) {
 		return
 	}
 	if errors.Is(err, auth.ErrUnauthenticated) {
@@ -158,6 +162,10 @@ func (s *Server) refuse(c *gin.Context, a answerTo) {
 	switch route.From(c).Format {
 	case route.OAuth:
 		c.JSON(a.status, api.OAuthError{Error: "server_error", ErrorDescription: message})
+	case route.OAuthAPI:
+		c.JSON(a.status, api.OAuthAPIError{
+			Error: oauthCode(a.status), ErrorDescription: message, Code: a.code, Message: message,
+		})
 	case route.CLI:
 		c.JSON(a.status, api.Error{Error: message, Code: a.code, Message: message})
 	case route.Page:
@@ -166,4 +174,18 @@ func (s *Server) refuse(c *gin.Context, a answerTo) {
 		c.JSON(a.status,
 			api.Error{Error: http.StatusText(a.status), Code: a.code, Message: message})
 	}
+}
+
+// oauthCode is the code of OAuth for an answer of introspection or revocation: RFC 6749, 5.2, for
+// the request, RFC 6750, 3.1, for a credential that may not, RFC 6749, 4.1.2.1, for what passes.
+func oauthCode(status int) string {
+	switch {
+	case status == http.StatusForbidden:
+		return "insufficient_scope"
+	case status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable:
+		return "temporarily_unavailable"
+	case status >= http.StatusInternalServerError:
+		return "server_error"
+	}
+	return "invalid_request"
 }

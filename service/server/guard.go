@@ -28,17 +28,26 @@ func (s *Server) guard(g route.Guard) gin.HandlerFunc {
 		}
 	}
 	return func(c *gin.Context) {
-		err := s.admit(c, g)
-		if errors.Is(err, auth.ErrUnauthenticated) || errors.Is(err, auth.ErrUntrustedJob) {
-			if over := s.limits.TakeAddress(c.Request.Context(), c.ClientIP()); over != nil {
-				err = over
-			}
+		if g.Client() && len(c.Request.Header.Values("Authorization")) == 0 {
+			route.ActAs(c, audit.Actor{Kind: audit.ActorUnknown})
+			return
 		}
-		if err != nil {
+		if err := s.countRefusal(c, s.admit(c, g)); err != nil {
 			s.fail(c, err)
 			c.Abort()
 		}
 	}
+}
+
+// countRefusal counts a credential that is good for nothing against the address that showed it. It
+// returns err, or that the address has shown too many.
+func (s *Server) countRefusal(c *gin.Context, err error) error {
+	if errors.Is(err, auth.ErrUnauthenticated) || errors.Is(err, auth.ErrUntrustedJob) {
+		if over := s.limits.TakeAddress(c.Request.Context(), c.ClientIP()); over != nil {
+			return over
+		}
+	}
+	return err
 }
 
 func (s *Server) admit(c *gin.Context, g route.Guard) error {

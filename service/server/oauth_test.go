@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"encoding/json"
 	"net/http"
 	"net/url"
 	"strings"
@@ -22,6 +23,18 @@ func form(t *testing.T, s *servicetest.Service, path, by string, params ...strin
 		values.Add(params[i], params[i+1])
 	}
 	return call(t, s, "POST", path, values.Encode(), append(bearer(by), "Content-Type", "application/x-www-form-urlencoded")...)
+}
+
+// wantOAuthCode checks a refusal of introspection or revocation: the words of OAuth and of this API.
+func (a answer) wantOAuthCode(t *testing.T, status int, oauth string, code api.Code) {
+	t.Helper()
+	var e api.OAuthAPIError
+	if err := json.Unmarshal([]byte(a.body), &e); err != nil {
+		t.Fatalf("answer = %d %s: %v", a.status, a.body, err)
+	}
+	if a.status != status || e.Error != oauth || e.Code != code || e.Message == "" || e.ErrorDescription != e.Message {
+		t.Errorf("answer = %d %s, want %d with %s and %s", a.status, a.body, status, oauth, code)
+	}
 }
 
 func TestIntrospection(t *testing.T) {
@@ -47,10 +60,10 @@ func TestIntrospection(t *testing.T) {
 	}
 	for _, by := range []string{key, admin} {
 		got := into[api.Introspection](t, form(t, s, path, by, "token", live))
-		if !got.Active || got.TokenType != "license_token" || got.Sub != a.ID || got.Jti != claims.ID || got.Exp != claims.ExpiresAt.Unix() || got.Iss != s.Origin || got.Tier != "pro" {
+		if !got.Active || got.TokenType != "Bearer" || got.Kind != "license_token" || got.Sub != a.ID || got.Jti != claims.ID || got.Exp != claims.ExpiresAt.Unix() || got.Iss != s.Origin || got.Tier != "pro" {
 			t.Errorf("introspect = %+v", got)
 		}
-		if got := into[api.Introspection](t, form(t, s, path, by, "token", key, "token_type_hint", "license_token")); !got.Active || got.TokenType != "api_token" || got.Exp != 0 {
+		if got := into[api.Introspection](t, form(t, s, path, by, "token", key, "token_type_hint", "license_token")); !got.Active || got.TokenType != "Bearer" || got.Kind != "api_token" || got.Exp != 0 {
 			t.Errorf("introspect an API token = %+v", got)
 		}
 		for name, text := range map[string]string{
@@ -75,7 +88,7 @@ func TestIntrospection(t *testing.T) {
 
 	// who may not ask learns nothing
 	form(t, s, path, live, "token", foreign).wantUnauthorized(t)
-	form(t, s, path, narrow, "token", foreign).wantCode(t, http.StatusForbidden, api.CodeInsufficientScope)
+	form(t, s, path, narrow, "token", foreign).wantOAuthCode(t, 403, "insufficient_scope", api.CodeInsufficientScope)
 }
 
 func TestRevocation(t *testing.T) {
@@ -109,8 +122,8 @@ func TestRevocation(t *testing.T) {
 		form(t, s, path, key, "token", text).want(t, 200, `{}`)
 	}
 	foreign := s.IssueToken(t, other.ID, 0)
-	form(t, s, path, key, "token", foreign).wantCode(t, http.StatusForbidden, api.CodeInsufficientScope)
-	form(t, s, path, key, "token", otherKey).wantCode(t, http.StatusForbidden, api.CodeInsufficientScope)
+	form(t, s, path, key, "token", foreign).wantOAuthCode(t, 403, "insufficient_scope", api.CodeInsufficientScope)
+	form(t, s, path, key, "token", otherKey).wantOAuthCode(t, 403, "insufficient_scope", api.CodeInsufficientScope)
 	call(t, s, "GET", refresh, "", bearer(foreign)...).token(t)
 	form(t, s, path, admin, "token", otherKey).want(t, 200, `{}`)
 	call(t, s, "POST", "/_api/license/issue", "", bearer(otherKey)...).wantUnauthorized(t)
@@ -118,6 +131,36 @@ func TestRevocation(t *testing.T) {
 	call(t, s, "GET", refresh, "", bearer(foreign)...).wantCode(t, http.StatusForbidden, api.CodeTokenRevoked)
 	form(t, s, path, key, "token", key).want(t, 200, `{}`) // itself
 	call(t, s, "POST", "/_api/license/issue", "", bearer(key)...).wantUnauthorized(t)
+}
+
+// RFC 7009, 2.1: a public client shows its id and the token, for it has nothing else.
+func TestAPublicClientEndsItsOwnLoginToken(t *testing.T) {
+	t.Parallel()
+	s := servicetest.Start(t, servicetest.Options{BadCredentials: 4, Now: frozen()})
+	a, key := s.Account(t, "dev@example.com")
+	login := approved(t, s, a.ID)
+	revoke := func(params ...string) answer {
+		values := url.Values{}
+		for i := 0; i < len(params); i += 2 {
+			values.Add(params[i], params[i+1])
+		}
+		return call(t, s, "POST", "/_api/oauth/revoke", values.Encode(), "Content-Type", "application/x-www-form-urlencoded")
+	}
+	const cli = "cl_pageflare_cli"
+	revoke("client_id", "cl_unknown", "token", login).wantOAuthCode(t, 400, "invalid_client", api.CodeInvalidRequest)
+	revoke("client_id", "cl_pageflare_action", "token", login).wantOAuthCode(t, 400, "invalid_grant", api.CodeInvalidRequest)
+	revoke("client_id", cli).wantOAuthCode(t, 400, "invalid_request", api.CodeInvalidRequest)
+	call(t, s, "POST", "/_api/license/issue", "", bearer(login)...).token(t)
+	revoke("client_id", cli, "token", login).want(t, 200, `{}`)
+	call(t, s, "POST", "/_api/license/issue", "", bearer(login)...).wantUnauthorized(t) // counts: 1
+	revoke("client_id", cli, "token", login).want(t, 200, `{}`)
+
+	// what it does not hold stays as it is, and each guess counts as a bad credential of the address
+	revoke("client_id", cli, "token", key).wantOAuthCode(t, 400, "unsupported_token_type", api.CodeInvalidRequest)
+	revoke("client_id", cli, "token", approved(t, s, a.ID)[:30]+"000000").wantStatus(t, 400)
+	revoke("token", login).wantUnauthorized(t)
+	revoke("client_id", cli, "token", key).wantOAuthCode(t, 429, "temporarily_unavailable", api.CodeRateLimited)
+	call(t, s, "POST", "/_api/license/issue", "", bearer(key)...).token(t)
 }
 
 // RFC 8414, 2: what is left out would mean client_secret_basic.
@@ -132,6 +175,10 @@ func TestTheMetadataNamesTheMethodsOfEachEndpoint(t *testing.T) {
 		if len(methods) != 1 {
 			t.Errorf("methods of %s = %q, want one", name, methods)
 		}
+	}
+	// the registry of RFC 8414, 7.3, has no Bearer, which introspection alone may name
+	if r, i := got.RevocationEndpointAuthMethodsSupported[0], got.IntrospectionEndpointAuthMethodsSupported[0]; r != "none" || i != "Bearer" {
+		t.Errorf("methods of revocation = %s, of introspection = %s, want none and Bearer", r, i)
 	}
 }
 
@@ -160,18 +207,18 @@ func TestWrongForms(t *testing.T) {
 	s := servicetest.Start(t, servicetest.Options{})
 	_, key := s.Account(t, "a@example.com")
 	for _, path := range []string{"/_api/oauth/introspect", "/_api/oauth/revoke"} {
-		form(t, s, path, key).wantCode(t, 400, api.CodeInvalidRequest)
-		form(t, s, path, key, "token", "").wantCode(t, 400, api.CodeInvalidRequest)
-		form(t, s, path, key, "token", "a", "token", "b").wantCode(t, 400, api.CodeInvalidRequest)
-		form(t, s, path, key, "token", "\xff").wantCode(t, 400, api.CodeInvalidRequest)
-		form(t, s, path+"?token=x", key).wantCode(t, 400, api.CodeInvalidRequest) // a token in an address reaches logs
+		form(t, s, path, key).wantOAuthCode(t, 400, "invalid_request", api.CodeInvalidRequest)
+		form(t, s, path, key, "token", "").wantOAuthCode(t, 400, "invalid_request", api.CodeInvalidRequest)
+		form(t, s, path, key, "token", "a", "token", "b").wantOAuthCode(t, 400, "invalid_request", api.CodeInvalidRequest)
+		form(t, s, path, key, "token", "\xff").wantOAuthCode(t, 400, "invalid_request", api.CodeInvalidRequest)
+		form(t, s, path+"?token=x", key).wantOAuthCode(t, 400, "invalid_request", api.CodeInvalidRequest) // a token in an address reaches logs
 		post := func(body, kind string) answer {
 			return call(t, s, "POST", path, body, append(bearer(key), "Content-Type", kind)...)
 		}
-		post("%zz", "application/x-www-form-urlencoded").wantCode(t, 400, api.CodeInvalidRequest)
-		post(`{"token":"x"}`, "application/json").wantCode(t, 415, api.CodeUnsupportedMediaType)
-		post("token=x", "application/x-www-form-urlencoded; charset=latin1").wantCode(t, 415, api.CodeUnsupportedMediaType)
-		post("token="+string(make([]byte, 70000)), "application/x-www-form-urlencoded").wantCode(t, 413, api.CodeRequestTooLarge)
+		post("%zz", "application/x-www-form-urlencoded").wantOAuthCode(t, 400, "invalid_request", api.CodeInvalidRequest)
+		post(`{"token":"x"}`, "application/json").wantOAuthCode(t, 415, "invalid_request", api.CodeUnsupportedMediaType)
+		post("token=x", "application/x-www-form-urlencoded; charset=latin1").wantOAuthCode(t, 415, "invalid_request", api.CodeUnsupportedMediaType)
+		post("token="+string(make([]byte, 70000)), "application/x-www-form-urlencoded").wantOAuthCode(t, 413, "invalid_request", api.CodeRequestTooLarge)
 	}
 }
 

@@ -539,3 +539,31 @@ func TestTheAuditLogSaysWhoLoggedIn(t *testing.T) {
 
 // id names the request that was answered so.
 func id(a answer) string { return a.header.Get("X-Request-Id") }
+
+// People sign in by a link that came another way: the code that they came with is filled in behind
+// it, and decides nothing.
+func TestAUserCodeSurvivesTheSignInLink(t *testing.T) {
+	t.Parallel()
+	s := servicetest.Start(t, servicetest.Options{})
+	a, _ := s.Account(t, "dev@example.com")
+	v := &visitor{t: t, s: s}
+	got := v.get("/device?user_code=wdjb%20mjht")
+	if set := got.header.Get("Set-Cookie"); !strings.HasPrefix(set, "pageflare-user-code=WDJB-MJHT; Path=/sign-in; Max-Age=900; HttpOnly") {
+		t.Fatalf("Set-Cookie = %q", set)
+	}
+	page := v.get("/sign-in?link=" + newLink(t, s, a.ID))
+	if !strings.Contains(page.body, `name="user_code" value="WDJB-MJHT"`) {
+		t.Errorf("the page of a link lost the code:\n%s", page.body)
+	}
+	if page := v.get("/sign-in?user_code=BCDF-GHJK"); !strings.Contains(page.body, `value="BCDF-GHJK"`) {
+		t.Errorf("a code of the address does not take precedence:\n%s", page.body)
+	}
+	got = v.post("/sign-in", url.Values{"link": {newLink(t, s, a.ID)}, "user_code": {"WDJB-MJHT"}})
+	if all := got.header.Values("Set-Cookie"); len(all) != 2 || !strings.HasPrefix(all[1], "pageflare-user-code=; Path=/sign-in; Max-Age=0") {
+		t.Errorf("cookies of a sign-in = %q, want the code taken away", all)
+	}
+	v = &visitor{t: t, s: s, cookie: `pageflare-user-code="><script>`}
+	if page := v.get("/sign-in"); strings.Contains(page.body, "<script>") {
+		t.Errorf("a cookie reached the page:\n%s", page.body)
+	}
+}

@@ -246,6 +246,7 @@ func (p *Pages) RequireSession(c *gin.Context) error {
 	who, err := p.session(c)
 	switch {
 	case errors.Is(err, auth.ErrUnauthenticated):
+		p.rememberCode(c, auth.NormalUserCode(c.Query("user_code")))
 		c.Redirect(http.StatusSeeOther, withCode("/sign-in", c.Query("user_code")))
 		c.Abort()
 		return nil
@@ -254,6 +255,36 @@ func (p *Pages) RequireSession(c *gin.Context) error {
 	}
 	route.SetCaller(c, who)
 	return nil
+}
+
+// codeCookie holds the user code of somebody who has to sign in first: they go on by a link that
+// came by mail or chat, which knows nothing of it. It is filled in, and approves nothing.
+const codeCookie = "pageflare-user-code"
+
+// rememberCode sets the cookie for as long as a code is good; "" takes it away.
+func (p *Pages) rememberCode(c *gin.Context, code string) {
+	age := int(auth.DeviceCodeTTL / time.Second)
+	if code == "" {
+		if len(c.Request.CookiesNamed(codeCookie)) == 0 {
+			return
+		}
+		age = -1
+	}
+	http.SetCookie(c.Writer, &http.Cookie{
+		Name: codeCookie, Value: code, Path: "/sign-in", MaxAge: age, Secure: p.secure(), HttpOnly: true, SameSite: http.SameSiteLaxMode,
+	})
+}
+
+// codeOf is the user code of the address, else the one that the browser remembers.
+func codeOf(c *gin.Context) string {
+	if code := auth.NormalUserCode(c.Query("user_code")); code != "" {
+		return code
+	}
+	cookie, err := c.Request.Cookie(codeCookie)
+	if err != nil {
+		return ""
+	}
+	return auth.NormalUserCode(cookie.Value)
 }
 
 // withCode adds a user code to one of our paths. What cannot be a code is left out, so nothing of a
@@ -268,7 +299,7 @@ func withCode(path, userCode string) string {
 // signInForm answers GET /sign-in. Looking at a link does not use it up: programs that preview
 // links do that too.
 func (p *Pages) signInForm(c *gin.Context) error {
-	v := view{Title: "Sign in", UserCode: auth.NormalUserCode(c.Query("user_code"))}
+	v := view{Title: "Sign in", UserCode: codeOf(c)}
 	link := c.Query("link")
 	if link == "" {
 		return p.show(c, http.StatusOK, "sign-in.html", v)
@@ -308,6 +339,7 @@ func (p *Pages) signIn(c *gin.Context) error {
 		}
 	}
 	p.setSession(c, secret.Reveal(), auth.SessionTTL)
+	p.rememberCode(c, "")
 	c.Redirect(http.StatusSeeOther, withCode("/device", form["user_code"]))
 	return nil
 }

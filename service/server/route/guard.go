@@ -12,6 +12,7 @@ type Guard struct {
 	kinds   []auth.Kind
 	scope   auth.Scope // of an admin token
 	session bool       // of a person who is signed in, in a browser
+	client  bool       // also without any credential: the handler judges what is shown
 }
 
 // String is who may call, as the documents say it.
@@ -56,6 +57,16 @@ func OwnerOrAdmin(s auth.Scope) Guard {
 		kinds: []auth.Kind{auth.ByAPIToken, auth.ByAdminToken}, scope: s,
 	}
 }
+
+// OrClient lets a public client call as well, which has no credential (RFC 6749, 2.1): the handler
+// judges what it shows in the body.
+func (g Guard) OrClient() Guard {
+	g.client, g.who = true, g.who+", or a public client for its own login token"
+	return g
+}
+
+// Client tells a guard that lets public clients call.
+func (g Guard) Client() bool { return g.client }
 
 // Accepts says whether a kind of credential can be enough.
 func (g Guard) Accepts(k auth.Kind) bool { return slices.Contains(g.kinds, k) }

@@ -67,10 +67,11 @@ type Format int
 
 // The formats of errors.
 const (
-	API   Format = iota
-	OAuth        // RFC 8628: `error` is a code
-	CLI          // the pageflare CLI, which shows `error` to people
-	Page         // a person in a browser
+	API      Format = iota
+	OAuth           // RFC 8628: `error` is a code
+	CLI             // the pageflare CLI, which shows `error` to people
+	Page            // a person in a browser
+	OAuthAPI        // RFC 7662 and RFC 7009: `error` is a code of OAuth, beside the members of API
 )
 
 // ID is a part of paths that names something by its id, and the answer to what cannot be one. It is
