@@ -21,9 +21,8 @@ type Store interface {
 	Account(ctx context.Context, id string) (Account, error)
 	// HasAccount returns nil when there is an account of that id, deleted or not. ErrNotFound.
 	HasAccount(ctx context.Context, id string) error
-	// Accounts returns up to limit accounts whose id comes after the given one, in the order of
-	// ids.
-	Accounts(ctx context.Context, after string, limit int) ([]Account, error)
+	// Accounts returns the accounts that are asked for, in the order of ids.
+	Accounts(ctx context.Context, q Query) ([]Account, error)
 	// ChangeAccount loads an account, lets change alter it, and stores it. An error of change is
 	// returned and nothing is stored. An account that becomes Deleted loses its API tokens at the
 	// time of the act, and its machines lose their labels. ErrNotFound, ErrConflict as above.
@@ -107,13 +106,20 @@ func (r *Registry) Account(ctx context.Context, id string) (Account, error) {
 	return r.store.Account(ctx, id)
 }
 
-// Accounts returns up to limit accounts whose id comes after the given one, in the order of ids.
-// ErrInvalid: after is no id.
-func (r *Registry) Accounts(ctx context.Context, after string, limit int) ([]Account, error) {
-	if err := opaque.OfAccount.CheckAfter(after); err != nil {
+// Query is which accounts to list.
+type Query struct {
+	Email string // only the account of this address; "": all
+	After string // only those whose id comes after this one
+	Limit int
+}
+
+// Accounts returns the accounts that are asked for, in the order of ids. ErrInvalid: After is no id.
+func (r *Registry) Accounts(ctx context.Context, q Query) ([]Account, error) {
+	if err := opaque.OfAccount.CheckAfter(q.After); err != nil {
 		return nil, err
 	}
-	return r.store.Accounts(ctx, after, limit)
+	q.Email = normalEmail(q.Email)
+	return r.store.Accounts(ctx, q)
 }
 
 // Change is what to change of an account; nil leaves a particular as it is.

@@ -707,11 +707,26 @@ type OfAction = string
 // OfActor defines model for of_actor.
 type OfActor = string
 
+// OfEmail defines model for of_email.
+type OfEmail = string
+
+// OfKid defines model for of_kid.
+type OfKid = string
+
 // OfLeases defines model for of_leases.
 type OfLeases = bool
 
+// OfRepository defines model for of_repository.
+type OfRepository = string
+
 // PolicyID defines model for policy_id.
 type PolicyID = string
+
+// Since defines model for since.
+type Since = string
+
+// Until defines model for until.
+type Until = string
 
 // UserCode defines model for user_code.
 type UserCode = string
@@ -814,6 +829,9 @@ type UnsupportedMediaType = Error
 
 // ListAccountsParams defines parameters for ListAccounts.
 type ListAccountsParams struct {
+	// Email Only the account of this address.
+	Email OfEmail `form:"email,omitempty" json:"email,omitempty,omitzero"`
+
 	// Limit How many to list at most.
 	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
 
@@ -879,6 +897,15 @@ type ListAuditParams struct {
 
 	// Actor Only what was done by this one: the id of a token, a session or an account, or the name of a user of the command line.
 	Actor OfActor `form:"actor,omitempty" json:"actor,omitempty,omitzero"`
+
+	// Repository Only what was done for this repository: its id, or the name OWNER/NAME that a job of it had.
+	Repository string `form:"repository,omitempty" json:"repository,omitempty,omitzero"`
+
+	// Since Only from this time on: a date, which is its start in UTC, or a time of RFC 3339.
+	Since Since `form:"since,omitempty" json:"since,omitempty,omitzero"`
+
+	// Until Only before this time.
+	Until Until `form:"until,omitempty" json:"until,omitempty,omitzero"`
 }
 
 // VerifyAuditParams defines parameters for VerifyAudit.
@@ -904,6 +931,9 @@ type RetireKeyParams struct {
 
 // ListPoliciesParams defines parameters for ListPolicies.
 type ListPoliciesParams struct {
+	// Repository Only those of this repository: its id, or the name OWNER/NAME that it was added by.
+	Repository OfRepository `form:"repository,omitempty" json:"repository,omitempty,omitzero"`
+
 	// Limit How many to list at most.
 	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
 
@@ -918,6 +948,21 @@ type ListPoliciesParams struct {
 type RemovePolicyParams struct {
 	// WithTokens Also what was issued by it.
 	WithTokens WithTokens `form:"with_tokens,omitempty" json:"with_tokens,omitempty,omitzero"`
+}
+
+// FindTokensParams defines parameters for FindTokens.
+type FindTokensParams struct {
+	// Kid Only those that this key signed.
+	Kid OfKid `form:"kid,omitempty" json:"kid,omitempty,omitzero"`
+
+	// Account Only those of this account.
+	Account string `form:"account,omitempty" json:"account,omitempty,omitzero"`
+
+	// Limit How many to list at most.
+	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
+
+	// Cursor The next_cursor of the page before.
+	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
 }
 
 // DeviceFormParams defines parameters for DeviceForm.

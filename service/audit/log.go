@@ -83,11 +83,13 @@ type Query struct {
 	Actor   string    // its id
 	Since   time.Time // lines of this time and later
 	Until   time.Time // lines before this time
+
+	Repository string // lines whose details name this repository: by its id, or by a name that it has or had in some line
 }
 
 // Lines returns lines of the log, newest first. What is asked for must be there to be found, or a
 // mistyped name would look like a blank record: ErrInvalid, there is no such action; ErrNotFound,
-// no such account. Of actors there is no list.
+// no such account. Of actors and repositories there is no list.
 func (log *Log) Lines(ctx context.Context, q Query) ([]Line, error) {
 	if q.Action != "" && !slices.Contains(Actions, q.Action) {
 		return nil, failure.Invalid(fmt.Sprintf("action %q is none of %s", q.Action,

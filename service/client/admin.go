@@ -148,6 +148,18 @@ func (a *Admin) ListTokens(ctx context.Context, account string,
 	})
 }
 
+// FindTokens yields the records of the license tokens of all accounts, or of those that p names,
+// newest first, as ListAccounts does.
+func (a *Admin) FindTokens(ctx context.Context,
+	p api.FindTokensParams) iter.Seq2[api.TokenRecord, error] {
+	return pages(p.Cursor, func(cursor string) ([]api.TokenRecord, string, error) {
+		p.Cursor = cursor
+		page, err := ask[api.TokenPage](ctx, a,
+			request{op: "find license tokens", path: "admin/tokens", query: query(p)})
+		return page.Items, page.NextCursor, err
+	})
+}
+
 // IssueToken issues a license token for an account.
 func (a *Admin) IssueToken(ctx context.Context, account string,
 	n api.NewToken) (api.IssuedToken, error) {

@@ -106,6 +106,10 @@ func TestAdminOfTheRealService(t *testing.T) {
 	if got := must[api.TokenRecord](t)(a.GetToken(ctx, known.Jti)); got.Account != account.ID || got.Status != "live" {
 		t.Errorf("GetToken = %+v", got)
 	}
+	keys := must[[]api.SigningKey](t)(a.ListKeys(ctx))
+	if got := all(t, a.FindTokens(ctx, api.FindTokensParams{Account: account.ID, Kid: keys[0].Kid, Limit: 1})); len(got) != 2 || got[0].Kid != keys[0].Kid {
+		t.Errorf("FindTokens() = %v, want two of key %s", got, keys[0].Kid)
+	}
 	if got := all(t, a.ListTokens(ctx, account.ID, api.ListTokensParams{Limit: 1})); len(got) != 2 || !slices.ContainsFunc(got, func(r api.TokenRecord) bool { return r.Jti == known.Jti }) {
 		t.Errorf("ListTokens in pages of 1 = %+v, want both", got)
 	}

@@ -85,6 +85,7 @@ func (c accountCreate) Run(ctx context.Context, a *App) error {
 
 type accountList struct {
 	Output
+	Email string `help:"Only the account of this address." placeholder:"ADDRESS"`
 	Limit limit  `default:"100" help:"How many to list at most."`
 	After string `help:"Continue after this id." placeholder:"ID"`
 }
@@ -92,7 +93,8 @@ type accountList struct {
 // Run lists the accounts.
 func (c accountList) Run(ctx context.Context, a *App) error {
 	return a.with(ctx, func(ctx context.Context, l *parts.Parts) error {
-		found, err := l.Accounts.Accounts(ctx, c.After, c.Limit.andOne())
+		found, err := l.Accounts.Accounts(ctx,
+			account.Query{Email: c.Email, After: c.After, Limit: c.Limit.andOne()})
 		if err != nil {
 			return refusal(err)
 		}

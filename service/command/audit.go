@@ -35,6 +35,8 @@ type auditList struct {
 	Actor   string `help:"Only what was done by this one: the id of a token, a session or an account, or the name of a user of the command line." placeholder:"ID"`
 	Since   moment `help:"Only from this time on: a date, a time, or how long ago, such as 24h or 7d." placeholder:"TIME"`
 	Until   moment `help:"Only before this time." placeholder:"TIME"`
+
+	Repository string `help:"Only what was done for this repository: its id, or the name OWNER/NAME that a job of it had." placeholder:"REPOSITORY"`
 }
 
 // moment is a time that a person gives: a date, its start in UTC; a time of RFC 3339; or how long
@@ -59,7 +61,7 @@ func (c auditList) Run(ctx context.Context, a *App) error {
 	return a.with(ctx, func(ctx context.Context, l *parts.Parts) error {
 		found, err := l.Log.Lines(ctx, audit.Query{
 			Before: c.Before, Limit: c.Limit.andOne(), Account: c.Account, Action: audit.Action(c.Action), Actor: c.Actor,
-			Since: c.Since.Time, Until: c.Until.Time,
+			Since: c.Since.Time, Until: c.Until.Time, Repository: c.Repository,
 		})
 		if err != nil {
 			return refusal(err)

@@ -174,14 +174,19 @@ func prefixed(text string, err error) error {
 type policyList struct {
 	Output
 	Account string `help:"Only those of this account." placeholder:"ID"`
-	Limit   limit  `default:"100" help:"How many to list at most."`
-	After   string `help:"Continue after this id." placeholder:"ID"`
+
+	Repository string `help:"Only those of this repository: its id, or the name OWNER/NAME that it was added by." placeholder:"REPOSITORY"`
+
+	Limit limit  `default:"100" help:"How many to list at most."`
+	After string `help:"Continue after this id." placeholder:"ID"`
 }
 
 // Run lists the policies.
 func (c policyList) Run(ctx context.Context, a *App) error {
 	return a.with(ctx, func(ctx context.Context, l *parts.Parts) error {
-		found, err := l.Policies.Policies(ctx, c.Account, c.After, c.Limit.andOne())
+		found, err := l.Policies.Policies(ctx, license.PolicyQuery{
+			Account: c.Account, Repository: c.Repository, After: c.After, Limit: c.Limit.andOne(),
+		})
 		if err != nil {
 			return refusal(err)
 		}

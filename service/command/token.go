@@ -12,6 +12,7 @@ import (
 	"github.com/pageflare/ci/service/account"
 	"github.com/pageflare/ci/service/api"
 	"github.com/pageflare/ci/service/failure"
+	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/opaque"
 	"github.com/pageflare/ci/service/parts"
 	"github.com/pageflare/ci/service/show"
@@ -20,7 +21,7 @@ import (
 // Token is the commands of license tokens.
 type Token struct {
 	Issue  tokenIssue  `cmd:"" help:"Issue a license token and print it."`
-	List   tokenList   `cmd:"" help:"List the tokens of an account, newest first."`
+	List   tokenList   `cmd:"" help:"List tokens, newest first: of an account, of a signing key, or all."`
 	Show   tokenShow   `cmd:"" help:"Show what is known of a token."`
 	Revoke tokenRevoke `cmd:"" help:"End a token before its time."`
 }
@@ -72,7 +73,8 @@ func (c tokenIssue) Run(ctx context.Context, a *App) error {
 
 type tokenList struct {
 	Output
-	Account string `required:"" help:"Id of the account." placeholder:"ID"`
+	Account string `help:"Only those of this account." placeholder:"ID"`
+	Kid     string `help:"Only those that this key signed." placeholder:"KID"`
 	Limit   limit  `default:"100" help:"How many to list at most."`
 	Before  string `help:"Continue after this jti, to older ones." placeholder:"JTI"`
 }
@@ -80,15 +82,22 @@ type tokenList struct {
 // Run lists the tokens.
 func (c tokenList) Run(ctx context.Context, a *App) error {
 	return a.with(ctx, func(ctx context.Context, l *parts.Parts) error {
-		found, err := l.Licenses.Tokens(ctx, c.Account, opaque.TokenID(c.Before), c.Limit.andOne())
+		found, err := l.Licenses.Tokens(ctx, license.TokenQuery{
+			Account: c.Account, Key: c.Kid, Before: opaque.TokenID(c.Before), Limit: c.Limit.andOne(),
+		})
 		if err != nil {
 			return refusal(err)
 		}
 		page := show.Tokens(found, int(c.Limit), time.Now())
 		return c.PrintPage(a, page, "--before", page.NextCursor, func(w io.Writer) {
-			Row(w, "JTI", "ISSUED", "EXPIRES", "KID", "STATUS")
+			head := []any{"JTI", "ISSUED", "EXPIRES", "KID", "STATUS"}
+			if c.Account == "" {
+				head = append(head, "ACCOUNT")
+			}
+			Row(w, head...)
 			for _, t := range page.Items {
-				Row(w, t.Jti, t.IssuedAt, t.ExpiresAt, t.Kid, t.Status)
+				row := []any{t.Jti, t.IssuedAt, t.ExpiresAt, t.Kid, t.Status, t.Account}
+				Row(w, row[:len(head)]...)
 			}
 		})
 	})

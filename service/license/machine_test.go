@@ -3,6 +3,7 @@ package license_test
 import (
 	"testing"
 
+	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/servicetest"
 )
 
@@ -19,7 +20,7 @@ func TestAMachineThatCannotBeStoredGetsNoToken(t *testing.T) {
 	if issued, _, err := s.Activate(t.Context(), c, "m-1", "build-7"); err == nil || issued.Token != "" {
 		t.Errorf("Activate(a machine that cannot be stored) = %v, %v, want an error and no token", issued.ID, err)
 	}
-	if list, err := s.Tokens(t.Context(), a.ID, "", 10); err != nil || len(list) != 0 {
+	if list, err := s.Tokens(t.Context(), license.TokenQuery{Account: a.ID, Limit: 10}); err != nil || len(list) != 0 {
 		t.Errorf("the account has %d tokens, %v, want none", len(list), err)
 	}
 }

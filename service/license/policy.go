@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
 
@@ -34,9 +35,8 @@ type PolicyStore interface {
 	// AddPolicy stores a trust policy under the next version of its account and repository, which
 	// the answer has. ErrNotFound: no such account.
 	AddPolicy(ctx context.Context, p TrustPolicy, act audit.Act) (TrustPolicy, error)
-	// Policies returns up to limit policies whose id comes after the given one; of one account, or
-	// of all when it is "".
-	Policies(ctx context.Context, account, after string, limit int) ([]TrustPolicy, error)
+	// Policies returns the policies that are asked for, in the order of ids.
+	Policies(ctx context.Context, q PolicyQuery) ([]TrustPolicy, error)
 	// PoliciesFor returns all policies for a repository id, of any issuer and owner, oldest first.
 	PoliciesFor(ctx context.Context, repositoryID string) ([]TrustPolicy, error)
 	// RemovePolicy ends a policy; one that has ended keeps its first time. With issued it revokes
@@ -108,19 +108,37 @@ func (s *Policies) AddPolicy(ctx context.Context, p TrustPolicy) (TrustPolicy, e
 	}))
 }
 
-// Policies returns up to limit policies whose id comes after the given one, in the order of ids; of
-// one account, or of all when it is "". ErrInvalid: after is no id. ErrNotFound: no such account.
-func (s *Policies) Policies(ctx context.Context, account, after string,
-	limit int) ([]TrustPolicy, error) {
-	if err := opaque.OfPolicy.CheckAfter(after); err != nil {
+// PolicyQuery is which policies to list.
+type PolicyQuery struct {
+	Account    string // only those of this account; "": all
+	Repository string // only those of this repository: its id, or the name that it was added by
+	After      string // only those whose id comes after this one
+	Limit      int
+}
+
+// Policies returns the policies that are asked for, in the order of ids. ErrInvalid: After is no id,
+// or Repository neither an id nor a name. ErrNotFound: no such account.
+func (s *Policies) Policies(ctx context.Context, q PolicyQuery) ([]TrustPolicy, error) {
+	if err := opaque.OfPolicy.CheckAfter(q.After); err != nil {
 		return nil, err
 	}
-	if account != "" {
-		if err := s.store.HasAccount(ctx, account); err != nil {
+	if q.Repository != "" && !IsRepositoryID(q.Repository) {
+		if err := CheckRepository(q.Repository); err != nil {
+			return nil, fmt.Errorf("%w, and not the id of one", err)
+		}
+	}
+	if q.Account != "" {
+		if err := s.store.HasAccount(ctx, q.Account); err != nil {
 			return nil, err
 		}
 	}
-	return s.store.Policies(ctx, account, after, limit)
+	return s.store.Policies(ctx, q)
+}
+
+// IsRepositoryID tells the id of a repository, a number, from its name.
+func IsRepositoryID(text string) bool {
+	_, err := strconv.ParseUint(text, 10, 64)
+	return err == nil
 }
 
 // RemovePolicy ends a policy. Tokens that were issued under it live on to their end, which is near,

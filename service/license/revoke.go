@@ -11,17 +11,30 @@ import (
 	"github.com/pageflare/ci/service/token"
 )
 
-// Tokens returns up to limit issued tokens of an account, newest first, starting after the given
-// one ("" for the newest). ErrNotFound: no such account. ErrInvalid: before is no id.
-func (s *Service) Tokens(ctx context.Context, account string, before opaque.TokenID,
-	limit int) ([]TokenRecord, error) {
-	if err := before.CheckBefore(); err != nil {
+// TokenQuery is which issued tokens to list.
+type TokenQuery struct {
+	Account string         // only those of this account; "": all
+	Key     string         // only those that this key signed; "": all
+	Before  opaque.TokenID // only those older than this one; "": from the newest
+	Limit   int
+}
+
+// Tokens returns the issued tokens that are asked for, newest first. ErrNotFound: no such account.
+// ErrInvalid: Before or Key is no id.
+func (s *Service) Tokens(ctx context.Context, q TokenQuery) ([]TokenRecord, error) {
+	if err := q.Before.CheckBefore(); err != nil {
 		return nil, err
 	}
-	if err := s.store.HasAccount(ctx, account); err != nil {
-		return nil, err
+	if q.Key != "" && !opaque.OfKey.Fits(q.Key) {
+		return nil, failure.Invalid(fmt.Sprintf("kid %.100q is not an id such as k_0123456789abcdef",
+			q.Key))
 	}
-	return s.store.Tokens(ctx, account, before, limit)
+	if q.Account != "" {
+		if err := s.store.HasAccount(ctx, q.Account); err != nil {
+			return nil, err
+		}
+	}
+	return s.store.Tokens(ctx, q)
 }
 
 // Token returns the record of a token, by the token itself or its id. ErrNotFound.

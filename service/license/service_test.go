@@ -233,7 +233,7 @@ func TestParallelRefreshesOnReplicasGiveOneToken(t *testing.T) {
 			t.Fatal("64 parallel refreshes of one token gave different tokens")
 		}
 	}
-	if list, err := b.Tokens(t.Context(), a.ID, "", 10); err != nil || len(list) != 2 {
+	if list, err := b.Tokens(t.Context(), license.TokenQuery{Account: a.ID, Limit: 10}); err != nil || len(list) != 2 {
 		t.Errorf("%d tokens recorded (%v), want the parent and one child", len(list), err)
 	}
 }

@@ -28,10 +28,8 @@ type Store interface {
 	RecordedAt(ctx context.Context, id opaque.TokenID) (time.Time, error)
 	// Token returns one record. ErrNotFound.
 	Token(ctx context.Context, id opaque.TokenID) (TokenRecord, error)
-	// Tokens returns up to limit records of an account whose id comes before the given one ("" for
-	// the newest), newest first.
-	Tokens(ctx context.Context, account string, before opaque.TokenID,
-		limit int) ([]TokenRecord, error)
+	// Tokens returns the records that are asked for, newest first.
+	Tokens(ctx context.Context, q TokenQuery) ([]TokenRecord, error)
 	// Revoke stores a revocation; one that exists keeps its first time.
 	Revoke(ctx context.Context, r Revocation, act audit.Act) error
 

@@ -140,6 +140,24 @@ func wantTwoPages(t *testing.T, a *admin, path string) {
 	}
 }
 
+func TestTokensOfAllAccountsAreFoundByKeyAndAccount(t *testing.T) {
+	t.Parallel()
+	a := newAdmin(t)
+	one, _ := a.Account(t, "one@example.com")
+	two, _ := a.Account(t, "two@example.com")
+	a.IssueToken(t, one.ID, 0)
+	a.IssueToken(t, two.ID, 0)
+	issued := into[api.TokenPage](t, a.do("GET", "tokens", "")).Items
+	if len(issued) != 2 || issued[0].Account == issued[1].Account {
+		t.Fatalf("tokens = %+v, want one of each account", issued)
+	}
+	for query, want := range map[string]int{"?limit=1": 1, "?account=" + one.ID: 1, "?kid=" + issued[0].Kid: 2, "?kid=k_0000000000000000": 0} {
+		if got := into[api.TokenPage](t, a.do("GET", "tokens"+query, "")); len(got.Items) != want || (got.NextCursor != "") != (query == "?limit=1") {
+			t.Errorf("tokens%s = %+v, want %d", query, got, want)
+		}
+	}
+}
+
 // A filter leaves out what is not asked for.
 func TestFiltersOfLists(t *testing.T) {
 	t.Parallel()
@@ -151,6 +169,7 @@ func TestFiltersOfLists(t *testing.T) {
 		mine = append(mine, a.Trust(t, one.ID, "https://token.actions.githubusercontent.com", strconv.Itoa(n+1), "1"))
 		a.Trust(t, two.ID, "https://token.actions.githubusercontent.com", strconv.Itoa(n+1), "2")
 	}
+	second := mine[1] // of repository 2
 	slices.Sort(mine)
 	first := into[api.PolicyPage](t, a.do("GET", "policies?limit=2&account="+one.ID, ""))
 	rest := into[api.PolicyPage](t, a.do("GET", "policies?limit=2&account="+one.ID+"&cursor="+first.NextCursor, ""))
@@ -160,6 +179,32 @@ func TestFiltersOfLists(t *testing.T) {
 	}
 	if diff := cmp.Diff(mine, got); diff != "" || first.NextCursor != mine[1] || rest.NextCursor != "" {
 		t.Errorf("policies of one account, in pages with cursors %q and %q (-want +got)\n%s", first.NextCursor, rest.NextCursor, diff)
+	}
+	for _, c := range []struct {
+		path string
+		want []string
+	}{
+		{"accounts?email=Two@example.com", []string{two.ID}},
+		{"accounts?email=none@example.com", nil},
+		{"accounts?email=two@example.com&cursor=" + two.ID, nil},
+		{"policies?repository=2&account=" + one.ID, []string{second}},
+		{"policies?repository=acme/none", nil},
+	} {
+		var ids []string
+		for _, x := range into[struct{ Items []struct{ ID string } }](t, a.do("GET", c.path, "")).Items {
+			ids = append(ids, x.ID)
+		}
+		if diff := cmp.Diff(c.want, ids); diff != "" {
+			t.Errorf("%s (-want +got)\n%s", c.path, diff)
+		}
+	}
+	for query, want := range map[string]int{"since=2020-01-01": 1, "until=2020-01-01T12:00:00Z": 0, "since=2999-01-01": 0, "until=2999-01-01": 1, "repository=2": 0} {
+		if got := into[api.AuditPage](t, a.do("GET", "audit?action=account.create&account="+one.ID+"&"+query, "")).Items; len(got) != want {
+			t.Errorf("audit?%s = %d lines, want %d", query, len(got), want)
+		}
+	}
+	if got := into[api.AuditPage](t, a.do("GET", "audit?repository=2", "")).Items; len(got) != 2 || got[0].Action != "policy.add" || got[1].Action != "policy.add" {
+		t.Errorf("audit?repository=2 = %+v, want the policies of both accounts", got)
 	}
 	lines := into[api.AuditPage](t, a.do("GET", "audit?account="+one.ID, "")).Items
 	for _, l := range lines {
@@ -400,6 +445,10 @@ func TestWrongRequestsOfTheAdminAPI(t *testing.T) {
 		"an action that is none": {method: "GET", path: "audit?action=token.revok", status: 400, code: api.CodeInvalidRequest, says: `action "token.revok" is none of account.create, `},
 		"policies of nobody":     {method: "GET", path: "policies?account=user_0000000000000000", status: 404, code: api.CodeNotFound, says: "not found"},
 		"lines of nobody":        {method: "GET", path: "audit?account=user_none", status: 404, code: api.CodeNotFound, says: "account user_none: not found"},
+		"tokens of no key":       {method: "GET", path: "tokens?kid=nothing", status: 400, code: api.CodeInvalidRequest, says: "such as k_"},
+		"tokens of nobody":       {method: "GET", path: "tokens?account=user_0000000000000000", status: 404, code: api.CodeNotFound},
+		"a part of a name":       {method: "GET", path: "policies?repository=site", status: 400, code: api.CodeInvalidRequest, says: "OWNER/NAME"},
+		"a time in words":        {method: "GET", path: "audit?since=yesterday", status: 400, code: api.CodeInvalidRequest, says: "since: "},
 		"a cursor of no list":    {method: "GET", path: "audit?cursor=x", status: 400, code: api.CodeInvalidRequest, says: "cursor"},
 		"an unclear flag":        {method: "DELETE", path: "keys/k_0000000000000000?force=yes", status: 400, code: api.CodeInvalidRequest, says: "neither true nor false"},
 		"another flag":           {method: "DELETE", path: "keys/k_0000000000000000?forse=true", status: 400, code: api.CodeInvalidRequest, says: "force"},

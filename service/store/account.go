@@ -75,10 +75,12 @@ func (s *Store) HasAccount(ctx context.Context, id string) error {
 	return nil
 }
 
-func (s *Store) Accounts(ctx context.Context, after string, limit int) ([]account.Account, error) {
+func (s *Store) Accounts(ctx context.Context, q account.Query) ([]account.Account, error) {
+	var f filter
+	f.where("a.id > %s", q.After, q.After != "")
+	f.where("a.email = %s", q.Email, q.Email != "")
 	rows, err := s.read.QueryContext(ctx,
-		`SELECT `+accountColumns+
-			` FROM accounts a WHERE a.id > $1 ORDER BY a.id LIMIT $2`, after, limit)
+		`SELECT `+accountColumns+` FROM accounts a`+f.list("a.id", q.Limit), f.args...)
 	if err != nil {
 		return nil, fmt.Errorf("list accounts: %w", storeError(err))
 	}

@@ -3,12 +3,15 @@ package store
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/failure"
+	"github.com/pageflare/ci/service/license"
 )
 
 const auditColumns = `seq, at, actor_kind, actor_id, address, request_id, action, account_id, object, details, hash`
@@ -39,6 +42,9 @@ func (t *tx) appendActs(ctx context.Context) error {
 		if errors.Is(storeError(err), failure.ErrConflict) {
 			err = fmt.Errorf("%w: line %d is there already", audit.ErrTampered, head.Seq)
 		}
+		if err == nil {
+			err = t.indexRepository(ctx, head.Seq, a.Details)
+		}
 		if err != nil {
 			return appendFault(err)
 		}
@@ -52,6 +58,24 @@ func (t *tx) appendActs(ctx context.Context) error {
 		return appendFault(err)
 	}
 	return nil
+}
+
+// indexRepository notes the line of a repository, so that it is found by it. Most lines are of none,
+// and cost nothing.
+func (t *tx) indexRepository(ctx context.Context, seq int64, details string) error {
+	if !strings.Contains(details, `"repository_id"`) {
+		return nil
+	}
+	var of struct {
+		ID   string `json:"repository_id"`
+		Name string `json:"repository"`
+	}
+	if err := json.Unmarshal([]byte(details), &of); err != nil || of.ID == "" {
+		return nil // a line is written whatever its details are
+	}
+	_, err := t.ExecContext(ctx, `INSERT INTO audit_repositories (repository_id, seq, name) VALUES ($1, $2, $3)`,
+		of.ID, seq, strings.ToLower(of.Name))
+	return err
 }
 
 // appendFault is never one of the caller's: what was asked for may be in order.
@@ -150,25 +174,27 @@ func auditEnd(ctx context.Context, q querier) (e audit.End, err error) {
 }
 
 func (s *Store) AuditAfter(ctx context.Context, seq int64, limit int) ([]audit.Line, error) {
-	return s.auditLines(ctx, `WHERE seq > $1 ORDER BY seq LIMIT $2`, seq, limit)
+	return s.auditLines(ctx, ` WHERE seq > $1 ORDER BY seq LIMIT $2`, seq, limit)
 }
 
 func (s *Store) AuditLines(ctx context.Context, q audit.Query) ([]audit.Line, error) {
-	return s.auditLines(ctx, `WHERE ($1 = 0 OR seq < $1) AND ($2 = '' OR account_id = $2) AND ($3 = '' OR action = $3) AND ($4 = '' OR actor_id = $4)
-		AND ($5 = 0 OR at >= $5) AND ($6 = 0 OR at < $6) ORDER BY seq DESC LIMIT $7`,
-		q.Before, q.Account, string(q.Action), q.Actor, millisOrZero(q.Since), millisOrZero(q.Until), q.Limit)
+	var f filter
+	f.where("seq < %s", q.Before, q.Before != 0)
+	f.where("account_id = %s", q.Account, q.Account != "")
+	f.where("action = %s", string(q.Action), q.Action != "")
+	f.where("actor_id = %s", q.Actor, q.Actor != "")
+	byID := license.IsRepositoryID(q.Repository)
+	f.where("seq IN (SELECT seq FROM audit_repositories WHERE repository_id = %s)", q.Repository, byID)
+	f.where(`seq IN (SELECT seq FROM audit_repositories WHERE repository_id IN
+		(SELECT repository_id FROM audit_repositories WHERE name = %s))`,
+		strings.ToLower(q.Repository), q.Repository != "" && !byID)
+	f.where("at >= %s", millis(q.Since), !q.Since.IsZero())
+	f.where("at < %s", millis(q.Until), !q.Until.IsZero())
+	return s.auditLines(ctx, f.list("seq DESC", q.Limit), f.args...)
 }
 
-// millisOrZero is 0 for a time that is not given.
-func millisOrZero(t time.Time) int64 {
-	if t.IsZero() {
-		return 0
-	}
-	return millis(t)
-}
-
-func (s *Store) auditLines(ctx context.Context, where string, args ...any) ([]audit.Line, error) {
-	rows, err := s.read.QueryContext(ctx, `SELECT `+auditColumns+` FROM audit_log `+where, args...)
+func (s *Store) auditLines(ctx context.Context, which string, args ...any) ([]audit.Line, error) {
+	rows, err := s.read.QueryContext(ctx, `SELECT `+auditColumns+` FROM audit_log`+which, args...)
 	if err != nil {
 		return nil, fmt.Errorf("read the audit log: %w", storeError(err))
 	}

@@ -73,7 +73,7 @@ func tokensAndLines(t *testing.T, file, account string, made store.Copy) int {
 		t.Errorf("the copy has mode %v and %d bytes, want -rw------- and %d", info.Mode(), info.Size(), made.Bytes)
 	}
 	c := open(t, "sqlite:"+file)
-	tokens, err := c.Tokens(t.Context(), account, "", 1<<30)
+	tokens, err := c.Tokens(t.Context(), license.TokenQuery{Account: account, Limit: 1 << 30})
 	if err != nil {
 		t.Fatal(err)
 	}

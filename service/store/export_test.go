@@ -2,6 +2,7 @@ package store
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 )
 
@@ -24,8 +25,28 @@ func (s *Store) Pragma(t *testing.T, name string) map[string]int {
 // PlanOfRevokeIssuedBy is how SQLite finds what an API token issued.
 func (s *Store) PlanOfRevokeIssuedBy(t *testing.T) string {
 	t.Helper()
-	var plan string
-	err := s.write.DB.QueryRowContext(t.Context(), `EXPLAIN QUERY PLAN `+revokeIssuedBy, "at_1", 0).Scan(new(any), new(any), new(any), &plan)
+	return s.plan(t, revokeIssuedBy, "at_1", 0)
+}
+
+// Plans is how SQLite finds the rows of each statement that reads was prepared for.
+func (s *Store) Plans(t *testing.T) map[string]string {
+	t.Helper()
+	plans := map[string]string{}
+	s.read.prepared.Range(func(text, _ any) bool {
+		args := make([]any, strings.Count(text.(string), "$"))
+		for i := range args {
+			args[i] = 1
+		}
+		plans[text.(string)] = s.plan(t, text.(string), args...)
+		return true
+	})
+	return plans
+}
+
+// plan is the first line of how SQLite runs a statement.
+func (s *Store) plan(t *testing.T, text string, args ...any) (plan string) {
+	t.Helper()
+	err := s.write.DB.QueryRowContext(t.Context(), `EXPLAIN QUERY PLAN `+text, args...).Scan(new(any), new(any), new(any), &plan)
 	if err != nil {
 		t.Fatal(err)
 	}

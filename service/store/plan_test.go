@@ -4,6 +4,12 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/pageflare/ci/service/account"
+	"github.com/pageflare/ci/service/audit"
+	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/store"
 )
 
 // While it runs nobody else can write, so it must not read every token there is.
@@ -12,5 +18,58 @@ func TestWhatAnAPITokenIssuedIsFoundByAnIndex(t *testing.T) {
 	s := open(t, "sqlite:"+filepath.Join(t.TempDir(), "license.db"))
 	if plan := s.PlanOfRevokeIssuedBy(t); !strings.Contains(plan, "tokens_of_issuer") || strings.HasPrefix(plan, "SCAN") {
 		t.Errorf("plan = %s, want the index", plan)
+	}
+}
+
+// A list that is narrowed reads what it shows, not the whole table.
+func TestNarrowedListsAreFoundByAnIndex(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	for index, list := range map[string]func(*store.Store) error{
+		"sqlite_autoindex_accounts_2": func(s *store.Store) error {
+			_, err := s.Accounts(t.Context(), account.Query{Email: "dev@example.com", Limit: 1})
+			return err
+		},
+		"policies_of_repository": func(s *store.Store) error {
+			_, err := s.Policies(t.Context(), license.PolicyQuery{Repository: "1296269", Limit: 1})
+			return err
+		},
+		"policies_of_name": func(s *store.Store) error {
+			_, err := s.Policies(t.Context(), license.PolicyQuery{Repository: "acme/site", Limit: 1})
+			return err
+		},
+		"tokens_of_account": func(s *store.Store) error {
+			_, err := s.Tokens(t.Context(), license.TokenQuery{Account: "user_1", Limit: 1})
+			return err
+		},
+		"tokens_of_key": func(s *store.Store) error {
+			_, err := s.Tokens(t.Context(), license.TokenQuery{Key: "k_1", Limit: 1})
+			return err
+		},
+		"audit_of_account": func(s *store.Store) error {
+			_, err := s.AuditLines(t.Context(), audit.Query{Account: "user_1", Limit: 1})
+			return err
+		},
+		"sqlite_autoindex_audit_log_1": func(s *store.Store) error {
+			_, err := s.AuditLines(t.Context(), audit.Query{Repository: "1296269", Limit: 1})
+			return err
+		},
+		"audit_of_time": func(s *store.Store) error {
+			_, err := s.AuditLines(t.Context(), audit.Query{Since: now, Until: now, Limit: 1})
+			return err
+		},
+	} {
+		t.Run(index, func(t *testing.T) {
+			t.Parallel()
+			s := open(t, "sqlite:"+filepath.Join(t.TempDir(), "license.db"))
+			if err := list(s); err != nil {
+				t.Fatal(err)
+			}
+			for text, plan := range s.Plans(t) {
+				if strings.Contains(text, "LIMIT") && (!strings.HasPrefix(plan, "SEARCH") || !strings.Contains(plan, index)) {
+					t.Errorf("%s: plan = %s, want %s", text, plan, index)
+				}
+			}
+		})
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/license"
@@ -44,21 +45,25 @@ func (s *Store) AddPolicy(ctx context.Context, p license.TrustPolicy,
 	return p, err
 }
 
-func (s *Store) Policies(ctx context.Context, account, after string,
-	limit int) ([]license.TrustPolicy, error) {
-	return s.policies(ctx,
-		`removed_at IS NULL AND ($1 = '' OR account_id = $1) AND id > $2 ORDER BY id LIMIT $3`, account, after, limit)
+func (s *Store) Policies(ctx context.Context, q license.PolicyQuery) ([]license.TrustPolicy, error) {
+	f := filter{conditions: []string{"removed_at IS NULL"}}
+	byID := license.IsRepositoryID(q.Repository)
+	f.where("repository_id = %s", q.Repository, byID)
+	f.where("lower(repository) = %s", strings.ToLower(q.Repository), q.Repository != "" && !byID)
+	f.where("account_id = %s", q.Account, q.Account != "")
+	f.where("id > %s", q.After, q.After != "")
+	return s.policies(ctx, f.list("id", q.Limit), f.args...)
 }
 
 func (s *Store) PoliciesFor(ctx context.Context,
 	repositoryID string) ([]license.TrustPolicy, error) {
-	return s.policies(ctx, `removed_at IS NULL AND repository_id = $1 ORDER BY created_at, id`,
+	return s.policies(ctx, ` WHERE removed_at IS NULL AND repository_id = $1 ORDER BY created_at, id`,
 		repositoryID)
 }
 
-func (s *Store) policies(ctx context.Context, where string,
+func (s *Store) policies(ctx context.Context, which string,
 	args ...any) ([]license.TrustPolicy, error) {
-	rows, err := s.read.QueryContext(ctx, `SELECT `+policyColumns+` FROM policies WHERE `+where,
+	rows, err := s.read.QueryContext(ctx, `SELECT `+policyColumns+` FROM policies`+which,
 		args...)
 	if err != nil {
 		return nil, fmt.Errorf("list policies: %w", storeError(err))

@@ -124,10 +124,13 @@ func (s *Store) Token(ctx context.Context, id opaque.TokenID) (license.TokenReco
 	return r.record(), nil
 }
 
-func (s *Store) Tokens(ctx context.Context, account string, before opaque.TokenID,
-	limit int) ([]license.TokenRecord, error) {
-	rows, err := s.read.QueryContext(ctx, `SELECT `+tokenColumns+` FROM tokens t
-		WHERE t.account_id = $1 AND ($2 = '' OR t.id < $2) ORDER BY t.id DESC LIMIT $3`, account, string(before), limit)
+func (s *Store) Tokens(ctx context.Context, q license.TokenQuery) ([]license.TokenRecord, error) {
+	var f filter
+	f.where("t.account_id = %s", q.Account, q.Account != "")
+	f.where("t.key_id = %s", q.Key, q.Key != "")
+	f.where("t.id < %s", string(q.Before), q.Before != "")
+	rows, err := s.read.QueryContext(ctx,
+		`SELECT `+tokenColumns+` FROM tokens t`+f.list("t.id DESC", q.Limit), f.args...)
 	if err != nil {
 		return nil, fmt.Errorf("list tokens: %w", storeError(err))
 	}

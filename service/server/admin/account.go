@@ -14,11 +14,13 @@ import (
 
 // listAccounts answers GET /_api/admin/accounts.
 func (h *Handlers) listAccounts(c *gin.Context) error {
-	cursor, limit, _, err := route.List(c)
+	cursor, limit, query, err := route.List(c, "email")
 	if err != nil {
 		return err
 	}
-	found, err := h.Accounts.Accounts(c.Request.Context(), cursor, limit+1)
+	found, err := h.Accounts.Accounts(c.Request.Context(), account.Query{
+		Email: query.Get("email"), After: cursor, Limit: limit + 1,
+	})
 	return route.Answer(c, func(list []account.Account) api.AccountPage {
 		return show.Accounts(list, limit)
 	}, found, err)

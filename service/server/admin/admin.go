@@ -76,6 +76,7 @@ func (h *Handlers) Routes() []route.Route {
 		route.Delete(at+"/api-tokens/:id", route.Admin(auth.ScopeTokensWrite), h.revokeAPIToken).Of(apiTokenID),
 		route.Get(at+"/accounts/:id/tokens", route.Admin(auth.ScopeTokensRead), h.listTokens).Of(accountID),
 		route.Post(at+"/accounts/:id/tokens", route.Admin(auth.ScopeTokensWrite), h.issueToken).Of(accountID).Bare(),
+		route.Get(at+"/tokens", route.Admin(auth.ScopeTokensRead), h.findTokens),
 		route.Get(at+"/tokens/:jti", route.Admin(auth.ScopeTokensRead), h.getToken).Of(tokenID).Bare(),
 		route.Post(at+"/tokens/revoke", route.Admin(auth.ScopeTokensWrite), h.revokeToken).Bare(),
 		route.Get(at+"/accounts/:id/machines", route.Admin(auth.ScopeTokensRead), h.listMachines).Of(accountID),

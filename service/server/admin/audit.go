@@ -2,12 +2,15 @@ package admin
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
+	"net/url"
 	"strconv"
 	"time"
 
 	"github.com/gin-gonic/gin"
 
+	"github.com/pageflare/ci/service/account"
 	"github.com/pageflare/ci/service/api"
 	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/server/route"
@@ -16,13 +19,19 @@ import (
 
 // listAudit answers GET /_api/admin/audit.
 func (h *Handlers) listAudit(c *gin.Context) error {
-	cursor, limit, query, err := route.List(c, "account", "action", "actor")
+	cursor, limit, query, err := route.List(c, "account", "action", "actor", "since", "until", "repository")
 	if err != nil {
 		return err
 	}
 	q := audit.Query{
 		Limit: limit + 1, Account: query.Get("account"), Action: audit.Action(query.Get("action")),
-		Actor: query.Get("actor"),
+		Actor: query.Get("actor"), Repository: query.Get("repository"),
+	}
+	if q.Since, err = moment(query, "since"); err != nil {
+		return err
+	}
+	if q.Until, err = moment(query, "until"); err != nil {
+		return err
 	}
 	if cursor != "" {
 		if q.Before, err = strconv.ParseInt(cursor, 10, 64); err != nil || q.Before < 1 {
@@ -33,6 +42,18 @@ func (h *Handlers) listAudit(c *gin.Context) error {
 	return route.Answer(c, func(list []audit.Line) api.AuditPage {
 		return show.Lines(list, limit)
 	}, found, err)
+}
+
+// moment is a parameter that is a date or a time; zero when it is not given.
+func moment(query url.Values, name string) (time.Time, error) {
+	if query.Get(name) == "" {
+		return time.Time{}, nil
+	}
+	at, err := account.ParseDay(query.Get(name))
+	if err != nil {
+		return at, fmt.Errorf("%s: %w", name, err)
+	}
+	return at, nil
 }
 
 // verifyTime is how long a verification may take: enough for a hundred million lines.

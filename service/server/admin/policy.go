@@ -30,11 +30,14 @@ type Resolver func(ctx context.Context, name string) (repositoryID, ownerID stri
 
 // listPolicies answers GET /_api/admin/policies.
 func (h *Handlers) listPolicies(c *gin.Context) error {
-	cursor, limit, query, err := route.List(c, "account")
+	cursor, limit, query, err := route.List(c, "account", "repository")
 	if err != nil {
 		return err
 	}
-	found, err := h.Policies.Policies(c.Request.Context(), query.Get("account"), cursor, limit+1)
+	found, err := h.Policies.Policies(c.Request.Context(), license.PolicyQuery{
+		Account: query.Get("account"), Repository: query.Get("repository"), After: cursor,
+		Limit: limit + 1,
+	})
 	return route.Answer(c, func(list []license.TrustPolicy) api.PolicyPage {
 		return show.Policies(list, limit)
 	}, found, err)

@@ -60,8 +60,28 @@ func (h *Handlers) listTokens(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	found, err := h.Licenses.Tokens(c.Request.Context(), c.Param("id"), opaque.TokenID(cursor),
-		limit+1)
+	return h.tokens(c, license.TokenQuery{
+		Account: c.Param("id"), Before: opaque.TokenID(cursor), Limit: limit,
+	})
+}
+
+// findTokens answers GET /_api/admin/tokens.
+func (h *Handlers) findTokens(c *gin.Context) error {
+	cursor, limit, query, err := route.List(c, "kid", "account")
+	if err != nil {
+		return err
+	}
+	return h.tokens(c, license.TokenQuery{
+		Account: query.Get("account"), Key: query.Get("kid"), Before: opaque.TokenID(cursor),
+		Limit: limit,
+	})
+}
+
+// tokens answers with a page of license tokens.
+func (h *Handlers) tokens(c *gin.Context, q license.TokenQuery) error {
+	limit := q.Limit
+	q.Limit++
+	found, err := h.Licenses.Tokens(c.Request.Context(), q)
 	return route.Answer(c, func(list []license.TokenRecord) api.TokenPage {
 		return show.Tokens(list, limit, h.Now())
 	}, found, err)

@@ -14,6 +14,7 @@ var accounts = suite{
 	"an account comes back as it was stored":       accountRoundTrip,
 	"two accounts cannot have one email":           emailIsUnique,
 	"accounts are listed page by page":             accountPages,
+	"an account is found by its email":             accountByEmail,
 	"a change that is refused changes nothing":     refusedChange,
 	"a change without effect leaves no line":       emptyChange,
 	"a deleted account loses its API tokens":       deletedAccount,
@@ -45,7 +46,7 @@ func accountPages(t *testing.T, s Store) {
 	}
 	var ids []string
 	for after := ""; ; {
-		page, err := s.Accounts(t.Context(), after, 2)
+		page, err := s.Accounts(t.Context(), account.Query{After: after, Limit: 2})
 		must(t, err)
 		if len(page) == 0 {
 			break
@@ -56,6 +57,20 @@ func accountPages(t *testing.T, s Store) {
 		after = page[len(page)-1].ID
 	}
 	same(t, []string{"user_000", "user_001", "user_002", "user_003", "user_004"}, ids)
+}
+
+func accountByEmail(t *testing.T, s Store) {
+	create(t, s, 1)
+	want := create(t, s, 2)
+	got, err := s.Accounts(t.Context(), account.Query{Email: want.Email, Limit: 9})
+	must(t, err)
+	same(t, []account.Account{want}, got)
+	got, err = s.Accounts(t.Context(), account.Query{Email: "none@example.com", Limit: 9})
+	must(t, err)
+	same(t, 0, len(got))
+	got, err = s.Accounts(t.Context(), account.Query{Email: want.Email, After: want.ID, Limit: 9})
+	must(t, err)
+	same(t, 0, len(got))
 }
 
 func refusedChange(t *testing.T, s Store) {

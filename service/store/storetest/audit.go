@@ -5,6 +5,7 @@ import (
 	"errors"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -16,6 +17,7 @@ import (
 
 var auditLog = suite{
 	"acts stand in the log, chained, when they did change": acts,
+	"lines are found by their repository":                  linesOfRepository,
 	"writers at once make one chain":                       oneChain,
 	"the end of the log is sealed with each line":          sealedEnd,
 	"lines give no seal to an end that had none":           unsealedEnd,
@@ -87,6 +89,36 @@ func acts(t *testing.T, s Store) {
 	same(t, []int64{3}, numbers(audit.Query{Action: "three", Limit: 9}))
 	same(t, []int64{5, 4, 3, 2, 1}, numbers(audit.Query{Actor: "test", Limit: 9}))
 	same(t, nil, numbers(audit.Query{Actor: "tes", Limit: 9}))
+	same(t, []int64{5, 4, 3, 2, 1}, numbers(audit.Query{Since: at, Until: at.Add(time.Millisecond), Limit: 9}))
+	same(t, nil, numbers(audit.Query{Since: at.Add(time.Millisecond), Limit: 9}))
+	same(t, nil, numbers(audit.Query{Until: at, Limit: 9}))
+}
+
+// linesOfRepository has one that was renamed, and a line that knows its id alone.
+func linesOfRepository(t *testing.T, s Store) {
+	var lines []audit.Act
+	for _, details := range []string{
+		`{"repository_id":"7"}`, `{"repository_id":"7","repository":"acme/Old"}`, `{"repository_id":"8","repository":"acme/other"}`, `{"n":1}`,
+		`{"repository_id":"7","repository":"acme/new"}`, `{"repository_id":7}`,
+	} {
+		act := did(at)
+		act.Details = details
+		lines = append(lines, act)
+	}
+	must(t, s.CreateAccount(t.Context(), newAccount(1), newAPIToken(1), lines...))
+	for repository, want := range map[string][]int64{
+		"7": {5, 2, 1}, "8": {3}, "9": nil, "acme/old": {5, 2, 1}, "ACME/new": {5, 2, 1}, "acme/other": {3}, "acme/none": nil,
+	} {
+		var got []int64
+		found, err := s.AuditLines(t.Context(), audit.Query{Repository: repository, Limit: 9})
+		must(t, err)
+		for _, l := range found {
+			got = append(got, l.Seq)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("lines of %s (-want +got)\n%s", repository, diff)
+		}
+	}
 }
 
 func oneChain(t *testing.T, s Store) {

@@ -40,7 +40,7 @@ func identityOnce(t *testing.T, s Store) {
 	for i := range n {
 		same(t, firsts[0], firsts[i])
 	}
-	list, err := s.Tokens(t.Context(), a.ID, "", n)
+	list, err := s.Tokens(t.Context(), license.TokenQuery{Account: a.ID, Limit: n})
 	must(t, err)
 	same(t, []license.TokenRecord{newToken(a.ID, firsts[0].Token)}, list)
 	lines, err := s.AuditAfter(t.Context(), 0, 100)

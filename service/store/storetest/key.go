@@ -10,6 +10,7 @@ import (
 
 	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/keyring"
+	"github.com/pageflare/ci/service/license"
 )
 
 var signingKeys = suite{
@@ -127,7 +128,7 @@ func retiredKey(t *testing.T, s Store) {
 		did(at)) // the identity was not used up by the attempt
 	must(t, err)
 	same(t, use, first)
-	list, err := s.Tokens(t.Context(), a.ID, "", 9)
+	list, err := s.Tokens(t.Context(), license.TokenQuery{Account: a.ID, Limit: 9})
 	must(t, err)
 	same(t, 2, len(list))
 }

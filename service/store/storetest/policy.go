@@ -46,12 +46,19 @@ func policies(t *testing.T, s Store) {
 		must(t, err)
 		same(t, want, got)
 	}
-	page, err := s.Policies(t.Context(), a.ID, "", 2)
+	page, err := s.Policies(t.Context(), license.PolicyQuery{Account: a.ID, Limit: 2})
 	must(t, err)
 	same(t, []license.TrustPolicy{second, other}, page)
-	page, err = s.Policies(t.Context(), "", other.ID, 9)
+	page, err = s.Policies(t.Context(), license.PolicyQuery{After: other.ID, Limit: 9})
 	must(t, err)
 	same(t, []license.TrustPolicy{narrow, foreign}, page)
+	for repository, want := range map[string][]license.TrustPolicy{
+		"8": {other}, "7": {second, narrow, foreign}, "ACME/site": {second, other, narrow, foreign}, "acme/sit": nil,
+	} {
+		got, err := s.Policies(t.Context(), license.PolicyQuery{Repository: repository, Limit: 9})
+		must(t, err)
+		same(t, want, got)
+	}
 	r := newToken(a.ID, tokenID(1, 1, 1))
 	r.IssuedBy = narrow.ID
 	must(t, s.RecordToken(t.Context(), r, did(at)))

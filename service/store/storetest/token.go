@@ -16,6 +16,7 @@ import (
 var tokens = suite{
 	"a token is recorded once":                              tokenOnce,
 	"tokens are listed newest first":                        tokenPages,
+	"tokens are found by their key":                         tokensOfKey,
 	"a token for no account is refused, others still go in": tokenWithoutAccount,
 	"a revoked token is revoked":                            revokedToken,
 	"a revoked family is revoked":                           revokedFamily,
@@ -51,14 +52,36 @@ func tokenPages(t *testing.T, s Store) {
 		must(t, s.RecordToken(t.Context(), newToken(a.ID, tokenID(n, 1, n)), did(at)))
 		must(t, s.RecordToken(t.Context(), newToken(other.ID, tokenID(n, 2, n)), did(at)))
 	}
-	first, err := s.Tokens(t.Context(), a.ID, "", 2)
+	first, err := s.Tokens(t.Context(), license.TokenQuery{Account: a.ID, Limit: 2})
 	must(t, err)
 	same(t, []license.TokenRecord{
 		newToken(a.ID, tokenID(3, 1, 3)), newToken(a.ID, tokenID(2, 1, 2)),
 	}, first)
-	rest, err := s.Tokens(t.Context(), a.ID, first[1].ID, 2)
+	rest, err := s.Tokens(t.Context(), license.TokenQuery{Account: a.ID, Before: first[1].ID, Limit: 2})
 	must(t, err)
 	same(t, []license.TokenRecord{newToken(a.ID, tokenID(1, 1, 1))}, rest)
+}
+
+func tokensOfKey(t *testing.T, s Store) {
+	a, other := create(t, s, 1), create(t, s, 2)
+	must(t, s.AddKey(t.Context(), newKey("k_2", at), did(at)))
+	var want []license.TokenRecord
+	for n, r := range []license.TokenRecord{newToken(a.ID, tokenID(1, 1, 1)), newToken(other.ID, tokenID(2, 2, 2)), newToken(a.ID, tokenID(3, 3, 3))} {
+		if n < 2 {
+			r.KeyID = "k_2"
+			want = append([]license.TokenRecord{r}, want...)
+		}
+		must(t, s.RecordToken(t.Context(), r, did(at)))
+	}
+	got, err := s.Tokens(t.Context(), license.TokenQuery{Key: "k_2", Limit: 9})
+	must(t, err)
+	same(t, want, got)
+	got, err = s.Tokens(t.Context(), license.TokenQuery{Key: "k_2", Account: a.ID, Limit: 9})
+	must(t, err)
+	same(t, want[1:], got)
+	got, err = s.Tokens(t.Context(), license.TokenQuery{Limit: 1})
+	must(t, err)
+	same(t, tokenID(3, 3, 3), got[0].ID)
 }
 
 func tokenWithoutAccount(t *testing.T, s Store) {
@@ -84,7 +107,7 @@ func tokenWithoutAccount(t *testing.T, s Store) {
 		}
 		must(t, err)
 	}
-	list, err := s.Tokens(t.Context(), a.ID, "", n)
+	list, err := s.Tokens(t.Context(), license.TokenQuery{Account: a.ID, Limit: n})
 	must(t, err)
 	same(t, n-1, len(list))
 }
@@ -120,7 +143,7 @@ func revokedFamily(t *testing.T, s Store) {
 	must(t, s.RecordToken(t.Context(), stranger, did(at)))
 	must(t, s.Revoke(t.Context(),
 		license.Revocation{Subject: member.ID.Family(), AccountID: a.ID, At: at}, did(at)))
-	list, err := s.Tokens(t.Context(), a.ID, "", 10)
+	list, err := s.Tokens(t.Context(), license.TokenQuery{Account: a.ID, Limit: 10})
 	must(t, err)
 	revoked := map[opaque.TokenID]bool{}
 	for _, r := range list {
@@ -146,7 +169,7 @@ func revokedIssuedBy(t *testing.T, s Store) {
 	same(t, int64(2), revokeAPIToken(t, s, did(at), new(did(at))))
 	same(t, a.ID, lastLine(t, s).Account) // that of the API token
 	same(t, int64(0), revokeAPIToken(t, s, did(at), new(did(at))))
-	list, err := s.Tokens(t.Context(), a.ID, "", 10)
+	list, err := s.Tokens(t.Context(), license.TokenQuery{Account: a.ID, Limit: 10})
 	must(t, err)
 	revoked := map[string]bool{}
 	for _, r := range list {
@@ -180,7 +203,7 @@ func manyWriters(t *testing.T, s Store) {
 	}
 	wg.Wait()
 	must(t, errors.Join(errs...))
-	list, err := s.Tokens(t.Context(), a.ID, "", writers*each+1)
+	list, err := s.Tokens(t.Context(), license.TokenQuery{Account: a.ID, Limit: writers*each + 1})
 	must(t, err)
 	same(t, writers*each, len(list))
 }

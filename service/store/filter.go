@@ -1,0 +1,36 @@
+package store
+
+import (
+	"fmt"
+	"strings"
+)
+
+// filter is what a list is narrowed by. A condition that was not asked for is not in the statement
+// at all, so that a database finds the rows by the index of those that are; the texts that it makes
+// are as many as the combinations of conditions.
+type filter struct {
+	conditions []string
+	args       []any
+}
+
+// where adds a condition on a value, which it calls by %s, if the value is given.
+func (f *filter) where(condition string, value any, given bool) {
+	if given {
+		f.conditions = append(f.conditions, fmt.Sprintf(condition, f.mark(value)))
+	}
+}
+
+// mark adds a value and returns its name in the statement.
+func (f *filter) mark(value any) string {
+	f.args = append(f.args, value)
+	return fmt.Sprintf("$%d", len(f.args))
+}
+
+// list is the end of a statement: the conditions, the order, and the limit.
+func (f *filter) list(order string, limit int) string {
+	where := ""
+	if len(f.conditions) > 0 {
+		where = " WHERE " + strings.Join(f.conditions, " AND ")
+	}
+	return where + " ORDER BY " + order + " LIMIT " + f.mark(limit)
+}
