@@ -3,6 +3,9 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
 	"io/fs"
 	"maps"
@@ -351,10 +354,19 @@ func countOf(s, sub string) int { return len(slices.Collect(strings.SplitSeq(s, 
 // hostileToken is a token whose claims try to break out of wherever they are written.
 func hostileToken(t *testing.T) string {
 	t.Helper()
-	raw, err := signer(t).Sign(token.Claims{
-		Subject: "user_x\n::error::x", Email: "x\n::error::x", Tier: "pro\n_GitHubActionsFileCommandDelimeter_\ninjected=1\nx<<y<script>",
-		ValidUntil: time.Now().AddDate(1, 0, 0), IssuedAt: time.Now().Add(-time.Hour), ExpiresAt: time.Now().AddDate(0, 6, 0), ID: "x",
+	part := func(v any) string {
+		b, err := json.Marshal(v)
+		must(t, err)
+		return base64.RawURLEncoding.EncodeToString(b)
+	}
+	now := time.Now()
+	// made by hand: our own signer refuses such claims
+	signed := part(map[string]string{"alg": "HS256", "typ": "JWT", "kid": "k_1"}) + "." + part(map[string]any{
+		"sub": "user_x\n::error::x", "email": "x\n::error::x", "tier": "pro\n_GitHubActionsFileCommandDelimeter_\ninjected=1\nx<<y<script>",
+		"features": []string{}, "valid_until": now.AddDate(1, 0, 0).UTC().Format("2006-01-02T15:04:05.000Z"),
+		"iat": now.Add(-time.Hour).Unix(), "exp": now.AddDate(0, 6, 0).Unix(), "jti": "x",
 	})
-	must(t, err)
-	return raw
+	mac := hmac.New(sha256.New, []byte("a key of somebody else"))
+	mac.Write([]byte(signed))
+	return signed + "." + base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
 }

@@ -311,7 +311,11 @@ func (r *run) judgeSite(s optimize.Report) {
 			s.OptimizedBefore))
 	}
 	if len(s.Guard.Rejected) > 0 {
-		r.warn(r.refused() + ": they are published as they were; see the summary")
+		published := "they are published as they were"
+		if len(s.Guard.Rejected) == 1 {
+			published = "it is published as it was"
+		}
+		r.warn(r.refused() + ": " + published + "; see the summary")
 	}
 	if s.BrokenRefsFailed {
 		r.fail(fmt.Sprintf("the site has %d broken references, and optimizer-args asks to fail then; see the summary", len(s.BrokenRefs)))

@@ -143,7 +143,7 @@ func (b *box) exampleVariables(i int) {
 	b.env["MACHINE"] = fmt.Sprintf("mac_%016d", i)
 	b.alter(fmt.Sprintf("INSERT INTO machines (id, account_id, machine_id, label, family, created_at) VALUES ('%s', '%s', 'm', '', '%s', 1000)",
 		b.env["MACHINE"], b.env["ACCOUNT"], mustMember(b.t, shown, "family")))
-	b.env["KID"] = mustMember(b.t, b.ok("key", "list", "--json"), "0.kid")
+	b.env["KID"] = mustMember(b.t, b.ok("key", "list", "--json"), "items.0.kid")
 }
 
 // shell runs a line as a person would.

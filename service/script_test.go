@@ -126,7 +126,7 @@ func getMember(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(os.WriteFile(ts.MkAbs(args[2]), []byte(v+"\n"), 0o600))
 }
 
-// members FILE NAME…: the JSON object, or each of a list of objects, has exactly these members.
+// members FILE NAME…: the JSON object, or each of a list or page of objects, has exactly these members.
 func wantMembers(ts *testscript.TestScript, neg bool, args []string) {
 	usage(ts, !neg && len(args) > 1, "members FILE NAME…")
 	var list []map[string]any
@@ -135,6 +135,14 @@ func wantMembers(ts *testscript.TestScript, neg bool, args []string) {
 	} else {
 		list = make([]map[string]any, 1)
 		ts.Check(json.Unmarshal([]byte(text), &list[0]))
+		if _, ok := list[0]["items"]; ok { // a page
+			var page struct {
+				Items []map[string]any `json:"items"`
+				Next  string           `json:"next_cursor"`
+			}
+			ts.Check(strictly(text, &page))
+			list = page.Items
+		}
 	}
 	want := slices.Sorted(slices.Values(args[1:]))
 	for _, object := range list {
@@ -142,6 +150,13 @@ func wantMembers(ts *testscript.TestScript, neg bool, args []string) {
 			ts.Fatalf("members of %s = %q, want %q", args[0], got, want)
 		}
 	}
+}
+
+// strictly reads a JSON document that has no other members than v.
+func strictly(text string, v any) error {
+	d := json.NewDecoder(strings.NewReader(text))
+	d.DisallowUnknownFields()
+	return d.Decode(v)
 }
 
 // perm MODE FILE: the permissions of a file.

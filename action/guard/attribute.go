@@ -7,13 +7,13 @@ import (
 
 // sameAttributes says whether two start tags of one element mean the same, and how they differ if not.
 // The order never counts. What the optimizer may add to an element of its own accord is in mayAdd.
-func sameAttributes(name string, source, result []attribute) (same bool, detail string) {
+func sameAttributes(name string, source, result []attribute, memo *memo) (same bool, detail string) {
 	for _, a := range source {
 		v, ok := get(result, a.name)
 		switch {
 		case !ok:
 			return false, fmt.Sprintf("<%s> lost its attribute %s", name, a.name)
-		case !sameValue(a.name, a.value, v):
+		case !sameValue(a.name, a.value, v, memo):
 			return false, fmt.Sprintf("<%s> has another %s", name, a.name)
 		}
 	}
@@ -56,7 +56,7 @@ var addresses = map[string]bool{
 	"action": true, "cite": true, "data": true, "formaction": true, "href": true, "poster": true, "src": true,
 }
 
-func sameValue(name, source, result string) bool {
+func sameValue(name, source, result string, memo *memo) bool {
 	switch {
 	case source == result, booleans[name]:
 		return true
@@ -65,7 +65,7 @@ func sameValue(name, source, result string) bool {
 	case name == "class":
 		return strings.Join(strings.Fields(source), " ") == strings.Join(strings.Fields(result), " ")
 	case name == "style":
-		return compareDeclarations(source, result)
+		return memo.sameDeclarations(source, result)
 	case addresses[name]:
 		return strings.Trim(source, " \t\n\r\f") == strings.Trim(result, " \t\n\r\f")
 	}

@@ -11,11 +11,15 @@ import (
 // memo remembers what was found about inline code: most pages of a site have the same. It holds only
 // answers, and those of maxMemo contents at most.
 type memo struct {
-	mu    sync.Mutex
-	known map[[sha256.Size]byte]bool
+	mu     sync.Mutex
+	known  map[[sha256.Size]byte]bool
+	styles map[[2]string]bool // of style attributes
 }
 
-const maxMemo = 10_000
+const (
+	maxMemo      = 10_000
+	maxMemoStyle = 1 << 10 // bytes of a style attribute that is remembered, before and after
+)
 
 // sameRaw compares the content of script and style elements. kind is the type of a script.
 func (m *memo) sameRaw(name, kind string, source, result []byte) bool {
@@ -39,6 +43,24 @@ func (m *memo) sameRaw(name, kind string, source, result []byte) bool {
 	defer m.mu.Unlock()
 	if len(m.known) < maxMemo {
 		m.known[key] = same
+	}
+	return same
+}
+
+// sameDeclarations compares two values of the style attribute.
+func (m *memo) sameDeclarations(source, result string) bool {
+	key := [2]string{source, result}
+	m.mu.Lock()
+	same, known := m.styles[key]
+	m.mu.Unlock()
+	if known {
+		return same
+	}
+	same = compareDeclarations(source, result)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.styles) < maxMemo && len(source)+len(result) < maxMemoStyle {
+		m.styles[key] = same
 	}
 	return same
 }

@@ -40,7 +40,7 @@ func (r *repair) judge(source, result []byte) Verdict {
 	var last *Difference
 	for _, r.allTags = range []bool{false, true} {
 		published := r.merge(len(source))
-		if len(published) >= len(source) {
+		if len(published) >= len(source) || blank(published) {
 			return Verdict{Publish: PublishSource, Differences: r.notes.list(), NoGain: true}
 		}
 		if last = sameEncoding(source, published); last == nil {

@@ -84,7 +84,7 @@ func decodePage(page []byte) []byte {
 func pagePlace(path string, page []byte) place {
 	at := placeOf(path)
 	base, based := "", false
-	z := html.NewTokenizer(bytes.NewReader(page))
+	z := html.NewTokenizer(bytes.NewReader(withPlace(page)))
 	for {
 		switch z.Next() {
 		case html.ErrorToken:
@@ -103,6 +103,30 @@ func pagePlace(path string, page []byte) place {
 					at.own = map[string]bool{home.host: true}
 				}
 			}
+		}
+	}
+}
+
+// withPlace is the part of a page that can say where it is: its head, unless base or link elements
+// follow, which browsers heed there too.
+func withPlace(page []byte) []byte {
+	body := indexTag(page, "body")
+	if body < 0 || indexTag(page[body:], "base") >= 0 || indexTag(page[body:], "link") >= 0 {
+		return page
+	}
+	return page[:body]
+}
+
+// indexTag is the first place of what looks like a start tag of the name, or -1.
+func indexTag(page []byte, name string) int {
+	for at := 0; ; at++ {
+		i := bytes.IndexByte(page[at:], '<')
+		if i < 0 || len(page)-at-i <= len(name) {
+			return -1
+		}
+		at += i
+		if strings.EqualFold(string(page[at+1:at+1+len(name)]), name) {
+			return at
 		}
 	}
 }

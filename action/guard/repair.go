@@ -131,7 +131,7 @@ var headTags = setOf("html head meta link title base script style noscript templ
 // tag is the start tag to publish: the result's where it means the same.
 func (r *repair) tag(a, b *unit, source, result []byte) []byte {
 	name := a.name
-	same, detail := sameAttributes(name, a.attrs, b.attrs)
+	same, detail := sameAttributes(name, a.attrs, b.attrs, r.sp.memo)
 	if same && r.allowed(a.attrs, b.attrs) {
 		return result
 	}
@@ -263,7 +263,7 @@ func (r *repair) note(a, b *unit) {
 	if a.name != "svg" {
 		return
 	}
-	if same, detail := sameAttributes(a.name, a.attrs, b.attrs); !same {
+	if same, detail := sameAttributes(a.name, a.attrs, b.attrs, r.sp.memo); !same {
 		r.notes.add(Difference{Kind: KindIcon, Detail: "an inline icon: " + detail, Key: KeySVG}, a.open, b.open)
 	} else if bytes.Contains(a.inner, []byte("<title")) != bytes.Contains(b.inner, []byte("<title")) || bytes.Count(a.inner, []byte(" id=")) != bytes.Count(b.inner, []byte(" id=")) {
 		r.notes.add(Difference{Kind: KindIcon, Detail: "an inline icon lost its title or ids", Key: KeySVG}, a.inner, b.inner)

@@ -126,7 +126,7 @@ func sameItem(a, b *item, memo *memo) *Difference {
 	}
 	switch a.kind {
 	case itemOpen:
-		if same, detail := sameAttributes(a.name, a.attrs, b.attrs); !same {
+		if same, detail := sameAttributes(a.name, a.attrs, b.attrs, memo); !same {
 			return &Difference{Kind: KindAttribute, Detail: detail, Before: excerpt(a.String()), After: excerpt(b.String()), Key: KeyHTML}
 		}
 	case itemRaw:

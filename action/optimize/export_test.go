@@ -14,6 +14,7 @@ var (
 	SplitArgs     = splitArgs
 	Confine       = confine
 	ErrNoExchange = errNoExchange
+	Apart         = apart
 )
 
 // CheckMounted is Check on a machine with the mounts.

@@ -120,7 +120,7 @@ func (p *Plan) newJudge(source, staged tree, from, to *os.Root) *judge {
 		plan: p, from: from, to: to, sources: map[string]string{}, fresh: map[string]int64{}, denied: map[string]bool{},
 		published: map[string]bool{}, rejected: map[string]Rejected{}, blamed: map[string]int{}, referrers: map[string]map[string]bool{}, siblings: map[string]bool{},
 		unread: map[string]int64{},
-		open: map[string][]guard.Reference{}, putBack: map[cause]PutBack{},
+		open:   map[string][]guard.Reference{}, putBack: map[cause]PutBack{},
 	}
 	folded := map[string]bool{}
 	for _, n := range source.nodes {

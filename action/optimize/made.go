@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/pageflare/ci/action/guard"
 )
 
 // ErrGuard says that the optimizer changed more than it should, under GuardFail. The site is as it
@@ -38,6 +40,9 @@ func (m *made) guarded() Guarded {
 // when there is an error.
 func (p *Plan) make(ctx context.Context, site tree, token string) (*made, error) {
 	first, err := p.attempt(ctx, site, token, nil)
+	if failed := (*ExitError)(nil); errors.As(err, &failed) && strings.Contains(failed.Message, critters) {
+		return p.makeWithout(ctx, site, token, first, guard.KeyCritical)
+	}
 	if err != nil || first.judge == nil || p.guard() == GuardFail {
 		return first, err
 	}
@@ -74,6 +79,17 @@ func (p *Plan) make(ctx context.Context, site tree, token string) (*made, error)
 		second.discard()
 	}
 	return first, nil
+}
+
+// makeWithout makes the site without a pass at which the CLI broke off.
+func (p *Plan) makeWithout(ctx context.Context, site tree, token string, failed *made, key string) (*made, error) {
+	p.logf("the optimizer broke off at the pass %s: it runs once more without it", key)
+	failed.discard()
+	m, err := p.attempt(ctx, site, token, []string{key})
+	if err == nil {
+		m.report.Guard.Rerun = []string{key}
+	}
+	return m, err
 }
 
 func (p *Plan) guard() Guard {
@@ -126,11 +142,21 @@ func (p *Plan) runCLI(ctx context.Context, site tree, m *made, token string, off
 	}
 	copied := home + "-source"
 	defer os.RemoveAll(copied)
-	source, err := p.view(site, copied)
+	source, err := p.view(site, copied, false)
 	if err != nil {
 		return fmt.Errorf("copy the source for the optimizer: %w", err)
 	}
 	out, err := p.execute(ctx, home, source, m.stage.path, config, token)
+	if err == nil && out.code != 0 && strings.Contains(Unfold(out.stderr), cyclic) {
+		p.logf("pages name each other in link elements, which the optimizer cannot resolve: " +
+			"it runs once more without seeing them")
+		unlinked := home + "-unlinked"
+		defer os.RemoveAll(unlinked)
+		if source, err = p.view(site, unlinked, true); err != nil {
+			return fmt.Errorf("copy the source for the optimizer: %w", err)
+		}
+		out, err = p.execute(ctx, home, source, m.stage.path, config, token)
+	}
 	if err != nil {
 		return err
 	}

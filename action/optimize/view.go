@@ -1,11 +1,14 @@
 package optimize
 
 import (
+	"bytes"
 	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/pageflare/ci/action/guard"
 )
 
 // misread says whether the CLI takes a name for another one: it turns \ into /, so that it would write
@@ -16,8 +19,9 @@ func misread(name string) bool { return strings.Contains(name, `\`) }
 // copy of the rest. What is left out comes into the stage as other files do that the CLI drops.
 //
 // The copy is in dir, which is made when it is needed. Files are linked where that is possible: the CLI must not be able to write there.
-func (p *Plan) view(site tree, dir string) (string, error) {
-	clean := true
+// With unlinked, what link elements of pages name is hidden, too (apart.go).
+func (p *Plan) view(site tree, dir string, unlinked bool) (string, error) {
+	clean := !unlinked
 	for _, n := range site.nodes {
 		clean = clean && !misread(n.path)
 	}
@@ -41,11 +45,19 @@ func (p *Plan) view(site tree, dir string) (string, error) {
 		if misread(n.path) {
 			continue
 		}
+		file, isFile := site.file(n)
+		if unlinked && isFile && guard.IsPage(n.path) {
+			if changed, err := copyApart(from, file, to, n.path); err != nil {
+				return "", err
+			} else if changed {
+				continue
+			}
+		}
 		switch n.kind {
 		case fs.ModeDir:
 			err = to.MkdirAll(n.path, 0o700)
 		case fs.ModeSymlink: // the CLI makes a file of a link to a file, and drops all others
-			if file, ok := site.file(n); ok {
+			if isFile {
 				err = copyFile(from, file, to, n.path)
 			}
 		default:
@@ -61,4 +73,25 @@ func (p *Plan) view(site tree, dir string) (string, error) {
 		return "", err
 	}
 	return dir, nil
+}
+
+// copyApart writes the page with what its link elements name hidden, if there is such an element.
+func copyApart(from *os.Root, name string, to *os.Root, dest string) (changed bool, err error) {
+	f, info, err := openFile(from, name)
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	if info.Size() > guard.MaxFile {
+		return false, nil
+	}
+	page, err := readAll(f, info.Size())
+	if err != nil {
+		return false, err
+	}
+	hidden := apart(page)
+	if bytes.Equal(hidden, page) {
+		return false, nil
+	}
+	return true, to.WriteFile(dest, hidden, 0o600)
 }

@@ -43,7 +43,7 @@ const (
 )
 
 // guardDocs is where it is said what the guard compares.
-const guardDocs = "https://github.com/pageflare/ci#the-action"
+const guardDocs = "https://github.com/pageflare/ci/blob/main/docs/action.md#the-guard"
 
 // renderGuard tells what was not published as the optimizer made it.
 func renderGuard(b *strings.Builder, g Guard) {
@@ -58,12 +58,8 @@ func renderGuard(b *strings.Builder, g Guard) {
 	if len(g.Files) == 0 {
 		return
 	}
-	becomes := "is not published"
-	if g.Published {
-		becomes = "is published as it was"
-	}
-	fmt.Fprintf(b, "The optimizer changed more than it should in %d of the files: each %s. Nothing is wrong with the files themselves ([what is compared](%s)).\n\n",
-		len(g.Files), becomes, guardDocs)
+	fmt.Fprintf(b, "The optimizer changed %s more than it should: %s. Nothing is wrong with what you built ([what is compared](%s)).\n\n",
+		files(len(g.Files)), becomes(g), guardDocs)
 	b.WriteString("| File | What differed | Before → after |\n| --- | --- | --- |\n")
 	for _, f := range g.Files[:min(len(g.Files), maxRejected)] {
 		more := ""
@@ -79,6 +75,17 @@ func renderGuard(b *strings.Builder, g Guard) {
 	}
 	more(b, len(g.Costs)-maxCosts)
 	b.WriteString("\n")
+}
+
+// becomes is what is published in the place of results that are not the same file.
+func becomes(g Guard) string {
+	switch {
+	case !g.Published:
+		return "nothing is published"
+	case len(g.Files) == 1:
+		return "it is published as it was"
+	}
+	return "they are published as they were"
 }
 
 // renderPutBack tells what would have been lost.

@@ -73,10 +73,12 @@ func (d *keyDrill) changeKeys(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var keys []struct {
-		ID string `json:"kid"`
+	var page struct {
+		Items []struct {
+			ID string `json:"kid"`
+		} `json:"items"`
 	}
-	if err := json.Unmarshal(out, &keys); err != nil {
+	if err := json.Unmarshal(out, &page); err != nil {
 		return err
 	}
 	for range 2 {
@@ -89,7 +91,7 @@ func (d *keyDrill) changeKeys(ctx context.Context) error {
 			return ctx.Err()
 		}
 	}
-	if _, err = d.command(ctx, "key", "retire", keys[0].ID); err == nil {
+	if _, err = d.command(ctx, "key", "retire", page.Items[0].ID); err == nil {
 		return errors.New("key retire ended a key under live tokens")
 	}
 	return nil

@@ -43,8 +43,8 @@
     return e.localName + (said ? ' ' + said.slice(0, 40) : '');
   };
 
-  // The outermost elements whose white space is shown as it is.
-  const kept = e => getComputedStyle(e).whiteSpace.startsWith('pre');
+  // The outermost elements whose white space is shown as it is. That between the options of a select is not, whatever its style says.
+  const kept = e => !e.closest('select') && getComputedStyle(e).whiteSpace.startsWith('pre');
   const keeps = e => kept(e) && !(e.parentElement && kept(e.parentElement));
 
   const landmarks = [];

@@ -167,9 +167,11 @@ func (w *world) record(t *testing.T, raw string) record {
 // issued counts the tokens of the account.
 func (w *world) issued(t *testing.T) int {
 	t.Helper()
-	var all []record
+	var all struct {
+		Items []record `json:"items"`
+	}
 	w.licenseJSON(t, &all, "token", "list", "--account", w.account)
-	return len(all)
+	return len(all.Items)
 }
 
 func claims(t *testing.T, raw string) token.Claims {

@@ -92,14 +92,14 @@ type accountList struct {
 // Run lists the accounts.
 func (c accountList) Run(ctx context.Context, a *App) error {
 	return a.with(ctx, func(ctx context.Context, l *parts.Parts) error {
-		found, err := l.Accounts.Accounts(ctx, c.After, int(c.Limit))
+		found, err := l.Accounts.Accounts(ctx, c.After, c.Limit.andOne())
 		if err != nil {
 			return refusal(err)
 		}
-		list := show.Each(found, show.Account)
-		return c.Print(a.Stdout, list, func(w io.Writer) {
+		page := show.Accounts(found, int(c.Limit))
+		return c.PrintPage(a, page, "--after", page.NextCursor, func(w io.Writer) {
 			Row(w, "ID", "EMAIL", "TIER", "VALID UNTIL", "STATUS")
-			for _, x := range list {
+			for _, x := range page.Items {
 				Row(w, x.ID, x.Email, x.Tier, x.ValidUntil, x.Status)
 			}
 		})

@@ -55,7 +55,7 @@ func (c adminTokenCreate) Run(ctx context.Context, a *App) error {
 		}
 		j := show.AdminToken(record)
 		j.AdminToken = text.Reveal()
-		return c.Print(a.Stdout, j, func(w io.Writer) { Row(w, j.AdminToken) })
+		return c.printOnce(a, j, "admin token", j.ID, j.AdminToken)
 	})
 }
 
@@ -68,14 +68,14 @@ type adminTokenList struct {
 // Run lists the admin tokens.
 func (c adminTokenList) Run(ctx context.Context, a *App) error {
 	return a.with(ctx, func(ctx context.Context, l *parts.Parts) error {
-		found, err := l.Admins.AdminTokens(ctx, c.After, int(c.Limit))
+		found, err := l.Admins.AdminTokens(ctx, c.After, c.Limit.andOne())
 		if err != nil {
 			return refusal(err)
 		}
-		list := show.Each(found, show.AdminToken)
-		return c.Print(a.Stdout, list, func(w io.Writer) {
+		page := show.AdminTokens(found, int(c.Limit))
+		return c.PrintPage(a, page, "--after", page.NextCursor, func(w io.Writer) {
 			Row(w, "ID", "NAME", "CREATED", "EXPIRES", "REVOKED", "SCOPES")
-			for _, t := range list {
+			for _, t := range page.Items {
 				Row(w, t.ID, t.Name, t.CreatedAt, orDash(t.ExpiresAt), orDash(t.RevokedAt),
 					strings.Join(t.Scopes, ","))
 			}

@@ -33,7 +33,7 @@ func (c apiTokenCreate) Run(ctx context.Context, a *App) error {
 		}
 		j := show.APIToken(record)
 		j.APIToken = text.Reveal()
-		return c.Print(a.Stdout, j, func(w io.Writer) { Row(w, j.APIToken) })
+		return c.printOnce(a, j, "API token", j.ID, j.APIToken)
 	})
 }
 
@@ -47,14 +47,14 @@ type apiTokenList struct {
 // Run lists the API tokens.
 func (c apiTokenList) Run(ctx context.Context, a *App) error {
 	return a.with(ctx, func(ctx context.Context, l *parts.Parts) error {
-		found, err := l.Accounts.APITokens(ctx, c.Account, c.After, int(c.Limit))
+		found, err := l.Accounts.APITokens(ctx, c.Account, c.After, c.Limit.andOne())
 		if err != nil {
 			return refusal(err)
 		}
-		list := show.Each(found, show.APIToken)
-		return c.Print(a.Stdout, list, func(w io.Writer) {
+		page := show.APITokens(found, int(c.Limit))
+		return c.PrintPage(a, page, "--after", page.NextCursor, func(w io.Writer) {
 			Row(w, "ID", "NAME", "CREATED", "REVOKED")
-			for _, t := range list {
+			for _, t := range page.Items {
 				Row(w, t.ID, t.Name, t.CreatedAt, orDash(t.RevokedAt))
 			}
 		})

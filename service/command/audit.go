@@ -58,16 +58,16 @@ func (m *moment) UnmarshalText(text []byte) (err error) {
 func (c auditList) Run(ctx context.Context, a *App) error {
 	return a.with(ctx, func(ctx context.Context, l *parts.Parts) error {
 		found, err := l.Log.Lines(ctx, audit.Query{
-			Before: c.Before, Limit: int(c.Limit), Account: c.Account, Action: audit.Action(c.Action), Actor: c.Actor,
+			Before: c.Before, Limit: c.Limit.andOne(), Account: c.Account, Action: audit.Action(c.Action), Actor: c.Actor,
 			Since: c.Since.Time, Until: c.Until.Time,
 		})
 		if err != nil {
 			return refusal(err)
 		}
-		list := show.Each(found, show.Line)
-		return c.Print(a.Stdout, list, func(w io.Writer) {
+		page := show.Lines(found, int(c.Limit))
+		return c.PrintPage(a, page, "--before", page.NextCursor, func(w io.Writer) {
 			Row(w, "NUMBER", "AT", "ACTION", "BY", "FROM", "OBJECT", "DETAILS")
-			for _, x := range list {
+			for _, x := range page.Items {
 				Row(w, x.Seq, x.At, x.Action, strings.TrimSpace(x.Actor.Kind+" "+x.Actor.ID),
 					dash(x.Address), x.Object, string(x.Details))
 			}
@@ -126,7 +126,7 @@ func (c acceptClock) Run(ctx context.Context, a *App) error {
 		j := struct {
 			Newest string `json:"newest"`
 			Now    string `json:"now"`
-		}{newest.UTC().Format(time.RFC3339), time.Now().UTC().Format(time.RFC3339)}
+		}{show.Time(newest), show.Time(time.Now())}
 		return c.Print(a.Stdout, j, func(w io.Writer) {
 			Row(w, "newest change was at", j.Newest)
 			Row(w, "the clock says", j.Now)

@@ -26,10 +26,10 @@ func (c keyList) Run(ctx context.Context, a *App) error {
 		if err != nil {
 			return err
 		}
-		list := show.Each(keys, show.Key)
-		return c.Print(a.Stdout, list, func(w io.Writer) {
+		page := show.Keys(keys)
+		return c.Print(a.Stdout, page, func(w io.Writer) {
 			Row(w, "KID", "ALG", "STATE", "CREATED", "SIGNS FROM", "LIVE TOKENS")
-			for _, k := range list {
+			for _, k := range page.Items {
 				Row(w, k.Kid, k.Alg, k.State, k.CreatedAt, k.SignsFrom, k.LiveTokens)
 			}
 		})

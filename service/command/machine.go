@@ -24,14 +24,14 @@ type machineList struct {
 // Run lists the machines.
 func (c machineList) Run(ctx context.Context, a *App) error {
 	return a.with(ctx, func(ctx context.Context, l *parts.Parts) error {
-		found, err := l.Machines.Machines(ctx, c.Account, c.After, int(c.Limit))
+		found, err := l.Machines.Machines(ctx, c.Account, c.After, c.Limit.andOne())
 		if err != nil {
 			return refusal(err)
 		}
-		list := show.Each(found, show.Machine)
-		return c.Print(a.Stdout, list, func(w io.Writer) {
+		page := show.Machines(found, int(c.Limit))
+		return c.PrintPage(a, page, "--after", page.NextCursor, func(w io.Writer) {
 			Row(w, "ID", "MACHINE", "LABEL", "CREATED", "ENDED", "STATUS", "FAMILY")
-			for _, m := range list {
+			for _, m := range page.Items {
 				Row(w, m.ID, m.MachineID, dash(m.Label), m.CreatedAt, orDash(m.EndedAt), m.Status,
 					m.Family)
 			}

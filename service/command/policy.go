@@ -181,12 +181,13 @@ type policyList struct {
 // Run lists the policies.
 func (c policyList) Run(ctx context.Context, a *App) error {
 	return a.with(ctx, func(ctx context.Context, l *parts.Parts) error {
-		found, err := l.Policies.Policies(ctx, c.Account, c.After, int(c.Limit))
+		found, err := l.Policies.Policies(ctx, c.Account, c.After, c.Limit.andOne())
 		if err != nil {
 			return refusal(err)
 		}
-		list := show.Each(found, show.Policy)
-		return c.Print(a.Stdout, list, func(w io.Writer) { policyRows(w, list) })
+		page := show.Policies(found, int(c.Limit))
+		return c.PrintPage(a, page, "--after", page.NextCursor,
+			func(w io.Writer) { policyRows(w, page.Items) })
 	})
 }
 

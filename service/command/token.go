@@ -12,7 +12,6 @@ import (
 	"github.com/pageflare/ci/service/account"
 	"github.com/pageflare/ci/service/api"
 	"github.com/pageflare/ci/service/failure"
-	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/opaque"
 	"github.com/pageflare/ci/service/parts"
 	"github.com/pageflare/ci/service/show"
@@ -81,16 +80,14 @@ type tokenList struct {
 // Run lists the tokens.
 func (c tokenList) Run(ctx context.Context, a *App) error {
 	return a.with(ctx, func(ctx context.Context, l *parts.Parts) error {
-		found, err := l.Licenses.Tokens(ctx, c.Account, opaque.TokenID(c.Before), int(c.Limit))
+		found, err := l.Licenses.Tokens(ctx, c.Account, opaque.TokenID(c.Before), c.Limit.andOne())
 		if err != nil {
 			return refusal(err)
 		}
-		now := time.Now()
-		list := show.Each(found,
-			func(t license.TokenRecord) api.TokenRecord { return show.Token(t, now) })
-		return c.Print(a.Stdout, list, func(w io.Writer) {
+		page := show.Tokens(found, int(c.Limit), time.Now())
+		return c.PrintPage(a, page, "--before", page.NextCursor, func(w io.Writer) {
 			Row(w, "JTI", "ISSUED", "EXPIRES", "KID", "STATUS")
-			for _, t := range list {
+			for _, t := range page.Items {
 				Row(w, t.Jti, t.IssuedAt, t.ExpiresAt, t.Kid, t.Status)
 			}
 		})

@@ -63,8 +63,7 @@ func (s *scriptFacts) lost(after *scriptFacts) []Finding {
 			continue // loops over arguments become [...arguments]
 		}
 		if f.counted() && have < need || have == 0 && need > 0 {
-			d = append(d, finding(Meaning, fmt.Sprintf("%s %q is %d times in the source and %d times in the result",
-				f.kind, brief(f.text), need, have), f.text, ""))
+			d = append(d, finding(Meaning, f.lost(need, have), f.text, ""))
 		}
 	}
 	for _, f := range sortedFacts(after.facts) {
@@ -104,6 +103,18 @@ func (s *scriptFacts) knows(f fact) bool {
 		return f.text == "0" || f.text == "1"
 	}
 	return false
+}
+
+// lost says for a person that a fact is there less often than it should.
+func (f fact) lost(need, have int) string {
+	text := f.text
+	if f.kind == factStrict {
+		text, _, _ = strings.Cut(text, " in ") // the function is no help
+	}
+	if have == 0 {
+		return fmt.Sprintf("%s %q is gone", f.kind, brief(text))
+	}
+	return fmt.Sprintf("%s %q is there %d times less than in the source", f.kind, brief(text), need-have)
 }
 
 func sortedFacts(m map[fact]*tally) []fact {

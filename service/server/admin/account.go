@@ -20,8 +20,7 @@ func (h *Handlers) listAccounts(c *gin.Context) error {
 	}
 	found, err := h.Accounts.Accounts(c.Request.Context(), cursor, limit+1)
 	return route.Answer(c, func(list []account.Account) api.AccountPage {
-		list, next := route.Cut(list, limit, func(a account.Account) string { return a.ID })
-		return api.AccountPage{Items: show.Each(list, show.Account), NextCursor: next}
+		return show.Accounts(list, limit)
 	}, found, err)
 }
 

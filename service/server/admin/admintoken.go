@@ -17,8 +17,7 @@ func (h *Handlers) listAdminTokens(c *gin.Context) error {
 	}
 	found, err := h.Admins.AdminTokens(c.Request.Context(), cursor, limit+1)
 	return route.Answer(c, func(list []auth.AdminToken) api.AdminTokenPage {
-		list, next := route.Cut(list, limit, func(t auth.AdminToken) string { return t.ID })
-		return api.AdminTokenPage{Items: show.Each(list, show.AdminToken), NextCursor: next}
+		return show.AdminTokens(list, limit)
 	}, found, err)
 }
 

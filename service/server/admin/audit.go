@@ -31,9 +31,7 @@ func (h *Handlers) listAudit(c *gin.Context) error {
 	}
 	found, err := h.Log.Lines(c.Request.Context(), q)
 	return route.Answer(c, func(list []audit.Line) api.AuditPage {
-		list, next := route.Cut(list, limit,
-			func(l audit.Line) string { return strconv.FormatInt(l.Seq, 10) })
-		return api.AuditPage{Items: show.Each(list, show.Line), NextCursor: next}
+		return show.Lines(list, limit)
 	}, found, err)
 }
 

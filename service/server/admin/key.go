@@ -14,12 +14,7 @@ import (
 // listKeys answers GET /_api/admin/keys.
 func (h *Handlers) listKeys(c *gin.Context) error {
 	found, err := h.Keys.Keys(c.Request.Context())
-	return route.Answer(c,
-		func(list []keyring.Key) api.KeyPage {
-			return api.KeyPage{
-				Items: show.Each(list, show.Key),
-			}
-		}, found, err)
+	return route.Answer(c, show.Keys, found, err)
 }
 
 // rotateKey answers POST /_api/admin/keys.

@@ -17,8 +17,7 @@ func (h *Handlers) listMachines(c *gin.Context) error {
 	}
 	found, err := h.Machines.Machines(c.Request.Context(), c.Param("id"), cursor, limit+1)
 	return route.Answer(c, func(list []license.Machine) api.MachinePage {
-		list, next := route.Cut(list, limit, func(m license.Machine) string { return m.ID })
-		return api.MachinePage{Items: show.Each(list, show.Machine), NextCursor: next}
+		return show.Machines(list, limit)
 	}, found, err)
 }
 

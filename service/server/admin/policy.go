@@ -36,8 +36,7 @@ func (h *Handlers) listPolicies(c *gin.Context) error {
 	}
 	found, err := h.Policies.Policies(c.Request.Context(), query.Get("account"), cursor, limit+1)
 	return route.Answer(c, func(list []license.TrustPolicy) api.PolicyPage {
-		list, next := route.Cut(list, limit, func(p license.TrustPolicy) string { return p.ID })
-		return api.PolicyPage{Items: show.Each(list, show.Policy), NextCursor: next}
+		return show.Policies(list, limit)
 	}, found, err)
 }
 

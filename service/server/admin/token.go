@@ -19,8 +19,7 @@ func (h *Handlers) listAPITokens(c *gin.Context) error {
 	}
 	found, err := h.Accounts.APITokens(c.Request.Context(), c.Param("id"), cursor, limit+1)
 	return route.Answer(c, func(list []account.APIToken) api.APITokenPage {
-		list, next := route.Cut(list, limit, func(t account.APIToken) string { return t.ID })
-		return api.APITokenPage{Items: show.Each(list, show.APIToken), NextCursor: next}
+		return show.APITokens(list, limit)
 	}, found, err)
 }
 
@@ -64,9 +63,7 @@ func (h *Handlers) listTokens(c *gin.Context) error {
 	found, err := h.Licenses.Tokens(c.Request.Context(), c.Param("id"), opaque.TokenID(cursor),
 		limit+1)
 	return route.Answer(c, func(list []license.TokenRecord) api.TokenPage {
-		list, next := route.Cut(list, limit,
-			func(t license.TokenRecord) string { return string(t.ID) })
-		return api.TokenPage{Items: show.Each(list, h.showToken), NextCursor: next}
+		return show.Tokens(list, limit, h.Now())
 	}, found, err)
 }
 

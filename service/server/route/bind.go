@@ -222,13 +222,3 @@ func Answer[T, U any](c *gin.Context, show func(T) U, got T, err error) error {
 	c.JSON(http.StatusOK, show(got))
 	return nil
 }
-
-// Cut takes the first limit of a list that was asked for one longer, and tells by the last one's id
-// where the next page begins: "" when this is the last page.
-func Cut[T any](list []T, limit int, id func(T) string) ([]T, string) {
-	if len(list) <= limit {
-		return list, ""
-	}
-	list = list[:limit]
-	return list, id(list[limit-1])
-}
