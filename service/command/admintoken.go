@@ -3,11 +3,13 @@ package command
 import (
 	"context"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/pageflare/ci/service/api"
 	"github.com/pageflare/ci/service/auth"
+	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/opaque"
 	"github.com/pageflare/ci/service/parts"
 	"github.com/pageflare/ci/service/show"
@@ -34,6 +36,9 @@ func (c adminTokenCreate) Run(ctx context.Context, a *App) error {
 		if s == "all" {
 			n.Scopes = append(n.Scopes, auth.Scopes...)
 			continue
+		}
+		if !slices.Contains(auth.Scopes, auth.Scope(s)) {
+			return Usagef("scope %q is none of all, %s", s, failure.Names(auth.Scopes))
 		}
 		n.Scopes = append(n.Scopes, auth.Scope(s))
 	}

@@ -38,7 +38,7 @@ func (id TokenID) CheckBefore() error {
 	if id == "" || id.Family() != "" {
 		return nil
 	}
-	return failure.Invalid("a list of tokens goes on after the last jti of the page before (40 letters and digits), and that is none")
+	return failure.Invalid("before: this is not a jti (40 letters and digits): give the last one of the page before")
 }
 
 // byIdentity is the first letter of families that began with the identity of a job. Such a token

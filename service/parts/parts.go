@@ -33,6 +33,8 @@ type Stores struct {
 	// Ready returns nil when the newest write went well, or when a small one does now; else why the
 	// database cannot write.
 	Ready func(context.Context) error
+	// Stock counts what there is at a time.
+	Stock func(context.Context, time.Time) (license.Stock, error)
 }
 
 // On is one database for all.
@@ -48,10 +50,11 @@ func On(s interface {
 	license.Store
 	license.MachineStore
 	Ready(context.Context) error
+	Stock(context.Context, time.Time) (license.Stock, error)
 }) Stores {
 	return Stores{
 		Audit: s, Keys: s, Accounts: s, Credentials: s, Admins: s, Devices: s, Sessions: s, Policies: s,
-		Licenses: s, Machines: s, Ready: s.Ready,
+		Licenses: s, Machines: s, Ready: s.Ready, Stock: s.Stock,
 	}
 }
 
@@ -85,6 +88,7 @@ type Parts struct {
 	PublicURL  string
 
 	ready func(context.Context) error
+	stock func(context.Context, time.Time) (license.Stock, error)
 }
 
 // New joins the parts. In a database without signing keys it makes the first ones.
@@ -98,7 +102,7 @@ func New(ctx context.Context, c Config) (*Parts, error) {
 			return nil, err
 		}
 	}
-	p := &Parts{Identities: c.Identities, PublicURL: c.Issuer, ready: c.Stores.Ready}
+	p := &Parts{Identities: c.Identities, PublicURL: c.Issuer, ready: c.Stores.Ready, stock: c.Stores.Stock}
 	var err error
 	if p.Log, err = audit.NewLog(ctx, c.Stores.Audit, keys["audit log"], now); err != nil {
 		return nil, err
@@ -140,4 +144,9 @@ func (p *Parts) Ready(ctx context.Context) error {
 		return err
 	}
 	return p.ready(ctx)
+}
+
+// Stock counts what there is in the database at a time.
+func (p *Parts) Stock(ctx context.Context, at time.Time) (license.Stock, error) {
+	return p.stock(ctx, at)
 }

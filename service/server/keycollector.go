@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/pageflare/ci/service/keyring"
+	"github.com/pageflare/ci/service/license"
 )
 
 // Counting the live tokens takes the longer the more there are. So the database is asked at most
@@ -19,36 +20,44 @@ const (
 	collectPatience = 2 * time.Second
 )
 
-// keyCollector is a Prometheus collector of signing keys and live tokens, refreshed at most every 10 s.
+// keyCollector is a Prometheus collector of what the database holds: signing keys, live tokens,
+// policies, licenses that end soon, keys of issuers. It is refreshed at most every 10 s.
 type keyCollector struct {
-	keys func(context.Context) ([]keyring.Key, error)
-	now  func() time.Time
+	keys  func(context.Context) ([]keyring.Key, error)
+	stock func(context.Context, time.Time) (license.Stock, error)
+	now   func() time.Time
 
 	asks chan chan struct{} // to loop, which closes what it gets when last is new enough
 	mu   sync.Mutex
 	last []prometheus.Metric // what was counted last
 
-	up, tokens, age *prometheus.Desc
+	up, tokens, age, policies, ending, issuerAge, size *prometheus.Desc
 }
 
 func newKeyCollector(keys func(context.Context) ([]keyring.Key, error),
-	now func() time.Time) *keyCollector {
+	stock func(context.Context, time.Time) (license.Stock, error), now func() time.Time) *keyCollector {
 	desc := func(name, help string, labels ...string) *prometheus.Desc {
 		return prometheus.NewDesc(prometheus.BuildFQName(namespace, "", name), help, labels, nil)
 	}
 	return &keyCollector{
-		keys: keys, now: now, asks: make(chan chan struct{}),
+		keys: keys, stock: stock, now: now, asks: make(chan chan struct{}),
 		up: desc("database_up",
 			"1 when the database answered the last time it was asked, else 0."),
 		tokens: desc("tokens_live",
 			"License tokens (HS256) and leases (EdDSA) that were handed out and have not expired, by signing key.", "alg", "kid"),
 		age: desc("signing_key_age_seconds",
 			"Time since a signing key was made, by key and state: waiting, signing, verifying.", "alg", "kid", "state"),
+		policies: desc("policies", "Trust policies that hold."),
+		ending: desc("licenses_ending",
+			"Licenses of active accounts that end within so many days and have not ended: 7d, 30d.", "within"),
+		issuerAge: desc("issuer_keys_age_seconds",
+			"Time since the keys of an issuer of identities were fetched and stored.", "issuer"),
+		size: desc("database_bytes", "Size of the database on the disk, with its write-ahead log."),
 	}
 }
 
 func (s *keyCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{s.up, s.tokens, s.age} {
+	for _, d := range []*prometheus.Desc{s.up, s.tokens, s.age, s.policies, s.ending, s.issuerAge, s.size} {
 		ch <- d
 	}
 }
@@ -103,7 +112,12 @@ func (s *keyCollector) keep(m []prometheus.Metric) {
 }
 
 func (s *keyCollector) count(ctx context.Context) []prometheus.Metric {
+	now := s.now()
 	keys, err := s.keys(ctx)
+	var stock license.Stock
+	if err == nil {
+		stock, err = s.stock(ctx, now)
+	}
 	if err != nil {
 		return []prometheus.Metric{prometheus.MustNewConstMetric(s.up, prometheus.GaugeValue, 0)}
 	}
@@ -113,7 +127,17 @@ func (s *keyCollector) count(ctx context.Context) []prometheus.Metric {
 			prometheus.MustNewConstMetric(s.tokens, prometheus.GaugeValue, float64(k.LiveTokens),
 				string(k.Algorithm), k.ID),
 			prometheus.MustNewConstMetric(s.age, prometheus.GaugeValue,
-				s.now().Sub(k.CreatedAt).Seconds(), string(k.Algorithm), k.ID, string(k.State)))
+				now.Sub(k.CreatedAt).Seconds(), string(k.Algorithm), k.ID, string(k.State)))
+	}
+	gauge := func(d *prometheus.Desc, value float64, labels ...string) {
+		out = append(out, prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, labels...))
+	}
+	gauge(s.policies, float64(stock.Policies))
+	gauge(s.ending, float64(stock.EndingWeek), "7d")
+	gauge(s.ending, float64(stock.EndingMonth), "30d")
+	gauge(s.size, float64(stock.Bytes))
+	for issuer, fetched := range stock.IssuerKeys {
+		gauge(s.issuerAge, now.Sub(fetched).Seconds(), issuer)
 	}
 	return out
 }

@@ -140,6 +140,38 @@ func TestKeysAndLiveTokensAreCounted(t *testing.T) {
 	}
 }
 
+// What the operator has to look after: licenses that end, keys of issuers, the disk.
+func TestTheStockOfTheDatabaseIsCounted(t *testing.T) {
+	t.Parallel()
+	now := time.Now().UTC().Truncate(time.Millisecond)
+	s := servicetest.Start(t, servicetest.Options{Now: func() time.Time { return now }})
+	for i, end := range []time.Duration{0, 7, 8, 30, 31} {
+		a, _ := s.Account(t, string(rune('a'+i))+"@example.com")
+		until := now.Add(end * 24 * time.Hour)
+		if _, err := s.UpdateAccount(t.Context(), a.ID, account.Change{ValidUntil: &until}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	suspended, _ := s.Account(t, "suspended@example.com")
+	soon := now.Add(time.Hour)
+	if _, err := s.UpdateAccount(t.Context(), suspended.ID, account.Change{ValidUntil: &soon}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.SuspendAccount(t.Context(), suspended.ID); err != nil {
+		t.Fatal(err)
+	}
+	const issuer = "https://token.actions.githubusercontent.com"
+	if err := s.Store.StoreIssuerKeys(t.Context(), issuer, []byte("{}"), now.Add(-time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	now = now.Add(time.Millisecond)
+	wantMetrics(t, s, `licenses_ending{within="7d"} 1`, `licenses_ending{within="30d"} 3`, "policies 0",
+		`issuer_keys_age_seconds{issuer="`+issuer+`"} 60.001`)
+	if got := s.Metrics(t); !regexp.MustCompile(`database_bytes [1-9]`).MatchString(got) {
+		t.Errorf("the metrics lack the size of the database:\n%s", ours(got))
+	}
+}
+
 func TestManyScrapesAskTheDatabaseOnce(t *testing.T) {
 	t.Parallel()
 	now := time.Now()

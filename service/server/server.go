@@ -68,7 +68,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	s := &Server{
 		parts: cfg.Parts, limits: limits, metrics: newMetrics(cfg.Version,
-			newKeyCollector(func(ctx context.Context) ([]keyring.Key, error) { return cfg.Parts.Keys.Keys(ctx) }, cfg.Now)),
+			newKeyCollector(func(ctx context.Context) ([]keyring.Key, error) { return cfg.Parts.Keys.Keys(ctx) }, cfg.Parts.Stock, cfg.Now)),
 		tracer: cfg.Tracer, timeouts: timeouts{headerTimeout, readTimeout, writeTimeout}, now: cfg.Now, log: cfg.Log, engine: gin.New(),
 	}
 	s.pages = page.New(page.Config{

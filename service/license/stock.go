@@ -1,0 +1,12 @@
+package license
+
+import "time"
+
+// Stock is how much there is in a database, for the metrics.
+type Stock struct {
+	Policies    int                  // that hold
+	EndingWeek  int                  // licenses of active accounts that end within 7 days
+	EndingMonth int                  // and within 30
+	IssuerKeys  map[string]time.Time // when the keys of each issuer were fetched last
+	Bytes       int64                // of the database on the disk, with what is not merged yet
+}
