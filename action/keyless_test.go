@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/pageflare/ci/action/githubtest"
-	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/servicetest"
 )
 
@@ -228,7 +227,7 @@ func TestAnExchangeWhoseAnswerWasLostIsAskedForAgain(t *testing.T) {
 	if asked.Load() != 2 || issuer.Minted() != 1 {
 		t.Errorf("asked %d times with %d identity tokens, want 2 and 1", asked.Load(), issuer.Minted())
 	}
-	if list, err := j.service.Tokens(t.Context(), license.TokenQuery{Account: j.account, Limit: 10}); err != nil || len(list) != 1 {
+	if list, err := j.service.TokensOf(t.Context(), j.account, 10); err != nil || len(list) != 1 {
 		t.Errorf("tokens = %d, %v, want 1", len(list), err)
 	}
 }

@@ -15,7 +15,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/pageflare/ci/action/githubtest"
-	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/token"
 )
 
@@ -38,7 +37,7 @@ func TestAFreshTokenCostsNoCall(t *testing.T) {
 }
 
 func tokenCount(j *job) int {
-	list, err := j.service.Tokens(j.t.Context(), license.TokenQuery{Account: j.account, Limit: 100})
+	list, err := j.service.TokensOf(j.t.Context(), j.account, 100)
 	must(j.t, err)
 	return len(list)
 }

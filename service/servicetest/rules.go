@@ -51,3 +51,8 @@ func RulesOf(p *parts.Parts) Rules {
 func (r Rules) Authenticate(ctx context.Context, bearer string) (auth.Caller, error) {
 	return r.Parts.Auth.Authenticate(ctx, auth.Parse(bearer))
 }
+
+// TokensOf are the newest license tokens of an account, at most limit of them.
+func (r Rules) TokensOf(ctx context.Context, account string, limit int) ([]license.TokenRecord, error) {
+	return r.Tokens(ctx, license.TokenQuery{Account: account, Limit: limit})
+}
