@@ -54,10 +54,6 @@ func TestNarrowedListsAreFoundByAnIndex(t *testing.T) {
 			_, err := s.AuditLines(t.Context(), audit.Query{Repository: "1296269", Limit: 1})
 			return err
 		},
-		"audit_of_time": func(s *store.Store) error {
-			_, err := s.AuditLines(t.Context(), audit.Query{Since: now, Until: now, Limit: 1})
-			return err
-		},
 	} {
 		t.Run(index, func(t *testing.T) {
 			t.Parallel()
