@@ -4,7 +4,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/pageflare/ci/service/account"
 	"github.com/pageflare/ci/service/audit"
@@ -24,7 +23,6 @@ func TestWhatAnAPITokenIssuedIsFoundByAnIndex(t *testing.T) {
 // A list that is narrowed reads what it shows, not the whole table.
 func TestNarrowedListsAreFoundByAnIndex(t *testing.T) {
 	t.Parallel()
-	now := time.Now()
 	for index, list := range map[string]func(*store.Store) error{
 		"sqlite_autoindex_accounts_2": func(s *store.Store) error {
 			_, err := s.Accounts(t.Context(), account.Query{Email: "dev@example.com", Limit: 1})
