@@ -60,7 +60,8 @@ func TestAPageSaysTheSameInEveryEncoding(t *testing.T) {
 		if was, is := read(t, source), read(t, got); was != is {
 			t.Errorf("%s: published as %s, and reads\n%s\nwant\n%s", label, v.Publish, is, was)
 		}
-		if v.Publish == guard.PublishResult && label != "utf-8" && label != "unicode-1-1-utf-8" {
+		isUTF8 := strings.HasPrefix(label, "utf-") || label == "unicode-1-1-utf-8" // UTF-16 cannot be said in ASCII: it means UTF-8
+		if v.Publish == guard.PublishResult && !isUTF8 {
 			t.Errorf("%s: the optimizer's letters were published", label)
 		}
 	}

@@ -3,9 +3,6 @@ package guard
 import (
 	"bytes"
 	"strings"
-	"unicode/utf8"
-
-	"golang.org/x/net/html/charset"
 )
 
 // judgePage holds a page against its source. What the optimizer lost is put back first (repair.go);
@@ -100,29 +97,6 @@ func metaPolicies(units []unit) (all []string) {
 		}
 	}
 	return all
-}
-
-// encoding is how a browser reads the bytes of a page.
-type encoding struct {
-	name       string
-	utf8       bool // and the bytes are valid UTF-8
-	comparable bool // markup is ASCII in it, so that tags can be told without decoding
-}
-
-// encodingOf goes by the byte order mark and the page's own meta element, as browsers do. Without either
-// it is not known: a header may say it.
-// https://html.spec.whatwg.org/multipage/parsing.html#determining-the-character-encoding
-func encodingOf(doc []byte) encoding {
-	_, name, certain := charset.DetermineEncoding(doc[:min(len(doc), 1024)], "")
-	switch {
-	case bytes.HasPrefix(doc, []byte("\xFE\xFF")), bytes.HasPrefix(doc, []byte("\xFF\xFE")), bytes.IndexByte(doc, 0) >= 0:
-		return encoding{name: "UTF-16 or with NUL bytes"}
-	case name == "utf-16be", name == "utf-16le", name == "iso-2022-jp", name == "replacement", name == "x-user-defined":
-		return encoding{name: name}
-	case certain && name == "utf-8":
-		return encoding{name: name, utf8: utf8.Valid(doc), comparable: true}
-	}
-	return encoding{name: name, comparable: true}
 }
 
 // sameEncoding says whether both pages are read the same way.

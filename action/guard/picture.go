@@ -6,12 +6,12 @@ import (
 	"fmt"
 	"image"
 	"image/color"
+	"image/draw"
 	"image/gif"
 	"image/jpeg"
 	"image/png"
 	"math"
 
-	"golang.org/x/image/draw"
 	"golang.org/x/image/webp"
 )
 
@@ -256,15 +256,41 @@ func comparePixels(before, after header) []Difference {
 	return nil
 }
 
-// shrink makes a thumbnail; what is transparent has no colour of its own in it.
+// shrink makes a thumbnail: each of its pixels is the mean of those that it stands for. What is
+// transparent has no colour of its own in it: colours are premultiplied, on purpose.
 func shrink(p image.Image) *image.NRGBA {
-	small := image.NewRGBA(image.Rect(0, 0, thumbnail, thumbnail))
-	draw.BiLinear.Scale(small, small.Bounds(), p, p.Bounds(), draw.Src, nil)
-	out := image.NewNRGBA(small.Bounds())
-	for i := 0; i < len(small.Pix); i += 4 {
-		copy(out.Pix[i:i+4], small.Pix[i:i+4]) // premultiplied, on purpose
+	out := image.NewNRGBA(image.Rect(0, 0, thumbnail, thumbnail))
+	b := p.Bounds()
+	for y := range thumbnail {
+		top, bottom := span(y, b.Dy())
+		strip := image.NewRGBA(image.Rect(0, 0, b.Dx(), bottom-top))
+		draw.Draw(strip, strip.Bounds(), p, image.Pt(b.Min.X, b.Min.Y+top), draw.Src)
+		for x := range thumbnail {
+			left, right := span(x, b.Dx())
+			out.SetNRGBA(x, y, mean(strip, left, right))
+		}
 	}
 	return out
+}
+
+// span is the part of a side that one pixel of the thumbnail stands for, at least one pixel.
+func span(i, side int) (from, to int) {
+	from = i * side / thumbnail
+	return from, max((i+1)*side/thumbnail, from+1)
+}
+
+// mean is the mean of some columns of a strip.
+func mean(strip *image.RGBA, left, right int) color.NRGBA {
+	var sum [4]int
+	height := strip.Bounds().Dy()
+	for y := range height {
+		row := strip.Pix[y*strip.Stride+4*left : y*strip.Stride+4*right]
+		for i, v := range row {
+			sum[i%4] += int(v)
+		}
+	}
+	n := height * (right - left)
+	return color.NRGBA{uint8(sum[0] / n), uint8(sum[1] / n), uint8(sum[2] / n), uint8(sum[3] / n)}
 }
 
 // upright turns and mirrors a thumbnail as its orientation says.

@@ -8,7 +8,6 @@ import (
 	"github.com/tdewolff/parse/v2"
 	"github.com/tdewolff/parse/v2/css"
 	"golang.org/x/net/html"
-	"golang.org/x/net/html/charset"
 )
 
 // Reference is an asset that a page or sheet names and that should be in the site.
@@ -68,17 +67,28 @@ func SheetReferences(path string, sheet []byte) []Reference {
 	return c.refs
 }
 
-// decodePage gives a page in UTF-8, read as a browser would.
+// decodePage gives a page in UTF-8. Bytes that are not are taken for windows-1252 where the page says
+// no other encoding, as browsers do; letters of other legacy encodings become unreadable, and what
+// they are part of is not judged.
 func decodePage(page []byte) []byte {
 	if utf8.Valid(page) {
-		return bytes.TrimPrefix(page, []byte("\ufeff"))
+		return bytes.TrimPrefix(page, byteOrderMark)
 	}
-	encoding, _, _ := charset.DetermineEncoding(page[:min(len(page), 1024)], "text/html")
-	if text, err := encoding.NewDecoder().Bytes(page); err == nil {
-		return text
+	latin := latinLabels[declared(page)]
+	text := make([]byte, 0, len(page)+len(page)/8)
+	for _, c := range page {
+		switch {
+		case c < utf8.RuneSelf, latin: // its letters are those of Unicode; its punctuation is not in names
+			text = utf8.AppendRune(text, rune(c))
+		default:
+			text = utf8.AppendRune(text, utf8.RuneError)
+		}
 	}
-	return page
+	return text
 }
+
+// latinLabels are those of windows-1252, and none.
+var latinLabels = map[string]bool{"": true, "windows-1252": true, "iso-8859-1": true, "latin1": true, "us-ascii": true, "ascii": true, "cp1252": true}
 
 // pagePlace is where relative URLs of a page start: its first base element counts, wherever it is.
 func pagePlace(path string, page []byte) place {
@@ -174,6 +184,9 @@ func (c *collector) add(raw string) {
 		return
 	}
 	target := r.file()
+	if strings.ContainsRune(target, utf8.RuneError) {
+		return
+	}
 	if !c.seen[target] {
 		c.seen[target] = true
 		c.refs = append(c.refs, Reference{From: c.from, Raw: strings.Clone(raw), Target: target})

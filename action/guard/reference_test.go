@@ -54,7 +54,8 @@ func TestReferences(t *testing.T) {
 		{"a base with a host of its own is the site", "a/b.html", `<base href="https://own.example/c/"><img src=x.png>`, []string{"c/x.png"}},
 		{"a base on another host than the canonical link", "a/b.html", `<link rel=canonical href="https://own.example/"><base href="https://cdn.example/c/"><img src=x.png>`, nil},
 		{"never above the root", "a/b.html", `<img src="../../../etc/passwd"><img src="/..%2f../x"><img src="%2e%2E/y">`, []string{"etc/passwd", "..%2f../x", "y"}},
-		{"a legacy charset", "i.html", "<meta charset=windows-1251><img src=\"\xe4.png\">", []string{"д.png"}},
+		{"a legacy charset", "i.html", "<meta charset=windows-1252><img src=\"\xe4.png\">", []string{"ä.png"}},
+		{"letters of another legacy charset are not judged", "i.html", "<meta charset=windows-1251><img src=\"\xe4.png\"><img src=a.png>", []string{"a.png"}},
 		{"a page with a percent sign in its folder", "50%25/i.html", `<img src=x.png>`, []string{"50%25/x.png"}},
 		{"a folder", "a/i.html", `<iframe src="../"></iframe><iframe src="sub/"></iframe>`, []string{"", "a/sub/"}},
 	}

@@ -173,7 +173,7 @@ func TestAWriteWithoutTheRightWarnsAndGoesOn(t *testing.T) {
 	if w.stored() != "" {
 		t.Error("something was stored")
 	}
-	if n := strings.Count(r.log, "::warning::"); n != 1 {
+	if n := r.warnings(); n != 1 {
 		t.Errorf("%d warnings, want one:\n%s", n, r.log)
 	}
 }
