@@ -13,7 +13,7 @@ func sameAttributes(name string, source, result []attribute, memo *memo) (same b
 		switch {
 		case !ok:
 			return false, fmt.Sprintf("<%s> lost its attribute %s", name, a.name)
-		case !sameValue(a.name, a.value, v, memo):
+		case !sameValue(name, a.name, a.value, v, memo):
 			return false, fmt.Sprintf("<%s> has another %s", name, a.name)
 		}
 	}
@@ -56,14 +56,28 @@ var addresses = map[string]bool{
 	"action": true, "cite": true, "data": true, "formaction": true, "href": true, "poster": true, "src": true,
 }
 
-func sameValue(name, source, result string, memo *memo) bool {
+// holders are the elements on which a boolean attribute means something.
+// On all others, those of the page's own making and of SVG among them, it means what scripts and style
+// sheets take its value for.
+var holders = setOf(`audio button details dialog fieldset form iframe img input link ol optgroup option script select style
+	textarea track video`)
+
+// isBoolean says whether the presence of the attribute alone counts.
+func isBoolean(element, name string) bool {
+	if name == "autofocus" || name == "inert" || name == "itemscope" { // of all elements of HTML
+		return !strings.ContainsAny(element, "-:")
+	}
+	return booleans[name] && holders[element]
+}
+
+func sameValue(element, name, source, result string, memo *memo) bool {
 	switch {
-	case source == result, booleans[name]:
+	case source == result, isBoolean(element, name):
 		return true
 	case name == "crossorigin": // https://html.spec.whatwg.org/multipage/urls-and-fetching.html#cors-settings-attributes
 		return strings.EqualFold(orElse(source, "anonymous"), orElse(result, "anonymous"))
 	case name == "class":
-		return strings.Join(strings.Fields(source), " ") == strings.Join(strings.Fields(result), " ")
+		return strings.Trim(collapse(source), " ") == strings.Trim(collapse(result), " ")
 	case name == "style":
 		return memo.sameDeclarations(source, result)
 	case addresses[name]:

@@ -26,7 +26,7 @@ func (s *Site) judgePage(path string, source, result []byte) Verdict {
 	}
 	sp := s.spacingOf(source, was)
 	r := &repair{
-		site: s, path: path, sp: &sp, source: was, result: is, utf8: enc.utf8,
+		site: s, path: path, sp: &sp, source: was, result: is, removed: removedTags(was, &sp), utf8: enc.utf8,
 		policy: s.policies.For(path, metaPolicies(was)),
 	}
 	return r.judge(source, result)

@@ -26,6 +26,8 @@ type repair struct {
 	allTags bool // keep also the tags that may be left out
 
 	source, result []unit
+	removed        map[int]bool // tags in the source of elements that may take no place in the line
+	before, after  []bool       // white space on this side of a unit of the source does not show
 
 	out   []byte
 	notes notes
@@ -39,6 +41,21 @@ type repair struct {
 	// there waits for the head.
 	headless bool
 	waiting  []byte
+}
+
+// removedTags are the tags of elements that may take no place in the line.
+func removedTags(units []unit, sp *spacing) map[int]bool {
+	tags := map[int]bool{}
+	ends := endsOf(units, blocks)
+	for i := range units {
+		if u := &units[i]; u.kind == unitOpen && sp.removed(u.name, u.attrs) {
+			tags[i] = true
+			if end, ok := ends[i]; ok {
+				tags[end] = true
+			}
+		}
+	}
+	return tags
 }
 
 // merge answers with the repaired page. size is a guess at its length.
@@ -221,21 +238,39 @@ func (r *repair) text(i int, a, b *unit) {
 
 // edgeBefore says whether white space before a unit of the source does not show.
 func (r *repair) edgeBefore(i int) bool {
-	for i--; i >= 0; i-- {
-		if edge, known := r.edge(&r.source[i]); known {
-			return edge
-		}
-	}
-	return true
+	r.findEdges()
+	return r.before[i]
 }
 
 func (r *repair) edgeAfter(i int) bool {
-	for i++; i < len(r.source); i++ {
-		if edge, known := r.edge(&r.source[i]); known {
-			return edge
-		}
+	r.findEdges()
+	return r.after[i]
+}
+
+// findEdges looks from all units to both sides at once: there may be many remarks in a row.
+func (r *repair) findEdges() {
+	if r.before != nil {
+		return
 	}
-	return true
+	n := len(r.source)
+	r.before, r.after = make([]bool, n), make([]bool, n)
+	look := func(edge bool, i int, inner unitKind) bool {
+		if r.removed[i] { // from within, its tags are the edges of a block
+			return r.source[i].kind == inner && !hidden[r.source[i].name]
+		}
+		if e, known := r.edge(&r.source[i]); known {
+			return e
+		}
+		return edge
+	}
+	for i, edge := 0, true; i < n; i++ {
+		r.before[i] = edge
+		edge = look(edge, i, unitOpen)
+	}
+	for i, edge := n-1, true; i >= 0; i-- {
+		r.after[i] = edge
+		edge = look(edge, i, unitClose)
+	}
 }
 
 // edge says whether white space beside the unit does not show; a remark says nothing about it.
@@ -329,7 +364,7 @@ func (r *repair) gap(from, end int, result []unit) {
 		switch {
 		case u.kind == unitText && blank(u.raw):
 			keep = r.keeping != "" || !r.head && (r.sp.strict || !r.edgeBefore(i) && !r.edgeAfter(i))
-			if keep && len(bytes.TrimSpace(r.out)) > 0 {
+			if keep && !blank(r.out) {
 				r.noteSpace(i)
 			}
 		case u.kind == unitComment:

@@ -33,7 +33,7 @@ type Site struct {
 
 // NewSite reads what the source says about all of its pages.
 func NewSite(c Config) *Site {
-	s := &Site{files: make(map[string]bool, len(c.Files)), modules: map[string]bool{}, memo: memo{known: map[[sha256.Size]byte]bool{}, styles: map[[2]string]bool{}}}
+	s := &Site{files: make(map[string]bool, len(c.Files)), modules: map[string]bool{}, rules: spaceRules{}, memo: memo{known: map[[sha256.Size]byte]bool{}, styles: map[[2]string]bool{}}}
 	settings := map[string][]byte{}
 	for _, name := range c.Files {
 		s.files[name] = true

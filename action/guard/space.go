@@ -2,6 +2,7 @@ package guard
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 
 	"github.com/tdewolff/parse/v2"
@@ -9,58 +10,137 @@ import (
 )
 
 // White space counts, or does not, by the rules of HTML and CSS: a run of it is one blank between
-// inline content, and nothing beside the edges of a block. Style sheets can change both, so what they
-// say is looked up, generously: a rule counts for every element that its last compound selector could
-// match, under whatever media.
+// inline content, and nothing beside the edges of a block. What takes no place in the line, since it
+// is not shown, floats or is positioned, is no edge: the white space around it counts as if the
+// element were not there. Style sheets can change all of this, so what they say is looked up,
+// generously: a rule counts for every element that its last compound selector could match, under
+// whatever media.
 // https://www.w3.org/TR/css-text-3/#white-space-rules
 
-// spaceRules are the selectors of a site whose rules change how white space counts.
-type spaceRules struct {
-	inline   []subject // display: inline, inline-block, … or contents
-	preserve []subject // white-space: pre, pre-wrap, pre-line, break-spaces
-}
+// effect is what declarations do to white space, as bits.
+type effect uint8
 
-// subject is the last compound of a selector, as far as it is looked at. The zero subject matches all.
-type subject struct {
-	tag, id string
-	classes []string
-}
+const (
+	preserves effect = 1 << iota // white space stays as it is written
+	inlines                      // a block may be shown within a line
+	removes                      // a block may take no place in the line
+)
 
-func (s subject) matches(tag string, attrs []attribute) bool {
-	if s.tag != "" && s.tag != tag {
-		return false
+// effectOf is that of one declaration. Custom properties may hold anything.
+func effectOf(property, value string) (e effect) {
+	has := func(words ...string) bool {
+		return strings.Contains(value, "var(") || slices.ContainsFunc(words, func(w string) bool { return strings.Contains(value, w) })
 	}
-	if s.id != "" && s.id != value(attrs, "id") {
-		return false
-	}
-	if len(s.classes) == 0 {
-		return true
-	}
-	have := " " + strings.Join(strings.Fields(value(attrs, "class")), " ") + " "
-	for _, c := range s.classes {
-		if !strings.Contains(have, " "+c+" ") {
-			return false
+	switch property {
+	case "all": // takes the display of the browser's own style sheet away
+		return inlines
+	case "white-space", "white-space-collapse":
+		if has("pre", "break-spaces") {
+			return preserves
+		}
+	case "display":
+		if has("inline", "contents", "ruby", "initial", "inherit", "unset", "revert") {
+			e |= inlines
+		}
+		if has("none") {
+			e |= removes
+		}
+	case "float":
+		if value != "none" {
+			return removes
+		}
+	case "position":
+		if has("absolute", "fixed", "inherit") {
+			return removes
 		}
 	}
-	return true
+	return e
 }
 
-func anyMatches(all []subject, tag string, attrs []attribute) bool {
-	for _, s := range all {
-		if s.matches(tag, attrs) {
-			return true
+// styleEffect is that of a style attribute.
+func styleEffect(style string) (e effect) {
+	if style == "" {
+		return 0
+	}
+	p := css.NewParser(parse.NewInputString(style), true)
+	for {
+		grammar, _, data := p.Next()
+		switch {
+		case grammar == css.DeclarationGrammar:
+			e |= effectOf(plainName(data), text(p.Values()))
+		case grammar == css.ErrorGrammar && !p.HasParseError():
+			return e
 		}
 	}
-	return false
+}
+
+// subject is the last compound of a selector, as far as it is looked at: the name of the element, and
+// one of its id and classes. All are in lower case, since pages without a doctype do not tell case
+// apart. The zero subject stands for all elements.
+type subject struct{ tag, key string }
+
+// spaceRules are the selectors of rules that change how white space counts, with what they do. One
+// look-up tells what holds for an element, however many rules there are.
+type spaceRules map[subject]effect
+
+// maxSubjects bounds the selectors that are kept; with more, they count for all elements.
+const maxSubjects = 100_000
+
+func (r spaceRules) add(s subject, e effect) {
+	if len(r) >= maxSubjects {
+		s = subject{}
+	}
+	r[s] |= e
+}
+
+// of is what the rules do to an element.
+func (r spaceRules) of(tag string, attrs []attribute) effect {
+	if len(r) == 0 {
+		return 0
+	}
+	e := r[subject{}] | r[subject{tag: tag}]
+	look := func(key string) { e |= r[subject{"", key}] | r[subject{tag, key}] }
+	if id := value(attrs, "id"); id != "" {
+		look("#" + strings.ToLower(id))
+	}
+	for class := range strings.FieldsSeq(value(attrs, "class")) {
+		look("." + strings.ToLower(class))
+	}
+	return e
+}
+
+// spaceFrame is a rule that is being read. A nested one hands what it does on to the one around it, so that
+// it does not matter how the parser tells the two apart.
+type spaceFrame struct {
+	subjects []subject
+	effect   effect
+}
+
+func (f *spaceFrame) add(s subject) {
+	if len(f.subjects) >= maxSubjects {
+		f.subjects, s = f.subjects[:0], subject{}
+	}
+	f.subjects = append(f.subjects, s)
 }
 
 // addSheet adds the rules of a style sheet.
-func (r *spaceRules) addSheet(sheet []byte) {
-	if !bytes.Contains(sheet, []byte("white-space")) && !bytes.Contains(sheet, []byte("display")) {
-		return
-	}
+func (r spaceRules) addSheet(sheet []byte) {
 	p := css.NewParser(parse.NewInputBytes(bytes.Clone(sheet)), false)
-	var selectors []subject
+	var open []spaceFrame
+	var next spaceFrame
+	end := func() {
+		last := open[len(open)-1]
+		open = open[:len(open)-1]
+		if last.effect == 0 {
+			return
+		}
+		for _, s := range last.subjects {
+			r.add(s, last.effect)
+		}
+		if len(open) > 0 {
+			open[len(open)-1].effect |= last.effect
+		}
+	}
 	for {
 		grammar, _, data := p.Next()
 		switch grammar {
@@ -68,28 +148,23 @@ func (r *spaceRules) addSheet(sheet []byte) {
 			if p.HasParseError() {
 				continue
 			}
+			for len(open) > 0 {
+				end()
+			}
 			return
-		case css.QualifiedRuleGrammar:
-			selectors = append(selectors, lastCompounds(p.Values())...)
-		case css.BeginRulesetGrammar:
-			selectors = append(selectors, lastCompounds(p.Values())...)
+		case css.QualifiedRuleGrammar, css.BeginRulesetGrammar:
+			next.add(lastCompound(p.Values()))
+			if grammar == css.BeginRulesetGrammar {
+				open, next = append(open, next), spaceFrame{}
+			}
 		case css.DeclarationGrammar:
-			r.addDeclaration(string(bytes.ToLower(data)), p.Values(), selectors)
+			if len(open) > 0 {
+				open[len(open)-1].effect |= effectOf(plainName(data), text(p.Values()))
+			}
 		case css.EndRulesetGrammar:
-			selectors = nil
-		}
-	}
-}
-
-func (r *spaceRules) addDeclaration(property string, values []css.Token, selectors []subject) {
-	switch {
-	case property == "white-space" || property == "white-space-collapse":
-		if preserves(text(values)) {
-			r.preserve = append(r.preserve, selectors...)
-		}
-	case property == "display":
-		if inlines(text(values)) {
-			r.inline = append(r.inline, selectors...)
+			if len(open) > 0 {
+				end()
+			}
 		}
 	}
 }
@@ -99,23 +174,16 @@ func text(tokens []css.Token) string {
 	for _, t := range tokens {
 		b.Write(bytes.ToLower(t.Data))
 	}
-	return b.String()
+	return strings.TrimSpace(b.String())
 }
 
-func preserves(v string) bool {
-	return strings.Contains(v, "pre") || strings.Contains(v, "break-spaces") || strings.Contains(v, "var(")
-}
+// plainName is a name of CSS in lower case, its escapes decoded.
+func plainName(name []byte) string { return strings.ToLower(unescape(name)) }
 
-func inlines(v string) bool {
-	return strings.Contains(v, "inline") || strings.Contains(v, "contents") || strings.Contains(v, "ruby") || strings.Contains(v, "var(")
-}
-
-// lastCompounds are the last compounds of a list of selectors.
-func lastCompounds(tokens []css.Token) []subject {
-	var all []subject
+// lastCompound is that of one selector.
+func lastCompound(tokens []css.Token) subject {
 	var now subject
 	depth, class, pseudo := 0, false, false
-	flush := func() { all = append(all, now); now = subject{} }
 	for _, t := range tokens {
 		data := string(t.Data)
 		switch {
@@ -124,8 +192,6 @@ func lastCompounds(tokens []css.Token) []subject {
 		case t.TokenType == css.RightParenthesisToken, t.TokenType == css.RightBracketToken:
 			depth--
 		case depth > 0: // within :not(…) or [attribute]: not looked at
-		case t.TokenType == css.CommaToken:
-			flush()
 		case t.TokenType == css.WhitespaceToken, data == ">", data == "+", data == "~":
 			now = subject{}
 		case data == ".":
@@ -135,16 +201,17 @@ func lastCompounds(tokens []css.Token) []subject {
 			pseudo = true
 			continue
 		case t.TokenType == css.HashToken:
-			now.id = data[1:]
+			now.key = "#" + plainName(t.Data[1:])
 		case t.TokenType == css.IdentToken && class:
-			now.classes = append(now.classes, data)
+			if !strings.HasPrefix(now.key, "#") {
+				now.key = "." + plainName(t.Data)
+			}
 		case t.TokenType == css.IdentToken && !pseudo:
-			now.tag = strings.ToLower(data)
+			now.tag = plainName(t.Data)
 		}
 		class, pseudo = false, false
 	}
-	flush()
-	return all
+	return now
 }
 
 // blocks are the elements beside whose tags white space does not show, as browsers' own style sheet has
@@ -164,6 +231,9 @@ func setOf(words string) map[string]bool {
 	return set
 }
 
+// hidden are the blocks that browsers do not show of themselves, or show above the page.
+var hidden = setOf("base dialog link meta title")
+
 // spacing is how white space counts on one page.
 type spacing struct {
 	// strict: a framework takes the page over and counts its nodes, so that white space between any two
@@ -171,7 +241,8 @@ type spacing struct {
 	strict bool
 
 	inline map[string]bool // names of block elements that style sheets may show inline on this page
-	rules  []subject       // of elements that preserve white space
+	site   spaceRules
+	own    spaceRules // of the page
 	memo   *memo
 }
 
@@ -195,32 +266,40 @@ func hydrates(doc []byte) bool {
 
 // spacingOf reads a page, with the rules of the site and its own.
 func (s *Site) spacingOf(doc []byte, units []unit) spacing {
-	rules := s.rules
+	sp := spacing{strict: hydrates(doc), inline: map[string]bool{}, site: s.rules, own: spaceRules{}, memo: &s.memo}
 	for i := range units {
 		if u := &units[i]; u.kind == unitBlob && u.name == "style" {
-			rules.inline, rules.preserve = rules.inline[:len(rules.inline):len(rules.inline)], rules.preserve[:len(rules.preserve):len(rules.preserve)]
-			rules.addSheet(u.inner)
+			sp.own.addSheet(u.inner)
 		}
 	}
-	sp := spacing{strict: hydrates(doc), inline: map[string]bool{}, rules: rules.preserve, memo: &s.memo}
 	for i := range units {
 		u := &units[i]
-		if u.kind != unitOpen || !blocks[u.name] || sp.inline[u.name] {
-			continue
-		}
-		if anyMatches(rules.inline, u.name, u.attrs) || inlines(value(u.attrs, "style")) {
+		if u.kind == unitOpen && blocks[u.name] && !sp.inline[u.name] && sp.effect(u.name, u.attrs)&inlines != 0 {
 			sp.inline[u.name] = true
 		}
 	}
 	return sp
 }
 
-// boundary says whether white space beside a tag of this element does not show.
+// effect is what style sheets and the element's own style do.
+func (s *spacing) effect(name string, attrs []attribute) effect {
+	return s.site.of(name, attrs) | s.own.of(name, attrs) | styleEffect(value(attrs, "style"))
+}
+
+// boundary says whether white space beside a tag of this element does not show, unless it is removed.
 func (s *spacing) boundary(name string) bool {
 	if s.strict {
 		return roots[name]
 	}
 	return roots[name] || blocks[name] && !s.inline[name]
+}
+
+// removed says whether a block may take no place in the line.
+func (s *spacing) removed(name string, attrs []attribute) bool {
+	if !s.boundary(name) || roots[name] {
+		return false
+	}
+	return hidden[name] || has(attrs, "hidden") || has(attrs, "popover") || s.effect(name, attrs)&removes != 0
 }
 
 // preserve says whether the element keeps its white space as it is written.
@@ -229,8 +308,5 @@ func (s *spacing) preserve(name string, attrs []attribute) bool {
 	case "pre", "textarea", "listing", "plaintext", "xmp":
 		return true
 	}
-	if style, ok := get(attrs, "style"); ok && strings.Contains(style, "white-space") && preserves(strings.ToLower(style)) {
-		return true
-	}
-	return len(s.rules) > 0 && anyMatches(s.rules, name, attrs)
+	return s.effect(name, attrs)&preserves != 0
 }

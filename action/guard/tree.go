@@ -109,13 +109,15 @@ func isGenerator(attrs []attribute) bool {
 }
 
 func isHint(attrs []attribute) bool {
-	switch strings.ToLower(value(attrs, "rel")) {
-	case "preconnect", "dns-prefetch":
-		return true
-	case "preload":
-		return value(attrs, "as") == "image" && len(attrs) <= 4 && !has(attrs, "onload")
+	for _, a := range attrs {
+		switch {
+		case a.name == "rel" && strings.EqualFold(a.value, "preload"), a.name == "as" && a.value == "image":
+		case a.name == "href", a.name == "fetchpriority":
+		default: // such as imagesrcset, which names other pictures
+			return false
+		}
 	}
-	return false
+	return has(attrs, "rel") && has(attrs, "as") && has(attrs, "href")
 }
 
 func sameItem(a, b *item, memo *memo) *Difference {
@@ -254,7 +256,21 @@ func (w *walker) element(n *html.Node, preserve bool) {
 		name = n.Namespace + ":" + n.Data
 	}
 	attrs := converted(n.Attr)
-	w.tag(name)
+	if !w.sp.removed(name, attrs) {
+		w.tag(name)
+		w.inside(n, name, attrs, preserve)
+		return
+	}
+	// the line goes on behind it
+	w.flush()
+	space, edge := w.space, w.edge
+	w.space, w.edge = false, true
+	w.inside(n, name, attrs, preserve)
+	w.space, w.edge = space, edge
+}
+
+// inside walks through an element whose start was told to the line.
+func (w *walker) inside(n *html.Node, name string, attrs []attribute, preserve bool) {
 	w.items = append(w.items, item{kind: itemOpen, name: name, attrs: attrs})
 	if name == "script" || name == "style" {
 		text := ""

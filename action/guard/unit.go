@@ -135,15 +135,13 @@ var attributeNames = func() map[string]string {
 // joinBlobs makes one unit of each outermost blob. One without its end tag stays as it is: nothing can
 // be put back there then, and the comparison decides.
 func joinBlobs(doc []byte, units []unit) []unit {
+	ends := endsOf(units, blobs)
 	out := units[:0]
 	offset := 0
 	for i := 0; i < len(units); {
 		u := units[i]
-		end := -1
-		if u.kind == unitOpen && blobs[u.name] {
-			end = blobEnd(units, i)
-		}
-		if end < 0 {
+		end, ok := ends[i]
+		if !ok {
 			out = append(out, u)
 			offset += len(u.raw)
 			i++
@@ -164,28 +162,27 @@ func joinBlobs(doc []byte, units []unit) []unit {
 	return out
 }
 
-// maxBlob bounds the search for the end of a blob, so that many without an end cost no square.
-const maxBlob = 1 << 16
-
-// blobEnd is the place of the end tag that belongs to a start tag, or -1.
-func blobEnd(units []unit, from int) int {
-	depth := 0
-	for i := from; i < len(units) && i-from < maxBlob; i++ {
-		if units[i].name != units[from].name {
-			continue
-		}
-		switch units[i].kind {
-		case unitOpen:
-			if !bytes.HasSuffix(units[i].raw, []byte("/>")) || i == from {
-				depth++
+// endsOf finds the end tags that belong to start tags of these names, in one pass over the units.
+func endsOf(units []unit, names map[string]bool) map[int]int {
+	ends := map[int]int{}
+	open := map[string][]int{}
+	closed := func(i int) bool { return bytes.HasSuffix(units[i].raw, []byte("/>")) }
+	for i := range units {
+		u := &units[i]
+		switch {
+		case !names[u.name]:
+		case u.kind == unitOpen:
+			open[u.name] = append(open[u.name], i)
+		case u.kind == unitClose: // one that closes itself takes no end tag from the one around it
+			all := open[u.name]
+			for more := true; more && len(all) > 0; all = all[:len(all)-1] {
+				start := all[len(all)-1]
+				ends[start], more = i, closed(start)
 			}
-		case unitClose:
-			if depth--; depth == 0 {
-				return i
-			}
+			open[u.name] = all
 		}
 	}
-	return -1
+	return ends
 }
 
 // attribute is one of an element, its value decoded.
