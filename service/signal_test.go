@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"os"
+	"os/signal"
 	"strings"
 	"syscall"
 	"testing"
@@ -40,6 +41,10 @@ func TestTheServiceOutlivesTheReaderOfItsLog(t *testing.T) {
 
 func TestAClosedTerminalEndsTheServiceInGoodOrder(t *testing.T) {
 	t.Parallel()
+	// what this process does not ignore, a program that it starts does not either: nor when the tests run under nohup
+	heard := make(chan os.Signal, 1)
+	signal.Notify(heard, syscall.SIGHUP)
+	t.Cleanup(func() { signal.Stop(heard) })
 	exit, log, err := newBox(t).serve().stop(syscall.SIGHUP)
 	must(t, err)
 	if exit != exitOK || !strings.Contains(log, "msg=stopped") {
