@@ -262,3 +262,9 @@ func (r *Reader) varint() int64 {
 	v := r.uvarint()
 	return int64(v>>1) ^ -int64(v&1)
 }
+
+// At is when the record at hand was made, in milliseconds.
+func (r *Reader) At() int64 { return r.at }
+
+// ExpiresAt is when the token of the record at hand expires, in seconds.
+func (r *Reader) ExpiresAt() int64 { return r.expiresAt }
