@@ -54,6 +54,7 @@ service/server/explorer -> service/server/route
 service/console     -> NOUNS service/parts service/api
 service/servicetest -> NOUNS service/server service/server/admin service/console service/store service/parts service/webhook service/token service/api service/client
 service/store/storetest -> NOUNS service/token
+service/store/postgrestest ->
 `
 
 // nouns is the name in the table for a set of packages.
