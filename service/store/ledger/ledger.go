@@ -88,7 +88,7 @@ func (w *writer) record(r *Record) {
 	w.reference(r.Key)
 	w.reference(r.Action)
 	w.reference(r.ActorKind)
-	if r.ActorID != "" && r.ActorID == r.Parent {
+	if r.ActorID == r.Parent {
 		w.body = append(w.body, refParent)
 	} else {
 		w.reference(r.ActorID)
