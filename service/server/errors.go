@@ -22,10 +22,18 @@ import (
 )
 
 var (
-	errTooLarge = fmt.Errorf("the request body is larger than %d bytes: send a smaller one, or none", route.MaxBody)
+	errTooLarge = tooLarge(route.MaxBody) // of most routes
 	errTooSlow  = errors.New("the request body came too slowly: send it again, over a faster connection")
 	errNotReady = errors.New("the service cannot reach its database: try again later")
 )
+
+// tooLarge refuses a body of more bytes than the route reads.
+type tooLarge int64
+
+// Error says what to do.
+func (n tooLarge) Error() string {
+	return fmt.Sprintf("the request body is larger than %d bytes: send a smaller one, or none", n)
+}
 
 // refusals is how each error looks on the wire. What is neither here nor in detailed is a 500, and
 // its text stays in the log.
@@ -41,7 +49,6 @@ var refusals = slices.Concat([]route.Refusal{
 	with(errNoRoute, http.StatusNotFound, api.CodeNotFound),
 	with(errNoMethod, http.StatusMethodNotAllowed, api.CodeMethodNotAllowed),
 	with(auth.ErrUnknownCode, http.StatusNotFound, api.CodeNotFound),
-	with(errTooLarge, http.StatusRequestEntityTooLarge, api.CodeRequestTooLarge),
 	with(errTooSlow, http.StatusRequestTimeout, api.CodeRequestTimeout),
 	with(failure.ErrUnavailable, http.StatusServiceUnavailable, api.CodeUnavailable),
 	with(keyring.ErrRetired, http.StatusServiceUnavailable,
@@ -85,6 +92,12 @@ func answerOf(err error) (answerTo, bool) {
 	if errors.As(err, &over) {
 		return answerTo{
 			http.StatusTooManyRequests, api.CodeRateLimited, over.Error(), over.Error(),
+		}, true
+	}
+	var large tooLarge
+	if errors.As(err, &large) {
+		return answerTo{
+			http.StatusRequestEntityTooLarge, api.CodeRequestTooLarge, large.Error(), large.Error(),
 		}, true
 	}
 	var bad *route.BadRequestError

@@ -50,6 +50,7 @@ func inTx(ctx context.Context, db *pool, f func(*tx) error) (err error) {
 
 // querier is what both a database and a transaction can do.
 type querier interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
