@@ -22,12 +22,12 @@ import (
 )
 
 var (
-	errTooLarge = tooLarge(route.MaxBody) // of most routes
+	errTooLarge = tooLarge(route.MaxBody) // of all routes but the one that reads more
 	errTooSlow  = errors.New("the request body came too slowly: send it again, over a faster connection")
 	errNotReady = errors.New("the service cannot reach its database: try again later")
 )
 
-// tooLarge refuses a body of more bytes than the route reads.
+// tooLarge refuses a body of more bytes than the route reads. Each limit has its line in refusals.
 type tooLarge int64
 
 // Error says what to do.
@@ -49,6 +49,8 @@ var refusals = slices.Concat([]route.Refusal{
 	with(errNoRoute, http.StatusNotFound, api.CodeNotFound),
 	with(errNoMethod, http.StatusMethodNotAllowed, api.CodeMethodNotAllowed),
 	with(auth.ErrUnknownCode, http.StatusNotFound, api.CodeNotFound),
+	with(errTooLarge, http.StatusRequestEntityTooLarge, api.CodeRequestTooLarge),
+	with(tooLarge(admin.BatchBody), http.StatusRequestEntityTooLarge, api.CodeRequestTooLarge),
 	with(errTooSlow, http.StatusRequestTimeout, api.CodeRequestTimeout),
 	with(failure.ErrUnavailable, http.StatusServiceUnavailable, api.CodeUnavailable),
 	with(keyring.ErrRetired, http.StatusServiceUnavailable,
@@ -92,12 +94,6 @@ func answerOf(err error) (answerTo, bool) {
 	if errors.As(err, &over) {
 		return answerTo{
 			http.StatusTooManyRequests, api.CodeRateLimited, over.Error(), over.Error(),
-		}, true
-	}
-	var large tooLarge
-	if errors.As(err, &large) {
-		return answerTo{
-			http.StatusRequestEntityTooLarge, api.CodeRequestTooLarge, large.Error(), large.Error(),
 		}, true
 	}
 	var bad *route.BadRequestError

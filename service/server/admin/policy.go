@@ -57,9 +57,9 @@ func (h *Handlers) addPolicy(c *gin.Context) error {
 	}, made, license.OnlyFault(err))
 }
 
-// batchBody is the most bytes of a body with several policies: enough for license.MaxPolicies of
+// BatchBody is the most bytes of a body with several policies: enough for license.MaxPolicies of
 // the usual kind.
-const batchBody = 256 << 10
+const BatchBody = 256 << 10
 
 // lookupTime is how long GitHub may take to tell the ids of all repositories of a request.
 const lookupTime = 2 * time.Minute
