@@ -95,7 +95,11 @@ func (c policyAdd) Run(ctx context.Context, a *App) error {
 	if c.FromFile != "" {
 		return c.addFile(ctx, a, p)
 	}
-	made, err := a.addPolicies(ctx, []license.TrustPolicy{p}, withIDs)
+	remedy := "; or give --repository-id and --repository-owner-id"
+	if c.Organization != "" {
+		remedy = "; or give --repository-owner-id alone"
+	}
+	made, err := a.addPolicies(ctx, []license.TrustPolicy{p}, remedy)
 	if err != nil {
 		return refusal(license.OnlyFault(err))
 	}
@@ -157,9 +161,6 @@ func (c policyAdd) addFile(ctx context.Context, a *App, base license.TrustPolicy
 	j := show.Each(made, show.Policy)
 	return c.Print(a.Stdout, j, func(w io.Writer) { policyRows(w, j) })
 }
-
-// withIDs says that flags can do without GitHub.
-const withIDs = "; or give --repository-id and --repository-owner-id"
 
 // addPolicies adds policies of one account, all of them or none, and warns of those that trust a
 // whole owner. GitHub is asked for the ids of those that have a name alone; remedy is what else can

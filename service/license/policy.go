@@ -131,11 +131,8 @@ func (s *Policies) AddPolicies(ctx context.Context, list []TrustPolicy) ([]Trust
 
 // check returns what is wrong with a policy by itself. ErrInvalid.
 func (p TrustPolicy) check() error {
-	if err := p.Check(); err != nil {
-		return failure.Invalid(err.Error())
-	}
-	if p.Repository == "" {
-		return nil
+	if err := invalid(p.Check()); err != nil || p.Repository == "" {
+		return err
 	}
 	if err := CheckRepository(p.Repository); err != nil {
 		return err

@@ -116,6 +116,7 @@ func TestPoliciesAreAddedAllOrNone(t *testing.T) {
 			[]string{"items[0]: repository id \"x\"", "\nitems[2]: ref \"main\"", "\nitems[2]: event \"pushh\""}},
 		"no account":                    {[]license.TrustPolicy{trust(a, "1"), trust("user_none", "2"), trust("user_none", "3")}, failure.ErrNotFound, []string{"items[1]: account user_none: not found"}},
 		"an id that was left out":       {[]license.TrustPolicy{trust(a, "")}, failure.ErrInvalid, []string{"items[0]: repository id \"\""}},
+		"no ids but a name":             {[]license.TrustPolicy{{AccountID: a, Repository: "acme/site", Policy: oidc.Policy{Issuer: "https://token.actions.githubusercontent.com"}}}, failure.ErrInvalid, []string{"items[0]: repository id \"\""}},
 		"one name and the whole owner":  {[]license.TrustPolicy{trust(a, oidc.AnyRepository, named("acme/site"))}, failure.ErrInvalid, []string{"do not go together"}},
 		"every name and one repository": {[]license.TrustPolicy{trust(a, "7", named("acme/*"))}, failure.ErrInvalid, []string{"do not go together"}},
 		"a pattern":                     {[]license.TrustPolicy{trust(a, oidc.AnyRepository, named("acme/s*"))}, failure.ErrInvalid, []string{"is not OWNER/NAME"}},
@@ -191,17 +192,18 @@ func TestFindRepositories(t *testing.T) {
 	}
 	half := trust("", "7")
 	half.Repository, half.OwnerID = "acme/half", ""
+	byID := trust("", "10")
 	for name, test := range map[string]struct {
 		list []license.TrustPolicy
 		ask  string
 		want string
 		is   error
 	}{
-		"each name once":                   {[]license.TrustPolicy{named("acme/site"), named("acme/*"), named("Acme/Site"), trust("", "9"), half}, "acme/site acme/*", "", nil},
-		"every name that cannot be seen":   {[]license.TrustPolicy{named("acme/none"), named("acme/site"), named("acme/none")}, "acme/none acme/site", "items[0]: no such repository\nitems[2]: no such repository", failure.ErrInvalid},
-		"nothing after what hits them all": {[]license.TrustPolicy{named("acme/site"), named("acme/down"), named("acme/blog")}, "acme/site acme/down", "items[1]: down", down},
-		"nobody when a name is wrong":      {[]license.TrustPolicy{named("acme/site"), named("acme")}, "", `items[1]: invalid request: repository "acme" is not OWNER/NAME`, failure.ErrInvalid},
-		"nobody when a condition is wrong": {[]license.TrustPolicy{named("acme/site"), trust("", "9", func(p *license.TrustPolicy) { p.Refs = []string{"main"} })}, "", `items[1]: ref "main" is not a whole ref such as refs/heads/main`, failure.ErrInvalid},
+		"each name once":                         {[]license.TrustPolicy{named("acme/site"), named("acme/*"), named("Acme/Site"), trust("", "9"), byID}, "acme/site acme/*", "", nil},
+		"every name that cannot be seen":         {[]license.TrustPolicy{named("acme/none"), named("acme/site"), named("acme/none")}, "acme/none acme/site", "items[0]: no such repository\nitems[2]: no such repository", failure.ErrInvalid},
+		"nothing after what hits them all":       {[]license.TrustPolicy{named("acme/site"), named("acme/down"), named("acme/blog")}, "acme/site acme/down", "items[1]: down", down},
+		"nobody when half of the ids is missing": {[]license.TrustPolicy{named("acme/site"), half}, "", `items[1]: repository owner id "" is not a number such as 583231`, failure.ErrInvalid},
+		"nobody when a condition is wrong":       {[]license.TrustPolicy{named("acme/site"), trust("", "9", func(p *license.TrustPolicy) { p.Refs = []string{"main"} })}, "", `items[1]: ref "main" is not a whole ref such as refs/heads/main`, failure.ErrInvalid},
 	} {
 		asked = nil
 		err := license.FindRepositories(t.Context(), test.list, find)
@@ -209,7 +211,7 @@ func TestFindRepositories(t *testing.T) {
 			t.Errorf("%s: asked for %s, want %s", name, got, test.ask)
 		}
 		if test.is == nil {
-			if ids := []string{test.list[0].RepositoryID, test.list[1].RepositoryID, test.list[2].OwnerID, test.list[3].RepositoryID, test.list[4].OwnerID}; err != nil || strings.Join(ids, " ") != "7 * 8 9 " {
+			if ids := []string{test.list[0].RepositoryID, test.list[1].RepositoryID, test.list[2].OwnerID, test.list[3].RepositoryID, test.list[4].RepositoryID}; err != nil || strings.Join(ids, " ") != "7 * 8 9 10" {
 				t.Errorf("%s: %v, %v", name, ids, err)
 			}
 			continue

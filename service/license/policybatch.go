@@ -90,10 +90,11 @@ func (f PolicyFaults) Unwrap() []error {
 }
 
 // FindRepositories gives their ids to those of the policies that have a name alone. find returns
-// the ids of a repository and of its owner by the name OWNER/NAME, and of OWNER/* AnyRepository and
-// the owner's; ErrInvalid: nothing of that name can be seen. It is asked once for each name, and not
-// at all when something else is wrong with a policy. PolicyFaults with ErrInvalid for each that is
-// wrong; another error of find is the last one, for the next name would meet it too.
+// the ids of a repository and of its owner by the name OWNER/NAME, and of OWNER/*
+// oidc.AnyRepository and the owner's; ErrInvalid: it cannot be a name, or nothing of that name can
+// be seen. It is asked once for each name, and not at all when something else is wrong with a
+// policy. PolicyFaults with ErrInvalid for each that is wrong; another error of find is the last
+// one, for the next name would meet it too.
 func FindRepositories(ctx context.Context, list []TrustPolicy,
 	find func(ctx context.Context, name string) (repositoryID, ownerID string, err error)) error {
 	if err := checkNumber(len(list)); err != nil {
@@ -101,11 +102,11 @@ func FindRepositories(ctx context.Context, list []TrustPolicy,
 	}
 	var faults PolicyFaults
 	for i, p := range list {
-		if err := p.CheckConditions(); err != nil {
-			faults = faults.with(i, failure.Invalid(err.Error()))
-		} else if p.named() {
-			faults = faults.with(i, CheckRepository(p.Repository))
+		fault := p.check()
+		if p.named() {
+			fault = invalid(p.CheckConditions())
 		}
+		faults = faults.with(i, fault)
 	}
 	if len(faults) > 0 {
 		return faults
@@ -141,4 +142,12 @@ func FindRepositories(ctx context.Context, list []TrustPolicy,
 // named tells a policy that has the name of its repository, and no id.
 func (p TrustPolicy) named() bool {
 	return p.Repository != "" && p.RepositoryID == "" && p.OwnerID == ""
+}
+
+// invalid is an error as an ErrInvalid with the same text.
+func invalid(err error) error {
+	if err == nil {
+		return nil
+	}
+	return failure.Invalid(err.Error())
 }

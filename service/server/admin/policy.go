@@ -51,7 +51,7 @@ func (h *Handlers) addPolicy(c *gin.Context) error {
 	if err := route.JSON(c, &in); err != nil {
 		return err
 	}
-	made, err := h.addPolicies(c.Request.Context(), []api.NewPolicy{in})
+	made, err := h.addPolicies(c, []api.NewPolicy{in})
 	return route.Answer(c, func(made []license.TrustPolicy) api.Policy {
 		return show.Policy(made[0])
 	}, made, license.OnlyFault(err))
@@ -70,20 +70,14 @@ func (h *Handlers) addPolicyBatch(c *gin.Context) error {
 	if err := route.JSON(c, &in); err != nil {
 		return err
 	}
-	ctx, end := h.Extend(c, lookupTime)
-	defer end()
-	made, err := h.addPolicies(ctx, in.Items)
-	if err != nil && ctx.Err() != nil {
-		return fmt.Errorf("%w (%w)", errGitHub, err)
-	}
+	made, err := h.addPolicies(c, in.Items)
 	return route.Answer(c, func(made []license.TrustPolicy) api.AddedPolicies {
 		return api.AddedPolicies{Items: show.Each(made, show.Policy)}
 	}, made, err)
 }
 
 // addPolicies adds all of the policies or none. license.PolicyFaults.
-func (h *Handlers) addPolicies(ctx context.Context,
-	in []api.NewPolicy) ([]license.TrustPolicy, error) {
+func (h *Handlers) addPolicies(c *gin.Context, in []api.NewPolicy) ([]license.TrustPolicy, error) {
 	list := make([]license.TrustPolicy, len(in))
 	var faults license.PolicyFaults
 	for i, n := range in {
@@ -96,10 +90,12 @@ func (h *Handlers) addPolicies(ctx context.Context,
 	if len(faults) > 0 {
 		return nil, faults
 	}
+	ctx, end := h.Extend(c, lookupTime)
+	defer end()
 	if err := license.FindRepositories(ctx, list, h.findRepository); err != nil {
 		return nil, err
 	}
-	return h.Policies.AddPolicies(ctx, list)
+	return h.Policies.AddPolicies(c.Request.Context(), list)
 }
 
 // policyOf is the policy that a request asks for. ErrInvalid; ErrNotFound: its account cannot be
@@ -144,6 +140,9 @@ func (h *Handlers) findRepository(ctx context.Context,
 	name string) (repositoryID, ownerID string, err error) {
 	if h.Repository == nil {
 		return "", "", failure.Invalid("give repository_id and repository_owner_id: this service cannot ask GitHub for them")
+	}
+	if err := license.CheckRepository(name); err != nil {
+		return "", "", err
 	}
 	repositoryID, ownerID, err = h.Repository(ctx, name)
 	switch {
