@@ -77,15 +77,11 @@ func (t *tx) addPolicy(ctx context.Context, p license.TrustPolicy,
 		return p, err
 	}
 	// removed ones count too: a version never comes back
-	err = t.QueryRowContext(ctx,
-		`SELECT count(*) + 1 FROM policies WHERE account_id = $1 AND repository_id = $2 AND (repository_id <> '*' OR owner_id = $3)`,
-		p.AccountID, p.RepositoryID, p.OwnerID).Scan(&p.Version)
-	if err != nil {
-		return p, fmt.Errorf("add policy: %w", storeError(err))
-	}
-	_, err = t.ExecContext(ctx, `INSERT INTO policies (`+policyColumns+
-		`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
-		p.ID, p.Version, p.AccountID, p.Repository, p.Issuer, p.RepositoryID, p.OwnerID, string(narrow), millis(p.CreatedAt))
+	err = t.QueryRowContext(ctx, `INSERT INTO policies (`+policyColumns+`) VALUES ($1,
+		(SELECT count(*) + 1 FROM policies WHERE account_id = $2 AND repository_id = $3 AND (repository_id <> '*' OR owner_id = $4)),
+		$2, $5, $6, $3, $4, $7, $8) RETURNING version`,
+		p.ID, p.AccountID, p.RepositoryID, p.OwnerID, p.Repository, p.Issuer, string(narrow),
+		millis(p.CreatedAt)).Scan(&p.Version)
 	if err != nil {
 		return p, fmt.Errorf("add policy: %w", storeError(err))
 	}
