@@ -108,12 +108,3 @@ func (t *tx) QueryRowContext(ctx context.Context, text string, args ...any) *sql
 	t.unprepared = append(t.unprepared, text)
 	return t.Tx.QueryRowContext(ctx, text, args...)
 }
-
-// QueryContext is that of sql.Tx, with the prepared statement if there is one already.
-func (t *tx) QueryContext(ctx context.Context, text string, args ...any) (*sql.Rows, error) {
-	if s, ok := t.pool.prepared.Load(text); ok {
-		return t.StmtContext(ctx, s.(*sql.Stmt)).QueryContext(ctx, args...)
-	}
-	t.unprepared = append(t.unprepared, text)
-	return t.Tx.QueryContext(ctx, text, args...)
-}
