@@ -72,6 +72,7 @@ func (p *pool) beginReading(ctx context.Context) (*sql.Tx, error) {
 
 // querier is what both a database and a transaction can do.
 type querier interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
