@@ -87,7 +87,7 @@ type tx struct {
 
 	head    head // as it was when the transaction began; nobody else changes it meanwhile
 	headErr error
-	ended   bool // a right ended that no act tells of
+	ended   bool  // a right ended that no act tells of
 	rights  int64 // the state of rights that begins with this transaction; 0: it changed nothing
 
 	records  []ledger.Record // the block that it adds to the audit log
