@@ -26,7 +26,7 @@ action/guard/sheet  ->
 action/summary      ->
 action/githubtest   ->
 
-NOUNS               -> service/license service/auth service/account service/keyring service/audit service/oidc service/opaque service/failure service/rights
+NOUNS               -> service/license service/auth service/account service/keyring service/audit service/oidc service/opaque service/failure service/rights service/upkeep
 
 service             -> NOUNS service/command service/parts service/server service/server/admin service/console service/store service/webhook service/token service/api
 service/token       ->
@@ -41,6 +41,7 @@ service/keyring     -> service/audit service/opaque service/failure service/toke
 service/account     -> service/audit service/opaque service/failure
 service/auth        -> service/account service/audit service/oidc service/opaque service/failure service/token service/rights
 service/license     -> service/account service/auth service/keyring service/audit service/oidc service/opaque service/failure service/token service/rights
+service/upkeep      -> service/audit
 service/parts       -> NOUNS
 service/show        -> NOUNS service/api
 service/command     -> NOUNS service/parts service/show service/api

@@ -99,6 +99,8 @@ const (
 
 	ClockAccepted Action = "clock.accept"
 
+	RecordsPruned Action = "ledger.prune"
+
 	MachineActivated   Action = "machine.activate"
 	MachineDeactivated Action = "machine.deactivate"
 	MachineEnded       Action = "machine.end"
@@ -111,6 +113,7 @@ func (a Action) ChangesRights() bool { return !slices.Contains(onlyAdding, a) }
 var onlyAdding = []Action{
 	AccountCreated, APITokenCreated, AdminTokenCreated, TokenIssued, TokenRefreshed, TokenExchanged, LeaseIssued,
 	SignInLinkCreated, SignedIn, SignedOut, DeviceWasApproved, DeviceWasDenied, DeviceLoggedIn, MachineActivated,
+	RecordsPruned, // what is pruned has ended
 }
 
 // Actions are all actions there are.
@@ -118,7 +121,7 @@ var Actions = []Action{
 	AccountCreated, AccountUpdated, AccountSuspended, AccountRestored, AccountDeleted, APITokenCreated, APITokenRevoked, AdminTokenCreated,
 	AdminTokenRevoked, TokenIssued, TokenRefreshed, TokenRevoked, FamilyRevoked, IssuesRevoked, TokenExchanged, PolicyAdded, PolicyRemoved, LeaseIssued,
 	KeyAdded, KeyRetired, SignInLinkCreated, SignedIn, SignedOut, DeviceWasApproved, DeviceWasDenied, DeviceLoggedIn, LoginRevoked, MachineActivated,
-	MachineDeactivated, MachineEnded, ClockAccepted,
+	MachineDeactivated, MachineEnded, ClockAccepted, RecordsPruned,
 }
 
 // Act is one line of the audit log: who did what, on what, from where. It holds ids and hashes,

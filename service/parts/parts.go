@@ -15,6 +15,7 @@ import (
 	"github.com/pageflare/ci/service/keyring"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/oidc"
+	"github.com/pageflare/ci/service/upkeep"
 )
 
 // Stores is what each noun needs of a database.
@@ -29,6 +30,7 @@ type Stores struct {
 	Policies    license.PolicyStore
 	Licenses    license.Store
 	Machines    license.MachineStore
+	Upkeep      upkeep.Store
 
 	// Ready returns nil when the newest write went well, or when a small one does now; else why the
 	// database cannot write.
@@ -49,12 +51,13 @@ func On(s interface {
 	license.PolicyStore
 	license.Store
 	license.MachineStore
+	upkeep.Store
 	Ready(context.Context) error
 	Stock(context.Context, time.Time) (license.Stock, error)
 }) Stores {
 	return Stores{
 		Audit: s, Keys: s, Accounts: s, Credentials: s, Admins: s, Devices: s, Sessions: s, Policies: s,
-		Licenses: s, Machines: s, Ready: s.Ready, Stock: s.Stock,
+		Licenses: s, Machines: s, Upkeep: s, Ready: s.Ready, Stock: s.Stock,
 	}
 }
 
@@ -87,8 +90,9 @@ type Parts struct {
 	Identities *oidc.Verifier
 	PublicURL  string
 
-	ready func(context.Context) error
-	stock func(context.Context, time.Time) (license.Stock, error)
+	upkeep upkeep.Store
+	ready  func(context.Context) error
+	stock  func(context.Context, time.Time) (license.Stock, error)
 }
 
 // New joins the parts. In a database without signing keys it makes the first ones.
@@ -102,7 +106,7 @@ func New(ctx context.Context, c Config) (*Parts, error) {
 			return nil, err
 		}
 	}
-	p := &Parts{Identities: c.Identities, PublicURL: c.Issuer, ready: c.Stores.Ready, stock: c.Stores.Stock}
+	p := &Parts{Identities: c.Identities, PublicURL: c.Issuer, upkeep: c.Stores.Upkeep, ready: c.Stores.Ready, stock: c.Stores.Stock}
 	var err error
 	if p.Log, err = audit.NewLog(ctx, c.Stores.Audit, keys["audit log"], now); err != nil {
 		return nil, err
@@ -149,4 +153,10 @@ func (p *Parts) Ready(ctx context.Context) error {
 // Stock counts what there is in the database at a time.
 func (p *Parts) Stock(ctx context.Context, at time.Time) (license.Stock, error) {
 	return p.stock(ctx, at)
+}
+
+// Upkeep is the upkeep of the database, by what is set of c; Store and Log are ours.
+func (p *Parts) Upkeep(c upkeep.Config) *upkeep.Upkeep {
+	c.Store, c.Log = p.upkeep, p.Log
+	return upkeep.New(c)
 }

@@ -30,6 +30,7 @@ import (
 	"github.com/pageflare/ci/service/server"
 	"github.com/pageflare/ci/service/server/admin"
 	"github.com/pageflare/ci/service/store"
+	"github.com/pageflare/ci/service/upkeep"
 )
 
 // Options are what a test may choose. The zero value is a service as it starts without any
@@ -56,6 +57,7 @@ type Service struct {
 	Rules
 	Server *server.Server
 	Store  *store.Store
+	Upkeep *upkeep.Upkeep // does nothing by itself: a test calls Turn
 	Log    *slog.Logger
 	URL    string // base path of the API: http://127.0.0.1:PORT/_api
 	Origin string // http://127.0.0.1:PORT
@@ -133,8 +135,12 @@ func start(t testing.TB, s Service) *Service {
 	})
 	must(t, err)
 	s.Rules = RulesOf(joined)
+	begin := time.Now()
+	s.Upkeep = joined.Upkeep(upkeep.Config{
+		Retention: 9600 * time.Hour, Owner: rand.Text(), Now: o.Now, Elapsed: func() time.Duration { return time.Since(begin) }, After: time.After, Events: s.Log,
+	})
 	s.Server, err = server.New(server.Config{
-		Parts: joined, Repository: o.Repository,
+		Parts: joined, Upkeep: s.Upkeep.Done, Repository: o.Repository,
 		Version: "test", RateLimits: o.RateLimits, BadCredentials: o.BadCredentials, TrustedProxies: o.TrustedProxies, Now: o.Now,
 		Elapsed: o.Elapsed, Log: s.Log,
 	})

@@ -91,9 +91,9 @@ func (q search) find(ctx context.Context, db reads, use func(seq int64, r *ledge
 	return err
 }
 
-// coveredUpTo is the number of the newest record that a segment covers.
+// coveredUpTo is the number of the newest record that was put into a segment, pruned ones included.
 func coveredUpTo(ctx context.Context, db querier) (seq int64, err error) {
-	err = db.QueryRowContext(ctx, `SELECT coalesce(max(seq), 0) FROM ledger_segments`).Scan(&seq)
+	err = db.QueryRowContext(ctx, `SELECT coalesce(max(indexed), 0) FROM upkeep WHERE id = 1`).Scan(&seq)
 	if err != nil {
 		return 0, fmt.Errorf("read the segments of the ledger: %w", storeError(err))
 	}
@@ -163,20 +163,16 @@ func (q search) block(b block, use func(seq int64, r *ledger.Reader) bool) (bool
 	}
 	// a block is read from its start: first which are wanted, then each of them from behind
 	var wanted []int64
-	r := ledger.NewReader(b.body)
-	for seq := b.seq - b.n + 1; r.Next(); seq++ {
+	err := b.each(func(seq int64, r *ledger.Reader) {
 		if (q.before == 0 || seq < q.before) && seq > q.after && q.has(r) {
 			wanted = append(wanted, seq)
 		}
-	}
-	if err := r.Err(); err != nil {
-		return false, fmt.Errorf("lines %d to %d of the audit log: %w", b.seq-b.n+1, b.seq, err)
-	}
-	if len(wanted) == 0 {
-		return true, nil
+	})
+	if err != nil || len(wanted) == 0 {
+		return err == nil, err
 	}
 	readers := make([]ledger.Reader, 0, len(wanted))
-	r = ledger.NewReader(b.body)
+	r := ledger.NewReader(b.body)
 	next := 0
 	for seq := b.seq - b.n + 1; next < len(wanted) && r.Next(); seq++ {
 		if seq == wanted[next] {
@@ -195,13 +191,34 @@ func (q search) block(b block, use func(seq int64, r *ledger.Reader) bool) (bool
 // block is a row of the ledger.
 type block struct {
 	seq, n int64
+	at     int64  // time of the newest record
 	body   []byte // nil when it was pruned
 	digest []byte
 	hash   string
 }
 
+// each calls use with each record and its number, oldest first. audit.ErrTampered: the block has not
+// as many records as its row says.
+func (b block) each(use func(seq int64, r *ledger.Reader)) error {
+	first := b.seq - b.n + 1
+	r := ledger.NewReader(b.body)
+	seq := first
+	for ; r.Next(); seq++ {
+		if seq <= b.seq {
+			use(seq, r)
+		}
+	}
+	if err := r.Err(); err != nil {
+		return fmt.Errorf("lines %d to %d of the audit log: %w", first, b.seq, err)
+	}
+	if seq != b.seq+1 {
+		return fmt.Errorf("%w: lines %d to %d have %d records: run `pageflare-license audit verify`", audit.ErrTampered, first, b.seq, seq-first)
+	}
+	return nil
+}
+
 func readBlocks(ctx context.Context, db reads, which string, args ...any) ([]block, error) {
-	rows, err := db.QueryContext(ctx, `SELECT seq, n, body, digest, hash FROM ledger`+which, args...)
+	rows, err := db.QueryContext(ctx, `SELECT seq, n, at, body, digest, hash FROM ledger`+which, args...)
 	if err != nil {
 		return nil, fmt.Errorf("read the ledger: %w", storeError(err))
 	}
@@ -209,7 +226,7 @@ func readBlocks(ctx context.Context, db reads, which string, args ...any) ([]blo
 	var page []block
 	for rows.Next() {
 		var b block
-		if err := rows.Scan(&b.seq, &b.n, &b.body, &b.digest, &b.hash); err != nil {
+		if err := rows.Scan(&b.seq, &b.n, &b.at, &b.body, &b.digest, &b.hash); err != nil {
 			return nil, fmt.Errorf("read the ledger: %w", storeError(err))
 		}
 		page = append(page, b)

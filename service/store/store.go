@@ -23,6 +23,7 @@ import (
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/oidc"
 	"github.com/pageflare/ci/service/store/ledger"
+	"github.com/pageflare/ci/service/upkeep"
 )
 
 // Store is a database of the License service. It is safe for use by several goroutines, and several
@@ -49,6 +50,7 @@ var (
 	_ license.Store        = (*Store)(nil)
 	_ license.MachineStore = (*Store)(nil)
 	_ oidc.KeyStore        = (*Store)(nil)
+	_ upkeep.Store         = (*Store)(nil)
 )
 
 // ErrNewer says that the database was made by a newer version of the service.
