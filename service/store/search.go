@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/pageflare/ci/service/audit"
@@ -16,9 +17,9 @@ type name struct {
 	name string
 }
 
-// search says which records are wanted: those that have all the names.
+// search says which records are wanted: those that have all the names, and one of oneOf.
 type search struct {
-	names        []name
+	names, oneOf []name
 	before       int64 // numbers below this one; 0: all
 	after        int64 // numbers above this one
 	since, until int64 // times from and below, in milliseconds; 0: all
@@ -38,21 +39,22 @@ func (q *search) has(r *ledger.Reader) bool {
 			return false
 		}
 	}
+	if len(q.oneOf) > 0 && !slices.ContainsFunc(q.oneOf, func(n name) bool { return r.Has(n.kind, n.name) }) {
+		return false
+	}
 	at := r.At()
 	return (q.since == 0 || at >= q.since) && (q.until == 0 || at < q.until)
 }
 
 // mayBeIn says whether a segment may have wanted records.
 func (q *search) mayBeIn(s segment) bool {
-	if q.since != 0 && s.toAt < q.since || q.until != 0 && s.fromAt >= q.until {
-		return false
-	}
-	for _, n := range q.names {
-		if !s.filter.MayHave(n.kind, n.name) && (n.kind != ledger.OfActor || !s.filter.MayHave(ledger.OfParent, n.name)) {
-			return false
-		}
-	}
-	return true
+	return !slices.ContainsFunc(q.names, func(n name) bool { return !s.mayHave(n) }) &&
+		(len(q.oneOf) == 0 || slices.ContainsFunc(q.oneOf, s.mayHave))
+}
+
+// mayHave says whether a record of the segment may have a name.
+func (s segment) mayHave(n name) bool {
+	return s.filter.MayHave(n.kind, n.name) || n.kind == ledger.OfActor && s.filter.MayHave(ledger.OfParent, n.name)
 }
 
 // reads is what both a database and a transaction can do.
@@ -106,6 +108,8 @@ func (q search) segments(ctx context.Context, db reads, at int64) ([]segment, er
 	f.where("seq > %s", q.after, true)
 	f.where("first < %s", q.before, q.before != 0)
 	f.where("seq < %s", at, true)
+	f.where("to_at >= %s", q.since, q.since != 0)
+	f.where("from_at < %s", q.until, q.until != 0)
 	rows, err := db.QueryContext(ctx, `SELECT seq, first, from_at, to_at, filter FROM ledger_segments`+f.list("seq DESC", segmentPage), f.args...)
 	if err != nil {
 		return nil, fmt.Errorf("read the segments of the ledger: %w", storeError(err))

@@ -18,6 +18,7 @@ import (
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/oidc"
 	"github.com/pageflare/ci/service/opaque"
+	"github.com/pageflare/ci/service/upkeep"
 )
 
 // Store is a whole database.
@@ -33,6 +34,7 @@ type Store interface {
 	license.Store
 	license.MachineStore
 	oidc.KeyStore
+	upkeep.Store
 }
 
 // suite is the promises of one noun, each by its name.
@@ -42,7 +44,7 @@ type suite map[string]func(*testing.T, Store)
 func Run(t *testing.T, open func(t *testing.T) Store) {
 	for _, s := range []suite{
 		general, accounts, apiTokens, tokens, endings, signingKeys, leaseRecords, adminTokenRecords, auditLog,
-		trustPolicies, exchanges, devices, signIns, machineRecords,
+		trustPolicies, exchanges, devices, signIns, machineRecords, upkeeping,
 	} {
 		for name, test := range s {
 			t.Run(name, func(t *testing.T) {
