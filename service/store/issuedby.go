@@ -47,6 +47,11 @@ func (f *issuedFamilies) add(ctx context.Context, db reads, upTo int64) error {
 const revokeRows = `INSERT INTO revocations (subject, account_id, revoked_at, rights)
 	SELECT DISTINCT substr(id, 9, 16), account_id, CAST($2 AS BIGINT), CAST($3 AS BIGINT) FROM tokens WHERE issued_by = $1 AND issued_by <> '' ON CONFLICT (subject) DO NOTHING`
 
+// revokePruned revokes the families whose first record was pruned. Those that were pruned since found
+// was made are among them.
+const revokePruned = `INSERT INTO revocations (subject, account_id, revoked_at, rights)
+	SELECT family, account_id, CAST($2 AS BIGINT), CAST($3 AS BIGINT) FROM ledger_families WHERE issued_by = $1 ON CONFLICT (subject) DO NOTHING`
+
 // revokeIssuedBy revokes every family whose first token says that it was issued by this, and
 // returns how many were not revoked before; nothing without an act. found is what was found before
 // the transaction.
@@ -65,6 +70,15 @@ func (t *tx) revokeIssuedBy(ctx context.Context, found *issuedFamilies, act *aud
 	if families, err = done.RowsAffected(); err != nil {
 		return 0, err
 	}
+	done, err = t.ExecContext(ctx, revokePruned, found.issuer, millis(act.At), t.head.rights+1)
+	if err != nil {
+		return 0, fault(err)
+	}
+	n, err := done.RowsAffected()
+	if err != nil {
+		return 0, err
+	}
+	families += n
 	add := t.adder(ctx, `INSERT INTO revocations (subject, account_id, revoked_at, rights) VALUES `, 4, ` ON CONFLICT (subject) DO NOTHING`)
 	for family, account := range found.accounts {
 		add.row(family, account, millis(act.At), t.head.rights+1)

@@ -195,7 +195,7 @@ func (u *Upkeep) prune(ctx context.Context, held Lease) (more bool, err error) {
 	before := now.Add(-u.cfg.Retention)
 	ctx = audit.WithActor(ctx, audit.Actor{Kind: audit.ActorService, ID: "upkeep"})
 	return u.cfg.Store.Prune(ctx, held, Pruning{Now: now, Before: before, Act: func(from, through int64) audit.Act {
-		return u.cfg.Log.Pruned(ctx, from, through, before)
+		return u.cfg.Log.PruneAct(ctx, from, through, before)
 	}})
 }
 

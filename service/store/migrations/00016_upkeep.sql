@@ -6,9 +6,10 @@ CREATE TABLE upkeep (
     owner   TEXT    NOT NULL,               -- the replica that does it; empty: none
     fence   BIGINT  NOT NULL,               -- grows each time that it is claimed, so that an earlier holder cannot write
     beat    BIGINT  NOT NULL,               -- grows while its holder is alive
-    indexed BIGINT  NOT NULL                -- number of the newest record of the ledger that was put into a segment
+    indexed BIGINT  NOT NULL,               -- number of the newest record of the ledger that was put into a segment
+    pruned  BIGINT  NOT NULL                -- number of the newest record that was pruned
 );
-INSERT INTO upkeep (id, owner, fence, beat, indexed) VALUES (1, '', 0, 0, 0);
+INSERT INTO upkeep (id, owner, fence, beat, indexed, pruned) VALUES (1, '', 0, 0, 0, 0);
 
 -- Names that repositories have in segments, so that what stands under another name is found too.
 CREATE TABLE ledger_repositories (
