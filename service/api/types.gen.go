@@ -152,7 +152,7 @@ type AuditPruning struct {
 
 // AuditVerdict defines model for AuditVerdict.
 type AuditVerdict struct {
-	// ContentsFrom From this line on it was proved what every line says. Of those before only that they were there
+	// ContentsFrom From this line on it was proved what every line says; of those before, where their records were pruned, only that they were there.
 	ContentsFrom int64 `json:"contents_from"`
 
 	// End The last of them, as NUMBER:HASH; note it down in another place.

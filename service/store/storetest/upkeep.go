@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/pageflare/ci/service/audit"
+	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/opaque"
 	"github.com/pageflare/ci/service/upkeep"
@@ -19,6 +20,11 @@ var upkeeping = suite{
 	"a holder of before writes nothing":             staleHolder,
 	"what the index covers is found as before":      indexed,
 	"a key in the index is needed for hours":        indexedLives,
+	"old records are pruned, and a line says so":    pruned,
+	"a token that is good keeps its records":        notPruned,
+	"few old records are pruned a day later":        prunedLater,
+	"what was issued ends after it was pruned":      prunedIssuer,
+	"old revocations go with the records":           prunedRevocations,
 	"a repository is found by any name that it had": renamedRepository,
 }
 
@@ -252,4 +258,188 @@ func renamedRepository(t *testing.T, s Store) {
 	look("before the index")
 	index(t, s, claim(t, s))
 	look("in the index")
+}
+
+// day is the unit of the tests of pruning: records are made on day 0, and tokens expire an hour
+// later.
+const day = 24 * time.Hour
+
+// prune prunes on a day what is older than another day, and returns which records it says are gone.
+func prune(t *testing.T, s Store, held upkeep.Lease, now, before time.Duration) (said [][2]int64) {
+	t.Helper()
+	p := upkeep.Pruning{Now: at.Add(now), Before: at.Add(before), Act: func(from, through int64) audit.Act {
+		said = append(said, [2]int64{from, through})
+		act := did(at.Add(now))
+		act.Action, act.Details = audit.RecordsPruned, fmt.Sprintf(`{"from":%d,"through":%d}`, from, through)
+		return act
+	}}
+	for {
+		more, err := s.Prune(t.Context(), held, p)
+		must(t, err)
+		if !more {
+			return said
+		}
+	}
+}
+
+// isThere says which tokens have records.
+func isThere(t *testing.T, s Store, ids ...opaque.TokenID) (there []bool) {
+	t.Helper()
+	for _, id := range ids {
+		_, err := s.Token(t.Context(), id)
+		if err != nil {
+			wantErr(t, "Token", err, failure.ErrNotFound)
+		}
+		there = append(there, err == nil)
+	}
+	return there
+}
+
+func acted(r license.TokenRecord) audit.Act {
+	act := did(r.Recorded)
+	act.Account, act.Object = r.AccountID, string(r.ID)
+	return act
+}
+
+func pruned(t *testing.T, s Store) {
+	a := create(t, s, 1)
+	held := claim(t, s)
+	records := manyTokens(a.ID, 4200)
+	recordAll(t, s, records, acted)
+	must(t, s.Revoke(t.Context(), license.Revocation{Subject: "x", AccountID: a.ID, At: at.Add(day)}, did(at.Add(day))))
+	young := newToken(a.ID, tokenID(9999, 9999, 9999))
+	young.Recorded = at.Add(9 * day)
+	must(t, s.RecordToken(t.Context(), young, acted(young)))
+	if n := index(t, s, held); n != 1 {
+		t.Fatalf("segments = %d, want 1", n)
+	}
+	before, err := s.AuditAfter(t.Context(), 0, 10000)
+	must(t, err)
+	if said := prune(t, s, held, 9*day, 0); len(said) > 0 {
+		t.Errorf("pruned %v before they were old enough", said)
+	}
+	stale := held
+	stale.Fence--
+	_, err = s.Prune(t.Context(), stale, upkeep.Pruning{Now: at.Add(9 * day), Before: at.Add(8 * day)})
+	wantErr(t, "Prune(a holder of before)", err, upkeep.ErrLost)
+	same(t, []bool{true}, isThere(t, s, records[0].ID))
+
+	said := prune(t, s, held, 9*day, 8*day)
+	last := said[len(said)-1]
+	same(t, 2, len(said)) // a segment, and the rest of that day
+	same(t, [2]int64{1, 4200}, [2]int64{said[0][0], last[1]})
+	same(t, []bool{false, false, true}, isThere(t, s, records[0].ID, records[4199].ID, young.ID))
+	lines, err := s.AuditLines(t.Context(), audit.Query{Account: a.ID, Limit: 10})
+	must(t, err)
+	same(t, 1, len(lines)) // the young one
+	lines, err = s.AuditLines(t.Context(), audit.Query{Action: audit.RecordsPruned, Limit: 10})
+	must(t, err)
+	same(t, 2, len(lines))
+
+	entries, err := s.AuditAfter(t.Context(), 0, 10000)
+	must(t, err)
+	same(t, len(before)+2, len(entries))
+	for i, e := range before {
+		if got := entries[i]; got.Hash != e.Hash || (got.Block == nil) != (e.Block == nil) {
+			t.Errorf("entry %d = %+v, want it as before", i, got)
+		}
+		if b := entries[i].Block; b != nil && (b.Body == nil) != (e.Seq <= 4200) {
+			t.Errorf("records of lines %d to %d: there: %t", b.First, e.Seq, b.Body != nil)
+		} else if b != nil {
+			b.Body = e.Block.Body
+		}
+	}
+	chained(t, entries)
+	if said := prune(t, s, held, 9*day, 8*day); len(said) > 0 {
+		t.Errorf("pruned %v twice", said)
+	}
+}
+
+func notPruned(t *testing.T, s Store) {
+	a := create(t, s, 1)
+	held := claim(t, s)
+	records := manyTokens(a.ID, 4200)
+	records[17].ExpiresAt = at.Add(20 * day).Truncate(time.Second)
+	recordAll(t, s, records, acted)
+	index(t, s, held)
+	prune(t, s, held, 19*day, 8*day)
+	same(t, []bool{true}, isThere(t, s, records[17].ID))
+	prune(t, s, held, 21*day, 8*day)
+	same(t, []bool{false, false}, isThere(t, s, records[17].ID, records[0].ID))
+	n, err := s.LiveTokens(t.Context(), "k_1", at.Add(21*day))
+	must(t, err)
+	same(t, int64(0), n)
+}
+
+func prunedLater(t *testing.T, s Store) {
+	a := create(t, s, 1)
+	held := claim(t, s)
+	r := newToken(a.ID, tokenID(1, 1, 1))
+	must(t, s.RecordToken(t.Context(), r, acted(r)))
+	prune(t, s, held, 9*day, day)
+	same(t, []bool{true}, isThere(t, s, r.ID))
+	same(t, [][2]int64{{1, 1}}, prune(t, s, held, 9*day, day+time.Second))
+	same(t, []bool{false}, isThere(t, s, r.ID))
+}
+
+// prunedIssuer has a family that is refreshed every second day. Its first token was issued by an API
+// token, is pruned, and then the next one.
+func prunedIssuer(t *testing.T, s Store) {
+	a := create(t, s, 1)
+	held := claim(t, s)
+	record := func(n int, on time.Duration) license.TokenRecord {
+		r := newToken(a.ID, tokenID(n, 1, n))
+		r.Recorded, r.IssuedAt, r.ExpiresAt = at.Add(on), at.Add(on).Truncate(time.Second), at.Add(on+3*day).Truncate(time.Second)
+		if n == 1 {
+			r.IssuedBy = "at_001"
+		} else {
+			r.Parent = tokenID(n-1, 1, n-1)
+		}
+		must(t, s.RecordToken(t.Context(), r, acted(r)))
+		return r
+	}
+	over := newToken(a.ID, tokenID(1, 7, 1)) // issued too, and never refreshed
+	over.IssuedBy = "at_001"
+	must(t, s.RecordToken(t.Context(), over, acted(over)))
+	first, second := record(1, 0), record(2, 2*day)
+	record(3, 4*day)
+	prune(t, s, held, 6*day, day+time.Minute)
+	same(t, []bool{false, true}, isThere(t, s, first.ID, second.ID))
+	prune(t, s, held, 6*day, 3*day+time.Minute)
+	same(t, []bool{false, false}, isThere(t, s, first.ID, second.ID))
+	alive := record(4, 6*day)
+	issued := did(at.Add(7 * day))
+	same(t, int64(1), revokeAPIToken(t, s, did(at.Add(7*day)), &issued))
+	_, revoked, err := s.AccountStatus(t.Context(), a.ID, alive.ID.Family())
+	must(t, err)
+	same(t, true, revoked)
+
+	prune(t, s, held, 30*day, 20*day)
+	_, err = s.RevokeAPIToken(t.Context(), "at_001", did(at), &issued)
+	must(t, err)
+	_, revoked, err = s.AccountStatus(t.Context(), a.ID, alive.ID.Family())
+	must(t, err)
+	same(t, false, revoked) // it ended, and nobody has to know
+}
+
+func prunedRevocations(t *testing.T, s Store) {
+	a := create(t, s, 1)
+	held := claim(t, s)
+	long := newToken(a.ID, tokenID(1, 1, 1))
+	long.ExpiresAt = at.Add(20 * day).Truncate(time.Second)
+	must(t, s.RecordToken(t.Context(), long, acted(long)))
+	must(t, s.Revoke(t.Context(), license.Revocation{Subject: long.ID.Family(), AccountID: a.ID, At: at.Add(day)}, did(at.Add(day))))
+	revoked := func() bool {
+		_, revoked, err := s.AccountStatus(t.Context(), a.ID, long.ID.Family())
+		must(t, err)
+		return revoked
+	}
+	prune(t, s, held, 19*day, 8*day)
+	if !revoked() {
+		t.Error("a token that is good is not revoked any more")
+	}
+	prune(t, s, held, 21*day, 8*day)
+	if revoked() {
+		t.Error("a revocation is still there when all that it was meant for has expired")
+	}
 }
