@@ -241,6 +241,8 @@ func (log *Log) entryBefore(ctx context.Context, seq int64) (Head, error) {
 // checkEntry is the rule for an entry behind another one. ErrTampered.
 func (log *Log) checkEntry(e Entry, before Head, c Check) error {
 	switch {
+	case e.First() <= before.Seq:
+		return tampered("%s", e.changed())
 	case e.First() != before.Seq+1:
 		return tampered("lines %d to %d are missing", before.Seq+1, e.First()-1)
 	case !log.follows(e, before.Hash):

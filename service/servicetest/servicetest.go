@@ -37,7 +37,7 @@ import (
 // configuration.
 type Options struct {
 	Now            func() time.Time     // time.Now when nil
-	Elapsed        func() time.Duration // by Now when nil; for the limits
+	Elapsed        func() time.Duration // for the limits, by Now when nil; and for upkeep
 	TokenTTL       time.Duration        // a year when 0
 	LeaseGrace     time.Duration        // a week when 0; no leases when negative
 	Rand           io.Reader            // of the service and its master key; rand.Reader when nil
@@ -135,9 +135,12 @@ func start(t testing.TB, s Service) *Service {
 	})
 	must(t, err)
 	s.Rules = RulesOf(joined)
-	begin := time.Now()
+	elapsed, begin := o.Elapsed, time.Now()
+	if elapsed == nil {
+		elapsed = func() time.Duration { return time.Since(begin) }
+	}
 	s.Upkeep = joined.Upkeep(upkeep.Config{
-		Retention: 9600 * time.Hour, Owner: rand.Text(), Now: o.Now, Elapsed: func() time.Duration { return time.Since(begin) }, After: time.After, Events: s.Log,
+		Retention: 9600 * time.Hour, Owner: rand.Text(), Now: o.Now, Elapsed: elapsed, After: time.After, Events: s.Log,
 	})
 	s.Server, err = server.New(server.Config{
 		Parts: joined, Upkeep: s.Upkeep.Done, Repository: o.Repository,
