@@ -22,6 +22,7 @@ type (
 	policies = license.Policies
 	licenses = license.Service
 	machines = license.Machines
+	jobs     = license.Jobs
 )
 
 // Rules are all that the service can do, each act by its name, for tests that have many.
@@ -36,6 +37,7 @@ type Rules struct {
 	*policies
 	*licenses
 	*machines
+	*jobs
 
 	Parts *parts.Parts
 }
@@ -43,7 +45,7 @@ type Rules struct {
 // RulesOf are the rules of parts that were joined.
 func RulesOf(p *parts.Parts) Rules {
 	return Rules{
-		p.Log, p.Keys, p.Accounts, p.Auth, p.Admins, p.Devices, p.Sessions, p.Policies, p.Licenses, p.Machines, p,
+		p.Log, p.Keys, p.Accounts, p.Auth, p.Admins, p.Devices, p.Sessions, p.Policies, p.Licenses, p.Machines, p.Jobs, p,
 	}
 }
 

@@ -13,7 +13,7 @@ import (
 const forgotten = 10
 
 func (s *Store) RecordExchange(ctx context.Context, use license.IdentityUse, r license.TokenRecord,
-	act audit.Act) (first license.IdentityUse, err error) {
+	by license.Repository, act audit.Act) (first license.IdentityUse, err error) {
 	var found license.IdentityUse
 	err = s.group.do(ctx, func(ctx context.Context, t *tx) error {
 		_, err := t.ExecContext(ctx, `DELETE FROM used_identities WHERE hash IN (SELECT hash FROM used_identities WHERE until < $1 LIMIT $2)`,
@@ -32,7 +32,10 @@ func (s *Store) RecordExchange(ctx context.Context, use license.IdentityUse, r l
 		}
 		if n == 1 {
 			found = use
-			return t.recordToken(ctx, r, act)
+			if err := t.recordToken(ctx, r, act); err != nil {
+				return err
+			}
+			return t.useRepository(ctx, by)
 		}
 		found, err = identityUse(ctx, t, use.Hash)
 		return err

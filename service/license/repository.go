@@ -1,0 +1,102 @@
+package license
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/pageflare/ci/service/audit"
+	"github.com/pageflare/ci/service/auth"
+	"github.com/pageflare/ci/service/failure"
+	"github.com/pageflare/ci/service/oidc"
+	"github.com/pageflare/ci/service/opaque"
+)
+
+// Jobs is what jobs of GitHub Actions leave behind in a database: which repositories had a token,
+// and which jobs were refused.
+type Jobs struct {
+	store    JobStore
+	policies *Policies
+	log      *audit.Log
+	now      func() time.Time
+	lines    refusalLines
+}
+
+// NewJobs returns the jobs of a database, which its policies allow or refuse.
+func NewJobs(s JobStore, p *Policies, c auth.Config) *Jobs {
+	return &Jobs{store: s, policies: p, log: c.Log, now: c.Now}
+}
+
+// JobStore is what Jobs need of a database.
+type JobStore interface {
+	// HasAccount returns nil when there is an account of that id, deleted or not. ErrNotFound.
+	HasAccount(ctx context.Context, id string) error
+	// Repositories returns the repositories that are asked for, in the order of their keys. What
+	// Store.RecordExchange notes of one, it notes once an hour, and when its name or owner changes.
+	Repositories(ctx context.Context, q RepositoryQuery) ([]Repository, error)
+	// AddRefusal adds the line of a refused job to the audit log; it is durable when it returns nil.
+	AddRefusal(ctx context.Context, act audit.Act) error
+	// Refusal returns the line of a refused job, by the id of its request. ErrNotFound.
+	Refusal(ctx context.Context, requestID string) (audit.Line, error)
+}
+
+// RepositoryKey tells the uses of repositories apart.
+type RepositoryKey struct {
+	AccountID    string
+	RepositoryID string // as the issuer calls it
+	Issuer       string
+}
+
+// String is the key as the cursor of a list.
+func (k RepositoryKey) String() string {
+	return k.AccountID + "/" + k.RepositoryID + "/" + k.Issuer
+}
+
+// ParseRepositoryKey reads a cursor; "" is that of the first page. ErrInvalid.
+func ParseRepositoryKey(cursor string) (RepositoryKey, error) {
+	parts := strings.SplitN(cursor, "/", 3)
+	switch {
+	case cursor == "":
+		return RepositoryKey{}, nil
+	case len(parts) < 3 || !opaque.OfAccount.Fits(parts[0]) || !IsRepositoryID(parts[1]):
+		return RepositoryKey{}, fmt.Errorf("%w: the cursor is not one that this list gave", failure.ErrInvalid)
+	}
+	return RepositoryKey{parts[0], parts[1], parts[2]}, nil
+}
+
+// Repository is a repository whose jobs got license tokens of an account.
+type Repository struct {
+	RepositoryKey
+	OwnerID    string
+	Name       string    // OWNER/NAME as its newest job calls it; may be empty
+	LastUsedAt time.Time // up to an hour behind
+}
+
+// repositoryOf is the use of the repository of a job.
+func repositoryOf(id oidc.Identity, account string, now time.Time) Repository {
+	return Repository{
+		RepositoryKey: RepositoryKey{account, id.RepositoryID, id.Issuer},
+		OwnerID:       id.OwnerID, Name: clean(id.Repository), LastUsedAt: now,
+	}
+}
+
+// RepositoryQuery is which repositories to list.
+type RepositoryQuery struct {
+	Account     string        // only those of this account; "": all
+	UnusedSince time.Time     // only those that no job has used since then; zero: all
+	After       RepositoryKey // only those that come after this one
+	Limit       int
+}
+
+// Repositories returns the repositories whose jobs got license tokens, in the order of account and
+// id. One that a policy names and that never had a token is not among them. ErrNotFound: no such
+// account.
+func (j *Jobs) Repositories(ctx context.Context, q RepositoryQuery) ([]Repository, error) {
+	if q.Account != "" {
+		if err := j.store.HasAccount(ctx, q.Account); err != nil {
+			return nil, err
+		}
+	}
+	return j.store.Repositories(ctx, q)
+}
