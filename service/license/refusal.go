@@ -255,8 +255,8 @@ var requestID = regexp.MustCompile(`^[A-Z2-7]{26}$`)
 func (j *Jobs) ExplainRefused(ctx context.Context, request string,
 	issuers []string) (Explanation, error) {
 	if !requestID.MatchString(request) {
-		return Explanation{}, fmt.Errorf("%w: that is not the id of a request (26 capital letters and digits): "+
-			"the answer to it has one in X-Request-Id, and the log in request_id", failure.ErrInvalid)
+		return Explanation{}, failure.Invalid("that is not the id of a request (26 capital letters and digits): " +
+			"the answer to it has one in X-Request-Id, and the log in request_id")
 	}
 	line, err := j.store.Refusal(ctx, request)
 	if errors.Is(err, failure.ErrNotFound) {
