@@ -213,6 +213,13 @@ func TestRefusalsHaveABoundForADay(t *testing.T) {
 	if n := len(b.refusals()); n != 511 {
 		t.Errorf("lines = %d, want 10 more on the next day", n)
 	}
+	b.change(`WITH RECURSIVE n (i) AS (SELECT 10000 UNION ALL SELECT i + 1 FROM n WHERE i < 10599)
+		INSERT INTO policies (id, version, account_id, repository, issuer, repository_id, owner_id, narrowing, created_at)
+		SELECT 'pol_' || i, 1, '` + a.ID + `', '', '` + issuerOfJobs + `', '' || i, '666', '{"ref":["refs/heads/main"]}', 0 FROM n`)
+	strangers(10000, 600) // they are none now
+	if n := len(b.refusals()); n != 1011 {
+		t.Errorf("lines = %d, want 500 more of an owner whom policies trust", n)
+	}
 }
 
 // What a job calls its branch is cut and cleaned, wherever it is recorded.
