@@ -73,7 +73,7 @@ func (r *Refusal) Error() string { return r.reason.Error() }
 // Unwrap is the reason.
 func (r *Refusal) Unwrap() error { return r.reason }
 
-// known says whether a policy trusts the owner of the repository, which strangers cannot bring about.
+// known says whether a policy trusts the owner of the repository, which no outsider can bring about.
 func (r *Refusal) known() bool {
 	return r.Policy.ID != "" && r.Policy.Issuer == r.Identity.Issuer &&
 		r.Policy.OwnerID == r.Identity.OwnerID
@@ -174,7 +174,7 @@ const (
 	// refusalInterval is how long refusals of one kind are counted after one that got a line.
 	refusalInterval = time.Hour
 	// refusalsADay is how many lines a process writes for refused jobs in a day at most: so many
-	// for owners whom a policy trusts, and as many for all others, who so cannot use up the former.
+	// for owners whom a policy trusts, and as many for all others, who thus cannot use up the former.
 	refusalsADay = 500
 )
 
