@@ -67,7 +67,7 @@ func (s *Store) AddRefusal(ctx context.Context, act audit.Act) error {
 
 // Refusal names the action in its text, or the index of refusals would not be used.
 func (s *Store) Refusal(ctx context.Context, requestID string) (audit.Line, error) {
-	lines, err := s.auditLines(ctx, ` WHERE action = '`+string(audit.ExchangeRefused)+
+	lines, err := readLines(ctx, s.read, ` WHERE action = '`+string(audit.ExchangeRefused)+
 		`' AND request_id = $1 ORDER BY seq LIMIT 1`, requestID)
 	if err == nil && len(lines) == 0 {
 		err = failure.ErrNotFound
