@@ -145,7 +145,7 @@ func TestARefusedJobShowsWhatLetsItIn(t *testing.T) {
 	if explain == nil {
 		t.Fatalf("the log does not explain:\n%s", r.log)
 	}
-	if _, err := j.service.ExplainRefused(context.WithoutCancel(t.Context()), explain[1], nil); err != nil {
+	if _, err := j.service.Parts.Jobs.ExplainRefused(context.WithoutCancel(t.Context()), explain[1], nil); err != nil {
 		t.Errorf("ExplainRefused(%s) = %v", explain[1], err)
 	}
 	shown := html.UnescapeString(r.summary)

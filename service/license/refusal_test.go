@@ -342,7 +342,7 @@ func TestRepositoriesThatUseTheService(t *testing.T) {
 	list := func(q license.RepositoryQuery) []license.Repository {
 		t.Helper()
 		q.Limit = 10
-		found, err := b.Repositories(t.Context(), q)
+		found, err := b.Parts.Jobs.Repositories(t.Context(), q)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -369,7 +369,7 @@ func TestRepositoriesThatUseTheService(t *testing.T) {
 	if got := list(license.RepositoryQuery{UnusedSince: used}); len(got) != 0 {
 		t.Errorf("unused since its last use = %+v, want none", got)
 	}
-	if _, err := b.Repositories(t.Context(), license.RepositoryQuery{Account: "user_none"}); !errors.Is(err, failure.ErrNotFound) {
+	if _, err := b.Parts.Jobs.Repositories(t.Context(), license.RepositoryQuery{Account: "user_none"}); !errors.Is(err, failure.ErrNotFound) {
 		t.Errorf("Repositories(unknown account) = %v, want ErrNotFound", err)
 	}
 	for cursor, want := range map[string]error{

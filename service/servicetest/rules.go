@@ -22,7 +22,6 @@ type (
 	policies = license.Policies
 	licenses = license.Service
 	machines = license.Machines
-	jobs     = license.Jobs
 )
 
 // Rules are all that the service can do, each act by its name, for tests that have many.
@@ -37,7 +36,6 @@ type Rules struct {
 	*policies
 	*licenses
 	*machines
-	*jobs
 
 	Parts *parts.Parts
 }
@@ -45,7 +43,7 @@ type Rules struct {
 // RulesOf are the rules of parts that were joined.
 func RulesOf(p *parts.Parts) Rules {
 	return Rules{
-		p.Log, p.Keys, p.Accounts, p.Auth, p.Admins, p.Devices, p.Sessions, p.Policies, p.Licenses, p.Machines, p.Jobs, p,
+		p.Log, p.Keys, p.Accounts, p.Auth, p.Admins, p.Devices, p.Sessions, p.Policies, p.Licenses, p.Machines, p,
 	}
 }
 
