@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/pageflare/ci/action/secret"
+	"github.com/pageflare/ci/github/secret"
 	"github.com/pageflare/ci/service/client"
 )
 

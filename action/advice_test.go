@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pageflare/ci/action/githubtest"
+	"github.com/pageflare/ci/github/githubtest"
 )
 
 // onGitHub gives the job another GitHub, with the usual repository and one token that may do

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/pageflare/ci/action/secret"
+	"github.com/pageflare/ci/github/secret"
 )
 
 // A check says what a run would do, and proves by GET requests alone that it could: nothing is refreshed, exchanged, written or exported.

@@ -13,8 +13,8 @@ import (
 	"unicode"
 
 	"github.com/pageflare/ci/action/optimize"
-	"github.com/pageflare/ci/action/secret"
 	"github.com/pageflare/ci/action/summary"
+	"github.com/pageflare/ci/github/secret"
 )
 
 // reportName is the JSON report in the workspace, the output report-path.

@@ -13,7 +13,7 @@ import (
 
 	"github.com/pageflare/ci/action/optimize"
 	"github.com/pageflare/ci/action/refresh"
-	"github.com/pageflare/ci/action/secret"
+	"github.com/pageflare/ci/github/secret"
 	"github.com/pageflare/ci/service/client"
 	"github.com/pageflare/ci/service/token"
 )

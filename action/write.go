@@ -12,7 +12,7 @@ import (
 
 	"github.com/sethvargo/go-githubactions"
 
-	"github.com/pageflare/ci/action/secret"
+	"github.com/pageflare/ci/github/secret"
 )
 
 // write is what became of the secret in one place.

@@ -23,8 +23,8 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/pageflare/ci/action/githubtest"
-	"github.com/pageflare/ci/action/secret"
+	"github.com/pageflare/ci/github/githubtest"
+	"github.com/pageflare/ci/github/secret"
 	"github.com/pageflare/ci/service/token"
 )
 

@@ -10,7 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/pageflare/ci/action/githubtest"
+	"github.com/pageflare/ci/github/githubtest"
 )
 
 var getKey = call{method: "GET", path: secrets + "public-key"}

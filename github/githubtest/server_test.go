@@ -16,7 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/crypto/nacl/box"
 
-	"github.com/pageflare/ci/action/githubtest"
+	"github.com/pageflare/ci/github/githubtest"
 )
 
 const secrets = "/repos/acme/site/actions/secrets/"

@@ -12,7 +12,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/pageflare/ci/action/githubtest"
+	"github.com/pageflare/ci/github/githubtest"
 )
 
 var appKey = sync.OnceValue(func() *rsa.PrivateKey {

@@ -8,8 +8,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/pageflare/ci/action/githubtest"
-	"github.com/pageflare/ci/action/secret"
+	"github.com/pageflare/ci/github/githubtest"
+	"github.com/pageflare/ci/github/secret"
 )
 
 // hurried is a world whose run is cancelled with five seconds left: in its first pause, or when come is called.

@@ -8,8 +8,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/pageflare/ci/action/githubtest"
-	"github.com/pageflare/ci/action/secret"
+	"github.com/pageflare/ci/github/githubtest"
+	"github.com/pageflare/ci/github/secret"
 )
 
 func quiet() *log.Logger { return log.New(io.Discard, "", 0) }

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pageflare/ci/action/githubtest"
+	"github.com/pageflare/ci/github/githubtest"
 )
 
 // Every answer of GitHub has an id, whatever it says; that of a proxy has none.

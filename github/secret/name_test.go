@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/pageflare/ci/action/secret"
+	"github.com/pageflare/ci/github/secret"
 )
 
 func TestNamesThatGitHubTakes(t *testing.T) {

@@ -17,7 +17,7 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/pageflare/ci/action/secret"
+	"github.com/pageflare/ci/github/secret"
 )
 
 // appKey is made once: that takes a while.

@@ -14,8 +14,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/pageflare/ci/action/githubtest"
-	"github.com/pageflare/ci/action/secret"
+	"github.com/pageflare/ci/github/githubtest"
+	"github.com/pageflare/ci/github/secret"
 )
 
 // appWorld is a world with a GitHub App that is installed in the organization acme, for acme/site.

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/pageflare/ci/action/secret"
+	"github.com/pageflare/ci/github/secret"
 )
 
 func TestATokenHidesItself(t *testing.T) {

@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/pageflare/ci/action/secret"
+	"github.com/pageflare/ci/github/secret"
 )
 
 func TestRepositoriesThatAreTaken(t *testing.T) {

@@ -8,7 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/pageflare/ci/action/githubtest"
+	"github.com/pageflare/ci/github/githubtest"
 )
 
 // wide is a GitHub with every kind of store, and a token for all of them.

@@ -10,8 +10,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pageflare/ci/action/githubtest"
-	"github.com/pageflare/ci/action/secret"
+	"github.com/pageflare/ci/github/githubtest"
+	"github.com/pageflare/ci/github/secret"
 )
 
 // Texts that no error may hold.

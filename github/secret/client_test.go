@@ -9,8 +9,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/pageflare/ci/action/githubtest"
-	"github.com/pageflare/ci/action/secret"
+	"github.com/pageflare/ci/github/githubtest"
+	"github.com/pageflare/ci/github/secret"
 )
 
 func TestTheAPIAddressWorksWithAndWithoutTrailingSlashes(t *testing.T) {
