@@ -11,6 +11,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/pageflare/ci/action/refresh"
+	"github.com/pageflare/ci/action/remedy"
 	"github.com/pageflare/ci/service/client"
 	"github.com/pageflare/ci/service/token"
 )
@@ -73,7 +74,7 @@ func (w world) command(ctx context.Context, args []string) int {
 	if w.http, err = trusting(w.http, c.CACertificates, ""); err != nil {
 		return w.failed(usageError{fmt.Errorf("--ca-certificates: %w", err)})
 	}
-	return w.failed(apiError(k.Run(w, &c), asFlags))
+	return w.failed(remedy.LicenseAPI(k.Run(w, &c), remedy.AsFlags))
 }
 
 // meant is the command that a faulty command line was about, as far as it could be read.
@@ -224,7 +225,7 @@ func (refreshCmd) Run(ctx context.Context, w world, c *commands) error {
 func claimsOf(raw string) (token.Claims, error) {
 	claims, err := token.Decode(raw)
 	if err != nil {
-		return token.Claims{}, usageError{explainToken(raw, err)}
+		return token.Claims{}, usageError{remedy.Token(raw, err)}
 	}
 	return claims, nil
 }

@@ -5,7 +5,6 @@ import (
 	"crypto/rsa"
 	"encoding/json"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -15,17 +14,9 @@ import (
 	"github.com/pageflare/ci/github/githubtest"
 )
 
-var appKey = sync.OnceValue(func() *rsa.PrivateKey {
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		panic(err)
-	}
-	return key
-})
-
 func withApp() githubtest.Config {
 	cfg := wide()
-	cfg.Apps = []githubtest.App{{ID: 5, ClientID: "Iv1.x", Key: &appKey().PublicKey, Installations: []githubtest.Installation{
+	cfg.Apps = []githubtest.App{{ID: 5, ClientID: "Iv1.x", Key: &githubtest.AppKey().PublicKey, Installations: []githubtest.Installation{
 		{ID: 50, Account: "acme", Repositories: []string{"acme/site"}, Permissions: map[string]string{"secrets": "write", "organization_secrets": "read"}},
 		{ID: 51, Account: "gone", Suspended: true},
 	}}}
@@ -40,7 +31,7 @@ func sign(t *testing.T, spoil jwt.MapClaims) string {
 	for name, value := range spoil {
 		claims[name] = value
 	}
-	text, err := jwt.NewWithClaims(jwt.SigningMethodRS256, claims).SignedString(appKey())
+	text, err := jwt.NewWithClaims(jwt.SigningMethodRS256, claims).SignedString(githubtest.AppKey())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,7 +49,7 @@ func TestJWTsOfAppsAreCheckedAsGitHubDoes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	stronger, err := jwt.NewWithClaims(jwt.SigningMethodRS512, jwt.MapClaims{"iss": "5", "iat": now.Unix(), "exp": now.Unix() + 60}).SignedString(appKey())
+	stronger, err := jwt.NewWithClaims(jwt.SigningMethodRS512, jwt.MapClaims{"iss": "5", "iat": now.Unix(), "exp": now.Unix() + 60}).SignedString(githubtest.AppKey())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,7 +5,7 @@
 // server.go carries a request from the wire to its answer, routes.go lists what can be asked and
 // who may ask, place.go finds what a path names, policy.go has what accounts forbid, secrets.go and
 // access.go keep secrets, app.go and installation.go are for GitHub Apps, fault.go breaks answers
-// on demand. What a client makes of the answers is decided in github/secret.
+// on demand. What a client makes of the answers is decided in action/secret.
 package githubtest
 
 import (

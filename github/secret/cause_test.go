@@ -9,8 +9,10 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/pageflare/ci/github"
 	"github.com/pageflare/ci/github/githubtest"
 	"github.com/pageflare/ci/github/secret"
+	"github.com/pageflare/ci/service/opaque"
 )
 
 // refused makes the only call of a write to acme/site, with a token, at a GitHub of its own.
@@ -21,7 +23,7 @@ func refused(t *testing.T, spoil func(*githubtest.Config), token githubtest.Toke
 	cfg.Tokens = []githubtest.Token{token}
 	spoil(&cfg)
 	w := &world{clock: c, github: githubtest.Start(t, cfg)}
-	_, err := w.writerAs(t, secret.Token(token.Value)).Write(t.Context(), target(t, spelled), name, value)
+	_, err := w.writerAs(t, opaque.Secret(token.Value)).Write(t.Context(), target(t, spelled), name, value)
 	var got *secret.Error
 	if !errors.As(err, &got) {
 		t.Fatalf("Write = %v, want an *Error", err)
@@ -43,24 +45,32 @@ func TestRefusalsTellTheirCauseAsAFact(t *testing.T) {
 		token  githubtest.Token
 		target string
 		spoil  func(*githubtest.Config)
-		want   secret.Error // Cause, URL and Status
+		want   secret.Fact // Kind, URL and Status
 		says   string
 	}{
 		"single sign-on": {unsigned, "repository", func(*githubtest.Config) {},
-			secret.Error{Cause: secret.SignOnRequired, URL: githubtest.SignOnPage("acme"), Status: 403}, "SAML enforcement"},
-		"no classic tokens":   {classic, "organization:acme", policy(githubtest.Policy{NoClassic: true}), secret.Error{Cause: secret.ClassicForbidden, Status: 403}, "(classic)"},
-		"lives too long":      {fine, "repository", policy(githubtest.Policy{MaxDays: 30}), secret.Error{Cause: secret.LifetimeForbidden, Status: 403}, "greater than 30 days"},
-		"archived":            {fine, "environment:prod", func(c *githubtest.Config) { c.Repositories[0].Archived = true }, secret.Error{Cause: secret.Archived, Status: 403}, "archived"},
-		"no Dependabot there": {fine, "dependabot/repository", func(c *githubtest.Config) { c.NoDependabot = true }, secret.Error{Cause: secret.NoStore, Status: 404}, "this server has no Dependabot secrets (404)"},
+			secret.Fact{Kind: github.SignOnRequired, URL: githubtest.SignOnPage("acme"), Status: 403}, "SAML enforcement"},
+		"no classic tokens": {classic, "organization:acme", policy(githubtest.Policy{NoClassic: true}), secret.Fact{Kind: github.ClassicForbidden, Status: 403}, "(classic)"},
+		"lives too long":    {fine, "repository", policy(githubtest.Policy{MaxDays: 30}), secret.Fact{Kind: github.LifetimeForbidden, Status: 403}, "greater than 30 days"},
+		"archived":          {fine, "environment:prod", func(c *githubtest.Config) { c.Repositories[0].Archived = true }, secret.Fact{Kind: github.Archived, Status: 403}, "archived"},
+		"a token that GitHub does not know": {fine, "repository", func(c *githubtest.Config) { c.Tokens[0].Value = "another" },
+			secret.Fact{Kind: github.BadCredentials, Status: 401}, "GitHub refused (401): Bad credentials"},
+		"a token without the permission": {githubtest.Token{Value: goodToken}, "repository", func(*githubtest.Config) {},
+			secret.Fact{Kind: github.PermissionMissing, Status: 403}, "GitHub refused (403): Resource not accessible by personal access token"},
+		"the job's own token": {githubtest.Token{Value: goodToken, GitHubToken: true}, "repository", func(*githubtest.Config) {},
+			secret.Fact{Kind: github.IntegrationForbidden, Status: 403}, "GitHub refused (403): Resource not accessible by integration"},
+		"a token that cannot see the repository": {githubtest.Token{Value: goodToken, Repositories: []string{"other/site"}}, "repository",
+			func(*githubtest.Config) {}, secret.Fact{Kind: github.NotFound, Status: 404}, "GitHub refused (404): Not Found"},
+		"no Dependabot there": {fine, "dependabot/repository", func(c *githubtest.Config) { c.NoDependabot = true }, secret.Fact{Kind: github.NoStore, Status: 404}, "this server has no Dependabot secrets (404)"},
 		"no Dependabot in an organization": {fine, "dependabot/organization:acme", func(c *githubtest.Config) { c.NoDependabot = true },
-			secret.Error{Cause: secret.NoStore, Status: 404}, "this server has no Dependabot secrets (404)"},
+			secret.Fact{Kind: github.NoStore, Status: 404}, "this server has no Dependabot secrets (404)"},
 	} {
 		t.Run(about, func(t *testing.T) {
 			t.Parallel()
 			got := refused(t, tc.spoil, tc.token, tc.target)
-			facts := secret.Error{Cause: got.Cause, URL: got.URL, Status: got.Status}
-			if diff := cmp.Diff(tc.want, facts); diff != "" || !strings.Contains(got.Error(), tc.says) || got.Remedy != "" || got.Silent() {
-				t.Errorf("Write = %v, %+v, want %q and no remedy (-want +got):\n%s", got, *got, tc.says, diff)
+			facts := secret.Fact{Kind: got.Kind, URL: got.URL, Status: got.Status}
+			if diff := cmp.Diff(tc.want, facts); diff != "" || !strings.Contains(got.Error(), tc.says) || got.Silent() {
+				t.Errorf("Write = %v, %+v, want %q (-want +got):\n%s", got, *got, tc.says, diff)
 			}
 		})
 	}
@@ -71,10 +81,10 @@ func TestAServerIsNotSaidToLackAStoreWithoutProof(t *testing.T) {
 	t.Parallel()
 	lone := githubtest.Token{Value: goodToken, Permissions: map[string]string{"dependabot_secrets": "write"}}
 	got := refused(t, func(c *githubtest.Config) { c.NoDependabot = true }, lone, "dependabot/repository")
-	if got.Cause != 0 || !strings.Contains(got.Error(), "does not exist or the token cannot see it") || !strings.Contains(got.Error(), "; or this server has no Dependabot secrets") {
+	if got.Kind != github.NotFound || !got.MaybeNoStore {
 		t.Errorf("Write = %v, want both causes", got)
 	}
-	if got = refused(t, func(*githubtest.Config) {}, githubtest.Token{Value: goodToken, Permissions: every("write"), Repositories: []string{"other/site"}}, "repository"); strings.Contains(got.Error(), "this server") {
+	if got = refused(t, func(*githubtest.Config) {}, githubtest.Token{Value: goodToken, Permissions: every("write"), Repositories: []string{"other/site"}}, "repository"); got.MaybeNoStore || strings.Contains(got.Error(), "this server") {
 		t.Errorf("Write = %v, though every server has Actions secrets", got)
 	}
 }
@@ -84,11 +94,11 @@ func TestAnAppProvesThatAServerLacksAStore(t *testing.T) {
 	c := newClock()
 	cfg := githubConfig(c)
 	cfg.NoDependabot = true
-	cfg.Apps = []githubtest.App{{ID: 12345, Key: &appKey().PublicKey, Installations: []githubtest.Installation{{ID: 99, Account: "acme", Permissions: every("write")}}}}
-	w := &appWorld{world: &world{clock: c, github: githubtest.Start(t, cfg)}, app: newApp(t, "12345", pkcs1(appKey()))}
+	cfg.Apps = []githubtest.App{{ID: 12345, Key: &githubtest.AppKey().PublicKey, Installations: []githubtest.Installation{{ID: 99, Account: "acme", Permissions: every("write")}}}}
+	w := &appWorld{world: &world{clock: c, github: githubtest.Start(t, cfg)}, app: newApp(t, "12345", githubtest.PEM(githubtest.AppKey()))}
 	_, err := w.appWriter(t).Write(t.Context(), target(t, "dependabot/repository"), name, value)
 	var got *secret.Error
-	if !errors.As(err, &got) || got.Cause != secret.NoStore {
+	if !errors.As(err, &got) || got.Kind != github.NoStore {
 		t.Errorf("Write = %v, want the store missing", err)
 	}
 }
@@ -106,13 +116,14 @@ func TestOnlyAnAddressIsTakenFromTheHeaderForSingleSignOn(t *testing.T) {
 		w.github.FailNext("GET /public-key", githubtest.Fault{Status: 403, Header: map[string]string{"X-GitHub-SSO": header}})
 		_, err := w.write(t)
 		var got *secret.Error
-		if !errors.As(err, &got) || got.Cause != secret.SignOnRequired || got.URL != want {
+		if !errors.As(err, &got) || got.Kind != github.SignOnRequired || got.URL != want {
 			t.Errorf("Write(%s) = %+v, want the address %q", header, got, want)
 		}
 	}
 	w := newWorld(t)
 	w.github.FailNext("GET /public-key", githubtest.Fault{Status: 403, Header: map[string]string{"X-GitHub-SSO": "partial-results; organizations=1"}})
-	if _, err := w.write(t); !strings.Contains(err.Error(), "secrets=write") {
+	var got *secret.Error
+	if _, err := w.write(t); !errors.As(err, &got) || got.Kind != github.PermissionMissing {
 		t.Errorf("Write = %v, want the permission, since nobody has to sign on", err)
 	}
 }
@@ -132,8 +143,8 @@ func TestAProxysRefusalIsNotGitHubs(t *testing.T) {
 			w.github.FailNext(request, fault)
 			_, err := w.write(t)
 			var got *secret.Error
-			if !errors.As(err, &got) || got.Cause != secret.NotGitHub || !got.Silent() || !strings.Contains(err.Error(), "a proxy between here and GitHub refused (4") ||
-				strings.Contains(err.Error(), ": GitHub refused") || got.Remedy != "" {
+			if !errors.As(err, &got) || got.Kind != github.NotGitHub || !got.Silent() || !strings.Contains(err.Error(), "a proxy between here and GitHub refused (4") ||
+				strings.Contains(err.Error(), ": GitHub refused") {
 				t.Errorf("%s on %s: Write = %v, want the proxy blamed", about, request, err)
 			}
 		}
@@ -148,9 +159,9 @@ func TestAProxysRefusalIsNotGitHubs(t *testing.T) {
 func TestALimitWithoutWordsHasNoHole(t *testing.T) {
 	t.Parallel()
 	for want, fault := range map[string]githubtest.Fault{
-		"GitHub's rate limit is used up (403); try again after ":                      {Status: 403, Header: header("Retry-After", "86400"), Body: "<html>"},
-		"GitHub's rate limit is used up (429): API rate limit exceeded; try again af": {Status: 429, Header: header("Retry-After", "86400")},
-		"a proxy between here and GitHub asks to wait (429); try again after ":        {Status: 429, Header: header("Retry-After", "86400"), Body: "<html>", Proxy: true},
+		"GitHub's rate limit is used up (403)":                          {Status: 403, Header: header("Retry-After", "86400"), Body: "<html>"},
+		"GitHub's rate limit is used up (429): API rate limit exceeded": {Status: 429, Header: header("Retry-After", "86400")},
+		"a proxy between here and GitHub asks to wait (429)":            {Status: 429, Header: header("Retry-After", "86400"), Body: "<html>", Proxy: true},
 	} {
 		w := newWorld(t)
 		w.github.FailNext("GET /public-key", fault)
@@ -158,7 +169,7 @@ func TestALimitWithoutWordsHasNoHole(t *testing.T) {
 		_, err := w.writeIn(t, ctx)
 		cancel()
 		var got *secret.Error
-		if !errors.As(err, &got) || !strings.Contains(err.Error(), want) || !got.Silent() {
+		if !errors.As(err, &got) || !strings.HasSuffix(err.Error(), want) || !got.Silent() || got.RetryAt.IsZero() {
 			t.Errorf("Write = %v, want %q", err, want)
 		}
 	}
@@ -174,7 +185,7 @@ func TestTheEndOfATokenIsKnownAfterAnyAnswer(t *testing.T) {
 		{Value: "endless", Permissions: every("write")},
 	}
 	hub := githubtest.Start(t, cfg)
-	for token, want := range map[secret.Token]time.Time{"fine": ends, "weak": ends, "classic": ends, "endless": {}} {
+	for token, want := range map[opaque.Secret]time.Time{"fine": ends, "weak": ends, "classic": ends, "endless": {}} {
 		w := &world{clock: c, github: hub}
 		w.writer = w.writerAs(t, token)
 		if got := w.writer.TokenExpiry(); !got.IsZero() {
@@ -197,10 +208,10 @@ func TestARenamedRepositoryIsReached(t *testing.T) {
 	c := newClock()
 	cfg := githubConfig(c)
 	cfg.Repositories[0].Name, cfg.Repositories[0].FormerNames = "new-site", []string{"acme/site"}
-	cfg.Apps = []githubtest.App{{ID: 12345, Key: &appKey().PublicKey, Installations: []githubtest.Installation{
+	cfg.Apps = []githubtest.App{{ID: 12345, Key: &githubtest.AppKey().PublicKey, Installations: []githubtest.Installation{
 		{ID: 99, Account: "acme", Repositories: []string{"acme/new-site"}, Permissions: every("write")},
 	}}}
-	w := &appWorld{world: &world{clock: c, github: githubtest.Start(t, cfg)}, app: newApp(t, "12345", pkcs1(appKey()))}
+	w := &appWorld{world: &world{clock: c, github: githubtest.Start(t, cfg)}, app: newApp(t, "12345", githubtest.PEM(githubtest.AppKey()))}
 	for _, spelled := range []string{"repository", "environment:prod", "dependabot/repository", "codespaces/repository"} {
 		for credential, writer := range map[string]*secret.Writer{"an App": w.appWriter(t), "a token": w.writerAs(t, "token-for-every-kind")} {
 			if _, err := writer.Write(t.Context(), target(t, spelled), name, value); err != nil {

@@ -6,7 +6,10 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/go-github/v60/github"
+	gh "github.com/google/go-github/v60/github"
+
+	"github.com/pageflare/ci/github"
+	"github.com/pageflare/ci/github/internal/parallel"
 )
 
 // A Finding is what reading alone tells about one target.
@@ -27,7 +30,7 @@ type Finding struct {
 // Check finds out what a write to each target would meet, by GET requests alone. Targets are looked at side by side.
 func (w *Writer) Check(ctx context.Context, targets []Target, name string) []Finding {
 	findings := make([]Finding, len(targets))
-	sideBySide(len(targets), func(i int) {
+	parallel.Do(len(targets), func(i int) {
 		f, err := w.check(ctx, targets[i], name)
 		if err != nil {
 			f = Finding{Err: w.explain(ctx, "read", targets[i], name, err)}
@@ -40,11 +43,7 @@ func (w *Writer) Check(ctx context.Context, targets []Target, name string) []Fin
 
 func (w *Writer) check(ctx context.Context, t Target, name string) (Finding, error) {
 	if app, ok := w.credential.(*installed); ok {
-		at, err := app.find(ctx, t)
-		if err == nil {
-			err = app.granted(at, t, "write")
-		}
-		return Finding{Proven: true}, err
+		return Finding{Proven: true}, app.check(ctx, t)
 	}
 	st, s, err := w.open(ctx, t, "read")
 	if err != nil {
@@ -56,7 +55,7 @@ func (w *Writer) check(ctx context.Context, t Target, name string) (Finding, err
 	}
 	f := Finding{Proven: proven(t, resp), Known: true}
 	found, _, err := st.read(ctx, name)
-	if statusOf(err) == http.StatusNotFound {
+	if github.StatusOf(err) == http.StatusNotFound {
 		return f, w.checkFirst(ctx, s, t)
 	}
 	if err != nil {
@@ -73,12 +72,12 @@ func (w *Writer) check(ctx context.Context, t Target, name string) (Finding, err
 
 // proven tells what the answer to a read proves of writing: a classic token's scopes are named in it, and some stores let
 // nobody read who may not write.
-func proven(t Target, resp *github.Response) bool {
+func proven(t Target, resp *gh.Response) bool {
 	if t.of().permission.toRead == "write" {
 		return true
 	}
 	for scope := range strings.SplitSeq(resp.Header.Get("X-OAuth-Scopes"), ",") {
-		if strings.TrimSpace(scope) == t.of().classic() {
+		if strings.TrimSpace(scope) == t.ClassicScope() {
 			return true
 		}
 	}

@@ -1,14 +1,17 @@
 package secret_test
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/pageflare/ci/github"
 	"github.com/pageflare/ci/github/githubtest"
 	"github.com/pageflare/ci/github/secret"
+	"github.com/pageflare/ci/service/opaque"
 )
 
 // check checks one target and proves that it was done by reading alone.
@@ -29,7 +32,7 @@ func check(t *testing.T, w *world, writer *secret.Writer, spelled string) secret
 func TestACheckTellsWhatIsThereAndWhatIsProven(t *testing.T) {
 	t.Parallel()
 	for _, k := range kinds() {
-		for token, classic := range map[secret.Token]bool{"token-for-every-kind": false, "classic-token": true} {
+		for token, classic := range map[opaque.Secret]bool{"token-for-every-kind": false, "classic-token": true} {
 			w := newWorld(t)
 			got := check(t, w, w.writerAs(t, token), k.target)
 			proven := classic || strings.HasPrefix(k.target, "codespaces/") // which cannot be read without the right to write
@@ -56,13 +59,15 @@ func TestACheckNamesThePermissionThatIsMissing(t *testing.T) {
 	for _, k := range kinds() {
 		w := newWorld(t)
 		got := check(t, w, w.writerAs(t, "token-that-may-nothing"), k.target)
-		if got.Err == nil || !strings.HasPrefix(got.Err.Error(), "read secret PAGEFLARE_TOKEN of ") ||
-			!strings.Contains(got.Err.Error(), k.permission+"=write") || got.Proven || got.Known {
-			t.Errorf("Check(%s) = %+v, want an error that names %s=write", k.target, got, k.permission)
+		var fault *secret.Error
+		if !errors.As(got.Err, &fault) || !strings.HasPrefix(fault.Error(), "read secret PAGEFLARE_TOKEN of ") || fault.Kind != github.PermissionMissing ||
+			!strings.HasPrefix(fault.Needed, k.permission+"=") || fault.Target.PermissionKey() != k.permission || got.Proven || got.Known {
+			t.Errorf("Check(%s) = %+v, want an error that names %s", k.target, got, k.permission)
 		}
 	}
 	w := newWorld(t)
-	if got := check(t, w, w.writerAs(t, "token-of-the-job"), "repository"); got.Err == nil || !strings.Contains(got.Err.Error(), "GITHUB_TOKEN can never") {
+	var fault *secret.Error
+	if got := check(t, w, w.writerAs(t, "token-of-the-job"), "repository"); !errors.As(got.Err, &fault) || fault.Kind != github.IntegrationForbidden {
 		t.Errorf("Check(job's token) = %v, want it recognised", got.Err)
 	}
 }
@@ -150,7 +155,7 @@ func TestANearerSecretShadowsTheTarget(t *testing.T) {
 func TestTheSearchForNearerSecretsTriesNothingTwice(t *testing.T) {
 	t.Parallel()
 	for about, tc := range map[string]struct {
-		token secret.Token
+		token opaque.Secret
 		fault map[string]githubtest.Fault
 		want  []string
 	}{

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/pageflare/ci/github"
 	"github.com/pageflare/ci/github/githubtest"
 	"github.com/pageflare/ci/github/secret"
 )
@@ -36,29 +37,29 @@ func TestTheAPIAddressWorksWithAndWithoutTrailingSlashes(t *testing.T) {
 
 func TestAClientThatCannotWorkIsNotMade(t *testing.T) {
 	t.Parallel()
-	good := func() secret.Config {
-		return secret.Config{
-			APIURL: "https://api.github.com", Token: goodToken, HTTP: newHTTP(t), UserAgent: "x", Now: newClock().Now, Rand: zero{},
+	good := func() github.Config {
+		return github.Config{
+			APIURL: "https://api.github.com", Token: goodToken, Transport: newTransport(t), UserAgent: "x", Now: newClock().Now, Rand: zero{},
 		}
 	}
 	if _, err := secret.NewWriter(writerConfig(good())); err != nil {
 		t.Fatalf("NewWriter(good) = %v", err)
 	}
 	for about, tc := range map[string]struct {
-		spoil func(*secret.Config)
+		spoil func(*github.Config)
 		want  string
 	}{
-		"no address":                {func(c *secret.Config) { c.APIURL = "" }, "want an absolute http(s) URL"},
-		"an address without scheme": {func(c *secret.Config) { c.APIURL = "api.github.com" }, "want an absolute"},
-		"an address of a file":      {func(c *secret.Config) { c.APIURL = "file:///x" }, "want an absolute"},
-		"an address with a user":    {func(c *secret.Config) { c.APIURL = "https://u:pass-word@x" }, "no user, query"},
-		"an address with a query":   {func(c *secret.Config) { c.APIURL = "https://x/?a" }, "no user, query"},
-		"no token":                  {func(c *secret.Config) { c.Token = "" }, "github-token: empty"},
-		"a token with a line break": {func(c *secret.Config) { c.Token = goodToken + "\n" }, "github-token: has a space, a line break"},
-		"no HTTP client":            {func(c *secret.Config) { c.HTTP = nil }, "must be set"},
-		"no user agent":             {func(c *secret.Config) { c.UserAgent = "" }, "must be set"},
-		"no clock":                  {func(c *secret.Config) { c.Now = nil }, "must be set"},
-		"no randomness":             {func(c *secret.Config) { c.Rand = nil }, "must be set"},
+		"no address":                {func(c *github.Config) { c.APIURL = "" }, "want an absolute http(s) URL"},
+		"an address without scheme": {func(c *github.Config) { c.APIURL = "api.github.com" }, "want an absolute"},
+		"an address of a file":      {func(c *github.Config) { c.APIURL = "file:///x" }, "want an absolute"},
+		"an address with a user":    {func(c *github.Config) { c.APIURL = "https://u:pass-word@x" }, "no user, query"},
+		"an address with a query":   {func(c *github.Config) { c.APIURL = "https://x/?a" }, "no user, query"},
+		"no token":                  {func(c *github.Config) { c.Token = "" }, "the token is empty"},
+		"a token with a line break": {func(c *github.Config) { c.Token = goodToken + "\n" }, "has a space, a line break"},
+		"no transport":              {func(c *github.Config) { c.Transport = nil }, "must be set"},
+		"no user agent":             {func(c *github.Config) { c.UserAgent = "" }, "must be set"},
+		"no clock":                  {func(c *github.Config) { c.Now = nil }, "must be set"},
+		"no randomness":             {func(c *github.Config) { c.Rand = nil }, "must be set"},
 	} {
 		t.Run(about, func(t *testing.T) {
 			t.Parallel()
@@ -73,8 +74,8 @@ func TestAClientThatCannotWorkIsNotMade(t *testing.T) {
 			}
 		})
 	}
-	_, err := secret.NewWriter(writerConfig(secret.Config{}))
-	for _, want := range []string{"api url", "github-token", "must be set"} {
+	_, err := secret.NewWriter(writerConfig(github.Config{}))
+	for _, want := range []string{"api url", "token is empty", "must be set"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("NewWriter(nothing) = %v, want every fault, also %q", err, want)
 		}
@@ -137,14 +138,14 @@ func TestOneOriginHasManySpellings(t *testing.T) {
 		"https://user@ghe.example/x": true,
 	} {
 		asked := 0
-		cfg := secret.Config{APIURL: "https://ghe.example/api/v3", Token: goodToken, UserAgent: "x", Now: newClock().Now, Rand: zero{}}
-		cfg.HTTP = &http.Client{Transport: answers(func(req *http.Request) *http.Response {
+		cfg := github.Config{APIURL: "https://ghe.example/api/v3", Token: goodToken, UserAgent: "x", Now: newClock().Now, Rand: zero{}}
+		cfg.Transport = answers(func(req *http.Request) *http.Response {
 			asked++
 			if asked > 1 {
 				return &http.Response{StatusCode: 401, Body: http.NoBody, Header: http.Header{}, Request: req}
 			}
 			return &http.Response{StatusCode: 302, Body: http.NoBody, Header: http.Header{"Location": {to}}, Request: req}
-		})}
+		})
 		_, err := newWriter(t, cfg).Write(t.Context(), target(t, "repository"), name, value)
 		if followed := asked == 2; err == nil || followed != want || !followed && !strings.Contains(err.Error(), "refused to send the token") {
 			t.Errorf("a redirect to %s: %d requests, %v, want it followed: %t", to, asked, err, want)

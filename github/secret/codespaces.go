@@ -3,34 +3,36 @@ package secret
 import (
 	"context"
 
-	"github.com/google/go-github/v60/github"
+	gh "github.com/google/go-github/v60/github"
+
+	"github.com/pageflare/ci/github"
 )
 
 // repositoryCodespaces is /repos/{owner}/{repo}/codespaces/secrets.
 type repositoryCodespaces struct {
-	api  *github.CodespacesService
-	repo Repo
+	api  *gh.CodespacesService
+	repo github.Repo
 }
 
 func codespacesOfRepository(s *session, _ Target) store {
 	return repositoryCodespaces{s.api.Codespaces, s.repo}
 }
 
-func (r repositoryCodespaces) publicKey(ctx context.Context) (*github.PublicKey, *github.Response, error) {
+func (r repositoryCodespaces) publicKey(ctx context.Context) (*gh.PublicKey, *gh.Response, error) {
 	return r.api.GetRepoPublicKey(ctx, r.repo.Owner, r.repo.Name)
 }
 
-func (r repositoryCodespaces) read(ctx context.Context, name string) (*github.Secret, *github.Response, error) {
+func (r repositoryCodespaces) read(ctx context.Context, name string) (*gh.Secret, *gh.Response, error) {
 	return r.api.GetRepoSecret(ctx, r.repo.Owner, r.repo.Name, name)
 }
 
-func (r repositoryCodespaces) put(ctx context.Context, sealed *github.EncryptedSecret) (*github.Response, error) {
+func (r repositoryCodespaces) put(ctx context.Context, sealed *gh.EncryptedSecret) (*gh.Response, error) {
 	return r.api.CreateOrUpdateRepoSecret(ctx, r.repo.Owner, r.repo.Name, sealed)
 }
 
 // organizationCodespaces is /orgs/{org}/codespaces/secrets.
 type organizationCodespaces struct {
-	api *github.CodespacesService
+	api *gh.CodespacesService
 	org string
 }
 
@@ -40,20 +42,20 @@ func codespacesOfOrganization(s *session, t Target) store {
 	return organizationCodespaces{s.api.Codespaces, t.name}
 }
 
-func (o organizationCodespaces) publicKey(ctx context.Context) (*github.PublicKey, *github.Response, error) {
+func (o organizationCodespaces) publicKey(ctx context.Context) (*gh.PublicKey, *gh.Response, error) {
 	return o.api.GetOrgPublicKey(ctx, o.org)
 }
 
-func (o organizationCodespaces) read(ctx context.Context, name string) (*github.Secret, *github.Response, error) {
+func (o organizationCodespaces) read(ctx context.Context, name string) (*gh.Secret, *gh.Response, error) {
 	return o.api.GetOrgSecret(ctx, o.org, name)
 }
 
-func (o organizationCodespaces) put(ctx context.Context, sealed *github.EncryptedSecret) (*github.Response, error) {
+func (o organizationCodespaces) put(ctx context.Context, sealed *gh.EncryptedSecret) (*gh.Response, error) {
 	return o.api.CreateOrUpdateOrgSecret(ctx, o.org, sealed)
 }
 
-func (o organizationCodespaces) selected(ctx context.Context, name string, page *github.ListOptions) (
-	*github.SelectedReposList, *github.Response, error,
+func (o organizationCodespaces) selected(ctx context.Context, name string, page *gh.ListOptions) (
+	*gh.SelectedReposList, *gh.Response, error,
 ) {
 	return o.api.ListSelectedReposForOrgSecret(ctx, o.org, name, page)
 }

@@ -6,7 +6,9 @@ import (
 	"net/http"
 	"net/url"
 
-	"github.com/google/go-github/v60/github"
+	gh "github.com/google/go-github/v60/github"
+
+	"github.com/pageflare/ci/github"
 )
 
 // environmentActions is the secrets of one environment, at today's path
@@ -30,9 +32,9 @@ func actionsOfEnvironment(s *session, t Target) store {
 }
 
 // publicKey must be called first: it finds the path.
-func (e *environmentActions) publicKey(ctx context.Context) (*github.PublicKey, *github.Response, error) {
+func (e *environmentActions) publicKey(ctx context.Context) (*gh.PublicKey, *gh.Response, error) {
 	key, resp, err := e.keyAt(ctx, e.path)
-	if statusOf(err) != http.StatusNotFound {
+	if github.StatusOf(err) != http.StatusNotFound {
 		return key, resp, err
 	}
 	id, idErr := e.repositoryID(ctx)
@@ -47,27 +49,18 @@ func (e *environmentActions) publicKey(ctx context.Context) (*github.PublicKey, 
 	return key, resp, err
 }
 
-func (e *environmentActions) keyAt(ctx context.Context, path string) (*github.PublicKey, *github.Response, error) {
-	key := new(github.PublicKey)
-	resp, err := e.do(ctx, http.MethodGet, path+"/public-key", nil, key)
+func (e *environmentActions) keyAt(ctx context.Context, path string) (*gh.PublicKey, *gh.Response, error) {
+	key := new(gh.PublicKey)
+	resp, err := e.api.Call(ctx, http.MethodGet, path+"/public-key", nil, key)
 	return key, resp, err
 }
 
-func (e *environmentActions) read(ctx context.Context, name string) (*github.Secret, *github.Response, error) {
-	found := new(github.Secret)
-	resp, err := e.do(ctx, http.MethodGet, e.path+"/"+name, nil, found)
+func (e *environmentActions) read(ctx context.Context, name string) (*gh.Secret, *gh.Response, error) {
+	found := new(gh.Secret)
+	resp, err := e.api.Call(ctx, http.MethodGet, e.path+"/"+name, nil, found)
 	return found, resp, err
 }
 
-func (e *environmentActions) put(ctx context.Context, sealed *github.EncryptedSecret) (*github.Response, error) {
-	return e.do(ctx, http.MethodPut, e.path+"/"+sealed.Name, sealed, nil)
-}
-
-// do makes one call; a nil body sends none, a nil answer is not read.
-func (s *session) do(ctx context.Context, method, path string, body, answer any) (*github.Response, error) {
-	req, err := s.api.NewRequest(method, path, body)
-	if err != nil {
-		return nil, err
-	}
-	return s.api.Do(ctx, req, answer)
+func (e *environmentActions) put(ctx context.Context, sealed *gh.EncryptedSecret) (*gh.Response, error) {
+	return e.api.Call(ctx, http.MethodPut, e.path+"/"+sealed.Name, sealed, nil)
 }

@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/google/go-github/v60/github"
+	gh "github.com/google/go-github/v60/github"
+
+	"github.com/pageflare/ci/github"
 )
 
 // kind is one kind of place that keeps secrets.
 type kind struct {
-	spelled    string // in the input secret-targets
+	spelled    string // as people spell it
 	scope      scope
 	permission permission
 	open       func(*session, Target) store
@@ -73,25 +75,47 @@ func (s scope) example() string {
 	return "acme"
 }
 
-// title names the permission as the web page does: `repository permission "Secrets: read and write"`.
-func (k kind) title() string {
-	owner := "repository"
-	if k.scope == ofOrganization {
+// Permission names what a token needs to write there as the web page does:
+//
+//	repository permission "Secrets: read and write"
+func (t Target) Permission() string {
+	k, owner := t.of(), "repository"
+	if t.InOrganization() {
 		owner = "organization"
 	}
 	return fmt.Sprintf("%s permission %q", owner, k.permission.page+": read and write")
 }
 
-// classic is the scope that a classic token needs.
-func (k kind) classic() string {
-	if k.scope == ofOrganization {
+// PermissionKey names the same permission as the API does: "secrets".
+func (t Target) PermissionKey() string { return t.of().permission.key }
+
+// ClassicScope is the scope that a classic token needs.
+func (t Target) ClassicScope() string {
+	if t.InOrganization() {
 		return "admin:org"
 	}
 	return "repo"
 }
 
+// Owner is what keeps the secrets: "repository", "environment" or "organization".
+func (t Target) Owner() string { return t.of().scope.String() }
+
+// InOrganization says whether an organization keeps the secrets.
+func (t Target) InOrganization() bool { return t.of().scope == ofOrganization }
+
+// Organization is the login of the organization that keeps the secrets; empty when none does.
+func (t Target) Organization() string {
+	if t.InOrganization() {
+		return t.name
+	}
+	return ""
+}
+
+// InEnvironment says whether an environment keeps the secrets.
+func (t Target) InEnvironment() bool { return t.of().scope == ofEnvironment }
+
 // place names the target for messages: "repository acme/site", `environment "prod" of acme/site`, "organization acme (Dependabot)".
-func (t Target) place(repo Repo) string {
+func (t Target) place(repo github.Repo) string {
 	text := map[scope]string{
 		ofEnvironment:  fmt.Sprintf("environment %q of %s", t.name, repo),
 		ofOrganization: "organization " + t.name,
@@ -99,14 +123,14 @@ func (t Target) place(repo Repo) string {
 	if text == "" {
 		text = "repository " + repo.String()
 	}
-	if store := t.extraStore(); store != "" {
+	if store := t.Store(); store != "" {
 		text += " (" + store + ")"
 	}
 	return text
 }
 
-// extraStore is "Dependabot" or "Codespaces"; empty for Actions secrets, which every server has.
-func (t Target) extraStore() string {
+// Store is "Dependabot" or "Codespaces"; empty for Actions secrets, which every server has.
+func (t Target) Store() string {
 	store, _, ok := strings.Cut(t.kind, "/")
 	if !ok {
 		return ""
@@ -114,39 +138,23 @@ func (t Target) extraStore() string {
 	return strings.ToUpper(store[:1]) + store[1:]
 }
 
-// unseen says what it may mean that GitHub knows nothing of the place, and what to do about it.
-func (t Target) unseen(repo Repo, byApp bool) string {
-	owner, reach := repo.String(), `let the fine-grained token reach this repository, or give a classic token the scope "repo"`
-	if t.of().scope == ofOrganization {
-		owner, reach = "organization "+t.name, "make the fine-grained token with the organization as its resource owner, or give a classic "+
-			`token the scope "admin:org"`
-	}
-	if byApp {
-		reach = "let the installation of the GitHub App reach it"
-	}
-	if t.of().scope == ofEnvironment {
-		owner, reach = t.place(repo), "create the environment in the settings of the repository; if it is there, "+reach
-	}
-	return fmt.Sprintf("%s does not exist or the token cannot see it: %s", owner, reach)
-}
-
 // store is the API of one target.
 type store interface {
-	publicKey(context.Context) (*github.PublicKey, *github.Response, error)
-	read(ctx context.Context, name string) (*github.Secret, *github.Response, error)
-	put(context.Context, *github.EncryptedSecret) (*github.Response, error)
+	publicKey(context.Context) (*gh.PublicKey, *gh.Response, error)
+	read(ctx context.Context, name string) (*gh.Secret, *gh.Response, error)
+	put(context.Context, *gh.EncryptedSecret) (*gh.Response, error)
 }
 
 // organization is a store whose secrets only some repositories may read.
 type organization interface {
 	store
-	selected(ctx context.Context, name string, page *github.ListOptions) (*github.SelectedReposList, *github.Response, error)
+	selected(ctx context.Context, name string, page *gh.ListOptions) (*gh.SelectedReposList, *gh.Response, error)
 }
 
 // session is what a store works with.
 type session struct {
 	api  *github.Client
-	repo Repo
+	repo github.Repo
 	id   int64 // of the repository; 0: not known yet
 }
 

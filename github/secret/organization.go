@@ -7,7 +7,9 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/google/go-github/v60/github"
+	gh "github.com/google/go-github/v60/github"
+
+	"github.com/pageflare/ci/github"
 )
 
 // Who may read a secret of an organization is part of every write, and what a write leaves out is taken away: so it is read
@@ -34,7 +36,7 @@ func (a access) String() string {
 // repository of the workflow, and nobody else.
 func accessFor(ctx context.Context, o organization, s *session, t Target, name string) (access, error) {
 	found, _, err := o.read(ctx, name)
-	if statusOf(err) == http.StatusNotFound {
+	if github.StatusOf(err) == http.StatusNotFound {
 		return firstAccess(ctx, s, t)
 	}
 	if err != nil {
@@ -54,7 +56,7 @@ func firstAccess(ctx context.Context, s *session, t Target) (access, error) {
 	return access{selected, []int64{id}}, err
 }
 
-func readAccess(ctx context.Context, o organization, found *github.Secret) (access, error) {
+func readAccess(ctx context.Context, o organization, found *gh.Secret) (access, error) {
 	switch found.Visibility {
 	case "":
 		return access{}, errors.New("the answer does not say who may read the secret, and a write would change that")
@@ -80,7 +82,7 @@ func selectedRepositories(ctx context.Context, o organization, name string) ([]i
 
 func listSelected(ctx context.Context, o organization, name string) (ids []int64, total int, err error) {
 	seen := make(map[int64]bool)
-	for page := (&github.ListOptions{Page: 1, PerPage: 100}); page.Page != 0; {
+	for page := (&gh.ListOptions{Page: 1, PerPage: 100}); page.Page != 0; {
 		list, resp, err := o.selected(ctx, name, page)
 		if err != nil {
 			return nil, 0, err

@@ -7,7 +7,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/go-github/v60/github"
+	gh "github.com/google/go-github/v60/github"
+
+	"github.com/pageflare/ci/github"
 )
 
 // A Shadow is a secret of the same name that is nearer than a target, so that jobs see its value and not the target's.
@@ -29,7 +31,7 @@ const shadowTime = 10 * time.Second
 // be able to list environments ("Actions: read") and to read their secrets ("Environments: read"); where it turns out that it is not, that is
 // one call in vain. With a GitHub App nothing is asked for in vain, since its installation tells.
 func (w *Writer) Shadows(ctx context.Context, written, targets []Target, name string) []Shadow {
-	ctx, cancel := context.WithTimeout(once(ctx), shadowTime)
+	ctx, cancel := context.WithTimeout(github.Once(ctx), shadowTime)
 	defer cancel()
 	var out []Shadow
 	for _, t := range written {
@@ -76,7 +78,7 @@ func (w *Writer) environmentShadows(ctx context.Context, t Target, targets []Tar
 	if err != nil {
 		return nil
 	}
-	page := &github.EnvironmentListOptions{ListOptions: github.ListOptions{PerPage: environmentsLooked}}
+	page := &gh.EnvironmentListOptions{ListOptions: gh.ListOptions{PerPage: environmentsLooked}}
 	list, _, err := api.Repositories.ListEnvironments(ctx, w.repo.Owner, w.repo.Name, page)
 	if err != nil {
 		return nil
@@ -92,7 +94,7 @@ func (w *Writer) environmentShadows(ctx context.Context, t Target, targets []Tar
 		switch {
 		case err == nil:
 			out = append(out, Shadow{t, nearer.place(w.repo), e.GetName()})
-		case statusOf(err) != http.StatusNotFound:
+		case github.StatusOf(err) != http.StatusNotFound:
 			return out // what stops one look stops the next as well
 		}
 	}

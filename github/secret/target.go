@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/pageflare/ci/github"
 )
 
 // A Target is a place that keeps secrets; ParseTargets makes it. Which kinds there are, and what a token needs for each: kind.go.
@@ -14,7 +16,7 @@ type Target struct {
 	name string // of the environment or the organization; empty for a repository
 }
 
-// String gives the target as the input secret-targets spells it.
+// String gives the target as ParseTargets reads it.
 func (t Target) String() string {
 	if t.name == "" {
 		return t.kind
@@ -95,14 +97,14 @@ func checkEnvironment(name string) error {
 		return fmt.Errorf("environment %.20q…: %d characters: GitHub takes at most 255", name, utf8.RuneCountInString(name))
 	case name == "." || name == "..":
 		return fmt.Errorf("environment %q: no URL can name it; choose another name", name)
-	case plain(name) != name:
-		return fmt.Errorf("environment %q has a character that cannot be printed: remove it", plain(name))
+	case github.Plain(name) != name:
+		return fmt.Errorf("environment %q has a character that cannot be printed: remove it", github.Plain(name))
 	}
 	return nil
 }
 
 func checkOrganization(name string) error {
-	if _, err := ParseRepo(name + "/x"); err != nil {
+	if _, err := github.ParseRepo(name + "/x"); err != nil {
 		return fmt.Errorf("organization %q: want its login, such as acme", name)
 	}
 	return nil

@@ -10,8 +10,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pageflare/ci/github"
 	"github.com/pageflare/ci/github/githubtest"
 	"github.com/pageflare/ci/github/secret"
+	"github.com/pageflare/ci/service/opaque"
 )
 
 // Texts that no error may hold.
@@ -99,28 +101,28 @@ func hostileNames() []string {
 }
 
 // writerAs makes a writer with another token.
-func (w *world) writerAs(t *testing.T, token secret.Token) *secret.Writer {
+func (w *world) writerAs(t *testing.T, token opaque.Secret) *secret.Writer {
 	t.Helper()
 	return newWriter(t, w.config(t, token))
 }
 
-func (w *world) config(t *testing.T, token secret.Token) secret.Config {
+func (w *world) config(t *testing.T, token opaque.Secret) github.Config {
 	t.Helper()
-	return secret.Config{
-		APIURL: w.github.URL(), Token: token, HTTP: newHTTP(t), UserAgent: "pageflare-test",
+	return github.Config{
+		APIURL: w.github.URL(), Token: token, Transport: newTransport(t), UserAgent: "pageflare-test",
 		Now: w.clock.Now, Rand: zero{}, Sleep: w.clock.Sleep,
 	}
 }
 
-// newHTTP makes a client with connections of its own.
-func newHTTP(t *testing.T) *http.Client {
+// newTransport makes one with connections of its own.
+func newTransport(t *testing.T) *http.Transport {
 	t.Helper()
 	transport := &http.Transport{}
 	t.Cleanup(transport.CloseIdleConnections)
-	return &http.Client{Transport: transport}
+	return transport
 }
 
-func newWriter(t *testing.T, cfg secret.Config) *secret.Writer {
+func newWriter(t *testing.T, cfg github.Config) *secret.Writer {
 	t.Helper()
 	w, err := secret.NewWriter(writerConfig(cfg))
 	if err != nil {
@@ -129,8 +131,8 @@ func newWriter(t *testing.T, cfg secret.Config) *secret.Writer {
 	return w
 }
 
-func writerConfig(cfg secret.Config) secret.WriterConfig {
-	return secret.WriterConfig{API: cfg, Repo: secret.Repo{Owner: "acme", Name: "site"}, Rand: rand.Reader}
+func writerConfig(cfg github.Config) secret.WriterConfig {
+	return secret.WriterConfig{API: cfg, Repo: github.Repo{Owner: "acme", Name: "site"}, Rand: rand.Reader}
 }
 
 // target makes the target of a spelling.

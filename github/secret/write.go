@@ -9,14 +9,16 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/google/go-github/v60/github"
+	gh "github.com/google/go-github/v60/github"
+
+	"github.com/pageflare/ci/github"
 )
 
 // A Writer puts secrets into the places of one repository and of organizations. Several goroutines may use it, until Close.
 type Writer struct {
 	credential credential
 	byApp      bool
-	repo       Repo
+	repo       github.Repo
 	repoID     int64
 	rand       io.Reader
 	now        func() time.Time
@@ -25,29 +27,33 @@ type Writer struct {
 
 // WriterConfig is what a Writer needs.
 type WriterConfig struct {
-	API    Config    // required; its Token writes the secrets, and must be empty with an App
-	App    *App      // optional
-	Repo   Repo      // required
-	RepoID int64     // optional; GITHUB_REPOSITORY_ID: saves a call now and then
-	Rand   io.Reader // required; seals the values; must be cryptographically strong, and safe for several goroutines
+	API    github.Config // required; its Token writes the secrets, and must be empty with an App
+	App    *github.App   // optional
+	Repo   github.Repo   // required
+	RepoID int64         // optional; saves a call now and then
+	Rand   io.Reader     // required; seals the values; must be cryptographically strong, and safe for several goroutines
 }
 
 // NewWriter makes a writer for the targets of a repository. Close it.
 func NewWriter(cfg WriterConfig) (*Writer, error) {
 	w := &Writer{byApp: cfg.App != nil, repo: cfg.Repo, repoID: cfg.RepoID, rand: cfg.Rand, now: cfg.API.Now}
-	if cfg.Repo == (Repo{}) || cfg.Rand == nil {
+	if cfg.Repo == (github.Repo{}) || cfg.Rand == nil {
 		return nil, errors.New("secret writer: Repo and Rand must be set")
 	}
 	if cfg.App == nil {
-		api, err := newClient(cfg.API)
+		if err := errors.Join(cfg.API.Check(), github.CheckToken(cfg.API.Token)); err != nil {
+			return nil, err
+		}
+		api, err := github.New(cfg.API)
 		w.credential = &given{api}
 		return w, err
 	}
 	if cfg.API.Token != "" {
 		return nil, errors.New("secret writer: give a token or an App, not both")
 	}
-	w.credential = &installed{cfg: &cfg.API, app: cfg.App, repo: cfg.Repo, repoID: cfg.RepoID, found: map[string]*lookup{}, made: map[string]*github.Client{}}
-	return w, cfg.API.withoutToken()
+	at, err := github.NewInstallations(cfg.API, cfg.App)
+	w.credential = &installed{at: at, repo: cfg.Repo, repoID: cfg.RepoID}
+	return w, err
 }
 
 // Close revokes the tokens that were made for a GitHub App, also when ctx has ended; it takes two seconds at most. A token that
@@ -119,7 +125,7 @@ func (w *Writer) write(ctx context.Context, target Target, name, value string, s
 	if err != nil {
 		return 0, err
 	}
-	sealed := &github.EncryptedSecret{Name: name}
+	sealed := &gh.EncryptedSecret{Name: name}
 	if o, ok := st.(organization); ok {
 		who, err := accessFor(ctx, o, s, target, name)
 		if err != nil {
@@ -128,14 +134,14 @@ func (w *Writer) write(ctx context.Context, target Target, name, value string, s
 		sealed.Visibility, sealed.SelectedRepositoryIDs = who.visibility, who.repositories
 	}
 	outcome, err := w.put(ctx, st, sealed, value, key)
-	if statusOf(err) == http.StatusUnprocessableEntity {
+	if github.StatusOf(err) == http.StatusUnprocessableEntity {
 		return w.putRotated(ctx, st, sealed, value, key, err)
 	}
 	return outcome, err
 }
 
 // putRotated tries once more when the key that was refused is no longer the current one; else the refusal stands.
-func (w *Writer) putRotated(ctx context.Context, st store, sealed *github.EncryptedSecret, value string, old *github.PublicKey, refusal error) (
+func (w *Writer) putRotated(ctx context.Context, st store, sealed *gh.EncryptedSecret, value string, old *gh.PublicKey, refusal error) (
 	Outcome, error,
 ) {
 	key, err := w.publicKey(ctx, st)
@@ -148,12 +154,12 @@ func (w *Writer) putRotated(ctx context.Context, st store, sealed *github.Encryp
 	return w.put(ctx, st, sealed, value, key)
 }
 
-func (w *Writer) publicKey(ctx context.Context, st store) (*github.PublicKey, error) {
+func (w *Writer) publicKey(ctx context.Context, st store) (*gh.PublicKey, error) {
 	key, _, err := w.publicKeyAnswer(ctx, st)
 	return key, err
 }
 
-func (w *Writer) publicKeyAnswer(ctx context.Context, st store) (*github.PublicKey, *github.Response, error) {
+func (w *Writer) publicKeyAnswer(ctx context.Context, st store) (*gh.PublicKey, *gh.Response, error) {
 	key, resp, err := st.publicKey(ctx)
 	w.noteExpiry(resp)
 	if err != nil {
@@ -167,7 +173,7 @@ func (w *Writer) publicKeyAnswer(ctx context.Context, st store) (*github.PublicK
 
 // noteExpiry keeps what an answer says of the token's end. Installation tokens end with the run
 // anyway.
-func (w *Writer) noteExpiry(resp *github.Response) {
+func (w *Writer) noteExpiry(resp *gh.Response) {
 	if resp != nil && !resp.TokenExpiration.IsZero() && !w.byApp {
 		w.expiry.Store(&resp.TokenExpiration.Time)
 	}
@@ -183,7 +189,7 @@ func (w *Writer) TokenExpiry() time.Time {
 	return time.Time{}
 }
 
-func (w *Writer) put(ctx context.Context, st store, sealed *github.EncryptedSecret, value string, key *github.PublicKey) (Outcome, error) {
+func (w *Writer) put(ctx context.Context, st store, sealed *gh.EncryptedSecret, value string, key *gh.PublicKey) (Outcome, error) {
 	var err error
 	if sealed.EncryptedValue, err = Seal(key.GetKey(), value, w.rand); err != nil {
 		return 0, err

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/pageflare/ci/service/audit"
+	"github.com/pageflare/ci/service/opaque"
 )
 
 // Copy is a backup that was made.
@@ -27,7 +28,7 @@ type Copy struct {
 func Backup(ctx context.Context, url, to string, replace bool) (made Copy, err error) {
 	from, ok := strings.CutPrefix(url, "sqlite:")
 	if !ok || from == "" {
-		return Copy{}, fmt.Errorf("database url %q is not sqlite:PATH", hidePassword(url))
+		return Copy{}, fmt.Errorf("database url %q is not sqlite:PATH", opaque.HideUserInfo(url))
 	}
 	if _, err := os.Stat(from); err != nil {
 		return Copy{}, fmt.Errorf("database %s: %w", url, err)

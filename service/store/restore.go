@@ -12,6 +12,7 @@ import (
 
 	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/failure"
+	"github.com/pageflare/ci/service/opaque"
 )
 
 // Restored is a backup that was put in the place of a database.
@@ -26,7 +27,7 @@ type Restored struct {
 func Restore(ctx context.Context, copy io.Reader, url string) (done Restored, err error) {
 	to, ok := strings.CutPrefix(url, "sqlite:")
 	if !ok || to == "" {
-		return Restored{}, fmt.Errorf("database url %q is not sqlite:PATH", hidePassword(url))
+		return Restored{}, fmt.Errorf("database url %q is not sqlite:PATH", opaque.HideUserInfo(url))
 	}
 	temp, err := os.CreateTemp(filepath.Dir(to), ".pageflare-license-*.restore") // mode 0600
 	if err != nil {

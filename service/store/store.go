@@ -22,6 +22,7 @@ import (
 	"github.com/pageflare/ci/service/keyring"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/oidc"
+	"github.com/pageflare/ci/service/opaque"
 )
 
 // Store is a database of the License service. It is safe for use by several goroutines, and several
@@ -69,7 +70,7 @@ func OpenCurrent(ctx context.Context, url string) (*Store, error) { return open(
 func open(ctx context.Context, url string, mayChange bool) (*Store, error) {
 	path, ok := strings.CutPrefix(url, "sqlite:")
 	if !ok || path == "" {
-		return nil, fmt.Errorf("database url %q is not sqlite:PATH", hidePassword(url))
+		return nil, fmt.Errorf("database url %q is not sqlite:PATH", opaque.HideUserInfo(url))
 	}
 	if err := checkOurs(ctx, path); err != nil {
 		return nil, fmt.Errorf("database %s: %w", url, err)
@@ -91,16 +92,6 @@ func (s *Store) Close() error {
 		s.group.stop()
 	}
 	return errors.Join(s.read.Close(), s.write.Close())
-}
-
-// hidePassword keeps what stands between "//" and "@" out of messages.
-func hidePassword(url string) string {
-	if scheme, rest, ok := strings.Cut(url, "://"); ok {
-		if _, host, ok := strings.Cut(rest, "@"); ok {
-			return scheme + "://[hidden]@" + host
-		}
-	}
-	return url
 }
 
 // changedOne turns "no row was changed" into ErrNotFound.

@@ -1,4 +1,4 @@
-package secret_test
+package opaque_test
 
 import (
 	"bytes"
@@ -8,13 +8,13 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/pageflare/ci/github/secret"
+	"github.com/pageflare/ci/service/opaque"
 )
 
 func TestATokenHidesItself(t *testing.T) {
 	t.Parallel()
-	token := secret.Token("plain-text-of-it")
-	holder := struct{ Token secret.Token }{token}
+	token := opaque.Secret("plain-text-of-it")
+	holder := struct{ Token opaque.Secret }{token}
 	var log bytes.Buffer
 	slog.New(slog.NewTextHandler(&log, nil)).Info("m", "token", token, "holder", holder)
 	encoded, err := json.Marshal(holder)
@@ -31,7 +31,7 @@ func TestATokenHidesItself(t *testing.T) {
 			t.Errorf("printed by %s = %q, want it hidden", by, text)
 		}
 	}
-	if string(token) != "plain-text-of-it" {
-		t.Errorf("string(token) = %q, want the text", string(token))
+	if token.Reveal() != "plain-text-of-it" {
+		t.Errorf("Reveal() = %q, want the text", token.Reveal())
 	}
 }

@@ -1,11 +1,10 @@
-package secret_test
+package github_test
 
 import (
 	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/rsa"
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
@@ -14,28 +13,15 @@ import (
 	"log/slog"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 
-	"github.com/pageflare/ci/github/secret"
+	"github.com/pageflare/ci/github"
+	"github.com/pageflare/ci/github/githubtest"
+	"github.com/pageflare/ci/service/opaque"
 )
-
-// appKey is made once: that takes a while.
-var appKey = sync.OnceValue(func() *rsa.PrivateKey {
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		panic(err)
-	}
-	return key
-})
 
 func pemOf(kind string, der []byte) string {
 	return string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}))
-}
-
-// pkcs1 is the form that GitHub gives.
-func pkcs1(key *rsa.PrivateKey) string {
-	return pemOf("RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(key))
 }
 
 func pkcs8(t *testing.T, key any) string {
@@ -47,20 +33,11 @@ func pkcs8(t *testing.T, key any) string {
 	return pemOf("PRIVATE KEY", der)
 }
 
-func newApp(t *testing.T, id, key string) *secret.App {
-	t.Helper()
-	app, err := secret.ParseApp(id, key)
-	if err != nil {
-		t.Fatalf("ParseApp(%s) = %v", id, err)
-	}
-	return app
-}
-
 func encode(text string) string { return base64.StdEncoding.EncodeToString([]byte(text)) }
 
 func TestKeysInEveryFormAreTheSame(t *testing.T) {
 	t.Parallel()
-	key := pkcs1(appKey())
+	key := githubtest.PEM(githubtest.AppKey())
 	escaped := strings.ReplaceAll(key, "\n", `\n`)
 	wrapped := encode(key)
 	wrapped = wrapped[:76] + "\n" + wrapped[76:152] + "\r\n  " + wrapped[152:] + "\n"
@@ -77,21 +54,20 @@ func TestKeysInEveryFormAreTheSame(t *testing.T) {
 		"PEM in quotes":                `"` + key + `"`,
 		"PEM as a string of JSON":      strconv.Quote(key) + "\n",
 		"PEM in the quotes of a shell": "'" + escaped + "'",
-		"PEM in PKCS 8 with spaces":    strings.ReplaceAll(pkcs8(t, appKey()), "\n", " "),
+		"PEM in PKCS 8 with spaces":    strings.ReplaceAll(pkcs8(t, githubtest.AppKey()), "\n", " "),
 		"base64 in quotes":             `"` + encode(key) + `"`,
 		"base64 of PEM with spaces":    encode(strings.ReplaceAll(key, "\n", " ")),
-		"PEM in PKCS 8":                pkcs8(t, appKey()),
+		"PEM in PKCS 8":                pkcs8(t, githubtest.AppKey()),
 		"base64":                       encode(key),
 		"base64 with line breaks":      wrapped,
 		"base64 of literal \\n":        encode(escaped),
-		"base64 of PKCS 8":             encode(pkcs8(t, appKey())),
+		"base64 of PKCS 8":             encode(pkcs8(t, githubtest.AppKey())),
 	} {
 		t.Run(about, func(t *testing.T) {
 			t.Parallel()
-			w := newAppWorld(t, nil)
-			w.app = newApp(t, "12345", text)
-			if got, err := w.appWriter(t).Write(t.Context(), target(t, "repository"), name, value); err != nil || got != secret.Created {
-				t.Errorf("Write with %s = %v, %v, want created", about, got, err)
+			w := newWorld(t, nil)
+			if _, err := w.installations(t, newApp(t, text)).Find(t.Context(), ofSite()); err != nil {
+				t.Errorf("Find with %s = %v, want GitHub to know the key", about, err)
 			}
 		})
 	}
@@ -100,12 +76,12 @@ func TestKeysInEveryFormAreTheSame(t *testing.T) {
 func TestIDsOfApps(t *testing.T) {
 	t.Parallel()
 	for _, id := range []string{"1", "12345", "Iv1.0123456789abcdef", "Iv23liABCDEF"} {
-		if _, err := secret.ParseApp(id, pkcs1(appKey())); err != nil {
+		if _, err := github.ParseApp(id, opaque.Secret(githubtest.PEM(githubtest.AppKey()))); err != nil {
 			t.Errorf("ParseApp(%q) = %v", id, err)
 		}
 	}
 	for _, id := range []string{"", "my app", "1\n2", "../x", `"1"`, strings.Repeat("1", 101)} {
-		if app, err := secret.ParseApp(id, pkcs1(appKey())); err == nil || app != nil || !strings.HasPrefix(err.Error(), "app-id: want") {
+		if app, err := github.ParseApp(id, opaque.Secret(githubtest.PEM(githubtest.AppKey()))); err == nil || app != nil || !strings.HasPrefix(err.Error(), "app id: want") {
 			t.Errorf("ParseApp(%q) = %v, %v, want an error", id, app, err)
 		}
 	}
@@ -113,12 +89,12 @@ func TestIDsOfApps(t *testing.T) {
 
 func TestKeysThatAreNoneAreRefusedAndNeverQuoted(t *testing.T) {
 	t.Parallel()
-	key := pkcs1(appKey())
+	key := githubtest.PEM(githubtest.AppKey())
 	elliptic, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	public := pemOf("PUBLIC KEY", x509.MarshalPKCS1PublicKey(&appKey().PublicKey))
+	public := pemOf("PUBLIC KEY", x509.MarshalPKCS1PublicKey(&githubtest.AppKey().PublicKey))
 	for about, text := range map[string]string{
 		"a word":                    "hunter2hunter2hunter2",
 		"a key cut short":           key[:len(key)/2],
@@ -133,8 +109,8 @@ func TestKeysThatAreNoneAreRefusedAndNeverQuoted(t *testing.T) {
 		"a key of another kind":     pkcs8(t, elliptic),
 		"a head alone":              "-----BEGIN RSA PRIVATE KEY-----",
 	} {
-		app, err := secret.ParseApp("12345", text)
-		if err == nil || app != nil || !strings.HasPrefix(err.Error(), "app-private-key: not a private key") {
+		app, err := github.ParseApp("12345", opaque.Secret(text))
+		if err == nil || app != nil || !strings.HasPrefix(err.Error(), "private key: not a private key") {
 			t.Errorf("ParseApp(%s) = %v, %v, want an error", about, app, err)
 			continue
 		}
@@ -142,37 +118,34 @@ func TestKeysThatAreNoneAreRefusedAndNeverQuoted(t *testing.T) {
 			t.Errorf("ParseApp(%s) quotes the key: %v", about, err)
 		}
 	}
-	if _, err := secret.ParseApp("12345", " "); err == nil || !strings.HasPrefix(err.Error(), "app-private-key: empty") {
+	if _, err := github.ParseApp("12345", opaque.Secret(" ")); err == nil || !strings.HasPrefix(err.Error(), "private key: empty") {
 		t.Errorf("ParseApp(blank key) = %v, want it called empty", err)
 	}
-	_, err = secret.ParseApp("", "")
-	if err == nil || !strings.Contains(err.Error(), "app-id") || !strings.Contains(err.Error(), "app-private-key") {
+	_, err = github.ParseApp("", "")
+	if err == nil || !strings.Contains(err.Error(), "app id: ") || !strings.Contains(err.Error(), "private key: ") {
 		t.Errorf("ParseApp(nothing) = %v, want both faults", err)
 	}
 }
 
 func TestAnAppHidesItsKey(t *testing.T) {
 	t.Parallel()
-	app := newApp(t, "12345", pkcs1(appKey()))
-	holder := struct{ App *secret.App }{app}
+	app := newApp(t, githubtest.PEM(githubtest.AppKey()))
+	holder := struct{ App *github.App }{app}
 	var log bytes.Buffer
 	slog.New(slog.NewTextHandler(&log, nil)).Info("m", "app", app, "holder", holder)
 	encoded, err := json.Marshal(holder)
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := newAppWorld(t, nil)
-	writer := w.appWriter(t)
-	cfg := writerConfig(w.config(t, ""))
-	cfg.App = app
+	installations := newWorld(t, nil).installations(t, app)
 	seen := map[string]string{"slog": log.String(), "json": string(encoded)}
 	for _, verb := range []string{"%s", "%v", "%+v", "%#v", "%q", "%x", "%d"} {
-		seen[verb] = fmt.Sprintf(verb+verb+verb+verb, app, holder, cfg, writer)
+		seen[verb] = fmt.Sprintf(verb+verb+verb+verb, app, holder, installations, installations)
 	}
-	private := appKey().D.String()
+	private := githubtest.AppKey().D.String()
 	for by, text := range seen {
 		if !strings.Contains(text, "GitHub App 12345") && !strings.HasPrefix(by, "%") || strings.Contains(text, private) ||
-			strings.Contains(text, appKey().D.Text(16)) {
+			strings.Contains(text, githubtest.AppKey().D.Text(16)) {
 			t.Errorf("printed by %s = %.200q, want it hidden", by, text)
 		}
 	}

@@ -8,18 +8,18 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/pageflare/ci/github"
 	"github.com/pageflare/ci/github/githubtest"
-	"github.com/pageflare/ci/github/secret"
 )
 
 // hurried is a world whose run is cancelled with five seconds left: in its first pause, or when come is called.
 func hurried(t *testing.T) (w *world, come func()) {
 	t.Helper()
 	w = newWorld(t)
-	hurry := secret.NewHurry()
-	come = func() { hurry.Come(w.clock.Now().Add(5 * time.Second)) }
+	shutdown := github.NewShutdown()
+	come = func() { shutdown.Begin(w.clock.Now().Add(5 * time.Second)) }
 	cfg := w.config(t, goodToken)
-	cfg.Hurry = hurry
+	cfg.Shutdown = shutdown
 	first := true
 	cfg.Sleep = func(ctx context.Context, d time.Duration) error {
 		if first = first && d > 5*time.Second; first {

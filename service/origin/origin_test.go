@@ -1,15 +1,15 @@
-package api_test
+package origin_test
 
 import (
 	"net/url"
 	"strings"
 	"testing"
 
-	"github.com/pageflare/ci/service/api"
+	"github.com/pageflare/ci/service/origin"
 )
 
 // What Chromium sends as Origin for each, and what it refuses to open.
-func TestOrigin(t *testing.T) {
+func TestOf(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
 		"https://lizenz.müller.example":        "https://lizenz.xn--mller-kva.example",
@@ -30,8 +30,8 @@ func TestOrigin(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, err := api.Origin(u); err != nil || got != want {
-			t.Errorf("Origin(%s) = %q, %v, want %q", text, got, err, want)
+		if got, err := origin.Of(u); err != nil || got != want {
+			t.Errorf("Of(%s) = %q, %v, want %q", text, got, err, want)
 		}
 	}
 	for text, want := range map[string]string{
@@ -53,8 +53,44 @@ func TestOrigin(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, err := api.Origin(u); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("Origin(%s) = %q, %v, want an error with %q", text, got, err, want)
+		if got, err := origin.Of(u); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("Of(%s) = %q, %v, want an error with %q", text, got, err, want)
+		}
+	}
+}
+
+func TestSame(t *testing.T) {
+	t.Parallel()
+	for other, want := range map[string]bool{
+		"https://ghe.example": true, "https://ghe.example:443/x": true, "https://GHE.Example/": true,
+		"https://user@ghe.example/x": true,
+		"https://ghe.example:444":    false, "http://ghe.example": false,
+		"http://ghe.example:443": false, "https://ghe.example.org": false, "https://127.1": false, "/x": false,
+	} {
+		a, errA := url.Parse("https://ghe.example/api/v3")
+		b, errB := url.Parse(other)
+		if errA != nil || errB != nil {
+			t.Fatal(errA, errB)
+		}
+		if got := origin.Same(a, b); got != want || origin.Same(b, a) != want {
+			t.Errorf("Same(%s, %s) = %t, want %t", a, b, got, want)
+		}
+	}
+	none := &url.URL{Scheme: "http", Host: "127.1"} // browsers and resolvers differ about it
+	if origin.Same(none, none) {
+		t.Error("an address without an origin is the same as itself, want none")
+	}
+}
+
+func TestLoopback(t *testing.T) {
+	t.Parallel()
+	for host, want := range map[string]bool{
+		"localhost": true, "127.0.0.1": true, "127.8.8.8": true, "::1": true,
+		"": false, "0.0.0.0": false, "10.0.0.1": false, "localhost.example": false, "127.1": false,
+		"license.example": false, "::ffff:127.0.0.1": true,
+	} {
+		if got := origin.Loopback(host); got != want {
+			t.Errorf("Loopback(%q) = %t, want %t", host, got, want)
 		}
 	}
 }

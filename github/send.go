@@ -1,4 +1,4 @@
-package secret
+package github
 
 import (
 	"bytes"
@@ -6,14 +6,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
-	"strings"
 	"time"
+
+	"github.com/pageflare/ci/service/opaque"
+	"github.com/pageflare/ci/service/origin"
 )
 
-// maxAnswer is far above any answer that this client asks for: a page of 100 repositories has up to 1 MB.
+// maxAnswer is far above any answer that this client asks for: a page of 100 repositories has up to
+// 1 MB.
 const maxAnswer = 4 << 20
 
 var (
@@ -22,20 +24,21 @@ var (
 	errTooSlow  = errors.New("no answer in time")
 )
 
-// sender makes one attempt of one request and holds the whole answer in memory, so that an answer that breaks off counts as
-// no answer.
+// sender makes one attempt of one request and holds the whole answer in memory, so that an answer
+// that breaks off counts as no answer.
 type sender struct {
 	next    http.RoundTripper
-	origin  *url.URL
-	token   Token
+	base    *url.URL      // of the API; the origin that the token is for
+	token   opaque.Secret // empty: none
 	timeout time.Duration
 }
 
-// RoundTrip sends req with the token. Requests to another scheme, host or port are refused here, where redirects pass too:
-// net/http strips the Authorization header on its own redirects, but not one that a transport adds.
+// RoundTrip sends req with the token. Requests to another origin are refused here, where redirects
+// pass too: net/http strips the Authorization header on its own redirects, but not one that a
+// transport adds.
 func (s *sender) RoundTrip(req *http.Request) (*http.Response, error) {
-	if !sameOrigin(req.URL, s.origin) {
-		return nil, fmt.Errorf("%w: %s instead of %s", errForeign, req.URL.Host, s.origin.Host)
+	if !origin.Same(req.URL, s.base) {
+		return nil, fmt.Errorf("%w: %s instead of %s", errForeign, req.URL.Host, s.base.Host)
 	}
 	ctx, cancel := context.WithTimeout(req.Context(), s.timeout)
 	defer cancel()
@@ -70,7 +73,8 @@ func (s *sender) exchange(ctx context.Context, req *http.Request) (*http.Respons
 	return resp, nil
 }
 
-// prepare copies the request, since a transport must not change the one it was given, with a fresh body for each attempt.
+// prepare copies the request, since a transport must not change the one it was given, with a fresh
+// body for each attempt.
 func (s *sender) prepare(ctx context.Context, req *http.Request) (*http.Request, error) {
 	out := req.Clone(ctx)
 	if req.GetBody != nil {
@@ -80,23 +84,17 @@ func (s *sender) prepare(ctx context.Context, req *http.Request) (*http.Request,
 		}
 		out.Body = body
 	}
-	out.Header.Set("Authorization", "Bearer "+string(s.token))
+	if s.token != "" {
+		out.Header.Set("Authorization", "Bearer "+s.token.Reveal())
+	}
 	return out, nil
 }
 
-// redact keeps a server that repeats the request in its answer, as debugging proxies do, from putting the token into an error.
+// redact keeps a server that repeats the request in its answer, as debugging proxies do, from
+// putting the token into an error.
 func (s *sender) redact(body []byte) []byte {
-	return bytes.ReplaceAll(body, []byte(s.token), []byte(hidden))
-}
-
-// sameOrigin has the same rule as service/client, which this package may not import.
-func sameOrigin(a, b *url.URL) bool { return origin(a) == origin(b) }
-
-// origin is scheme, host and port in one spelling.
-func origin(u *url.URL) string {
-	port := u.Port()
-	if port == "" {
-		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
+	if s.token == "" {
+		return body
 	}
-	return u.Scheme + "://" + net.JoinHostPort(strings.ToLower(u.Hostname()), port)
+	return bytes.ReplaceAll(body, []byte(s.token.Reveal()), []byte(s.token.String()))
 }

@@ -1,4 +1,10 @@
-package api
+// Package origin decides how the origin of an address is written, when two addresses have the same
+// one, and which hosts are this machine: the rules by which both programs say where a credential may
+// go, which redirects are followed, and where plain http is good enough.
+//
+// Who is trusted under an origin is decided elsewhere: service/oidc for issuers of identities,
+// service/client and github for the servers that they were made for.
+package origin
 
 import (
 	"errors"
@@ -16,11 +22,11 @@ import (
 var hostNames = idna.New(idna.MapForLookup(), idna.BidiRule(), idna.Transitional(false), idna.StrictDomainName(false),
 	idna.CheckHyphens(false), idna.VerifyDNSLength(true))
 
-// Origin is scheme, host and port of an http or https URL, in the one spelling that browsers send
+// Of is scheme, host and port of an http or https URL, in the one spelling that browsers send
 // as Origin: the port that its scheme has anyway is left out. Addresses of the service are compared
 // in this form, character by character: by clients, by jobs that ask for an audience, and by the
 // pages. The error says what is wrong, without the URL.
-func Origin(u *url.URL) (string, error) {
+func Of(u *url.URL) (string, error) {
 	host, err := originHost(u.Hostname())
 	if err != nil {
 		return "", err
@@ -61,4 +67,19 @@ func originHost(name string) (string, error) {
 // notInHost tells what cannot stand in the name of a host.
 func notInHost(r rune) bool {
 	return r <= ' ' || r >= 0x7f || strings.ContainsRune(`"#%/:<>?@[\]^|`, r)
+}
+
+// Same says whether two addresses have the same origin. One whose origin cannot be told has none, so
+// that it is the same as no other.
+func Same(a, b *url.URL) bool {
+	x, errX := Of(a)
+	y, errY := Of(b)
+	return errX == nil && errY == nil && x == y
+}
+
+// Loopback says whether a host, without its port, is this machine: what is sent there crosses no
+// network, so that plain http is good enough.
+func Loopback(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.IsLoopback()
 }

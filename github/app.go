@@ -1,4 +1,4 @@
-package secret
+package github
 
 import (
 	"crypto/rsa"
@@ -11,39 +11,62 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/pageflare/ci/service/opaque"
 )
 
-// An App is a GitHub App that may write secrets; ParseApp makes it. It hides its key. How it comes by a token: installation.go.
+// An App is a GitHub App; ParseApp makes it. It hides its key. How it comes by a token:
+// installation.go.
 type App struct {
 	id  string // app id or client id
 	key *rsa.PrivateKey
 }
 
-// ParseApp reads the id of an App, or its client id, and its private key: PEM as GitHub gives it, PEM with \n, \r\n or spaces for line
-// breaks, or base64 of any of these; also in quotes. The error has a line for each fault and never quotes the key.
-func ParseApp(id, key string) (*App, error) {
-	var faults []error
+// An AppError is what is wrong with the id and the key of an App, each nil when it is not. Neither
+// quotes the key, and neither says what the settings of the program are called.
+type AppError struct {
+	ID  error
+	Key error // ErrNoKey, or another
+}
+
+// Error has a line for each fault.
+func (e *AppError) Error() string {
+	return errors.Join(named("app id", e.ID), named("private key", e.Key)).Error()
+}
+
+func named(what string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", what, err)
+}
+
+// ErrNoKey says that the text of a key is empty.
+var ErrNoKey = errors.New("empty: give the private key of the GitHub App")
+
+var errKey = errors.New("not a private key of a GitHub App: give the whole .pem file that GitHub made, " +
+	"from -----BEGIN to the last -----, as it is, with \\n or spaces for line breaks, or in base64")
+
+// ParseApp reads the id of an App, or its client id, and its private key: PEM as GitHub gives it, PEM
+// with \n, \r\n or spaces for line breaks, or base64 of any of these; also in quotes. The error is an
+// *AppError.
+func ParseApp(id string, key opaque.Secret) (*App, error) {
+	var faults AppError
 	if !regexp.MustCompile(`\A[A-Za-z0-9._-]{1,100}\z`).MatchString(id) {
-		faults = append(faults, errors.New("app-id: want the app id, such as 12345, or the client id, such as Iv1.0123456789abcdef: "+
-			"both are on the page of the GitHub App's settings"))
+		faults.ID = errors.New("want the app id, such as 12345, or the client id, such as Iv1.0123456789abcdef: " +
+			"both are on the page of the GitHub App's settings")
 	}
-	parsed, err := parseKey(key)
-	if err != nil {
-		faults = append(faults, err)
-	}
-	if len(faults) > 0 {
-		return nil, errors.Join(faults...)
+	parsed, err := parseKey(key.Reveal())
+	faults.Key = err
+	if faults != (AppError{}) {
+		return nil, &faults
 	}
 	return &App{id, parsed}, nil
 }
 
-var errKey = errors.New("app-private-key: not a private key of a GitHub App: give the whole .pem file that GitHub made, from " +
-	"-----BEGIN to the last -----, as it is, with \\n or spaces for line breaks, or in base64")
-
 func parseKey(text string) (*rsa.PrivateKey, error) {
 	if strings.TrimSpace(text) == "" {
-		return nil, errors.New("app-private-key: empty: give the private key of the GitHub App; a secret that does not exist, or that " +
-			"this job may not read, also arrives empty")
+		return nil, ErrNoKey
 	}
 	text = unquoted(text)
 	if !strings.Contains(text, "-----BEGIN") {
@@ -72,9 +95,11 @@ func unquoted(text string) string {
 	return strings.TrimSpace(strings.NewReplacer(`\r`, "", `\n`, "\n").Replace(text))
 }
 
-// rewrapped gives PEM its line breaks back, whatever white space took their place. Other text is given as it is.
+// rewrapped gives PEM its line breaks back, whatever white space took their place. Other text is
+// given as it is.
 func rewrapped(text string) string {
-	m := regexp.MustCompile(`\A(-----BEGIN [A-Z ]+-----)([A-Za-z0-9+/=\s]+)(-----END [A-Z ]+-----)\z`).FindStringSubmatch(text)
+	m := regexp.MustCompile(
+		`\A(-----BEGIN [A-Z ]+-----)([A-Za-z0-9+/=\s]+)(-----END [A-Z ]+-----)\z`).FindStringSubmatch(text)
 	if m == nil {
 		return text
 	}
@@ -89,16 +114,16 @@ func unspaced(text string) string { return strings.Join(strings.Fields(text), ""
 //
 // GitHub takes ten minutes at most, and no time in the future by its own clock.
 // https://docs.github.com/en/apps/creating-github-apps/authenticating-with-a-github-app/generating-a-json-web-token-jwt-for-a-github-app
-func (a *App) sign(now time.Time) (Token, error) {
+func (a *App) sign(now time.Time) (opaque.Secret, error) {
 	signed, err := jwt.NewWithClaims(jwt.SigningMethodRS256, jwt.MapClaims{
 		"iss": a.id,
 		"iat": now.Add(-time.Minute).Unix(),
 		"exp": now.Add(9 * time.Minute).Unix(),
 	}).SignedString(a.key)
 	if err != nil {
-		return "", errors.New("app-private-key cannot sign: " + err.Error())
+		return "", fmt.Errorf("sign as the %s: %w", a, err)
 	}
-	return Token(signed), nil
+	return opaque.Secret(signed), nil
 }
 
 // String gives "GitHub App 12345".

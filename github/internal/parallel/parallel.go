@@ -1,4 +1,6 @@
-package secret
+// Package parallel runs a few calls of GitHub's API at the same time. What is worth that is decided
+// by its callers: github and github/secret.
+package parallel
 
 import (
 	"fmt"
@@ -6,8 +8,9 @@ import (
 	"sync"
 )
 
-// sideBySide calls f for 0 to n-1 at the same time. A panic of one goes on in the caller when all have ended.
-func sideBySide(n int, f func(i int)) {
+// Do calls f for 0 to n-1 at the same time. A panic of one goes on in the caller when all have
+// ended.
+func Do(n int, f func(i int)) {
 	panics := make(chan string, n)
 	var all sync.WaitGroup
 	for i := range n {

@@ -1,15 +1,15 @@
-package secret_test
+package github_test
 
 import (
 	"strings"
 	"testing"
 
-	"github.com/pageflare/ci/github/secret"
+	"github.com/pageflare/ci/github"
 )
 
 func TestRepositoriesThatAreTaken(t *testing.T) {
 	t.Parallel()
-	for text, want := range map[string]secret.Repo{
+	for text, want := range map[string]github.Repo{
 		"acme/site":           {Owner: "acme", Name: "site"},
 		"a-c/site.github.io":  {Owner: "a-c", Name: "site.github.io"},
 		"jo_acme/_x-1":        {Owner: "jo_acme", Name: "_x-1"},
@@ -19,7 +19,7 @@ func TestRepositoriesThatAreTaken(t *testing.T) {
 		"1acme/0":             {Owner: "1acme", Name: "0"},
 		"acme/site-and_more.": {Owner: "acme", Name: "site-and_more."},
 	} {
-		if got, err := secret.ParseRepo(text); err != nil || got != want {
+		if got, err := github.ParseRepo(text); err != nil || got != want {
 			t.Errorf("ParseRepo(%q) = %v, %v, want %v", text, got, err, want)
 		}
 	}
@@ -32,7 +32,7 @@ func TestRepositoriesThatCouldBendAPathAreRefused(t *testing.T) {
 		"acme/a%2Fb", "acme/site\n", "\nacme/site", "acme /site", "acmé/site", "acme/s\x00", "https://github.com/acme/site",
 		"acme/" + strings.Repeat("x", 101),
 	} {
-		if got, err := secret.ParseRepo(text); err == nil || !strings.Contains(err.Error(), "want OWNER/NAME") {
+		if got, err := github.ParseRepo(text); err == nil || !strings.Contains(err.Error(), "want OWNER/NAME") {
 			t.Errorf("ParseRepo(%q) = %v, %v, want an error", text, got, err)
 		}
 	}
