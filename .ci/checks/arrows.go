@@ -17,7 +17,9 @@ import (
 //
 // Test kits, which only tests and e2e import, have names that end in test. What tests may import: imports.go.
 const arrowTable = `
-action              -> action/refresh action/remedy action/optimize action/guard action/summary github github/secret service/client service/token service/api service/opaque service/origin
+action              -> action/atomicfile action/command action/refresh action/remedy action/optimize action/guard action/summary github github/secret service/client service/token service/api service/opaque service/origin
+action/command      -> action/atomicfile action/refresh action/remedy service/client service/token service/api
+action/atomicfile   ->
 action/refresh      -> service/token
 action/remedy       -> github github/secret service/client
 action/optimize     -> action/guard service/opaque

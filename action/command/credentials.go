@@ -1,4 +1,4 @@
-package main
+package command
 
 import (
 	"encoding/json"
@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/pageflare/ci/action/atomicfile"
 )
 
 // credentials is the wire form of the credentials file: {"token":"…","machine_id":"…","api_url":"…"}. The token alone is in files of others, and in
@@ -23,12 +25,12 @@ var errNoToken = errors.New("holds no token")
 // credentialsFile is where the vendor's documents say that tokens are kept, below XDG_CONFIG_HOME or HOME. (The vendor's CLI 0.9.2 keeps its own
 // in license.json beside it.) A path that is not absolute counts for nothing, as the XDG Base Directory Specification has it: it would name a
 // folder of whatever project one happens to be in.
-func (w world) credentialsFile() (string, error) {
-	dir := w.getenv("XDG_CONFIG_HOME")
+func (p program) credentialsFile() (string, error) {
+	dir := p.Getenv("XDG_CONFIG_HOME")
 	if !filepath.IsAbs(dir) {
-		home := w.getenv("HOME")
+		home := p.Getenv("HOME")
 		if !filepath.IsAbs(home) {
-			return "", usageError{errors.New("credentials: there is no folder for them: set HOME or XDG_CONFIG_HOME to an absolute path")}
+			return "", UsageError{errors.New("credentials: there is no folder for them: set HOME or XDG_CONFIG_HOME to an absolute path")}
 		}
 		dir = filepath.Join(home, ".config")
 	}
@@ -43,7 +45,7 @@ func readCredentials(file string) (credentials, error) {
 	}
 	var c credentials
 	if json.Unmarshal(b, &c) != nil || c.Token == "" {
-		return credentials{}, usageError{fmt.Errorf("credentials: %s %w: log in again, or remove it", file, errNoToken)}
+		return credentials{}, UsageError{fmt.Errorf("credentials: %s %w: log in again, or remove it", file, errNoToken)}
 	}
 	return c, nil
 }
@@ -57,7 +59,7 @@ func (c credentials) write(file string) error {
 	if err != nil {
 		return err
 	}
-	if err := replaceFile(file, append(b, '\n'), 0o600); err != nil {
+	if err := atomicfile.Replace(file, append(b, '\n'), 0o600); err != nil {
 		return fmt.Errorf("credentials: %w", err)
 	}
 	return nil

@@ -1,12 +1,19 @@
-package main
+// Package command is the commands of the Action's program that people run by hand: login, logout, and
+// token issue, refresh and show. It decides where a token is kept on a machine, and which License API
+// it may be shown to. A run in a workflow is in action/run.go.
+package command
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/alecthomas/kong"
 
@@ -35,28 +42,43 @@ type commands struct {
 	Logout logoutCmd `cmd:"" help:"End the license token of this machine and remove the credentials file."`
 }
 
-// usageError is a fault that a person has to mend before the command can work.
-type usageError struct{ error }
+// UsageError is a mistake that a person has to fix before the command can work.
+type UsageError struct{ error }
 
-func (e usageError) Unwrap() error { return e.error }
+// Unwrap gives what is wrong.
+func (e UsageError) Unwrap() error { return e.error }
 
-const vendorAPI = "https://pageflare.dev/_api"
+// Config is what the commands need of the outside. All of it must be set.
+type Config struct {
+	Getenv func(string) string
+	Stdout io.Writer // what was asked for
+	Stderr io.Writer // all else
+	HTTP   *http.Client
+	Now    func() time.Time
+	Wait   func(context.Context, time.Duration) error // between the polls of a login
+	// Trusting gives a client that trusts the authorities in a file, too; empty: the client itself.
+	Trusting func(c *http.Client, file string) (*http.Client, error)
 
-const outsideOfWorkflow = `this is the pageflare GitHub Action: use it as a step of a workflow, or give a command: see pageflare-action --help`
+	VendorAPI string // the License API when none is named
+	UserAgent string
+	Version   string // version, commit and Go version in one line
+}
 
-// command runs a command and returns its exit status.
-func (w world) command(ctx context.Context, args []string) int {
-	if len(args) == 0 {
-		return w.failed(usageError{errors.New(outsideOfWorkflow)})
-	}
+// program is one run of a command.
+type program struct{ Config }
+
+// Run runs the command that the arguments name. A mistake of the one who called it is a UsageError.
+// The error has a line for each fault.
+func Run(ctx context.Context, cfg Config, args []string) error {
+	p := program{cfg}
 	var c commands
 	answered := false // --help or --version
 	parser, err := kong.New(&c,
 		kong.Name("pageflare-action"),
 		kong.Description("Keeps the Pageflare license token of a repository fresh and optimizes its site. As a step of a GitHub workflow it takes no "+
 			"arguments and reads its inputs; these commands are for people."),
-		kong.Vars{"version": versionText(), "api": vendorAPI},
-		kong.Writers(w.stdout, w.stderr),
+		kong.Vars{"version": p.Version, "api": p.VendorAPI},
+		kong.Writers(p.Stdout, p.Stderr),
 		kong.Exit(func(int) { answered = true }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, FlagsLast: true}),
 		kong.BindTo(ctx, (*context.Context)(nil)),
@@ -66,15 +88,15 @@ func (w world) command(ctx context.Context, args []string) int {
 	}
 	k, err := parser.Parse(args)
 	if answered {
-		return exitOK
+		return nil
 	}
 	if err != nil {
-		return w.failed(usageError{fmt.Errorf("%w: see %s --help", err, meant(err))})
+		return UsageError{fmt.Errorf("%w: see %s --help", err, meant(err))}
 	}
-	if w.http, err = trusting(w.http, c.CACertificates, ""); err != nil {
-		return w.failed(usageError{fmt.Errorf("--ca-certificates: %w", err)})
+	if p.HTTP, err = p.Trusting(p.HTTP, c.CACertificates); err != nil {
+		return UsageError{fmt.Errorf("--ca-certificates: %w", err)}
 	}
-	return w.failed(remedy.LicenseAPI(k.Run(w, &c), remedy.AsFlags))
+	return remedy.LicenseAPI(k.Run(p, &c), remedy.AsFlags)
 }
 
 // meant is the command that a faulty command line was about, as far as it could be read.
@@ -85,20 +107,6 @@ func meant(err error) string {
 	return "pageflare-action"
 }
 
-// failed writes an error, a line for each fault, and returns the exit status.
-func (w world) failed(err error) int {
-	if err == nil {
-		return exitOK
-	}
-	for line := range strings.SplitSeq(err.Error(), "\n") {
-		fmt.Fprintf(w.stderr, "error: %s\n", line)
-	}
-	if errors.As(err, new(usageError)) {
-		return exitUsage
-	}
-	return exitFailure
-}
-
 // credential is a token and where it was found.
 type credential struct {
 	credentials
@@ -106,24 +114,24 @@ type credential struct {
 }
 
 // credential is PAGEFLARE_TOKEN, else --token, else the credentials file.
-func (w world) credential(c *commands) (credential, error) {
-	env, given := strings.TrimSpace(w.getenv("PAGEFLARE_TOKEN")), c.TokenCmd.Token
+func (p program) credential(c *commands) (credential, error) {
+	env, given := strings.TrimSpace(p.Getenv("PAGEFLARE_TOKEN")), c.TokenCmd.Token
 	if env != "" {
 		if given != "" && given != env {
-			fmt.Fprintln(w.stderr, "warning: PAGEFLARE_TOKEN is set and wins over --token")
+			fmt.Fprintln(p.Stderr, "warning: PAGEFLARE_TOKEN is set and wins over --token")
 		}
 		return found(env), nil
 	}
 	if given != "" {
 		return found(strings.TrimSpace(given)), nil
 	}
-	file, err := w.credentialsFile()
+	file, err := p.credentialsFile()
 	if err != nil {
-		return credential{}, usageError{fmt.Errorf("no token: set PAGEFLARE_TOKEN or give --token\n%w", err)}
+		return credential{}, UsageError{fmt.Errorf("no token: set PAGEFLARE_TOKEN or give --token\n%w", err)}
 	}
 	stored, err := readCredentials(file)
 	if errors.Is(err, os.ErrNotExist) {
-		return credential{}, usageError{fmt.Errorf("no token: set PAGEFLARE_TOKEN, give --token, or run pageflare-action login so that %s holds one", file)}
+		return credential{}, UsageError{fmt.Errorf("no token: set PAGEFLARE_TOKEN, give --token, or run pageflare-action login so that %s holds one", file)}
 	}
 	return credential{stored, file}, err
 }
@@ -132,46 +140,46 @@ func (w world) credential(c *commands) (credential, error) {
 func found(token string) credential { return credential{credentials: credentials{Token: token}} }
 
 // caller is what a call of the License API needs: whose token, and the client.
-func (w world) caller(c *commands) (credential, *client.Client, error) {
-	cred, err := w.credential(c)
+func (p program) caller(c *commands) (credential, *client.Client, error) {
+	cred, err := p.credential(c)
 	if err != nil {
 		return credential{}, nil, err
 	}
-	api, err := w.client(c, cred)
+	api, err := p.client(c, cred)
 	return cred, api, err
 }
 
 // client is a client of the License API that a stored token is of, else of the one that is named, else of the vendor's. A stored token goes
 // to no other License API than its own.
-func (w world) client(c *commands, of credential) (*client.Client, error) {
-	named := vendorAPI
+func (p program) client(c *commands, of credential) (*client.Client, error) {
+	named := p.VendorAPI
 	given := c.APIURL != nil && *c.APIURL != "" // a variable that is empty names nothing
 	if given {
 		named = *c.APIURL
 	}
 	if of.APIURL == "" {
-		return w.clientAt(named)
+		return p.clientAt(named)
 	}
-	own, err := w.clientAt(of.APIURL)
+	own, err := p.clientAt(of.APIURL)
 	if err != nil {
 		return nil, fmt.Errorf("credentials: %s: %w; log in again with --api-url, or remove the file", of.file, err)
 	}
 	if !given {
 		return own, nil
 	}
-	other, err := w.clientAt(named)
+	other, err := p.clientAt(named)
 	if err == nil && other.BaseURL() != own.BaseURL() {
-		err = usageError{fmt.Errorf("api-url: the token in %s is of %s and is not sent to %s: leave out --api-url and PAGEFLARE_API_URL, or log in there",
+		err = UsageError{fmt.Errorf("api-url: the token in %s is of %s and is not sent to %s: leave out --api-url and PAGEFLARE_API_URL, or log in there",
 			of.file, own.BaseURL(), other.BaseURL())}
 	}
 	return own, err
 }
 
 // clientAt is a client of the License API at a base path.
-func (w world) clientAt(baseURL string) (*client.Client, error) {
-	api, err := client.New(client.Config{BaseURL: baseURL, HTTP: w.http, UserAgent: userAgent(), Now: w.now})
+func (p program) clientAt(baseURL string) (*client.Client, error) {
+	api, err := client.New(client.Config{BaseURL: baseURL, HTTP: p.HTTP, UserAgent: p.UserAgent, Now: p.Now})
 	if err != nil {
-		return nil, usageError{err}
+		return nil, UsageError{err}
 	}
 	return api, nil
 }
@@ -179,8 +187,8 @@ func (w world) clientAt(baseURL string) (*client.Client, error) {
 type issueCmd struct{}
 
 // Run prints a new license token.
-func (issueCmd) Run(ctx context.Context, w world, c *commands) error {
-	cred, api, err := w.caller(c)
+func (issueCmd) Run(ctx context.Context, p program, c *commands) error {
+	cred, api, err := p.caller(c)
 	if err != nil {
 		return err
 	}
@@ -188,15 +196,15 @@ func (issueCmd) Run(ctx context.Context, w world, c *commands) error {
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintln(w.stdout, issued.Token)
+	_, err = fmt.Fprintln(p.Stdout, issued.Token)
 	return err
 }
 
 type refreshCmd struct{}
 
 // Run prints the next license token, and stores it when the old one was in the credentials file.
-func (refreshCmd) Run(ctx context.Context, w world, c *commands) error {
-	cred, api, err := w.caller(c)
+func (refreshCmd) Run(ctx context.Context, p program, c *commands) error {
+	cred, api, err := p.caller(c)
 	if err != nil {
 		return err
 	}
@@ -208,10 +216,10 @@ func (refreshCmd) Run(ctx context.Context, w world, c *commands) error {
 	if err != nil {
 		return err
 	}
-	if err := w.mayReplace(was, issued.Token); err != nil {
+	if err := p.mayReplace(was, issued.Token); err != nil {
 		return fmt.Errorf("the answer of the License API at %s: %w", api.BaseURL(), err)
 	}
-	if _, err := fmt.Fprintln(w.stdout, issued.Token); err != nil {
+	if _, err := fmt.Fprintln(p.Stdout, issued.Token); err != nil {
 		return err
 	}
 	if cred.file == "" {
@@ -225,25 +233,25 @@ func (refreshCmd) Run(ctx context.Context, w world, c *commands) error {
 func claimsOf(raw string) (token.Claims, error) {
 	claims, err := token.Decode(raw)
 	if err != nil {
-		return token.Claims{}, usageError{remedy.Token(raw, err)}
+		return token.Claims{}, UsageError{remedy.Token(raw, err)}
 	}
 	return claims, nil
 }
 
 // mayReplace looks at an answer before it replaces anything.
-func (w world) mayReplace(was token.Claims, issued string) error {
+func (p program) mayReplace(was token.Claims, issued string) error {
 	is, err := token.Decode(issued)
 	if err != nil {
 		return err
 	}
-	return refresh.Verify(was, is, w.now())
+	return refresh.Verify(was, is, p.Now())
 }
 
 type showCmd struct{}
 
 // Run shows the claims of the token in hand. It asks nobody: the signature is not checked.
-func (showCmd) Run(w world, c *commands) error {
-	cred, err := w.credential(c)
+func (showCmd) Run(p program, c *commands) error {
+	cred, err := p.credential(c)
 	if err != nil {
 		return err
 	}
@@ -251,8 +259,8 @@ func (showCmd) Run(w world, c *commands) error {
 	if err != nil {
 		return err
 	}
-	t := tabwriter.NewWriter(w.stdout, 0, 4, 2, ' ', 0)
-	line := func(name, value string) { fmt.Fprintf(t, "%s\t%s\n", name, orElse(value, "-")) }
+	t := tabwriter.NewWriter(p.Stdout, 0, 4, 2, ' ', 0)
+	line := func(name, value string) { fmt.Fprintf(t, "%s\t%s\n", name, cmp.Or(value, "-")) }
 	line("account", claims.Subject)
 	line("email", claims.Email)
 	line("tier", claims.Tier)
@@ -260,7 +268,7 @@ func (showCmd) Run(w world, c *commands) error {
 	if !claims.ValidUntil.IsZero() {
 		line("license ends", day(claims.ValidUntil))
 	}
-	left := claims.ExpiresAt.Sub(w.now())
+	left := claims.ExpiresAt.Sub(p.Now())
 	switch {
 	case left <= 0:
 		line("token expired", day(claims.ExpiresAt))
@@ -269,3 +277,5 @@ func (showCmd) Run(w world, c *commands) error {
 	}
 	return t.Flush()
 }
+
+func day(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }

@@ -1,4 +1,4 @@
-package main
+package command
 
 import (
 	"context"
@@ -25,12 +25,12 @@ type loginCmd struct{}
 
 // Run logs in by the device flow (RFC 8628): a person approves this machine in a browser, here or elsewhere. The license token goes to the
 // credentials file and nowhere else. The token that was in it before is ended.
-func (loginCmd) Run(ctx context.Context, w world, c *commands) error {
-	file, old, err := w.beforeLogin()
+func (loginCmd) Run(ctx context.Context, p program, c *commands) error {
+	file, old, err := p.beforeLogin()
 	if err != nil {
 		return err
 	}
-	api, err := w.loginClient(c, credential{old, file})
+	api, err := p.loginClient(c, credential{old, file})
 	if err != nil {
 		return err
 	}
@@ -38,12 +38,12 @@ func (loginCmd) Run(ctx context.Context, w world, c *commands) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(w.stderr, "Open %s in a browser and enter the code %s", codes.VerificationURI, codes.UserCode)
+	fmt.Fprintf(p.Stderr, "Open %s in a browser and enter the code %s", codes.VerificationURI, codes.UserCode)
 	if codes.VerificationURIComplete != "" {
-		fmt.Fprintf(w.stderr, ",\nor open %s", codes.VerificationURIComplete)
+		fmt.Fprintf(p.Stderr, ",\nor open %s", codes.VerificationURIComplete)
 	}
-	fmt.Fprintf(w.stderr, "\nWaiting until somebody approves it, at most %s. Approve it only if this is the code that you see there.\n", time.Duration(codes.ExpiresIn)*time.Second)
-	access, err := w.awaitLogin(ctx, api, codes)
+	fmt.Fprintf(p.Stderr, "\nWaiting until somebody approves it, at most %s. Approve it only if this is the code that you see there.\n", time.Duration(codes.ExpiresIn)*time.Second)
+	access, err := p.awaitLogin(ctx, api, codes)
 	if err != nil {
 		return err
 	}
@@ -54,19 +54,19 @@ func (loginCmd) Run(ctx context.Context, w world, c *commands) error {
 	}
 	fresh := credentials{Token: issued.Token, MachineID: machineID(host), APIURL: api.BaseURL()}
 	if err := fresh.write(file); err != nil {
-		return w.unstored(ctx, api, fresh, err)
+		return p.unstored(ctx, api, fresh, err)
 	}
-	fmt.Fprintf(w.stdout, "logged in: the license token is in %s\n", file)
-	w.endReplaced(ctx, old, fresh)
-	if w.getenv("PAGEFLARE_TOKEN") != "" {
-		fmt.Fprintln(w.stderr, "warning: PAGEFLARE_TOKEN is set and wins over that file")
+	fmt.Fprintf(p.Stdout, "logged in: the license token is in %s\n", file)
+	p.endReplaced(ctx, old, fresh)
+	if p.Getenv("PAGEFLARE_TOKEN") != "" {
+		fmt.Fprintln(p.Stderr, "warning: PAGEFLARE_TOKEN is set and wins over that file")
 	}
 	return nil
 }
 
 // beforeLogin returns the credentials file and what is in it. It fails when nothing could be stored there, before anybody is asked to approve.
-func (w world) beforeLogin() (string, credentials, error) {
-	file, err := w.credentialsFile()
+func (p program) beforeLogin() (string, credentials, error) {
+	file, err := p.credentialsFile()
 	if err != nil {
 		return "", credentials{}, err
 	}
@@ -79,27 +79,27 @@ func (w world) beforeLogin() (string, credentials, error) {
 
 // loginClient is a client of the License API that is named, else of the one where this machine is logged in. Another one than that is no
 // contradiction here: the stored token is not sent to it.
-func (w world) loginClient(c *commands, old credential) (*client.Client, error) {
+func (p program) loginClient(c *commands, old credential) (*client.Client, error) {
 	if c.APIURL != nil && *c.APIURL != "" {
 		old.APIURL = ""
 	}
-	return w.client(c, old)
+	return p.client(c, old)
 }
 
 // unstored ends a token that could not be stored: it would be good for a year, and nobody has it.
-func (w world) unstored(ctx context.Context, api *client.Client, fresh credentials, why error) error {
-	if err := w.end(ctx, api, fresh); err != nil {
+func (p program) unstored(ctx context.Context, api *client.Client, fresh credentials, why error) error {
+	if err := p.end(ctx, api, fresh); err != nil {
 		return fmt.Errorf("%w\nthe token of this machine is stored nowhere and could not be ended: %w\nit %s: have it revoked by those who run its License API", why, err, stillGood(fresh.Token))
 	}
 	return fmt.Errorf("%w\nnot logged in: the token that could not be stored was ended", why)
 }
 
 // awaitLogin polls until the login is approved, denied or over.
-func (w world) awaitLogin(ctx context.Context, api *client.Client, codes api.DeviceCode) (string, error) {
+func (p program) awaitLogin(ctx context.Context, api *client.Client, codes api.DeviceCode) (string, error) {
 	interval := time.Duration(max(codes.Interval, 1)) * time.Second
-	end := w.now().Add(time.Duration(codes.ExpiresIn) * time.Second)
+	end := p.Now().Add(time.Duration(codes.ExpiresIn) * time.Second)
 	for {
-		if err := w.wait(ctx, interval); err != nil {
+		if err := p.Wait(ctx, interval); err != nil {
 			return "", errors.New("cancelled: nothing was stored; the code lapses by itself")
 		}
 		access, err := api.PollLogin(ctx, clientID, codes.DeviceCode)
@@ -113,26 +113,26 @@ func (w world) awaitLogin(ctx context.Context, api *client.Client, codes api.Dev
 		case !errors.Is(err, client.ErrPending):
 			return "", err
 		}
-		if !w.now().Before(end) {
+		if !p.Now().Before(end) {
 			return "", errors.New("log in: nobody approved the code in time: log in again")
 		}
 	}
 }
 
 // endReplaced ends the token that a login has replaced: nobody could find it any more. That it cannot is a warning, for the new one is stored.
-func (w world) endReplaced(ctx context.Context, old, fresh credentials) {
-	if old.Token == "" || old.Token == fresh.Token || hasExpired(old.Token, w.now()) {
+func (p program) endReplaced(ctx context.Context, old, fresh credentials) {
+	if old.Token == "" || old.Token == fresh.Token || hasExpired(old.Token, p.Now()) {
 		return
 	}
 	err := errors.New("it is not written which License API it is of")
 	if old.APIURL != "" {
 		var api *client.Client
-		if api, err = w.clientAt(old.APIURL); err == nil {
-			err = w.end(ctx, api, old)
+		if api, err = p.clientAt(old.APIURL); err == nil {
+			err = p.end(ctx, api, old)
 		}
 	}
 	if err != nil {
-		fmt.Fprintf(w.stderr, "warning: the token that was stored before could not be ended: %v\nwarning: it %s: have it revoked by those who run its License API\n", err, stillGood(old.Token))
+		fmt.Fprintf(p.Stderr, "warning: the token that was stored before could not be ended: %v\nwarning: it %s: have it revoked by those who run its License API\n", err, stillGood(old.Token))
 	}
 }
 
@@ -153,16 +153,4 @@ func machineID(host string) string {
 	}
 	sum := sha256.Sum256([]byte("pageflare-action\x00" + strings.TrimSpace(string(id)) + "\x00" + host))
 	return hex.EncodeToString(sum[:])
-}
-
-// sleep waits for d or until ctx ends.
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

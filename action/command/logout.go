@@ -1,6 +1,7 @@
-package main
+package command
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,8 +17,8 @@ type logoutCmd struct{}
 
 // Run ends the license token of this machine, then removes the credentials file. A token that may be good yet keeps its file: without it, nobody
 // could end it.
-func (logoutCmd) Run(ctx context.Context, w world, c *commands) error {
-	file, err := w.credentialsFile()
+func (logoutCmd) Run(ctx context.Context, p program, c *commands) error {
+	file, err := p.credentialsFile()
 	if err != nil {
 		return err
 	}
@@ -25,33 +26,33 @@ func (logoutCmd) Run(ctx context.Context, w world, c *commands) error {
 	done := "logged out: the token of this machine has ended"
 	switch {
 	case errors.Is(err, os.ErrNotExist):
-		_, err := fmt.Fprintln(w.stdout, "already logged out")
+		_, err := fmt.Fprintln(p.Stdout, "already logged out")
 		return err
 	case errors.Is(err, errNoToken):
 		done = "logged out: " + file + " held no token"
 	case err != nil:
 		return err
 	default:
-		api, err := w.client(c, credential{stored, file})
+		api, err := p.client(c, credential{stored, file})
 		if err != nil {
 			return err
 		}
-		if err := w.end(ctx, api, stored); err != nil {
+		if err := p.end(ctx, api, stored); err != nil {
 			return fmt.Errorf("%w\nstill logged in: the token in %s %s: try again, or have it revoked by those who run its License API", err, file, stillGood(stored.Token))
 		}
 	}
 	if err := os.Remove(file); err != nil {
 		return fmt.Errorf("credentials: %w", err)
 	}
-	_, err = fmt.Fprintln(w.stdout, done)
+	_, err = fmt.Fprintln(p.Stdout, done)
 	return err
 }
 
 // end ends a stored token at its License API. nil: the token is good no more, whoever ended it.
-func (w world) end(ctx context.Context, api *client.Client, stored credentials) error {
-	id := orElse(stored.MachineID, machineID(hostName()))
+func (p program) end(ctx context.Context, api *client.Client, stored credentials) error {
+	id := cmp.Or(stored.MachineID, machineID(hostName()))
 	err := api.Deactivate(ctx, stored.Token, id)
-	if err == nil || hasEnded(err, stored, w.now()) {
+	if err == nil || hasEnded(err, stored, p.Now()) {
 		return nil
 	}
 	return err
