@@ -22,6 +22,7 @@ demo: build optimizer ## show the whole product on this machine: service, fake G
 
 test: optimizer ## run all tests
 	@e2e/chromium.sh
+	@e2e/postgres.sh
 	go test -race -shuffle=on -timeout 10m $(packages)
 
 check: ## formatting, vet, linters, rules of this repository, generated files, known vulnerabilities
