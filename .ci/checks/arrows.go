@@ -11,7 +11,7 @@ import (
 // before its package.
 //
 // The Action takes five packages from the service and no more, and github, which both programs use, takes two of them:
-// see forBoth in imports.go and docs/decisions/0010-what-both-programs-share.md.
+// see forBoth in imports.go and docs/decisions/0011-what-both-programs-share.md.
 //
 // NOUNS stands for the packages on its own line.
 //
