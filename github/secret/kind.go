@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"strings"
 
-	gh "github.com/google/go-github/v60/github"
-
 	"github.com/pageflare/ci/github"
 )
 
@@ -23,17 +21,17 @@ type kind struct {
 // https://docs.github.com/en/rest/authentication/permissions-required-for-fine-grained-personal-access-tokens
 func kinds() []kind {
 	return []kind{
-		{"repository", ofRepository, permission{"secrets", "Secrets", "read"}, actionsOfRepository},
-		{"environment", ofEnvironment, permission{"environments", "Environments", "read"}, actionsOfEnvironment},
-		{"organization", ofOrganization, permission{"organization_secrets", "Secrets", "read"}, actionsOfOrganization},
+		{"repository", ofRepository, permission{"secrets", "Secrets", "read"}, ofRepositoryIn("actions")},
+		{"environment", ofEnvironment, permission{"environments", "Environments", "read"}, inEnvironment},
+		{"organization", ofOrganization, permission{"organization_secrets", "Secrets", "read"}, ofOrganizationIn("actions")},
 
-		{"dependabot/repository", ofRepository, permission{"dependabot_secrets", "Dependabot secrets", "read"}, dependabotOfRepository},
+		{"dependabot/repository", ofRepository, permission{"dependabot_secrets", "Dependabot secrets", "read"}, ofRepositoryIn("dependabot")},
 		{"dependabot/organization", ofOrganization,
-			permission{"organization_dependabot_secrets", "Organization dependabot secrets", "read"}, dependabotOfOrganization},
+			permission{"organization_dependabot_secrets", "Organization dependabot secrets", "read"}, ofOrganizationIn("dependabot")},
 
-		{"codespaces/repository", ofRepository, permission{"codespaces_secrets", "Codespaces secrets", "write"}, codespacesOfRepository},
+		{"codespaces/repository", ofRepository, permission{"codespaces_secrets", "Codespaces secrets", "write"}, ofRepositoryIn("codespaces")},
 		{"codespaces/organization", ofOrganization,
-			permission{"organization_codespaces_secrets", "Organization codespaces secrets", "write"}, codespacesOfOrganization},
+			permission{"organization_codespaces_secrets", "Organization codespaces secrets", "write"}, ofOrganizationIn("codespaces")},
 	}
 }
 
@@ -136,19 +134,6 @@ func (t Target) Store() string {
 		return ""
 	}
 	return strings.ToUpper(store[:1]) + store[1:]
-}
-
-// store is the API of one target.
-type store interface {
-	publicKey(context.Context) (*gh.PublicKey, *gh.Response, error)
-	read(ctx context.Context, name string) (*gh.Secret, *gh.Response, error)
-	put(context.Context, *gh.EncryptedSecret) (*gh.Response, error)
-}
-
-// organization is a store whose secrets only some repositories may read.
-type organization interface {
-	store
-	selected(ctx context.Context, name string, page *gh.ListOptions) (*gh.SelectedReposList, *gh.Response, error)
 }
 
 // session is what a store works with.
