@@ -47,3 +47,23 @@ func (c *Client) Repository(ctx context.Context, r Repo) (Repository, error) {
 	}
 	return Repository{ID: found.GetID(), OwnerID: found.GetOwner().GetID(), FullName: Plain(found.GetFullName())}, nil
 }
+
+// An Account is what GitHub says of an owner of repositories.
+type Account struct {
+	ID    int64
+	Login string // as it is today
+	Type  string // "Organization" or "User"
+}
+
+// Account asks for an owner by its login. The error is an *Error.
+// https://docs.github.com/en/rest/users/users#get-a-user
+func (c *Client) Account(ctx context.Context, login string) (Account, error) {
+	found, _, err := c.Users.Get(ctx, login)
+	if err == nil && (found.GetID() == 0 || found.GetLogin() == "") {
+		err = errors.New("the answer lacks id or name")
+	}
+	if err != nil {
+		return Account{}, Explain(ctx, err)
+	}
+	return Account{ID: found.GetID(), Login: Plain(found.GetLogin()), Type: Plain(found.GetType())}, nil
+}

@@ -44,31 +44,55 @@ func (a *app) github() (*github.Client, error) {
 	})
 }
 
-// repository asks GitHub for the ids of a repository and its owner. license.ErrInvalid: the name is
-// none, or names nothing that can be seen; admin.ErrNoAnswer: GitHub cannot tell now. What to do
-// is for the caller to say, who knows how ids are given.
+// repository asks GitHub for the ids of a repository and its owner; for OWNER/* it is
+// oidc.AnyRepository and the id of that organization. license.ErrInvalid: the name is none, or names
+// nothing that can be seen; admin.ErrNoAnswer: GitHub cannot tell now. What to do is for the caller
+// to say, who knows how ids are given.
 func (a *app) repository(ctx context.Context, name string) (repositoryID, ownerID string, err error) {
 	if err := license.CheckRepository(name); err != nil {
 		return "", "", err
 	}
-	repo, err := github.ParseRepo(name)
-	if err != nil {
-		return "", "", failure.Invalid(err.Error())
-	}
+	owner, repo, _ := strings.Cut(name, "/")
 	c, err := a.github()
 	if err != nil {
 		return "", "", fmt.Errorf("GITHUB_TOKEN: %w: %w", failure.ErrInvalid, err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
-	found, err := c.Repository(ctx, repo)
+	if repo == oidc.AnyRepository {
+		ownerID, err = organization(ctx, c, owner)
+		return oidc.AnyRepository, ownerID, err
+	}
+	found, err := c.Repository(ctx, github.Repo{Owner: owner, Name: repo})
 	if err != nil {
-		return "", "", fmt.Errorf("ask GitHub for repository %s: %w", name, refusedByGitHub(ctx, err, c, "repository"))
+		return "", "", fmt.Errorf("ask GitHub for repository %s: %w", name, refusedByGitHub(ctx, err, c))
 	}
 	if now := found.FullName; !strings.EqualFold(now, name) { // GitHub follows what was renamed or transferred
 		return "", "", fmt.Errorf("ask GitHub for repository %s: %w: it is called %.200q now: if its owner of today is to be trusted, give that name", name, failure.ErrInvalid, now)
 	}
 	return strconv.FormatInt(found.ID, 10), strconv.FormatInt(found.OwnerID, 10), nil
+}
+
+// organization asks GitHub for the id of an organization. The account of a person is refused, so
+// that a name which a person took over, or was mistyped for, is noticed.
+func organization(ctx context.Context, c *github.Client, name string) (id string, err error) {
+	found, err := c.Account(ctx, name)
+	var fault *github.Error
+	switch {
+	case errors.As(err, &fault) && fault.Kind == github.NotFound:
+		err = fmt.Errorf("%w: there is no organization of that name at %s: check the name", failure.ErrInvalid, c.Host())
+	case err != nil:
+		err = refusedByGitHub(ctx, err, c)
+	case !strings.EqualFold(found.Login, name):
+		err = fmt.Errorf("%w: it is called %.200q now: if that one is to be trusted, give that name", failure.ErrInvalid, found.Login)
+	case found.Type != "Organization":
+		err = fmt.Errorf("%w: it is not an organization (%.50q): if every repository of that owner is to be trusted, give its id, %d, as that of the owner",
+			failure.ErrInvalid, found.Type, found.ID)
+	}
+	if err != nil {
+		return "", fmt.Errorf("ask GitHub for organization %s: %w", name, err)
+	}
+	return strconv.FormatInt(found.ID, 10), nil
 }
 
 // limitReached says that GitHub lets us ask no more for now. It is an admin.ErrNoAnswer in words of its own.
@@ -80,8 +104,8 @@ func (limitReached) Is(target error) bool { return target == admin.ErrNoAnswer }
 
 // refusedByGitHub is the operator's wording of an error of the GitHub client: what GitHub refuses for
 // good is for a person to change (failure.ErrInvalid), what it cannot say now is not
-// (admin.ErrNoAnswer). what is what was asked for.
-func refusedByGitHub(ctx context.Context, err error, c *github.Client, what string) error {
+// (admin.ErrNoAnswer).
+func refusedByGitHub(ctx context.Context, err error, c *github.Client) error {
 	var e *github.Error
 	if !errors.As(err, &e) {
 		return fmt.Errorf("%w: %w", admin.ErrNoAnswer, err)
@@ -97,7 +121,7 @@ func refusedByGitHub(ctx context.Context, err error, c *github.Client, what stri
 	case github.Throttled:
 		return fmt.Errorf("%w: %s; it asks to wait until %s", admin.ErrNoAnswer, e.Message, until)
 	case github.NotFound:
-		return fmt.Errorf("%w: no such %s can be seen at %s: check the name; a private one is seen with GITHUB_TOKEN", failure.ErrInvalid, what, c.Host())
+		return fmt.Errorf("%w: no such repository can be seen at %s: check the name; a private one is seen with GITHUB_TOKEN", failure.ErrInvalid, c.Host())
 	case github.BadCredentials:
 		if c.Anonymous() {
 			return fmt.Errorf("%w: %s tells nothing without GITHUB_TOKEN", failure.ErrInvalid, c.Host())

@@ -33,7 +33,7 @@ github/internal/parallel ->
 github/secret            -> github github/internal/parallel
 github/githubtest        ->
 
-NOUNS               -> service/license service/auth service/account service/keyring service/audit service/oidc service/opaque service/failure
+NOUNS               -> service/license service/auth service/account service/keyring service/audit service/oidc service/opaque service/failure service/rights
 
 service             -> NOUNS github service/origin service/command service/parts service/server service/server/admin service/console service/store service/webhook service/token service/api
 service/token       ->
@@ -42,12 +42,13 @@ service/client      -> service/api service/origin
 service/oidc        -> service/origin
 service/origin      ->
 service/failure     ->
+service/rights      ->
 service/opaque      -> service/failure
 service/audit       -> service/failure
 service/keyring     -> service/audit service/opaque service/failure service/token
 service/account     -> service/audit service/opaque service/failure
-service/auth        -> service/account service/audit service/oidc service/opaque service/failure service/token
-service/license     -> service/account service/auth service/keyring service/audit service/oidc service/opaque service/failure service/token
+service/auth        -> service/account service/audit service/oidc service/opaque service/failure service/token service/rights
+service/license     -> service/account service/auth service/keyring service/audit service/oidc service/opaque service/failure service/token service/rights
 service/parts       -> NOUNS
 service/show        -> NOUNS service/api
 service/command     -> NOUNS service/parts service/show service/api

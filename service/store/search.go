@@ -48,7 +48,7 @@ func (q *search) mayBeIn(s segment) bool {
 		return false
 	}
 	for _, n := range q.names {
-		if !s.filter.MayHave(n.kind, n.name) {
+		if !s.filter.MayHave(n.kind, n.name) && (n.kind != ledger.OfActor || !s.filter.MayHave(ledger.OfParent, n.name)) {
 			return false
 		}
 	}

@@ -102,6 +102,11 @@ func (s *Store) sumUp(ctx context.Context, covered int64) (segment, map[lives]in
 	seg.filter = ledger.FilterOf(func(yield func(ledger.Kind, string) bool) {
 		for i := range records {
 			for kind, name := range ledger.Names(records[i]) {
+				// nobody searches by a request, and that a refresh was asked for by the token that it
+				// refreshed is known from that
+				if kind == ledger.OfRequest || kind == ledger.OfActor && name == records[i].Parent {
+					continue
+				}
 				if !yield(kind, name) {
 					return
 				}
