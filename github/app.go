@@ -47,9 +47,9 @@ var ErrNoKey = errors.New("empty: give the private key of the GitHub App")
 var errKey = errors.New("not a private key of a GitHub App: give the whole .pem file that GitHub made, " +
 	"from -----BEGIN to the last -----, as it is, with \\n or spaces for line breaks, or in base64")
 
-// ParseApp reads the id of an App, or its client id, and its private key: PEM as GitHub gives it, PEM
-// with \n, \r\n or spaces for line breaks, or base64 of any of these; also in quotes. The error is an
-// *AppError.
+// ParseApp reads the id of an App, or its client id, and its private key: PEM as GitHub gives it,
+// PEM with \n, \r\n or spaces for line breaks, or base64 of any of these; also in quotes. The error
+// is an *AppError.
 func ParseApp(id string, key opaque.Secret) (*App, error) {
 	var faults AppError
 	if !regexp.MustCompile(`\A[A-Za-z0-9._-]{1,100}\z`).MatchString(id) {
@@ -83,7 +83,8 @@ func parseKey(text string) (*rsa.PrivateKey, error) {
 	return key, nil
 }
 
-// unquoted takes off what shells, .env files and JSON put around a text of several lines and into it.
+// unquoted takes off what shells, .env files and JSON put around a text of several lines and into
+// it.
 func unquoted(text string) string {
 	text = strings.TrimSpace(text)
 	for _, quote := range []string{`"`, `'`} {

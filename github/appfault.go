@@ -11,7 +11,8 @@ import (
 	gh "github.com/google/go-github/v60/github"
 )
 
-// explain gives the fact behind an error of a call as the App; nil, as an error, when there was none.
+// explain gives the fact behind an error of a call as the App; nil, as an error, when there was
+// none.
 func (i *Installations) explain(ctx context.Context, err error, g Grant) error {
 	if err == nil {
 		return nil
@@ -81,8 +82,8 @@ func (i *Installations) suspended(said string) *Error {
 		Message: fmt.Sprintf("the installation of the %s is suspended%s", i.app, said)}
 }
 
-// notGranted is for what GitHub said with the status, or for what the installation tells on its own:
-// then both are zero.
+// notGranted is for what GitHub said with the status, or for what the installation tells on its
+// own: then both are zero.
 func (i *Installations) notGranted(needed string, status int, said string) *Error {
 	return &Error{Kind: NotGranted, Status: status, Needed: needed,
 		Message: fmt.Sprintf("the installation of the %s does not have %s%s", i.app, needed, said)}

@@ -6,8 +6,8 @@ import (
 	"sync"
 )
 
-// flight is a question that was asked or is being asked; all who need the answer wait for the one who
-// asks.
+// flight is a question that was asked or is being asked; all who need the answer wait for the one
+// who asks.
 type flight[T any] struct {
 	done  chan struct{} // closed when the rest is set
 	value T

@@ -17,8 +17,9 @@ import (
 
 // Installations makes clients of a GitHub App for the accounts that it is installed in. Each client
 // has an installation token of its own, with the permissions of its Grant alone: so a right that is
-// missing stops no other. The tokens are in memory only, until they are revoked. A token whose making
-// was never answered ends on its own within the hour. Several goroutines may use it, until Revoke.
+// missing stops no other. The tokens are in memory only, until they are revoked. A token whose
+// making was never answered ends on its own within the hour. Several goroutines may use it, until
+// Revoke.
 type Installations struct {
 	cfg Config // its Token is not used
 	app *App
@@ -81,9 +82,9 @@ func NewInstallations(cfg Config, app *App) (*Installations, error) {
 // App is whose installations they are.
 func (i *Installations) App() *App { return i.app }
 
-// Client gives a client that may do what the grant says. The same grant gives the same client, while
-// its token is good. The error is an *Error; what the installation says that it lacks is not asked
-// for.
+// Client gives a client that may do what the grant says. The same grant gives the same client,
+// while its token is good. The error is an *Error; what the installation says that it lacks is not
+// asked for.
 func (i *Installations) Client(ctx context.Context, g Grant) (*Client, error) {
 	usable := func(c grantedClient) bool { return i.cfg.Now().Add(notUsedBefore).Before(c.ends) }
 	granted, err := shared(ctx, &i.mu, i.made, g.key(), usable, func() (grantedClient, error) {
@@ -231,8 +232,8 @@ func (i *Installations) lifetime(ends, asked time.Time) time.Duration {
 	return time.Hour
 }
 
-// call makes one call with a token that the App signs. When GitHub refuses the times in it, our clock
-// is wrong: the call is made once more by GitHub's.
+// call makes one call with a token that the App signs. When GitHub refuses the times in it, our
+// clock is wrong: the call is made once more by GitHub's.
 func (i *Installations) call(ctx context.Context, method, path string, body, answer any) error {
 	err := i.signedCall(ctx, method, path, body, answer)
 	if date, ok := wrongClock(err); ok {
@@ -263,8 +264,8 @@ func (i *Installations) clientWith(token opaque.Secret) (*Client, error) {
 const revokeTime = 2 * time.Second
 
 // Revoke ends the tokens that were made, also when ctx has ended: a token must not outlive its use
-// because somebody cancelled that. It takes two seconds at most. The tokens are revoked concurrently,
-// so that an answer that is slow holds up no other.
+// because somebody cancelled that. It takes two seconds at most. The tokens are revoked
+// concurrently, so that an answer that is slow holds up no other.
 func (i *Installations) Revoke(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), revokeTime)
 	defer cancel()

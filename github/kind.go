@@ -5,8 +5,8 @@ type Kind int
 
 // Nothing is known of any right: GitHub may as well have done what was asked (Error.Silent).
 const (
-	// Unanswered: there was no answer, or none that was understood. Err says whether the context had
-	// ended.
+	// Unanswered: there was no answer, or none that was understood. Err says whether the context
+	// had ended.
 	Unanswered Kind = iota + 1
 	// Trouble: GitHub answered with 5xx.
 	Trouble

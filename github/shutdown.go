@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// A Shutdown tells clients that the program was told to end and when it will be killed, so that what
-// is still to be written is not lost in a pause: pauses end at once, the request behind each is tried
-// once more without one, and from then on no pause is begun that would not end in time. Goroutines
-// may share one; nil is one that never begins.
+// A Shutdown tells clients that the program was told to end and when it will be killed, so that
+// what is still to be written is not lost in a pause: pauses end at once, the request behind each
+// is tried once more without one, and from then on no pause is begun that would not end in time.
+// Goroutines may share one; nil is one that never begins.
 type Shutdown struct {
 	begun context.Context // ends when it begins
 	begin func()

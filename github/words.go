@@ -8,8 +8,8 @@ import (
 	gh "github.com/google/go-github/v60/github"
 )
 
-// words gives GitHub's message with its details, and the name of the status when the answer had none
-// (an HTML page, say).
+// words gives GitHub's message with its details, and the name of the status when the answer had
+// none (an HTML page, say).
 func words(answer *gh.ErrorResponse) string {
 	text := answer.Message
 	for _, detail := range answer.Errors {

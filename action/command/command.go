@@ -1,6 +1,6 @@
-// Package command is the commands of the Action's program that people run by hand: login, logout, and
-// token issue, refresh and show. It decides where a token is kept on a machine, and which License API
-// it may be shown to. A run in a workflow is in action/run.go.
+// Package command is the commands of the Action's program that people run by hand: login, logout,
+// and token issue, refresh and show. It decides where a token is kept on a machine, and which
+// License API it may be shown to. A run in a workflow is in action/run.go.
 package command
 
 import (
@@ -23,7 +23,8 @@ import (
 	"github.com/pageflare/ci/service/token"
 )
 
-// commands is the command line: the same client of the License API that the Action uses, for people.
+// commands is the command line: the same client of the License API that the Action uses, for
+// people.
 type commands struct {
 	APIURL *string `name:"api-url" env:"PAGEFLARE_API_URL" placeholder:"URL" group:"Settings:" help:"Base path of the License API. Default: that of the stored token, else ${api}."`
 
@@ -149,8 +150,8 @@ func (p program) caller(c *commands) (credential, *client.Client, error) {
 	return cred, api, err
 }
 
-// client is a client of the License API that a stored token is of, else of the one that is named, else of the vendor's. A stored token goes
-// to no other License API than its own.
+// client is a client of the License API that a stored token is of, else of the one that is named,
+// else of the vendor's. A stored token goes to no other License API than its own.
 func (p program) client(c *commands, of credential) (*client.Client, error) {
 	named := p.VendorAPI
 	given := c.APIURL != nil && *c.APIURL != "" // a variable that is empty names nothing
@@ -229,7 +230,8 @@ func (refreshCmd) Run(ctx context.Context, p program, c *commands) error {
 	return cred.write(cred.file)
 }
 
-// claimsOf reads a token that a person gave. One that cannot be a license token is refused here, without asking anybody.
+// claimsOf reads a token that a person gave. One that cannot be a license token is refused here,
+// without asking anybody.
 func claimsOf(raw string) (token.Claims, error) {
 	claims, err := token.Decode(raw)
 	if err != nil {

@@ -11,8 +11,9 @@ import (
 	"github.com/pageflare/ci/action/atomicfile"
 )
 
-// credentials is the wire form of the credentials file: {"token":"…","machine_id":"…","api_url":"…"}. The token alone is in files of others, and in
-// those of our first versions.
+// credentials is the wire form of the credentials file:
+// {"token":"…","machine_id":"…","api_url":"…"}. The token alone is in files of others, and in those
+// of our first versions.
 type credentials struct {
 	Token     string `json:"token"`
 	MachineID string `json:"machine_id,omitempty"` // what this machine called itself when the token was made for it
@@ -22,8 +23,9 @@ type credentials struct {
 // errNoToken says that there is a credentials file, and that it is of no use.
 var errNoToken = errors.New("holds no token")
 
-// credentialsFile is where the vendor's documents say that tokens are kept, below XDG_CONFIG_HOME or HOME. (The vendor's CLI 0.9.2 keeps its own
-// in license.json beside it.) A path that is not absolute counts for nothing, as the XDG Base Directory Specification has it: it would name a
+// credentialsFile is where the vendor's documents say that tokens are kept, below XDG_CONFIG_HOME
+// or HOME. (The vendor's CLI 0.9.2 keeps its own in license.json beside it.) A path that is not
+// absolute counts for nothing, as the XDG Base Directory Specification has it: it would name a
 // folder of whatever project one happens to be in.
 func (p program) credentialsFile() (string, error) {
 	dir := p.Getenv("XDG_CONFIG_HOME")
@@ -37,7 +39,8 @@ func (p program) credentialsFile() (string, error) {
 	return filepath.Join(dir, "pageflare", "credentials.json"), nil
 }
 
-// readCredentials returns what is in the file. os.ErrNotExist: there is no file. errNoToken: there is nothing in it. The error never quotes it.
+// readCredentials returns what is in the file. os.ErrNotExist: there is no file. errNoToken: there
+// is nothing in it. The error never quotes it.
 func readCredentials(file string) (credentials, error) {
 	b, err := os.ReadFile(file)
 	if err != nil {
@@ -65,7 +68,8 @@ func (c credentials) write(file string) error {
 	return nil
 }
 
-// tryFolder finds out whether a folder, which need not be there yet, can take a file. It leaves nothing behind.
+// tryFolder finds out whether a folder, which need not be there yet, can take a file. It leaves
+// nothing behind.
 func tryFolder(folder string) error {
 	dir := folder
 	for {

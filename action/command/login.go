@@ -23,8 +23,9 @@ const slowerBy = 5 * time.Second
 
 type loginCmd struct{}
 
-// Run logs in by the device flow (RFC 8628): a person approves this machine in a browser, here or elsewhere. The license token goes to the
-// credentials file and nowhere else. The token that was in it before is ended.
+// Run logs in by the device flow (RFC 8628): a person approves this machine in a browser, here or
+// elsewhere. The license token goes to the credentials file and nowhere else. The token that was in
+// it before is ended.
 func (loginCmd) Run(ctx context.Context, p program, c *commands) error {
 	file, old, err := p.beforeLogin()
 	if err != nil {
@@ -64,7 +65,8 @@ func (loginCmd) Run(ctx context.Context, p program, c *commands) error {
 	return nil
 }
 
-// beforeLogin returns the credentials file and what is in it. It fails when nothing could be stored there, before anybody is asked to approve.
+// beforeLogin returns the credentials file and what is in it. It fails when nothing could be stored
+// there, before anybody is asked to approve.
 func (p program) beforeLogin() (string, credentials, error) {
 	file, err := p.credentialsFile()
 	if err != nil {
@@ -77,8 +79,8 @@ func (p program) beforeLogin() (string, credentials, error) {
 	return file, old, tryFolder(filepath.Dir(file))
 }
 
-// loginClient is a client of the License API that is named, else of the one where this machine is logged in. Another one than that is no
-// contradiction here: the stored token is not sent to it.
+// loginClient is a client of the License API that is named, else of the one where this machine is
+// logged in. Another one than that is no contradiction here: the stored token is not sent to it.
 func (p program) loginClient(c *commands, old credential) (*client.Client, error) {
 	if c.APIURL != nil && *c.APIURL != "" {
 		old.APIURL = ""
@@ -119,7 +121,8 @@ func (p program) awaitLogin(ctx context.Context, api *client.Client, codes api.D
 	}
 }
 
-// endReplaced ends the token that a login has replaced: nobody could find it any more. That it cannot is a warning, for the new one is stored.
+// endReplaced ends the token that a login has replaced: nobody could find it any more. That it
+// cannot is a warning, for the new one is stored.
 func (p program) endReplaced(ctx context.Context, old, fresh credentials) {
 	if old.Token == "" || old.Token == fresh.Token || hasExpired(old.Token, p.Now()) {
 		return
@@ -144,8 +147,8 @@ func hostName() string {
 	return host
 }
 
-// machineID names this machine as the pageflare CLI does it: 64 hexadecimal digits, the same as long as the host has its name. It is no
-// secret.
+// machineID names this machine as the pageflare CLI does it: 64 hexadecimal digits, the same as
+// long as the host has its name. It is no secret.
 func machineID(host string) string {
 	id, err := os.ReadFile("/etc/machine-id")
 	if err != nil {

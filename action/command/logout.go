@@ -15,8 +15,8 @@ import (
 
 type logoutCmd struct{}
 
-// Run ends the license token of this machine, then removes the credentials file. A token that may be good yet keeps its file: without it, nobody
-// could end it.
+// Run ends the license token of this machine, then removes the credentials file. A token that may
+// be good yet keeps its file: without it, nobody could end it.
 func (logoutCmd) Run(ctx context.Context, p program, c *commands) error {
 	file, err := p.credentialsFile()
 	if err != nil {
@@ -58,8 +58,9 @@ func (p program) end(ctx context.Context, api *client.Client, stored credentials
 	return err
 }
 
-// hasEnded reports whether a refusal to end a token says that it has ended already. That the API does not accept the token (401), or knows no
-// machine for it (404), says so only when the token is known to be of that API, and the id to be that of its machine.
+// hasEnded reports whether a refusal to end a token says that it has ended already. That the API
+// does not accept the token (401), or knows no machine for it (404), says so only when the token is
+// known to be of that API, and the id to be that of its machine.
 func hasEnded(err error, stored credentials, now time.Time) bool {
 	if errors.Is(err, client.ErrRefused) {
 		return true
@@ -76,7 +77,8 @@ func hasExpired(raw string, now time.Time) bool {
 	return err == nil && !now.Before(claims.ExpiresAt)
 }
 
-// stillGood says how long a token that could not be ended is good, and what it is called by those who can revoke it.
+// stillGood says how long a token that could not be ended is good, and what it is called by those
+// who can revoke it.
 func stillGood(raw string) string {
 	claims, err := token.Decode(raw)
 	switch {

@@ -21,8 +21,8 @@ var (
 const apiPath = "/_api"
 
 // LicenseAPI is an error with the text of the License API's client in it, where a better remedy is
-// known than the client's, in words of those who gave the address. Other errors, and nil, are given as
-// they are.
+// known than the client's, in words of those who gave the address. Other errors, and nil, are given
+// as they are.
 func LicenseAPI(err error, as Spelling) error {
 	e, ok := errors.AsType[*client.Error](err)
 	if !ok {
@@ -42,8 +42,8 @@ func LicenseAPI(err error, as Spelling) error {
 	return reworded{err, strings.Replace(err.Error(), e.Error(), text, 1)}
 }
 
-// Token says what to do about a license token that cannot be read, and never quotes it; nil when err
-// is nil.
+// Token says what to do about a license token that cannot be read, and never quotes it; nil when
+// err is nil.
 func Token(raw string, err error) error {
 	switch {
 	case err == nil:

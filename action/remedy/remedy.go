@@ -1,6 +1,6 @@
-// Package remedy says what a user of the Action can do about what GitHub and the License API refuse,
-// in words of the Action's inputs. What they refused, and why, is found out where they are asked: in
-// github, github/secret and service/client.
+// Package remedy says what a user of the Action can do about what GitHub and the License API
+// refuse, in words of the Action's inputs. What they refused, and why, is found out where they are
+// asked: in github, github/secret and service/client.
 package remedy
 
 import (
@@ -126,8 +126,8 @@ func signOn(at string) string {
 }
 
 // ofMissingRight tells the job's own GITHUB_TOKEN, for which no setting helps, from a token that
-// lacks a right. GitHub speaks of an integration for the tokens of Apps alike, and nothing else tells
-// the two apart.
+// lacks a right. GitHub speaks of an integration for the tokens of Apps alike, and nothing else
+// tells the two apart.
 func ofMissingRight(e *secret.Error) string {
 	permission := e.Target.Permission()
 	switch {
@@ -147,8 +147,8 @@ func ofMissingRight(e *secret.Error) string {
 		"allows the token", e.Target.Owner(), e.Target.ClassicScope())
 }
 
-// needed prefers GitHub's own words, but not those for reading the public key: the write that follows
-// needs more.
+// needed prefers GitHub's own words, but not those for reading the public key: the write that
+// follows needs more.
 func needed(e *secret.Error) string {
 	key := e.Target.PermissionKey()
 	if e.Needed == "" || strings.HasPrefix(e.Needed, key+"=") {

@@ -17,8 +17,8 @@ type Finding struct {
 	Target Target
 	Err    error // an *Error: the secret could not be written; the rest is then zero
 
-	// Proven says that the secret may be written. It is false where GitHub proves less: of a fine-grained token only that it
-	// may read, as its answers to reading name no other right.
+	// Proven says that the secret may be written. It is false where GitHub proves less: of a
+	// fine-grained token only that it may read, as its answers to reading name no other right.
 	Proven bool
 
 	Known     bool      // Exists is known; with a GitHub App it is not, since that would take a token
@@ -27,7 +27,8 @@ type Finding struct {
 	Access    string    // who may read it in an organization: "all", "selected (3 repositories)"
 }
 
-// Check finds out what a write to each target would meet, by GET requests alone. Targets are looked at side by side.
+// Check finds out what a write to each target would meet, by GET requests alone. Targets are looked
+// at side by side.
 func (w *Writer) Check(ctx context.Context, targets []Target, name string) []Finding {
 	findings := make([]Finding, len(targets))
 	parallel.Do(len(targets), func(i int) {
@@ -70,8 +71,8 @@ func (w *Writer) check(ctx context.Context, t Target, name string) (Finding, err
 	return f, nil
 }
 
-// proven tells what the answer to a read proves of writing: a classic token's scopes are named in it, and some stores let
-// nobody read who may not write.
+// proven tells what the answer to a read proves of writing: a classic token's scopes are named in
+// it, and some stores let nobody read who may not write.
 func proven(t Target, resp *gh.Response) bool {
 	if t.of().permission.toRead == "write" {
 		return true

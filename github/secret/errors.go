@@ -16,8 +16,8 @@ import (
 // then Message and Err say what is wrong.
 type Fact = github.Error
 
-// An Error says which secret could not be written or read where, and why. It never holds a value or a
-// token. What to do about it is for the caller to say, who knows where the credential comes from.
+// An Error says which secret could not be written or read where, and why. It never holds a value or
+// a token. What to do about it is for the caller to say, who knows where the credential comes from.
 type Error struct {
 	Fact
 	Act    string // "write" or "read"

@@ -16,7 +16,8 @@ type kind struct {
 	open       func(*session, Target) store
 }
 
-// kinds lists every kind of target: how people spell it, what a token needs for it, and where its API calls are.
+// kinds lists every kind of target: how people spell it, what a token needs for it, and where its
+// API calls are.
 //
 // https://docs.github.com/en/rest/authentication/permissions-required-for-fine-grained-personal-access-tokens
 func kinds() []kind {
@@ -45,7 +46,8 @@ func (t Target) of() kind {
 	return kind{}
 }
 
-// permission names one right of a fine-grained token, or of a GitHub App, in the API's words and in those of the web page.
+// permission names one right of a fine-grained token, or of a GitHub App, in the API's words and in
+// those of the web page.
 type permission struct {
 	key    string // "secrets", as in X-Accepted-GitHub-Permissions
 	page   string // "Secrets"
@@ -112,7 +114,8 @@ func (t Target) Organization() string {
 // InEnvironment says whether an environment keeps the secrets.
 func (t Target) InEnvironment() bool { return t.of().scope == ofEnvironment }
 
-// place names the target for messages: "repository acme/site", `environment "prod" of acme/site`, "organization acme (Dependabot)".
+// place names the target for messages: "repository acme/site", `environment "prod" of acme/site`,
+// "organization acme (Dependabot)".
 func (t Target) place(repo github.Repo) string {
 	text := map[scope]string{
 		ofEnvironment:  fmt.Sprintf("environment %q of %s", t.name, repo),

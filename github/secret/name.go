@@ -9,7 +9,8 @@ import (
 // MaxValue is the largest value of a GitHub secret in bytes: 48 KB.
 const MaxValue = 48 * 1024
 
-// CheckName refuses a name that GitHub would not take for a secret. The error says the rule and the remedy.
+// CheckName refuses a name that GitHub would not take for a secret. The error says the rule and the
+// remedy.
 // https://docs.github.com/actions/security-for-github-actions/security-guides/using-secrets-in-github-actions
 func CheckName(name string) error {
 	switch {
@@ -33,7 +34,8 @@ func notInName(r rune) bool {
 	return !letter && !digit && r != '_'
 }
 
-// CheckValue refuses a value that a secret cannot hold or that no step could read back. The error never shows the value.
+// CheckValue refuses a value that a secret cannot hold or that no step could read back. The error
+// never shows the value.
 func CheckValue(value string) error {
 	switch {
 	case value == "":

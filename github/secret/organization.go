@@ -12,9 +12,9 @@ import (
 	"github.com/pageflare/ci/github"
 )
 
-// Who may read a secret of an organization is part of every write, and what a write leaves out is taken away: so it is read
-// first, whole, and sent again. What changes between the reading and the write is lost; there is no way to ask for a write on
-// condition.
+// Who may read a secret of an organization is part of every write, and what a write leaves out is
+// taken away: so it is read first, whole, and sent again. What changes between the reading and the
+// write is lost; there is no way to ask for a write on condition.
 
 const selected = "selected"
 
@@ -32,8 +32,8 @@ func (a access) String() string {
 	return a.visibility
 }
 
-// accessFor gives the access that a write must send. A secret that does not exist yet gets the least that is of use: the
-// repository of the workflow, and nobody else.
+// accessFor gives the access that a write must send. A secret that does not exist yet gets the
+// least that is of use: the repository of the workflow, and nobody else.
 func accessFor(ctx context.Context, o organization, s *session, t Target, name string) (access, error) {
 	found, _, err := o.read(ctx, name)
 	if github.StatusOf(err) == http.StatusNotFound {
@@ -67,7 +67,8 @@ func readAccess(ctx context.Context, o organization, found *gh.Secret) (access, 
 	return access{visibility: found.Visibility}, nil
 }
 
-// selectedRepositories reads every page, and once more from the first when the list changed meanwhile.
+// selectedRepositories reads every page, and once more from the first when the list changed
+// meanwhile.
 func selectedRepositories(ctx context.Context, o organization, name string) ([]int64, error) {
 	ids, total, err := listSelected(ctx, o, name)
 	if err == nil && len(ids) != total {

@@ -12,7 +12,8 @@ import (
 	"github.com/pageflare/ci/github"
 )
 
-// A Shadow is a secret of the same name that is nearer than a target, so that jobs see its value and not the target's.
+// A Shadow is a secret of the same name that is nearer than a target, so that jobs see its value
+// and not the target's.
 // https://docs.github.com/en/actions/concepts/security/secrets#naming-your-secrets
 type Shadow struct {
 	Target      Target
@@ -23,13 +24,15 @@ type Shadow struct {
 // shadowTime is how long the search for shadows may take.
 const shadowTime = 10 * time.Second
 
-// Shadows looks for secrets that are nearer than one of the written and are not named by targets themselves: a secret of the repository is nearer
-// than one of an organization, and among Actions secrets one of an environment is nearer than both. Which environment the job runs in is
-// not known in a container, so all are looked into, 20 at most.
+// Shadows looks for secrets that are nearer than one of the written and are not named by targets
+// themselves: a secret of the repository is nearer than one of an organization, and among Actions
+// secrets one of an environment is nearer than both. Which environment the job runs in is not known
+// in a container, so all are looked into, 20 at most.
 //
-// It is good to know and no more: calls are made once, within ten seconds together, and what cannot be read is taken for not there. A token must
-// be able to list environments ("Actions: read") and to read their secrets ("Environments: read"); where it turns out that it is not, that is
-// one call in vain. With a GitHub App nothing is asked for in vain, since its installation tells.
+// It is good to know and no more: calls are made once, within ten seconds together, and what cannot
+// be read is taken for not there. A token must be able to list environments ("Actions: read") and
+// to read their secrets ("Environments: read"); where it turns out that it is not, that is one call
+// in vain. With a GitHub App nothing is asked for in vain, since its installation tells.
 func (w *Writer) Shadows(ctx context.Context, written, targets []Target, name string) []Shadow {
 	ctx, cancel := context.WithTimeout(github.Once(ctx), shadowTime)
 	defer cancel()
@@ -52,7 +55,8 @@ func (w *Writer) Shadows(ctx context.Context, written, targets []Target, name st
 	return out
 }
 
-// CheckShadows is Shadows for a check, which only reads: with a GitHub App, which would have to make tokens, it looks for nothing.
+// CheckShadows is Shadows for a check, which only reads: with a GitHub App, which would have to
+// make tokens, it looks for nothing.
 func (w *Writer) CheckShadows(ctx context.Context, targets []Target, name string) []Shadow {
 	if w.byApp {
 		return nil

@@ -68,8 +68,8 @@ func (o organizationSecrets) selected(ctx context.Context, name string, page *gh
 	return list, resp, err
 }
 
-// dependabotSecrets is organizationSecrets with the ids of repositories as strings on the wire, where
-// the other stores have integers: this store answers 422 to integers.
+// dependabotSecrets is organizationSecrets with the ids of repositories as strings on the wire,
+// where the other stores have integers: this store answers 422 to integers.
 // https://github.com/google/go-github/issues/2400
 type dependabotSecrets struct{ organizationSecrets }
 

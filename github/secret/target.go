@@ -10,7 +10,8 @@ import (
 	"github.com/pageflare/ci/github"
 )
 
-// A Target is a place that keeps secrets; ParseTargets makes it. Which kinds there are, and what a token needs for each: kind.go.
+// A Target is a place that keeps secrets; ParseTargets makes it. Which kinds there are, and what a
+// token needs for each: kind.go.
 type Target struct {
 	kind string // of kinds: "repository", "dependabot/organization"
 	name string // of the environment or the organization; empty for a repository
@@ -28,9 +29,10 @@ func (t Target) String() string {
 const accepted = `"repository", "environment:NAME" and "organization:NAME", the first and the last also with "dependabot/" or ` +
 	`"codespaces/" before them`
 
-// ParseTargets reads a list of targets that are separated by commas or line breaks. Blank entries are skipped, so a list may
-// end with a comma. The faults of all entries come back together; a target named twice is a fault, because one of the two
-// is most likely a slip. Names of environments and organizations match in any case.
+// ParseTargets reads a list of targets that are separated by commas or line breaks. Blank entries
+// are skipped, so a list may end with a comma. The faults of all entries come back together; a
+// target named twice is a fault, because one of the two is most likely a slip. Names of
+// environments and organizations match in any case.
 func ParseTargets(list string) ([]Target, error) {
 	var targets []Target
 	var faults []error
@@ -89,8 +91,8 @@ func parseTarget(entry string) (Target, error) {
 	return t, nil
 }
 
-// checkEnvironment takes any name that GitHub takes, but for what the list cannot spell and what bends a path even when it is
-// escaped.
+// checkEnvironment takes any name that GitHub takes, but for what the list cannot spell and what
+// bends a path even when it is escaped.
 func checkEnvironment(name string) error {
 	switch {
 	case utf8.RuneCountInString(name) > 255:

@@ -14,7 +14,8 @@ import (
 	"github.com/pageflare/ci/github"
 )
 
-// A Writer puts secrets into the places of one repository and of organizations. Several goroutines may use it, until Close.
+// A Writer puts secrets into the places of one repository and of organizations. Several goroutines
+// may use it, until Close.
 type Writer struct {
 	credential credential
 	byApp      bool
@@ -56,8 +57,8 @@ func NewWriter(cfg WriterConfig) (*Writer, error) {
 	return w, err
 }
 
-// Close revokes the tokens that were made for a GitHub App, also when ctx has ended; it takes two seconds at most. A token that
-// was given is left as it is.
+// Close revokes the tokens that were made for a GitHub App, also when ctx has ended; it takes two
+// seconds at most. A token that was given is left as it is.
 func (w *Writer) Close(ctx context.Context) error { return w.credential.revoke(ctx) }
 
 // open gives the API of a target, for reading or writing.
@@ -73,7 +74,8 @@ func (w *Writer) open(ctx context.Context, t Target, level string) (store, *sess
 // Outcome says what a write did.
 type Outcome int
 
-// The outcomes of a write. A write whose first answer was lost and that was repeated counts as an update.
+// The outcomes of a write. A write whose first answer was lost and that was repeated counts as an
+// update.
 const (
 	Created Outcome = iota + 1
 	Updated
@@ -93,15 +95,16 @@ func (o Outcome) String() string {
 	return fmt.Sprintf("Outcome(%d)", int(o))
 }
 
-// Write seals value for target and stores it under name. Name and value are checked before the first call. Every error is
-// an *Error; what the secret held before is then still there, unless the answer to the last request was lost. Who may read the
-// secret of an organization stays as it is.
+// Write seals value for target and stores it under name. Name and value are checked before the
+// first call. Every error is an *Error; what the secret held before is then still there, unless the
+// answer to the last request was lost. Who may read the secret of an organization stays as it is.
 func (w *Writer) Write(ctx context.Context, target Target, name, value string) (Outcome, error) {
 	return w.WriteUnless(ctx, target, name, value, time.Time{})
 }
 
-// WriteUnless is Write, but for a secret that was written after since, by the clock of this machine: that is left as it is, and
-// the outcome is Elsewhere. When it was written is asked once and not waited for: if in doubt, the value is written.
+// WriteUnless is Write, but for a secret that was written after since, by the clock of this
+// machine: that is left as it is, and the outcome is Elsewhere. When it was written is asked once
+// and not waited for: if in doubt, the value is written.
 func (w *Writer) WriteUnless(ctx context.Context, target Target, name, value string, since time.Time) (Outcome, error) {
 	if err := errors.Join(CheckName(name), CheckValue(value)); err != nil {
 		return 0, w.refuse("write", target, name, err)
@@ -140,7 +143,8 @@ func (w *Writer) write(ctx context.Context, target Target, name, value string, s
 	return outcome, err
 }
 
-// putRotated tries once more when the key that was refused is no longer the current one; else the refusal stands.
+// putRotated tries once more when the key that was refused is no longer the current one; else the
+// refusal stands.
 func (w *Writer) putRotated(ctx context.Context, st store, sealed *gh.EncryptedSecret, value string, old *gh.PublicKey, refusal error) (
 	Outcome, error,
 ) {

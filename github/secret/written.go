@@ -23,9 +23,10 @@ func (w *Writer) writtenAfter(ctx context.Context, st store, name string, since 
 	return err == nil && found.UpdatedAt.Add(-ahead(resp, asked, w.now())).After(since)
 }
 
-// ahead is GitHub's clock minus ours: clocks of self-hosted runners go wrong. An answer tells GitHub's time in whole seconds, of a moment
-// between our asking and its coming. Clocks that may well agree are taken to agree; else it is the most that the difference can be, so that
-// no write is taken for a later one than it was.
+// ahead is GitHub's clock minus ours: clocks of self-hosted runners go wrong. An answer tells
+// GitHub's time in whole seconds, of a moment between our asking and its coming. Clocks that may
+// well agree are taken to agree; else it is the most that the difference can be, so that no write
+// is taken for a later one than it was.
 func ahead(resp *gh.Response, asked, answered time.Time) time.Duration {
 	date, err := http.ParseTime(resp.Header.Get("Date"))
 	latest := date.Add(time.Second)
