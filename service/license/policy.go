@@ -2,7 +2,6 @@ package license
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -192,28 +191,31 @@ func (s *Policies) RemovePolicy(ctx context.Context, id string,
 
 // PolicyFor finds the policy that lets an authentic identity in, and its account. Of several it is
 // the one whose license is good: those for its very repository first, then those for its whole
-// owner, of each the oldest first, whatever their accounts. ErrNoPolicy; or why the license of the policy's
-// account is not good.
+// owner, of each the oldest first, whatever their accounts. A refusal is a *Refusal, which wraps
+// ErrNoPolicy, or why the license of the policy's account is not good.
 func (s *Policies) PolicyFor(ctx context.Context,
 	id oidc.Identity) (oidc.Policy, account.Account, error) {
 	policies, err := s.store.PoliciesFor(ctx, id.RepositoryID, id.OwnerID)
 	if err != nil {
 		return oidc.Policy{}, account.Account{}, err
 	}
-	refusal := auth.ErrNoPolicy
+	refusal := newRefusal(id)
 	for _, p := range policies {
-		if !p.Match(id) {
+		clauses := p.Explain(id)
+		if !oidc.Met(clauses) {
+			refusal.consider(p, clauses, auth.ErrNoPolicy)
 			continue
 		}
 		a, err := s.store.Account(ctx, p.AccountID)
 		if err != nil {
 			return oidc.Policy{}, account.Account{}, err
 		}
-		if err := account.MayHoldToken(a, s.cfg.Now()); err == nil {
-			return p.Policy, a, nil
-		} else if errors.Is(refusal, auth.ErrNoPolicy) {
-			refusal = err
+		now := s.cfg.Now()
+		if err := account.MayHoldToken(a, now); err != nil {
+			refusal.consider(p, append(clauses, explainLicense(a, now)), err)
+			continue
 		}
+		return p.Policy, a, nil
 	}
 	return oidc.Policy{}, account.Account{}, refusal
 }
