@@ -14,8 +14,9 @@ import (
 	"github.com/hashicorp/go-retryablehttp"
 	"github.com/sethvargo/go-githubactions"
 
-	"github.com/pageflare/ci/service/api"
+	"github.com/pageflare/ci/action/remedy"
 	"github.com/pageflare/ci/service/client"
+	"github.com/pageflare/ci/service/origin"
 	"github.com/pageflare/ci/service/token"
 )
 
@@ -117,7 +118,7 @@ func (r *run) nextStep() string {
 		return "input api-url is empty, which means the vendor's: set the variable that api-url takes; or " + store
 	case r.cfg.APIURL != vendorAPI && r.cfg.Keyless == KeylessAuto && !mayIdentify(r.getenv) &&
 		r.cfg.Mode != ModeRefreshOnly:
-		return store + "; or, without a secret, give this job " + identityPermission + " (api-url is " + hostOf(r.cfg.APIURL) + ")"
+		return store + "; or, without a secret, give this job " + identityPermission + " (api-url is " + remedy.Host(r.cfg.APIURL) + ")"
 	}
 	return store
 }
@@ -227,11 +228,11 @@ func audience(apiURL string) string {
 	if err != nil {
 		return ""
 	}
-	origin, err := api.Origin(u)
+	text, err := origin.Of(u)
 	if err != nil {
 		return "" // no service has such an address
 	}
-	return origin
+	return text
 }
 
 // clip cuts a foreign text to n letters.

@@ -13,8 +13,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/pageflare/ci/action/githubtest"
 	"github.com/pageflare/ci/action/summary"
+	"github.com/pageflare/ci/github/githubtest"
 	"github.com/pageflare/ci/service/servicetest"
 )
 

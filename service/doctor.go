@@ -20,6 +20,7 @@ import (
 	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/command"
 	"github.com/pageflare/ci/service/keyring"
+	"github.com/pageflare/ci/service/opaque"
 	"github.com/pageflare/ci/service/parts"
 	"github.com/pageflare/ci/service/store"
 )
@@ -117,10 +118,10 @@ func (a *app) checkDatabase(ctx context.Context) (inside, []finding) {
 	if in.err != nil {
 		return in, []finding{wrong("database", strings.ReplaceAll(in.err.Error(), "\n", "; "))}
 	}
-	out := []finding{well("database", hideUserInfo(a.cfg.DatabaseURL)+" is open, up to date and its signing keys open")}
+	out := []finding{well("database", opaque.HideUserInfo(a.cfg.DatabaseURL)+" is open, up to date and its signing keys open")}
 	if first {
 		out[0].Warning = true
-		out[0].Text = hideUserInfo(a.cfg.DatabaseURL) + " was made just now and is empty: if there is another one, run this in its folder, or set LICENSE_DATABASE_URL"
+		out[0].Text = opaque.HideUserInfo(a.cfg.DatabaseURL) + " was made just now and is empty: if there is another one, run this in its folder, or set LICENSE_DATABASE_URL"
 	}
 	path := a.databasePath()
 	if info, err := os.Stat(path); path != "" && err == nil && info.Mode().Perm()&0o077 != 0 {
@@ -247,7 +248,7 @@ func (a *app) checkAddress(ctx context.Context, in inside) finding {
 	if in.err == nil && len(kids) > 0 && !slices.ContainsFunc(kids, known) {
 		return finding{OK: true, Warning: true, What: "address", Text: fmt.Sprintf(
 			"a License service answers at %s, and works on another database than %s: run this in the folder of the server, or set LICENSE_DATABASE_URL",
-			a.cfg.Listen, hideUserInfo(a.cfg.DatabaseURL))}
+			a.cfg.Listen, opaque.HideUserInfo(a.cfg.DatabaseURL))}
 	}
 	return well("address", "a License service answers at "+a.cfg.Listen)
 }
@@ -310,7 +311,7 @@ func (a *app) checkTraces(ctx context.Context) finding {
 	}
 	u, err := url.Parse(endpoint)
 	if err != nil {
-		return wrong("traces", hideUserInfo(endpoint)+" is not a URL")
+		return wrong("traces", opaque.HideUserInfo(endpoint)+" is not a URL")
 	}
 	port := u.Port()
 	if port == "" {
@@ -319,12 +320,12 @@ func (a *app) checkTraces(ctx context.Context) finding {
 	d := net.Dialer{Timeout: healthTimeout}
 	conn, err := d.DialContext(ctx, "tcp", net.JoinHostPort(u.Hostname(), port))
 	if err != nil {
-		return wrong("traces", fmt.Sprintf("nothing answers at %s (%v): start the collector, or unset %s", hideUserInfo(endpoint), err, otlpEndpoint))
+		return wrong("traces", fmt.Sprintf("nothing answers at %s (%v): start the collector, or unset %s", opaque.HideUserInfo(endpoint), err, otlpEndpoint))
 	}
 	if err := conn.Close(); err != nil {
 		return wrong("traces", err.Error())
 	}
-	return well("traces", "go to "+hideUserInfo(endpoint))
+	return well("traces", "go to "+opaque.HideUserInfo(endpoint))
 }
 
 type healthcheckCmd struct{ command.Output }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/pageflare/ci/service/command"
+	"github.com/pageflare/ci/service/opaque"
 	"github.com/pageflare/ci/service/store"
 )
 
@@ -21,7 +22,7 @@ func (a *app) inspect() error {
 	place := command.CheckPlace(database)
 	var faults []error
 	if place != nil {
-		faults = append(faults, command.Usagef("database %s: %w, or set LICENSE_DATABASE_URL", hideUserInfo(a.cfg.DatabaseURL), place))
+		faults = append(faults, command.Usagef("database %s: %w, or set LICENSE_DATABASE_URL", opaque.HideUserInfo(a.cfg.DatabaseURL), place))
 	}
 	if place == nil || filepath.Dir(a.cfg.KeyFile) != filepath.Dir(database) {
 		faults = append(faults, a.inspectKey(database))

@@ -12,7 +12,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/pageflare/ci/action/githubtest"
+	"github.com/pageflare/ci/github/githubtest"
 )
 
 const actionRounds = 15

@@ -20,7 +20,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/pageflare/ci/action/githubtest"
+	"github.com/pageflare/ci/github/githubtest"
 )
 
 func main() {

@@ -12,7 +12,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/pageflare/ci/action/githubtest"
+	"github.com/pageflare/ci/github/githubtest"
 )
 
 // identitiesPerRound are signed before a round begins: an issuer's RSA takes longer than all that is measured.

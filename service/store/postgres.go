@@ -17,6 +17,7 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 
 	"github.com/pageflare/ci/service/failure"
+	"github.com/pageflare/ci/service/opaque"
 )
 
 // What a process takes of a PostgreSQL server. Writers stand in a row behind the head of the audit
@@ -94,7 +95,7 @@ func CheckURL(url string) error {
 func openPostgres(url string) (*Store, error) {
 	c, err := postgresConfig(url)
 	if err != nil {
-		return nil, fmt.Errorf("database %s: %w", hidePassword(url), err)
+		return nil, fmt.Errorf("database %s: %w", opaque.HideUserInfo(url), err)
 	}
 	dial := c.DialFunc
 	c.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {

@@ -22,6 +22,7 @@ import (
 	"github.com/pageflare/ci/service/keyring"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/oidc"
+	"github.com/pageflare/ci/service/opaque"
 	"github.com/pageflare/ci/service/store/ledger"
 )
 
@@ -74,7 +75,7 @@ func open(ctx context.Context, url string, mayChange bool) (*Store, error) {
 		return nil, err
 	}
 	if err := migrate(ctx, s.write, mayChange); err != nil {
-		return nil, errors.Join(fmt.Errorf("database %s: %w", hidePassword(url), damaged(err)), s.Close())
+		return nil, errors.Join(fmt.Errorf("database %s: %w", opaque.HideUserInfo(url), damaged(err)), s.Close())
 	}
 	s.recent = newRecent(func(ctx context.Context) ([]ledger.Record, error) {
 		return s.newestRecords(ctx, time.Now().Add(-recentAge), maxRecent)
@@ -92,7 +93,7 @@ func openEngine(ctx context.Context, url string) (*Store, error) {
 			return nil, err
 		}
 		if err := s.checkOursPostgres(ctx); err != nil {
-			return nil, errors.Join(fmt.Errorf("database %s: %w", hidePassword(url), err), s.Close())
+			return nil, errors.Join(fmt.Errorf("database %s: %w", opaque.HideUserInfo(url), err), s.Close())
 		}
 		return s, nil
 	}
@@ -110,7 +111,7 @@ func openEngine(ctx context.Context, url string) (*Store, error) {
 func sqlitePath(url string) (string, error) {
 	path, ok := strings.CutPrefix(url, "sqlite:")
 	if !ok || path == "" {
-		return "", fmt.Errorf("database url %q is neither sqlite:PATH nor postgres://…", hidePassword(url))
+		return "", fmt.Errorf("database url %q is neither sqlite:PATH nor postgres://…", opaque.HideUserInfo(url))
 	}
 	return path, nil
 }
@@ -121,16 +122,6 @@ func (s *Store) Close() error {
 		s.group.stop()
 	}
 	return errors.Join(s.read.Close(), s.write.Close())
-}
-
-// hidePassword keeps what stands between "//" and "@" out of messages.
-func hidePassword(url string) string {
-	if scheme, rest, ok := strings.Cut(url, "://"); ok {
-		if _, host, ok := strings.Cut(rest, "@"); ok {
-			return scheme + "://[hidden]@" + host
-		}
-	}
-	return url
 }
 
 // changedOne turns "no row was changed" into ErrNotFound.
