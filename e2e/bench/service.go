@@ -1,0 +1,398 @@
+package main
+
+import (
+	"context"
+	"crypto/x509"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+	"runtime"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/pageflare/ci/action/githubtest"
+)
+
+// The routes that are measured.
+const (
+	refreshPath    = "/_api/license/refresh"
+	issuePath      = "/_api/license/issue"
+	introspectPath = "/_api/oauth/introspect"
+	readyPath      = "/readyz"
+)
+
+// serviceBench measures the License service against the bare handlers, on each engine.
+type serviceBench struct {
+	service     string // the program
+	self        string // this one
+	engines     []string
+	connections []int
+	rounds      int
+	length      time.Duration // of one load
+	accounts    int           // of the row with many accounts
+	records     int           // of the row with many records
+	identities  int           // that one load exchanges
+	quick       bool
+	out         io.Writer
+
+	temp   string
+	jobs   *githubtest.Issuer
+	plain  *program // the bare handlers
+	setups []*setup
+	pool   [][]byte // identities of this round
+}
+
+// setup is the databases of one engine with a service on each, and what their callers hold.
+type setup struct {
+	engine                 engine
+	one, accounts, records hosted
+	owner                  licensee
+}
+
+// hosted is a database with a service that runs on it, and the tokens of its sessions.
+type hosted struct {
+	database
+	server   *program
+	sessions []*session
+}
+
+func (b *serviceBench) run(ctx context.Context) (err error) {
+	if b.temp, err = os.MkdirTemp("", "pageflare-bench-"); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(b.temp)) }()
+	if b.jobs, err = githubtest.NewIssuer(githubtest.IssuerConfig{}); err != nil {
+		return err
+	}
+	defer b.jobs.Close()
+	if b.plain, err = b.startBare(ctx); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, b.plain.stop()) }()
+	var sizes []sizes
+	for _, name := range b.engines {
+		e, err := newEngine(ctx, name, b.temp)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, e.stop(context.WithoutCancel(ctx))) }()
+		s := &setup{engine: e}
+		defer func() { err = errors.Join(err, s.stop()) }()
+		size, err := b.prepare(ctx, s)
+		if err != nil {
+			return fmt.Errorf("%s: %w", e.name(), err)
+		}
+		b.setups, sizes = append(b.setups, s), append(sizes, size)
+	}
+	rows, err := b.measure(ctx)
+	if err != nil {
+		return err
+	}
+	b.print(rows)
+	if err := b.footprint(ctx, sizes); err != nil || b.quick {
+		return err
+	}
+	for _, s := range b.setups {
+		if err := b.drillKeys(ctx, s); err != nil {
+			return fmt.Errorf("key rotation under load on %s: %w", s.engine.name(), err)
+		}
+	}
+	return nil
+}
+
+func (b *serviceBench) startBare(ctx context.Context) (*program, error) {
+	der, err := x509.MarshalPKIXPublicKey(b.jobs.PublicKey())
+	if err != nil {
+		return nil, err
+	}
+	return start(ctx, []string{issuerKey + "=" + base64.StdEncoding.EncodeToString(der)}, b.self, "-bare")
+}
+
+func (b *serviceBench) say(format string, args ...any) {
+	fmt.Fprintf(os.Stderr, format+"\n", args...)
+}
+
+// prepare makes the databases of an engine and starts a service on each.
+func (b *serviceBench) prepare(ctx context.Context, s *setup) (made sizes, err error) {
+	if err := b.makeOne(ctx, s); err != nil {
+		return made, err
+	}
+	if _, err := b.populate(ctx, s.engine, &s.accounts, "accounts", max(b.accounts, slices.Max(b.connections))); err != nil {
+		return made, err
+	}
+	owner, err := b.populate(ctx, s.engine, &s.records, "records", 1)
+	if err != nil {
+		return made, err
+	}
+	if made, err = b.fill(ctx, &s.records, owner); err != nil {
+		return made, err
+	}
+	for _, h := range s.all() {
+		if h.server, err = start(ctx, h.env(), b.service, "serve"); err != nil {
+			return made, err
+		}
+	}
+	return made, nil
+}
+
+// makeOne makes the database with one account, whose identities can be exchanged too.
+func (b *serviceBench) makeOne(ctx context.Context, s *setup) (err error) {
+	if s.owner, err = b.populate(ctx, s.engine, &s.one, "one", 1); err != nil {
+		return err
+	}
+	return s.one.addPolicy(ctx, s.owner.account.ID)
+}
+
+// populate makes a database with accounts and at least a token for each connection. It returns one
+// of the accounts.
+func (b *serviceBench) populate(ctx context.Context, e engine, h *hosted, name string, accounts int) (first licensee, err error) {
+	b.say("%s: a database with %d accounts …", e.name(), accounts)
+	if h.database, err = newDatabase(ctx, e, name, b.jobs.URL()); err != nil {
+		return first, err
+	}
+	made, err := h.seedAccounts(ctx, accounts)
+	if err != nil {
+		return first, fmt.Errorf("make accounts: %w", err)
+	}
+	tokens := make([]string, 0, accounts)
+	for _, l := range made {
+		tokens = append(tokens, l.token)
+	}
+	more, err := h.moreTokens(ctx, made[0].account.ID, max(0, slices.Max(b.connections)-accounts))
+	if err != nil {
+		return first, fmt.Errorf("make tokens: %w", err)
+	}
+	h.sessions = newSessions(append(tokens, more...), false)
+	return made[0], nil
+}
+
+// sizes are the records of a database, and what they take.
+type sizes struct {
+	records   int64
+	bytes     int64
+	perSecond float64 // records that were made in a second, by this process
+}
+
+// fill makes the records of the row with many.
+func (b *serviceBench) fill(ctx context.Context, h *hosted, owner licensee) (made sizes, err error) {
+	b.say("%s: %d records …", h.engine.name(), b.records)
+	records, err := h.database.records(ctx)
+	if err != nil {
+		return made, err
+	}
+	bytes, err := h.engine.size(ctx, h.url)
+	if err != nil {
+		return made, err
+	}
+	if made.perSecond, err = h.seedRecords(ctx, owner.account, b.records); err != nil {
+		return made, fmt.Errorf("make records: %w", err)
+	}
+	if made.records, err = h.database.records(ctx); err != nil {
+		return made, err
+	}
+	if made.bytes, err = h.engine.size(ctx, h.url); err != nil {
+		return made, err
+	}
+	made.records, made.bytes = made.records-records, made.bytes-bytes
+	if made.records < int64(b.records) {
+		return made, fmt.Errorf("%d records were made, the database has %d more", b.records, made.records)
+	}
+	return made, nil
+}
+
+func (s *setup) all() []*hosted { return []*hosted{&s.one, &s.accounts, &s.records} }
+
+func (s *setup) stop() (err error) {
+	for _, h := range s.all() {
+		if h.server != nil {
+			err = errors.Join(err, h.server.stop())
+		}
+	}
+	return err
+}
+
+// cpu is what the service on a database and the engine have used so far.
+func (h *hosted) cpu() time.Duration { return h.server.cpu() + h.engine.cpu() }
+
+// job is one kind of request, on one database.
+type job struct {
+	name     string
+	bare     bareJob
+	recorded bool // each answer is a record
+	only     int  // connections; 0: all that are asked for
+	on       *hosted
+	target   target
+	bearers  func(connections int) []bearers
+}
+
+// bareJob is what the bare handlers do beside a job.
+type bareJob string
+
+// The bare handlers.
+const (
+	verifyAndSign   bareJob = "bare handler: verify HS256, sign HS256"
+	identityAndSign bareJob = "bare handler: verify RS256, sign HS256"
+)
+
+// jobs are what is measured on an engine.
+func (b *serviceBench) jobsOn(s *setup) []job {
+	most := slices.Max(b.connections)
+	refresh := func(name string, only int, h *hosted) job {
+		return job{
+			name: name, bare: verifyAndSign, recorded: true, only: only, on: h, target: target{method: "GET", path: refreshPath},
+			bearers: func(n int) []bearers {
+				if h == &s.accounts {
+					return share(h.sessions, n)
+				}
+				return share(h.sessions[:n], n)
+			},
+		}
+	}
+	key := func(n int) []bearers { return same(s.owner.apiToken, n) }
+	return []job{
+		refresh("refresh", 0, &s.one),
+		refresh(fmt.Sprintf("refresh, %d accounts", b.accounts), most, &s.accounts),
+		refresh(fmt.Sprintf("refresh, %d records stored", b.records), most, &s.records),
+		{name: "issue", bare: verifyAndSign, recorded: true, on: &s.one, target: target{method: "POST", path: issuePath}, bearers: key},
+		{name: "exchange of an identity", bare: identityAndSign, recorded: true, on: &s.one, target: target{method: "POST", path: issuePath}, bearers: b.identitiesFor},
+		{name: "introspection", bare: verifyAndSign, on: &s.one, bearers: key, target: target{
+			method: "POST", path: introspectPath, kind: "application/x-www-form-urlencoded", body: url.Values{"token": {s.owner.token}}.Encode(),
+		}},
+	}
+}
+
+// identitiesFor takes the identities of this load; they are good once in each database.
+func (b *serviceBench) identitiesFor(connections int) []bearers {
+	o := &once{all: b.pool}
+	return slices.Repeat([]bearers{o}, connections)
+}
+
+// signIdentities signs what one load uses up: an issuer's RSA takes longer than all that is measured.
+func (b *serviceBench) signIdentities(ctx context.Context) error {
+	pool := make([][]byte, b.identities)
+	var mu sync.Mutex
+	err := atOnce(ctx, runtime.NumCPU(), len(pool), func(i int) error {
+		text, err := b.jobs.Sign(map[string]any{"aud": publicURL})
+		mu.Lock()
+		defer mu.Unlock()
+		pool[i] = []byte(text)
+		return err
+	})
+	b.pool = pool
+	return err
+}
+
+// measure makes the rounds: each load on a service comes right after the same on the bare handlers.
+func (b *serviceBench) measure(ctx context.Context) ([]*row, error) {
+	var rows []*row
+	perEngine := make([][]job, len(b.setups))
+	for i, s := range b.setups {
+		perEngine[i] = b.jobsOn(s)
+	}
+	type place struct{ job, connections, engine int }
+	at := map[place]*row{}
+	bareSessions := newSessions(slices.Repeat([]string{b.plain.token}, slices.Max(b.connections)), true)
+	for round := -1; round < b.rounds; round++ { // the first one warms up and does not count
+		if round >= 0 {
+			b.say("round %d of %d …", round+1, b.rounds)
+		}
+		for j := range perEngine[0] {
+			for _, n := range b.connections {
+				if only := perEngine[0][j].only; only != 0 && only != n {
+					continue
+				}
+				if perEngine[0][j].bare == identityAndSign {
+					if err := b.signIdentities(ctx); err != nil {
+						return nil, err
+					}
+				}
+				for e := range b.setups {
+					what := perEngine[e][j]
+					s, err := b.pair(ctx, what, n, share(bareSessions[:n], n))
+					if err != nil {
+						return nil, fmt.Errorf("%s on %s: %w", what.name, b.setups[e].engine.name(), err)
+					}
+					if round < 0 {
+						continue
+					}
+					r := at[place{j, n, e}]
+					if r == nil {
+						r = &row{name: what.name, engine: b.setups[e].engine.name(), connections: n}
+						at[place{j, n, e}], rows = r, append(rows, r)
+					}
+					r.samples = append(r.samples, s)
+				}
+			}
+		}
+	}
+	return rows, nil
+}
+
+// pair measures the bare handlers and then a service, with so many connections.
+func (b *serviceBench) pair(ctx context.Context, what job, connections int, chained []bearers) (s sample, err error) {
+	bare := target{addr: b.plain.addr, method: "GET", path: refreshPath, cpu: b.plain.cpu}
+	callers := chained
+	if what.bare == identityAndSign {
+		bare.method, bare.path, callers = "POST", issuePath, b.identitiesFor(connections)
+	}
+	if s.bare, err = load(ctx, bare, callers, b.length); err != nil {
+		return s, fmt.Errorf("the bare handler: %w", err)
+	}
+	before, err := what.on.records(ctx)
+	if err != nil {
+		return s, err
+	}
+	what.target.addr, what.target.cpu = what.on.server.addr, what.on.cpu
+	if s.figures, err = load(ctx, what.target, what.bearers(connections), b.length); err != nil {
+		return s, err
+	}
+	after, err := what.on.records(ctx)
+	if err != nil {
+		return s, err
+	}
+	if made := after - before; what.recorded && made < int64(s.figures.answers) {
+		return s, fmt.Errorf("%d answers, and only %d records", s.figures.answers, made)
+	}
+	return s, nil
+}
+
+// print writes the table: under each bare handler what is measured against it.
+func (b *serviceBench) print(rows []*row) {
+	fmt.Fprintf(b.out, "\n%d rounds of %s, each load right after the same one on the bare handler; %s, the load on the same %d cores; databases on %s\n\n",
+		b.rounds, b.length, runtime.Version(), runtime.NumCPU(), fileSystem(b.temp))
+	against := map[string]bareJob{}
+	for _, j := range b.jobsOn(b.setups[0]) {
+		against[j.name] = j.bare
+	}
+	text := [][]string{tableHead}
+	for _, bare := range []bareJob{verifyAndSign, identityAndSign} {
+		for _, n := range slices.Backward(b.connections) {
+			var beside []*row
+			for _, r := range rows {
+				if r.connections == n && against[r.name] == bare {
+					beside = append(beside, r)
+				}
+			}
+			text = append(text, bareRow(string(bare), n, beside).cells())
+			for _, r := range beside {
+				text = append(text, r.cells())
+			}
+		}
+	}
+	printTable(b.out, text)
+}
+
+// fileSystem says what kind of place a folder is: in memory fsync costs nothing.
+func fileSystem(folder string) string {
+	const tmpfs = 0x01021994
+	var fs syscall.Statfs_t
+	if syscall.Statfs(folder, &fs) == nil && fs.Type == tmpfs {
+		return "a file system in memory, where fsync costs nothing: set TMPDIR to a folder on a disk"
+	}
+	return "a disk"
+}
