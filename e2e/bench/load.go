@@ -22,9 +22,9 @@ import (
 type target struct {
 	addr         string
 	method, path string
-	kind, body   string               // content type and body; empty: none
-	status       string               // of the answer; empty: 200
-	cpu          func() time.Duration // what the processes that answer have used so far; nil: unknown
+	kind, body   string       // content type and body; empty: none
+	status       string       // of the answer; empty: 200
+	cpu          func() usage // what those that answer have used so far
 }
 
 // bearers gives one connection its credentials.
@@ -40,7 +40,7 @@ type figures struct {
 	answers   int
 	perSecond float64
 	p50, p99  time.Duration
-	cpu       time.Duration // of the server, a request
+	cpu       usage // of those that answer, for each answer
 }
 
 // load asks over and over, on a connection for each of the bearers, for so long or until there
@@ -61,18 +61,14 @@ func load(ctx context.Context, what target, each []bearers, length time.Duration
 		}
 		callers[i] = c
 	}
-	used := func() time.Duration { return 0 }
-	if what.cpu != nil {
-		used = what.cpu
-	}
-	cpu, begun := used(), time.Now()
+	used, begun := what.cpu(), time.Now()
 	errs := make([]error, len(callers))
 	var wg sync.WaitGroup
 	for i, c := range callers {
 		wg.Go(func() { errs[i] = c.run(ctx, begun.Add(length)) })
 	}
 	wg.Wait()
-	elapsed, cpu := time.Since(begun), used()-cpu
+	elapsed, usedThen := time.Since(begun), what.cpu()
 	if err := errors.Join(errs...); err != nil {
 		return figures{}, firstOf(err)
 	}
@@ -86,7 +82,7 @@ func load(ctx context.Context, what target, each []bearers, length time.Duration
 	slices.Sort(took)
 	return figures{
 		answers: len(took), perSecond: float64(len(took)) / elapsed.Seconds(),
-		p50: took[len(took)/2], p99: took[len(took)*99/100], cpu: cpu / time.Duration(len(took)),
+		p50: took[len(took)/2], p99: took[len(took)*99/100], cpu: usedThen.since(used, len(took)),
 	}, nil
 }
 
@@ -177,7 +173,7 @@ func (c *caller) ask(bearer []byte) ([]byte, error) {
 		if !whole {
 			continue
 		}
-		if got := c.in[len("HTTP/1.1 "):][:3]; !bytes.Equal(got, c.status) {
+		if got := c.in[len(statusLine):][:3]; !bytes.Equal(got, c.status) {
 			return nil, fmt.Errorf("status %s: %s", got, body)
 		}
 		return body, nil
@@ -185,6 +181,7 @@ func (c *caller) ask(bearer []byte) ([]byte, error) {
 }
 
 var (
+	statusLine    = []byte("HTTP/1.1 ")
 	endOfHead     = []byte("\r\n\r\n")
 	contentLength = []byte("\r\nContent-Length: ")
 )
@@ -197,8 +194,8 @@ func parseAnswer(b []byte) (body []byte, whole bool, err error) {
 		return nil, false, nil
 	}
 	_, line, found := bytes.Cut(head, contentLength)
-	if !found || len(head) < len("HTTP/1.1 200") {
-		return nil, false, fmt.Errorf("an answer without Content-Length: %s", head)
+	if !found || !bytes.HasPrefix(head, statusLine) {
+		return nil, false, fmt.Errorf("not an answer with a Content-Length: %q", head)
 	}
 	digits, _, _ := bytes.Cut(line, endOfHead[:2])
 	n, err := strconv.Atoi(string(digits))

@@ -51,12 +51,15 @@ func (b *serviceBench) profile(ctx context.Context, what profileRequest) (err er
 	if err := errors.Join(err, s.one.server.stop()); err != nil {
 		return err
 	}
-	fmt.Fprintf(b.out, "%s on %s, %d connections: %.0f answers a second, %s of the service's processor time each\n\n",
+	fmt.Fprintf(b.out, "%s on %s, %d connections: %.0f answers a second, %s of processor time each\n\n",
 		what.job, e.name(), slices.Max(b.connections), f.perSecond, f.cpu)
-	top := exec.CommandContext(ctx, "go", "tool", "pprof", "-top", "-nodecount=30", file)
-	top.Stdout, top.Stderr = b.out, os.Stderr
-	if err := top.Run(); err != nil {
-		return fmt.Errorf("go tool pprof: %w", err)
+	// where the time is spent, then which of our functions it is spent for
+	for _, view := range [][]string{{"-nodecount=30"}, {"-nodecount=30", "-cum", "-show=pageflare/ci"}} {
+		top := exec.CommandContext(ctx, "go", slices.Concat([]string{"tool", "pprof", "-top"}, view, []string{file})...)
+		top.Stdout, top.Stderr = b.out, os.Stderr
+		if err := top.Run(); err != nil {
+			return fmt.Errorf("go tool pprof: %w", err)
+		}
 	}
 	fmt.Fprintf(b.out, "\nthe profile: %s; look at it by: go tool pprof -http 127.0.0.1:0 %s\n", file, file)
 	return nil

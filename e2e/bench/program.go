@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -89,47 +90,72 @@ func (p *program) stop() error {
 }
 
 // cpu is the processor time that the program has used so far.
-func (p *program) cpu() time.Duration { return processorTimeOf(p.cmd.Process.Pid) }
+func (p *program) cpu() usage { return usage{service: processorTimeOf(p.cmd.Process.Pid)} }
+
+// usage is processor time: of a server, and of the database behind it.
+type usage struct{ service, database time.Duration }
+
+// since is what was used between two moments, for each of so many answers.
+func (u usage) since(before usage, answers int) usage {
+	n := time.Duration(answers)
+	return usage{(u.service - before.service) / n, (u.database - before.database) / n}
+}
+
+func (u usage) String() string {
+	if u.database == 0 {
+		return fmt.Sprintf("%d µs", u.service.Microseconds())
+	}
+	return fmt.Sprintf("%d + %d µs", u.service.Microseconds(), u.database.Microseconds())
+}
 
 // clockTick is the unit of /proc/PID/stat on Linux.
 const clockTick = 10 * time.Millisecond
 
 // processorTimeOf is what a process has used so far; 0 of one that has ended.
-func processorTimeOf(pid int) time.Duration {
-	_, used := procStat(pid)
-	return used
-}
+func processorTimeOf(pid int) time.Duration { return procStat(pid).own }
 
-// procStat reads the parent and the processor time of a process.
-func procStat(pid int) (parent int, used time.Duration) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return 0, 0
-	}
-	// the name in parentheses may hold anything; behind it are state, parent, …, utime and stime
-	fields := strings.Fields(string(b[strings.LastIndexByte(string(b), ')')+1:]))
-	if len(fields) < 13 {
-		return 0, 0
-	}
-	parent, _ = strconv.Atoi(fields[1])
-	for _, ticks := range fields[11:13] {
-		n, _ := strconv.ParseInt(ticks, 10, 64)
-		used += time.Duration(n) * clockTick
-	}
-	return parent, used
-}
-
-// processorTimeBelow is what the processes that one has started, and itself, have used so far.
+// processorTimeBelow is what a process and those that it has started, also those that have ended,
+// have used so far.
 func processorTimeBelow(pid int) time.Duration {
-	used := processorTimeOf(pid)
+	first := procStat(pid)
+	used := first.own + first.ended
 	all, _ := filepath.Glob("/proc/[0-9]*")
 	for _, folder := range all {
 		child, _ := strconv.Atoi(filepath.Base(folder))
-		if parent, its := procStat(child); parent == pid {
-			used += its
+		if p := procStat(child); p.parent == pid {
+			used += p.own
 		}
 	}
 	return used
+}
+
+// process is what /proc says of one.
+type process struct {
+	parent     int
+	own, ended time.Duration // processor time: its own, and that of its children that have ended
+}
+
+func procStat(pid int) (p process) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return p
+	}
+	// the name in parentheses may hold anything; behind it are state, parent, …, then utime, stime,
+	// cutime and cstime
+	fields := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
+	if len(fields) < 15 {
+		return p
+	}
+	p.parent, _ = strconv.Atoi(fields[1])
+	ticks := func(fields []string) (sum time.Duration) {
+		for _, text := range fields {
+			n, _ := strconv.ParseInt(text, 10, 64)
+			sum += time.Duration(n) * clockTick
+		}
+		return sum
+	}
+	p.own, p.ended = ticks(fields[11:13]), ticks(fields[13:15])
+	return p
 }
 
 // residentMemory is the resident set of a process in bytes, and peak its largest so far.

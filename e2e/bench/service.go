@@ -217,7 +217,7 @@ func (s *setup) stop() (err error) {
 }
 
 // cpu is what the service on a database and the engine have used so far.
-func (h *hosted) cpu() time.Duration { return h.server.cpu() + h.engine.cpu() }
+func (h *hosted) cpu() usage { return usage{h.server.cpu().service, h.engine.cpu()} }
 
 // job is one kind of request, on one database.
 type job struct {

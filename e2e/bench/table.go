@@ -43,6 +43,9 @@ func rate(f figures) float64 { return f.perSecond }
 func p50(f figures) float64  { return float64(f.p50) }
 func p99(f figures) float64  { return float64(f.p99) }
 
+func serviceCPU(f figures) float64  { return float64(f.cpu.service) }
+func databaseCPU(f figures) float64 { return float64(f.cpu.database) }
+
 // plain takes a value of the row itself.
 func plain(of func(figures) float64) func(sample) float64 {
 	return func(s sample) float64 { return of(s.figures) }
@@ -60,7 +63,7 @@ func (r row) cells() []string {
 		fmt.Sprintf("%.0f", middle(plain(rate))), spreadOf(r.samples, ratio(rate)).String(),
 		milliseconds(middle(plain(p50))), fmt.Sprintf("%.2f", middle(ratio(p50))),
 		milliseconds(middle(plain(p99))), spreadOf(r.samples, ratio(p99)).String(),
-		fmt.Sprintf("%.0f µs", middle(plain(func(f figures) float64 { return float64(f.cpu) / float64(time.Microsecond) }))),
+		usage{time.Duration(middle(plain(serviceCPU))), time.Duration(middle(plain(databaseCPU)))}.String(),
 	}
 }
 
