@@ -20,13 +20,14 @@ import (
 	"github.com/pageflare/ci/service/keyring"
 	"github.com/pageflare/ci/service/oidc"
 	"github.com/pageflare/ci/service/opaque"
+	"github.com/pageflare/ci/service/store"
 )
 
 // Settings are what can be set, as it was written. config turns them into a Config. docs/service.md
 // lists them; a test keeps both in step.
 type Settings struct {
 	Listen         string `env:"LICENSE_LISTEN" default:"127.0.0.1:8080" help:"Address of the API; port 0 picks one."`
-	DatabaseURL    string `env:"LICENSE_DATABASE_URL" default:"sqlite:pageflare-license.db" help:"Database, sqlite:PATH."`
+	DatabaseURL    string `env:"LICENSE_DATABASE_URL" default:"sqlite:pageflare-license.db" help:"Database: sqlite:PATH, or postgres://USER:PASSWORD@HOST/DATABASE for several replicas."`
 	PublicURL      string `env:"LICENSE_PUBLIC_URL" placeholder:"URL" help:"What clients call, without path; the issuer of tokens. Default: http://LISTEN."`
 	TokenTTL       string `env:"LICENSE_TOKEN_TTL" default:"8760h" help:"Life of an issued or refreshed token, capped by the end of the license."`
 	OIDCTokenTTL   string `name:"oidc-token-ttl" env:"LICENSE_OIDC_TOKEN_TTL" default:"1h" help:"Life of a token that a job got for its identity."`
@@ -79,7 +80,7 @@ func (s Settings) config(getenv func(string) string) (Config, error) {
 		}
 	}
 	check("LICENSE_LISTEN", s.Listen, "an address such as 127.0.0.1:8080", checkListen(s.Listen))
-	check("LICENSE_DATABASE_URL", hideUserInfo(s.DatabaseURL), "sqlite:PATH", checkDatabaseURL(s.DatabaseURL))
+	check("LICENSE_DATABASE_URL", hideUserInfo(s.DatabaseURL), "sqlite:PATH or postgres://…", checkDatabaseURL(s.DatabaseURL))
 	var err error
 	c.PublicURL, err = parsePublicURL(s.PublicURL)
 	check("LICENSE_PUBLIC_URL", hideUserInfo(s.PublicURL), "a URL such as https://license.example.com", err)
@@ -114,6 +115,10 @@ func (s Settings) config(getenv func(string) string) (Config, error) {
 		if path, ok := strings.CutPrefix(s.DatabaseURL, "sqlite:"); ok {
 			c.KeyFile = path + ".key"
 		}
+	}
+	if c.KeyFile == "" && c.Key == "" && store.IsPostgres(s.DatabaseURL) && checkDatabaseURL(s.DatabaseURL) == nil {
+		faults = append(faults, errors.New("LICENSE_KEY: on PostgreSQL the key-encryption key must be given, for all replicas the same: "+
+			"set LICENSE_KEY to the output of `openssl rand -base64 32`, or LICENSE_KEY_FILE to a file that holds it"))
 	}
 	if c.Key != "" {
 		if _, err := keyring.ParseMasterKey(c.Key.Reveal()); err != nil {
@@ -156,6 +161,9 @@ func checkMetricsListen(s, api string) error {
 }
 
 func checkDatabaseURL(s string) error {
+	if store.IsPostgres(s) {
+		return store.CheckURL(s)
+	}
 	path, ok := strings.CutPrefix(s, "sqlite:")
 	if !ok {
 		return errors.New("is not a database this version knows")

@@ -55,7 +55,7 @@ func (c doctorCmd) Run(ctx context.Context, a *app) error {
 	inside, database := a.checkDatabase(ctx)
 	findings = append(findings, database...)
 	dir := filepath.Dir(a.databasePath())
-	if free, known := freeSpace(dir); known {
+	if free, known := freeSpace(dir); known && a.databasePath() != "" {
 		findings = append(findings, checkSpace(dir, free))
 	}
 	findings = append(findings, a.checkKey(inside)...)
@@ -123,7 +123,7 @@ func (a *app) checkDatabase(ctx context.Context) (inside, []finding) {
 		out[0].Text = hideUserInfo(a.cfg.DatabaseURL) + " was made just now and is empty: if there is another one, run this in its folder, or set LICENSE_DATABASE_URL"
 	}
 	path := a.databasePath()
-	if info, err := os.Stat(path); err == nil && info.Mode().Perm()&0o077 != 0 {
+	if info, err := os.Stat(path); path != "" && err == nil && info.Mode().Perm()&0o077 != 0 {
 		out[0] = wrong("database", fmt.Sprintf("%s can be read by others (mode %04o), and addresses of accounts are in it: run chmod 600 on it", path, info.Mode().Perm()))
 	}
 	return in, append(append(out, in.log, checkClock(time.Now(), in.newest)), in.ahead...)

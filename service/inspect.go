@@ -8,11 +8,15 @@ import (
 	"strings"
 
 	"github.com/pageflare/ci/service/command"
+	"github.com/pageflare/ci/service/store"
 )
 
 // inspect finds what is wrong with the files of this start before one of them is made: all faults
 // at once, and a start that cannot work leaves nothing behind. Errors are usage errors.
 func (a *app) inspect() error {
+	if a.databasePath() == "" {
+		return a.inspectGivenKey()
+	}
 	database := a.databasePath()
 	place := command.CheckPlace(database)
 	var faults []error
@@ -25,8 +29,30 @@ func (a *app) inspect() error {
 	return errors.Join(faults...)
 }
 
-// databasePath is the file of the database.
-func (a *app) databasePath() string { return strings.TrimPrefix(a.cfg.DatabaseURL, "sqlite:") }
+// databasePath is the file of the database; empty when it is none but a server.
+func (a *app) databasePath() string {
+	if store.IsPostgres(a.cfg.DatabaseURL) {
+		return ""
+	}
+	return strings.TrimPrefix(a.cfg.DatabaseURL, "sqlite:")
+}
+
+// inspectGivenKey looks at the key of a database on a server: all replicas need the same one, so none
+// is made.
+func (a *app) inspectGivenKey() error {
+	if a.cfg.Key != "" {
+		return nil
+	}
+	_, err := readKeyFile(a.cfg.KeyFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return command.Usagef("key file %s is missing, and on PostgreSQL none is made, for all replicas need the same one: "+
+			"write the output of `openssl rand -base64 32` to it, or set LICENSE_KEY", a.cfg.KeyFile)
+	}
+	if err != nil {
+		return command.UsageError{Err: err}
+	}
+	return nil
+}
 
 // inspectKey looks at the key file. One that is missing is made for a new database only.
 func (a *app) inspectKey(database string) error {

@@ -149,6 +149,9 @@ func makeKeyFile(file string) (keyring.MasterKey, error) {
 
 // haveDatabase tells whether there is a database, which an empty file is not.
 func (a *app) haveDatabase() bool {
+	if a.databasePath() == "" {
+		return true // a server is there before its first start, and Open says when it is not
+	}
 	info, err := os.Stat(a.databasePath())
 	return err == nil && info.Size() > 0 || err != nil && !errors.Is(err, fs.ErrNotExist) // what cannot be seen is for inspect to judge
 }

@@ -67,15 +67,17 @@ func TestAFaultySettingStopsTheStart(t *testing.T) {
 		{"a port by name", "LISTEN", "127.0.0.1:http", `"127.0.0.1:http" has no port`},
 		{"an address of six groups without brackets", "LISTEN", "::1:8080", `"::1:8080" is not HOST:PORT`},
 
-		{"a database path without its kind", "DATABASE_URL", "license.db", `"license.db" is not a database this version knows; give sqlite:PATH`},
+		{"a database path without its kind", "DATABASE_URL", "license.db", `"license.db" is not a database this version knows; give sqlite:PATH or postgres://…`},
 		{"an empty database", "DATABASE_URL", "", `"" is not a database`},
 		{"a database without a path", "DATABASE_URL", "sqlite:", `"sqlite:" names no file`},
 		{"the folder itself as database", "DATABASE_URL", "sqlite:.", `"sqlite:." names no file`},
-		{"a database as a URL", "DATABASE_URL", "sqlite://l.db", `"sqlite://l.db" is a path and no URL: write sqlite:l.db; give sqlite:PATH`},
+		{"a database as a URL", "DATABASE_URL", "sqlite://l.db", `"sqlite://l.db" is a path and no URL: write sqlite:l.db; give sqlite:PATH or postgres://…`},
 		{"a database as a URL with a whole path", "DATABASE_URL", "sqlite:///var/lib/l.db", `"sqlite:///var/lib/l.db" is a path and no URL: write sqlite:/var/lib/l.db`},
 		{"a database in memory", "DATABASE_URL", "sqlite::memory:", `"sqlite::memory:" would not be stored: name a file, such as sqlite:pageflare-license.db`},
-		{"another database", "DATABASE_URL", "postgres://me:" + secret + "@db/license", `"postgres://[hidden]@db/license" is not a database`},
-		{"another database with its password behind", "DATABASE_URL", "postgres://db/license?password=" + secret, `"postgres://db/license?[hidden]" is not a database`},
+		{"another database", "DATABASE_URL", "mysql://me:" + secret + "@db/license", `"mysql://[hidden]@db/license" is not a database`},
+		{"another database with its password behind", "DATABASE_URL", "mysql://db/license?password=" + secret, `"mysql://db/license?[hidden]" is not a database`},
+		{"a port that is none", "DATABASE_URL", "postgres://me:" + secret + "@db:99999999/license", `"postgres://[hidden]@db:99999999/license" is not a URL of PostgreSQL such as postgres://user@host/database: it cannot be parsed; give sqlite:PATH or postgres://…`},
+		{"a setting of PostgreSQL that is none", "DATABASE_URL", "postgres://db/license?sslmode=" + secret, `"postgres://db/license?[hidden]" is not a URL of PostgreSQL such as postgres://user@host/database: sslmode is invalid; give`},
 		{"another database in words", "DATABASE_URL", "host=db password=" + secret, `"[hidden]" is not a database`},
 
 		{"a host as public URL", "PUBLIC_URL", "license.example.com", `"license.example.com" is not an http or https URL`},
@@ -140,6 +142,15 @@ func TestAFaultySettingStopsTheStart(t *testing.T) {
 				t.Errorf("the secret is in: %v", err)
 			}
 		})
+	}
+}
+
+func TestPostgresNeedsTheKeyToBeGiven(t *testing.T) {
+	t.Parallel()
+	_, err := configOf(t, "DATABASE_URL", "postgres://me:s3cr3t@db/license")
+	const want = "LICENSE_KEY: on PostgreSQL the key-encryption key must be given, for all replicas the same: set LICENSE_KEY to"
+	if err == nil || !strings.HasPrefix(err.Error(), want) || strings.Contains(err.Error(), "s3cr3t") {
+		t.Errorf("config = %v, want %s…", err, want)
 	}
 }
 

@@ -44,7 +44,8 @@ service/parts       -> NOUNS
 service/show        -> NOUNS service/api
 service/command     -> NOUNS service/parts service/show service/api
 service/webhook     -> service/audit service/account service/license
-service/store       -> NOUNS service/webhook
+service/store       -> NOUNS service/webhook service/store/ledger
+service/store/ledger    ->
 service/server      -> NOUNS service/server/route service/server/admin service/server/page service/server/explorer service/parts service/show service/webhook service/api
 service/server/route    -> NOUNS service/api
 service/server/admin    -> NOUNS service/server/route service/show service/api
@@ -53,6 +54,7 @@ service/server/explorer -> service/server/route
 service/console     -> NOUNS service/parts service/api
 service/servicetest -> NOUNS service/server service/server/admin service/console service/store service/parts service/webhook service/token service/api service/client
 service/store/storetest -> NOUNS service/token
+service/store/postgrestest ->
 `
 
 // nouns is the name in the table for a set of packages.

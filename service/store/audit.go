@@ -124,9 +124,9 @@ func (s *Store) AcceptClock(ctx context.Context, act audit.Act) error {
 }
 
 func (s *Store) AuditEnd(ctx context.Context) (audit.End, error) {
-	moment, err := s.read.BeginTx(ctx, nil)
+	moment, err := s.read.beginReading(ctx)
 	if err != nil {
-		return audit.End{}, fmt.Errorf("read the end of the audit log: %w", storeError(err))
+		return audit.End{}, fmt.Errorf("read the end of the audit log: %w", err)
 	}
 	defer func() { _ = moment.Rollback() }() // it changed nothing
 	return auditEnd(ctx, moment)

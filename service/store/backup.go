@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/pageflare/ci/service/audit"
 )
@@ -25,9 +24,9 @@ type Copy struct {
 // or not at all: fs.ErrExist when there is a file of that name, fs.ErrNotExist when there is no
 // database. With replace an older copy of that name gives way.
 func Backup(ctx context.Context, url, to string, replace bool) (made Copy, err error) {
-	from, ok := strings.CutPrefix(url, "sqlite:")
-	if !ok || from == "" {
-		return Copy{}, fmt.Errorf("database url %q is not sqlite:PATH", hidePassword(url))
+	from, err := sqlitePath(url)
+	if err != nil {
+		return Copy{}, err
 	}
 	if _, err := os.Stat(from); err != nil {
 		return Copy{}, fmt.Errorf("database %s: %w", url, err)

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"embed"
 	"errors"
 	"fmt"
@@ -11,6 +10,7 @@ import (
 
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/database"
+	"github.com/pressly/goose/v3/lock"
 )
 
 //go:embed migrations/*.sql
@@ -19,12 +19,26 @@ var migrations embed.FS
 // migrate brings the tables up to date; ErrOlder when it may not change those that there are.
 // Several processes may start on one new database at once: each migration is one transaction, so
 // the second one fails on it, looks again, and finds it done.
-func migrate(ctx context.Context, db *sql.DB, mayChange bool) error {
+//
+// On PostgreSQL they take the lock of a table first, which a pooler does not break, and only when
+// there is something to do: who starts on a database that is up to date waits for nobody.
+func migrate(ctx context.Context, db *pool, mayChange bool) error {
 	files, err := fs.Sub(migrations, "migrations")
 	if err != nil {
 		return err
 	}
-	p, err := goose.NewProvider(database.DialectSQLite3, db, files)
+	dialect := database.DialectSQLite3
+	var options []goose.ProviderOption
+	if db.engine == postgres {
+		dialect = database.DialectPostgres
+		locker, err := lock.NewPostgresTableLocker(lock.WithTableName("migration_lock"), lock.WithTableLockTimeout(migrationPoll, migrationPolls),
+			lock.WithTableLeaseDuration(30*time.Second), lock.WithTableHeartbeatInterval(5*time.Second))
+		if err != nil {
+			return fmt.Errorf("read the migrations: %w", err)
+		}
+		options = append(options, goose.WithLocker(locker))
+	}
+	p, err := goose.NewProvider(dialect, db.DB, files, options...)
 	if err != nil {
 		return fmt.Errorf("read the migrations: %w", storeError(err))
 	}
@@ -44,10 +58,16 @@ func migrate(ctx context.Context, db *sql.DB, mayChange bool) error {
 	}
 }
 
+// A starter that finds another one migrating looks again every migrationPoll, for two minutes.
+const (
+	migrationPoll  = 200 * time.Millisecond
+	migrationPolls = 600
+)
+
 // inUse tells a database that serves somebody from one that another process is just making: it has a
 // signing key.
-func inUse(ctx context.Context, db *sql.DB) (used bool) {
-	err := db.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM signing_keys)`).Scan(&used)
+func inUse(ctx context.Context, db *pool) (used bool) {
+	err := db.DB.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM signing_keys)`).Scan(&used)
 	return err == nil && used // without that table it is new
 }
 

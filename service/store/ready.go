@@ -17,6 +17,9 @@ func (p *pool) note(err error, wrote bool) {
 		return
 	}
 	err = damaged(err)
+	if p.moved != nil && isMoved(err) {
+		p.moved.Add(1)
+	}
 	switch {
 	case err == nil && wrote:
 		p.fault.Store(nil)
@@ -34,6 +37,9 @@ var probes = [2]string{strings.Repeat("a", 64<<10), strings.Repeat("b", 64<<10)}
 // meanwhile. A file that was exchanged or taken away under the service is a failure too: what is
 // written to the old one is lost.
 func (s *Store) Ready(ctx context.Context) error {
+	if s.write.engine == postgres {
+		return s.readyPostgres(ctx)
+	}
 	if there, err := os.Stat(s.path); err != nil || !os.SameFile(there, s.file) {
 		return fmt.Errorf("%w: the file %s is not the one that was opened: somebody exchanged it or took it away; restart the service", failure.ErrUnavailable, s.path)
 	}

@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/failure"
@@ -24,9 +23,9 @@ type Restored struct {
 // Restore puts a backup, read from copy, in the place of the database that url names, whose owner it gets. No process may work on the database. What was
 // there is kept beside it, with .replaced added. The backup was checked before anything is changed, and appears whole or not at all.
 func Restore(ctx context.Context, copy io.Reader, url string) (done Restored, err error) {
-	to, ok := strings.CutPrefix(url, "sqlite:")
-	if !ok || to == "" {
-		return Restored{}, fmt.Errorf("database url %q is not sqlite:PATH", hidePassword(url))
+	to, err := sqlitePath(url)
+	if err != nil {
+		return Restored{}, err
 	}
 	temp, err := os.CreateTemp(filepath.Dir(to), ".pageflare-license-*.restore") // mode 0600
 	if err != nil {

@@ -132,9 +132,13 @@ func damaged(err error) error {
 	return err
 }
 
-// Check reads the whole database that url names (sqlite:PATH), also beside a running server, and
-// changes nothing in it. ErrDamaged: it is not whole; fs.ErrNotExist: there is none.
+// Check reads the whole database that url names, also beside a running server, and changes nothing
+// in it. ErrDamaged: it is not whole; fs.ErrNotExist: there is none. A PostgreSQL server sees to
+// that by itself: nothing is read.
 func Check(ctx context.Context, url string) error {
+	if IsPostgres(url) {
+		return nil
+	}
 	path := strings.TrimPrefix(url, "sqlite:")
 	if _, err := os.Stat(path); err != nil {
 		return fmt.Errorf("database %s: %w", url, err)
@@ -165,10 +169,16 @@ func quickCheck(ctx context.Context, db *sql.DB) error {
 	return nil
 }
 
-// storeError turns the constraint errors of the driver into those of the rules.
+// storeError turns the errors of the drivers into those of the rules.
 func storeError(err error) error {
+	if err == nil {
+		return nil
+	}
 	var e *sqlite.Error
 	if !errors.As(err, &e) {
+		if fault := postgresFault(err); fault != nil {
+			return fault
+		}
 		return err
 	}
 	switch e.Code() {

@@ -10,11 +10,23 @@ import (
 // pool is a database that parses the text of a statement once for each connection: a small
 // statement takes SQLite longer to parse than to run. Every text is kept, so none may be made of
 // values: those are arguments, and there are as many texts as places in this package that have one.
+//
+// On PostgreSQL nothing is prepared: a pooler may give each transaction another connection.
 type pool struct {
 	*sql.DB
+	engine   engine
+	moved    *atomic.Int64         // how often the primary of PostgreSQL moved away; connections of before are not used again
 	prepared sync.Map              // text -> *sql.Stmt
 	fault    atomic.Pointer[error] // of the newest write, when the database itself failed
 }
+
+// engine is which database it is.
+type engine int
+
+const (
+	sqliteEngine engine = iota
+	postgres
+)
 
 // statement is the prepared statement of a text. It takes a connection, so a caller that holds the last
 // one must not ask.
@@ -34,6 +46,9 @@ func (p *pool) statement(ctx context.Context, text string) (*sql.Stmt, error) {
 
 // QueryRowContext is that of sql.DB, with a prepared statement.
 func (p *pool) QueryRowContext(ctx context.Context, text string, args ...any) *sql.Row {
+	if p.engine == postgres {
+		return p.DB.QueryRowContext(ctx, text, args...)
+	}
 	s, err := p.statement(ctx, text)
 	if err != nil {
 		return p.DB.QueryRowContext(ctx, text,
@@ -44,6 +59,9 @@ func (p *pool) QueryRowContext(ctx context.Context, text string, args ...any) *s
 
 // QueryContext is that of sql.DB, with a prepared statement.
 func (p *pool) QueryContext(ctx context.Context, text string, args ...any) (*sql.Rows, error) {
+	if p.engine == postgres {
+		return p.DB.QueryContext(ctx, text, args...)
+	}
 	s, err := p.statement(ctx, text)
 	if err != nil {
 		return nil, err
@@ -53,6 +71,9 @@ func (p *pool) QueryContext(ctx context.Context, text string, args ...any) (*sql
 
 // prepareAll prepares what a transaction had to do without; the next one finds it.
 func (p *pool) prepareAll(ctx context.Context, texts []string) {
+	if p.engine == postgres {
+		return
+	}
 	for _, text := range texts {
 		if _, err := p.statement(ctx, text); err != nil {
 			return // the next transaction does without, too, and asks again

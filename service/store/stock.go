@@ -40,15 +40,25 @@ func (s *Store) Stock(ctx context.Context, now time.Time) (license.Stock, error)
 	if err := rows.Err(); err != nil {
 		return license.Stock{}, fmt.Errorf("list keys of issuers: %w", storeError(err))
 	}
+	out.Bytes, err = s.size(ctx)
+	return out, err
+}
+
+// size is how much room the database takes, in bytes.
+func (s *Store) size(ctx context.Context) (bytes int64, err error) {
+	if s.read.engine == postgres {
+		err = s.read.QueryRowContext(ctx, `SELECT pg_database_size(current_database())`).Scan(&bytes)
+		return bytes, storeError(err)
+	}
 	for _, file := range []string{s.path, s.path + "-wal"} {
 		info, err := os.Stat(file)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 		case err != nil:
-			return license.Stock{}, err
+			return 0, err
 		default:
-			out.Bytes += info.Size()
+			bytes += info.Size()
 		}
 	}
-	return out, nil
+	return bytes, nil
 }

@@ -30,8 +30,8 @@ type Store struct {
 	read   *pool
 	write  *pool
 	group  *group
-	trying sync.Mutex // held by the one caller of Ready that tries a write
-	path   string
+	trying sync.Mutex  // held by the one caller of Ready that tries a write
+	path   string      // of SQLite's file; empty on PostgreSQL
 	file   os.FileInfo // what was at path when it was opened
 }
 
@@ -57,8 +57,8 @@ var ErrNewer = errors.New("the database is from a newer version of pageflare-lic
 var ErrOlder = errors.New("the database is from an older version of pageflare-license, and only `serve` and `migrate` bring it up to date: " +
 	"make a backup, then start the service of this version, or run `pageflare-license migrate`")
 
-// Open opens the database that url names (sqlite:PATH), creates it if it is not there, and brings
-// its tables up to date. The error says what is wrong with the database in one line; ErrNewer is
+// Open opens the database that url names (sqlite:PATH or postgres://…), creates its file or its
+// tables if they are not there, and brings the tables up to date. The error says what is wrong with the database in one line; ErrNewer is
 // one of them.
 func Open(ctx context.Context, url string) (*Store, error) { return open(ctx, url, true) }
 
@@ -67,22 +67,46 @@ func Open(ctx context.Context, url string) (*Store, error) { return open(ctx, ur
 func OpenCurrent(ctx context.Context, url string) (*Store, error) { return open(ctx, url, false) }
 
 func open(ctx context.Context, url string, mayChange bool) (*Store, error) {
-	path, ok := strings.CutPrefix(url, "sqlite:")
-	if !ok || path == "" {
-		return nil, fmt.Errorf("database url %q is not sqlite:PATH", hidePassword(url))
+	s, err := openEngine(ctx, url)
+	if err != nil {
+		return nil, err
+	}
+	if err := migrate(ctx, s.write, mayChange); err != nil {
+		return nil, errors.Join(fmt.Errorf("database %s: %w", hidePassword(url), damaged(err)), s.Close())
+	}
+	s.group = startGroup(s.write)
+	return s, nil
+}
+
+// openEngine opens the database as it is.
+func openEngine(ctx context.Context, url string) (*Store, error) {
+	if IsPostgres(url) {
+		s, err := openPostgres(url)
+		if err != nil {
+			return nil, err
+		}
+		if err := s.checkOursPostgres(ctx); err != nil {
+			return nil, errors.Join(fmt.Errorf("database %s: %w", hidePassword(url), err), s.Close())
+		}
+		return s, nil
+	}
+	path, err := sqlitePath(url)
+	if err != nil {
+		return nil, err
 	}
 	if err := checkOurs(ctx, path); err != nil {
 		return nil, fmt.Errorf("database %s: %w", url, err)
 	}
-	s, err := openSQLite(path)
-	if err != nil {
-		return nil, err
+	return openSQLite(path)
+}
+
+// sqlitePath is the file that a URL names.
+func sqlitePath(url string) (string, error) {
+	path, ok := strings.CutPrefix(url, "sqlite:")
+	if !ok || path == "" {
+		return "", fmt.Errorf("database url %q is neither sqlite:PATH nor postgres://…", hidePassword(url))
 	}
-	if err := migrate(ctx, s.write.DB, mayChange); err != nil {
-		return nil, errors.Join(fmt.Errorf("database %s: %w", url, damaged(err)), s.Close())
-	}
-	s.group = startGroup(s.write)
-	return s, nil
+	return path, nil
 }
 
 // Close ends the store after what was begun has ended.

@@ -48,8 +48,8 @@ func TestOpenNamesWhatIsWrongWithTheDatabase(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, c := range map[string]struct{ url, want string }{
-		"another scheme":       {"mysql://root:secret@db/x", `database url "mysql://[hidden]@db/x" is not sqlite:PATH`},
-		"no path":              {"sqlite:", "is not sqlite:PATH"},
+		"another scheme":       {"mysql://root:secret@db/x", `database url "mysql://[hidden]@db/x" is neither sqlite:PATH nor postgres://…`},
+		"no path":              {"sqlite:", "is neither sqlite:PATH nor"},
 		"no such folder":       {"sqlite:" + dir + "/none/license.db", "cannot be opened for writing: no such file or directory: make its folder"},
 		"a folder":             {"sqlite:" + dir, "is a directory"},
 		"a file that is no db": {"sqlite:" + text, "is not a SQLite database: name another file"},

@@ -160,7 +160,7 @@ func (s *Store) Revoke(ctx context.Context, r license.Revocation, act audit.Act)
 // revokeIssuedBy says once more that issued_by is not empty: by that a database knows that the
 // index, which holds no others, has all that is asked for.
 const revokeIssuedBy = `INSERT INTO revocations (subject, account_id, revoked_at)
-	SELECT DISTINCT substr(id, 9, 16), account_id, $2 FROM tokens WHERE issued_by = $1 AND issued_by <> '' ON CONFLICT (subject) DO NOTHING`
+	SELECT DISTINCT substr(id, 9, 16), account_id, CAST($2 AS BIGINT) FROM tokens WHERE issued_by = $1 AND issued_by <> '' ON CONFLICT (subject) DO NOTHING`
 
 // revokeIssuedBy revokes every family whose first token says that it was issued by this, and
 // returns how many were not revoked before; nothing without an act.

@@ -15,9 +15,9 @@ import (
 // the audit log is the lock, taken first, for each such transaction adds to the log or depends on
 // what was added.
 //
-// In SQLite BEGIN IMMEDIATE takes it, since there is one writer to a file (sqlite.go). A database
-// with several writers has to lock the row of audit_head before f runs: an update of it at the end,
-// by appendActs, would be too late for what f has read.
+// In SQLite BEGIN IMMEDIATE takes it, since there is one writer to a file (sqlite.go). PostgreSQL has
+// several writers, so the row of audit_head is locked before f runs (beginWriting): an update of it
+// at the end, by appendActs, would be too late for what f has read.
 
 // inTx runs f in a transaction of its own, durable when it returns nil, and adds the acts that it
 // noted to the audit log.
@@ -28,9 +28,9 @@ func inTx(ctx context.Context, db *pool, f func(*tx) error) (err error) {
 		db.note(err, t != nil && (t.wrote || len(t.acts) > 0))
 		written(err)
 	}()
-	begun, err := db.BeginTx(ctx, nil)
+	begun, err := db.beginWriting(ctx)
 	if err != nil {
-		return fmt.Errorf("begin: %w", storeError(err))
+		return err
 	}
 	t = &tx{Tx: begun, pool: db, alive: map[string]bool{}}
 	defer func() { db.prepareAll(ctx, t.unprepared) }()
@@ -46,6 +46,34 @@ func inTx(ctx context.Context, db *pool, f func(*tx) error) (err error) {
 		return fmt.Errorf("commit: %w", storeError(err))
 	}
 	return nil
+}
+
+// beginWriting begins a transaction that no other one writes beside.
+func (p *pool) beginWriting(ctx context.Context) (*sql.Tx, error) {
+	begun, err := p.BeginTx(ctx, nil)
+	if err != nil {
+		return nil, fmt.Errorf("begin: %w", storeError(err))
+	}
+	if p.engine == postgres {
+		if _, err := begun.ExecContext(ctx, beginWriting); err != nil {
+			_ = begun.Rollback() // its connection may be gone
+			return nil, fmt.Errorf("begin: %w", storeError(err))
+		}
+	}
+	return begun, nil
+}
+
+// beginReading begins a transaction that sees the database as it is at one moment.
+func (p *pool) beginReading(ctx context.Context) (*sql.Tx, error) {
+	var options *sql.TxOptions // one of SQLite always does
+	if p.engine == postgres {
+		options = &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true}
+	}
+	begun, err := p.BeginTx(ctx, options)
+	if err != nil {
+		return nil, fmt.Errorf("begin: %w", storeError(err))
+	}
+	return begun, nil
 }
 
 // querier is what both a database and a transaction can do.

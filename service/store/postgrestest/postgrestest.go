@@ -1,0 +1,242 @@
+// Package postgrestest starts real PostgreSQL servers for tests and benchmarks: throwaway ones on
+// loopback, without root.
+//
+// A test process starts one server when a test first asks for a database, and each test gets a
+// database of its own. The flag -postgres of a test program names another server to test on, a
+// pooler too: the URL of a user who may create databases there.
+package postgrestest
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"flag"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+)
+
+var given = flag.String("postgres", "", "URL of the PostgreSQL `server` to test on, instead of one that is started for the tests")
+
+// Options say which server to start.
+type Options struct {
+	Bin      string   // the folder with initdb, pg_ctl and postgres; empty: the newest that Debian's packages installed
+	Durable  bool     // what is committed survives a crash of the machine; tests do without
+	Settings []string // name=value, of postgresql.conf
+}
+
+// Server is a server that was started.
+type Server struct {
+	bin, dir string
+	port     int
+	as       *syscall.Credential // nil: as we are
+}
+
+// Start makes a cluster and starts a server on it. Stop ends it and removes its data.
+func Start(ctx context.Context, o Options) (s *Server, err error) {
+	s = &Server{bin: o.Bin}
+	if s.bin == "" {
+		if s.bin, err = Installed(); err != nil {
+			return nil, err
+		}
+	}
+	if s.dir, err = os.MkdirTemp("", "pageflare-postgres-"); err != nil {
+		return nil, err
+	}
+	if err := s.start(ctx, o); err != nil {
+		return nil, errors.Join(err, s.Stop(ctx))
+	}
+	return s, nil
+}
+
+// Installed is the folder of the newest PostgreSQL that Debian's packages installed.
+func Installed() (string, error) {
+	found, err := filepath.Glob("/usr/lib/postgresql/*/bin/postgres")
+	if err != nil || len(found) == 0 {
+		return "", errors.New("there is no PostgreSQL server on this machine: install Debian's package postgresql, as `make test` does for root")
+	}
+	version := func(path string) int {
+		n, _ := strconv.Atoi(filepath.Base(filepath.Dir(filepath.Dir(path))))
+		return n
+	}
+	return filepath.Dir(slices.MaxFunc(found, func(a, b string) int { return version(a) - version(b) })), nil
+}
+
+func (s *Server) start(ctx context.Context, o Options) error {
+	if os.Geteuid() == 0 { // the server refuses to run as root
+		u, err := user.Lookup("postgres")
+		if err != nil {
+			return fmt.Errorf("start PostgreSQL: %w: its package makes that user", err)
+		}
+		uid, _ := strconv.Atoi(u.Uid)
+		gid, _ := strconv.Atoi(u.Gid)
+		s.as = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
+		if err := os.Chown(s.dir, uid, gid); err != nil {
+			return err
+		}
+	}
+	if err := s.run(ctx, "initdb", "-D", s.data(), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync"); err != nil {
+		return err
+	}
+	var err error
+	if s.port, err = freePort(ctx); err != nil {
+		return err
+	}
+	settings := []string{"listen_addresses=127.0.0.1", "max_connections=200", "port=" + strconv.Itoa(s.port), "unix_socket_directories=" + s.dir}
+	if !o.Durable {
+		settings = append(settings, "fsync=off", "full_page_writes=off")
+	}
+	return s.Resume(ctx, append(settings, o.Settings...)...)
+}
+
+// Resume starts the server again, after Halt, with further settings.
+func (s *Server) Resume(ctx context.Context, settings ...string) error {
+	conf, err := os.OpenFile(filepath.Join(s.data(), "postgresql.auto.conf"), os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	for _, setting := range settings {
+		name, value, _ := strings.Cut(setting, "=")
+		if _, err := fmt.Fprintf(conf, "%s = '%s'\n", name, value); err != nil {
+			return errors.Join(err, conf.Close())
+		}
+	}
+	if err := conf.Close(); err != nil {
+		return err
+	}
+	return s.run(ctx, "pg_ctl", "-D", s.data(), "-w", "-t", "30", "-l", filepath.Join(s.dir, "log"), "start")
+}
+
+// Halt stops the server at once, as a crash does; its data stays.
+func (s *Server) Halt(ctx context.Context) error {
+	return s.run(ctx, "pg_ctl", "-D", s.data(), "-w", "-m", "immediate", "stop")
+}
+
+// Stop ends the server and removes its data.
+func (s *Server) Stop(ctx context.Context) error {
+	var err error
+	if _, missing := os.Stat(filepath.Join(s.data(), "postmaster.pid")); missing == nil {
+		err = s.Halt(ctx)
+	}
+	return errors.Join(err, os.RemoveAll(s.dir))
+}
+
+// URL is that of a database of the server.
+func (s *Server) URL(database string) string {
+	return fmt.Sprintf("postgres://postgres@127.0.0.1:%d/%s?sslmode=disable", s.port, database)
+}
+
+// Port is where the server listens.
+func (s *Server) Port() int { return s.port }
+
+// Dir is the folder of the server; its data are in data below it, its log is the file log.
+func (s *Server) Dir() string { return s.dir }
+
+// Command is a program of the server's version, to be run as its user.
+func (s *Server) Command(ctx context.Context, name string, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, filepath.Join(s.bin, name), args...)
+	cmd.Dir = s.dir
+	cmd.Env = []string{"HOME=" + s.dir, "PATH=/usr/bin:/bin", "LC_ALL=C.UTF-8"}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: s.as}
+	return cmd
+}
+
+func (s *Server) data() string { return filepath.Join(s.dir, "data") }
+
+func (s *Server) run(ctx context.Context, name string, args ...string) error {
+	log, err := os.CreateTemp("", "pageflare-postgres-*.log")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(log.Name())
+	defer log.Close()
+	cmd := s.Command(ctx, name, args...)
+	cmd.Stdout, cmd.Stderr = log, log // a file: the server that pg_ctl leaves behind would hold a pipe open
+	if err := cmd.Run(); err != nil {
+		said, _ := os.ReadFile(log.Name())
+		own, _ := os.ReadFile(filepath.Join(s.dir, "log"))
+		return fmt.Errorf("%s: %w: %s %s", name, err, said, own)
+	}
+	return nil
+}
+
+func freePort(ctx context.Context) (int, error) {
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, err
+	}
+	return l.Addr().(*net.TCPAddr).Port, l.Close()
+}
+
+// shared is the server of this test process.
+var shared struct {
+	once   sync.Once
+	server *Server
+	err    error
+}
+
+// Run runs the tests of a package, and then ends the server that they used. TestMain calls it.
+func Run(m *testing.M) int {
+	code := m.Run()
+	if shared.server != nil {
+		if err := shared.server.Stop(context.Background()); err != nil {
+			fmt.Fprintln(os.Stderr, "end PostgreSQL:", err)
+			return max(code, 1)
+		}
+	}
+	return code
+}
+
+// New makes a database for a test and returns its URL.
+func New(t testing.TB) string {
+	t.Helper()
+	admin := *given
+	if admin == "" {
+		shared.once.Do(func() { shared.server, shared.err = Start(context.Background(), Options{}) })
+		if shared.err != nil {
+			t.Fatal(shared.err)
+		}
+		admin = shared.server.URL("postgres")
+	}
+	name := "test_" + strings.ToLower(rand.Text())
+	run := func(ctx context.Context, statement string) error {
+		c, err := pgx.ParseConfig(admin)
+		if err != nil {
+			return err
+		}
+		c.DefaultQueryExecMode = pgx.QueryExecModeSimpleProtocol
+		conn, err := pgx.ConnectConfig(ctx, c)
+		if err != nil {
+			return err
+		}
+		_, err = conn.Exec(ctx, statement)
+		return errors.Join(err, conn.Close(ctx))
+	}
+	if err := run(t.Context(), "CREATE DATABASE "+name); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := run(context.Background(), "DROP DATABASE "+name+" WITH (FORCE)"); err != nil {
+			t.Error(err)
+		}
+	})
+	u, err := url.Parse(admin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.Path = "/" + name
+	return u.String()
+}
