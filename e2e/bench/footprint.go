@@ -103,7 +103,7 @@ func (b *serviceBench) idling(ctx context.Context, d database) (memory int64, er
 		}
 	}()
 	err = atOnce(ctx, 32, len(callers), func(i int) (err error) {
-		callers[i], err = askAndStay(ctx, p.addr, readyPath)
+		callers[i], err = askAndStay(ctx, p.addr, healthPath)
 		return err
 	})
 	if err != nil {

@@ -33,7 +33,7 @@ func run(ctx context.Context, args []string) error {
 	engines := flags.String("engines", "sqlite,postgres", "databases to measure on")
 	connections := flags.String("connections", "32,256", "connections at once, one after the other")
 	flags.IntVar(&b.rounds, "rounds", 5, "rounds; the median counts")
-	flags.DurationVar(&b.length, "time", time.Second, "how long each load takes")
+	flags.DurationVar(&b.length, "time", 700*time.Millisecond, "how long each load takes")
 	flags.IntVar(&b.accounts, "accounts", 10_000, "accounts of the row with many")
 	flags.IntVar(&b.records, "records", 200_000, "records that are stored before the row with many begins; ten million take their time")
 	flags.IntVar(&b.identities, "identities", 3000, "identities that one load exchanges")
@@ -56,7 +56,7 @@ func run(ctx context.Context, args []string) error {
 		return err
 	}
 	if b.quick {
-		b.rounds, b.length, b.accounts, b.records, b.identities = 3, 300*time.Millisecond, 1000, 20_000, 500
+		b.rounds, b.length, b.accounts, b.records, b.identities = 2, 200*time.Millisecond, 1000, 20_000, 500
 	}
 	var err error
 	b.engines = strings.Split(*engines, ",")
@@ -76,7 +76,7 @@ func run(ctx context.Context, args []string) error {
 	case around.action != "":
 		return around.start(ctx, b.service)
 	case profile.folder != "":
-		b.length *= 5 // one load is all, and a profile has a hundred samples a second
+		b.length *= 8 // one load is all, and a profile has a hundred samples a second
 		return b.profile(ctx, profile)
 	case b.service == "":
 		return errors.New("-service: missing; `make bench` gives it")

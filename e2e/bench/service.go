@@ -23,6 +23,7 @@ const (
 	refreshPath    = "/_api/license/refresh"
 	issuePath      = "/_api/license/issue"
 	introspectPath = "/_api/oauth/introspect"
+	healthPath     = "/_api/health"
 	readyPath      = "/readyz"
 )
 
@@ -89,11 +90,11 @@ func (b *serviceBench) run(ctx context.Context) (err error) {
 		}
 		b.setups, sizes = append(b.setups, s), append(sizes, size)
 	}
-	rows, err := b.measure(ctx)
-	if err != nil {
+	trials := b.trials()
+	if err := b.measure(ctx, trials); err != nil {
 		return err
 	}
-	b.print(rows)
+	b.print(trials)
 	if err := b.footprint(ctx, sizes); err != nil || b.quick {
 		return err
 	}
@@ -287,60 +288,78 @@ func (b *serviceBench) signIdentities(ctx context.Context) error {
 	return err
 }
 
-// measure makes the rounds: each load on a service comes right after the same on the bare handlers.
-func (b *serviceBench) measure(ctx context.Context) ([]*row, error) {
-	var rows []*row
+// trial is a job with so many connections: a line of the table.
+type trial struct {
+	row
+	job
+	newIdentities bool // it needs some that no other database has seen
+}
+
+// trials are all that is measured, the same job on one engine after the other.
+func (b *serviceBench) trials() (all []*trial) {
 	perEngine := make([][]job, len(b.setups))
 	for i, s := range b.setups {
 		perEngine[i] = b.jobsOn(s)
 	}
-	type place struct{ job, connections, engine int }
-	at := map[place]*row{}
-	bareSessions := newSessions(slices.Repeat([]string{b.plain.token}, slices.Max(b.connections)), true)
-	for round := -1; round < b.rounds; round++ { // the first one warms up and does not count
-		if round >= 0 {
-			b.say("round %d of %d …", round+1, b.rounds)
-		}
-		for j := range perEngine[0] {
-			for _, n := range b.connections {
-				if only := perEngine[0][j].only; only != 0 && only != n {
-					continue
-				}
-				if perEngine[0][j].bare == identityAndSign {
-					if err := b.signIdentities(ctx); err != nil {
-						return nil, err
-					}
-				}
-				for e := range b.setups {
-					what := perEngine[e][j]
-					s, err := b.pair(ctx, what, n, share(bareSessions[:n], n))
-					if err != nil {
-						return nil, fmt.Errorf("%s on %s: %w", what.name, b.setups[e].engine.name(), err)
-					}
-					if round < 0 {
-						continue
-					}
-					r := at[place{j, n, e}]
-					if r == nil {
-						r = &row{name: what.name, engine: b.setups[e].engine.name(), connections: n}
-						at[place{j, n, e}], rows = r, append(rows, r)
-					}
-					r.samples = append(r.samples, s)
-				}
+	for j, first := range perEngine[0] {
+		for _, n := range b.connections {
+			if first.only != 0 && first.only != n {
+				continue
+			}
+			for e, s := range b.setups {
+				all = append(all, &trial{
+					row: row{name: first.name, engine: s.engine.name(), connections: n}, job: perEngine[e][j],
+					newIdentities: e == 0 && first.bare == identityAndSign,
+				})
 			}
 		}
 	}
-	return rows, nil
+	return all
 }
 
-// pair measures the bare handlers and then a service, with so many connections.
-func (b *serviceBench) pair(ctx context.Context, what job, connections int, chained []bearers) (s sample, err error) {
-	bare := target{addr: b.plain.addr, method: "GET", path: refreshPath, cpu: b.plain.cpu}
-	callers := chained
+// measure makes the rounds: each load on a service comes right after the same on the bare handlers.
+func (b *serviceBench) measure(ctx context.Context, all []*trial) error {
+	b.say("warming up …")
+	bare := newSessions(slices.Repeat([]string{b.plain.token}, slices.Max(b.connections)), true)
+	if err := b.round(ctx, all, bare, b.length/4); err != nil {
+		return err
+	}
+	for _, t := range all {
+		t.samples = nil
+	}
+	for n := range b.rounds {
+		b.say("round %d of %d …", n+1, b.rounds)
+		if err := b.round(ctx, all, bare, b.length); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *serviceBench) round(ctx context.Context, all []*trial, bare []*session, length time.Duration) error {
+	for _, t := range all {
+		if t.newIdentities {
+			if err := b.signIdentities(ctx); err != nil {
+				return err
+			}
+		}
+		s, err := b.pair(ctx, t.job, share(bare[:t.connections], t.connections), length)
+		if err != nil {
+			return fmt.Errorf("%s on %s: %w", t.row.name, t.engine, err)
+		}
+		t.samples = append(t.samples, s)
+	}
+	return nil
+}
+
+// pair measures the bare handlers and then a service, with as many connections as callers of the
+// bare handler are given.
+func (b *serviceBench) pair(ctx context.Context, what job, callers []bearers, length time.Duration) (s sample, err error) {
+	bare, connections := target{addr: b.plain.addr, method: "GET", path: refreshPath, cpu: b.plain.cpu}, len(callers)
 	if what.bare == identityAndSign {
 		bare.method, bare.path, callers = "POST", issuePath, b.identitiesFor(connections)
 	}
-	if s.bare, err = load(ctx, bare, callers, b.length); err != nil {
+	if s.bare, err = load(ctx, bare, callers, length); err != nil {
 		return s, fmt.Errorf("the bare handler: %w", err)
 	}
 	before, err := what.on.records(ctx)
@@ -348,7 +367,7 @@ func (b *serviceBench) pair(ctx context.Context, what job, connections int, chai
 		return s, err
 	}
 	what.target.addr, what.target.cpu = what.on.server.addr, what.on.cpu
-	if s.figures, err = load(ctx, what.target, what.bearers(connections), b.length); err != nil {
+	if s.figures, err = load(ctx, what.target, what.bearers(connections), length); err != nil {
 		return s, err
 	}
 	after, err := what.on.records(ctx)
@@ -362,26 +381,21 @@ func (b *serviceBench) pair(ctx context.Context, what job, connections int, chai
 }
 
 // print writes the table: under each bare handler what is measured against it.
-func (b *serviceBench) print(rows []*row) {
+func (b *serviceBench) print(trials []*trial) {
 	fmt.Fprintf(b.out, "\n%d rounds of %s, each load right after the same one on the bare handler; %s, the load on the same %d cores; databases on %s\n\n",
 		b.rounds, b.length, runtime.Version(), runtime.NumCPU(), fileSystem(b.temp))
-	against := map[string]bareJob{}
-	for _, j := range b.jobsOn(b.setups[0]) {
-		against[j.name] = j.bare
-	}
 	text := [][]string{tableHead}
 	for _, bare := range []bareJob{verifyAndSign, identityAndSign} {
 		for _, n := range slices.Backward(b.connections) {
-			var beside []*row
-			for _, r := range rows {
-				if r.connections == n && against[r.name] == bare {
-					beside = append(beside, r)
+			limit := row{name: string(bare), connections: n}
+			var beside [][]string
+			for _, t := range trials {
+				if t.connections == n && t.bare == bare {
+					limit.samples = append(limit.samples, againstItself(t.samples)...)
+					beside = append(beside, t.cells())
 				}
 			}
-			text = append(text, bareRow(string(bare), n, beside).cells())
-			for _, r := range beside {
-				text = append(text, r.cells())
-			}
+			text = append(append(text, limit.cells()), beside...)
 		}
 	}
 	printTable(b.out, text)

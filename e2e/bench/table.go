@@ -67,15 +67,12 @@ func (r row) cells() []string {
 	}
 }
 
-// bareRow is what the bare handlers did beside other rows.
-func bareRow(name string, connections int, beside []*row) row {
-	r := row{name: name, connections: connections}
-	for _, other := range beside {
-		for _, s := range other.samples {
-			r.samples = append(r.samples, sample{s.bare, s.bare})
-		}
+// againstItself are the samples of the bare handler that stand beside others.
+func againstItself(samples []sample) (bare []sample) {
+	for _, s := range samples {
+		bare = append(bare, sample{s.bare, s.bare})
 	}
-	return r
+	return bare
 }
 
 // printTable writes a table of Markdown whose columns are even. All but the first are to the right.
