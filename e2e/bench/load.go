@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -40,7 +41,8 @@ type figures struct {
 	answers   int
 	perSecond float64
 	p50, p99  time.Duration
-	cpu       usage // of those that answer, for each answer
+	cpu       usage         // of those that answer, for each answer
+	load      time.Duration // processor time of the load itself, for each answer
 }
 
 // load asks over and over, on a connection for each of the bearers, for so long or until there
@@ -61,14 +63,14 @@ func load(ctx context.Context, what target, each []bearers, length time.Duration
 		}
 		callers[i] = c
 	}
-	used, begun := what.cpu(), time.Now()
+	used, own, begun := what.cpu(), processorTime(syscall.RUSAGE_SELF), time.Now()
 	errs := make([]error, len(callers))
 	var wg sync.WaitGroup
 	for i, c := range callers {
 		wg.Go(func() { errs[i] = c.run(ctx, begun.Add(length)) })
 	}
 	wg.Wait()
-	elapsed, usedThen := time.Since(begun), what.cpu()
+	elapsed, ownThen, usedThen := time.Since(begun), processorTime(syscall.RUSAGE_SELF), what.cpu()
 	if err := errors.Join(errs...); err != nil {
 		return figures{}, firstOf(err)
 	}
@@ -83,6 +85,7 @@ func load(ctx context.Context, what target, each []bearers, length time.Duration
 	return figures{
 		answers: len(took), perSecond: float64(len(took)) / elapsed.Seconds(),
 		p50: took[len(took)/2], p99: took[len(took)*99/100], cpu: usedThen.since(used, len(took)),
+		load: (ownThen - own) / time.Duration(len(took)),
 	}, nil
 }
 

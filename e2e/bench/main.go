@@ -56,7 +56,7 @@ func run(ctx context.Context, args []string) error {
 		return err
 	}
 	if b.quick {
-		b.rounds, b.length, b.accounts, b.records, b.identities = 2, 200*time.Millisecond, 1000, 20_000, 500
+		b.rounds, b.length, b.accounts, b.records, b.identities = 3, 150*time.Millisecond, 1000, 20_000, 500
 	}
 	var err error
 	b.engines = strings.Split(*engines, ",")

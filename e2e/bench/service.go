@@ -382,9 +382,7 @@ func (b *serviceBench) pair(ctx context.Context, what job, callers []bearers, le
 
 // print writes the table: under each bare handler what is measured against it.
 func (b *serviceBench) print(trials []*trial) {
-	fmt.Fprintf(b.out, "\n%d rounds of %s, each load right after the same one on the bare handler; %s, the load on the same %d cores; databases on %s\n\n",
-		b.rounds, b.length, runtime.Version(), runtime.NumCPU(), fileSystem(b.temp))
-	text := [][]string{tableHead}
+	text, limits := [][]string{tableHead}, []sample{}
 	for _, bare := range []bareJob{verifyAndSign, identityAndSign} {
 		for _, n := range slices.Backward(b.connections) {
 			limit := row{name: string(bare), connections: n}
@@ -396,8 +394,15 @@ func (b *serviceBench) print(trials []*trial) {
 				}
 			}
 			text = append(append(text, limit.cells()), beside...)
+			limits = append(limits, limit.samples...)
 		}
 	}
+	own := spreadOf(limits, plain(func(f figures) float64 { return float64(f.load.Microseconds()) }))
+	fmt.Fprintf(b.out, `
+%d rounds of %s, each load right after the same one on the bare handler, on %s.
+The load runs on the same %d cores and takes %.0f µs of them an answer (%.0f–%.0f). %s
+
+`, b.rounds, b.length, fileSystem(b.temp), runtime.NumCPU(), own.middle, own.low, own.high, runtime.Version())
 	printTable(b.out, text)
 }
 

@@ -29,7 +29,7 @@ func spreadOf(samples []sample, value func(sample) float64) spread {
 		all = append(all, value(s))
 	}
 	slices.Sort(all)
-	return spread{all[0], all[len(all)/2], all[len(all)-1]}
+	return spread{all[0], (all[(len(all)-1)/2] + all[len(all)/2]) / 2, all[len(all)-1]}
 }
 
 func (s spread) String() string { return fmt.Sprintf("%.2f (%.2f–%.2f)", s.middle, s.low, s.high) }
