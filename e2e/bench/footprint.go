@@ -15,10 +15,18 @@ const idleConnections = 10_000
 // starts is how often the start of a service is timed.
 const starts = 5
 
+// footprintRows are what is measured beside speed.
+var footprintRows = []string{
+	"memory when just started", "memory at its peak under the load", fmt.Sprintf("memory with %d idle connections", idleConnections),
+	fmt.Sprintf("start until ready, median of %d (min–max)", starts), "bytes of disk a refresh", "allocations a refresh", "bytes allocated a refresh",
+}
+
 // footprint prints what a service on each engine takes beside time.
 func (b *serviceBench) footprint(ctx context.Context, made []sizes) error {
-	text := [][]string{{""}, {"memory when just started"}, {"memory at its peak under the load"}, {fmt.Sprintf("memory with %d idle connections", idleConnections)},
-		{fmt.Sprintf("start until ready, median of %d (min–max)", starts)}, {"bytes of disk a refresh"}, {"allocations a refresh"}, {"bytes allocated a refresh"}}
+	text := [][]string{{""}}
+	for _, name := range footprintRows {
+		text = append(text, []string{name})
+	}
 	add := func(cells ...string) {
 		for i, c := range cells {
 			text[i] = append(text[i], c)
