@@ -28,7 +28,7 @@ func main() {
 
 func run(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("bench", flag.ExitOnError)
-	b := serviceBench{out: os.Stdout}
+	b := serviceBench{out: os.Stdout, begun: time.Now()}
 	flags.StringVar(&b.service, "service", "", "the License service")
 	engines := flags.String("engines", "sqlite,postgres", "databases to measure on")
 	connections := flags.String("connections", "32,256", "connections at once, one after the other")
@@ -56,7 +56,7 @@ func run(ctx context.Context, args []string) error {
 		return err
 	}
 	if b.quick {
-		b.rounds, b.length, b.accounts, b.records, b.identities = 3, 150*time.Millisecond, 1000, 20_000, 500
+		b.rounds, b.length, b.accounts, b.records, b.identities = 3, 150*time.Millisecond, 1000, 10_000, 500
 	}
 	var err error
 	b.engines = strings.Split(*engines, ",")

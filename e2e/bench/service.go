@@ -41,6 +41,7 @@ type serviceBench struct {
 	quick       bool
 	out         io.Writer
 
+	begun  time.Time
 	temp   string
 	jobs   *githubtest.Issuer
 	plain  *program // the bare handlers
@@ -63,6 +64,7 @@ type hosted struct {
 }
 
 func (b *serviceBench) run(ctx context.Context) (err error) {
+	defer func() { b.say("done") }()
 	if b.temp, err = os.MkdirTemp("", "pageflare-bench-"); err != nil {
 		return err
 	}
@@ -114,8 +116,9 @@ func (b *serviceBench) startBare(ctx context.Context) (*program, error) {
 	return start(ctx, []string{issuerKey + "=" + base64.StdEncoding.EncodeToString(der)}, b.self, "-bare")
 }
 
+// say tells a person who waits what goes on, and since when.
 func (b *serviceBench) say(format string, args ...any) {
-	fmt.Fprintf(os.Stderr, format+"\n", args...)
+	fmt.Fprintf(os.Stderr, "%4.0f s  "+format+"\n", append([]any{time.Since(b.begun).Seconds()}, args...)...)
 }
 
 // prepare makes the databases of an engine and starts a service on each.
