@@ -9,8 +9,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-
-	"github.com/pageflare/ci/action/githubtest"
 )
 
 // profileRequest says what is profiled.
@@ -23,14 +21,11 @@ type profileRequest struct {
 // profile loads a service that is profiled, with the most connections, and prints where its time
 // went.
 func (b *serviceBench) profile(ctx context.Context, what profileRequest) (err error) {
-	if b.temp, err = os.MkdirTemp("", "pageflare-bench-"); err != nil {
+	end, err := b.begin()
+	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(b.temp)) }()
-	if b.jobs, err = githubtest.NewIssuer(githubtest.IssuerConfig{}); err != nil {
-		return err
-	}
-	defer b.jobs.Close()
+	defer func() { err = errors.Join(err, end()) }()
 	e, err := newEngine(ctx, what.engine, b.temp)
 	if err != nil {
 		return err

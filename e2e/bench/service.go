@@ -65,14 +65,11 @@ type hosted struct {
 
 func (b *serviceBench) run(ctx context.Context) (err error) {
 	defer func() { b.say("done") }()
-	if b.temp, err = os.MkdirTemp("", "pageflare-bench-"); err != nil {
+	end, err := b.begin()
+	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(b.temp)) }()
-	if b.jobs, err = githubtest.NewIssuer(githubtest.IssuerConfig{}); err != nil {
-		return err
-	}
-	defer b.jobs.Close()
+	defer func() { err = errors.Join(err, end()) }()
 	if b.plain, err = b.startBare(ctx); err != nil {
 		return err
 	}
@@ -106,6 +103,20 @@ func (b *serviceBench) run(ctx context.Context) (err error) {
 		}
 	}
 	return nil
+}
+
+// begin makes what every run needs, a folder and an issuer of identities; end removes it.
+func (b *serviceBench) begin() (end func() error, err error) {
+	if b.temp, err = os.MkdirTemp("", "pageflare-bench-"); err != nil {
+		return nil, err
+	}
+	if b.jobs, err = githubtest.NewIssuer(githubtest.IssuerConfig{}); err != nil {
+		return nil, errors.Join(err, os.RemoveAll(b.temp))
+	}
+	return func() error {
+		b.jobs.Close()
+		return os.RemoveAll(b.temp)
+	}, nil
 }
 
 func (b *serviceBench) startBare(ctx context.Context) (*program, error) {
