@@ -4,12 +4,13 @@ import (
 	"encoding/binary"
 	"fmt"
 	"iter"
+	"slices"
 
 	"github.com/cespare/xxhash/v2"
 )
 
-// Filter says of a name whether a segment may have it: a Bloom filter. What was added is always
-// found; one in a hundred names that were not added is found too, and costs a look at the segment.
+// Filter tells whether a segment may have a name. It is a Bloom filter: a name that was added is
+// always found; so is one in a hundred others, each of which costs a useless look at the segment.
 //
 // The stored form is the form in memory:
 //
@@ -17,10 +18,11 @@ import (
 //
 // Seven bits are set for each name, of the number of bits m. With x = XXH64 (seed 0) of the name
 // and h = x mixed with its kind (see hashOf), a = the low and b = the high half of h (b made odd),
-// bit i (0 to 6) is ((a + i·b) mod 2³²) · m / 2³². Bit n is the bit n mod 8 of byte n / 8, counted
+// bit i (0 to 6) is ((a + i·b) mod 2³²) · m / 2³². Bit n is bit n mod 8 of byte n / 8, counted
 // from the lowest.
 //
-// Who chooses names so that they collide makes searches slower, and hides nothing.
+// The hash has no key: names that are chosen to collide make searches slower, but cannot hide a
+// record.
 type Filter struct{ stored []byte }
 
 const (
@@ -32,8 +34,8 @@ const (
 	maxBits     = 1 << 31 // 200 million names; positions are computed in 32 bits
 )
 
-// NewFilter returns an empty filter for that many distinct names. With more of them it is still
-// right, but says yes more often.
+// NewFilter returns an empty filter for that many distinct names. More of them raise the rate of
+// false positives.
 func NewFilter(names int) Filter {
 	bits := min(max(names, 8), maxBits/bitsPerName) * bitsPerName
 	size := (bits + 7) / 8
@@ -43,22 +45,23 @@ func NewFilter(names int) Filter {
 	return Filter{stored}
 }
 
-// FilterOf returns the filter of these names, which may be repeated. The same names in another
-// order give the same bytes.
+// FilterOf returns the filter of these names, of the size for the distinct ones. Their order and
+// repetition make no difference.
 func FilterOf(names iter.Seq2[Kind, string]) Filter {
-	hashes := map[uint64]struct{}{}
+	var hashes []uint64
 	for kind, name := range names {
-		hashes[hashOf(kind, name)] = struct{}{}
+		hashes = append(hashes, hashOf(kind, name))
 	}
+	slices.Sort(hashes)
+	hashes = slices.Compact(hashes)
 	f := NewFilter(len(hashes))
-	for h := range hashes {
+	for _, h := range hashes {
 		f.add(h)
 	}
 	return f
 }
 
-// ParseFilter returns the filter of stored bytes, which it uses as they are: they must not change.
-// ErrMalformed.
+// ParseFilter returns the filter in these bytes, without copying them. ErrMalformed.
 func ParseFilter(stored []byte) (Filter, error) {
 	if len(stored) <= filterHeader || stored[0] != filterVersion {
 		return Filter{}, fmt.Errorf("%w: %d bytes are not a filter of version %d", ErrMalformed,
@@ -72,7 +75,7 @@ func ParseFilter(stored []byte) (Filter, error) {
 	return Filter{stored}, nil
 }
 
-// Bytes is the stored form of the filter. It is the filter itself: Add changes it.
+// Bytes is the stored form of the filter, not a copy.
 func (f Filter) Bytes() []byte { return f.stored }
 
 // Add adds a name to a filter that NewFilter made.
@@ -86,7 +89,7 @@ func (f Filter) add(h uint64) {
 	}
 }
 
-// MayHave is false only if the name was not added. The zero Filter knows nothing: always true.
+// MayHave is false only if the name was not added; always true for the zero Filter.
 func (f Filter) MayHave(kind Kind, name string) bool {
 	if len(f.stored) == 0 {
 		return true

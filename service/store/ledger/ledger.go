@@ -1,9 +1,9 @@
-// Package ledger decides how the token records of one transaction look in a block, the one row that
-// the transaction adds to the database, and how a block is searched: by reading it, or by a filter
-// that says which segments of many blocks are worth reading.
+// Package ledger decides how the token records of one transaction are encoded as a block, and what
+// the filter looks like that tells whether a segment of many blocks may have a name.
 //
-// It is pure: it knows no database, no clock and no rule. That a block is chained, sealed and
-// durable is decided by service/store; what a record says, by service/license and service/audit.
+// It is pure: no database, no clock, no rules. Neighbours: service/store decides that a block is
+// chained, sealed and durable, and what a segment is; service/license and service/audit decide what
+// is recorded.
 //
 // # Block
 //
@@ -12,7 +12,7 @@
 //
 //	block   = version (1 byte: 1), number of records, record…
 //	record  = At (signed; the difference to the record before, and to 0 for the first),
-//	          IssuedAt (signed; the difference to At in whole seconds),
+//	          IssuedAt (signed; the difference to At / 1000, rounded towards 0),
 //	          ExpiresAt (signed; the difference to IssuedAt),
 //	          reference to each of Account, IssuedBy, Key, Action, ActorKind, ActorID, Address,
 //	          Parent (text), ID (text), RequestID (text), TokenHash (32 bytes),
@@ -26,8 +26,10 @@
 // crypto/rand.Text makes them, or an IP address as net/netip writes it. Any other text is stored as
 // it is, so that every record comes back exactly as it was given.
 //
-// What can change: a new version byte, which a program that does not know it refuses. All else is
-// in the databases of users: forms, presets and their numbers stay as they are.
+// Blocks are in databases of users, so forms, presets and their numbers never change. Another
+// format takes another version byte, which a program that does not know it refuses. A block is
+// authentic by the hash that service/store keeps of its bytes; Decode does not ask whether Append
+// would have written the same ones.
 package ledger
 
 import "encoding/binary"
@@ -39,7 +41,7 @@ const version = 1
 const HashSize = 32
 
 // Record is what is stored of one token: its record, and the line of the audit log about the act
-// that gave it. There are no conditions: every record can be stored.
+// that gave it. Any values can be stored.
 type Record struct {
 	ID       string // jti
 	Account  string
@@ -48,7 +50,7 @@ type Record struct {
 	Key      string // id of the signing key
 
 	IssuedAt, ExpiresAt int64 // Unix time in seconds
-	At                  int64 // Unix time in milliseconds of the act
+	At                  int64 // time of the act: Unix time in milliseconds
 
 	Action             string
 	ActorKind, ActorID string
@@ -77,7 +79,7 @@ type writer struct {
 
 func (w *writer) record(r *Record) {
 	w.body = binary.AppendVarint(w.body, r.At-w.at)
-	w.body = binary.AppendVarint(w.body, r.IssuedAt-seconds(r.At))
+	w.body = binary.AppendVarint(w.body, r.IssuedAt-r.At/1000)
 	w.body = binary.AppendVarint(w.body, r.ExpiresAt-r.IssuedAt)
 	w.at = r.At
 
@@ -86,7 +88,7 @@ func (w *writer) record(r *Record) {
 	w.reference(r.Key)
 	w.reference(r.Action)
 	w.reference(r.ActorKind)
-	if r.ActorID != "" && r.ActorID == r.Parent {
+	if r.ActorID == r.Parent {
 		w.body = append(w.body, refParent)
 	} else {
 		w.reference(r.ActorID)
@@ -100,15 +102,6 @@ func (w *writer) record(r *Record) {
 	w.body = append(w.body, r.TokenHash[:]...)
 	w.body = binary.AppendUvarint(w.body, uint64(len(r.Extra)))
 	w.body = append(w.body, r.Extra...)
-}
-
-// seconds rounds down, also before 1970.
-func seconds(millis int64) int64 {
-	s := millis / 1000
-	if millis%1000 < 0 {
-		s--
-	}
-	return s
 }
 
 // References with a meaning of their own.

@@ -403,6 +403,74 @@ func TestACutOrLongerBlockIsRefused(t *testing.T) {
 	}
 }
 
+func TestAForgedBlockIsRefused(t *testing.T) {
+	t.Parallel()
+	const times, refs, none = "000000", "02020202020202", "000000000000" // none: of three texts
+	hash := strings.Repeat("00", ledger.HashSize)
+	parent := "01" + strings.Repeat("00", 25)
+	request := "04" + strings.Repeat("00", 17)
+	for name, test := range map[string]struct {
+		block string
+		want  string // "" for a good block, which shows that the others differ by one thing
+	}{
+		"good": {
+			"0101" + times + refs + parent + "0300010203040506070809" + request + hash + "00", "",
+		},
+		"another version": {
+			"0201" + times + refs + none + hash + "00", "version 2",
+		},
+		"too many records": {
+			"0102" + times + refs + none + hash + "00", "2 records",
+		},
+		"as many as can be": {
+			"01ffffffffffffffffff01" + times + refs + none + hash + "00", "records do not fit",
+		},
+		"a number of 11 bytes": {
+			"0101" + "ffffffffffffffffffff01" + "0000" + refs + none + hash + "00", "no number",
+		},
+		"a reference too far": {
+			"0101" + times + "020202020202" + "0c" + none + hash + "00", "reference 12",
+		},
+		"an unknown form": {
+			"0101" + times + refs + "0700" + "0000" + "0000" + hash + "00", "form 7",
+		},
+		"a prefix too many": {
+			"0101" + times + refs + "1000" + "0000" + "0000" + hash + "00", "form 16",
+		},
+		"a child for a parent": {
+			"0101" + times + refs + "0300010203040506070809" + "0000" + "0000" + hash + "00", "form 3",
+		},
+		"a child without parent": {
+			"0101" + times + refs + "0000" + "0300010203040506070809" + "0000" + hash + "00", "parent",
+		},
+		"131 bits of a request": {
+			"0101" + times + refs + "0000" + "0000" + request[:34] + "20" + hash + "00", "26 letters",
+		},
+		"a text past the end": {
+			"0101" + times + refs + "0000" + "0000" + "00ffffffff7f" + hash + "00", "cut",
+		},
+		"details past the end": {
+			"0101" + times + refs + none + hash + "01", "cut",
+		},
+		"a byte after the record": {
+			"0101" + times + refs + none + hash + "0000", "1 bytes follow",
+		},
+	} {
+		body, err := hex.DecodeString(test.block)
+		if err != nil {
+			t.Fatal(err)
+		}
+		records, err := ledger.Decode(body)
+		switch {
+		case test.want == "" && err != nil:
+			t.Errorf("%s: %v", name, err)
+		case test.want != "" && (!errors.Is(err, ledger.ErrMalformed) ||
+			!strings.Contains(err.Error(), test.want) || records != nil):
+			t.Errorf("%s: Decode = %v, %v, want ErrMalformed about %q", name, records, err, test.want)
+		}
+	}
+}
+
 func FuzzDecode(f *testing.F) {
 	f.Add([]byte{})
 	f.Add([]byte("\x01\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"))

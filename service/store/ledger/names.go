@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// Kind says what a name that can be searched for names. The values are part of the format of
+// Kind is what a name that can be searched for belongs to. The values are part of the format of
 // filters.
 type Kind byte
 
@@ -25,7 +25,7 @@ const (
 	OfRepositoryName Kind = 10 // in lower case
 )
 
-// Names are the names by which a record is found, each once; what is empty has none.
+// Names are the names by which a record is found; an empty field gives none.
 func Names(r Record) iter.Seq2[Kind, string] {
 	return func(yield func(Kind, string) bool) {
 		id, name := repository([]byte(r.Extra))
@@ -44,7 +44,7 @@ func Names(r Record) iter.Seq2[Kind, string] {
 	}
 }
 
-// Has tells whether the record at hand has the name: whether Names would give it.
+// Has tells whether Names of the current record would give this name.
 func (r *Reader) Has(kind Kind, name string) bool {
 	if name == "" {
 		return false
@@ -59,15 +59,15 @@ func (r *Reader) Has(kind Kind, name string) bool {
 	case OfParent:
 		return r.parent.equals(name)
 	case OfAccount:
-		return r.says(refAccount, name)
+		return r.refersTo(fieldAccount, name)
 	case OfIssuer:
-		return r.says(refIssuedBy, name)
+		return r.refersTo(fieldIssuedBy, name)
 	case OfKey:
-		return r.says(refKey, name)
+		return r.refersTo(fieldKey, name)
 	case OfActor:
-		return r.says(refActorID, name)
+		return r.refersTo(fieldActorID, name)
 	case OfAction:
-		return r.says(refAction, name)
+		return r.refersTo(fieldAction, name)
 	case OfRequest:
 		return r.request.equals(name)
 	case OfRepositoryID:
@@ -80,8 +80,8 @@ func (r *Reader) Has(kind Kind, name string) bool {
 	return false
 }
 
-// repository is what Extra says of the repository of a job: nothing for most records, and for what
-// is not such a JSON object.
+// repository is the repository of a job according to Extra. Most records have none, and an Extra
+// that is not such a JSON object gives none either.
 func repository(extra []byte) (id, name string) {
 	if !bytes.Contains(extra, []byte(`"repository`)) {
 		return "", ""

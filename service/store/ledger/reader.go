@@ -6,8 +6,8 @@ import (
 	"fmt"
 )
 
-// ErrMalformed marks bytes that are not a block, or not a filter. They were cut, changed, or written
-// by a newer program.
+// ErrMalformed means that bytes are not a block or not a filter: they were cut or changed, or a
+// newer program wrote them.
 var ErrMalformed = errors.New("malformed ledger")
 
 // Decode returns the records of a block. ErrMalformed.
@@ -18,7 +18,8 @@ func Decode(body []byte) ([]Record, error) {
 		if records == nil {
 			records = make([]Record, 0, r.left+1)
 		}
-		records = append(records, r.Record())
+		records = append(records, Record{})
+		r.fill(&records[len(records)-1])
 	}
 	if r.err != nil {
 		return nil, r.err
@@ -26,8 +27,8 @@ func Decode(body []byte) ([]Record, error) {
 	return records, nil
 }
 
-// Reader reads the records of a block one after the other. It looks at no more than it is asked
-// for: passing over a record allocates nothing but its place in the list of repeated texts.
+// Reader reads the records of a block one after the other. A text is made only when it is asked
+// for: passing over a record allocates nothing but an entry for each new text that it brings.
 //
 //	r := ledger.NewReader(body)
 //	for r.Next() {
@@ -43,7 +44,7 @@ type Reader struct {
 
 	known []knownText
 
-	// the record at hand
+	// the current record
 	at, issuedAt, expiresAt int64
 	refs                    [references]uint64
 	parent, id, request     text
@@ -51,45 +52,42 @@ type Reader struct {
 	extra                   []byte
 }
 
-// The references of a record, in their order.
+// The fields of a record that are references, in their order.
 const (
-	refAccount = iota
-	refIssuedBy
-	refKey
-	refAction
-	refActorKind
-	refActorID
-	refAddress
-	references
+	fieldAccount = iota
+	fieldIssuedBy
+	fieldKey
+	fieldAction
+	fieldActorKind
+	fieldActorID
+	fieldAddress
+	references // their number
 )
 
 // knownText is a text of the block that records refer to.
 type knownText struct {
 	text
-	made string // what it says, from the first time on that somebody asked
+	made string // the text, once it was asked for
 }
 
 // minRecord is the size of the smallest record: all its numbers and texts are 0 or empty.
 const minRecord = 3 + references + 3*2 + HashSize + 1
 
-// NewReader begins to read a block, which must not change meanwhile. What is wrong with it is said
-// by Err after Next returned false.
+// NewReader starts to read a block, which must not change meanwhile. After Next returned false, Err
+// tells what is wrong with the block.
 func NewReader(body []byte) *Reader {
 	r := &Reader{rest: body}
-	if len(body) == 0 || body[0] != version {
-		r.fail("version %x of a block is not known: it was changed, or a newer program wrote it",
-			body[:min(1, len(body))])
-		return r
+	if v := r.take(1); v != nil && v[0] != version {
+		r.fail("version %d of a block is not known: it was changed, or a newer program wrote it",
+			v[0])
 	}
-	r.rest = body[1:]
-	r.left = r.uvarint()
-	if r.left > uint64(len(r.rest))/minRecord {
-		r.fail("%d records cannot be in %d bytes", r.left, len(r.rest))
+	if r.left = r.uvarint(); r.left > uint64(len(r.rest))/minRecord {
+		r.fail("%d records do not fit into %d bytes", r.left, len(r.rest))
 	}
 	return r
 }
 
-// Err is what ended the reading before the end of the block. ErrMalformed.
+// Err is why Next returned false, and nil at the end of the block. ErrMalformed.
 func (r *Reader) Err() error { return r.err }
 
 func (r *Reader) fail(format string, args ...any) {
@@ -98,7 +96,7 @@ func (r *Reader) fail(format string, args ...any) {
 	}
 }
 
-// Next goes to the next record, and says whether there is one.
+// Next goes to the next record, and tells whether there is one.
 func (r *Reader) Next() bool {
 	if r.err != nil {
 		return false
@@ -111,14 +109,14 @@ func (r *Reader) Next() bool {
 	}
 	r.left--
 	r.at += r.varint()
-	r.issuedAt = seconds(r.at) + r.varint()
+	r.issuedAt = r.at/1000 + r.varint()
 	r.expiresAt = r.issuedAt + r.varint()
 	for i := range r.refs {
-		r.refs[i] = r.reference()
+		r.refs[i] = r.readReference()
 	}
-	r.parent = r.text(false)
-	r.id = r.text(true)
-	r.request = r.text(false)
+	r.parent = r.readText(false)
+	r.id = r.readText(true)
+	r.request = r.readText(false)
 	if hash := r.take(HashSize); hash != nil {
 		r.hash = (*[HashSize]byte)(hash)
 	}
@@ -129,8 +127,13 @@ func (r *Reader) Next() bool {
 	return r.err == nil
 }
 
-// Record is the record at hand, with texts of its own: body may change afterwards.
-func (r *Reader) Record() Record {
+// Record is the record that Next went to. It does not keep the block.
+func (r *Reader) Record() (record Record) {
+	r.fill(&record)
+	return record
+}
+
+func (r *Reader) fill(into *Record) {
 	var texts [2*tokenLetters + requestLetters]byte
 	made := r.parent.appendTo(texts[:0])
 	parentEnd := len(made)
@@ -138,12 +141,12 @@ func (r *Reader) Record() Record {
 	idEnd := len(made)
 	all := string(r.request.appendTo(made)) // one allocation for the three
 	parent := all[:parentEnd]
-	return Record{
-		ID: all[parentEnd:idEnd], Account: r.say(refAccount, parent), Parent: parent,
-		IssuedBy: r.say(refIssuedBy, parent), Key: r.say(refKey, parent),
+	*into = Record{
+		ID: all[parentEnd:idEnd], Account: r.textOf(fieldAccount, parent), Parent: parent,
+		IssuedBy: r.textOf(fieldIssuedBy, parent), Key: r.textOf(fieldKey, parent),
 		IssuedAt: r.issuedAt, ExpiresAt: r.expiresAt, At: r.at,
-		Action: r.say(refAction, parent), ActorKind: r.say(refActorKind, parent),
-		ActorID: r.say(refActorID, parent), Address: r.say(refAddress, parent),
+		Action: r.textOf(fieldAction, parent), ActorKind: r.textOf(fieldActorKind, parent),
+		ActorID: r.textOf(fieldActorID, parent), Address: r.textOf(fieldAddress, parent),
 		RequestID: all[idEnd:], TokenHash: *r.hash, Extra: string(r.extra),
 	}
 }
@@ -167,8 +170,8 @@ func (r *Reader) appendID(dst []byte) []byte {
 	return unpack(dst, packed[:], tokenLetters, idAlphabet)
 }
 
-// say is the text that a field refers to.
-func (r *Reader) say(field int, parent string) string {
+// textOf is the text that a field refers to.
+func (r *Reader) textOf(field int, parent string) string {
 	switch ref := r.refs[field]; {
 	case ref == refParent:
 		return parent
@@ -183,8 +186,8 @@ func (r *Reader) say(field int, parent string) string {
 	}
 }
 
-// says tells whether the field refers to that text.
-func (r *Reader) says(field int, s string) bool {
+// refersTo tells whether the text of a field is s, without making it.
+func (r *Reader) refersTo(field int, s string) bool {
 	switch ref := r.refs[field]; {
 	case ref == refParent:
 		return r.parent.equals(s)
@@ -195,11 +198,11 @@ func (r *Reader) says(field int, s string) bool {
 	}
 }
 
-// reference reads a reference, and the new text that it may bring.
-func (r *Reader) reference() uint64 {
+// readReference reads a reference, and the new text that may follow it.
+func (r *Reader) readReference() uint64 {
 	ref := r.uvarint()
 	if ref == refNew {
-		r.known = append(r.known, knownText{text: r.text(false)})
+		r.known = append(r.known, knownText{text: r.readText(false)})
 		return refTexts + uint64(len(r.known)) - 1
 	}
 	if ref >= refTexts+uint64(len(r.known)) {
@@ -209,15 +212,16 @@ func (r *Reader) reference() uint64 {
 	return ref
 }
 
-// text reads a text; the forms that lean on the rest of the record are for the token's id alone.
-func (r *Reader) text(tokenID bool) text {
+// readText reads a text. Only the token's id has the forms that leave out what is elsewhere in the
+// record.
+func (r *Reader) readText(ofID bool) text {
 	head := r.take(1)
 	if head == nil {
 		return text{}
 	}
 	f := form(head[0])
 	size, ok := f.payload()
-	if !ok || !tokenID && (f == formFirst || f == formChild) {
+	if !ok || !ofID && (f == formFirst || f == formChild) {
 		r.fail("form %d of a text is not known here", f)
 		return text{}
 	}
@@ -262,3 +266,9 @@ func (r *Reader) varint() int64 {
 	v := r.uvarint()
 	return int64(v>>1) ^ -int64(v&1)
 }
+
+// At is when the record at hand was made, in milliseconds.
+func (r *Reader) At() int64 { return r.at }
+
+// ExpiresAt is when the token of the record at hand expires, in seconds.
+func (r *Reader) ExpiresAt() int64 { return r.expiresAt }

@@ -13,12 +13,12 @@ type form byte
 const (
 	formPlain   form = 0 // length, bytes
 	formToken   form = 1 // 25 bytes: id of a license token: 5 of time, 10 of family, 10 of its own
-	formFirst   form = 2 // 20 bytes: the same with IssuedAt as its time
-	formChild   form = 3 // 10 bytes: the same with IssuedAt as its time and the family of Parent
+	formFirst   form = 2 // 20 bytes: the same, whose time is IssuedAt
+	formChild   form = 3 // 10 bytes: the same, whose time is IssuedAt and family that of Parent
 	formRequest form = 4 // 17 bytes: 26 letters of crypto/rand.Text, and 6 bits that are 0
 	formIPv4    form = 5 // 4 bytes
 	formIPv6    form = 6 // 16 bytes
-	formIDs     form = 8 // 10 bytes: an id with the first of idPrefixes; 9 is the second, and so on
+	formIDs     form = 8 // 10 bytes: 16 letters after the first of idPrefixes; 9: the second …
 )
 
 // idPrefixes are those of service/opaque. Their order is part of the format.
@@ -38,7 +38,7 @@ const (
 	familyEnd   = timeBytes + familyBytes
 )
 
-// payload is the size of what follows a form; -1 for formPlain, and not ok for a form that is none.
+// payload is the size of what follows a form: -1 for formPlain; not ok for an unknown form.
 func (f form) payload() (size int, ok bool) {
 	switch f {
 	case formPlain:
@@ -59,7 +59,7 @@ func (f form) payload() (size int, ok bool) {
 	return idBytes, f >= formIDs && int(f-formIDs) < len(idPrefixes)
 }
 
-// appendText stores a text in the most compact form that gives it back exactly.
+// appendText appends a text in the most compact form that gives it back exactly.
 func appendText(dst []byte, s string) []byte {
 	start := len(dst)
 	switch len(s) {
@@ -91,7 +91,7 @@ func appendText(dst []byte, s string) []byte {
 // maxAddress is more than the longest text of an address without a zone.
 const maxAddress = 46
 
-// appendAddress stores an IP address, if s is one as netip writes it.
+// appendAddress appends an IP address, if s is one as netip writes it.
 func appendAddress(dst []byte, s string) ([]byte, bool) {
 	if len(s) > maxAddress || !strings.ContainsAny(s, ".:") {
 		return dst, false
@@ -112,8 +112,8 @@ func appendAddress(dst []byte, s string) ([]byte, bool) {
 	return append(append(dst, byte(formIPv6)), sixteen[:]...), true
 }
 
-// appendTokenID stores the id of a token without what its record says elsewhere: the time that it
-// was issued, and the family that it shares with its parent, whose stored text is given.
+// appendTokenID appends the id of a token without what is elsewhere in its record: the time of
+// issue, and the family of the parent, whose text is given as it is stored.
 func appendTokenID(dst []byte, id string, issuedAt int64, parent []byte) []byte {
 	start := len(dst)
 	dst = appendText(dst, id)
@@ -146,7 +146,7 @@ type text struct {
 	payload []byte
 }
 
-// appendTo appends what the text says. formFirst and formChild are the reader's to complete.
+// appendTo appends the text itself. formFirst and formChild need the record: Reader.appendID.
 func (t text) appendTo(dst []byte) []byte {
 	switch t.form {
 	case formPlain:
@@ -164,7 +164,7 @@ func (t text) appendTo(dst []byte) []byte {
 	return unpack(dst, t.payload, idLetters, idAlphabet)
 }
 
-// equals tells whether the text says s, without making it.
+// equals tells whether the text is s, without making it.
 func (t text) equals(s string) bool {
 	if t.form == formPlain {
 		return string(t.payload) == s
@@ -188,9 +188,9 @@ func valuesOf(alphabet string) (values [256]byte) {
 	return values
 }
 
-// pack appends five bits for each letter; the last byte is filled up with zeros. The package
-// encoding/base32 does not do that for 26 letters: it keeps whole bytes only. Not ok, and dst is
-// of no use, when a letter is not in the alphabet.
+// pack appends five bits for each letter, and zeros to fill the last byte. (encoding/base32 drops
+// the bits that do not fill a byte: two of the 130 of a request id.) Not ok, with a result that
+// must not be used, if a letter is not in the alphabet.
 func pack(dst []byte, s string, values *[256]byte) ([]byte, bool) {
 	var bits uint64
 	var n int
@@ -216,6 +216,12 @@ func pack(dst []byte, s string, values *[256]byte) ([]byte, bool) {
 
 // unpack is the inverse of pack.
 func unpack(dst, packed []byte, letters int, alphabet string) []byte {
+	for ; len(packed) >= 5; packed, letters = packed[5:], letters-8 {
+		hi, lo := binary.BigEndian.Uint32(packed), packed[4]
+		dst = append(dst, alphabet[hi>>27], alphabet[hi>>22&31], alphabet[hi>>17&31],
+			alphabet[hi>>12&31], alphabet[hi>>7&31], alphabet[hi>>2&31],
+			alphabet[hi<<3&31|uint32(lo>>5)], alphabet[lo&31])
+	}
 	var bits uint32
 	var n int
 	for _, b := range packed {
