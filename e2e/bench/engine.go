@@ -59,14 +59,15 @@ type database struct {
 	engine engine
 	url    string
 	master keyring.MasterKey
-	issuer string // of identities
+	issuer string           // of identities
+	now    func() time.Time // of this process's own work on it
 }
 
 // publicURL is what every service of a run calls itself: one identity is good for all of them.
 const publicURL = "https://license.example.com"
 
 func newDatabase(ctx context.Context, e engine, name, issuer string) (database, error) {
-	d := database{engine: e, issuer: issuer}
+	d := database{engine: e, issuer: issuer, now: time.Now}
 	var err error
 	if d.master, err = keyring.NewMasterKey(rand.Reader); err != nil {
 		return d, err
@@ -84,17 +85,22 @@ func (d database) env() []string {
 }
 
 // with opens the database in this process, as a service does, for as long as f runs.
-func (d database) with(ctx context.Context, f func(*parts.Parts) error) (err error) {
+func (d database) with(ctx context.Context, f func(*parts.Parts) error) error {
+	return d.withStore(ctx, func(s *store.Store) error {
+		p, err := d.join(ctx, s, nil)
+		if err != nil {
+			return err
+		}
+		return f(p)
+	})
+}
+
+func (d database) withStore(ctx context.Context, f func(*store.Store) error) error {
 	s, err := store.Open(ctx, d.url)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, s.Close()) }()
-	p, err := d.join(ctx, s, nil)
-	if err != nil {
-		return err
-	}
-	return f(p)
+	return errors.Join(f(s), s.Close())
 }
 
 // tokenTTL is the usual life of a token, as the service's own default.
@@ -103,7 +109,7 @@ const tokenTTL = 8760 * time.Hour
 func (d database) join(ctx context.Context, s *store.Store, identities *oidc.Verifier) (*parts.Parts, error) {
 	return parts.New(ctx, parts.Config{
 		Stores: parts.On(s), MasterKey: d.master, Issuer: publicURL, TokenTTL: tokenTTL, LeaseGrace: 168 * time.Hour,
-		Identities: identities, Now: time.Now, Rand: rand.Reader,
+		Identities: identities, Now: d.now, Rand: rand.Reader,
 	})
 }
 

@@ -110,7 +110,7 @@ const (
 
 // serveProfiled serves until ctx ends and writes a CPU profile of all that time.
 func serveProfiled(ctx context.Context, file string) (err error) {
-	d := database{url: os.Getenv(databaseSetting), issuer: os.Getenv(issuerSetting)}
+	d := database{url: os.Getenv(databaseSetting), issuer: os.Getenv(issuerSetting), now: time.Now}
 	if d.master, err = keyring.ParseMasterKey(os.Getenv(keySetting)); err != nil {
 		return fmt.Errorf("%s: %w", keySetting, err)
 	}

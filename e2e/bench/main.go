@@ -56,7 +56,9 @@ func run(ctx context.Context, args []string) error {
 		return err
 	}
 	if b.quick {
-		b.rounds, b.length, b.accounts, b.records, b.identities = 3, 150*time.Millisecond, 1000, 10_000, 500
+		if err := lookQuickly(flags); err != nil {
+			return err
+		}
 	}
 	var err error
 	b.engines = strings.Split(*engines, ",")
@@ -82,6 +84,18 @@ func run(ctx context.Context, args []string) error {
 		return errors.New("-service: missing; `make bench` gives it")
 	}
 	return b.run(ctx)
+}
+
+// lookQuickly sets what was not given so that a run takes less than a minute.
+func lookQuickly(flags *flag.FlagSet) error {
+	less := map[string]string{"rounds": "3", "time": "150ms", "accounts": "1000", "records": "10000", "identities": "500"}
+	flags.Visit(func(given *flag.Flag) { delete(less, given.Name) })
+	for name, value := range less {
+		if err := flags.Set(name, value); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // numbers reads 32,256.

@@ -13,7 +13,9 @@ import (
 	"github.com/pageflare/ci/service/auth"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/oidc"
+	"github.com/pageflare/ci/service/opaque"
 	"github.com/pageflare/ci/service/parts"
+	"github.com/pageflare/ci/service/store"
 	"github.com/pageflare/ci/service/token"
 )
 
@@ -95,10 +97,25 @@ func (d database) addPolicy(ctx context.Context, account string) error {
 	})
 }
 
-// seedRecords refreshes tokens of an account so many times, and tells how many records a second
-// that were.
-func (d database) seedRecords(ctx context.Context, a account.Account, n int) (perSecond float64, err error) {
-	begun := time.Now()
+// seedStep is the time between two records that are seeded: a day of them has 43,200, and a walk goes
+// on within the window in which the token before was issued.
+const seedStep = 2 * time.Second
+
+// seedClock is the time at which seeded records are made: it ends shortly before now.
+type seedClock struct{ at atomic.Int64 }
+
+func newSeedClock(records int) *seedClock {
+	c := &seedClock{}
+	c.at.Store(time.Now().Add(-time.Minute - time.Duration(records)*seedStep).UnixNano())
+	return c
+}
+
+func (c *seedClock) now() time.Time { return time.Unix(0, c.at.Load()) }
+func (c *seedClock) tick()          { c.at.Add(int64(seedStep)) }
+
+// seedRecords refreshes tokens of an account so many times, on a database whose time is the
+// clock's, and sums the records up as upkeep does. It returns one of the first tokens.
+func (d database) seedRecords(ctx context.Context, a account.Account, n int, clock *seedClock) (old opaque.TokenID, err error) {
 	err = d.with(ctx, func(p *parts.Parts) error {
 		walks := min(n, seedWriters)
 		return atOnce(ctx, walks, walks, func(i int) error {
@@ -106,34 +123,52 @@ func (d database) seedRecords(ctx context.Context, a account.Account, n int) (pe
 			if i < n%walks {
 				steps++
 			}
-			return walk(ctx, p, a, steps)
+			first, err := walk(ctx, p, a, steps, clock)
+			if i == 0 {
+				old = first
+			}
+			return err
 		})
 	})
-	return float64(n) / time.Since(begun).Seconds(), err
+	if err != nil {
+		return "", err
+	}
+	return old, d.withStore(ctx, func(s *store.Store) error {
+		for more := true; more; {
+			var err error
+			if more, err = s.Index(ctx); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
-// walk makes a chain of tokens, each of which is what the one before was refreshed to.
-func walk(ctx context.Context, p *parts.Parts, a account.Account, steps int) error {
+// walk makes a chain of tokens, each of which is what the one before was refreshed to, and returns
+// the first.
+func walk(ctx context.Context, p *parts.Parts, a account.Account, steps int, clock *seedClock) (first opaque.TokenID, err error) {
 	issued, err := p.Licenses.IssueFor(ctx, a.ID, 0)
 	if err != nil {
-		return err
+		return "", err
 	}
+	first = issued.ID
 	for range steps - 1 {
 		if err := ctx.Err(); err != nil {
-			return err
+			return "", err
 		}
+		clock.tick()
 		before := issued
 		caller := auth.Caller{Kind: auth.ByLicenseToken, Account: a, Token: token.Claims{
-			Subject: a.ID, ID: string(before.ID), IssuedAt: before.ExpiresAt.Add(-tokenTTL), ExpiresAt: before.ExpiresAt,
+			Subject: a.ID, ID: string(before.ID), IssuedAt: clock.now().Truncate(time.Second), ExpiresAt: before.ExpiresAt,
 		}}
 		if issued, err = p.Licenses.Refresh(requestOf(ctx, caller), caller); err != nil {
-			return err
+			return "", err
 		}
 		if issued.ID == before.ID {
-			return errNotRecorded
+			return "", errNotRecorded
 		}
 	}
-	return nil
+	return first, nil
 }
 
 // requestOf is the context of a request of a caller, with all that its record says.

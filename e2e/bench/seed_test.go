@@ -8,10 +8,13 @@ import (
 
 func TestWhatIsSeededIsRecorded(t *testing.T) {
 	t.Parallel()
+	const refreshed = seedWriters + 44 // some walks are a step longer than others
+	clock := newSeedClock(refreshed)
 	d, err := newDatabase(t.Context(), sqlite{t.TempDir()}, "seeded", "none")
 	if err != nil {
 		t.Fatal(err)
 	}
+	d.now = clock.now
 	made, err := d.seedAccounts(t.Context(), 3)
 	if err != nil {
 		t.Fatal(err)
@@ -20,8 +23,7 @@ func TestWhatIsSeededIsRecorded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const refreshed = seedWriters + 44 // some walks are a step longer than others
-	if _, err := d.seedRecords(t.Context(), made[0].account, refreshed); err != nil {
+	if _, err := d.seedRecords(t.Context(), made[0].account, refreshed, clock); err != nil {
 		t.Fatal(err)
 	}
 	after, err := d.records(t.Context())

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/pageflare/ci/action/githubtest"
+	"github.com/pageflare/ci/service/opaque"
 )
 
 // The routes that are measured.
@@ -94,7 +95,10 @@ func (b *serviceBench) run(ctx context.Context) (err error) {
 		return err
 	}
 	b.print(trials)
-	if err := b.footprint(ctx, sizes); err != nil || b.quick {
+	if err := b.footprint(ctx, sizes); err != nil {
+		return err
+	}
+	if err := b.ask(ctx, sizes); err != nil || b.quick {
 		return err
 	}
 	for _, s := range b.setups {
@@ -137,14 +141,10 @@ func (b *serviceBench) prepare(ctx context.Context, s *setup) (made sizes, err e
 	if err := b.makeOne(ctx, s); err != nil {
 		return made, err
 	}
-	if _, err := b.populate(ctx, s.engine, &s.accounts, "accounts", max(b.accounts, slices.Max(b.connections))); err != nil {
+	if _, err := b.populate(ctx, s.engine, &s.accounts, "accounts", time.Now, max(b.accounts, slices.Max(b.connections))); err != nil {
 		return made, err
 	}
-	owner, err := b.populate(ctx, s.engine, &s.records, "records", 1)
-	if err != nil {
-		return made, err
-	}
-	if made, err = b.fill(ctx, &s.records, owner); err != nil {
+	if made, err = b.fill(ctx, s.engine, &s.records); err != nil {
 		return made, err
 	}
 	for _, h := range s.all() {
@@ -157,7 +157,7 @@ func (b *serviceBench) prepare(ctx context.Context, s *setup) (made sizes, err e
 
 // makeOne makes the database with one account, whose identities can be exchanged too.
 func (b *serviceBench) makeOne(ctx context.Context, s *setup) (err error) {
-	if s.owner, err = b.populate(ctx, s.engine, &s.one, "one", 1); err != nil {
+	if s.owner, err = b.populate(ctx, s.engine, &s.one, "one", time.Now, 1); err != nil {
 		return err
 	}
 	return s.one.addPolicy(ctx, s.owner.account.ID)
@@ -165,11 +165,12 @@ func (b *serviceBench) makeOne(ctx context.Context, s *setup) (err error) {
 
 // populate makes a database with accounts and at least a token for each connection. It returns one
 // of the accounts.
-func (b *serviceBench) populate(ctx context.Context, e engine, h *hosted, name string, accounts int) (first licensee, err error) {
+func (b *serviceBench) populate(ctx context.Context, e engine, h *hosted, name string, now func() time.Time, accounts int) (first licensee, err error) {
 	b.say("%s: a database with %d accounts …", e.name(), accounts)
 	if h.database, err = newDatabase(ctx, e, name, b.jobs.URL()); err != nil {
 		return first, err
 	}
+	h.now = now
 	made, err := h.seedAccounts(ctx, accounts)
 	if err != nil {
 		return first, fmt.Errorf("make accounts: %w", err)
@@ -188,29 +189,34 @@ func (b *serviceBench) populate(ctx context.Context, e engine, h *hosted, name s
 
 // sizes are the records of a database, and what they take.
 type sizes struct {
-	records   int64
-	bytes     int64
-	perSecond float64 // records that were made in a second, by this process
+	records, bytes int64
+	old            opaque.TokenID // one of the first
 }
 
-// fill makes the records of the row with many.
-func (b *serviceBench) fill(ctx context.Context, h *hosted, owner licensee) (made sizes, err error) {
-	b.say("%s: %d records …", h.engine.name(), b.records)
+// fill makes the database with many records.
+func (b *serviceBench) fill(ctx context.Context, e engine, h *hosted) (made sizes, err error) {
+	clock := newSeedClock(b.records)
+	owner, err := b.populate(ctx, e, h, "records", clock.now, 1)
+	if err != nil {
+		return made, err
+	}
+	b.say("%s: %d records …", e.name(), b.records)
 	records, err := h.database.records(ctx)
 	if err != nil {
 		return made, err
 	}
-	bytes, err := h.engine.size(ctx, h.url)
+	bytes, err := e.size(ctx, h.url)
 	if err != nil {
 		return made, err
 	}
-	if made.perSecond, err = h.seedRecords(ctx, owner.account, b.records); err != nil {
+	if made.old, err = h.seedRecords(ctx, owner.account, b.records, clock); err != nil {
 		return made, fmt.Errorf("make records: %w", err)
 	}
+	h.now = time.Now
 	if made.records, err = h.database.records(ctx); err != nil {
 		return made, err
 	}
-	if made.bytes, err = h.engine.size(ctx, h.url); err != nil {
+	if made.bytes, err = e.size(ctx, h.url); err != nil {
 		return made, err
 	}
 	made.records, made.bytes = made.records-records, made.bytes-bytes
