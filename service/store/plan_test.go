@@ -71,3 +71,19 @@ func TestNarrowedListsAreFoundByAnIndex(t *testing.T) {
 		})
 	}
 }
+
+// Each exchange of an identity looks for its policies: those of its repository by one index, those
+// of its whole owner by another, however many owners are trusted.
+func TestPoliciesOfAnIdentityAreFoundByTwoIndexes(t *testing.T) {
+	t.Parallel()
+	s := open(t, "sqlite:"+filepath.Join(t.TempDir(), "license.db"))
+	plan := strings.Join(s.PlanOfPoliciesFor(t), "\n")
+	for _, want := range []string{"USING INDEX policies_of_repository (repository_id=?)", "USING INDEX policies_of_owner (owner_id=?)"} {
+		if !strings.Contains(plan, want) {
+			t.Errorf("plan = %s, want %s", plan, want)
+		}
+	}
+	if strings.Contains(plan, "SCAN") {
+		t.Errorf("plan = %s, want no scan", plan)
+	}
+}

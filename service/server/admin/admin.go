@@ -83,6 +83,7 @@ func (h *Handlers) Routes() []route.Route {
 		route.Delete(at+"/machines/:id", route.Admin(auth.ScopeTokensWrite), h.endMachine).Of(machineID).Bare(),
 		route.Get(at+"/policies", route.Admin(auth.ScopePoliciesRead), h.listPolicies),
 		route.Post(at+"/policies", route.Admin(auth.ScopePoliciesWrite), h.addPolicy).Bare(),
+		route.Post(at+"/policies/batch", route.Admin(auth.ScopePoliciesWrite), h.addPolicyBatch).Bare().Reads(BatchBody),
 		route.Delete(at+"/policies/:id", route.Admin(auth.ScopePoliciesWrite), h.removePolicy).Of(policyID),
 		route.Post(at+"/policies/explain", route.Admin(auth.ScopePoliciesRead), h.explainPolicies).Bare(),
 		route.Get(at+"/keys", route.Admin(auth.ScopeKeysRead), h.listKeys).Bare(),
