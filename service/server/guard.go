@@ -8,6 +8,8 @@ import (
 
 	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/auth"
+	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/opaque"
 	"github.com/pageflare/ci/service/server/route"
 )
 
@@ -58,8 +60,12 @@ func (s *Server) admit(c *gin.Context, g route.Guard) error {
 	if !g.Accepts(shown.Kind) {
 		return auth.ErrUnauthenticated
 	}
+	if shown.Kind == auth.ByIdentity { // a refusal is recorded with the request and its address
+		route.ActAs(c, audit.Actor{Kind: audit.ActorUnknown})
+	}
 	caller, err := s.parts.Auth.Authenticate(c.Request.Context(), shown)
 	if err != nil {
+		s.noteRefusedJob(c, err)
 		return err
 	}
 	route.SetCaller(c, caller)
@@ -80,6 +86,19 @@ func isToken68(text string) bool {
 		}
 	}
 	return body != ""
+}
+
+// noteRefusedJob puts an authentic job that is refused into the line of the request.
+func (s *Server) noteRefusedJob(c *gin.Context, err error) {
+	job, ok := errors.AsType[*license.Refusal](err)
+	if !ok {
+		return
+	}
+	route.SetRefusedJob(c, job)
+	if job.Unrecorded != nil {
+		s.log.Warn("refused job not in the audit log", "request_id", route.RequestID(c), "err",
+			opaque.HideSecrets(job.Unrecorded.Error()))
+	}
 }
 
 // bearer reads the one header `Authorization: Bearer <token>` (RFC 6750, 2.1; the scheme in any
