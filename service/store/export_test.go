@@ -1,7 +1,9 @@
 package store
 
 import (
+	"context"
 	"fmt"
+	"io/fs"
 	"strings"
 	"testing"
 )
@@ -88,3 +90,11 @@ func (s *Store) WriteFault() error {
 	}
 	return nil
 }
+
+// OpenMigrating is Open with the migrations in the folder migrations of files instead of ours.
+func OpenMigrating(ctx context.Context, url string, files fs.FS) (*Store, error) {
+	return open(ctx, url, true, files)
+}
+
+// Migrations are ours.
+func Migrations() fs.FS { return migrations }

@@ -30,6 +30,11 @@ import (
 
 var given = flag.String("postgres", "", "URL of the PostgreSQL `server` to test on, instead of one that is started for the tests")
 
+var pooled = flag.Bool("postgres-pooled", false, "the server of -postgres is a pooler")
+
+// Pooled says whether the databases of New are reached by a pooler.
+func Pooled() bool { return *pooled }
+
 // Options say which server to start.
 type Options struct {
 	Bin      string   // the folder with initdb, pg_ctl and postgres; empty: the newest that Debian's packages installed
