@@ -147,10 +147,17 @@ func (s *Store) checkPlace(ctx context.Context) error {
 	return nil
 }
 
-// missingRight says which right the server misses, and what helps.
+// noRight is unavailable for want of a right: to try again does not help.
+type noRight struct{ unavailable }
+
+// missingRight says which right we lack, and what helps.
 func missingRight(said *pgconn.PgError) error {
-	return unavailable(said.Message + ": let the user in LICENSE_DATABASE_URL own the tables of the service, or GRANT it the right")
+	return noRight{unavailable(said.Message + ": let the user in LICENSE_DATABASE_URL own the tables of the service, or GRANT it the right")}
 }
+
+// worthRetry says whether what failed may work when it is tried again: a right does not come by
+// itself.
+func worthRetry(err error) bool { return !errors.As(storeError(err), new(noRight)) }
 
 // unavailable is a failure.ErrUnavailable that says itself what helps.
 type unavailable string
@@ -175,7 +182,10 @@ func connectFault(err error) error {
 		return fault
 	}
 	var connect *pgconn.ConnectError
-	if errors.As(err, &connect) {
+	switch {
+	case errors.As(err, &connect) && said != nil:
+		return fmt.Errorf("the server refuses the connection: %s: check LICENSE_DATABASE_URL", said.Message)
+	case errors.As(err, &connect):
 		return unavailable("the server cannot be reached: " + strings.Join(strings.Fields(connect.Unwrap().Error()), " ") +
 			": check host, port and that it runs")
 	}
@@ -189,7 +199,8 @@ func refusedBy(said *pgconn.PgError) error {
 		return fmt.Errorf("the server refuses this user: %s: check user and password in LICENSE_DATABASE_URL", said.Message)
 	case "28000":
 		if strings.Contains(said.Message, "no encryption") || strings.Contains(said.Message, "SSL off") {
-			return fmt.Errorf("the server wants TLS: %s: add sslmode=verify-full to LICENSE_DATABASE_URL, and sslrootcert=FILE for an authority of your own", said.Message)
+			return fmt.Errorf("the server does not let this user in without TLS: %s: add sslmode=verify-full to LICENSE_DATABASE_URL, "+
+				"and sslrootcert=FILE for an authority of your own, or let the user in by pg_hba.conf of the server", said.Message)
 		}
 		return fmt.Errorf("the server refuses this user: %s: check user and password in LICENSE_DATABASE_URL, and pg_hba.conf of the server", said.Message)
 	case "3D000":
@@ -197,8 +208,8 @@ func refusedBy(said *pgconn.PgError) error {
 	case "42501":
 		return missingRight(said)
 	case "53300":
-		return fmt.Errorf("%w: the server has no free connection (%s): raise its max_connections, "+
-			"or put PgBouncer in front of it in transaction mode", said.Message))
+		return unavailable("the server has no free connection (" + said.Message + "): raise its max_connections, " +
+			"or put PgBouncer in front of it in transaction mode")
 	case "57P03":
 		return unavailable(said.Message + ": wait until the server has started")
 	case "08P01":

@@ -34,7 +34,7 @@ func migrate(ctx context.Context, db *pool, mayChange bool, all fs.FS) error {
 	if db.engine == postgres {
 		dialect = database.DialectPostgres
 		locker, err := lock.NewPostgresTableLocker(lock.WithTableName("migration_lock"), lock.WithTableLockTimeout(migrationPoll, migrationPolls),
-			lock.WithTableLeaseDuration(30*time.Second), lock.WithTableHeartbeatInterval(5*time.Second))
+			lock.WithTableLeaseDuration(30*time.Second), lock.WithTableHeartbeatInterval(5*time.Second), lock.WithTableRetryPolicy(worthRetry))
 		if err != nil {
 			return fmt.Errorf("read the migrations: %w", err)
 		}
@@ -49,7 +49,7 @@ func migrate(ctx context.Context, db *pool, mayChange bool, all fs.FS) error {
 	const tries = 14
 	for try := 1; ; try++ {
 		err := up(ctx, db, p, mayChange || !inUse(ctx, db))
-		if err == nil || try == tries || errors.Is(err, ErrNewer) || errors.Is(err, ErrOlder) || damaged(err) != err {
+		if err == nil || try == tries || errors.Is(err, ErrNewer) || errors.Is(err, ErrOlder) || damaged(err) != err || !worthRetry(err) {
 			return err
 		}
 		select {
