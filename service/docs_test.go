@@ -171,11 +171,13 @@ func TestTheRecipeForBackupsOnPostgreSQLWorks(t *testing.T) {
 	}
 }
 
-// exampleVariables sets what the examples of block i speak of. All that was there before has become old: a new key signs, no token lives.
+// exampleVariables sets what the examples of block i speak of. A new key signs, and one before it never signed anything.
 func (b *box) exampleVariables(i int) {
 	b.t.Helper()
 	made := b.ok("account", "create", "--email", fmt.Sprintf("example%d@example.com", i), "--valid-until", "2099-03-12", "--json")
-	b.alter("UPDATE signing_keys SET signs_from = created_at; UPDATE tokens SET expires_at = 1000")
+	b.env["KID"] = mustMember(b.t, b.ok("key", "rotate", "--json"), "kid")
+	b.ok("key", "rotate")
+	b.alter("UPDATE signing_keys SET signs_from = created_at")
 	b.env["ACCOUNT"], b.env["API_TOKEN"] = mustMember(b.t, made, "id"), mustMember(b.t, made, "api_token")
 	issued := b.ok("token", "issue", "--account", b.env["ACCOUNT"], "--json")
 	b.env["TOKEN"], b.env["JTI"] = mustMember(b.t, issued, "token"), mustMember(b.t, issued, "jti")
@@ -185,7 +187,6 @@ func (b *box) exampleVariables(i int) {
 	b.env["MACHINE"] = fmt.Sprintf("mac_%016d", i)
 	b.alter(fmt.Sprintf("INSERT INTO machines (id, account_id, machine_id, label, family, created_at) VALUES ('%s', '%s', 'm', '', '%s', 1000)",
 		b.env["MACHINE"], b.env["ACCOUNT"], mustMember(b.t, shown, "family")))
-	b.env["KID"] = mustMember(b.t, b.ok("key", "list", "--json"), "items.0.kid")
 }
 
 // shell runs a line as a person would.

@@ -44,7 +44,8 @@ service/parts       -> NOUNS
 service/show        -> NOUNS service/api
 service/command     -> NOUNS service/parts service/show service/api
 service/webhook     -> service/audit service/account service/license
-service/store       -> NOUNS service/webhook
+service/store       -> NOUNS service/webhook service/store/ledger
+service/store/ledger    ->
 service/server      -> NOUNS service/server/route service/server/admin service/server/page service/server/explorer service/parts service/show service/webhook service/api
 service/server/route    -> NOUNS service/api
 service/server/admin    -> NOUNS service/server/route service/show service/api

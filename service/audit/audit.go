@@ -7,6 +7,7 @@ package audit
 
 import (
 	"context"
+	"slices"
 	"time"
 )
 
@@ -102,6 +103,15 @@ const (
 	MachineDeactivated Action = "machine.deactivate"
 	MachineEnded       Action = "machine.end"
 )
+
+// ChangesRights says whether an act can change who may do what. One that only adds something that
+// nobody can have asked for before does not, nor does handing out a token.
+func (a Action) ChangesRights() bool { return !slices.Contains(onlyAdding, a) }
+
+var onlyAdding = []Action{
+	AccountCreated, APITokenCreated, AdminTokenCreated, TokenIssued, TokenRefreshed, TokenExchanged, LeaseIssued,
+	SignInLinkCreated, SignedIn, SignedOut, DeviceWasApproved, DeviceWasDenied, DeviceLoggedIn, MachineActivated,
+}
 
 // Actions are all actions there are.
 var Actions = []Action{

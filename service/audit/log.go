@@ -2,6 +2,7 @@ package audit
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -26,9 +27,9 @@ type Store interface {
 	// later transaction is sealed if the one before it is found with its own seal. ErrTampered as
 	// above.
 	SealAuditEnd(ctx context.Context, seal func(End) string) error
-	// AuditAfter returns up to limit lines of the audit log that come after the given number,
-	// oldest first.
-	AuditAfter(ctx context.Context, seq int64, limit int) ([]Line, error)
+	// AuditAfter returns up to limit entries of the audit log whose numbers come after the given
+	// one, oldest first.
+	AuditAfter(ctx context.Context, seq int64, limit int) ([]Entry, error)
 	// AuditLines returns the lines that a query asks for, newest first.
 	AuditLines(ctx context.Context, q Query) ([]Line, error)
 }
@@ -68,11 +69,33 @@ func (log *Log) Act(ctx context.Context, did Action, account, object string, det
 type Line struct {
 	Seq int64 // 1, 2, 3, …
 	Act
-	Hash string
+	Hash string // empty for a line in a block, which has one hash for all
 }
 
-// Head is the end of a log whose last line this is.
-func (l Line) Head() Head { return Head{l.Seq, l.Hash} }
+// Entry is what the chain is made of: a line of its own, or a block, in which a transaction stored
+// all its records of tokens; each record is a line of the log.
+type Entry struct {
+	Line         // of a block its last number and its hash alone
+	Block *Block // nil: it is a line of its own
+}
+
+// Block is the records of one transaction, as they are stored (service/store/ledger).
+type Block struct {
+	First  int64             // number of its first line
+	Digest [sha256.Size]byte // SHA-256 of the records
+	Body   []byte            // the records; nil when they were pruned
+}
+
+// First is the number of the first line.
+func (e Entry) First() int64 {
+	if e.Block != nil {
+		return e.Block.First
+	}
+	return e.Seq
+}
+
+// Head is the end of a log whose last entry this is.
+func (e Entry) Head() Head { return Head{e.Seq, e.Hash} }
 
 // Query chooses lines of the audit log. What is empty does not matter.
 type Query struct {

@@ -44,8 +44,8 @@ func ParseHead(text string) (Head, error) {
 type End struct {
 	Head
 	Seal   string // see Act.Seal; empty until it is sealed for the first time
-	Last   Line   // the newest line that is not behind the head; its Seq is 0 when there is none
-	Before string // the hash of the line before that one
+	Last   Entry  // the newest entry that is not behind the head; its Seq is 0 when there is none
+	Before string // the hash of the entry before that one
 	Stray  *int64 // number of a line that is not from 1 to the head; nil: there is none
 	Used   bool   // there are accounts or signing keys: each left a line when it was made
 }
@@ -99,8 +99,7 @@ func (log *Log) checkEnd(e End) error {
 	case e.Last.Hash != e.Hash:
 		return tampered("its end is noted with another hash")
 	case e.Seq > 0 && !log.follows(e.Last, e.Before):
-		return tampered("line %d is not as it was written, or the one before it was replaced",
-			e.Seq)
+		return tampered("%s, or what stood before was replaced", e.Last.changed())
 	case e.Seq == 0 && e.Used:
 		return tampered("it is empty, and there are accounts or signing keys, whose lines were there")
 	case !Act{key: log.key}.Sealed(e.Head, e.Seal):
@@ -109,10 +108,14 @@ func (log *Log) checkEnd(e End) error {
 	return nil
 }
 
-// follows says whether a line is as it was written, behind a line with the given hash.
-func (log *Log) follows(l Line, previous string) bool {
-	l.key = log.key
-	return l.Link(l.Seq, previous) == l.Hash
+// follows says whether an entry is as it was written, behind one with the given hash.
+func (log *Log) follows(e Entry, previous string) bool {
+	e.key = log.key
+	if e.Block == nil {
+		return e.Link(e.Seq, previous) == e.Hash
+	}
+	b := e.Block
+	return (b.Body == nil || sha256.Sum256(b.Body) == b.Digest) && e.LinkBlock(b.First, e.Seq, b.Digest, previous) == e.Hash
 }
 
 // auditPage is how many lines are verified at a time.
@@ -150,56 +153,68 @@ func (log *Log) Verify(ctx context.Context, c Check) (Head, error) {
 
 // walk reads the log up to a line and returns the last one that is as it was written.
 func (log *Log) walk(ctx context.Context, c Check, last int64) (Head, error) {
-	at, err := log.lineBefore(ctx, min(c.From.Seq, last))
+	at, err := log.entryBefore(ctx, min(c.From.Seq, last))
 	for err == nil && at.Seq < last {
-		var lines []Line
-		if lines, err = log.store.AuditAfter(ctx, at.Seq, auditPage); err != nil {
+		var entries []Entry
+		if entries, err = log.store.AuditAfter(ctx, at.Seq, auditPage); err != nil {
 			break
 		}
-		for _, l := range lines {
+		for _, e := range entries {
 			if at.Seq == last {
 				break
 			}
-			if err := log.checkLine(l, at, c); err != nil {
+			if err := log.checkEntry(e, at, c); err != nil {
 				return at, err
 			}
-			at = l.Head()
+			at = e.Head()
 		}
-		if len(lines) == 0 {
+		if len(entries) == 0 {
 			err = tampered("lines %d to %d are missing", at.Seq+1, last)
 		}
 	}
 	return at, err
 }
 
-// lineBefore is where to begin so that the given line is the first one to be checked.
-func (log *Log) lineBefore(ctx context.Context, seq int64) (Head, error) {
-	if seq < 2 {
+// entryBefore is where to begin so that the entry with the given number is the first one to be
+// checked.
+func (log *Log) entryBefore(ctx context.Context, seq int64) (Head, error) {
+	if seq < 1 {
 		return Head{}, nil
 	}
-	lines, err := log.store.AuditAfter(ctx, seq-2, 1)
+	this, err := log.store.AuditAfter(ctx, seq-1, 1)
+	if err != nil || len(this) == 0 || this[0].First() < 2 {
+		return Head{}, err // nothing there is found by who reads on
+	}
+	before, err := log.store.AuditAfter(ctx, this[0].First()-2, 1)
 	if err != nil {
 		return Head{}, err
 	}
-	if len(lines) == 0 || lines[0].Seq != seq-1 {
-		return Head{}, tampered("line %d is missing", seq-1)
+	if len(before) == 0 || before[0].Seq != this[0].First()-1 {
+		return Head{}, tampered("line %d is missing", this[0].First()-1)
 	}
-	return lines[0].Head(), nil
+	return before[0].Head(), nil
 }
 
-// checkLine is the rule for a line behind another one. ErrTampered.
-func (log *Log) checkLine(l Line, before Head, c Check) error {
+// checkEntry is the rule for an entry behind another one. ErrTampered.
+func (log *Log) checkEntry(e Entry, before Head, c Check) error {
 	switch {
-	case l.Seq != before.Seq+1:
-		return tampered("lines %d to %d are missing", before.Seq+1, l.Seq-1)
-	case !log.follows(l, before.Hash):
-		return tampered("line %d is not as it was written, or the one before it was replaced",
-			l.Seq)
+	case e.First() != before.Seq+1:
+		return tampered("lines %d to %d are missing", before.Seq+1, e.First()-1)
+	case !log.follows(e, before.Hash):
+		return tampered("%s, or what stood before was replaced", e.changed())
 	}
 	for _, known := range []Head{c.From, c.Expected} {
-		if l.Seq == known.Seq && l.Hash != known.Hash {
-			return tampered("line %d has another hash than the one expected", l.Seq)
+		if known.Seq >= e.First() && known.Seq <= e.Seq && known != e.Head() {
+			return tampered("line %d has another hash than the one expected", known.Seq)
 		}
 	}
 	return nil
+}
+
+// changed says that an entry is not as it was written.
+func (e Entry) changed() string {
+	if e.Block == nil {
+		return fmt.Sprintf("line %d is not as it was written", e.Seq)
+	}
+	return fmt.Sprintf("lines %d to %d are not as they were written", e.First(), e.Seq)
 }

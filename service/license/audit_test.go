@@ -242,7 +242,7 @@ func TestVerifyReadsFromANotedEnd(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	head := func(seq int64) audit.Head { return lines[end.Seq-seq].Head() }
+	head := func(seq int64) audit.Head { return audit.Head{Seq: seq, Hash: lines[end.Seq-seq].Hash} }
 	b.change(`UPDATE audit_log SET details = '{"n":1}' WHERE seq = 2`)
 	wantTampered(t, b.Rules, audit.Check{}, "line 2")
 	for _, c := range []audit.Check{{From: head(4)}, {From: end}, {From: head(4), Expected: head(4)}, {From: head(4), Expected: end}} {

@@ -7,6 +7,7 @@
 package license
 
 import (
+	"crypto/sha256"
 	"time"
 
 	"github.com/pageflare/ci/service/opaque"
@@ -19,10 +20,12 @@ type TokenRecord struct {
 	Parent    opaque.TokenID // the token it was made from; empty for the first of a family
 	IssuedBy  string         // id of the API token, the device login or the trust policy that it was issued by; empty otherwise
 	KeyID     string
-	IssuedAt  time.Time // its iat
-	ExpiresAt time.Time // its exp
-	Recorded  time.Time // when it was first handed out: up to two windows after its iat
-	Revoked   bool      // itself or its family; only read, see Store.Revoke
+	IssuedAt  time.Time         // its iat
+	ExpiresAt time.Time         // its exp
+	Recorded  time.Time         // when it was first handed out: up to two windows after its iat
+	Hash      [sha256.Size]byte // SHA-256 of the token
+	AsOf      int64             // the state of rights (service/rights) by which it may be given; 0: the store looks itself; not read
+	Revoked   bool              // itself or its family; only read, see Store.Revoke
 }
 
 // Status is what the token is worth at now: live, expired or revoked.

@@ -25,6 +25,7 @@ import (
 	"github.com/pageflare/ci/service/parts"
 	"github.com/pageflare/ci/service/servicetest"
 	"github.com/pageflare/ci/service/store"
+	"github.com/pageflare/ci/service/store/ledger"
 	"github.com/pageflare/ci/service/token"
 )
 
@@ -147,7 +148,30 @@ func forget(t *testing.T, file string, id opaque.TokenID) error {
 		return err
 	}
 	defer db.Close()
-	_, err = db.ExecContext(t.Context(), "DELETE FROM tokens WHERE id = $1", string(id))
+	rows, err := db.QueryContext(t.Context(), "SELECT seq, body FROM ledger")
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	var in int64
+	for rows.Next() {
+		var seq int64
+		var body []byte
+		if err := rows.Scan(&seq, &body); err != nil {
+			return err
+		}
+		records, err := ledger.Decode(body)
+		if err != nil {
+			return err
+		}
+		if records[0].ID == string(id) {
+			in = seq // tests do one thing at a time: a block has one record
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return err
+	}
+	_, err = db.ExecContext(t.Context(), "DELETE FROM ledger WHERE seq = $1", in)
 	return err
 }
 

@@ -29,7 +29,7 @@ func newHeldLog() *heldLog {
 
 func (h *heldLog) between(s *parts.Stores) { h.Store, s.Audit = s.Audit, h }
 
-func (h *heldLog) AuditAfter(ctx context.Context, seq int64, limit int) ([]audit.Line, error) {
+func (h *heldLog) AuditAfter(ctx context.Context, seq int64, limit int) ([]audit.Entry, error) {
 	h.begun <- struct{}{}
 	select {
 	case <-h.free:

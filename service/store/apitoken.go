@@ -97,11 +97,17 @@ func madeAt(row *sql.Row, after string) (at int64, err error) {
 
 func (s *Store) RevokeAPIToken(ctx context.Context, id string, act audit.Act,
 	issued *audit.Act) (families int64, err error) {
+	found := &issuedFamilies{}
+	if issued != nil {
+		if found, err = s.issuedBy(ctx, id); err != nil {
+			return 0, err
+		}
+	}
 	err = inTx(ctx, s.write, func(t *tx) error {
 		if err := t.end(ctx, "API token", "api_tokens", "revoked_at", id, act); err != nil {
 			return err
 		}
-		families, err = t.revokeIssuedBy(ctx, id, issued)
+		families, err = t.revokeIssuedBy(ctx, found, issued)
 		return err
 	})
 	return families, err

@@ -1,63 +1,79 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/store/ledger"
 )
 
 const auditColumns = `seq, at, actor_kind, actor_id, address, request_id, action, account_id, object, details, hash`
 
-// appendActs writes the lines of a transaction. The update of the head comes first: it is the lock
-// that puts writers in a row. A head without its own seal was set by other means: the lines behind
-// it get none either, so that it is found later too.
+// appendActs writes the block and the lines of a transaction, and moves the head behind them. A
+// head without its own seal was set by other means: what comes behind it gets none either, so that
+// it is found later too.
 func (t *tx) appendActs(ctx context.Context) error {
-	if len(t.acts) == 0 {
+	if len(t.acts) == 0 && len(t.records) == 0 && !t.ended {
 		return nil
 	}
-	var head audit.Head
-	var seal string
-	err := t.QueryRowContext(ctx,
-		`UPDATE audit_head SET seq = seq + $1 WHERE id = 1 RETURNING seq, hash, seal`, len(t.acts)).Scan(&head.Seq, &head.Hash, &seal)
-	if err != nil {
-		return appendFault(noHead(err))
+	if t.headErr != nil {
+		return appendFault(t.headErr)
 	}
-	head.Seq -= int64(len(t.acts))
-	sealed := t.acts[0].Sealed(head, seal)
-	newest := int64(0)
+	end, err := t.appendBlock(ctx, t.head.Head)
+	if err != nil {
+		return appendFault(taken(err, end.Seq))
+	}
+	newest, rights := max(t.head.newest, t.newestRecord()), t.head.rights
 	for _, a := range t.acts {
 		newest = max(newest, millis(a.At))
-		head = audit.Head{Seq: head.Seq + 1, Hash: a.Link(head.Seq+1, head.Hash)}
+		if a.Action.ChangesRights() {
+			rights = t.head.rights + 1
+		}
+		end = audit.Head{Seq: end.Seq + 1, Hash: a.Link(end.Seq+1, end.Hash)}
 		_, err := t.ExecContext(ctx, `INSERT INTO audit_log (`+auditColumns+
 			`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
-			head.Seq, millis(a.At), a.Actor.Kind, a.Actor.ID, a.Actor.Address, a.Actor.RequestID, a.Action, a.Account, a.Object, a.Details, head.Hash)
-		if errors.Is(storeError(err), failure.ErrConflict) {
-			err = fmt.Errorf("%w: line %d is there already", audit.ErrTampered, head.Seq)
-		}
+			end.Seq, millis(a.At), a.Actor.Kind, a.Actor.ID, a.Actor.Address, a.Actor.RequestID, a.Action, a.Account, a.Object, a.Details, end.Hash)
 		if err == nil {
-			err = t.indexRepository(ctx, head.Seq, a.Details)
+			err = t.indexRepository(ctx, end.Seq, a.Details)
 		}
 		if err != nil {
-			return appendFault(err)
+			return appendFault(taken(err, end.Seq))
 		}
 	}
-	if sealed {
-		seal = t.acts[0].Seal(head)
+	if t.ended {
+		rights = t.head.rights + 1
 	}
-	_, err = t.ExecContext(ctx, `UPDATE audit_head SET hash = $1, seal = $2,
-		newest = CASE WHEN newest < $3 THEN $3 ELSE newest END WHERE id = 1`, head.Hash, seal, newest)
+	seal, sealer := t.head.seal, t.recorded
+	if len(t.acts) > 0 {
+		sealer = t.acts[0]
+	}
+	if end != t.head.Head && sealer.Sealed(t.head.Head, seal) {
+		seal = sealer.Seal(end)
+	}
+	_, err = t.ExecContext(ctx, `UPDATE audit_head SET seq = $1, hash = $2, seal = $3, newest = $4, rights = $5 WHERE id = 1`,
+		end.Seq, end.Hash, seal, newest, rights)
 	if err != nil {
 		return appendFault(err)
 	}
 	return nil
+}
+
+// taken says what it means that a number of the log is in use.
+func taken(err error, seq int64) error {
+	if errors.Is(storeError(err), failure.ErrConflict) {
+		return fmt.Errorf("%w: line %d is there already", audit.ErrTampered, seq)
+	}
+	return err
 }
 
 // indexRepository notes the line of a repository, so that it is found by it. Most lines are of none,
@@ -118,8 +134,8 @@ func (s *Store) NewestTime(ctx context.Context) (time.Time, error) {
 func (s *Store) AcceptClock(ctx context.Context, act audit.Act) error {
 	return inTx(ctx, s.write, func(t *tx) error {
 		t.log(act)
-		_, err := t.ExecContext(ctx, `UPDATE audit_head SET newest = 0 WHERE id = 1`) // then the act sets it
-		return storeError(err)
+		t.head.newest = 0 // then the act sets it
+		return nil
 	})
 }
 
@@ -145,9 +161,11 @@ func (s *Store) SealAuditEnd(ctx context.Context, seal func(audit.End) string) e
 	})
 }
 
-func auditEnd(ctx context.Context, q querier) (e audit.End, err error) {
+func auditEnd(ctx context.Context, q reads) (e audit.End, err error) {
 	var stray sql.NullInt64
-	err = q.QueryRowContext(ctx, `SELECT h.seq, h.hash, h.seal, coalesce((SELECT max(seq) FROM audit_log WHERE seq > h.seq), (SELECT min(seq) FROM audit_log WHERE seq < 1)),
+	err = q.QueryRowContext(ctx, `SELECT h.seq, h.hash, h.seal,
+		coalesce((SELECT max(seq) FROM audit_log WHERE seq > h.seq), (SELECT max(seq) FROM ledger WHERE seq > h.seq),
+			(SELECT min(seq) FROM audit_log WHERE seq < 1), (SELECT min(seq) FROM ledger WHERE seq < 1)),
 		EXISTS (SELECT 1 FROM accounts) OR EXISTS (SELECT 1 FROM signing_keys) FROM audit_head h WHERE h.id = 1`).Scan(&e.Seq, &e.Hash, &e.Seal, &stray, &e.Used)
 	if err != nil {
 		return e, noHead(storeError(err))
@@ -155,26 +173,63 @@ func auditEnd(ctx context.Context, q querier) (e audit.End, err error) {
 	if stray.Valid {
 		e.Stray = &stray.Int64
 	}
-	last, err := scanLine(q.QueryRowContext(ctx,
-		`SELECT `+auditColumns+
-			` FROM audit_log WHERE seq <= $1 AND seq > 0 ORDER BY seq DESC LIMIT 1`, e.Seq).Scan)
-	if errors.Is(err, sql.ErrNoRows) {
-		return e, nil
-	}
-	if err != nil {
-		return e, fmt.Errorf("read the end of the audit log: %w", storeError(err))
+	last, err := lastEntry(ctx, q, e.Seq)
+	if err != nil || last.Seq == 0 {
+		return e, err
 	}
 	e.Last = last
-	err = q.QueryRowContext(ctx, `SELECT hash FROM audit_log WHERE seq = $1`,
-		last.Seq-1).Scan(&e.Before)
-	if err != nil && !errors.Is(err, sql.ErrNoRows) {
-		return e, fmt.Errorf("read the end of the audit log: %w", storeError(err))
+	before, err := lastEntry(ctx, q, last.First()-1)
+	if before.Seq == last.First()-1 {
+		e.Before = before.Hash
 	}
-	return e, nil
+	return e, err
 }
 
-func (s *Store) AuditAfter(ctx context.Context, seq int64, limit int) ([]audit.Line, error) {
-	return s.auditLines(ctx, ` WHERE seq > $1 ORDER BY seq LIMIT $2`, seq, limit)
+// lastEntry is the newest entry up to a number; its Seq is 0 when there is none.
+func lastEntry(ctx context.Context, q reads, seq int64) (audit.Entry, error) {
+	var last audit.Entry
+	lines, err := readLines(ctx, q, ` WHERE seq <= $1 AND seq > 0 ORDER BY seq DESC LIMIT $2`, seq, 1)
+	if err != nil {
+		return last, err
+	}
+	if len(lines) > 0 {
+		last.Line = lines[0]
+	}
+	blocks, err := readBlocks(ctx, q, ` WHERE seq <= $1 AND seq > 0 ORDER BY seq DESC LIMIT $2`, seq, 1)
+	if err != nil || len(blocks) == 0 || blocks[0].seq < last.Seq {
+		return last, err
+	}
+	return blocks[0].entry()
+}
+
+// AuditAfter reads lines and blocks apart, and joins what both reach to.
+func (s *Store) AuditAfter(ctx context.Context, seq int64, limit int) ([]audit.Entry, error) {
+	lines, err := readLines(ctx, s.read, ` WHERE seq > $1 ORDER BY seq LIMIT $2`, seq, limit)
+	if err != nil {
+		return nil, err
+	}
+	blocks, err := readBlocks(ctx, s.read, ` WHERE seq > $1 ORDER BY seq LIMIT $2`, seq, min(limit, blockPage))
+	if err != nil {
+		return nil, err
+	}
+	moreBlocks := len(blocks) == min(limit, blockPage)
+	moreLines := len(lines) == limit
+	var list []audit.Entry
+	for len(list) < limit {
+		switch {
+		case len(lines) > 0 && (len(blocks) > 0 && lines[0].Seq < blocks[0].seq || len(blocks) == 0 && !moreBlocks):
+			list, lines = append(list, audit.Entry{Line: lines[0]}), lines[1:]
+		case len(blocks) > 0 && (len(lines) > 0 || !moreLines):
+			e, err := blocks[0].entry()
+			if err != nil {
+				return nil, err
+			}
+			list, blocks = append(list, e), blocks[1:]
+		default:
+			return list, nil
+		}
+	}
+	return list, nil
 }
 
 func (s *Store) AuditLines(ctx context.Context, q audit.Query) ([]audit.Line, error) {
@@ -190,11 +245,47 @@ func (s *Store) AuditLines(ctx context.Context, q audit.Query) ([]audit.Line, er
 		strings.ToLower(q.Repository), q.Repository != "" && !byID)
 	f.where("at >= %s", millis(q.Since), !q.Since.IsZero())
 	f.where("at < %s", millis(q.Until), !q.Until.IsZero())
-	return s.auditLines(ctx, f.list("seq DESC", q.Limit), f.args...)
+	lines, err := readLines(ctx, s.read, f.list("seq DESC", q.Limit), f.args...)
+	if err != nil {
+		return nil, err
+	}
+	recorded, err := s.recordedLines(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	lines = append(lines, recorded...)
+	slices.SortFunc(lines, func(a, b audit.Line) int { return cmp.Compare(b.Seq, a.Seq) })
+	return lines[:min(len(lines), q.Limit)], nil
 }
 
-func (s *Store) auditLines(ctx context.Context, which string, args ...any) ([]audit.Line, error) {
-	rows, err := s.read.QueryContext(ctx, `SELECT `+auditColumns+` FROM audit_log`+which, args...)
+// recordedLines is the lines of the blocks that a query asks for, newest first. A repository that is
+// given by name is asked for by that name alone.
+func (s *Store) recordedLines(ctx context.Context, q audit.Query) (list []audit.Line, err error) {
+	r := search{before: q.Before}
+	r.where(ledger.OfAccount, q.Account)
+	r.where(ledger.OfAction, string(q.Action))
+	r.where(ledger.OfActor, q.Actor)
+	if license.IsRepositoryID(q.Repository) {
+		r.where(ledger.OfRepositoryID, q.Repository)
+	} else {
+		r.where(ledger.OfRepositoryName, strings.ToLower(q.Repository))
+	}
+	if !q.Since.IsZero() {
+		r.since = millis(q.Since)
+	}
+	if !q.Until.IsZero() {
+		r.until = millis(q.Until)
+	}
+	err = r.find(ctx, s.read, func(seq int64, r *ledger.Reader) bool {
+		record := r.Record()
+		list = append(list, lineOf(seq, &record))
+		return len(list) < q.Limit
+	})
+	return list, err
+}
+
+func readLines(ctx context.Context, q reads, which string, args ...any) ([]audit.Line, error) {
+	rows, err := q.QueryContext(ctx, `SELECT `+auditColumns+` FROM audit_log`+which, args...)
 	if err != nil {
 		return nil, fmt.Errorf("read the audit log: %w", storeError(err))
 	}

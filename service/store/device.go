@@ -103,6 +103,7 @@ func (s *Store) ChangeDeviceLogin(ctx context.Context, hash string,
 			return fmt.Errorf("device login %s: %w", d.ID, failure.ErrConflict)
 		}
 		t.log(acts...)
+		t.ended = !before.TokenEnds.IsZero() && d.TokenEnds != before.TokenEnds
 		return nil
 	})
 	return d, err

@@ -14,6 +14,9 @@ const forgotten = 10
 
 func (s *Store) RecordExchange(ctx context.Context, use license.IdentityUse, r license.TokenRecord,
 	act audit.Act) (first license.IdentityUse, err error) {
+	if err := s.recent.remember(ctx); err != nil {
+		return license.IdentityUse{}, err
+	}
 	var found license.IdentityUse
 	err = s.group.do(ctx, func(ctx context.Context, t *tx) error {
 		_, err := t.ExecContext(ctx, `DELETE FROM used_identities WHERE hash IN (SELECT hash FROM used_identities WHERE until < $1 LIMIT $2)`,

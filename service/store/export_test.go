@@ -27,7 +27,7 @@ func (s *Store) Pragma(t *testing.T, name string) map[string]int {
 // PlanOfRevokeIssuedBy is how SQLite finds what an API token issued.
 func (s *Store) PlanOfRevokeIssuedBy(t *testing.T) string {
 	t.Helper()
-	return s.plan(t, revokeIssuedBy, "at_1", 0)
+	return s.plan(t, revokeRows, "at_1", 0)
 }
 
 // Plans is how SQLite finds the rows of each statement that reads was prepared for.

@@ -87,13 +87,17 @@ func (s *Store) LiveTokens(ctx context.Context, key string, now time.Time) (int6
 	return liveTokens(ctx, s.read, key, now)
 }
 
-func liveTokens(ctx context.Context, q querier, key string, now time.Time) (n int64, err error) {
+func liveTokens(ctx context.Context, q reads, key string, now time.Time) (n int64, err error) {
+	recorded, err := ledgerLives(ctx, q, key, millis(now))
+	if err != nil {
+		return 0, err
+	}
 	err = q.QueryRowContext(ctx, `SELECT (SELECT count(*) FROM tokens WHERE key_id = $1 AND expires_at > $2)
 		+ (SELECT count(*) FROM leases WHERE key_id = $1 AND expires_at > $2)`, key, millis(now)).Scan(&n)
 	if err != nil {
 		return 0, fmt.Errorf("count what key %s signed: %w", key, storeError(err))
 	}
-	return n, nil
+	return n + recorded, nil
 }
 
 // mayRecord refuses what a retired key signed. It is asked in the transaction that records: nothing

@@ -60,8 +60,12 @@ func TestNarrowedListsAreFoundByAnIndex(t *testing.T) {
 				t.Fatal(err)
 			}
 			for text, plan := range s.Plans(t) {
-				if strings.Contains(text, "LIMIT") && (!strings.HasPrefix(plan, "SEARCH") || !strings.Contains(plan, index)) {
-					t.Errorf("%s: plan = %s, want %s", text, plan, index)
+				want := index
+				if strings.Contains(text, " FROM ledger") { // by their numbers, a page at a time
+					want = "sqlite_autoindex_ledger"
+				}
+				if strings.Contains(text, "LIMIT") && (!strings.HasPrefix(plan, "SEARCH") || !strings.Contains(plan, want)) {
+					t.Errorf("%s: plan = %s, want %s", text, plan, want)
 				}
 			}
 		})

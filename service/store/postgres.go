@@ -36,12 +36,12 @@ const (
 	answerPatience = 7 * time.Second
 )
 
-// beginWriting is what each transaction that writes begins with. The head of the audit log is the
-// lock of all writers of all replicas (tx.go). The time limits are those of this transaction, for a
+// lockHead is what each transaction that writes begins with. The head of the audit log is the lock
+// of all writers of all replicas (tx.go). The time limits are those of this transaction, for a
 // pooler gives the connection to others after it: without them a replica that stops inside its
 // transaction would block every other one until its connection ends.
-const beginWriting = `SET LOCAL lock_timeout = '4s'; SET LOCAL statement_timeout = '5s'; SET LOCAL idle_in_transaction_session_timeout = '800ms';
-	SELECT 1 FROM audit_head WHERE id = 1 FOR UPDATE`
+const lockHead = `SELECT seq, hash, seal, rights, newest, set_config('lock_timeout', '4s', true) || set_config('statement_timeout', '5s', true)
+	|| set_config('idle_in_transaction_session_timeout', '800ms', true) FROM audit_head WHERE id = 1 FOR UPDATE`
 
 // openPostgres opens the pools of a database. Nothing is asked of it yet.
 func openPostgres(url string) (*Store, error) {

@@ -99,7 +99,7 @@ func TestADamagedFileStaysNotReady(t *testing.T) {
 		t.Fatal(err)
 	}
 	var page int64
-	if err := openFile(t, file).QueryRow(`SELECT rootpage FROM sqlite_schema WHERE name = 'tokens'`).Scan(&page); err != nil {
+	if err := openFile(t, file).QueryRow(`SELECT rootpage FROM sqlite_schema WHERE name = 'ledger'`).Scan(&page); err != nil {
 		t.Fatal(err)
 	}
 	spoil(t, file, (page-1)*4096, bytes.Repeat([]byte{0x55}, 4096))

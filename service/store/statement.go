@@ -15,8 +15,9 @@ import (
 type pool struct {
 	*sql.DB
 	engine   engine
-	patience *atomic.Int64         // see patientConn; nil on SQLite
-	moved    *atomic.Int64         // how often the primary of PostgreSQL moved away; connections of before are not used again
+	patience *atomic.Int64 // see patientConn; nil on SQLite
+	moved    *atomic.Int64 // how often the primary of PostgreSQL moved away; connections of before are not used again
+	recent   *recent
 	prepared sync.Map              // text -> *sql.Stmt
 	fault    atomic.Pointer[error] // of the newest write, when the database itself failed
 }
@@ -89,6 +90,15 @@ func (t *tx) ExecContext(ctx context.Context, text string, args ...any) (sql.Res
 	}
 	t.unprepared = append(t.unprepared, text)
 	return t.Tx.ExecContext(ctx, text, args...)
+}
+
+// QueryContext is that of sql.Tx, with the prepared statement if there is one already.
+func (t *tx) QueryContext(ctx context.Context, text string, args ...any) (*sql.Rows, error) {
+	if s, ok := t.pool.prepared.Load(text); ok {
+		return t.StmtContext(ctx, s.(*sql.Stmt)).QueryContext(ctx, args...)
+	}
+	t.unprepared = append(t.unprepared, text)
+	return t.Tx.QueryContext(ctx, text, args...)
 }
 
 // QueryRowContext is that of sql.Tx, with the prepared statement if there is one already.

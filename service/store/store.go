@@ -23,6 +23,7 @@ import (
 	"github.com/pageflare/ci/service/keyring"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/oidc"
+	"github.com/pageflare/ci/service/store/ledger"
 )
 
 // Store is a database of the License service. It is safe for use by several goroutines, and several
@@ -31,6 +32,7 @@ type Store struct {
 	read   *pool
 	write  *pool
 	group  *group
+	recent *recent
 	trying sync.Mutex  // held by the one caller of Ready that tries a write
 	path   string      // of SQLite's file; empty on PostgreSQL
 	file   os.FileInfo // what was at path when it was opened
@@ -77,6 +79,10 @@ func open(ctx context.Context, url string, mayChange bool, files fs.FS) (*Store,
 	if err := migrate(ctx, s.write, mayChange, files); err != nil {
 		return nil, errors.Join(fmt.Errorf("database %s: %w", hidePassword(url), damaged(err)), s.Close())
 	}
+	s.recent = newRecent(func(ctx context.Context) ([]ledger.Record, error) {
+		return s.newestRecords(ctx, time.Now().Add(-recentAge), maxRecent)
+	})
+	s.write.recent = s.recent
 	s.group = startGroup(s.write)
 	return s, nil
 }

@@ -3,14 +3,17 @@ package store
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/pageflare/ci/service/account"
 	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/auth"
+	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/opaque"
+	"github.com/pageflare/ci/service/store/ledger"
 )
 
 // tokenColumns end with whether the token or its family (letters 9 to 24 of its id) was revoked.
@@ -57,26 +60,11 @@ func (s *Store) AccountStatus(ctx context.Context, id string,
 }
 
 func (s *Store) RecordToken(ctx context.Context, r license.TokenRecord, act audit.Act) error {
+	if err := s.recent.remember(ctx); err != nil {
+		return err
+	}
 	return s.group.do(ctx,
 		func(ctx context.Context, t *tx) error { return t.recordToken(ctx, r, act) })
-}
-
-// recordToken inserts the record of a token and notes the act, unless it is there already.
-// ErrKeyRetired, and as in mayDescend.
-func (t *tx) recordToken(ctx context.Context, r license.TokenRecord, act audit.Act) error {
-	if err := t.mayRecord(ctx, r.KeyID); err != nil {
-		return err
-	}
-	if err := t.mayDescend(ctx, r); err != nil {
-		return err
-	}
-	done, err := t.ExecContext(ctx, `INSERT INTO tokens (id, account_id, parent_id, issued_by, key_id, issued_at, expires_at, recorded_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (id) DO NOTHING`,
-		r.ID, r.AccountID, r.Parent, r.IssuedBy, r.KeyID, millis(r.IssuedAt), millis(r.ExpiresAt), millis(r.Recorded))
-	if err != nil {
-		return fmt.Errorf("record a token: %w", storeError(err))
-	}
-	return t.logIf(done, act)
 }
 
 // mayDescend refuses a token whose right ended while it was made. The caller was looked at before;
@@ -106,25 +94,127 @@ func (t *tx) mayDescend(ctx context.Context, r license.TokenRecord) error {
 	return nil
 }
 
+// RecordedAt goes by what is remembered: see recent.
 func (s *Store) RecordedAt(ctx context.Context, id opaque.TokenID) (time.Time, error) {
-	var at int64
-	if err := s.read.QueryRowContext(ctx, `SELECT recorded_at FROM tokens WHERE id = $1`,
-		id).Scan(&at); err != nil {
-		return time.Time{}, fmt.Errorf("token %s: %w", id, notFound(err))
+	at, known, err := s.recent.when(ctx, id)
+	if err == nil && !known {
+		err = failure.ErrNotFound
 	}
-	return fromMillis(at), nil
+	if err != nil {
+		return time.Time{}, fmt.Errorf("token %s: %w", id, err)
+	}
+	return at, nil
 }
 
 func (s *Store) Token(ctx context.Context, id opaque.TokenID) (license.TokenRecord, error) {
+	r, _, err := s.find(ctx, id)
+	if err != nil {
+		return license.TokenRecord{}, err
+	}
+	list := []license.TokenRecord{r}
+	err = s.markRevoked(ctx, list)
+	return list[0], err
+}
+
+func (s *Store) Tokens(ctx context.Context, q license.TokenQuery) (list []license.TokenRecord, err error) {
+	var from search
+	from.where(ledger.OfAccount, q.Account)
+	from.where(ledger.OfKey, q.Key)
+	if q.Before != "" {
+		if _, from.before, err = s.find(ctx, q.Before); err != nil {
+			return nil, err
+		}
+	}
+	if q.Before == "" || from.before != 0 {
+		seen := map[opaque.TokenID]bool{}
+		err = from.find(ctx, s.read, func(_ int64, r *ledger.Reader) bool {
+			record := r.Record()
+			if t := tokenOf(&record); !seen[t.ID] { // replicas that did the same at once both recorded it
+				seen[t.ID] = true
+				list = append(list, t)
+			}
+			return len(list) < q.Limit
+		})
+		if err != nil {
+			return nil, err
+		}
+		if err := s.markRevoked(ctx, list); err != nil {
+			return nil, err
+		}
+		q.Before = ""
+	}
+	if q.Limit -= len(list); q.Limit == 0 {
+		return list, nil
+	}
+	older, err := s.tokenRows(ctx, q)
+	return append(list, older...), err
+}
+
+// find returns the record of a token and its number in the audit log; 0 when it has a row of its own
+// from before there was a ledger. ErrNotFound.
+func (s *Store) find(ctx context.Context, id opaque.TokenID) (found license.TokenRecord, seq int64, err error) {
+	var q search
+	q.where(ledger.OfToken, string(id))
+	err = q.find(ctx, s.read, func(n int64, r *ledger.Reader) bool {
+		record := r.Record()
+		found, seq = tokenOf(&record), n
+		return false
+	})
+	if err != nil || seq != 0 {
+		return found, seq, err
+	}
 	var r tokenRow
 	if err := s.read.QueryRowContext(ctx, `SELECT `+tokenColumns+` FROM tokens t WHERE t.id = $1`,
 		id).Scan(r.into()...); err != nil {
-		return license.TokenRecord{}, fmt.Errorf("token %s: %w", id, notFound(err))
+		return license.TokenRecord{}, 0, fmt.Errorf("token %s: %w", id, notFound(err))
 	}
-	return r.record(), nil
+	return r.record(), 0, nil
 }
 
-func (s *Store) Tokens(ctx context.Context, q license.TokenQuery) ([]license.TokenRecord, error) {
+// markRevoked says of each token whether it, or its family, was revoked.
+func (s *Store) markRevoked(ctx context.Context, list []license.TokenRecord) error {
+	const together = 32 // tokens, so that there are few texts of this statement
+	for page := range slices.Chunk(list, together) {
+		subjects := make([]any, 2*together)
+		for i := range together {
+			t := page[min(i, len(page)-1)]
+			subjects[2*i], subjects[2*i+1] = string(t.ID), t.ID.Family()
+		}
+		revoked, err := s.revokedOf(ctx, subjects)
+		if err != nil {
+			return err
+		}
+		for i := range page {
+			page[i].Revoked = revoked[string(page[i].ID)] || revoked[page[i].ID.Family()]
+		}
+	}
+	return nil
+}
+
+// revokedOf returns those of the subjects that were revoked.
+func (s *Store) revokedOf(ctx context.Context, subjects []any) (map[string]bool, error) {
+	marks := make([]string, len(subjects))
+	for i := range marks {
+		marks[i] = fmt.Sprintf("$%d", i+1)
+	}
+	rows, err := s.read.QueryContext(ctx, `SELECT subject FROM revocations WHERE subject IN (`+strings.Join(marks, ", ")+`)`, subjects...)
+	if err != nil {
+		return nil, fmt.Errorf("look up revocations: %w", storeError(err))
+	}
+	defer rows.Close()
+	revoked := map[string]bool{}
+	for rows.Next() {
+		var subject string
+		if err := rows.Scan(&subject); err != nil {
+			return nil, fmt.Errorf("look up revocations: %w", storeError(err))
+		}
+		revoked[subject] = true
+	}
+	return revoked, storeError(rows.Err())
+}
+
+// tokenRows is the tokens of before there was a ledger, newest first.
+func (s *Store) tokenRows(ctx context.Context, q license.TokenQuery) ([]license.TokenRecord, error) {
 	var f filter
 	f.where("t.account_id = %s", q.Account, q.Account != "")
 	f.where("t.key_id = %s", q.Key, q.Key != "")
@@ -155,30 +245,4 @@ func (s *Store) Revoke(ctx context.Context, r license.Revocation, act audit.Act)
 		}
 		return t.logIf(done, act)
 	})
-}
-
-// revokeIssuedBy says once more that issued_by is not empty: by that a database knows that the
-// index, which holds no others, has all that is asked for.
-const revokeIssuedBy = `INSERT INTO revocations (subject, account_id, revoked_at)
-	SELECT DISTINCT substr(id, 9, 16), account_id, CAST($2 AS BIGINT) FROM tokens WHERE issued_by = $1 AND issued_by <> '' ON CONFLICT (subject) DO NOTHING`
-
-// revokeIssuedBy revokes every family whose first token says that it was issued by this, and
-// returns how many were not revoked before; nothing without an act.
-func (t *tx) revokeIssuedBy(ctx context.Context, issuer string,
-	act *audit.Act) (families int64, err error) {
-	if act == nil {
-		return 0, nil
-	}
-	done, err := t.ExecContext(ctx, revokeIssuedBy, issuer, millis(act.At))
-	if err != nil {
-		return 0, fmt.Errorf("revoke what %s issued: %w", issuer, storeError(err))
-	}
-	if families, err = done.RowsAffected(); err != nil {
-		return 0, err
-	}
-	noted := *act
-	if noted.Account, err = t.ownerOf(ctx, issuer); err != nil {
-		return 0, err
-	}
-	return families, t.logIf(done, noted)
 }

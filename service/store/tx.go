@@ -7,6 +7,8 @@ import (
 	"fmt"
 
 	"github.com/pageflare/ci/service/audit"
+	"github.com/pageflare/ci/service/opaque"
+	"github.com/pageflare/ci/service/store/ledger"
 )
 
 // One transaction that writes at a time, in every database: the rules rest on it. What a
@@ -16,7 +18,7 @@ import (
 // what was added.
 //
 // In SQLite BEGIN IMMEDIATE takes it, since there is one writer to a file (sqlite.go). PostgreSQL has
-// several writers, so the row of audit_head is locked before f runs (beginWriting): an update of it
+// several writers, so the row of audit_head is locked before f runs (lockHead): an update of it
 // at the end, by appendActs, would be too late for what f has read.
 
 // inTx runs f in a transaction of its own, durable when it returns nil, and adds the acts that it
@@ -25,42 +27,31 @@ func inTx(ctx context.Context, db *pool, f func(*tx) error) (err error) {
 	ctx, written := traceWrite(ctx)
 	var t *tx
 	defer func() {
-		db.note(err, t != nil && (t.wrote || len(t.acts) > 0))
+		db.note(err, t != nil && (t.wrote || len(t.acts) > 0 || len(t.records) > 0))
 		written(err)
 	}()
-	begun, err := db.beginWriting(ctx)
+	begun, err := db.BeginTx(ctx, nil)
 	if err != nil {
-		return err
+		return fmt.Errorf("begin: %w", storeError(err))
 	}
-	t = &tx{Tx: begun, pool: db, alive: map[string]bool{}}
+	t = &tx{Tx: begun, pool: db, recent: db.recent, alive: map[string]bool{}}
 	defer func() { db.prepareAll(ctx, t.unprepared) }()
-	if err := f(t); err != nil {
-		_ = t.Rollback() // a full disk has undone all already, and says so once more
-		return err
+	err = t.lockHead(ctx)
+	if err == nil {
+		err = f(t)
 	}
-	if err := t.appendActs(ctx); err != nil {
-		_ = t.Rollback()
+	if err == nil {
+		err = t.appendActs(ctx)
+	}
+	if err != nil {
+		_ = t.Rollback() // a full disk has undone all already, and says so once more
 		return err
 	}
 	if err := t.Commit(); err != nil {
 		return fmt.Errorf("commit: %w", storeError(err))
 	}
+	t.recent.add(t.records)
 	return nil
-}
-
-// beginWriting begins a transaction that no other one writes beside.
-func (p *pool) beginWriting(ctx context.Context) (*sql.Tx, error) {
-	begun, err := p.BeginTx(ctx, nil)
-	if err != nil {
-		return nil, fmt.Errorf("begin: %w", storeError(err))
-	}
-	if p.engine == postgres {
-		if _, err := begun.ExecContext(ctx, beginWriting); err != nil {
-			_ = begun.Rollback() // its connection may be gone
-			return nil, fmt.Errorf("begin: %w", storeError(err))
-		}
-	}
-	return begun, nil
 }
 
 // beginReading begins a transaction that sees the database as it is at one moment.
@@ -89,7 +80,45 @@ type tx struct {
 	acts       []audit.Act
 	wrote      bool            // something was written for certain, acts apart
 	alive      map[string]bool // signing keys that were found not to be retired, see mayRecord
+
+	head    head // as it was when the transaction began; nobody else changes it meanwhile
+	headErr error
+	ended   bool // a right ended that no act tells of
+
+	records  []ledger.Record // the block that it adds to the audit log
+	blockIDs map[opaque.TokenID]bool
+	recorded audit.Act // one of the acts of the block
+	recent   *recent
 }
+
+// head is the row that says where the audit log ends.
+type head struct {
+	audit.Head
+	seal   string
+	rights int64 // see audit.Action.ChangesRights
+	newest int64 // the newest time that was ever written
+}
+
+// lockHead reads the head of the audit log, and on PostgreSQL takes it as the lock of all writers.
+// A database without one can still be written, until there is a line to add.
+func (t *tx) lockHead(ctx context.Context) error {
+	text := readHead
+	if t.pool.engine == postgres {
+		text = lockHead
+	}
+	h := &t.head
+	err := t.QueryRowContext(ctx, text).Scan(&h.Seq, &h.Hash, &h.seal, &h.rights, &h.newest, new(any))
+	if errors.Is(err, sql.ErrNoRows) {
+		t.headErr = noHead(err)
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("begin: %w", storeError(err))
+	}
+	return nil
+}
+
+const readHead = `SELECT seq, hash, seal, rights, newest, '' FROM audit_head WHERE id = 1`
 
 // log notes acts. They stand in the log exactly when the transaction is committed.
 func (t *tx) log(acts ...audit.Act) { t.acts = append(t.acts, acts...) }

@@ -2,7 +2,9 @@ package storetest
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -44,7 +46,9 @@ func acts(t *testing.T, s Store) {
 	wantErr(t, "CreateAccount(again)",
 		s.CreateAccount(t.Context(), a, newAPIToken(1), act("refused", a.ID)), failure.ErrConflict)
 	r := newToken(a.ID, tokenID(1, 1, 1))
-	must(t, s.RecordToken(t.Context(), r, act("three", a.ID)))
+	three := act("three", a.ID)
+	three.Object = string(r.ID)
+	must(t, s.RecordToken(t.Context(), r, three))
 	must(t, s.RecordToken(t.Context(), r, act("nothing new", a.ID)))
 	revokeAPIToken(t, s, act("four", ""), nil)
 	revokeAPIToken(t, s, act("ended before", ""), nil)
@@ -53,15 +57,20 @@ func acts(t *testing.T, s Store) {
 	must(t, s.Revoke(t.Context(), license.Revocation{Subject: "y", AccountID: a.ID, At: at},
 		act("revoked before", a.ID)))
 
-	lines, err := s.AuditAfter(t.Context(), 0, 100)
+	lines, err := s.AuditLines(t.Context(), audit.Query{Limit: 100})
 	must(t, err)
+	slices.Reverse(lines)
+	entries, err := s.AuditAfter(t.Context(), 0, 100)
+	must(t, err)
+	previous := chained(t, entries)
 	var want []audit.Line
-	previous := ""
 	for i, action := range []audit.Action{"one", "two", "three", "four", "five"} {
 		l := audit.Line{Seq: int64(i + 1), Act: act(action,
-			a.ID)} // that of "four" comes from the API token
-		l.Hash = l.Link(l.Seq, previous)
-		want, previous = append(want, l), l.Hash
+			a.ID), Hash: entries[i].Hash} // that of "four" comes from the API token
+		if action == "three" {
+			l.Object, l.Hash = string(r.ID), "" // in a block, which has one hash for all
+		}
+		want = append(want, l)
 	}
 	if diff := cmp.Diff(want, lines, cmpopts.IgnoreUnexported(audit.Act{})); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
@@ -147,16 +156,37 @@ func oneChain(t *testing.T, s Store) {
 	}
 	wg.Wait()
 	must(t, errors.Join(errs...))
-	lines, err := s.AuditAfter(t.Context(), 0, 1000)
+	lines, err := s.AuditLines(t.Context(), audit.Query{Limit: 1000})
 	must(t, err)
 	same(t, writers*each+writers*each/10, len(lines))
-	previous := ""
 	for i, l := range lines {
-		if l.Seq != int64(i+1) || l.Hash != l.Link(l.Seq, previous) {
-			t.Fatalf("line %d has number %d and does not follow the one before", i+1, l.Seq)
-		}
-		previous = l.Hash
+		same(t, int64(len(lines)-i), l.Seq)
 	}
+	var all []audit.Entry
+	for seq := int64(0); seq < int64(len(lines)); seq = all[len(all)-1].Seq {
+		page, err := s.AuditAfter(t.Context(), seq, 100)
+		must(t, err)
+		all = append(all, page...)
+	}
+	chained(t, all)
+}
+
+// chained tests that entries are the log from its start, and returns the hash of the last one.
+func chained(t *testing.T, entries []audit.Entry) (last string) {
+	t.Helper()
+	next := int64(1)
+	for _, e := range entries {
+		hash := e.Link(e.Seq, last)
+		if b := e.Block; b != nil {
+			same(t, sha256.Sum256(b.Body), b.Digest)
+			hash = did(at).LinkBlock(b.First, e.Seq, b.Digest, last)
+		}
+		if e.First() != next || e.Hash != hash {
+			t.Fatalf("the entry with numbers %d to %d does not follow the one before", e.First(), e.Seq)
+		}
+		next, last = e.Seq+1, e.Hash
+	}
+	return last
 }
 
 // sealedEnd seals an empty log and adds to it.

@@ -1,0 +1,105 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/pageflare/ci/service/audit"
+	"github.com/pageflare/ci/service/opaque"
+	"github.com/pageflare/ci/service/store/ledger"
+)
+
+// issuedFamilies is the families whose first token was issued by something, as far as the audit log
+// goes up to a number.
+type issuedFamilies struct {
+	issuer   string
+	upTo     int64
+	accounts map[string]string // family -> account
+}
+
+// issuedBy looks for the families that something issued, before a transaction that revokes them: it
+// may have to read a lot, and the transaction then reads what came since.
+func (s *Store) issuedBy(ctx context.Context, issuer string) (*issuedFamilies, error) {
+	end, err := s.AuditHead(ctx)
+	if err != nil {
+		return nil, err
+	}
+	f := &issuedFamilies{issuer: issuer, accounts: map[string]string{}}
+	return f, f.add(ctx, s.read, end.Seq)
+}
+
+// add adds those that stand in the log behind what was looked at already, up to a number.
+func (f *issuedFamilies) add(ctx context.Context, db reads, upTo int64) error {
+	q := search{after: f.upTo, before: upTo + 1}
+	q.where(ledger.OfIssuer, f.issuer)
+	err := q.find(ctx, db, func(_ int64, r *ledger.Reader) bool {
+		record := r.Record()
+		f.accounts[opaque.TokenID(record.ID).Family()] = record.Account
+		return true
+	})
+	f.upTo = upTo
+	return err
+}
+
+// revokeRows revokes the families of before there was a ledger. It says once more that issued_by is
+// not empty: by that a database knows that the index, which holds no others, has all that is asked
+// for.
+const revokeRows = `INSERT INTO revocations (subject, account_id, revoked_at)
+	SELECT DISTINCT substr(id, 9, 16), account_id, CAST($2 AS BIGINT) FROM tokens WHERE issued_by = $1 AND issued_by <> '' ON CONFLICT (subject) DO NOTHING`
+
+// revokeIssuedBy revokes every family whose first token says that it was issued by this, and
+// returns how many were not revoked before; nothing without an act. found is what was found before
+// the transaction.
+func (t *tx) revokeIssuedBy(ctx context.Context, found *issuedFamilies, act *audit.Act) (families int64, err error) {
+	if act == nil {
+		return 0, nil
+	}
+	fault := func(err error) error { return fmt.Errorf("revoke what %s issued: %w", found.issuer, storeError(err)) }
+	if err := found.add(ctx, t, t.head.Seq); err != nil {
+		return 0, fault(err)
+	}
+	done, err := t.ExecContext(ctx, revokeRows, found.issuer, millis(act.At))
+	if err != nil {
+		return 0, fault(err)
+	}
+	if families, err = done.RowsAffected(); err != nil {
+		return 0, err
+	}
+	var args []any
+	flush := func() error {
+		if len(args) == 0 {
+			return nil
+		}
+		marks := make([]string, len(args)/3)
+		for i := range marks {
+			marks[i] = fmt.Sprintf("($%d, $%d, $%d)", 3*i+1, 3*i+2, 3*i+3)
+		}
+		// past the statements that are kept: there is one text for each number of families
+		done, err := t.Tx.ExecContext(ctx, `INSERT INTO revocations (subject, account_id, revoked_at) VALUES `+strings.Join(marks, ", ")+` ON CONFLICT (subject) DO NOTHING`, args...)
+		if err != nil {
+			return fault(err)
+		}
+		n, err := done.RowsAffected()
+		families, args = families+n, args[:0]
+		return err
+	}
+	const together = 300
+	for family, account := range found.accounts {
+		args = append(args, family, account, millis(act.At))
+		if len(args) == 3*together {
+			if err := flush(); err != nil {
+				return 0, err
+			}
+		}
+	}
+	if err := flush(); err != nil || families == 0 {
+		return 0, err
+	}
+	noted := *act
+	if noted.Account, err = t.ownerOf(ctx, found.issuer); err != nil {
+		return 0, err
+	}
+	t.log(noted)
+	return families, nil
+}

@@ -1,0 +1,104 @@
+package store
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/opaque"
+	"github.com/pageflare/ci/service/store/ledger"
+)
+
+// maxRecent is how many records are remembered: more than a window of refreshes has on most
+// installations. What is forgotten, or was recorded by another replica, costs one more valid token
+// when its window turns, and nothing else.
+const maxRecent = 100_000
+
+// recentAge is how long a record matters: two windows.
+const recentAge = 2 * license.MaxWindow
+
+// recent is the tokens that were recorded last, by this process or before it started, and when.
+type recent struct {
+	load  func(context.Context) ([]ledger.Record, error) // the newest records in the database
+	first sync.Mutex                                     // held while they are loaded
+
+	mu     sync.RWMutex
+	loaded bool
+	at     map[opaque.TokenID]int64
+	order  []opaque.TokenID // ring, the oldest at next
+	next   int
+}
+
+func newRecent(load func(context.Context) ([]ledger.Record, error)) *recent {
+	return &recent{load: load, at: map[opaque.TokenID]int64{}}
+}
+
+// add remembers records.
+func (r *recent) add(records []ledger.Record) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i := range records {
+		r.put(opaque.TokenID(records[i].ID), records[i].At)
+	}
+}
+
+func (r *recent) put(id opaque.TokenID, at int64) {
+	if _, there := r.at[id]; there {
+		return // the first time counts
+	}
+	if len(r.order) < maxRecent {
+		r.order = append(r.order, id)
+	} else {
+		delete(r.at, r.order[r.next])
+		r.order[r.next] = id
+		r.next = (r.next + 1) % maxRecent
+	}
+	r.at[id] = at
+}
+
+// has says whether a token is remembered.
+func (r *recent) has(id opaque.TokenID) bool {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	_, there := r.at[id]
+	return there
+}
+
+// when is when a token was recorded, if that is remembered.
+func (r *recent) when(ctx context.Context, id opaque.TokenID) (at time.Time, known bool, err error) {
+	if err := r.remember(ctx); err != nil {
+		return time.Time{}, false, err
+	}
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	ms, known := r.at[id]
+	return fromMillis(ms), known, nil
+}
+
+// remember loads what was recorded before this process started.
+func (r *recent) remember(ctx context.Context) error {
+	r.mu.RLock()
+	loaded := r.loaded
+	r.mu.RUnlock()
+	if loaded {
+		return nil
+	}
+	r.first.Lock()
+	defer r.first.Unlock()
+	r.mu.RLock()
+	loaded = r.loaded
+	r.mu.RUnlock()
+	if loaded {
+		return nil
+	}
+	records, err := r.load(ctx)
+	if err != nil {
+		return err
+	}
+	r.add(records)
+	r.mu.Lock()
+	r.loaded = true
+	r.mu.Unlock()
+	return nil
+}

@@ -1,0 +1,242 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"time"
+
+	"github.com/pageflare/ci/service/audit"
+	"github.com/pageflare/ci/service/store/ledger"
+)
+
+// name is what records are searched by.
+type name struct {
+	kind ledger.Kind
+	name string
+}
+
+// search says which records are wanted: those that have all the names.
+type search struct {
+	names        []name
+	before       int64 // numbers below this one; 0: all
+	after        int64 // numbers above this one
+	since, until int64 // times from and below, in milliseconds; 0: all
+}
+
+// where adds a name if it is given.
+func (q *search) where(kind ledger.Kind, n string) {
+	if n != "" {
+		q.names = append(q.names, name{kind, n})
+	}
+}
+
+// has says whether a record is wanted.
+func (q *search) has(r *ledger.Reader) bool {
+	for _, n := range q.names {
+		if !r.Has(n.kind, n.name) {
+			return false
+		}
+	}
+	at := r.At()
+	return (q.since == 0 || at >= q.since) && (q.until == 0 || at < q.until)
+}
+
+// mayBeIn says whether a segment may have wanted records.
+func (q *search) mayBeIn(s segment) bool {
+	if q.since != 0 && s.toAt < q.since || q.until != 0 && s.fromAt >= q.until {
+		return false
+	}
+	for _, n := range q.names {
+		if !s.filter.MayHave(n.kind, n.name) && (n.kind != ledger.OfActor || !s.filter.MayHave(ledger.OfParent, n.name)) {
+			return false
+		}
+	}
+	return true
+}
+
+// reads is what both a database and a transaction can do.
+type reads interface {
+	querier
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+}
+
+const (
+	blockPage   = 64 // blocks that are read at a time
+	segmentPage = 64 // segments whose filters are read at a time
+)
+
+// find calls use with the wanted records, newest first, until it returns false. It reads the blocks
+// that no segment covers yet, and of the others those whose segment may have what is wanted.
+func (q search) find(ctx context.Context, db reads, use func(seq int64, r *ledger.Reader) bool) error {
+	covered, err := coveredUpTo(ctx, db)
+	if err != nil {
+		return err
+	}
+	going, err := q.blocks(ctx, db, max(covered, q.after), 0, use)
+	for at := covered + 1; going && err == nil; { // what was covered since has been read already
+		var page []segment
+		if page, err = q.segments(ctx, db, at); err != nil || len(page) == 0 {
+			return err
+		}
+		for _, s := range page {
+			if at = s.first; !q.mayBeIn(s) {
+				continue
+			}
+			if going, err = q.blocks(ctx, db, max(s.first-1, q.after), s.seq, use); !going || err != nil {
+				return err
+			}
+		}
+	}
+	return err
+}
+
+// coveredUpTo is the number of the newest record that a segment covers.
+func coveredUpTo(ctx context.Context, db querier) (seq int64, err error) {
+	err = db.QueryRowContext(ctx, `SELECT coalesce(max(seq), 0) FROM ledger_segments`).Scan(&seq)
+	if err != nil {
+		return 0, fmt.Errorf("read the segments of the ledger: %w", storeError(err))
+	}
+	return seq, nil
+}
+
+// segments is a page of segments with numbers below at that the search touches.
+func (q search) segments(ctx context.Context, db reads, at int64) ([]segment, error) {
+	var f filter
+	f.where("seq > %s", q.after, true)
+	f.where("first < %s", q.before, q.before != 0)
+	f.where("seq < %s", at, true)
+	rows, err := db.QueryContext(ctx, `SELECT seq, first, from_at, to_at, filter FROM ledger_segments`+f.list("seq DESC", segmentPage), f.args...)
+	if err != nil {
+		return nil, fmt.Errorf("read the segments of the ledger: %w", storeError(err))
+	}
+	defer rows.Close()
+	var page []segment
+	for rows.Next() {
+		var s segment
+		var stored []byte
+		if err := rows.Scan(&s.seq, &s.first, &s.fromAt, &s.toAt, &stored); err != nil {
+			return nil, fmt.Errorf("read the segments of the ledger: %w", storeError(err))
+		}
+		if s.filter, err = ledger.ParseFilter(stored); err != nil {
+			return nil, fmt.Errorf("segment %d of the ledger: %w", s.seq, err)
+		}
+		page = append(page, s)
+	}
+	return page, storeError(rows.Err())
+}
+
+// blocks calls use with the wanted records of the blocks above from and up to to (0: all), newest
+// first; it returns false when use did.
+func (q search) blocks(ctx context.Context, db reads, from, to int64, use func(seq int64, r *ledger.Reader) bool) (bool, error) {
+	if q.before != 0 && (to == 0 || q.before-1 < to) {
+		// the block that has the number before-1 may end behind it
+		err := db.QueryRowContext(ctx, `SELECT coalesce(min(seq), 0) FROM ledger WHERE seq >= $1`, q.before-1).Scan(&to)
+		if err != nil {
+			return false, fmt.Errorf("read the ledger: %w", storeError(err))
+		}
+	}
+	for {
+		var f filter
+		f.where("seq > %s", from, true)
+		f.where("seq <= %s", to, to != 0)
+		page, err := readBlocks(ctx, db, f.list("seq DESC", blockPage), f.args...)
+		if err != nil || len(page) == 0 {
+			return true, err
+		}
+		for _, b := range page {
+			if going, err := q.block(b, use); !going || err != nil {
+				return going, err
+			}
+		}
+		to = page[len(page)-1].seq - page[len(page)-1].n
+		if len(page) < blockPage || to <= from {
+			return true, nil
+		}
+	}
+}
+
+// block calls use with the wanted records of a block, newest first.
+func (q search) block(b block, use func(seq int64, r *ledger.Reader) bool) (bool, error) {
+	if b.body == nil { // pruned
+		return true, nil
+	}
+	// a block is read from its start: first which are wanted, then each of them from behind
+	var wanted []int64
+	r := ledger.NewReader(b.body)
+	for seq := b.seq - b.n + 1; r.Next(); seq++ {
+		if (q.before == 0 || seq < q.before) && seq > q.after && q.has(r) {
+			wanted = append(wanted, seq)
+		}
+	}
+	if err := r.Err(); err != nil {
+		return false, fmt.Errorf("lines %d to %d of the audit log: %w", b.seq-b.n+1, b.seq, err)
+	}
+	if len(wanted) == 0 {
+		return true, nil
+	}
+	readers := make([]ledger.Reader, 0, len(wanted))
+	r = ledger.NewReader(b.body)
+	next := 0
+	for seq := b.seq - b.n + 1; next < len(wanted) && r.Next(); seq++ {
+		if seq == wanted[next] {
+			readers = append(readers, *r)
+			next++
+		}
+	}
+	for i := len(readers) - 1; i >= 0; i-- {
+		if !use(wanted[i], &readers[i]) {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// block is a row of the ledger.
+type block struct {
+	seq, n int64
+	body   []byte // nil when it was pruned
+	digest []byte
+	hash   string
+}
+
+func readBlocks(ctx context.Context, db reads, which string, args ...any) ([]block, error) {
+	rows, err := db.QueryContext(ctx, `SELECT seq, n, body, digest, hash FROM ledger`+which, args...)
+	if err != nil {
+		return nil, fmt.Errorf("read the ledger: %w", storeError(err))
+	}
+	defer rows.Close()
+	var page []block
+	for rows.Next() {
+		var b block
+		if err := rows.Scan(&b.seq, &b.n, &b.body, &b.digest, &b.hash); err != nil {
+			return nil, fmt.Errorf("read the ledger: %w", storeError(err))
+		}
+		page = append(page, b)
+	}
+	return page, storeError(rows.Err())
+}
+
+// entry is the block as the chain knows it.
+func (b block) entry() (audit.Entry, error) {
+	e := audit.Entry{Line: audit.Line{Seq: b.seq, Hash: b.hash}, Block: &audit.Block{First: b.seq - b.n + 1, Body: b.body}}
+	if len(b.digest) != len(e.Block.Digest) {
+		return e, fmt.Errorf("%w: the digest of the lines up to %d has %d bytes", audit.ErrTampered, b.seq, len(b.digest))
+	}
+	copy(e.Block.Digest[:], b.digest)
+	return e, nil
+}
+
+// newestRecords is the records of the newest blocks that are not older than a time, oldest first.
+func (s *Store) newestRecords(ctx context.Context, since time.Time, limit int) ([]ledger.Record, error) {
+	var found []ledger.Record
+	q := search{since: millis(since)}
+	_, err := q.blocks(ctx, s.read, 0, 0, func(_ int64, r *ledger.Reader) bool {
+		found = append(found, r.Record())
+		return len(found) < limit
+	})
+	for i, j := 0, len(found)-1; i < j; i, j = i+1, j-1 {
+		found[i], found[j] = found[j], found[i]
+	}
+	return found, err
+}
