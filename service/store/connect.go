@@ -33,7 +33,8 @@ const execMode = "default_query_exec_mode"
 func postgresConfig(text string) (*pgx.ConnConfig, error) {
 	c, err := pgx.ParseConfig(text)
 	if err != nil {
-		return nil, fmt.Errorf("is not a URL of PostgreSQL such as postgres://user@host/database: %w", urlFault(text, err))
+		return nil, fmt.Errorf("is not a URL of PostgreSQL such as postgres://user@host/database: %w",
+			urlFault(text, err))
 	}
 	if u, err := url.Parse(text); err != nil || !u.Query().Has(execMode) {
 		// prepared statements that have a name do not survive a pooler in transaction mode
@@ -56,8 +57,8 @@ func postgresConfig(text string) (*pgx.ConnConfig, error) {
 // urlFault says why a URL cannot be parsed, without a part of it.
 func urlFault(text string, err error) error {
 	if _, fault := url.Parse(text); fault != nil {
-		return errors.New("a character of the user, the password or the port has another meaning there: " +
-			"write / as %2F, ? as %3F, # as %23, @ as %40 and % as %25 in a password, and the port as a number")
+		return errors.New("a character of the user, the password or the port has another meaning: " +
+			"write / as %2F, @ as %40 and % as %25 in a password, and the port as a number")
 	}
 	for inner := err; inner != nil; inner = errors.Unwrap(inner) {
 		err = inner
@@ -75,6 +76,11 @@ func CheckURL(url string) error {
 	return err
 }
 
+// dumpParameters are those that say where a server is, and hold no secret.
+var dumpParameters = []string{
+	"host", "port", "dbname", "sslmode", "sslrootcert", "sslcert", "sslkey", "target_session_attrs",
+}
+
 // DumpURL is the URL of a database for the tools of PostgreSQL, such as pg_dump: without user and
 // password, which must not stand on a command line, and without what only we understand.
 func DumpURL(text string) string {
@@ -84,7 +90,7 @@ func DumpURL(text string) string {
 	}
 	keep := url.Values{}
 	for name, values := range u.Query() {
-		if slices.Contains([]string{"host", "port", "dbname", "sslmode", "sslrootcert", "sslcert", "sslkey", "target_session_attrs"}, name) {
+		if slices.Contains(dumpParameters, name) {
 			keep[name] = values
 		}
 	}
@@ -116,10 +122,12 @@ type place struct {
 func (s *Store) lookAtPlace(ctx context.Context) (p place, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*connectPatience)
 	defer cancel()
+	// pg_tables, unlike information_schema, has the tables too that we may not read
 	err = s.write.DB.QueryRowContext(ctx, `SELECT current_user, coalesce(current_schema(), ''),
 		coalesce(has_schema_privilege(current_schema(), 'CREATE'), FALSE),
 		EXISTS (SELECT 1 FROM pg_tables WHERE schemaname = current_schema()),
-		EXISTS (SELECT 1 FROM pg_tables WHERE schemaname = current_schema() AND tablename IN ('goose_db_version', 'migration_lock'))`).
+		EXISTS (SELECT 1 FROM pg_tables WHERE schemaname = current_schema()
+			AND tablename IN ('goose_db_version', 'migration_lock'))`).
 		Scan(&p.User, &p.Schema, &p.MayCreate, &p.Used, &p.Ours)
 	if fault := connectFault(err); fault != nil {
 		return place{}, fault
@@ -136,7 +144,8 @@ func (s *Store) checkPlace(ctx context.Context) error {
 		return err
 	case p.Schema == "":
 		return fmt.Errorf("no schema that the search_path of user %[1]s names is there and may be used: "+
-			"run GRANT USAGE, CREATE ON SCHEMA public TO %[1]s, or name a schema by search_path in LICENSE_DATABASE_URL", p.User)
+			"run GRANT USAGE, CREATE ON SCHEMA public TO %[1]s, "+
+			"or name a schema by search_path in LICENSE_DATABASE_URL", p.User)
 	case p.Used && !p.Ours:
 		return fmt.Errorf("its schema %s has the tables of another program: "+
 			"name another database in LICENSE_DATABASE_URL, or a schema by search_path", p.Schema)
@@ -152,7 +161,8 @@ type noRight struct{ unavailable }
 
 // missingRight says which right we lack, and what helps.
 func missingRight(said *pgconn.PgError) error {
-	return noRight{unavailable(said.Message + ": let the user in LICENSE_DATABASE_URL own the tables of the service, or GRANT it the right")}
+	return noRight{unavailable(said.Message +
+		": let the user in LICENSE_DATABASE_URL own the tables of the service, or GRANT it the right")}
 }
 
 // worthRetry says whether what failed may work when it is tried again: a right does not come by
@@ -172,54 +182,54 @@ func connectFault(err error) error {
 	if err == nil {
 		return nil
 	}
+	var connect *pgconn.ConnectError
+	atStart := errors.As(err, &connect)
 	var said *pgconn.PgError
 	if errors.As(err, &said) {
-		if fault := refusedBy(said); fault != nil {
+		if fault := refusal(said, atStart); fault != nil {
 			return fault
 		}
 	}
-	if fault := wayFault(err); fault != nil {
+	if fault := wayFault(err); fault != nil || !atStart {
 		return fault
 	}
-	var connect *pgconn.ConnectError
-	switch {
-	case errors.As(err, &connect) && said != nil:
-		return fmt.Errorf("the server refuses the connection: %s: check LICENSE_DATABASE_URL", said.Message)
-	case errors.As(err, &connect):
-		return unavailable("the server cannot be reached: " + strings.Join(strings.Fields(connect.Unwrap().Error()), " ") +
-			": check host, port and that it runs")
-	}
-	return nil
+	return unavailable("the server cannot be reached: " +
+		strings.Join(strings.Fields(connect.Unwrap().Error()), " ") + ": check host, port and that it runs")
 }
 
-// refusedBy is connectFault for what a server, or the pooler before it, answers.
-func refusedBy(said *pgconn.PgError) error {
+// refusal is connectFault for what a server, or the pooler before it, answers. atStart: to the
+// wish for a connection.
+func refusal(said *pgconn.PgError, atStart bool) error {
+	text := "the server refuses the connection: " + said.Message + ": "
 	switch said.Code {
-	case "28P01":
-		return fmt.Errorf("the server refuses this user: %s: check user and password in LICENSE_DATABASE_URL", said.Message)
-	case "28000":
-		if strings.Contains(said.Message, "no encryption") || strings.Contains(said.Message, "SSL off") {
-			return fmt.Errorf("the server does not let this user in without TLS: %s: add sslmode=verify-full to LICENSE_DATABASE_URL, "+
-				"and sslrootcert=FILE for an authority of your own, or let the user in by pg_hba.conf of the server", said.Message)
-		}
-		return fmt.Errorf("the server refuses this user: %s: check user and password in LICENSE_DATABASE_URL, and pg_hba.conf of the server", said.Message)
-	case "3D000":
-		return fmt.Errorf("%s: make it by CREATE DATABASE, or name another one in LICENSE_DATABASE_URL", said.Message)
 	case "42501":
 		return missingRight(said)
+	case "28P01":
+		return errors.New(text + "check user and password in LICENSE_DATABASE_URL")
+	case "28000":
+		remedy := "check the user in LICENSE_DATABASE_URL, and pg_hba.conf of the server"
+		if strings.Contains(said.Message, "no encryption") || strings.Contains(said.Message, "SSL off") {
+			remedy += "; if that wants TLS, add sslmode=verify-full to the URL"
+		}
+		return errors.New(text + remedy)
+	case "3D000":
+		return errors.New(text + "make it by CREATE DATABASE, or name another one in LICENSE_DATABASE_URL")
 	case "53300":
-		return unavailable("the server has no free connection (" + said.Message + "): raise its max_connections, " +
+		return unavailable(text + "raise max_connections of the server, " +
 			"or put PgBouncer in front of it in transaction mode")
 	case "57P03":
-		return unavailable(said.Message + ": wait until the server has started")
-	case "08P01":
-		if strings.Contains(said.Message, "startup parameter") {
-			return fmt.Errorf("a pooler refuses a parameter of LICENSE_DATABASE_URL: %s: take it out, or add it to ignore_startup_parameters of the pooler", said.Message)
-		}
-		return fmt.Errorf("the server, or the pooler in front of it, refuses the connection: %s: "+
-			"check user, password and database in LICENSE_DATABASE_URL", said.Message)
+		return unavailable(text + "wait until it has started")
 	}
-	return nil
+	switch {
+	case !atStart:
+		return nil
+	case strings.Contains(said.Message, "startup parameter"):
+		return errors.New(text + "take it out of LICENSE_DATABASE_URL, " +
+			"or add it to ignore_startup_parameters of the pooler")
+	case errors.Is(storeError(said), failure.ErrUnavailable) && said.Code[:2] != "08":
+		return unavailable(text + "look at the log of the server")
+	}
+	return errors.New(text + "check LICENSE_DATABASE_URL")
 }
 
 // wayFault is connectFault for what is found on the way: a server that only reads, and TLS.
@@ -228,17 +238,20 @@ func wayFault(err error) error {
 	var header tls.RecordHeaderError
 	switch {
 	case errors.Is(err, pgconn.ErrReadOnlyConnection) || isMoved(err):
-		return unavailable("the server is a standby or only reads, and the service writes: " +
-			"name the primary in LICENSE_DATABASE_URL, or all hosts as in postgres://user@host1,host2/database")
+		return unavailable("the server is a standby or only reads, and the service writes: " + nameThePrimary)
 	case errors.As(err, &certificate):
 		return fmt.Errorf("the certificate of the server is not trusted: %w: "+
-			"name its authority by sslrootcert=FILE in LICENSE_DATABASE_URL, and the server as its certificate does", certificateFault(certificate))
+			"name its authority by sslrootcert=FILE in LICENSE_DATABASE_URL, and the server as its certificate does",
+			certificateFault(certificate))
 	case errors.As(err, &header), strings.Contains(err.Error(), "server refused TLS connection"):
 		return errors.New("LICENSE_DATABASE_URL asks for TLS, and the server has none: " +
 			"turn it on there (ssl = on); within one machine sslmode=disable will do")
 	}
 	return nil
 }
+
+const nameThePrimary = "name the primary in LICENSE_DATABASE_URL, " +
+	"or all hosts as in postgres://user@host1,host2/database"
 
 // certificateFault is why a certificate is refused.
 func certificateFault(err *tls.CertificateVerificationError) error {

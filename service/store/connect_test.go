@@ -11,9 +11,14 @@ import (
 	"fmt"
 	"math/big"
 	"net"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/store"
@@ -53,9 +58,9 @@ func TestAPostgresServerThatCannotBeUsedIsNamedWithReasonAndRemedy(t *testing.T)
 	}
 	for _, c := range []struct{ name, url, want string }{
 		{"wrong password", strings.Replace(url("service", "postgres", "sslmode=disable"), password, "wrong"+password, 1),
-			`the server refuses this user: password authentication failed for user "service": check user and password in LICENSE_DATABASE_URL`},
+			`the server refuses the connection: password authentication failed for user "service": check user and password in LICENSE_DATABASE_URL`},
 		{"unknown user", url("nobody", "postgres", "sslmode=disable"),
-			`the server does not let this user in without TLS: no pg_hba.conf entry for host "127.0.0.1", user "nobody", database "postgres", no encryption: add`},
+			`user "nobody", database "postgres", no encryption: check the user in LICENSE_DATABASE_URL, and pg_hba.conf of the server; if that wants TLS, add`},
 		{"unknown database", url("guest", "none", "sslmode=disable"),
 			`database "none" does not exist: make it by CREATE DATABASE, or name another one in LICENSE_DATABASE_URL`},
 		{"no right to make tables", url("guest", "bare", "sslmode=disable"),
@@ -73,7 +78,7 @@ func TestAPostgresServerThatCannotBeUsedIsNamedWithReasonAndRemedy(t *testing.T)
 		{"an unknown host", "postgres://service:" + password + "@db.invalid/license",
 			`the server cannot be reached: hostname resolving error`},
 		{"TLS is required", url("careful", "postgres", "sslmode=disable"),
-			`no encryption: add sslmode=verify-full to LICENSE_DATABASE_URL, and sslrootcert=FILE for an authority of your own`},
+			`no encryption: check the user in LICENSE_DATABASE_URL, and pg_hba.conf of the server; if that wants TLS, add sslmode=verify-full to the URL`},
 		{"TLS that the server has not", plain.URL("postgres") + "&sslmode=require",
 			`LICENSE_DATABASE_URL asks for TLS, and the server has none: turn it on there (ssl = on); within one machine sslmode=disable will do`},
 		{"an authority that nobody knows", url("careful", "postgres", "sslmode=verify-full"),
@@ -108,6 +113,48 @@ func TestAServerThatCannotBeReachedIsUnavailable(t *testing.T) {
 	_, err := store.Open(t.Context(), fmt.Sprintf("postgres://127.0.0.1:%d/license", postgrestest.FreePort(t)))
 	if !errors.Is(err, failure.ErrUnavailable) {
 		t.Errorf("Open = %v, want ErrUnavailable", err)
+	}
+}
+
+// A standby says what it is, and beside the primary in a URL it is passed over.
+func TestAStandbyIsFoundAndPassedOver(t *testing.T) {
+	t.Parallel()
+	primary, standby := startServer(t, postgrestest.Options{}), startServer(t, postgrestest.Options{})
+	if err := standby.Halt(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(standby.Dir(), "data", "standby.signal"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := standby.Resume(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s, err := store.AskServer(t.Context(), standby.URL("postgres"), time.Hour)
+	if err != nil || !s.Standby || !s.ReadOnly || !slices.Equal(s.Off, []string{"fsync", "full_page_writes"}) {
+		t.Errorf("AskServer(standby) = %+v, %v, want what it is", s, err)
+	}
+	url := func(parameters string) string {
+		return fmt.Sprintf("postgres://postgres@127.0.0.1:%d,127.0.0.1:%d/postgres?sslmode=disable%s", standby.Port(), primary.Port(), parameters)
+	}
+	if s, err = store.AskServer(t.Context(), url(""), time.Hour); err != nil || s.Standby {
+		t.Errorf("AskServer(standby and primary) = %+v, %v, want the primary", s, err)
+	}
+	if err := open(t, url("")).Ready(t.Context()); err != nil {
+		t.Errorf("Ready(standby and primary) = %v, want nil", err)
+	}
+}
+
+// Poolers that cannot do otherwise are served by what the URL says; without that nothing is prepared.
+func TestTheURLMaySayHowStatementsAreSent(t *testing.T) {
+	t.Parallel()
+	for parameters, want := range map[string]pgx.QueryExecMode{
+		"": pgx.QueryExecModeExec, "?sslmode=disable": pgx.QueryExecModeExec,
+		"?default_query_exec_mode=simple_protocol": pgx.QueryExecModeSimpleProtocol,
+		"?default_query_exec_mode=cache_statement": pgx.QueryExecModeCacheStatement,
+	} {
+		if got := store.ExecMode(t, "postgres://db/license"+parameters); got != want {
+			t.Errorf("mode of %q = %s, want %s", parameters, got, want)
+		}
 	}
 }
 

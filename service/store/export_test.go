@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"strings"
 	"testing"
+
+	"github.com/jackc/pgx/v5"
 )
 
 // Pragma returns the value of a pragma on a connection of each pool.
@@ -98,3 +100,13 @@ func OpenMigrating(ctx context.Context, url string, files fs.FS) (*Store, error)
 
 // Migrations are ours.
 func Migrations() fs.FS { return migrations }
+
+// ExecMode is how statements are sent to the database of a URL.
+func ExecMode(t *testing.T, url string) pgx.QueryExecMode {
+	t.Helper()
+	c, err := postgresConfig(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c.DefaultQueryExecMode
+}
