@@ -32,7 +32,8 @@ func (a *app) checkServer(ctx context.Context, in inside) []finding {
 	case err != nil && in.err != nil:
 		return nil
 	case err != nil:
-		return []finding{warned("server", oneLine(err.Error())+": only the database was checked, and not what the server does with it")}
+		return []finding{warned("server", oneLine(err.Error())+
+			": the database was checked, and not the server that holds it")}
 	}
 	return serverFindings(s)
 }
@@ -44,22 +45,28 @@ func serverFindings(s store.Server) []finding {
 		out = append(out, readOnlyFinding(s))
 	}
 	if s.Pooled {
-		out = append(out, well("pooler", "a pooler such as PgBouncer is between this service and the server. Nothing is lost by that, and transaction mode is fine: "+
-			"the service keeps nothing in a session. Let pg_dump and pg_restore go to the server itself"))
+		out = append(out, well("pooler", "a pooler such as PgBouncer is between this service and the server. "+
+			"Nothing is lost by that, and transaction mode is fine: the service keeps nothing in a session. "+
+			"Let pg_dump and pg_restore go to the server itself"))
 	} else {
 		out = append(out, connectionsFinding(s))
 	}
 	if s.Plain {
-		out = append(out, warned("encryption", "the connection to the server leaves this machine without TLS, and whoever is on the way reads the password and the data: "+
-			"add sslmode=verify-full to LICENSE_DATABASE_URL"))
+		out = append(out, warned("encryption", "the connection to the server leaves this machine without TLS, "+
+			"and anyone on the way can read the data: add sslmode=verify-full to LICENSE_DATABASE_URL"))
 	}
 	if s.Ahead.Abs() > maxServerSkew {
-		out = append(out, warned("server clock", fmt.Sprintf("is %s %s that of this machine: one of the two is wrong; set both by NTP",
-			s.Ahead.Abs().Round(time.Second), map[bool]string{true: "ahead of", false: "behind"}[s.Ahead > 0])))
+		where := "behind"
+		if s.Ahead > 0 {
+			where = "ahead of"
+		}
+		out = append(out, warned("server clock", fmt.Sprintf(
+			"is %s %s that of this machine: one of the two is wrong; set both by NTP", s.Ahead.Abs().Round(time.Second), where)))
 	}
 	for _, long := range s.Long {
-		out = append(out, warned("vacuum", fmt.Sprintf("session %[1]d (user %[2]q, program %[3]q, %[4]s) has been in a transaction since %[5]s: while it lasts, "+
-			"dead rows are not removed and the database grows; end that program, or run SELECT pg_terminate_backend(%[1]d)",
+		out = append(out, warned("vacuum", fmt.Sprintf(
+			"session %[1]d (user %[2]q, program %[3]q, %[4]s) has been in a transaction since %[5]s: while it lasts, "+
+				"dead rows are not removed and the database grows; end that program, or run SELECT pg_terminate_backend(%[1]d)",
 			long.PID, long.User, long.Program, long.State, second(long.Begun))))
 	}
 	return out
@@ -68,33 +75,39 @@ func serverFindings(s store.Server) []finding {
 func versionFinding(s store.Server) finding {
 	switch major := s.Version / 10_000; {
 	case major < oldestPostgres:
-		return wrong("server", fmt.Sprintf("PostgreSQL %s is older than %d, the oldest version that this service is tested with: upgrade the server", s.VersionText, oldestPostgres))
+		return wrong("server", fmt.Sprintf("PostgreSQL %s is older than %d, the oldest version that this service is tested with: "+
+			"upgrade the server", s.VersionText, oldestPostgres))
 	case major > newestPostgres:
-		return warned("server", fmt.Sprintf("PostgreSQL %s is newer than %d, the newest version that this service was tested with: most likely it works; "+
-			"look for a newer pageflare-license", s.VersionText, newestPostgres))
+		return warned("server", fmt.Sprintf("PostgreSQL %s is newer than %d, the newest version that this service was tested with: "+
+			"most likely it works; look for a newer pageflare-license", s.VersionText, newestPostgres))
 	}
 	return well("server", "PostgreSQL "+s.VersionText)
 }
 
 func durabilityFinding(s store.Server) finding {
 	if len(s.Off) > 0 {
-		return warned("durability", strings.Join(s.Off, " and ")+" off on the server: a crash there can undo changes that this service has acknowledged, revocations too; turn on what is off")
+		return warned("durability", "off on the server: "+strings.Join(s.Off, ", ")+". "+
+			"A crash there can undo changes that this service has acknowledged, revocations too: turn them on")
 	}
-	return well("durability", "fsync, full_page_writes and synchronous_commit are on: what is acknowledged survives a crash of the server")
+	return well("durability", "fsync, full_page_writes and synchronous_commit are on: "+
+		"what is acknowledged survives a crash of the server")
 }
 
 func readOnlyFinding(s store.Server) finding {
 	if s.Standby {
-		return wrong("primary", "the server is a standby, and takes no writes: name the primary in LICENSE_DATABASE_URL, or all hosts as in postgres://user@host1,host2/database")
+		return wrong("primary", "the server is a standby, and takes no writes: "+
+			"name the primary in LICENSE_DATABASE_URL, or all hosts as in postgres://user@host1,host2/database")
 	}
-	return wrong("primary", "the server takes no writes (default_transaction_read_only is on): turn that off for this user and this database")
+	return wrong("primary", "the server takes no writes (default_transaction_read_only is on): "+
+		"turn that off for this user and this database")
 }
 
 func connectionsFinding(s store.Server) finding {
 	free := max(s.MaxConnections-s.Connections, 0)
 	text := fmt.Sprintf("%d of %d are free, and each replica takes up to %d", free, s.MaxConnections, store.PostgresConnections)
 	if free < store.PostgresConnections {
-		return warned("connections", text+": raise max_connections of the server, or put PgBouncer in front of it in transaction mode")
+		return warned("connections", text+
+			": raise max_connections of the server, or put PgBouncer in front of it in transaction mode")
 	}
 	return well("connections", text)
 }

@@ -22,16 +22,18 @@ func TestEveryServerThatIsPromised(t *testing.T) {
 	t.Cleanup(func() { must(t, pooler.Stop()) })
 	packages := []string{"../../service/store", "../../service"}
 	programs := compile(t, packages)
+	const simple = "&default_query_exec_mode=simple_protocol"
 	for name, flags := range map[string][]string{
 		"PostgreSQL 14":              {"-postgres", start(t, "postgres-14").URL("postgres")},
 		"PostgreSQL 18":              {"-postgres", start(t, "postgres-18").URL("postgres")},
 		"PgBouncer":                  {"-postgres", pooler.URL("postgres"), "-postgres-pooled"},
-		"PgBouncer, simple protocol": {"-postgres", pooler.URL("postgres") + "&default_query_exec_mode=simple_protocol", "-postgres-pooled"},
+		"PgBouncer, simple protocol": {"-postgres", pooler.URL("postgres") + simple, "-postgres-pooled"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			for i, program := range programs {
-				cmd := exec.CommandContext(t.Context(), program, append([]string{"-test.run", "^TestPostgres", "-test.timeout", "3m"}, flags...)...)
+				cmd := exec.CommandContext(t.Context(), program, "-test.run", "^TestPostgres", "-test.timeout", "3m")
+				cmd.Args = append(cmd.Args, flags...)
 				cmd.Dir = packages[i]
 				out, err := cmd.CombinedOutput()
 				if err != nil || bytes.Contains(out, []byte("no tests to run")) {

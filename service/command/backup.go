@@ -23,8 +23,10 @@ type Backup struct {
 // Run copies the database, also while servers work on it. It needs no key, and changes nothing: a newer version can back up before it upgrades.
 func (c Backup) Run(ctx context.Context, a *App) error {
 	if a.DumpURL != "" {
-		return Usagef("backup: a PostgreSQL server has its own way: run pg_dump --format=custom --file=%s '%s', on the server itself and not by a pooler, "+
-			"with PGUSER and PGPASSWORD in the environment; and store LICENSE_KEY in another place, for without it the copy is of no use", fileOr(c.File, "license.dump"), a.DumpURL)
+		return Usagef("backup: a PostgreSQL server has its own way: run pg_dump --format=custom --file=%s '%s', "+
+			"on the server itself and not by a pooler, with PGUSER and PGPASSWORD in the environment; "+
+			"and store LICENSE_KEY in another place, for without it the copy is of no use",
+			fileOr(c.File, "license.dump"), a.DumpURL)
 	}
 	if c.File == "-" {
 		return c.stream(ctx, a)
@@ -115,8 +117,10 @@ type Restore struct {
 func (c Restore) Run(ctx context.Context, a *App) error {
 	if a.DumpURL != "" {
 		return Usagef("restore: a PostgreSQL server has its own way: stop all replicas, make an empty database, and run "+
-			"pg_restore --exit-on-error --no-owner --dbname='%s' %s, on the server itself and not by a pooler, with PGUSER and PGPASSWORD in the environment; "+
-			"then give LICENSE_DATABASE_URL and the LICENSE_KEY of the backup, and run pageflare-license audit verify", a.DumpURL, fileOr(c.File, "license.dump"))
+			"pg_restore --exit-on-error --no-owner --dbname='%s' %s, "+
+			"on the server itself and not by a pooler, with PGUSER and PGPASSWORD in the environment; "+
+			"then give LICENSE_DATABASE_URL and the LICENSE_KEY of the backup, and run pageflare-license audit verify",
+			a.DumpURL, fileOr(c.File, "license.dump"))
 	}
 	if a.Runs(ctx) != "" {
 		return Usagef("restore %s: a License service answers at %s: stop it first, or what it writes is lost", c.File, a.Runs(ctx))

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"time"
 
@@ -16,13 +17,13 @@ type Server struct {
 	VersionText    string        // such as 15.18
 	Standby        bool          // it follows another server
 	ReadOnly       bool          // it takes no writes: a standby does not, nor one that is set so
-	Off            []string      // settings that are off, without which a crash can undo what was acknowledged
+	Off            []string      // settings of durability that are off: a crash can undo changes
 	Ahead          time.Duration // of its clock, against ours; less than zero: it is behind
 	MaxConnections int           // for users who are not its administrators
 	Connections    int           // that are open
 	Pooled         bool          // a pooler is between us and the server
 	Plain          bool          // the connection is not encrypted, and leaves this machine
-	Long           []Session     // that have been in a transaction for longer than was asked for, of this database
+	Long           []Session     // of this database, in a transaction for longer than was asked for
 }
 
 // Session is a session of a PostgreSQL server.
@@ -60,10 +61,8 @@ func AskServer(ctx context.Context, url string, long time.Duration) (s Server, e
 		return Server{}, err
 	}
 	defer conn.Close(context.WithoutCancel(ctx)) // it has no more to say
-	for _, ask := range []func(context.Context, *pgx.Conn, time.Duration) error{s.askState, s.askClock, s.askLong} {
-		if err := ask(ctx, conn, long); err != nil {
-			return Server{}, fmt.Errorf("ask the server about itself: %w", err)
-		}
+	if err := errors.Join(s.askState(ctx, conn), s.askClock(ctx, conn), s.askLong(ctx, conn, long)); err != nil {
+		return Server{}, fmt.Errorf("ask the server about itself: %w", err)
 	}
 	s.Pooled = isPooled(ctx, conn)
 	_, encrypted := conn.PgConn().Conn().(*tls.Conn)
@@ -71,18 +70,21 @@ func AskServer(ctx context.Context, url string, long time.Duration) (s Server, e
 	return s, nil
 }
 
-func (s *Server) askState(ctx context.Context, conn *pgx.Conn, _ time.Duration) error {
-	return conn.QueryRow(ctx, `SELECT CAST(current_setting('server_version_num') AS INTEGER), split_part(current_setting('server_version'), ' ', 1),
+func (s *Server) askState(ctx context.Context, conn *pgx.Conn) error {
+	return conn.QueryRow(ctx, `SELECT CAST(current_setting('server_version_num') AS INTEGER),
+		split_part(current_setting('server_version'), ' ', 1),
 		pg_is_in_recovery(), current_setting('transaction_read_only') = 'on',
-		ARRAY(SELECT CAST(name AS TEXT) FROM pg_settings WHERE name IN ('fsync', 'full_page_writes', 'synchronous_commit') AND setting = 'off' ORDER BY name),
-		(SELECT CAST(sum(CASE name WHEN 'max_connections' THEN CAST(setting AS INTEGER) ELSE -CAST(setting AS INTEGER) END) AS INTEGER) FROM pg_settings
+		ARRAY(SELECT CAST(name AS TEXT) FROM pg_settings
+			WHERE name IN ('fsync', 'full_page_writes', 'synchronous_commit') AND setting = 'off' ORDER BY name),
+		(SELECT CAST(sum(CASE name WHEN 'max_connections' THEN 1 ELSE -1 END * CAST(setting AS INTEGER)) AS INTEGER)
+			FROM pg_settings
 			WHERE name IN ('max_connections', 'superuser_reserved_connections', 'reserved_connections')),
 		(SELECT CAST(sum(numbackends) AS INTEGER) FROM pg_stat_database)`).
 		Scan(&s.Version, &s.VersionText, &s.Standby, &s.ReadOnly, &s.Off, &s.MaxConnections, &s.Connections)
 }
 
 // askClock holds the clock of the server against the middle of the time that the question took.
-func (s *Server) askClock(ctx context.Context, conn *pgx.Conn, _ time.Duration) error {
+func (s *Server) askClock(ctx context.Context, conn *pgx.Conn) error {
 	var there int64
 	before := time.Now()
 	err := conn.QueryRow(ctx, `SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)`).Scan(&there)
@@ -92,9 +94,9 @@ func (s *Server) askClock(ctx context.Context, conn *pgx.Conn, _ time.Duration) 
 }
 
 func (s *Server) askLong(ctx context.Context, conn *pgx.Conn, long time.Duration) error {
-	rows, err := conn.Query(ctx, `SELECT pid, coalesce(CAST(usename AS TEXT), ''), coalesce(application_name, ''), coalesce(state, ''),
-		CAST(extract(epoch FROM xact_start) * 1000 AS BIGINT)
-		FROM pg_stat_activity WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()
+	rows, err := conn.Query(ctx, `SELECT pid, coalesce(CAST(usename AS TEXT), ''), coalesce(application_name, ''),
+		coalesce(state, ''), CAST(extract(epoch FROM xact_start) * 1000 AS BIGINT) FROM pg_stat_activity
+		WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()
 		AND extract(epoch FROM clock_timestamp() - xact_start) > $1 ORDER BY xact_start LIMIT 10`, long.Seconds())
 	if err != nil {
 		return err
@@ -118,10 +120,8 @@ func isPooled(ctx context.Context, conn *pgx.Conn) bool {
 			return true
 		}
 	}
-	for _, statement := range []string{"LISTEN pageflare_license_doctor", "NOTIFY pageflare_license_doctor"} {
-		if _, err := conn.Exec(ctx, statement); err != nil {
-			return false // it is none of PostgreSQL's own, and has no notifications
-		}
+	if _, err := conn.Exec(ctx, "LISTEN pageflare_license_doctor; NOTIFY pageflare_license_doctor"); err != nil {
+		return false // a relative of PostgreSQL that has no notifications
 	}
 	ctx, cancel := context.WithTimeout(ctx, notifyPatience)
 	defer cancel()

@@ -6,11 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 )
@@ -61,7 +59,8 @@ func (s *Server) Pool(ctx context.Context) (p *Pooler, err error) {
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Credential: s.as}
 	if err := startUntil(p.cmd, "process up"); err != nil {
 		p.cmd = nil
-		return nil, errors.Join(fmt.Errorf("start %s: %w: install Debian's package pgbouncer, as `make e2e` does", path, err), p.Stop())
+		return nil, errors.Join(fmt.Errorf("start %s: %w: install Debian's package pgbouncer, as `make e2e` does",
+			path, err), p.Stop())
 	}
 	return p, nil
 }
@@ -98,6 +97,5 @@ func (p *Pooler) Stop() error {
 
 // URL is that of a database of the server, by the pooler.
 func (p *Pooler) URL(database string) string {
-	u := url.URL{Scheme: "postgres", User: url.User("postgres"), Host: "127.0.0.1:" + strconv.Itoa(p.port), Path: "/" + database, RawQuery: "sslmode=disable"}
-	return u.String()
+	return localURL(p.port, database)
 }

@@ -170,7 +170,11 @@ func (s *Server) Stop(ctx context.Context) error {
 
 // URL is that of a database of the server.
 func (s *Server) URL(database string) string {
-	return fmt.Sprintf("postgres://postgres@127.0.0.1:%d/%s?sslmode=disable", s.port, database)
+	return localURL(s.port, database)
+}
+
+func localURL(port int, database string) string {
+	return fmt.Sprintf("postgres://postgres@127.0.0.1:%d/%s?sslmode=disable", port, database)
 }
 
 // Port is where the server listens.
