@@ -153,6 +153,7 @@ func (r *run) callExchange(ctx context.Context) (string, error) {
 		return "", err
 	}
 	issued, err := api.Issue(ctx, identity)
+	r.suggest(identity, err)
 	return issued.Token, err
 }
 
@@ -203,6 +204,9 @@ func refusedWithCode(err error) bool {
 // explainExchange says what came of an exchange, in words of identities: those of the client are of tokens that somebody stored.
 func (r *run) explainExchange(err error) string {
 	text := r.apiText(err)
+	if r.suggested != nil && r.suggested.add != "" {
+		text += "; the log and the job summary show the command that lets it in"
+	}
 	if errors.Is(err, client.ErrUnauthorized) {
 		text = fmt.Sprintf("the License API at %s does not accept the identity of this job (401): check that oidc-audience (%s) is the public URL of "+
 			"the License service and that it trusts this issuer (LICENSE_PUBLIC_URL and LICENSE_OIDC_ISSUERS there)", r.cfg.APIURL, r.cfg.Audience)

@@ -175,6 +175,7 @@ func (r *run) summary() summary.Result {
 	out := summary.Result{License: summary.License{
 		State: string(r.state), Tier: r.claims.Tier, Reason: r.reason, ExpiresAt: r.claims.ExpiresAt, ValidUntil: r.claims.ValidUntil, Now: r.now(),
 	}}
+	out.Suggestion = r.suggested.shown()
 	for _, p := range r.problems {
 		out.Problems = append(out.Problems, summary.Problem{Error: p.fails, Text: p.text})
 	}

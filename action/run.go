@@ -48,6 +48,8 @@ type run struct {
 	site     *optimize.Report
 	guarded  optimize.Guarded // also of a site that was left alone
 	exit     int
+
+	suggested *suggestion // after a refusal that a trust policy would lift
 }
 
 // problem is something that somebody should know. There is one of a kind at most.

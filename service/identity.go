@@ -32,9 +32,10 @@ func outside() *http.Client {
 	return &http.Client{Transport: t, Timeout: 10 * time.Second}
 }
 
-// repository asks GitHub for the ids of a repository and its owner. license.ErrInvalid: the name is
-// none, or names nothing that can be seen; admin.ErrNoAnswer: GitHub cannot tell now. What to do
-// is for the caller to say, who knows how ids are given.
+// repository asks GitHub for the ids of a repository and its owner; for OWNER/* it is
+// oidc.AnyRepository and the id of that organization. license.ErrInvalid: the name is none, or names
+// nothing that can be seen; admin.ErrNoAnswer: GitHub cannot tell now. What to do is for the caller
+// to say, who knows how ids are given.
 // https://docs.github.com/en/rest/repos/repos#get-a-repository
 func (a *app) repository(ctx context.Context, name string) (repositoryID, ownerID string, err error) {
 	if err := license.CheckRepository(name); err != nil {
@@ -52,6 +53,10 @@ func (a *app) repository(ctx context.Context, name string) (repositoryID, ownerI
 			return "", "", err
 		}
 	}
+	if repo == oidc.AnyRepository {
+		ownerID, err = a.organization(ctx, c, owner)
+		return oidc.AnyRepository, ownerID, err
+	}
 	found, res, err := c.Repositories.Get(ctx, owner, repo)
 	if err != nil {
 		return "", "", fmt.Errorf("ask GitHub for repository %s: %w", name, a.githubFault(err, res, c.BaseURL.Host))
@@ -63,6 +68,30 @@ func (a *app) repository(ctx context.Context, name string) (repositoryID, ownerI
 		return "", "", fmt.Errorf("ask GitHub for repository %s: %w: it is called %.200q now: if its owner of today is to be trusted, give that name", name, failure.ErrInvalid, now)
 	}
 	return strconv.FormatInt(found.GetID(), 10), strconv.FormatInt(found.GetOwner().GetID(), 10), nil
+}
+
+// organization asks GitHub for the id of an organization. The account of a person is refused, so
+// that a name which a person took over, or was mistyped for, is noticed.
+// https://docs.github.com/en/rest/users/users#get-a-user
+func (a *app) organization(ctx context.Context, c *github.Client, name string) (id string, err error) {
+	found, res, err := c.Users.Get(ctx, name)
+	switch {
+	case err != nil && res != nil && res.StatusCode == http.StatusNotFound:
+		err = fmt.Errorf("%w: there is no organization of that name at %s: check the name", failure.ErrInvalid, c.BaseURL.Host)
+	case err != nil:
+		err = a.githubFault(err, res, c.BaseURL.Host)
+	case found.GetID() == 0 || found.GetLogin() == "":
+		err = fmt.Errorf("%w: the answer lacks id or name", admin.ErrNoAnswer)
+	case !strings.EqualFold(found.GetLogin(), name):
+		err = fmt.Errorf("%w: it is called %.200q now: if that one is to be trusted, give that name", failure.ErrInvalid, found.GetLogin())
+	case found.GetType() != "Organization":
+		err = fmt.Errorf("%w: it is not an organization (%.50q): if every repository of that owner is to be trusted, give its id, %d, as that of the owner",
+			failure.ErrInvalid, found.GetType(), found.GetID())
+	}
+	if err != nil {
+		return "", fmt.Errorf("ask GitHub for organization %s: %w", name, err)
+	}
+	return strconv.FormatInt(found.GetID(), 10), nil
 }
 
 // withinOrigin follows a redirect only to the host that was asked, by the same scheme.

@@ -121,6 +121,7 @@ type commands struct {
 	Machine     command.Machine    `cmd:"" help:"Machines that pageflare CLIs activated."`
 	Key         command.Key        `cmd:"" help:"Signing keys."`
 	Policy      command.Policy     `cmd:"" help:"Trust policies: which jobs of GitHub Actions get license tokens without a secret."`
+	Repository  command.Repository `cmd:"" help:"Repositories whose jobs got license tokens."`
 	AdminToken  command.AdminToken `cmd:"" name:"admin-token" help:"Admin tokens, by which the operator calls the Admin API."`
 	Audit       command.Audit      `cmd:"" help:"The audit log: who did what."`
 	Backup      command.Backup     `cmd:"" help:"Copy the database to a new file, also while the service runs. The key is not in it."`

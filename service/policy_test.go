@@ -147,6 +147,29 @@ func fakeGitHub(t *testing.T) (url string, asked *atomic.Int64) {
 			answer(http.StatusForbidden, `<html>`)
 		case r.URL.Path == "/repos/acme/broken":
 			answer(http.StatusBadGateway, `<html>`)
+		case strings.HasPrefix(r.URL.Path, "/repos/fleet/"): // 60 are told, as without a token
+			if asked.Load() > 60 {
+				w.Header().Set("X-RateLimit-Remaining", "0")
+				w.Header().Set("X-RateLimit-Reset", "4102444800")
+				answer(http.StatusForbidden, `{"message":"API rate limit exceeded"}`)
+				return
+			}
+			name := strings.TrimPrefix(r.URL.Path, "/repos/")
+			answer(http.StatusOK, fmt.Sprintf(`{"id":%d,"full_name":%q,"owner":{"id":583231,"login":"fleet"}}`, asked.Load(), name))
+		case r.URL.Path == "/users/acme":
+			answer(http.StatusOK, `{"id":583231,"login":"Acme","type":"Organization"}`)
+		case r.URL.Path == "/users/renamed":
+			answer(http.StatusOK, `{"id":666,"login":"evil","type":"Organization"}`)
+		case r.URL.Path == "/users/octocat":
+			answer(http.StatusOK, `{"id":1,"login":"octocat","type":"User"}`)
+		case r.URL.Path == "/users/empty":
+			answer(http.StatusOK, `{}`)
+		case r.URL.Path == "/users/limited":
+			w.Header().Set("X-RateLimit-Remaining", "0")
+			w.Header().Set("X-RateLimit-Reset", "4102444800")
+			answer(http.StatusForbidden, `{"message":"API rate limit exceeded"}`)
+		case r.URL.Path == "/users/elsewhere":
+			http.Redirect(w, r, elsewhere, http.StatusMovedPermanently)
 		case r.URL.Path == "/repos/acme/empty":
 			answer(http.StatusOK, `{}`)
 		case token == "wrong-secret" || r.URL.Path == "/repos/acme/enterprise":
@@ -207,6 +230,63 @@ func TestPolicyAddByName(t *testing.T) {
 	b.ok("policy", "list")
 	if asked.Load() != before+1 {
 		t.Error("GitHub was asked again")
+	}
+}
+
+// An organization is one by its name of today, and not a person who took the name over.
+func TestPolicyAddOfAnOrganization(t *testing.T) {
+	t.Parallel()
+	b := newBox(t)
+	b.env["LICENSE_GITHUB_API_URL"], _ = fakeGitHub(t)
+	account := mustMember(t, b.ok("account", "create", "--email", "dev@example.com", "--valid-until", "2099-03-12", "--json"), "id")
+	for _, test := range []struct {
+		name string
+		exit int
+		want string
+	}{
+		{"renamed", exitUsage, `error: ask GitHub for organization renamed: it is called "evil" now: if that one is to be trusted, give that name; or give --repository-owner-id alone`},
+		{"octocat", exitUsage, `error: ask GitHub for organization octocat: it is not an organization ("User"): if every repository of that owner is to be trusted, give its id, 1, as that of the owner`},
+		{"none", exitUsage, "error: ask GitHub for organization none: there is no organization of that name at 127.0.0.1:"},
+		{"empty", exitFailure, "error: ask GitHub for organization empty: GitHub does not answer: the answer lacks id or name"},
+		{"limited", exitFailure, "error: ask GitHub for organization limited: GitHub refused: the 60 requests an hour that it allows without a token are used up until 2100-01-01T00:00:00Z: set GITHUB_TOKEN; or give"},
+		{"elsewhere", exitFailure, "error: ask GitHub for organization elsewhere: GitHub does not answer: "},
+		{"acme/site", exitUsage, `error: repository "acme/site/*" is not OWNER/NAME`},
+		{"..", exitUsage, `error: repository "../*" is not OWNER/NAME`},
+	} {
+		r := b.run("policy", "add", "--account", account, "--organization", test.name)
+		if r.exit != test.exit || !strings.HasPrefix(r.err, test.want) || r.out != "" {
+			t.Errorf("policy add --organization %s = exit %d, %q%q, want %d, %q", test.name, r.exit, r.out, r.err, test.exit, test.want)
+		}
+	}
+	r := b.run("policy", "add", "--account", account, "--organization", "acme", "--json")
+	made := mustMember(t, r.out, "id")
+	want := "warning: policy " + made + " trusts every repository of acme (owner 583231), also one that is made later by anyone who may create repositories there: " +
+		"all get license tokens of account " + account + "; narrow it with --job-workflow-ref, for who makes a repository chooses its refs and environments\n"
+	if r.exit != exitOK || r.err != want || mustMember(t, r.out, "repository_id") != "*" || mustMember(t, r.out, "repository_owner_id") != "583231" || mustMember(t, r.out, "repository") != "acme/*" {
+		t.Errorf("policy add --organization acme = exit %d, %s%s, want %s", r.exit, r.out, r.err, want)
+	}
+}
+
+// A fleet that is added without a token meets GitHub's limit: one line says what to do, GitHub is
+// not asked for the rest, and nothing is added.
+func TestPoliciesOfAFleetWithoutAToken(t *testing.T) {
+	t.Parallel()
+	b := newBox(t)
+	var asked *atomic.Int64
+	b.env["LICENSE_GITHUB_API_URL"], asked = fakeGitHub(t)
+	account := mustMember(t, b.ok("account", "create", "--email", "dev@example.com", "--valid-until", "2099-03-12", "--json"), "id")
+	var fleet strings.Builder
+	for i := range 300 {
+		fmt.Fprintf(&fleet, "fleet/r%d\n", i+1)
+	}
+	r := b.runWith(fleet.String(), "policy", "add", "--account", account, "--from-file", "-")
+	const want = "error: --from-file: line 61: ask GitHub for repository fleet/r61: GitHub refused: the 60 requests an hour that it allows without a token are used up until 2100-01-01T00:00:00Z: set GITHUB_TOKEN\n" +
+		"error: no policy was added\n"
+	if r.exit != exitFailure || r.err != want || asked.Load() != 61 {
+		t.Errorf("policy add of 300 = exit %d after %d requests, %s, want %s", r.exit, asked.Load(), r.err, want)
+	}
+	if out := b.ok("policy", "list", "--json"); !strings.Contains(out, `"items": []`) {
+		t.Errorf("policies = %s, want none", out)
 	}
 }
 

@@ -26,7 +26,7 @@ action/guard/sheet  ->
 action/summary      ->
 action/githubtest   ->
 
-NOUNS               -> service/license service/auth service/account service/keyring service/audit service/oidc service/opaque service/failure
+NOUNS               -> service/license service/auth service/account service/keyring service/audit service/oidc service/opaque service/failure service/rights
 
 service             -> NOUNS service/command service/parts service/server service/server/admin service/console service/store service/webhook service/token service/api
 service/token       ->
@@ -34,12 +34,13 @@ service/api         ->
 service/client      -> service/api
 service/oidc        ->
 service/failure     ->
+service/rights      ->
 service/opaque      -> service/failure
 service/audit       -> service/failure
 service/keyring     -> service/audit service/opaque service/failure service/token
 service/account     -> service/audit service/opaque service/failure
-service/auth        -> service/account service/audit service/oidc service/opaque service/failure service/token
-service/license     -> service/account service/auth service/keyring service/audit service/oidc service/opaque service/failure service/token
+service/auth        -> service/account service/audit service/oidc service/opaque service/failure service/token service/rights
+service/license     -> service/account service/auth service/keyring service/audit service/oidc service/opaque service/failure service/token service/rights
 service/parts       -> NOUNS
 service/show        -> NOUNS service/api
 service/command     -> NOUNS service/parts service/show service/api

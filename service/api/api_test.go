@@ -252,6 +252,7 @@ func TestExamplesPassThroughTheTypes(t *testing.T) {
 		"RevokedAdminToken": func() any { return new(api.RevokedAdminToken) }, "AuditPage": func() any { return new(api.AuditPage) },
 		"Machine": func() any { return new(api.Machine) }, "MachinePage": func() any { return new(api.MachinePage) },
 		"Policy": func() any { return new(api.Policy) }, "PolicyPage": func() any { return new(api.PolicyPage) },
+		"AddedPolicies": func() any { return new(api.AddedPolicies) },
 		"RemovedPolicy": func() any { return new(api.RemovedPolicy) }, "Explanation": func() any { return new(api.Explanation) },
 		"AuditVerdict": func() any { return new(api.AuditVerdict) }, "OAuthError": func() any { return new(api.OAuthError) },
 		"OAuthAPIError": func() any { return new(api.OAuthAPIError) },

@@ -79,6 +79,11 @@ type Activation struct {
 	MachineID string `json:"machine_id"`
 }
 
+// AddedPolicies defines model for AddedPolicies.
+type AddedPolicies struct {
+	Items []Policy `json:"items"`
+}
+
 // AdminToken An admin token without its text.
 type AdminToken struct {
 	// AdminToken Its text; only in the answer that makes it.
@@ -237,7 +242,7 @@ type Error struct {
 	// | `unsupported_media_type` | 415 | the body is of another kind | final; send the kind that the message names |
 	// | `not_found` | 404 | no such path, or nothing by that name | final; check the address |
 	// | `method_not_allowed` | 405 | the path has other methods | final; see `Allow` |
-	// | `request_too_large` | 413 | the request body is above 64 KiB | final; send a smaller one, or none |
+	// | `request_too_large` | 413 | the request body is above 64 KiB, or 256 KiB on `/_api/admin/policies/batch` | final; send a smaller one, or none |
 	// | `request_timeout` | 408 | the request body came too slowly | send it again |
 	// | `rate_limited` | 429 | too many requests with this credential, by jobs of this repository, or without a good credential from this address | wait `Retry-After` seconds |
 	// | `internal` | 500 | a fault of the service | try again later; report it with the request id |
@@ -257,10 +262,13 @@ type Explanation struct {
 	Allowed  bool     `json:"allowed"`
 	Identity []Clause `json:"identity"`
 
+	// Job The job that was refused by the request that was asked about.
+	Job *RefusedJob `json:"job,omitempty,omitzero"`
+
 	// Outcome The same in words, with the third answer that there is for claims without a signature.
 	Outcome string `json:"outcome"`
 
-	// Policies Those for the repository; none means that there is no policy for it.
+	// Policies Those for the repository, then those for its whole owner; none means that there is no policy for it.
 	Policies []PolicyVerdict `json:"policies"`
 }
 
@@ -269,10 +277,13 @@ type Health struct {
 	Status string `json:"status"`
 }
 
-// IdentityToExplain One of token and claims.
+// IdentityToExplain One of token, claims and request.
 type IdentityToExplain struct {
 	// Claims Its claims.
 	Claims json.RawMessage `json:"claims,omitempty,omitzero"`
+
+	// Request The id of the request by which a job was refused.
+	Request string `json:"request,omitempty,omitzero"`
 
 	// Token An identity token.
 	Token string `json:"token,omitempty,omitzero"`
@@ -408,7 +419,13 @@ type NewAdminToken struct {
 	TTL string `json:"ttl,omitempty,omitzero"`
 }
 
-// NewPolicy Give repository, or repository_id and repository_owner_id.
+// NewPolicies defines model for NewPolicies.
+type NewPolicies struct {
+	// Items 1000 at most.
+	Items []NewPolicy `json:"items"`
+}
+
+// NewPolicy Give repository, or organization, or repository_id and repository_owner_id.
 type NewPolicy struct {
 	Account string `json:"account"`
 
@@ -424,11 +441,17 @@ type NewPolicy struct {
 	// JobWorkflowRef OWNER/REPOSITORY/.github/workflows/FILE@REF of reusable workflows.
 	JobWorkflowRef []string `json:"job_workflow_ref,omitempty,omitzero"`
 
+	// Organization Name of an organization whose repositories are all trusted, also those that are made later by anyone who may create repositories there: jobs of
+	// each get license tokens of the account. GitHub is asked for its id, unless `repository_owner_id` gives it.
+	Organization string `json:"organization,omitempty,omitzero"`
+
 	// Ref Whole refs, such as refs/heads/main.
 	Ref []string `json:"ref,omitempty,omitzero"`
 
 	// Repository OWNER/NAME.
-	Repository        string `json:"repository,omitempty,omitzero"`
+	Repository string `json:"repository,omitempty,omitzero"`
+
+	// RepositoryID A number; * for every repository of the owner, with the risk of organization.
 	RepositoryID      string `json:"repository_id,omitempty,omitzero"`
 	RepositoryOwnerID string `json:"repository_owner_id,omitempty,omitzero"`
 
@@ -460,7 +483,7 @@ type OAuthAPIError struct {
 	// | `unsupported_media_type` | 415 | the body is of another kind | final; send the kind that the message names |
 	// | `not_found` | 404 | no such path, or nothing by that name | final; check the address |
 	// | `method_not_allowed` | 405 | the path has other methods | final; see `Allow` |
-	// | `request_too_large` | 413 | the request body is above 64 KiB | final; send a smaller one, or none |
+	// | `request_too_large` | 413 | the request body is above 64 KiB, or 256 KiB on `/_api/admin/policies/batch` | final; send a smaller one, or none |
 	// | `request_timeout` | 408 | the request body came too slowly | send it again |
 	// | `rate_limited` | 429 | too many requests with this credential, by jobs of this repository, or without a good credential from this address | wait `Retry-After` seconds |
 	// | `internal` | 500 | a fault of the service | try again later; report it with the request id |
@@ -505,12 +528,14 @@ type Policy struct {
 	// Ref Whole refs, such as refs/heads/main.
 	Ref []string `json:"ref,omitempty,omitzero"`
 
-	// Repository Its name when the policy was added.
-	Repository        string `json:"repository"`
+	// Repository Its name when the policy was added; OWNER/* for every repository of an owner.
+	Repository string `json:"repository"`
+
+	// RepositoryID A number; * for every repository of the owner.
 	RepositoryID      string `json:"repository_id"`
 	RepositoryOwnerID string `json:"repository_owner_id"`
 
-	// Version 1, 2, 3, … of one account and repository.
+	// Version 1, 2, 3, … of one account and repository, or of one account and owner.
 	Version int64 `json:"version"`
 
 	// Visibility public, private or internal.
@@ -556,11 +581,56 @@ type Ready struct {
 	Status string `json:"status"`
 }
 
+// RefusedJob A job that was refused. What it did not have is missing; a value longer than 500 bytes is cut.
+type RefusedJob struct {
+	At string `json:"at"`
+
+	// Clause The first that failed then, of the policy that came nearest; policy when there was none for the repository.
+	Clause         string `json:"clause"`
+	Environment    string `json:"environment,omitempty,omitzero"`
+	Event          string `json:"event"`
+	Issuer         string `json:"issuer"`
+	JobWorkflowRef string `json:"job_workflow_ref,omitempty,omitzero"`
+	Ref            string `json:"ref,omitempty,omitzero"`
+
+	// Repository OWNER/NAME as it was then.
+	Repository        string `json:"repository,omitempty,omitzero"`
+	RepositoryID      string `json:"repository_id"`
+	RepositoryOwnerID string `json:"repository_owner_id"`
+	RequestID         string `json:"request_id"`
+	RunID             string `json:"run_id,omitempty,omitzero"`
+	Visibility        string `json:"visibility,omitempty,omitzero"`
+}
+
 // RemovedPolicy defines model for RemovedPolicy.
 type RemovedPolicy struct {
 	FamiliesRevoked int64  `json:"families_revoked"`
 	ID              string `json:"id"`
 	Status          string `json:"status"`
+}
+
+// Repository A repository whose jobs got license tokens of an account.
+type Repository struct {
+	Account string `json:"account"`
+
+	// Issuer Whose ids the next two are.
+	Issuer string `json:"issuer"`
+
+	// LastUsedAt When a job got a token last; up to an hour behind.
+	LastUsedAt string `json:"last_used_at"`
+
+	// Repository OWNER/NAME as its newest job calls it; empty when none did.
+	Repository        string `json:"repository"`
+	RepositoryID      string `json:"repository_id"`
+	RepositoryOwnerID string `json:"repository_owner_id"`
+}
+
+// RepositoryPage defines model for RepositoryPage.
+type RepositoryPage struct {
+	Items []Repository `json:"items"`
+
+	// NextCursor Give it as cursor for the next page; missing on the last one.
+	NextCursor string `json:"next_cursor,omitempty,omitzero"`
 }
 
 // RetiredKey defines model for RetiredKey.
@@ -736,6 +806,9 @@ type WithTokens = bool
 
 // BadRequest The body of every error but 401.
 type BadRequest = Error
+
+// BatchTooLarge The body of every error but 401.
+type BatchTooLarge = Error
 
 // BodyTooLarge The body of every error but 401.
 type BodyTooLarge = Error
@@ -950,6 +1023,21 @@ type RemovePolicyParams struct {
 	WithTokens WithTokens `form:"with_tokens,omitempty" json:"with_tokens,omitempty,omitzero"`
 }
 
+// ListRepositoriesParams defines parameters for ListRepositories.
+type ListRepositoriesParams struct {
+	// Limit How many to list at most.
+	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
+
+	// Cursor The next_cursor of the page before.
+	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
+
+	// Account Only those that got license tokens of this account.
+	Account string `form:"account,omitempty" json:"account,omitempty,omitzero"`
+
+	// UnusedSince Only those that no job has used since then: a date, which is its start in UTC, or a time of RFC 3339.
+	UnusedSince string `form:"unused_since,omitempty" json:"unused_since,omitempty,omitzero"`
+}
+
 // FindTokensParams defines parameters for FindTokens.
 type FindTokensParams struct {
 	// Kid Only those that this key signed.
@@ -997,6 +1085,9 @@ type CreateAdminTokenJSONRequestBody = NewAdminToken
 
 // AddPolicyJSONRequestBody defines body for AddPolicy for application/json ContentType.
 type AddPolicyJSONRequestBody = NewPolicy
+
+// AddPoliciesJSONRequestBody defines body for AddPolicies for application/json ContentType.
+type AddPoliciesJSONRequestBody = NewPolicies
 
 // ExplainPoliciesJSONRequestBody defines body for ExplainPolicies for application/json ContentType.
 type ExplainPoliciesJSONRequestBody = IdentityToExplain

@@ -10,12 +10,19 @@ import (
 	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/oidc"
 	"github.com/pageflare/ci/service/opaque"
+	"github.com/pageflare/ci/service/rights"
 	"github.com/pageflare/ci/service/token"
 )
 
 // Store is what authentication needs of a database. Reads see all changes that were acknowledged
 // before, by this process or another.
 type Store interface {
+	// Rights returns the state of rights, at most 250 ms old. What is read after it was known is
+	// true as long as it is the same; see service/rights. ErrUnavailable: nobody can tell.
+	Rights(ctx context.Context) (int64, error)
+	// RevokedSince returns up to limit token ids and families that were revoked after a state of
+	// rights; 0: all.
+	RevokedSince(ctx context.Context, state int64, limit int) ([]string, error)
 	// AccountStatus returns the account, and whether one of the subjects (token ids, families) was
 	// revoked. ErrNotFound: no such account.
 	AccountStatus(ctx context.Context, account string,
@@ -52,10 +59,15 @@ type AuthenticatorConfig struct {
 }
 
 // Authenticator tells who calls. It is safe for use by several goroutines.
-type Authenticator struct{ cfg AuthenticatorConfig }
+type Authenticator struct {
+	cfg   AuthenticatorConfig
+	known known
+}
 
 // NewAuthenticator returns an Authenticator.
-func NewAuthenticator(c AuthenticatorConfig) *Authenticator { return &Authenticator{c} }
+func NewAuthenticator(c AuthenticatorConfig) *Authenticator {
+	return &Authenticator{cfg: c, known: known{revoked: rights.Set{Since: c.Store.RevokedSince}}}
+}
 
 // Credential is a text that a caller shows, and what kind it can be.
 type Credential struct {
@@ -83,20 +95,30 @@ func Parse(text string) Credential {
 // no policy allows is nobody's. ErrUnauthenticated: no good credential; the error that wraps it
 // says why. Every refusal of a job is an ErrUntrustedJob, or an ErrUnauthenticated.
 func (a *Authenticator) Authenticate(ctx context.Context, c Credential) (Caller, error) {
-	switch c.Kind {
-	case ByAPIToken:
-		return a.apiToken(ctx, c.text)
-	case ByAdminToken:
-		return a.adminToken(ctx, c.text)
-	case ByLoginToken:
-		return a.loginToken(ctx, c.text)
-	case ByIdentity:
-		return a.job(ctx, c.text)
+	asOf, err := a.cfg.Store.Rights(ctx) // before anything that it vouches for is read
+	if err != nil {
+		return Caller{}, err
 	}
-	return a.licenseToken(ctx, c.text)
+	caller, err := a.authenticate(ctx, c, asOf)
+	caller.AsOf = asOf
+	return caller, err
 }
 
-func (a *Authenticator) licenseToken(ctx context.Context, text string) (Caller, error) {
+func (a *Authenticator) authenticate(ctx context.Context, c Credential, asOf int64) (Caller, error) {
+	switch c.Kind {
+	case ByAPIToken:
+		return a.apiToken(ctx, c.text, asOf)
+	case ByAdminToken:
+		return a.adminToken(ctx, c.text, asOf)
+	case ByLoginToken:
+		return a.loginToken(ctx, c.text, asOf)
+	case ByIdentity:
+		return a.job(ctx, c.text, asOf)
+	}
+	return a.licenseToken(ctx, c.text, asOf)
+}
+
+func (a *Authenticator) licenseToken(ctx context.Context, text string, asOf int64) (Caller, error) {
 	claims, bad, err := a.cfg.Keys.Parse(ctx, text, a.cfg.Now())
 	if err != nil {
 		return Caller{}, err
@@ -105,15 +127,15 @@ func (a *Authenticator) licenseToken(ctx context.Context, text string) (Caller, 
 		return Caller{}, fmt.Errorf("%w: %w", ErrUnauthenticated, bad)
 	}
 	id := opaque.TokenID(claims.ID)
-	owner, revoked, err := a.cfg.Store.AccountStatus(ctx, claims.Subject, claims.ID, id.Family())
+	owner, revoked, err := a.status(ctx, asOf, claims.Subject, id)
 	if errors.Is(err, failure.ErrNotFound) {
 		return Caller{}, fmt.Errorf("%w: its account is unknown", ErrUnauthenticated)
 	}
 	return Caller{Kind: ByLicenseToken, Account: owner, Token: claims, Revoked: revoked}, err
 }
 
-func (a *Authenticator) apiToken(ctx context.Context, text string) (Caller, error) {
-	t, owner, err := a.cfg.Store.APIToken(ctx, opaque.Hash(text))
+func (a *Authenticator) apiToken(ctx context.Context, text string, asOf int64) (Caller, error) {
+	t, owner, err := a.ofAPIToken(ctx, asOf, opaque.Hash(text))
 	switch {
 	case errors.Is(err, failure.ErrNotFound):
 		return Caller{}, fmt.Errorf("%w: unknown API token", ErrUnauthenticated)
@@ -125,8 +147,8 @@ func (a *Authenticator) apiToken(ctx context.Context, text string) (Caller, erro
 	return Caller{Kind: ByAPIToken, Account: owner, ID: t.ID}, nil
 }
 
-func (a *Authenticator) adminToken(ctx context.Context, text string) (Caller, error) {
-	t, err := a.cfg.Store.AdminToken(ctx, opaque.Hash(text))
+func (a *Authenticator) adminToken(ctx context.Context, text string, asOf int64) (Caller, error) {
+	t, err := a.ofAdminToken(ctx, asOf, opaque.Hash(text))
 	switch {
 	case errors.Is(err, failure.ErrNotFound):
 		return Caller{}, fmt.Errorf("%w: unknown admin token", ErrUnauthenticated)
@@ -140,8 +162,8 @@ func (a *Authenticator) adminToken(ctx context.Context, text string) (Caller, er
 	return Caller{Kind: ByAdminToken, Admin: &t}, nil
 }
 
-func (a *Authenticator) loginToken(ctx context.Context, text string) (Caller, error) {
-	d, owner, err := a.cfg.Store.LoginToken(ctx, opaque.Hash(text))
+func (a *Authenticator) loginToken(ctx context.Context, text string, asOf int64) (Caller, error) {
+	d, owner, err := a.ofLoginToken(ctx, asOf, opaque.Hash(text))
 	switch {
 	case errors.Is(err, failure.ErrNotFound):
 		return Caller{}, fmt.Errorf("%w: unknown login token", ErrUnauthenticated)
@@ -154,7 +176,7 @@ func (a *Authenticator) loginToken(ctx context.Context, text string) (Caller, er
 }
 
 // job proves an identity token and finds the policy that allows the job.
-func (a *Authenticator) job(ctx context.Context, text string) (Caller, error) {
+func (a *Authenticator) job(ctx context.Context, text string, asOf int64) (Caller, error) {
 	if a.cfg.Identities == nil {
 		return Caller{},
 			fmt.Errorf("%w: no issuer of identities is trusted here", ErrUnauthenticated)

@@ -60,6 +60,7 @@ type Caller struct {
 	ID      string          // of the API token or the device login; else empty
 	Token   token.Claims    // of a license token; else its ID is empty
 	Revoked bool            // the license token or its family was revoked
+	AsOf    int64           // the state of rights (service/rights) in which all this is true
 	Session *Session        // else nil
 	Admin   *AdminToken     // else nil
 	Job     *Job            // else nil

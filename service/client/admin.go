@@ -186,6 +186,17 @@ func (a *Admin) RevokeToken(ctx context.Context, which api.TokenToRevoke) (api.T
 		})
 }
 
+// ListRepositories yields the repositories whose jobs got license tokens, as ListAccounts does.
+func (a *Admin) ListRepositories(ctx context.Context,
+	p api.ListRepositoriesParams) iter.Seq2[api.Repository, error] {
+	return pages(p.Cursor, func(cursor string) ([]api.Repository, string, error) {
+		p.Cursor = cursor
+		page, err := ask[api.RepositoryPage](ctx, a,
+			request{op: "list repositories", path: "admin/repositories", query: query(p)})
+		return page.Items, page.NextCursor, err
+	})
+}
+
 // ListMachines yields the machines of an account in the order of their ids, as ListAccounts does.
 func (a *Admin) ListMachines(ctx context.Context, account string,
 	p api.ListMachinesParams) iter.Seq2[api.Machine, error] {
@@ -217,10 +228,24 @@ func (a *Admin) ListPolicies(ctx context.Context,
 	})
 }
 
-// AddPolicy lets jobs of a repository exchange their identity for license tokens of an account.
+// AddPolicy lets jobs of a repository, or of every repository of an organization, exchange their
+// identity for license tokens of an account.
 func (a *Admin) AddPolicy(ctx context.Context, n api.NewPolicy) (api.Policy, error) {
 	return ask[api.Policy](ctx, a,
 		request{op: "add a trust policy", method: http.MethodPost, path: "admin/policies", body: n})
+}
+
+// AddPolicies adds several trust policies, all of them or none, and returns them in the same order.
+// One that is there already stays as it is, so that the same list can be given again. When
+// repositories are given by their names alone the answer takes as long as GitHub does; ctx bounds
+// it.
+func (a *Admin) AddPolicies(ctx context.Context, list []api.NewPolicy) ([]api.Policy, error) {
+	added, err := ask[api.AddedPolicies](ctx, a,
+		request{
+			op: "add trust policies", method: http.MethodPost, path: "admin/policies/batch",
+			body: api.NewPolicies{Items: list}, patient: true,
+		})
+	return added.Items, err
 }
 
 // RemovePolicy removes a trust policy, with the license tokens that were issued under it if p says

@@ -147,11 +147,22 @@ func TestAdminOfTheRealService(t *testing.T) {
 	if got := all(t, a.ListPolicies(ctx, api.ListPoliciesParams{Account: account.ID})); len(got) != 1 || got[0].ID != policy.ID {
 		t.Errorf("ListPolicies = %+v", got)
 	}
+	batch := must[[]api.Policy](t)(a.AddPolicies(ctx, []api.NewPolicy{
+		{Account: account.ID, RepositoryID: "7", RepositoryOwnerID: "583231"},
+		{Account: account.ID, RepositoryID: "1296269", RepositoryOwnerID: "583231", Ref: []string{"refs/heads/main"}},
+	}))
+	if len(batch) != 2 || batch[0].RepositoryID != "7" || batch[1].ID != policy.ID {
+		t.Errorf("AddPolicies = %+v, want a new one and %s", batch, policy.ID)
+	}
+	must[api.RemovedPolicy](t)(a.RemovePolicy(ctx, batch[0].ID, api.RemovePolicyParams{}))
 	claims := json.RawMessage(`{"iss":"` + actionsIssuer + `","aud":"` + s.Origin + `","sub":"repo:acme/site:ref:refs/heads/other","exp":4070908800,"iat":1790000000,"nbf":1790000000,"jti":"1",
 		"repository":"acme/site","repository_owner":"acme","repository_id":"1296269","repository_owner_id":"583231","event_name":"push",
 		"ref":"refs/heads/other"}`)
 	if got := must[api.Explanation](t)(a.ExplainPolicies(ctx, api.IdentityToExplain{Claims: claims})); got.Allowed || len(got.Policies) != 1 || got.Policies[0].ID != policy.ID {
 		t.Errorf("ExplainPolicies = %+v", got)
+	}
+	if got := all(t, a.ListRepositories(ctx, api.ListRepositoriesParams{Account: account.ID, Limit: 1})); len(got) != 0 {
+		t.Errorf("ListRepositories = %+v, and no job had a token", got)
 	}
 	must[api.RemovedPolicy](t)(a.RemovePolicy(ctx, policy.ID, api.RemovePolicyParams{}))
 

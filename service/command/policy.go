@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"github.com/pageflare/ci/service/api"
-	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/oidc"
 	"github.com/pageflare/ci/service/parts"
@@ -18,7 +17,7 @@ import (
 
 // Policy is the commands of trust policies.
 type Policy struct {
-	Add     policyAdd     `cmd:"" help:"Let jobs of a repository exchange their identity for license tokens of an account."`
+	Add     policyAdd     `cmd:"" help:"Let jobs of a repository, or of every repository of an organization, exchange their identity for license tokens of an account."`
 	List    policyList    `cmd:"" help:"List the policies."`
 	Remove  policyRemove  `cmd:"" help:"Remove a policy: no further job is let in by it."`
 	Explain policyExplain `cmd:"" help:"Say clause by clause why a job is let in or refused."`
@@ -57,9 +56,10 @@ type policyAdd struct {
 	Output
 	Account           string   `required:"" help:"Id of the account whose license is used." placeholder:"ID"`
 	Repository        string   `help:"OWNER/NAME; GitHub is asked once for its ids, and they are what counts. A private one needs GITHUB_TOKEN." placeholder:"OWNER/NAME"`
-	FromFile          string   `help:"File with a repository in each line, OWNER/NAME or CSV; - is standard input. The flags below hold for all of them." placeholder:"FILE"`
-	RepositoryID      string   `name:"repository-id" help:"Id of the repository, instead of its name." placeholder:"N"`
-	RepositoryOwnerID string   `name:"repository-owner-id" help:"Id of its owner, instead of its name." placeholder:"N"`
+	Organization      string   `help:"Every repository of this organization, instead of one. Risk: also one that is made later, by anyone who may create repositories there, gets license tokens of the account. Narrow it with --job-workflow-ref." placeholder:"NAME"`
+	FromFile          string   `help:"File with a repository in each line, OWNER/NAME (OWNER/* is an organization) or CSV; - is standard input. The flags below hold for all of them. All are added or none, 1000 at most." placeholder:"FILE"`
+	RepositoryID      *string  `name:"repository-id" help:"Id of the repository, instead of its name." placeholder:"N"`
+	RepositoryOwnerID string   `name:"repository-owner-id" help:"Id of its owner, instead of its name. Without --repository-id: every repository of that owner, with the risk of --organization." placeholder:"N"`
 	Ref               []string `sep:"none" help:"Only this ref, such as refs/heads/main. Can be given several times, like those below."`
 	Environment       []string `sep:"none" help:"Only jobs in this environment."`
 	Event             []string `sep:"none" help:"Only this event. Without one: all but those that people without write access can cause, such as pull_request_target."`
@@ -68,21 +68,15 @@ type policyAdd struct {
 	Issuer            string   `help:"Issuer of the identities. Needed when LICENSE_OIDC_ISSUERS names several." placeholder:"URL"`
 }
 
-// Run adds the policy.
+// Run adds the policy, or those of a file.
 func (c policyAdd) Run(ctx context.Context, a *App) error {
-	byID := c.RepositoryID != "" || c.RepositoryOwnerID != ""
-	switch {
-	case c.FromFile != "" && (c.Repository != "" || byID):
-		return Usagef("--from-file names the repositories: leave --repository, --repository-id and --repository-owner-id out")
-	case c.FromFile == "" && c.Repository == "" && !byID:
-		return Usagef("which repository? give --repository OWNER/NAME, or --repository-id and --repository-owner-id")
-	case byID && (c.RepositoryID == "" || c.RepositoryOwnerID == ""):
-		return Usagef("--repository-id and --repository-owner-id go together: a repository that is given to another owner must not keep its rights")
-	}
-	p := license.TrustPolicy{AccountID: c.Account, Repository: c.Repository, Policy: oidc.Policy{
-		Issuer: c.Issuer, RepositoryID: c.RepositoryID, OwnerID: c.RepositoryOwnerID, Refs: c.Ref, Environments: c.Environment, Events: c.Event,
+	p := license.TrustPolicy{AccountID: c.Account, Policy: oidc.Policy{
+		Issuer: c.Issuer, Refs: c.Ref, Environments: c.Environment, Events: c.Event,
 		JobWorkflowRefs: c.JobWorkflowRef, Visibilities: c.Visibility,
 	}}
+	if err := c.of(&p); err != nil {
+		return err
+	}
 	if len(a.Issuers) == 0 {
 		return Usagef("--issuer: LICENSE_OIDC_ISSUERS is empty, so no identity would ever be trusted")
 	}
@@ -99,71 +93,119 @@ func (c policyAdd) Run(ctx context.Context, a *App) error {
 		return Usagef("--issuer: %s is not in LICENSE_OIDC_ISSUERS, so no identity of it would ever be trusted: give one of %s", p.Issuer, strings.Join(a.Issuers, ", "))
 	}
 	if c.FromFile != "" {
-		return c.addAll(ctx, a, p)
+		return c.addFile(ctx, a, p)
 	}
-	return a.with(ctx, func(ctx context.Context, l *parts.Parts) error {
-		if _, err := l.Accounts.Account(ctx, p.AccountID); err != nil { // before GitHub is asked
-			return refusal(err)
-		}
-		if !byID {
-			var err error
-			if p.RepositoryID, p.OwnerID, err = a.Repository(ctx, p.Repository); err != nil {
-				return refusal(fmt.Errorf("%w; or give --repository-id and --repository-owner-id",
-					err))
-			}
-		}
-		made, err := l.Policies.AddPolicy(ctx, p)
-		if err != nil {
-			return refusal(err)
-		}
-		j := show.Policy(made)
-		return c.Print(a.Stdout, j, func(w io.Writer) { policyText(w, j) })
-	})
+	remedy := "; or give --repository-id and --repository-owner-id"
+	if c.Organization != "" {
+		remedy = "; or give --repository-owner-id alone"
+	}
+	made, err := a.addPolicies(ctx, []license.TrustPolicy{p}, remedy)
+	if err != nil {
+		return refusal(license.OnlyFault(err))
+	}
+	j := show.Policy(made[0])
+	return c.Print(a.Stdout, j, func(w io.Writer) { policyText(w, j) })
 }
 
-// addAll adds the policies of a file: all lines are read and all repositories found before the
-// first one is added. One that is there already stays as it is, so that a file can be given again.
-func (c policyAdd) addAll(ctx context.Context, a *App, base license.TrustPolicy) error {
+// of sets whose jobs the policy is for. What is given and empty is a variable without a value, and
+// never widens it.
+func (c policyAdd) of(p *license.TrustPolicy) error {
+	byID := c.RepositoryID != nil || c.RepositoryOwnerID != ""
+	p.Repository, p.OwnerID = c.Repository, c.RepositoryOwnerID
+	switch {
+	case c.FromFile != "" && (c.Repository != "" || c.Organization != "" || byID):
+		return Usagef("--from-file names the repositories: leave --repository, --organization, --repository-id and --repository-owner-id out")
+	case c.FromFile != "":
+		return nil
+	case c.Organization != "" && (c.Repository != "" || c.RepositoryID != nil):
+		return Usagef("--organization stands for every repository of it: leave --repository and --repository-id out")
+	case c.Organization != "":
+		p.Repository = license.EveryRepository(c.Organization)
+		byID = c.RepositoryOwnerID != ""
+	case c.Repository == "" && !byID:
+		return Usagef("which repository? give --repository OWNER/NAME, or --repository-id and --repository-owner-id, or --organization NAME for every repository of it")
+	}
+	switch {
+	case !byID:
+	case c.RepositoryID != nil:
+		if p.RepositoryID = *c.RepositoryID; p.RepositoryID == "" || p.OwnerID == "" {
+			return Usagef("--repository-id and --repository-owner-id go together, and neither is empty: a repository that is given to another owner must not keep its rights")
+		}
+	case c.Repository != "":
+		return Usagef("--repository-id and --repository-owner-id go together: %s is one repository", c.Repository)
+	default:
+		p.RepositoryID = oidc.AnyRepository
+	}
+	return nil
+}
+
+// addFile adds the policies of a file.
+func (c policyAdd) addFile(ctx context.Context, a *App, base license.TrustPolicy) error {
 	text, err := a.file(c.FromFile)
 	if err != nil {
 		return err
 	}
-	list, err := readPolicies(text, base)
+	list, lines, err := readPolicies(text, base)
 	if err != nil {
 		return UsageError{prefixed("--from-file", err)}
 	}
-	return a.with(ctx, func(ctx context.Context, l *parts.Parts) error {
-		if _, err := l.Accounts.Account(ctx, base.AccountID); err != nil { // before GitHub is asked
-			return refusal(err)
+	made, err := a.addPolicies(ctx, list, "")
+	if faults, ok := errors.AsType[license.PolicyFaults](err); ok {
+		err = faults.Named(func(i int) string {
+			return fmt.Sprintf("--from-file: line %d", lines[i])
+		})
+	}
+	if err != nil {
+		return fmt.Errorf("%w\nno policy was added", refusal(err))
+	}
+	j := show.Each(made, show.Policy)
+	return c.Print(a.Stdout, j, func(w io.Writer) { policyRows(w, j) })
+}
+
+// addPolicies adds policies of one account, all of them or none, and warns of those that trust a
+// whole owner. GitHub is asked for the ids of those that have a name alone; remedy is what else can
+// be done where it has no answer. license.PolicyFaults.
+func (a *App) addPolicies(ctx context.Context, list []license.TrustPolicy,
+	remedy string) (made []license.TrustPolicy, err error) {
+	err = a.with(ctx, func(ctx context.Context, l *parts.Parts) error {
+		if _, err := l.Accounts.Account(ctx, list[0].AccountID); err != nil { // before GitHub is asked
+			return err
 		}
-		var faults []error
-		for i, p := range list {
-			var err error
-			if p.RepositoryID == "" {
-				p.RepositoryID, p.OwnerID, err = a.Repository(ctx, p.Repository)
-			}
-			if fault := p.Check(); err == nil && fault != nil {
-				err = failure.Invalid(fault.Error())
-			}
-			if err != nil {
-				faults = append(faults, fmt.Errorf("--from-file: line %d: %w", p.line, err))
-			}
-			list[i] = p
+		err := license.FindRepositories(ctx, list,
+			func(ctx context.Context, name string) (repositoryID, ownerID string, err error) {
+				if repositoryID, ownerID, err = a.Repository(ctx, name); err != nil {
+					err = fmt.Errorf("%w%s", err, remedy)
+				}
+				return repositoryID, ownerID, err
+			})
+		if err == nil {
+			made, err = l.Policies.AddPolicies(ctx, list)
 		}
-		if len(faults) > 0 {
-			return fmt.Errorf("%w\nno policy was added", refusal(errors.Join(faults...)))
-		}
-		made := make([]license.TrustPolicy, 0, len(list))
-		for _, p := range list {
-			m, err := l.Policies.AddPolicy(ctx, p.TrustPolicy)
-			if err != nil {
-				return refusal(fmt.Errorf("--from-file: line %d: %w; %d of %d lines are done: give the file again", p.line, err, len(made), len(list)))
-			}
-			made = append(made, m)
-		}
-		j := show.Each(made, show.Policy)
-		return c.Print(a.Stdout, j, func(w io.Writer) { policyRows(w, j) })
+		return err
 	})
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range made {
+		if p.WholeOwner() {
+			fmt.Fprintln(a.Stderr, ownerWarning(p))
+		}
+	}
+	return made, nil
+}
+
+// ownerWarning is the risk of trusting a whole owner.
+func ownerWarning(p license.TrustPolicy) string {
+	owner := "owner " + p.OwnerID
+	if name, named := license.OwnerOfEvery(p.Repository); named {
+		owner = name + " (owner " + p.OwnerID + ")"
+	}
+	text := fmt.Sprintf("warning: policy %s trusts every repository of %s, also one that is made later by anyone who may create repositories there: all get license tokens of account %s",
+		p.ID, owner, p.AccountID)
+	if len(p.JobWorkflowRefs) == 0 {
+		text += "; narrow it with --job-workflow-ref, for who makes a repository chooses its refs and environments"
+	}
+	return text
 }
 
 // prefixed puts a text before each of the errors that are joined in one.
@@ -175,7 +217,7 @@ type policyList struct {
 	Output
 	Account string `help:"Only those of this account." placeholder:"ID"`
 
-	Repository string `help:"Only those of this repository: its id, or the name OWNER/NAME that it was added by." placeholder:"REPOSITORY"`
+	Repository string `help:"Only those of this repository: its id, or the name OWNER/NAME that it was added by; OWNER/* for an organization." placeholder:"REPOSITORY"`
 
 	Limit limit  `default:"100" help:"How many to list at most."`
 	After string `help:"Continue after this id." placeholder:"ID"`
@@ -232,86 +274,4 @@ func (c policyRemove) Run(ctx context.Context, a *App) error {
 			}
 		})
 	})
-}
-
-type policyExplain struct {
-	Output
-	Token string `arg:"" default:"-" help:"Identity token of the job, or its claims as JSON; - reads either from standard input."`
-}
-
-// Run explains. It exchanges nothing; an expired token is fine, and that clause says so.
-func (c policyExplain) Run(ctx context.Context, a *App) error {
-	text, err := a.argument(c.Token)
-	if err != nil {
-		return err
-	}
-	v, err := a.Verifier()
-	if err != nil {
-		return err
-	}
-	id, clauses, err := explainIdentity(ctx, v, text)
-	if err != nil {
-		return Usagef("%w: give an identity token of GitHub Actions, or the JSON object of its claims", err)
-	}
-	return a.with(ctx, func(ctx context.Context, l *parts.Parts) error {
-		e, err := l.Policies.Explain(ctx, id, clauses)
-		if err != nil {
-			return err
-		}
-		j := show.Explanation(e)
-		if err := c.Print(a.Stdout, j, func(w io.Writer) { explanationText(w, j, id) }); err != nil {
-			return err
-		}
-		if e.Outcome == oidc.Failed {
-			return ErrRefused
-		}
-		return nil
-	})
-}
-
-func explainIdentity(ctx context.Context, v *oidc.Verifier,
-	text string) (oidc.Identity, []oidc.Clause, error) {
-	if scheme, token, ok := strings.Cut(text, " "); ok &&
-		strings.EqualFold(scheme, "Bearer") { // copied out of a header
-		text = strings.TrimSpace(token)
-	}
-	if !strings.HasPrefix(text, "{") {
-		return v.Explain(ctx, text)
-	}
-	id, err := oidc.ParseClaims([]byte(text))
-	if err != nil {
-		return id, nil, err
-	}
-	return id, v.ExplainClaims(id), nil
-}
-
-// explanationText is an explanation, for people.
-func explanationText(w io.Writer, j api.Explanation, id oidc.Identity) {
-	Row(w, "this job is "+j.Outcome)
-	Row(w)
-	Row(w, "THE IDENTITY TOKEN", "OUTCOME", "IT HAS", "ACCEPTED")
-	clauseRows(w, j.Identity)
-	if len(j.Policies) == 0 {
-		Row(w)
-		Row(w, fmt.Sprintf("there is no policy for repository_id %s (%s): add one with policy add",
-			id.RepositoryID, dash(id.Repository)))
-	}
-	for _, p := range j.Policies {
-		Row(w)
-		Row(w, "POLICY "+p.ID, "OUTCOME", "THE JOB HAS", "ACCEPTED")
-		clauseRows(w, p.Clauses)
-	}
-}
-
-// clauseRows is the table of the clauses, and what to do about those that were not met, each on a
-// line of its own: beside the table it would not fit a terminal.
-func clauseRows(w io.Writer, clauses []api.Clause) {
-	for _, c := range clauses {
-		Row(w, c.Name, c.Outcome, dash(c.Got), dash(c.Want))
-	}
-	for _, c := range clauses {
-		if c.Hint != "" {
-			Row(w, "-> "+c.Name+": "+c.Hint)
-		}
-	}
 }

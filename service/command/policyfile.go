@@ -10,28 +10,20 @@ import (
 	"github.com/pageflare/ci/service/license"
 )
 
-// maxPolicies is how many policies one file adds at most.
-const maxPolicies = 10_000
-
-// filePolicy is a policy of a file, and its line.
-type filePolicy struct {
-	license.TrustPolicy
-	line int
-}
-
 // columns of a file, which the first line names. Those of conditions may hold several values, separated by |.
 var columns = []string{
 	"repository", "repository_id", "repository_owner_id", "ref", "environment", "event", "job_workflow_ref", "visibility",
 }
 
-// readPolicies reads a file of repositories, a line each: OWNER/NAME, or CSV (RFC 4180) whose first line names the columns.
-// Empty lines and those that begin with # count for nothing. What a line leaves out is as in base. The error has a line for
-// each fault.
-func readPolicies(text string, base license.TrustPolicy) ([]filePolicy, error) {
+// readPolicies reads a file of repositories, a line each: OWNER/NAME, OWNER/* for every repository of
+// an organization, or CSV (RFC 4180) whose first line names the columns. Empty lines and those that
+// begin with # count for nothing. What a line leaves out is as in base. The numbers of their lines
+// come with the policies. The error has a line for each fault.
+func readPolicies(text string,
+	base license.TrustPolicy) (out []license.TrustPolicy, lines []int, err error) {
 	r := csv.NewReader(strings.NewReader(strings.TrimPrefix(text, "\ufeff"))) // which spreadsheets write
 	r.Comment, r.FieldsPerRecord, r.TrimLeadingSpace = '#', -1, true
 	var head []string
-	var out []filePolicy
 	var faults []error
 	for {
 		record, err := r.Read()
@@ -49,19 +41,19 @@ func readPolicies(text string, base license.TrustPolicy) ([]filePolicy, error) {
 				continue
 			}
 		}
-		if len(out) == maxPolicies {
-			return nil, fmt.Errorf("more than %d lines: give several files", maxPolicies)
+		if len(out) == license.MaxPolicies {
+			return nil, nil, fmt.Errorf("more than %d lines: give several files", license.MaxPolicies)
 		}
 		p, err := policyOf(head, record, base)
 		if err != nil {
 			faults = append(faults, fmt.Errorf("line %d: %w", line, err))
 		}
-		out = append(out, filePolicy{p, line})
+		out, lines = append(out, p), append(lines, line)
 	}
 	if len(out) == 0 && len(faults) == 0 {
 		faults = append(faults, errors.New("no line names a repository"))
 	}
-	return out, errors.Join(faults...)
+	return out, lines, errors.Join(faults...)
 }
 
 func checkHead(head []string) (faults []error) {
@@ -106,7 +98,7 @@ func policyOf(head, record []string, base license.TrustPolicy) (license.TrustPol
 func whichRepository(p license.TrustPolicy) error {
 	switch byID := p.RepositoryID != "" || p.OwnerID != ""; {
 	case p.Repository == "" && !byID:
-		return errors.New("which repository? give its name OWNER/NAME, or repository_id and repository_owner_id")
+		return errors.New("which repository? give its name OWNER/NAME, OWNER/* for every repository of an organization, or repository_id and repository_owner_id")
 	case byID && (p.RepositoryID == "" || p.OwnerID == ""):
 		return errors.New("repository_id and repository_owner_id go together: a repository that is given to another owner must not keep its rights")
 	case p.Repository != "":

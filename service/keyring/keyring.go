@@ -113,6 +113,8 @@ type Store interface {
 		act audit.Act) (live int64, err error)
 	// LiveTokens counts the recorded tokens and leases of a key that expire after now.
 	LiveTokens(ctx context.Context, key string, now time.Time) (int64, error)
+	// Rights returns the state of rights, at most 250 ms old; see service/rights.
+	Rights(ctx context.Context) (int64, error)
 }
 
 // Config is what a Keyring is made of. All fields must be set.
@@ -155,6 +157,7 @@ type Keyring struct {
 type View struct {
 	Tokens *token.KeySet
 	Leases []token.LeaseKey // the one that signs first; empty when there are none
+	AsOf   int64            // the state of rights in which these are the keys
 }
 
 // look returns the keys, at most maxAge old, to either side: a clock that was set back does not
@@ -164,12 +167,18 @@ func (r *Keyring) look(ctx context.Context, maxAge time.Duration) (*View, error)
 	defer r.mu.Unlock()
 	now := r.now()
 	if r.view != nil && now.Sub(r.read).Abs() < maxAge {
-		return r.view, nil
+		if state, err := r.store.Rights(ctx); err != nil || state == r.view.AsOf {
+			return r.view, nil // while nobody can tell, the last keys go on being used
+		}
 	}
 	if r.err != nil && now.Sub(r.tried).Abs() < keyMinAge {
 		return r.view, r.err
 	}
-	sealed, err := r.store.Keys(ctx)
+	asOf, err := r.store.Rights(ctx)
+	var sealed []SealedKey
+	if err == nil {
+		sealed, err = r.store.Keys(ctx)
+	}
 	if err != nil {
 		err = fmt.Errorf("read the signing keys: %w", err)
 		if ctx.Err() == nil { // else it is only this caller who has left
@@ -178,7 +187,9 @@ func (r *Keyring) look(ctx context.Context, maxAge time.Duration) (*View, error)
 		return r.view, err
 	}
 	r.view, r.read, r.err = nil, now, nil
-	r.view, err = r.open(sealed)
+	if r.view, err = r.open(sealed); r.view != nil {
+		r.view.AsOf = asOf
+	}
 	return r.view, err
 }
 

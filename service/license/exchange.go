@@ -63,9 +63,11 @@ func (s *Service) exchangeWith(ctx context.Context, id oidc.Identity, p oidc.Pol
 	}
 	record := TokenRecord{
 		ID: out.ID, AccountID: a.ID, IssuedBy: p.ID, KeyID: set.SigningKey(), IssuedAt: claims.IssuedAt, ExpiresAt: claims.ExpiresAt, Recorded: now,
+		Hash: sha256.Sum256([]byte(out.Token.Reveal())),
 	}
-	first, err := s.store.RecordExchange(ctx, use, record, s.log.Act(ctx, audit.TokenExchanged, a.ID, string(out.ID), audit.Details{
-		"token_sha256": opaque.Hash(out.Token.Reveal()), "kid": record.KeyID, "expires_at": record.ExpiresAt.Unix(), "policy": p.ID, "policy_version": p.Version,
+	by := repositoryOf(id, a.ID, now)
+	first, err := s.store.RecordExchange(ctx, use, record, by, s.log.Act(ctx, audit.TokenExchanged, a.ID, string(out.ID), audit.Details{
+		"policy": p.ID, "policy_version": p.Version,
 		"repository_id": id.RepositoryID, "repository": id.Repository, "ref": id.Ref, "event": id.Event, "run_id": id.RunID, "identity_sha256": use.Hash,
 	}))
 	if err != nil || first.Token == out.ID {

@@ -76,6 +76,7 @@ func (b *bench) apart(ahead time.Duration) (servicetest.Rules, *watched) {
 		b.t.Fatal(err)
 	}
 	b.t.Cleanup(func() { s.Close() })
+	s.AlwaysAsk()
 	w := &watched{Store: s}
 	cfg := b.cfg
 	cfg.Stores = parts.On(s)

@@ -2,9 +2,9 @@ package license
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -21,7 +21,7 @@ import (
 type TrustPolicy struct {
 	oidc.Policy
 	AccountID  string
-	Repository string // OWNER/NAME when it was added; for people, repositories change their names
+	Repository string // OWNER/NAME, or OWNER/*, when it was added; for people, names change
 	CreatedAt  time.Time
 }
 
@@ -32,13 +32,18 @@ type PolicyStore interface {
 	Account(ctx context.Context, id string) (account.Account, error)
 	// HasAccount returns nil when there is an account of that id, deleted or not. ErrNotFound.
 	HasAccount(ctx context.Context, id string) error
-	// AddPolicy stores a trust policy under the next version of its account and repository, which
-	// the answer has. ErrNotFound: no such account.
-	AddPolicy(ctx context.Context, p TrustPolicy, act audit.Act) (TrustPolicy, error)
+	// AddPolicies stores trust policies, all of them or none, each under the next version of its
+	// account and repository (of its account and owner, if it is for a whole owner). One that says
+	// the same as another of its account, which may stand before it in the list, is that other
+	// one: it is not stored, and its act is not noted. The answer has the policies as they are
+	// stored, in the order of the list. PolicyFaults with ErrNotFound: no such account;
+	// account.ErrDeleted.
+	AddPolicies(ctx context.Context, list []TrustPolicy, acts []audit.Act) ([]TrustPolicy, error)
 	// Policies returns the policies that are asked for, in the order of ids.
 	Policies(ctx context.Context, q PolicyQuery) ([]TrustPolicy, error)
-	// PoliciesFor returns all policies for a repository id, of any issuer and owner, oldest first.
-	PoliciesFor(ctx context.Context, repositoryID string) ([]TrustPolicy, error)
+	// PoliciesFor returns the policies for a repository id, of any issuer and owner, oldest first;
+	// and after them those for the whole owner of that id, oldest first.
+	PoliciesFor(ctx context.Context, repositoryID, ownerID string) ([]TrustPolicy, error)
 	// RemovePolicy ends a policy; one that has ended keeps its first time. With issued it revokes
 	// what was issued under it, as account.Store.RevokeAPIToken does. ErrNotFound: there never was
 	// one.
@@ -58,10 +63,11 @@ type Policies struct {
 // NewPolicies returns the trust policies of a database.
 func NewPolicies(s PolicyStore, c auth.Config) *Policies { return &Policies{s, c, c.Log} }
 
-var repositoryName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,100}/[A-Za-z0-9._-]{1,100}$`)
+var repositoryName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,100}/([A-Za-z0-9._-]{1,100}|\*)$`)
 
-// CheckRepository says whether a text can be the name of a repository, OWNER/NAME. ErrInvalid. It
-// is for people, so it is printed, and it becomes a part of an address when GitHub is asked.
+// CheckRepository says whether a text can be the name of a repository, OWNER/NAME, or stand for all
+// repositories of an owner, OWNER/*. ErrInvalid. It is for people, so it is printed, and it becomes
+// a part of an address when GitHub is asked.
 func CheckRepository(name string) error {
 	if _, repository, _ := strings.Cut(name, "/"); !repositoryName.MatchString(name) ||
 		repository == "." || repository == ".." {
@@ -70,42 +76,71 @@ func CheckRepository(name string) error {
 	return nil
 }
 
-// AddPolicy stores a trust policy; its ID, Version and CreatedAt are given here. Refusals:
-// ErrInvalid for each fault, ErrNotFound: no such account, ErrRevoked: a deleted one. One that says
-// the same as another of the account is that other one, and nothing is added.
+// allOf stands behind the name of an owner whose repositories are all meant.
+const allOf = "/*"
+
+// EveryRepository is the name that stands for all repositories of an owner, OWNER/*.
+func EveryRepository(owner string) string { return owner + allOf }
+
+// OwnerOfEvery is the owner of a name OWNER/*; false for the name of a repository.
+func OwnerOfEvery(name string) (owner string, all bool) { return strings.CutSuffix(name, allOf) }
+
+// AddPolicy is AddPolicies for one.
 func (s *Policies) AddPolicy(ctx context.Context, p TrustPolicy) (TrustPolicy, error) {
-	if err := p.Check(); err != nil {
-		return TrustPolicy{}, failure.Invalid(err.Error())
-	}
-	if p.Repository != "" {
-		if err := CheckRepository(p.Repository); err != nil {
-			return TrustPolicy{}, err
-		}
-	}
-	a, err := s.store.Account(ctx, p.AccountID)
+	made, err := s.AddPolicies(ctx, []TrustPolicy{p})
 	if err != nil {
-		return TrustPolicy{}, err
+		return TrustPolicy{}, OnlyFault(err)
 	}
-	if a.Status == account.Deleted {
-		return TrustPolicy{}, fmt.Errorf("account %s: %w", a.ID, account.ErrDeleted)
+	return made[0], nil
+}
+
+// AddPolicies stores trust policies, all of them or none; ID, Version and CreatedAt of each are
+// given here. One that says the same as another of the account is that other one, and is not added
+// again, however many ask for it at the same time. Refusals: ErrInvalid: none, or more than
+// MaxPolicies; PolicyFaults with ErrInvalid for each that is wrong, or, when none is, with the first
+// whose account is ErrNotFound or ErrDeleted.
+func (s *Policies) AddPolicies(ctx context.Context, list []TrustPolicy) ([]TrustPolicy, error) {
+	if err := checkNumber(len(list)); err != nil {
+		return nil, err
 	}
-	there, err := s.store.PoliciesFor(ctx, p.RepositoryID)
-	if err != nil {
-		return TrustPolicy{}, err
+	var faults PolicyFaults
+	for i, p := range list {
+		faults = faults.with(i, p.check())
 	}
-	for _, other := range there {
-		if other.AccountID == p.AccountID && other.Same(p.Policy) {
-			return other, nil
+	if len(faults) > 0 {
+		return nil, faults
+	}
+	list = slices.Clone(list)
+	acts := make([]audit.Act, len(list))
+	now := s.cfg.Now()
+	for i := range list {
+		p := &list[i]
+		var err error
+		if p.ID, err = opaque.OfPolicy.New(s.cfg.Rand); err != nil {
+			return nil, err
 		}
+		p.CreatedAt = now
+		acts[i] = s.log.Act(ctx, audit.PolicyAdded, p.AccountID, p.ID, audit.Details{
+			"repository_id": p.RepositoryID, "repository_owner_id": p.OwnerID, "issuer": p.Issuer, "ref": p.Refs, "environment": p.Environments,
+			"event": p.Events, "job_workflow_ref": p.JobWorkflowRefs, "visibility": p.Visibilities,
+		})
 	}
-	if p.ID, err = opaque.OfPolicy.New(s.cfg.Rand); err != nil {
-		return TrustPolicy{}, err
+	return s.store.AddPolicies(ctx, list, acts)
+}
+
+// check returns what is wrong with a policy by itself. ErrInvalid.
+func (p TrustPolicy) check() error {
+	if err := invalid(p.Check()); err != nil || p.Repository == "" {
+		return err
 	}
-	p.CreatedAt = s.cfg.Now()
-	return s.store.AddPolicy(ctx, p, s.log.Act(ctx, audit.PolicyAdded, p.AccountID, p.ID, audit.Details{
-		"repository_id": p.RepositoryID, "repository_owner_id": p.OwnerID, "issuer": p.Issuer, "ref": p.Refs, "environment": p.Environments,
-		"event": p.Events, "job_workflow_ref": p.JobWorkflowRefs, "visibility": p.Visibilities,
-	}))
+	if err := CheckRepository(p.Repository); err != nil {
+		return err
+	}
+	if _, all := OwnerOfEvery(p.Repository); all != p.WholeOwner() {
+		return fmt.Errorf("%w: the repository %s and the repository id %s do not go together: OWNER/* has the id *, and nothing else has",
+			failure.ErrInvalid, p.Repository, p.RepositoryID)
+	}
+	return nil
 }
 
 // PolicyQuery is which policies to list.
@@ -155,28 +190,32 @@ func (s *Policies) RemovePolicy(ctx context.Context, id string,
 }
 
 // PolicyFor finds the policy that lets an authentic identity in, and its account. Of several it is
-// the one whose license is good, the oldest first. ErrNoPolicy; or why the license of the policy's
-// account is not good.
+// the one whose license is good: those for its very repository first, then those for its whole
+// owner, of each the oldest first, whatever their accounts. A refusal is a *Refusal, which wraps
+// ErrNoPolicy, or why the license of the policy's account is not good.
 func (s *Policies) PolicyFor(ctx context.Context,
 	id oidc.Identity) (oidc.Policy, account.Account, error) {
-	policies, err := s.store.PoliciesFor(ctx, id.RepositoryID)
+	policies, err := s.store.PoliciesFor(ctx, id.RepositoryID, id.OwnerID)
 	if err != nil {
 		return oidc.Policy{}, account.Account{}, err
 	}
-	refusal := auth.ErrNoPolicy
+	refusal := newRefusal(id)
 	for _, p := range policies {
-		if !p.Match(id) {
+		clauses := p.Explain(id)
+		if !oidc.Met(clauses) {
+			refusal.consider(p, clauses, auth.ErrNoPolicy)
 			continue
 		}
 		a, err := s.store.Account(ctx, p.AccountID)
 		if err != nil {
 			return oidc.Policy{}, account.Account{}, err
 		}
-		if err := account.MayHoldToken(a, s.cfg.Now()); err == nil {
-			return p.Policy, a, nil
-		} else if errors.Is(refusal, auth.ErrNoPolicy) {
-			refusal = err
+		now := s.cfg.Now()
+		if err := account.MayHoldToken(a, now); err != nil {
+			refusal.consider(p, append(clauses, explainLicense(a, now)), err)
+			continue
 		}
+		return p.Policy, a, nil
 	}
 	return oidc.Policy{}, account.Account{}, refusal
 }

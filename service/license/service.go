@@ -2,6 +2,7 @@ package license
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -88,7 +89,7 @@ func (s *Service) issueAs(ctx context.Context, c auth.Caller, record recorder) (
 		ttl = left
 	}
 	return s.issue(ctx, c.Account,
-		TokenRecord{Parent: opaque.TokenID(c.Token.ID), IssuedBy: c.ID, Recorded: now}, ttl, record)
+		TokenRecord{Parent: opaque.TokenID(c.Token.ID), IssuedBy: c.ID, Recorded: now, AsOf: c.AsOf}, ttl, record)
 }
 
 // IssueFor makes a new token for an account, with a life of its own choice (0: the usual one). It
@@ -121,7 +122,7 @@ func (s *Service) issue(ctx context.Context, a account.Account, r TokenRecord, t
 	claims, capped := s.claims(a, iat, ttl)
 	claims.ID = string(id)
 	return keyring.Sign(ctx, s.keys, func(view *keyring.View) (Issued, error) {
-		out, r, act, err := s.sign(ctx, view.Tokens, claims, capped, r, audit.TokenIssued)
+		out, r, act, err := s.sign(ctx, view, claims, capped, r, audit.TokenIssued)
 		if err != nil {
 			return Issued{}, err
 		}
@@ -144,11 +145,12 @@ func (s *Service) Refresh(ctx context.Context, c auth.Caller) (Issued, error) {
 		return Issued{}, err
 	}
 	return keyring.Sign(ctx, s.keys,
-		func(view *keyring.View) (Issued, error) { return s.refreshWith(ctx, c, now, view.Tokens) })
+		func(view *keyring.View) (Issued, error) { return s.refreshWith(ctx, c, now, view) })
 }
 
 func (s *Service) refreshWith(ctx context.Context, c auth.Caller, now time.Time,
-	set *token.KeySet) (Issued, error) {
+	view *keyring.View) (Issued, error) {
+	set := view.Tokens
 	parent := opaque.TokenID(c.Token.ID)
 	window := Window(c.Token.Life(), s.cfg.TokenTTL)
 	iat := Bucket(c.Token.IssuedAt, now, window)
@@ -171,7 +173,7 @@ func (s *Service) refreshWith(ctx context.Context, c auth.Caller, now time.Time,
 	if err != nil {
 		return Issued{}, err
 	}
-	out, r, act, err := s.sign(ctx, set, claims, capped, TokenRecord{Parent: parent, Recorded: now},
+	out, r, act, err := s.sign(ctx, view, claims, capped, TokenRecord{Parent: parent, Recorded: now, AsOf: c.AsOf},
 		audit.TokenRefreshed)
 	if err != nil {
 		return Issued{}, err
@@ -205,21 +207,15 @@ func (s *Service) claims(a account.Account, iat time.Time, ttl time.Duration) (t
 }
 
 // sign signs a token, completes its record with what it says, and makes the act of giving it.
-func (s *Service) sign(ctx context.Context, set *token.KeySet, c token.Claims, capped bool,
+func (s *Service) sign(ctx context.Context, view *keyring.View, c token.Claims, capped bool,
 	r TokenRecord, did audit.Action) (Issued, TokenRecord, audit.Act, error) {
-	out, err := signWith(set, c, capped)
+	out, err := signWith(view.Tokens, c, capped)
 	if err != nil {
 		return Issued{}, TokenRecord{}, audit.Act{}, err
 	}
-	r.ID, r.AccountID, r.KeyID, r.IssuedAt, r.ExpiresAt = out.ID, c.Subject, set.SigningKey(), c.IssuedAt, c.ExpiresAt
-	details := audit.Details{
-		"token_sha256": opaque.Hash(out.Token.Reveal()), "kid": r.KeyID,
-		"expires_at": r.ExpiresAt.Unix(),
-	}
-	if r.Parent != "" {
-		details["parent"] = r.Parent
-	}
-	return out, r, s.log.Act(ctx, did, r.AccountID, string(r.ID), details), nil
+	r.ID, r.AccountID, r.KeyID, r.IssuedAt, r.ExpiresAt = out.ID, c.Subject, view.Tokens.SigningKey(), c.IssuedAt, c.ExpiresAt
+	r.Hash, r.AsOf = sha256.Sum256([]byte(out.Token.Reveal())), min(r.AsOf, view.AsOf)
+	return out, r, s.log.Act(ctx, did, r.AccountID, string(r.ID), nil), nil
 }
 
 func signWith(set *token.KeySet, c token.Claims, capped bool) (Issued, error) {

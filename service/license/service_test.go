@@ -49,6 +49,7 @@ func newBench(t *testing.T) *bench {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.Close() })
+	s.AlwaysAsk() // replicas see at once what another one ended
 	master, err := keyring.NewMasterKey(rand.Reader)
 	if err != nil {
 		t.Fatal(err)

@@ -8,14 +8,19 @@ import (
 	"strings"
 )
 
+// AnyRepository is the RepositoryID of a policy for every repository of its owner, also one that is
+// made later. It must be said: a policy that leaves the id out lets nobody in.
+const AnyRepository = "*"
+
 // Policy says which jobs are allowed: those of one repository, by the ids of it and its owner, as
-// one issuer calls them. Each list narrows that further: the job's value must be in it. An empty
-// list does not narrow; but an empty list of events accepts UsualEvents only.
+// one issuer calls them; or those of all repositories of an owner. Each list narrows that further:
+// the job's value must be in it. An empty list does not narrow; but an empty list of events accepts
+// UsualEvents only.
 type Policy struct {
 	ID              string
 	Version         int // 1, 2, 3, … of one account and repository: what was decided by which policy stays clear when policies change
 	Issuer          string
-	RepositoryID    string // decimal
+	RepositoryID    string // decimal, or AnyRepository
 	OwnerID         string // decimal
 	Refs            []string
 	Environments    []string
@@ -32,6 +37,9 @@ var UsualEvents = []string{
 	"deployment", "merge_group", "pull_request", "push", "release", "repository_dispatch", "schedule", "workflow_dispatch",
 }
 
+// WholeOwner says whether the policy is for every repository of its owner.
+func (p Policy) WholeOwner() bool { return p.RepositoryID == AnyRepository }
+
 // Match says whether the identity meets the policy.
 func (p Policy) Match(id Identity) bool { return Met(p.Explain(id)) }
 
@@ -45,8 +53,7 @@ func (p Policy) Explain(id Identity) []Clause {
 	return []Clause{
 		clause("policy issuer", p.Issuer != "" && p.Issuer == id.Issuer, p.Issuer, id.Issuer,
 			"the ids of one GitHub mean nothing to another: add a policy for this issuer"),
-		clause("repository_id", p.RepositoryID != "" && p.RepositoryID == id.RepositoryID,
-			p.RepositoryID, id.RepositoryID, "add a policy for this repository"),
+		p.repository(id),
 		clause("repository_owner_id", p.OwnerID != "" &&
 			p.OwnerID == id.OwnerID, p.OwnerID, id.OwnerID,
 			"the repository has another owner than when the policy was made: if that is right, remove the policy and add it again"),
@@ -57,6 +64,17 @@ func (p Policy) Explain(id Identity) []Clause {
 		narrowed("job_workflow_ref", p.JobWorkflowRefs, id.JobWorkflowRef, exactly),
 		narrowed("visibility", p.Visibilities, id.Visibility, exactly),
 	}
+}
+
+// repository is the clause of the repository. A policy for a whole owner asks for the id of one,
+// and leaves it to the next clause whose it is.
+func (p Policy) repository(id Identity) Clause {
+	ok, want := p.RepositoryID == id.RepositoryID, p.RepositoryID
+	if p.WholeOwner() {
+		ok, want = true, "any of the owner"
+	}
+	return clause("repository_id", ok && decimal.MatchString(id.RepositoryID), want,
+		id.RepositoryID, "add a policy for this repository")
 }
 
 func exactly(a, b string) bool { return a == b }
@@ -106,18 +124,26 @@ var (
 // refused: here it would match nothing, and somebody would believe that it did.
 func (p Policy) Check() error {
 	var faults []error
+	if !decimal.MatchString(p.RepositoryID) && !p.WholeOwner() {
+		faults = append(faults,
+			fmt.Errorf("repository id %q is not a number such as 1296269", p.RepositoryID))
+	}
+	if !decimal.MatchString(p.OwnerID) {
+		faults = append(faults,
+			fmt.Errorf("repository owner id %q is not a number such as 583231", p.OwnerID))
+	}
+	return errors.Join(append(faults, p.CheckConditions())...)
+}
+
+// CheckConditions is Check without the ids, for a policy whose ids are still to be found.
+func (p Policy) CheckConditions() error {
+	var faults []error
 	fault := func(format string, args ...any) {
 		faults = append(faults,
 			fmt.Errorf(format, args...))
 	}
 	if err := CheckIssuer(p.Issuer); err != nil {
 		faults = append(faults, err)
-	}
-	if !decimal.MatchString(p.RepositoryID) {
-		fault("repository id %q is not a number such as 1296269", p.RepositoryID)
-	}
-	if !decimal.MatchString(p.OwnerID) {
-		fault("repository owner id %q is not a number such as 583231", p.OwnerID)
 	}
 	for _, list := range []struct {
 		name   string

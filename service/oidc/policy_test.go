@@ -12,6 +12,12 @@ var (
 	push = oidc.Identity{Issuer: site.Issuer, RepositoryID: "7", OwnerID: "8", Event: "push", Ref: "refs/heads/main", Visibility: "private"}
 )
 
+const sharedRef = "acme/ci/.github/workflows/optimize.yml@refs/heads/main"
+
+func whole(p *oidc.Policy) { p.RepositoryID = oidc.AnyRepository }
+
+func shared(p *oidc.Policy) { whole(p); p.JobWorkflowRefs = []string{sharedRef} }
+
 func TestMatch(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
@@ -37,6 +43,17 @@ func TestMatch(t *testing.T) {
 		"a usual event beside a named one":   {policy: func(p *oidc.Policy) { p.Events = []string{"schedule"} }, failed: "event"},
 		"a workflow of another ref":          {policy: func(p *oidc.Policy) { p.JobWorkflowRefs = []string{"a/b/.github/workflows/c.yml@refs/heads/main"} }, job: func(i *oidc.Identity) { i.JobWorkflowRef = "a/b/.github/workflows/c.yml@refs/heads/x" }, failed: "job_workflow_ref"},
 		"a repository that became public":    {policy: func(p *oidc.Policy) { p.Visibilities = []string{"private"} }, job: func(i *oidc.Identity) { i.Visibility = "public" }, failed: "visibility"},
+
+		"any repository of an owner":             {policy: whole, job: func(i *oidc.Identity) { i.RepositoryID = "77" }, want: true},
+		"a repository that left that owner":      {policy: whole, job: func(i *oidc.Identity) { i.OwnerID = "9" }, failed: "repository_owner_id"},
+		"that owner's number at another GitHub":  {policy: whole, job: func(i *oidc.Identity) { i.Issuer = "https://ghes.example/_services/token" }, failed: "policy issuer"},
+		"any repository of an owner left out":    {policy: func(p *oidc.Policy) { whole(p); p.OwnerID = "" }, job: func(i *oidc.Identity) { i.OwnerID = "" }, failed: "repository_owner_id"},
+		"an owner, and a job without repository": {policy: whole, job: func(i *oidc.Identity) { i.RepositoryID = "" }, failed: "repository_id"},
+		"an owner, and a repository called *":    {policy: whole, job: func(i *oidc.Identity) { i.RepositoryID = "*" }, failed: "repository_id"},
+		"a dangerous event of an owner":          {policy: whole, job: func(i *oidc.Identity) { i.Event = "issue_comment" }, failed: "event"},
+		"a workflow that an owner shares":        {policy: shared, job: func(i *oidc.Identity) { i.RepositoryID, i.JobWorkflowRef = "77", sharedRef }, want: true},
+		"another workflow of that owner":         {policy: shared, job: func(i *oidc.Identity) { i.JobWorkflowRef = "acme/site/.github/workflows/x.yml@refs/heads/main" }, failed: "job_workflow_ref"},
+		"that shared workflow, used elsewhere":   {policy: shared, job: func(i *oidc.Identity) { i.OwnerID, i.JobWorkflowRef = "9", sharedRef }, failed: "repository_owner_id"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -102,5 +119,22 @@ func TestCheckNamesEveryFault(t *testing.T) {
 	}
 	if err := site.Check(); err != nil {
 		t.Errorf("Check = %v", err)
+	}
+}
+
+// A whole owner is trusted only by saying so, and an owner always has a number.
+func TestCheckOfAWholeOwner(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		repository, owner string
+		want              bool
+	}{
+		{oidc.AnyRepository, "8", true}, {"", "8", false}, {oidc.AnyRepository, "", false}, {oidc.AnyRepository, "*", false}, {"7", "*", false}, {"**", "8", false},
+	} {
+		p := site
+		p.RepositoryID, p.OwnerID = test.repository, test.owner
+		if err := p.Check(); (err == nil) != test.want {
+			t.Errorf("Check(repository %q of owner %q) = %v, want it to pass: %t", test.repository, test.owner, err, test.want)
+		}
 	}
 }

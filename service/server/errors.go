@@ -22,10 +22,18 @@ import (
 )
 
 var (
-	errTooLarge = fmt.Errorf("the request body is larger than %d bytes: send a smaller one, or none", route.MaxBody)
+	errTooLarge = tooLarge(route.MaxBody) // of all routes but the one that reads more
 	errTooSlow  = errors.New("the request body came too slowly: send it again, over a faster connection")
 	errNotReady = errors.New("the service cannot reach its database: try again later")
 )
+
+// tooLarge refuses a body of more bytes than the route reads. Each limit has its line in refusals.
+type tooLarge int64
+
+// Error says what to do.
+func (n tooLarge) Error() string {
+	return fmt.Sprintf("the request body is larger than %d bytes: send a smaller one, or none", n)
+}
 
 // refusals is how each error looks on the wire. What is neither here nor in detailed is a 500, and
 // its text stays in the log.
@@ -42,6 +50,7 @@ var refusals = slices.Concat([]route.Refusal{
 	with(errNoMethod, http.StatusMethodNotAllowed, api.CodeMethodNotAllowed),
 	with(auth.ErrUnknownCode, http.StatusNotFound, api.CodeNotFound),
 	with(errTooLarge, http.StatusRequestEntityTooLarge, api.CodeRequestTooLarge),
+	with(tooLarge(admin.BatchBody), http.StatusRequestEntityTooLarge, api.CodeRequestTooLarge),
 	with(errTooSlow, http.StatusRequestTimeout, api.CodeRequestTimeout),
 	with(failure.ErrUnavailable, http.StatusServiceUnavailable, api.CodeUnavailable),
 	with(keyring.ErrRetired, http.StatusServiceUnavailable,

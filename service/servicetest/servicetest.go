@@ -118,6 +118,7 @@ func start(t testing.TB, s Service) *Service {
 	s.options = o
 	s.Store, err = store.Open(context.Background(), s.database)
 	must(t, err)
+	s.Store.AlwaysAsk() // of several replicas in one test each sees at once what another one ended
 	stores := parts.On(s.Store)
 	if o.Between != nil {
 		o.Between(&stores)

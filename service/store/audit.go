@@ -60,6 +60,7 @@ func (t *tx) appendActs(ctx context.Context) error {
 	if end != t.head.Head && sealer.Sealed(t.head.Head, seal) {
 		seal = sealer.Seal(end)
 	}
+	t.rights = rights
 	_, err = t.ExecContext(ctx, `UPDATE audit_head SET seq = $1, hash = $2, seal = $3, newest = $4, rights = $5 WHERE id = 1`,
 		end.Seq, end.Hash, seal, newest, rights)
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 const forgotten = 10
 
 func (s *Store) RecordExchange(ctx context.Context, use license.IdentityUse, r license.TokenRecord,
-	act audit.Act) (first license.IdentityUse, err error) {
+	by license.Repository, act audit.Act) (first license.IdentityUse, err error) {
 	if err := s.recent.remember(ctx); err != nil {
 		return license.IdentityUse{}, err
 	}
@@ -35,7 +35,10 @@ func (s *Store) RecordExchange(ctx context.Context, use license.IdentityUse, r l
 		}
 		if n == 1 {
 			found = use
-			return t.recordToken(ctx, r, act)
+			if err := t.recordToken(ctx, r, act); err != nil {
+				return err
+			}
+			return t.useRepository(ctx, by)
 		}
 		found, err = identityUse(ctx, t, use.Hash)
 		return err

@@ -29,7 +29,28 @@ func (s *Store) Pragma(t *testing.T, name string) map[string]int {
 // PlanOfRevokeIssuedBy is how SQLite finds what an API token issued.
 func (s *Store) PlanOfRevokeIssuedBy(t *testing.T) string {
 	t.Helper()
-	return s.plan(t, revokeRows, "at_1", 0)
+	return s.plan(t, revokeRows, "at_1", 0, 1)
+}
+
+// PlanOfPoliciesFor is how SQLite finds the policies of an identity.
+func (s *Store) PlanOfPoliciesFor(t *testing.T) (plan []string) {
+	t.Helper()
+	rows, err := s.write.DB.QueryContext(t.Context(), `EXPLAIN QUERY PLAN SELECT `+policyColumns+` FROM policies`+policiesFor, "7", "1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var step string
+		if err := rows.Scan(new(any), new(any), new(any), &step); err != nil {
+			t.Fatal(err)
+		}
+		plan = append(plan, step)
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return plan
 }
 
 // Plans is how SQLite finds the rows of each statement that reads was prepared for.

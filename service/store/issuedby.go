@@ -45,8 +45,8 @@ func (f *issuedFamilies) add(ctx context.Context, db reads, upTo int64) error {
 // revokeRows revokes the families of before there was a ledger. It says once more that issued_by is
 // not empty: by that a database knows that the index, which holds no others, has all that is asked
 // for.
-const revokeRows = `INSERT INTO revocations (subject, account_id, revoked_at)
-	SELECT DISTINCT substr(id, 9, 16), account_id, CAST($2 AS BIGINT) FROM tokens WHERE issued_by = $1 AND issued_by <> '' ON CONFLICT (subject) DO NOTHING`
+const revokeRows = `INSERT INTO revocations (subject, account_id, revoked_at, rights)
+	SELECT DISTINCT substr(id, 9, 16), account_id, CAST($2 AS BIGINT), CAST($3 AS BIGINT) FROM tokens WHERE issued_by = $1 AND issued_by <> '' ON CONFLICT (subject) DO NOTHING`
 
 // revokeIssuedBy revokes every family whose first token says that it was issued by this, and
 // returns how many were not revoked before; nothing without an act. found is what was found before
@@ -59,7 +59,7 @@ func (t *tx) revokeIssuedBy(ctx context.Context, found *issuedFamilies, act *aud
 	if err := found.add(ctx, t, t.head.Seq); err != nil {
 		return 0, fault(err)
 	}
-	done, err := t.ExecContext(ctx, revokeRows, found.issuer, millis(act.At))
+	done, err := t.ExecContext(ctx, revokeRows, found.issuer, millis(act.At), t.head.rights+1)
 	if err != nil {
 		return 0, fault(err)
 	}
@@ -71,12 +71,12 @@ func (t *tx) revokeIssuedBy(ctx context.Context, found *issuedFamilies, act *aud
 		if len(args) == 0 {
 			return nil
 		}
-		marks := make([]string, len(args)/3)
+		marks := make([]string, len(args)/4)
 		for i := range marks {
-			marks[i] = fmt.Sprintf("($%d, $%d, $%d)", 3*i+1, 3*i+2, 3*i+3)
+			marks[i] = fmt.Sprintf("($%d, $%d, $%d, $%d)", 4*i+1, 4*i+2, 4*i+3, 4*i+4)
 		}
 		// past the statements that are kept: there is one text for each number of families
-		done, err := t.Tx.ExecContext(ctx, `INSERT INTO revocations (subject, account_id, revoked_at) VALUES `+strings.Join(marks, ", ")+` ON CONFLICT (subject) DO NOTHING`, args...)
+		done, err := t.Tx.ExecContext(ctx, `INSERT INTO revocations (subject, account_id, revoked_at, rights) VALUES `+strings.Join(marks, ", ")+` ON CONFLICT (subject) DO NOTHING`, args...)
 		if err != nil {
 			return fault(err)
 		}
@@ -86,8 +86,8 @@ func (t *tx) revokeIssuedBy(ctx context.Context, found *issuedFamilies, act *aud
 	}
 	const together = 300
 	for family, account := range found.accounts {
-		args = append(args, family, account, millis(act.At))
-		if len(args) == 3*together {
+		args = append(args, family, account, millis(act.At), t.head.rights+1)
+		if len(args) == 4*together {
 			if err := flush(); err != nil {
 				return 0, err
 			}
@@ -96,6 +96,7 @@ func (t *tx) revokeIssuedBy(ctx context.Context, found *issuedFamilies, act *aud
 	if err := flush(); err != nil || families == 0 {
 		return 0, err
 	}
+	t.ended = true
 	noted := *act
 	if noted.Account, err = t.ownerOf(ctx, found.issuer); err != nil {
 		return 0, err

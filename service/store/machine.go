@@ -88,11 +88,7 @@ func (s *Store) EndMachine(ctx context.Context, m license.Machine, act audit.Act
 		if err := t.logIf(done, act); err != nil {
 			return err
 		}
-		_, err = t.ExecContext(ctx, `INSERT INTO revocations (subject, account_id, revoked_at) VALUES ($1, $2, $3) ON CONFLICT (subject) DO NOTHING`,
-			m.Family, m.AccountID, millis(act.At))
-		if err != nil {
-			return fmt.Errorf("machine %s: %w", m.ID, storeError(err))
-		}
-		return nil
+		_, err = t.revoke(ctx, m.Family, m.AccountID, millis(act.At))
+		return err
 	})
 }

@@ -1,12 +1,14 @@
 package store_test
 
 import (
+	"errors"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/pageflare/ci/service/account"
 	"github.com/pageflare/ci/service/audit"
+	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/store"
 )
@@ -44,6 +46,16 @@ func TestNarrowedListsAreFoundByAnIndex(t *testing.T) {
 			_, err := s.Tokens(t.Context(), license.TokenQuery{Key: "k_1", Limit: 1})
 			return err
 		},
+		"sqlite_autoindex_repositories_1": func(s *store.Store) error {
+			_, err := s.Repositories(t.Context(), license.RepositoryQuery{Account: "user_1", Limit: 1})
+			return err
+		},
+		"audit_refusals": func(s *store.Store) error {
+			if _, err := s.Refusal(t.Context(), "r1"); !errors.Is(err, failure.ErrNotFound) {
+				return err
+			}
+			return nil
+		},
 		"audit_of_account": func(s *store.Store) error {
 			_, err := s.AuditLines(t.Context(), audit.Query{Account: "user_1", Limit: 1})
 			return err
@@ -69,5 +81,21 @@ func TestNarrowedListsAreFoundByAnIndex(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Each exchange of an identity looks for its policies: those of its repository by one index, those
+// of its whole owner by another, however many owners are trusted.
+func TestPoliciesOfAnIdentityAreFoundByTwoIndexes(t *testing.T) {
+	t.Parallel()
+	s := open(t, "sqlite:"+filepath.Join(t.TempDir(), "license.db"))
+	plan := strings.Join(s.PlanOfPoliciesFor(t), "\n")
+	for _, want := range []string{"USING INDEX policies_of_repository (repository_id=?)", "USING INDEX policies_of_owner (owner_id=?)"} {
+		if !strings.Contains(plan, want) {
+			t.Errorf("plan = %s, want %s", plan, want)
+		}
+	}
+	if strings.Contains(plan, "SCAN") {
+		t.Errorf("plan = %s, want no scan", plan)
 	}
 }

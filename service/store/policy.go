@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/pageflare/ci/service/account"
 	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/license"
 )
@@ -21,28 +22,71 @@ type conditions struct {
 	Visibilities    []string `json:"visibility,omitempty"`
 }
 
-func (s *Store) AddPolicy(ctx context.Context, p license.TrustPolicy,
+func (s *Store) AddPolicies(ctx context.Context, list []license.TrustPolicy,
+	acts []audit.Act) ([]license.TrustPolicy, error) {
+	made := make([]license.TrustPolicy, len(list))
+	err := inTx(ctx, s.write, func(t *tx) (err error) {
+		alive := map[string]error{}
+		for i, p := range list {
+			fault, checked := alive[p.AccountID]
+			if !checked {
+				fault = t.mayTrust(ctx, p.AccountID)
+				alive[p.AccountID] = fault
+			}
+			if fault == nil {
+				made[i], fault = t.addPolicy(ctx, p, acts[i])
+			}
+			if fault != nil {
+				return license.PolicyFaults{{Index: i, Err: fault}}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return made, nil
+}
+
+// mayTrust refuses an account that gets no policies. license.ErrNotFound; account.ErrDeleted.
+func (t *tx) mayTrust(ctx context.Context, id string) error {
+	a, err := accountByID(ctx, t, id)
+	if err == nil && a.Status == account.Deleted {
+		err = fmt.Errorf("account %s: %w", id, account.ErrDeleted)
+	}
+	return err
+}
+
+// addPolicy stores a policy, or returns the one that says the same.
+func (t *tx) addPolicy(ctx context.Context, p license.TrustPolicy,
 	act audit.Act) (license.TrustPolicy, error) {
+	there, err := policies(ctx, t, ` WHERE removed_at IS NULL AND account_id = $1 AND repository_id = $2 AND owner_id = $3 ORDER BY created_at, id`,
+		p.AccountID, p.RepositoryID, p.OwnerID)
+	if err != nil {
+		return p, err
+	}
+	for _, other := range there {
+		if other.Same(p.Policy) {
+			return other, nil
+		}
+	}
 	narrow, err := json.Marshal(conditions{
 		p.Refs, p.Environments, p.Events, p.JobWorkflowRefs, p.Visibilities,
 	})
 	if err != nil {
-		return license.TrustPolicy{}, err
+		return p, err
 	}
-	err = inTx(ctx, s.write, func(t *tx) error {
-		t.log(act)
-		// removed ones count too: a version never comes back
-		err := t.QueryRowContext(ctx,
-			`SELECT count(*) + 1 FROM policies WHERE account_id = $1 AND repository_id = $2`, p.AccountID, p.RepositoryID).Scan(&p.Version)
-		if err != nil {
-			return fmt.Errorf("add policy: %w", storeError(err))
-		}
-		_, err = t.ExecContext(ctx, `INSERT INTO policies (`+policyColumns+
-			`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
-			p.ID, p.Version, p.AccountID, p.Repository, p.Issuer, p.RepositoryID, p.OwnerID, string(narrow), millis(p.CreatedAt))
-		return storeError(err)
-	})
-	return p, err
+	// removed ones count too: a version never comes back
+	err = t.QueryRowContext(ctx, `INSERT INTO policies (`+policyColumns+`) VALUES ($1,
+		(SELECT count(*) + 1 FROM policies WHERE account_id = $2 AND repository_id = $3 AND (repository_id <> '*' OR owner_id = $4)),
+		$2, $5, $6, $3, $4, $7, $8) RETURNING version`,
+		p.ID, p.AccountID, p.RepositoryID, p.OwnerID, p.Repository, p.Issuer, string(narrow),
+		millis(p.CreatedAt)).Scan(&p.Version)
+	if err != nil {
+		return p, fmt.Errorf("add policy: %w", storeError(err))
+	}
+	t.log(act)
+	return p, nil
 }
 
 func (s *Store) Policies(ctx context.Context, q license.PolicyQuery) ([]license.TrustPolicy, error) {
@@ -52,19 +96,20 @@ func (s *Store) Policies(ctx context.Context, q license.PolicyQuery) ([]license.
 	f.where("lower(repository) = %s", strings.ToLower(q.Repository), q.Repository != "" && !byID)
 	f.where("account_id = %s", q.Account, q.Account != "")
 	f.where("id > %s", q.After, q.After != "")
-	return s.policies(ctx, f.list("id", q.Limit), f.args...)
+	return policies(ctx, s.read, f.list("id", q.Limit), f.args...)
 }
+
+const policiesFor = ` WHERE removed_at IS NULL AND (repository_id = $1 OR repository_id = '*' AND owner_id = $2)
+	ORDER BY repository_id = '*', created_at, id`
 
 func (s *Store) PoliciesFor(ctx context.Context,
-	repositoryID string) ([]license.TrustPolicy, error) {
-	return s.policies(ctx, ` WHERE removed_at IS NULL AND repository_id = $1 ORDER BY created_at, id`,
-		repositoryID)
+	repositoryID, ownerID string) ([]license.TrustPolicy, error) {
+	return policies(ctx, s.read, policiesFor, repositoryID, ownerID)
 }
 
-func (s *Store) policies(ctx context.Context, which string,
+func policies(ctx context.Context, q querier, which string,
 	args ...any) ([]license.TrustPolicy, error) {
-	rows, err := s.read.QueryContext(ctx, `SELECT `+policyColumns+` FROM policies`+which,
-		args...)
+	rows, err := q.QueryContext(ctx, `SELECT `+policyColumns+` FROM policies`+which, args...)
 	if err != nil {
 		return nil, fmt.Errorf("list policies: %w", storeError(err))
 	}

@@ -82,7 +82,7 @@ func open(ctx context.Context, url string, mayChange bool, files fs.FS) (*Store,
 	s.recent = newRecent(func(ctx context.Context) ([]ledger.Record, error) {
 		return s.newestRecords(ctx, time.Now().Add(-recentAge), maxRecent)
 	})
-	s.write.recent = s.recent
+	s.write.recent, s.write.rights = s.recent, newRightsKnown()
 	s.group = startGroup(s.write)
 	return s, nil
 }

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"slices"
 	"strings"
@@ -238,11 +239,24 @@ func (s *Store) tokenRows(ctx context.Context, q license.TokenQuery) ([]license.
 
 func (s *Store) Revoke(ctx context.Context, r license.Revocation, act audit.Act) error {
 	return inTx(ctx, s.write, func(t *tx) error {
-		done, err := t.ExecContext(ctx, `INSERT INTO revocations (subject, account_id, revoked_at) VALUES ($1, $2, $3) ON CONFLICT (subject) DO NOTHING`,
-			r.Subject, r.AccountID, millis(r.At))
+		done, err := t.revoke(ctx, r.Subject, r.AccountID, millis(r.At))
 		if err != nil {
-			return fmt.Errorf("revoke %s: %w", r.Subject, storeError(err))
+			return err
 		}
 		return t.logIf(done, act)
 	})
+}
+
+// revoke adds a revocation unless there is one.
+func (t *tx) revoke(ctx context.Context, subject, account string, at int64) (sql.Result, error) {
+	done, err := t.ExecContext(ctx, `INSERT INTO revocations (subject, account_id, revoked_at, rights) VALUES ($1, $2, $3, $4) ON CONFLICT (subject) DO NOTHING`,
+		subject, account, at, t.head.rights+1)
+	if err != nil {
+		return nil, fmt.Errorf("revoke %s: %w", subject, storeError(err))
+	}
+	if n, err := done.RowsAffected(); err != nil || n > 0 {
+		t.ended = true
+		return done, err
+	}
+	return done, nil
 }

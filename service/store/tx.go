@@ -51,6 +51,9 @@ func inTx(ctx context.Context, db *pool, f func(*tx) error) (err error) {
 		return fmt.Errorf("commit: %w", storeError(err))
 	}
 	t.recent.add(t.records)
+	if t.rights > t.head.rights {
+		db.rights.saw(t.rights, db.rights.elapsed())
+	}
 	return nil
 }
 
@@ -69,6 +72,7 @@ func (p *pool) beginReading(ctx context.Context) (*sql.Tx, error) {
 
 // querier is what both a database and a transaction can do.
 type querier interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
@@ -83,7 +87,8 @@ type tx struct {
 
 	head    head // as it was when the transaction began; nobody else changes it meanwhile
 	headErr error
-	ended   bool // a right ended that no act tells of
+	ended   bool  // a right ended that no act tells of
+	rights  int64 // the state of rights that begins with this transaction; 0: it changed nothing
 
 	records  []ledger.Record // the block that it adds to the audit log
 	blockIDs map[opaque.TokenID]bool

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/gin-gonic/gin"
 
@@ -24,8 +25,9 @@ var ErrNoAnswer = errors.New("GitHub does not answer")
 
 var errGitHub = errors.New("GitHub does not answer: try again later, or give repository_id and repository_owner_id")
 
-// Resolver finds the ids of a repository and of its owner by the name OWNER/NAME.
-// license.ErrInvalid: there is none that can be seen; ErrNoAnswer: GitHub cannot tell now.
+// Resolver finds the ids of a repository and of its owner by the name OWNER/NAME; of OWNER/*
+// oidc.AnyRepository and the id of that organization. license.ErrInvalid: there is none that can be
+// seen; ErrNoAnswer: GitHub cannot tell now.
 type Resolver func(ctx context.Context, name string) (repositoryID, ownerID string, err error)
 
 // listPolicies answers GET /_api/admin/policies.
@@ -49,49 +51,107 @@ func (h *Handlers) addPolicy(c *gin.Context) error {
 	if err := route.JSON(c, &in); err != nil {
 		return err
 	}
-	if !opaque.OfAccount.Fits(in.Account) {
-		return accountID.Refusal
+	made, err := h.addPolicies(c, []api.NewPolicy{in})
+	return route.Answer(c, func(made []license.TrustPolicy) api.Policy {
+		return show.Policy(made[0])
+	}, made, license.OnlyFault(err))
+}
+
+// BatchBody is the most bytes of a body with several policies: enough for license.MaxPolicies of
+// the usual kind.
+const BatchBody = 256 << 10
+
+// lookupTime is how long GitHub may take to tell the ids of all repositories of a request.
+const lookupTime = 2 * time.Minute
+
+// addPolicyBatch answers POST /_api/admin/policies/batch.
+func (h *Handlers) addPolicyBatch(c *gin.Context) error {
+	var in api.NewPolicies
+	if err := route.JSON(c, &in); err != nil {
+		return err
 	}
+	made, err := h.addPolicies(c, in.Items)
+	return route.Answer(c, func(made []license.TrustPolicy) api.AddedPolicies {
+		return api.AddedPolicies{Items: show.Each(made, show.Policy)}
+	}, made, err)
+}
+
+// addPolicies adds all of the policies or none. license.PolicyFaults.
+func (h *Handlers) addPolicies(c *gin.Context, in []api.NewPolicy) ([]license.TrustPolicy, error) {
+	list := make([]license.TrustPolicy, len(in))
+	var faults license.PolicyFaults
+	for i, n := range in {
+		p, err := h.policyOf(n)
+		if err != nil {
+			faults = append(faults, license.PolicyFault{Index: i, Err: err})
+		}
+		list[i] = p
+	}
+	if len(faults) > 0 {
+		return nil, faults
+	}
+	ctx, end := h.Extend(c, lookupTime)
+	defer end()
+	if err := license.FindRepositories(ctx, list, h.findRepository); err != nil {
+		return nil, err
+	}
+	return h.Policies.AddPolicies(c.Request.Context(), list)
+}
+
+// policyOf is the policy that a request asks for. ErrInvalid; ErrNotFound: its account cannot be
+// one.
+func (h *Handlers) policyOf(in api.NewPolicy) (license.TrustPolicy, error) {
 	p := license.TrustPolicy{AccountID: in.Account, Repository: in.Repository, Policy: oidc.Policy{
 		Issuer: in.Issuer, RepositoryID: in.RepositoryID, OwnerID: in.RepositoryOwnerID, Refs: in.Ref, Environments: in.Environment, Events: in.Event,
 		JobWorkflowRefs: in.JobWorkflowRef, Visibilities: in.Visibility,
 	}}
+	if !opaque.OfAccount.Fits(in.Account) {
+		return p, accountID.Refusal
+	}
+	var trusted []string
+	if h.Identities != nil {
+		trusted = h.Identities.Issuers()
+	}
 	if p.Issuer == "" {
-		if h.Identities == nil || len(h.Identities.Issuers()) != 1 {
-			return route.BadRequest("give issuer: the ids of one GitHub mean nothing to another, and not exactly one issuer is trusted here")
+		if len(trusted) != 1 {
+			return p, failure.Invalid("give issuer: the ids of one GitHub mean nothing to another, and not exactly one issuer is trusted here")
 		}
-		p.Issuer = h.Identities.Issuers()[0]
+		p.Issuer = trusted[0]
 	}
-	if h.Identities == nil || !slices.Contains(h.Identities.Issuers(), p.Issuer) {
-		return route.BadRequest("issuer %s is not trusted here, so a policy for it would let nobody in: see LICENSE_OIDC_ISSUERS", strconv.Quote(p.Issuer))
+	if !slices.Contains(trusted, p.Issuer) {
+		return p, failure.Invalid("issuer " + strconv.Quote(p.Issuer) +
+			" is not trusted here, so a policy for it would let nobody in: see LICENSE_OIDC_ISSUERS")
 	}
-	if err := h.nameRepository(c.Request.Context(), &p); err != nil {
-		return err
+	if in.Organization == "" {
+		return p, nil
 	}
-	made, err := h.Policies.AddPolicy(c.Request.Context(), p)
-	return route.Answer(c, show.Policy, made, err)
+	if in.Repository != "" || in.RepositoryID != "" {
+		return p, failure.Invalid("organization stands for every repository of it: leave repository and repository_id out")
+	}
+	p.Repository = license.EveryRepository(in.Organization)
+	if p.OwnerID != "" {
+		p.RepositoryID = oidc.AnyRepository
+	}
+	return p, nil
 }
 
-// nameRepository finds the ids of a policy that names its repository alone.
-func (h *Handlers) nameRepository(ctx context.Context, p *license.TrustPolicy) error {
-	if p.RepositoryID != "" || p.OwnerID != "" || p.Repository == "" {
-		return nil
-	}
+// findRepository is the Resolver, with what a caller of the API can do where it has no answer.
+func (h *Handlers) findRepository(ctx context.Context,
+	name string) (repositoryID, ownerID string, err error) {
 	if h.Repository == nil {
-		return route.BadRequest("give repository_id and repository_owner_id: this service cannot ask GitHub for them")
+		return "", "", failure.Invalid("give repository_id and repository_owner_id: this service cannot ask GitHub for them")
 	}
-	err := license.CheckRepository(p.Repository)
-	if err != nil {
-		return err
+	if err := license.CheckRepository(name); err != nil {
+		return "", "", err
 	}
-	p.RepositoryID, p.OwnerID, err = h.Repository(ctx, p.Repository)
+	repositoryID, ownerID, err = h.Repository(ctx, name)
 	switch {
 	case errors.Is(err, ErrNoAnswer):
-		return fmt.Errorf("%w (%w)", errGitHub, err)
+		err = fmt.Errorf("%w (%w)", errGitHub, err)
 	case errors.Is(err, failure.ErrInvalid):
-		return fmt.Errorf("%w; or give repository_id and repository_owner_id", err)
+		err = fmt.Errorf("%w; or give repository_id and repository_owner_id", err)
 	}
-	return err
+	return repositoryID, ownerID, err
 }
 
 // removePolicy answers DELETE /_api/admin/policies/{id}.
@@ -112,11 +172,21 @@ func (h *Handlers) explainPolicies(c *gin.Context) error {
 	if err := route.JSON(c, &in); err != nil {
 		return err
 	}
-	if (in.Token == "") == (len(in.Claims) == 0) {
-		return route.BadRequest("give one of token and claims")
+	given := 0
+	for _, is := range []bool{in.Token != "", len(in.Claims) > 0, in.Request != ""} {
+		if is {
+			given++
+		}
+	}
+	if given != 1 {
+		return route.BadRequest("give one of token, claims and request")
 	}
 	if h.Identities == nil {
 		return route.BadRequest("no issuer of identities is trusted here: set LICENSE_OIDC_ISSUERS")
+	}
+	if in.Request != "" {
+		found, err := h.Jobs.ExplainRefused(c.Request.Context(), in.Request, h.Identities.Issuers())
+		return route.Answer(c, show.Explanation, found, err)
 	}
 	id, clauses, err := h.explainIdentity(c.Request.Context(), in)
 	if err != nil {

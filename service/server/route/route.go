@@ -26,7 +26,7 @@ type Route struct {
 // Handler answers a request, or returns an error for the server to answer with.
 type Handler func(*gin.Context) error
 
-// MaxBody is the most bytes of a body that a route reads.
+// MaxBody is the most bytes of a body that a route reads, unless it says otherwise.
 const MaxBody = 64 << 10
 
 // Get is a route that reads. The body of GET means nothing (RFC 9110, 9.3.1) and is never read.
@@ -58,6 +58,10 @@ func (r Route) Of(id ID) Route { r.ID = id; return r }
 
 // Counted is the route as an act in the metric of tokens.
 func (r Route) Counted(act string) Route { r.Counts = act; return r }
+
+// Reads is the route with another limit for its body. It is read before anyone is asked who they
+// are: a large one costs memory that nobody has a right to yet.
+func (r Route) Reads(bytes int64) Route { r.Body = bytes; return r }
 
 // Bare is the route without parameters in its query: any is refused.
 func (r Route) Bare() Route { r.Handle = noQuery(r.Handle); return r }

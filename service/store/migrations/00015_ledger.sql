@@ -31,3 +31,7 @@ CREATE TABLE ledger_lives (
 
 -- Grows with each transaction that ends or changes a right: what was read before is true as long as it is the same.
 ALTER TABLE audit_head ADD COLUMN rights BIGINT NOT NULL DEFAULT 1;
+
+-- The state of rights that began with a revocation, so that a process that knows one reads what came since.
+ALTER TABLE revocations ADD COLUMN rights BIGINT NOT NULL DEFAULT 0;
+CREATE INDEX revocations_by_rights ON revocations (rights);

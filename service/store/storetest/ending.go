@@ -22,7 +22,7 @@ var endings = suite{
 // between.
 func endedRights(t *testing.T, s Store) {
 	a := create(t, s, 1)
-	policy, err := s.AddPolicy(t.Context(), newPolicy(1, a.ID, "7"), did(at))
+	policy, err := addPolicy(t, s, newPolicy(1, a.ID, "7"))
 	must(t, err)
 	login := newDeviceLogin(1)
 	must(t, s.AddDeviceLogin(t.Context(), login))

@@ -32,6 +32,7 @@ type Store interface {
 	license.PolicyStore
 	license.Store
 	license.MachineStore
+	license.JobStore
 	oidc.KeyStore
 }
 
@@ -42,7 +43,7 @@ type suite map[string]func(*testing.T, Store)
 func Run(t *testing.T, open func(t *testing.T) Store) {
 	for _, s := range []suite{
 		general, accounts, apiTokens, tokens, endings, signingKeys, leaseRecords, adminTokenRecords, auditLog,
-		trustPolicies, exchanges, devices, signIns, machineRecords,
+		trustPolicies, exchanges, devices, signIns, machineRecords, jobRecords,
 	} {
 		for name, test := range s {
 			t.Run(name, func(t *testing.T) {
