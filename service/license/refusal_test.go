@@ -352,7 +352,7 @@ func TestRepositoriesThatUseTheService(t *testing.T) {
 		t.Errorf("repositories = %+v, want none before its first job", got)
 	}
 	used := b.clock()
-	if _, err := b.Exchange(t.Context(), id, p.Policy, a); err != nil {
+	if _, err := b.Exchange(t.Context(), jobOf(id, p.Policy, a)); err != nil {
 		t.Fatal(err)
 	}
 	want := []license.Repository{{

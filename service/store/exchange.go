@@ -8,9 +8,9 @@ import (
 	"github.com/pageflare/ci/service/license"
 )
 
-// forgotten is how many uses of identities that can be forgotten are forgotten with each new one:
-// more than come in.
-const forgotten = 10
+// forgotten is how many uses of identities that can be forgotten are forgotten with each
+// transaction at most: more than come in with it.
+const forgotten = 2 * maxGroup
 
 func (s *Store) RecordExchange(ctx context.Context, use license.IdentityUse, r license.TokenRecord,
 	by license.Repository, act audit.Act) (first license.IdentityUse, err error) {
@@ -19,10 +19,8 @@ func (s *Store) RecordExchange(ctx context.Context, use license.IdentityUse, r l
 	}
 	var found license.IdentityUse
 	err = s.group.do(ctx, func(ctx context.Context, t *tx) error {
-		_, err := t.ExecContext(ctx, `DELETE FROM used_identities WHERE hash IN (SELECT hash FROM used_identities WHERE until < $1 LIMIT $2)`,
-			millis(use.At), forgotten)
-		if err != nil {
-			return fmt.Errorf("forget old identities: %w", storeError(err))
+		if err := t.forgetIdentities(ctx, millis(use.At)); err != nil {
+			return err
 		}
 		done, err := t.ExecContext(ctx, `INSERT INTO used_identities (hash, at, until, token_id) VALUES ($1, $2, $3, $4) ON CONFLICT (hash) DO NOTHING`,
 			use.Hash, millis(use.At), millis(use.Until), use.Token)
@@ -47,6 +45,19 @@ func (s *Store) RecordExchange(ctx context.Context, use license.IdentityUse, r l
 		return license.IdentityUse{}, err
 	}
 	return found, nil
+}
+
+// forgetIdentities forgets uses that can be forgotten, once in a transaction.
+func (t *tx) forgetIdentities(ctx context.Context, now int64) error {
+	if t.forgot {
+		return nil
+	}
+	t.forgot = true
+	_, err := t.ExecContext(ctx, `DELETE FROM used_identities WHERE hash IN (SELECT hash FROM used_identities WHERE until < $1 LIMIT $2)`, now, forgotten)
+	if err != nil {
+		return fmt.Errorf("forget old identities: %w", storeError(err))
+	}
+	return nil
 }
 
 func (s *Store) IdentityUse(ctx context.Context, hash string) (license.IdentityUse, error) {

@@ -93,6 +93,7 @@ type tx struct {
 	records  []ledger.Record // the block that it adds to the audit log
 	blockIDs map[opaque.TokenID]bool
 	recorded audit.Act // one of the acts of the block
+	forgot   bool      // see forgetIdentities
 	recent   *recent
 }
 
