@@ -79,4 +79,4 @@ update-golden: optimizer ## rewrite golden files and vectors; look at the change
 	go test ./action/summary ./service/token -update
 
 clean: ## remove what the commands above made
-	rm -rf bin build $(cli)/node_modules
+	rm -rf bin build $(cli)/node_modules e2e/postgres/node_modules
