@@ -15,6 +15,7 @@ import (
 type pool struct {
 	*sql.DB
 	engine   engine
+	patience *atomic.Int64 // see patientConn; nil on SQLite
 	moved    *atomic.Int64 // how often the primary of PostgreSQL moved away; connections of before are not used again
 	recent   *recent
 	rights   *rightsKnown
