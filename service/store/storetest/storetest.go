@@ -33,6 +33,7 @@ type Store interface {
 	license.PolicyStore
 	license.Store
 	license.MachineStore
+	license.JobStore
 	oidc.KeyStore
 	upkeep.Store
 }
@@ -44,7 +45,7 @@ type suite map[string]func(*testing.T, Store)
 func Run(t *testing.T, open func(t *testing.T) Store) {
 	for _, s := range []suite{
 		general, accounts, apiTokens, tokens, endings, signingKeys, leaseRecords, adminTokenRecords, auditLog,
-		trustPolicies, exchanges, devices, signIns, machineRecords, upkeeping,
+		trustPolicies, exchanges, devices, signIns, machineRecords, jobRecords, upkeeping,
 	} {
 		for name, test := range s {
 			t.Run(name, func(t *testing.T) {

@@ -28,6 +28,22 @@ var upkeeping = suite{
 	"a repository is found by any name that it had": renamedRepository,
 }
 
+// Index makes the whole index of a database, as upkeep does. Nobody else may do upkeep meanwhile.
+func Index(ctx context.Context, s upkeep.Store) error {
+	seen, err := s.UpkeepLease(ctx)
+	if err != nil {
+		return err
+	}
+	held, err := s.ClaimUpkeep(ctx, seen, "index")
+	for more := true; more && err == nil; {
+		more, err = s.Index(ctx, held)
+	}
+	if err != nil {
+		return err
+	}
+	return s.ReleaseUpkeep(ctx, held)
+}
+
 func claim(t *testing.T, s Store) upkeep.Lease {
 	t.Helper()
 	seen, err := s.UpkeepLease(t.Context())
