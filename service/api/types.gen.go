@@ -689,7 +689,7 @@ type SigningKey struct {
 	CreatedAt string `json:"created_at"`
 	Kid       string `json:"kid"`
 
-	// LiveTokens License tokens, or leases, that it signed and that have not expired.
+	// LiveTokens License tokens, or leases, that it signed and that have not expired. Tokens are counted by the hour in which they expire: one that expired in this hour may still count.
 	LiveTokens int64  `json:"live_tokens"`
 	SignsFrom  string `json:"signs_from"`
 	State      string `json:"state"`
