@@ -3,6 +3,7 @@ package upkeep
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 )
 
@@ -19,7 +20,7 @@ func (u *Upkeep) tend(ctx context.Context) {
 	case err == nil:
 		u.errors.reset()
 	case u.errors.mayLog(now):
-		u.cfg.Events.Error("upkeep: the lease", "err", err)
+		u.cfg.Events.Error("upkeep", "job", "lease", "err", err)
 	}
 }
 
@@ -57,7 +58,7 @@ func (u *Upkeep) look(ctx context.Context) error {
 // lost ends upkeep by this replica until it gets the lease again.
 func (u *Upkeep) lost() {
 	u.held, u.since = nil, 0
-	u.cfg.Events.Warn("upkeep", "err", ErrLost)
+	u.cfg.Events.Warn("upkeep", "job", "lease", "err", ErrLost)
 }
 
 // release gives the lease back, if this replica has it.
@@ -68,7 +69,7 @@ func (u *Upkeep) release(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, releaseTime)
 	defer cancel()
 	if err := u.cfg.Store.ReleaseUpkeep(ctx, *u.held); err != nil && !errors.Is(err, ErrLost) {
-		u.cfg.Events.Error("upkeep: give back the lease", "err", err)
+		u.cfg.Events.Error("upkeep", "job", "lease", "err", fmt.Errorf("give it back: %w", err))
 	}
 	u.held = nil
 }
