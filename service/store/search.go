@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -248,16 +249,32 @@ func (b block) entry() (audit.Entry, error) {
 	return e, nil
 }
 
-// newestRecords is the records of the newest blocks that are not older than a time, oldest first.
+// newestRecords is the records of the newest blocks that are not older than a time, oldest first. It
+// reads no further back than that, but for the difference of clocks.
 func (s *Store) newestRecords(ctx context.Context, since time.Time, limit int) ([]ledger.Record, error) {
 	var found []ledger.Record
-	q := search{since: millis(since)}
-	_, err := q.blocks(ctx, s.read, 0, 0, func(_ int64, r *ledger.Reader) bool {
-		found = append(found, r.Record())
-		return len(found) < limit
-	})
-	for i, j := 0, len(found)-1; i < j; i, j = i+1, j-1 {
-		found[i], found[j] = found[j], found[i]
+	q, oldest := search{since: millis(since)}, millis(since.Add(-audit.ClockSlack))
+	going := true
+	for to := int64(math.MaxInt64); going; {
+		page, err := readBlocks(ctx, s.read, ` WHERE seq < $1 ORDER BY seq DESC LIMIT $2`, to, blockPage)
+		if err != nil {
+			return nil, err
+		}
+		for _, b := range page {
+			if going = going && b.at >= oldest; !going {
+				break
+			}
+			going, err = q.block(b, func(_ int64, r *ledger.Reader) bool {
+				found = append(found, r.Record())
+				return len(found) < limit
+			})
+			if err != nil {
+				return nil, err
+			}
+			to = b.seq
+		}
+		going = going && len(page) == blockPage
 	}
-	return found, err
+	slices.Reverse(found)
+	return found, nil
 }
