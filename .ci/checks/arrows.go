@@ -26,7 +26,7 @@ action/guard/sheet  ->
 action/summary      ->
 action/githubtest   ->
 
-NOUNS               -> service/license service/auth service/account service/keyring service/audit service/oidc service/opaque service/failure service/rights
+NOUNS               -> service/license service/auth service/account service/keyring service/audit service/oidc service/opaque service/failure service/rights service/limit
 
 service             -> NOUNS service/command service/parts service/server service/server/admin service/console service/store service/webhook service/token service/api
 service/token       ->
@@ -35,6 +35,7 @@ service/client      -> service/api
 service/oidc        ->
 service/failure     ->
 service/rights      ->
+service/limit       ->
 service/opaque      -> service/failure
 service/audit       -> service/failure
 service/keyring     -> service/audit service/opaque service/failure service/token
