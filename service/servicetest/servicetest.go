@@ -217,6 +217,9 @@ func (s *Service) Acts(t testing.TB, action audit.Action) int {
 	return len(lines)
 }
 
+// DatabaseURL is where the database is, for a test that looks into it or gets in its way.
+func (s *Service) DatabaseURL() string { return s.database }
+
 // Alter changes the database behind the service's back, as somebody would who can write its file:
 // the service may fail from then on.
 func (s *Service) Alter(t testing.TB, statement string) {
