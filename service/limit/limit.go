@@ -27,8 +27,9 @@ const (
 	// Portion is the part of a limit that a replica takes at once, and that it may let in without
 	// asking: a twentieth. With three replicas two may hold, or not have told, a tenth of it.
 	Portion = 20
-	// pause is how long a replica does not ask again for a key that was refused.
-	pause = 250 * time.Millisecond
+	// pause is how long at least a replica does not ask again for a key that was refused: clients are
+	// told whole seconds, and meanwhile the bucket fills so that one question is for many requests.
+	pause = time.Second
 	// patience is how long the database may take to answer.
 	patience = 500 * time.Millisecond
 	// silence is how long nothing is asked after it did not answer.
@@ -161,12 +162,14 @@ func (l *Limit) mayOwe(k *key, now time.Time) bool {
 // good. It is so long that those alone are no more than a portion in a minute.
 func (l *Limit) eachFree() time.Duration { return time.Minute / time.Duration(max(1, l.free)) }
 
-// debt is what the bucket was not told, as the time in which it is refilled. What would have been
-// refilled by now if this replica alone had counted is not in it.
+// debt is what the bucket was not told, as the time in which it is refilled. It is told in full,
+// whenever it was: the bucket has been refilled meanwhile for all replicas together, not for this
+// one. After an outage it is bounded by what this replica would have to wait for if it counted
+// alone.
 func (l *Limit) debt(k *key, now time.Time) time.Duration {
 	each := l.eachFree()
 	requests := (k.owed.lacks(now) + each - 1) / each
-	return min(requests*l.each, k.own.lacks(now))
+	return min(requests*l.each, max(time.Duration(l.free)*l.each, k.own.lacks(now)))
 }
 
 // ask takes a portion of the bucket, and of that the request that asks.

@@ -94,7 +94,7 @@ func TestReplicasCountTogether(t *testing.T) {
 			{"at once, to one", func(a string) int { return r.burst(t, a, 4*n, 0, 1) }, n, n, 50},
 			{"at once, to one after another", func(a string) int {
 				return r.burst(t, a, n/3, 0, 0) + r.burst(t, a, n/3, 0, 1) + r.burst(t, a, n, 0, 2)
-			}, n * 9 / 10, n, 60},
+			}, n * 9 / 10, n * 11 / 10, 60},
 			{"a few to two, and all others to the third", func(a string) int {
 				return r.burst(t, a, n/20, 0, 0) + r.burst(t, a, n/20, 0, 1) + r.burst(t, a, 2*n, 0, 2)
 			}, n, n * 11 / 10, 50},
@@ -103,10 +103,10 @@ func TestReplicasCountTogether(t *testing.T) {
 			}, n * 9 / 10, n, 50},
 			{"three times the limit for five minutes, in turn", func(a string) int {
 				return r.burst(t, a, 15*n, each/3, 0, 1, 2)
-			}, 6*n - n/10, 6 * n, 15 * n},
+			}, 6*n - n/10, 6 * n, 15 * min(n, 150)},
 			{"three times the limit for five minutes, to one", func(a string) int {
 				return r.burst(t, a, 15*n, each/3, 2)
-			}, 6*n - n/10, 6 * n, 15 * n},
+			}, 6*n - n/10, 6 * n, 15 * min(n, 150)},
 			{"just the limit for five minutes, in turn", func(a string) int { return r.burst(t, a, 5*n, each, 0, 1, 2) }, 5 * n, 5 * n, 5 * n / 2},
 			{"half of the limit for five minutes, to one", func(a string) int { return r.burst(t, a, 5*n/2, 2*each, 1) }, 5 * n / 2, 5 * n / 2, 5 * n / 6},
 			{"far below the limit", func(a string) int { return r.burst(t, a, n/4, 20*each, 0, 1, 2) }, n / 4, n / 4, 0},
