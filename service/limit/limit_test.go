@@ -22,12 +22,12 @@ type buckets struct {
 	fault error
 }
 
-func (b *buckets) TakeLimit(_ context.Context, t limit.Take) (limit.Taken, error) {
+func (b *buckets) TakeLimit(ctx context.Context, t limit.Take) (limit.Taken, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.asked++
-	if b.fault != nil {
-		return limit.Taken{}, b.fault
+	if err := errors.Join(b.fault, ctx.Err()); err != nil {
+		return limit.Taken{}, err
 	}
 	full := b.full[t.Key]
 	if full.Before(b.now) {
@@ -125,10 +125,58 @@ func TestAClientThatLeavesEndsNoQuestion(t *testing.T) {
 	l := b.replica(0).Limit("x", 2) // so low that each request asks
 	ctx, leave := context.WithCancel(t.Context())
 	leave()
-	for i, want := range []time.Duration{0, 0, 30 * time.Second} {
-		if wait := l.Take(ctx, "k"); wait != want {
-			t.Errorf("request %d has to wait %s, want %s", i, wait, want)
+	for range 2 {
+		l.Take(ctx, "k")
+	}
+	if got := b.full["x k"].Sub(b.now); got != time.Minute {
+		t.Errorf("the bucket lacks %s after two requests of two, want a minute", got)
+	}
+}
+
+// What is let in by three replicas in turn is the limit, also in the long run.
+func TestReplicasInTurnLetInTheLimit(t *testing.T) {
+	t.Parallel()
+	for _, perMinute := range []int{10, 60, 600, 3000} {
+		b := newBuckets()
+		var limits []*limit.Limit
+		for range 3 {
+			limits = append(limits, b.replica(0).Limit("x", perMinute))
 		}
+		let, n := 0, 15*perMinute
+		for i := range n { // three times the limit for five minutes
+			if limits[i%3].Take(t.Context(), "k") == 0 {
+				let++
+			}
+			b.now = b.now.Add(5 * time.Minute / time.Duration(n))
+		}
+		if most := 6 * perMinute; let > most || let < most*9/10 {
+			t.Errorf("limit %d: %d let in within five minutes, want %d or a little less", perMinute, let, most)
+		}
+	}
+}
+
+// A portion that is not used is worth nothing when the bucket is full again: else replicas that
+// saved theirs would let in more at once than the limit.
+func TestAPortionIsNotSaved(t *testing.T) {
+	t.Parallel()
+	b := newBuckets()
+	var limits []*limit.Limit
+	for range 3 {
+		l := b.replica(0).Limit("x", 60)
+		for range 4 { // three without asking, and one of a portion of three
+			l.Take(t.Context(), "k")
+		}
+		limits = append(limits, l)
+	}
+	b.now = b.now.Add(time.Hour)
+	let := 0
+	for i := range 300 {
+		if limits[i%3].Take(t.Context(), "k") == 0 {
+			let++
+		}
+	}
+	if let != 60 {
+		t.Errorf("%d let in at once an hour later, want 60", let)
 	}
 }
 
