@@ -38,6 +38,7 @@ WORKDIR /src
 COPY go.mod go.sum ./
 RUN go mod download
 COPY action ./action
+COPY github ./github
 COPY service ./service
 ARG VERSION=dev
 ARG COMMIT=unknown

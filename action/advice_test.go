@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pageflare/ci/action/githubtest"
+	"github.com/pageflare/ci/github/githubtest"
 )
 
 // onGitHub gives the job another GitHub, with the usual repository and one token that may do
@@ -166,7 +166,7 @@ func TestARenamedRepositoryIsReachedByAnAppToo(t *testing.T) {
 			t.Parallel()
 			j := newJob(t).onGitHub(func(c *githubtest.Config, _ *githubtest.Token) {
 				c.Repositories[0].FormerNames = []string{"acme/old-site"}
-				c.Apps = []githubtest.App{{ID: 12345, Key: &appKey().PublicKey, Installations: []githubtest.Installation{
+				c.Apps = []githubtest.App{{ID: 12345, Key: &githubtest.AppKey().PublicKey, Installations: []githubtest.Installation{
 					{ID: 99, Account: "acme", Repositories: []string{"acme/site"}, Permissions: map[string]string{"secrets": "write"}},
 				}}}
 			}).input("mode", "refresh-only")

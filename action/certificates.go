@@ -48,3 +48,11 @@ func trusting(usual *http.Client, pem, workspace string) (*http.Client, error) {
 	transport.TLSClientConfig = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
 	return &http.Client{Transport: transport}, nil
 }
+
+// transportOf is what a client sends its requests by.
+func transportOf(c *http.Client) http.RoundTripper {
+	if c.Transport == nil {
+		return http.DefaultTransport
+	}
+	return c.Transport
+}

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/pageflare/ci/action/secret"
+	"github.com/pageflare/ci/github/secret"
 )
 
 // A check says what a run would do, and proves by GET requests alone that it could: nothing is refreshed, exchanged, written or exported.
@@ -49,8 +49,9 @@ func (r *run) check(ctx context.Context) {
 	defer r.closeWriter(ctx, w)
 	r.findings = w.Check(ctx, r.cfg.Targets, r.cfg.SecretName)
 	var failed, unknown []error
-	for _, f := range r.findings {
-		switch err := r.advise(f.Err); {
+	for i, f := range r.findings {
+		r.findings[i].Err = r.advise(f.Err)
+		switch err := r.findings[i].Err; {
 		case silent(err):
 			unknown = append(unknown, err)
 		case err != nil:

@@ -12,6 +12,9 @@ import (
 // event is what we need of the event that triggered the workflow.
 // https://docs.github.com/en/webhooks/webhook-events-and-payloads#pull_request
 type event struct {
+	Repository struct {
+		DefaultBranch string `json:"default_branch"`
+	} `json:"repository"`
 	PullRequest *struct {
 		User struct {
 			Login string `json:"login"`

@@ -16,8 +16,11 @@ import (
 
 	"github.com/pageflare/ci/action/optimize"
 	"github.com/pageflare/ci/action/refresh"
-	"github.com/pageflare/ci/action/secret"
+	"github.com/pageflare/ci/action/remedy"
+	"github.com/pageflare/ci/github"
+	"github.com/pageflare/ci/github/secret"
 	"github.com/pageflare/ci/service/client"
+	"github.com/pageflare/ci/service/opaque"
 	"github.com/pageflare/ci/service/token"
 )
 
@@ -43,7 +46,7 @@ const (
 
 // Config is the inputs and what the runner says about the job, checked.
 type Config struct {
-	Token         optimize.Secret
+	Token         opaque.Secret
 	Claims        token.Claims // of Token
 	APIURL        string
 	EmptyAPIURL   bool // the input was given without a value, as by a variable that is not set
@@ -51,9 +54,9 @@ type Config struct {
 	RefreshBefore refresh.Policy
 	SecretName    string
 	Targets       []secret.Target
-	GitHubToken   secret.Token
+	GitHubToken   opaque.Secret
 	Audience      string      // of the job's identity token
-	App           *secret.App // instead of GitHubToken; nil without
+	App           *github.App // instead of GitHubToken; nil without
 	Mode          Mode
 	FailOn        FailOn
 	MaxSize       int64 // bytes; 0: no limit
@@ -67,7 +70,7 @@ type Config struct {
 	Jobs      int       // in the matrix; 0: unknown
 	Workspace string
 	GitHubAPI string
-	Repo      secret.Repo // zero outside of a workflow
+	Repo      github.Repo // zero outside of a workflow
 	RepoID    int64       // 0 when the runner does not say it
 	Guest     string      // why the job has no secrets, if it runs for a guest; empty otherwise
 	Untrusted string      // why the job must not write secrets; empty otherwise
@@ -124,14 +127,14 @@ func (in Inputs) Config(log io.Writer) (Config, error) {
 	var f faults
 	by := readTrigger(in.Getenv)
 	c := Config{
-		Token: optimize.Secret(in.token()), APIURL: in.get("api-url"), EmptyAPIURL: in.empty("api-url"), Keyless: Keyless(in.get("keyless")), SecretName: in.get("secret-name"),
+		Token: opaque.Secret(in.token()), APIURL: in.get("api-url"), EmptyAPIURL: in.empty("api-url"), Keyless: Keyless(in.get("keyless")), SecretName: in.get("secret-name"),
 		Mode: Mode(in.get("mode")), FailOn: FailOn(in.get("fail-on")), Workspace: in.Getenv("GITHUB_WORKSPACE"),
 		GitHubAPI: orElse(in.Getenv("GITHUB_API_URL"), "https://api.github.com"), Guest: by.guest(), Untrusted: by.untrusted(), Started: jobStart(in.Getenv, in.Now),
 	}
 	var err error
 	if c.Token != "" {
-		c.Claims, err = token.Decode(string(c.Token))
-		f.input("token", explainToken(string(c.Token), err))
+		c.Claims, err = token.Decode(c.Token.Reveal())
+		f.input("token", remedy.Token(c.Token.Reveal(), err))
 	}
 	_, err = client.New(client.Config{BaseURL: c.APIURL})
 	f.named(err)
@@ -167,10 +170,10 @@ func (in Inputs) Config(log io.Writer) (Config, error) {
 	f.input("oidc-audience", cmp.Or(in.misplaced("oidc-audience"), checkLength(in.get("oidc-audience")), checkAudience(in.get("oidc-audience"))))
 	f.input("output", in.misplaced("output"))
 	if repo := in.Getenv("GITHUB_REPOSITORY"); repo != "" {
-		c.Repo, err = secret.ParseRepo(repo)
+		c.Repo, err = github.ParseRepo(repo)
 		f.environment("GITHUB_REPOSITORY", err)
 	}
-	f.environment("GITHUB_API_URL", secret.CheckAPIURL(c.GitHubAPI))
+	f.environment("GITHUB_API_URL", github.CheckAPIURL(c.GitHubAPI))
 	c.RepoID, _ = strconv.ParseInt(in.Getenv("GITHUB_REPOSITORY_ID"), 10, 64) // GitHub tells it too
 	if c.Workspace == "" {
 		c.Workspace, err = os.Getwd()
@@ -218,39 +221,40 @@ func checkAudience(s string) error {
 
 // githubToken is the token that writes the secret, if there is one. A useless one is found here, and not on the day it is needed. The token of
 // the job is known by its text: another token of that form, as of a GitHub App, may have the right.
-func (in Inputs) githubToken() (secret.Token, error) {
-	t := secret.Token(in.get("github-token"))
+func (in Inputs) githubToken() (opaque.Secret, error) {
+	t := opaque.Secret(in.get("github-token"))
 	switch {
 	case t == "":
 		return "", nil
-	case string(t) == in.get("job-token"):
+	case t.Reveal() == in.get("job-token"):
 		return "", errors.New("github-token: this is the job's own GITHUB_TOKEN, which can never write secrets: give a fine-grained personal access " +
 			`token with the repository permission "Secrets: read and write", or app-id and app-private-key of a GitHub App that has it`)
 	}
-	if err := t.Check(); err != nil {
-		return "", err
+	if err := github.CheckToken(t); err != nil {
+		return "", fmt.Errorf("github-token: %w; paste it again", err)
 	}
 	return t, nil
 }
 
 // app is the GitHub App that writes the secret, if there is one. A job that runs for a guest gets its id, which is no secret, and
 // not its key.
-func (in Inputs) app(token secret.Token, guest string) (*secret.App, error) {
-	id, key := in.get("app-id"), in.get("app-private-key")
+func (in Inputs) app(token opaque.Secret, guest string) (*github.App, error) {
+	id, key := in.get("app-id"), opaque.Secret(in.get("app-private-key"))
 	switch {
 	case id == "" && key == "", guest != "" && key == "":
 		return nil, nil
 	case token != "":
 		return nil, errors.New("github-token: a GitHub App is given as well: leave out either github-token, or app-id and app-private-key")
 	}
-	return secret.ParseApp(id, key)
+	app, err := github.ParseApp(id, key)
+	return app, remedy.App(err)
 }
 
 // optimizer is the step of the optimizer; log is where it and the CLI write their lines.
 func (in Inputs) optimizer(c Config, log io.Writer) optimize.Config {
 	return optimize.Config{
 		Binary: in.binary(c.Workspace), Workspace: c.Workspace, Source: in.get("source"), Output: in.get("output"), Args: in.get("optimizer-args"),
-		APIURL: c.APIURL, License: optimize.Secret(in.Getenv("PAGEFLARE_LICENSE")), Environ: in.Environ, Log: log,
+		APIURL: c.APIURL, License: opaque.Secret(in.Getenv("PAGEFLARE_LICENSE")), Environ: in.Environ, Log: log,
 		Profile: optimize.Profile(in.get("optimizer-profile")), Guard: c.Guard, SourceDate: epoch(in.Getenv("SOURCE_DATE_EPOCH")),
 	}
 }
@@ -298,18 +302,6 @@ func (in Inputs) binary(workspace string) string {
 func isFile(p string) bool {
 	info, err := os.Stat(p)
 	return err == nil && info.Mode().IsRegular()
-}
-
-// explainToken says what to do about a token that cannot be read, and never quotes it.
-func explainToken(raw string, err error) error {
-	switch {
-	case err == nil:
-		return nil
-	case strings.HasPrefix(raw, "pf_at_"):
-		return errors.New("this is an API token, not a license token: run `pageflare-action token issue` with it, and store what that prints")
-	default:
-		return fmt.Errorf("%w: give the license token that `pageflare-action token issue` prints, whole and without quotes", err)
-	}
 }
 
 func oneOf[T ~string](v T, allowed ...T) error {

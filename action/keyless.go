@@ -14,8 +14,9 @@ import (
 	"github.com/hashicorp/go-retryablehttp"
 	"github.com/sethvargo/go-githubactions"
 
-	"github.com/pageflare/ci/service/api"
+	"github.com/pageflare/ci/action/remedy"
 	"github.com/pageflare/ci/service/client"
+	"github.com/pageflare/ci/service/origin"
 	"github.com/pageflare/ci/service/token"
 )
 
@@ -117,7 +118,7 @@ func (r *run) nextStep() string {
 		return "input api-url is empty, which means the vendor's: set the variable that api-url takes; or " + store
 	case r.cfg.APIURL != vendorAPI && r.cfg.Keyless == KeylessAuto && !mayIdentify(r.getenv) &&
 		r.cfg.Mode != ModeRefreshOnly:
-		return store + "; or, without a secret, give this job " + identityPermission + " (api-url is " + hostOf(r.cfg.APIURL) + ")"
+		return store + "; or, without a secret, give this job " + identityPermission + " (api-url is " + remedy.Host(r.cfg.APIURL) + ")"
 	}
 	return store
 }
@@ -153,6 +154,7 @@ func (r *run) callExchange(ctx context.Context) (string, error) {
 		return "", err
 	}
 	issued, err := api.Issue(ctx, identity)
+	r.suggest(identity, err)
 	return issued.Token, err
 }
 
@@ -203,6 +205,9 @@ func refusedWithCode(err error) bool {
 // explainExchange says what came of an exchange, in words of identities: those of the client are of tokens that somebody stored.
 func (r *run) explainExchange(err error) string {
 	text := r.apiText(err)
+	if r.suggested != nil && r.suggested.add != "" {
+		text += "; the log and the job summary show the command that lets it in"
+	}
 	if errors.Is(err, client.ErrUnauthorized) {
 		text = fmt.Sprintf("the License API at %s does not accept the identity of this job (401): check that oidc-audience (%s) is the public URL of "+
 			"the License service and that it trusts this issuer (LICENSE_PUBLIC_URL and LICENSE_OIDC_ISSUERS there)", r.cfg.APIURL, r.cfg.Audience)
@@ -223,11 +228,11 @@ func audience(apiURL string) string {
 	if err != nil {
 		return ""
 	}
-	origin, err := api.Origin(u)
+	text, err := origin.Of(u)
 	if err != nil {
 		return "" // no service has such an address
 	}
-	return origin
+	return text
 }
 
 // clip cuts a foreign text to n letters.

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pageflare/ci/action/githubtest"
+	"github.com/pageflare/ci/github/githubtest"
 	"github.com/pageflare/ci/service/servicetest"
 )
 

@@ -1,13 +1,15 @@
 // Command pageflare-action is the GitHub Action: it refreshes the license token when its expiry is close, writes it back to the secret it
 // came from, and runs the pageflare optimizer with it. The same program is a client of the License API: see `pageflare-action --help`.
 //
-// This package is the order of a run (run.go), its inputs (inputs.go) and what it reports (report.go). When a token is refreshed is decided
-// in refresh, where a secret goes in secret, how the optimizer is run in optimize, how a result reads in summary.
+// This package is the order of a run (run.go), its inputs (inputs.go) and what it reports (report.go). When a token is
+// refreshed is decided in refresh, where a secret goes in github/secret, what a user can do about a refusal in remedy, how
+// the optimizer is run in optimize, how a result reads in summary; the commands for people are in command.
 package main
 
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -20,6 +22,8 @@ import (
 	"time"
 
 	"github.com/sethvargo/go-githubactions"
+
+	"github.com/pageflare/ci/action/command"
 )
 
 // version and commit are set by the linker in releases.
@@ -97,6 +101,34 @@ func (w world) main(ctx context.Context, args []string) (code int) {
 	return newRun(w, gha).do(ctx)
 }
 
+// vendorAPI is the License API of the vendor.
+const vendorAPI = "https://pageflare.dev/_api"
+
+const outsideOfWorkflow = `this is the pageflare GitHub Action: use it as a step of a workflow, or give a command: see pageflare-action --help`
+
+// command runs a command and returns its exit status.
+func (w world) command(ctx context.Context, args []string) int {
+	if len(args) == 0 {
+		fmt.Fprintln(w.stderr, "error: "+outsideOfWorkflow)
+		return exitUsage
+	}
+	err := command.Run(ctx, command.Config{
+		Getenv: w.getenv, Stdout: w.stdout, Stderr: w.stderr, HTTP: w.http, Now: w.now, Wait: w.wait,
+		Trusting:  func(c *http.Client, file string) (*http.Client, error) { return trusting(c, file, "") },
+		VendorAPI: vendorAPI, UserAgent: userAgent(), Version: versionText(),
+	}, args)
+	if err == nil {
+		return exitOK
+	}
+	for line := range strings.SplitSeq(err.Error(), "\n") {
+		fmt.Fprintf(w.stderr, "error: %s\n", line)
+	}
+	if errors.As(err, new(command.UsageError)) {
+		return exitUsage
+	}
+	return exitFailure
+}
+
 // crashed makes an error of a panic that was just recovered, and leaves the stack in the log.
 func (w world) crashed(p any) error {
 	fmt.Fprintf(w.stderr, "%s\n", debug.Stack())
@@ -128,3 +160,15 @@ func versionText() string {
 
 // userAgent names us to GitHub and to the License API.
 func userAgent() string { return "pageflare-action/" + version }
+
+// sleep waits for d or until ctx ends.
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

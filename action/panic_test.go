@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pageflare/ci/action/githubtest"
+	"github.com/pageflare/ci/github/githubtest"
 )
 
 // brokenOnce is randomness that panics the first time that a value is sealed.

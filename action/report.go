@@ -12,9 +12,10 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/pageflare/ci/action/atomicfile"
 	"github.com/pageflare/ci/action/optimize"
-	"github.com/pageflare/ci/action/secret"
 	"github.com/pageflare/ci/action/summary"
+	"github.com/pageflare/ci/github/secret"
 )
 
 // reportName is the JSON report in the workspace, the output report-path.
@@ -175,6 +176,7 @@ func (r *run) summary() summary.Result {
 	out := summary.Result{License: summary.License{
 		State: string(r.state), Tier: r.claims.Tier, Reason: r.reason, ExpiresAt: r.claims.ExpiresAt, ValidUntil: r.claims.ValidUntil, Now: r.now(),
 	}}
+	out.Suggestion = r.suggested.shown()
 	for _, p := range r.problems {
 		out.Problems = append(out.Problems, summary.Problem{Error: p.fails, Text: p.text})
 	}
@@ -312,7 +314,7 @@ func (r *run) writeReport() error {
 	if info, err := os.Lstat(path); err == nil && info.IsDir() {
 		return fmt.Errorf("%s in the workspace is a folder: give it another name", reportName)
 	}
-	if err := replaceFile(path, append(b, '\n'), 0o644); err != nil {
+	if err := atomicfile.Replace(path, append(b, '\n'), 0o644); err != nil {
 		return err
 	}
 	return optimize.GiveAway(r.cfg.Workspace, path)

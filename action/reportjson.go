@@ -8,8 +8,8 @@ import (
 
 	"github.com/pageflare/ci/action/guard"
 	"github.com/pageflare/ci/action/optimize"
-	"github.com/pageflare/ci/action/secret"
 	"github.com/pageflare/ci/action/summary"
+	"github.com/pageflare/ci/github/secret"
 )
 
 // reportVersion changes when a member of the report changes its meaning or goes away. New members do not change it.

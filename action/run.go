@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"net/url"
 	"strings"
 	"time"
@@ -13,8 +12,10 @@ import (
 
 	"github.com/pageflare/ci/action/optimize"
 	"github.com/pageflare/ci/action/refresh"
-	"github.com/pageflare/ci/action/secret"
+	"github.com/pageflare/ci/github"
+	"github.com/pageflare/ci/github/secret"
 	"github.com/pageflare/ci/service/client"
+	"github.com/pageflare/ci/service/origin"
 	"github.com/pageflare/ci/service/token"
 )
 
@@ -34,9 +35,9 @@ const (
 // run is one run of the Action, in the order of do.
 type run struct {
 	world
-	gha   *githubactions.Action
-	cfg   Config
-	hurry *secret.Hurry // comes with a cancellation
+	gha      *githubactions.Action
+	cfg      Config
+	shutdown *github.Shutdown // begins with a cancellation
 
 	token    string       // what the optimizer gets; empty: unlicensed
 	claims   token.Claims // of the token in hand, usable or not
@@ -48,6 +49,8 @@ type run struct {
 	site     *optimize.Report
 	guarded  optimize.Guarded // also of a site that was left alone
 	exit     int
+
+	suggested *suggestion // after a refusal that a trust policy would lift
 }
 
 // problem is something that somebody should know. There is one of a kind at most.
@@ -57,7 +60,7 @@ type problem struct {
 }
 
 func newRun(w world, gha *githubactions.Action) *run {
-	return &run{world: w, gha: gha, hurry: secret.NewHurry(), exit: exitOK}
+	return &run{world: w, gha: gha, shutdown: github.NewShutdown(), exit: exitOK}
 }
 
 // grace is how long a refresh and a write that have begun may go on after a cancellation. The runner sends SIGINT, after 7.5 s SIGTERM, and
@@ -82,7 +85,7 @@ func (r *run) do(ctx context.Context) int {
 	finish, cancel := withGrace(ctx, grace)
 	defer cancel()
 	defer context.AfterFunc(ctx, func() {
-		r.hurry.Come(r.now().Add(grace))
+		r.shutdown.Begin(r.now().Add(grace))
 		fmt.Fprintf(r.stdout, "%s: finishing what must not be lost, at most %s\n", titled(context.Cause(ctx).Error()), grace)
 	})()
 	r.obtainToken(finish)
@@ -126,7 +129,7 @@ func (r *run) obtainToken(ctx context.Context) {
 		r.noToken()
 		return
 	}
-	r.token, r.claims = string(r.cfg.Token), r.cfg.Claims
+	r.token, r.claims = r.cfg.Token.Reveal(), r.cfg.Claims
 	d := refresh.Decide(r.claims, r.cfg.RefreshBefore, r.now())
 	r.reason = fmt.Sprintf("%s: %s", d.Action, d.Reason)
 	r.gha.Infof("License token: %s", r.reason)
@@ -197,11 +200,7 @@ func (r *run) licenseAPI() (*client.Client, error) {
 // readableOnTheWay says whether what is sent to the address crosses a network without TLS.
 func readableOnTheWay(address string) bool {
 	u, err := url.Parse(address)
-	if err != nil || u.Scheme != "http" || u.Hostname() == "localhost" {
-		return false
-	}
-	ip, err := netip.ParseAddr(u.Hostname())
-	return err != nil || !ip.IsLoopback()
+	return err == nil && u.Scheme == "http" && !origin.Loopback(u.Hostname())
 }
 
 // refreshBudget is how long a refresh may take with all its tries: the site waits for it.

@@ -1,32 +1,17 @@
 package main
 
 import (
-	"crypto/rand"
-	"crypto/rsa"
-	"crypto/x509"
 	"encoding/base64"
-	"encoding/pem"
 	"fmt"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 
-	"github.com/pageflare/ci/action/githubtest"
+	"github.com/pageflare/ci/github/githubtest"
 )
 
-// appKey is made once: that takes a while.
-var appKey = sync.OnceValue(func() *rsa.PrivateKey {
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		panic(err)
-	}
-	return key
-})
-
-func appPEM() string {
-	return string(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(appKey())}))
-}
+// appPEM is the key of the GitHub App.
+func appPEM() string { return githubtest.PEM(githubtest.AppKey()) }
 
 const orgPAT = "github_pat_for_everything"
 
@@ -41,7 +26,7 @@ func newOrgJob(t *testing.T) *job {
 		Repositories:  []githubtest.Repository{{ID: 1296269, Owner: "acme", Name: "site", Environments: []string{"prod/eu #1"}}},
 		Organizations: []string{"acme"},
 		Tokens:        []githubtest.Token{{Value: orgPAT, Permissions: permissions}, {Value: weakApp, GitHubToken: true}},
-		Apps: []githubtest.App{{ID: 12345, Key: &appKey().PublicKey, Installations: []githubtest.Installation{
+		Apps: []githubtest.App{{ID: 12345, Key: &githubtest.AppKey().PublicKey, Installations: []githubtest.Installation{
 			{ID: 99, Account: "acme", Permissions: permissions},
 		}}},
 	})

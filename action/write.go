@@ -12,7 +12,8 @@ import (
 
 	"github.com/sethvargo/go-githubactions"
 
-	"github.com/pageflare/ci/action/secret"
+	"github.com/pageflare/ci/github"
+	"github.com/pageflare/ci/github/secret"
 )
 
 // write is what became of the secret in one place.
@@ -138,13 +139,13 @@ func (r *run) writer() (*secret.Writer, error) {
 	default:
 		return nil, errNoCredential
 	}
-	if r.cfg.Repo == (secret.Repo{}) {
+	if r.cfg.Repo == (github.Repo{}) {
 		return nil, errors.New("environment GITHUB_REPOSITORY is not set: run this in a workflow")
 	}
 	return secret.NewWriter(secret.WriterConfig{
-		API: secret.Config{
-			APIURL: r.cfg.GitHubAPI, Token: r.cfg.GitHubToken, HTTP: r.cfg.HTTP, UserAgent: userAgent(), Now: r.now, Rand: rand.Reader,
-			Hurry: r.hurry,
+		API: github.Config{
+			APIURL: r.cfg.GitHubAPI, Token: r.cfg.GitHubToken, Transport: transportOf(r.cfg.HTTP),
+			UserAgent: userAgent(), Now: r.now, Rand: rand.Reader, Shutdown: r.shutdown,
 		},
 		App: r.cfg.App, Repo: r.cfg.Repo, RepoID: r.cfg.RepoID, Rand: r.rand,
 	})

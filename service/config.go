@@ -20,6 +20,7 @@ import (
 	"github.com/pageflare/ci/service/keyring"
 	"github.com/pageflare/ci/service/oidc"
 	"github.com/pageflare/ci/service/opaque"
+	"github.com/pageflare/ci/service/origin"
 	"github.com/pageflare/ci/service/store"
 )
 
@@ -80,10 +81,10 @@ func (s Settings) config(getenv func(string) string) (Config, error) {
 		}
 	}
 	check("LICENSE_LISTEN", s.Listen, "an address such as 127.0.0.1:8080", checkListen(s.Listen))
-	check("LICENSE_DATABASE_URL", hideUserInfo(s.DatabaseURL), "sqlite:PATH or postgres://…", checkDatabaseURL(s.DatabaseURL))
+	check("LICENSE_DATABASE_URL", opaque.HideUserInfo(s.DatabaseURL), "sqlite:PATH or postgres://…", checkDatabaseURL(s.DatabaseURL))
 	var err error
 	c.PublicURL, err = parsePublicURL(s.PublicURL)
-	check("LICENSE_PUBLIC_URL", hideUserInfo(s.PublicURL), "a URL such as https://license.example.com", err)
+	check("LICENSE_PUBLIC_URL", opaque.HideUserInfo(s.PublicURL), "a URL such as https://license.example.com", err)
 	c.TokenTTL, err = parseTTL(s.TokenTTL)
 	check("LICENSE_TOKEN_TTL", s.TokenTTL, "a duration of at least 1m such as 8760h", err)
 	c.OIDCTokenTTL, err = parseTTL(s.OIDCTokenTTL)
@@ -92,8 +93,8 @@ func (s Settings) config(getenv func(string) string) (Config, error) {
 	}
 	check("LICENSE_OIDC_TOKEN_TTL", s.OIDCTokenTTL, "a duration from 1m to 24h such as 1h", err)
 	c.OIDCIssuers, err = parseIssuers(s.OIDCIssuers)
-	check("LICENSE_OIDC_ISSUERS", hideUserInfo(s.OIDCIssuers), "URLs such as https://token.actions.githubusercontent.com", err)
-	check("LICENSE_GITHUB_API_URL", hideUserInfo(s.GitHubAPIURL), "a URL such as https://api.github.com or https://HOST/api/v3", checkAPIURL(s.GitHubAPIURL))
+	check("LICENSE_OIDC_ISSUERS", opaque.HideUserInfo(s.OIDCIssuers), "URLs such as https://token.actions.githubusercontent.com", err)
+	check("LICENSE_GITHUB_API_URL", opaque.HideUserInfo(s.GitHubAPIURL), "a URL such as https://api.github.com or https://HOST/api/v3", checkAPIURL(s.GitHubAPIURL))
 	c.GitHubAPIURL = s.GitHubAPIURL
 	c.LeaseGrace, err = parseGrace(s.LeaseGrace)
 	check("LICENSE_LEASE_GRACE", s.LeaseGrace, "a duration of at least 1m such as 168h, or 0", err)
@@ -180,7 +181,7 @@ func checkDatabaseURL(s string) error {
 }
 
 // parsePublicURL reads the address that clients call. It is spelled as browsers and jobs spell it
-// (api.Origin), for it is compared with what they send character by character.
+// (origin.Of), for it is compared with what they send character by character.
 func parsePublicURL(s string) (string, error) {
 	s = strings.TrimRight(s, "/")
 	if s == "" {
@@ -193,7 +194,7 @@ func parsePublicURL(s string) (string, error) {
 	case u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.Path != "":
 		return "", errors.New("has more than scheme, host and port")
 	}
-	return api.Origin(u)
+	return origin.Of(u)
 }
 
 // checkAPIURL refuses what GitHub's API cannot have: the token that is sent there must not travel
@@ -205,15 +206,10 @@ func checkAPIURL(s string) error {
 		return errors.New("is not an http or https URL")
 	case u.User != nil || u.RawQuery != "" || u.Fragment != "":
 		return errors.New("has more than scheme, host, port and path")
-	case u.Scheme == "http" && !isLoopback(u.Hostname()):
+	case u.Scheme == "http" && !origin.Loopback(u.Hostname()):
 		return errors.New("is not https")
 	}
 	return nil
-}
-
-func isLoopback(host string) bool {
-	ip, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && ip.IsLoopback()
 }
 
 // parseIssuers reads URLs separated by commas; an empty text is none.
@@ -300,25 +296,6 @@ func parseProxies(s string) ([]netip.Prefix, error) {
 		out = append(out, p.Masked())
 	}
 	return out, errors.Join(faults...)
-}
-
-// hideUserInfo keeps passwords out of messages: in a URL what stands before the host and after the
-// path, in other texts than sqlite:PATH whatever looks like `password=…` or `user:password@host`.
-func hideUserInfo(s string) string {
-	scheme, rest, isURL := strings.Cut(s, "://")
-	if !isURL {
-		if !strings.HasPrefix(s, "sqlite:") && strings.ContainsAny(s, "=@") {
-			return "[hidden]"
-		}
-		return s
-	}
-	if i := strings.LastIndex(rest, "@"); i >= 0 {
-		rest = "[hidden]@" + rest[i+1:]
-	}
-	if i := strings.IndexAny(rest, "?#"); i >= 0 {
-		rest = rest[:i] + "?[hidden]"
-	}
-	return scheme + "://" + rest
 }
 
 // logger writes to w what the settings ask for.

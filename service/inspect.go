@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/pageflare/ci/service/command"
+	"github.com/pageflare/ci/service/opaque"
 	"github.com/pageflare/ci/service/store"
 )
 
@@ -21,7 +22,7 @@ func (a *app) inspect() error {
 	place := command.CheckPlace(database)
 	var faults []error
 	if place != nil {
-		faults = append(faults, command.Usagef("database %s: %w, or set LICENSE_DATABASE_URL", hideUserInfo(a.cfg.DatabaseURL), place))
+		faults = append(faults, command.Usagef("database %s: %w, or set LICENSE_DATABASE_URL", opaque.HideUserInfo(a.cfg.DatabaseURL), place))
 	}
 	if place == nil || filepath.Dir(a.cfg.KeyFile) != filepath.Dir(database) {
 		faults = append(faults, a.inspectKey(database))
@@ -35,6 +36,14 @@ func (a *app) databasePath() string {
 		return ""
 	}
 	return strings.TrimPrefix(a.cfg.DatabaseURL, "sqlite:")
+}
+
+// dumpURL is what the tools of PostgreSQL are given to reach the database; empty when it is a file.
+func (a *app) dumpURL() string {
+	if a.databasePath() != "" {
+		return ""
+	}
+	return store.DumpURL(a.cfg.DatabaseURL)
 }
 
 // inspectGivenKey looks at the key of a database on a server: all replicas need the same one, so none

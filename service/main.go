@@ -27,6 +27,7 @@ import (
 	"github.com/pageflare/ci/service/command"
 	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/oidc"
+	"github.com/pageflare/ci/service/opaque"
 	"github.com/pageflare/ci/service/parts"
 	"github.com/pageflare/ci/service/store"
 )
@@ -80,7 +81,7 @@ type app struct {
 func (a *app) share() {
 	a.commands = command.App{
 		Stdin: a.stdin, Stdout: a.stdout, Stderr: a.stderr, Terminal: a.typed,
-		Database: hideUserInfo(a.cfg.DatabaseURL), DatabaseFile: a.databasePath(), Issuers: a.cfg.OIDCIssuers, NoLink: a.cfg.noLink(),
+		Database: opaque.HideUserInfo(a.cfg.DatabaseURL), DatabaseFile: a.databasePath(), DumpURL: a.dumpURL(), Issuers: a.cfg.OIDCIssuers, NoLink: a.cfg.noLink(),
 		HaveDatabase: a.haveDatabase, Repository: a.repository,
 		Open: func(ctx context.Context) (*parts.Parts, func() error, error) {
 			return a.open(ctx, store.OpenCurrent, a.publicURL(a.cfg.Listen), nil)
@@ -121,6 +122,7 @@ type commands struct {
 	Machine     command.Machine    `cmd:"" help:"Machines that pageflare CLIs activated."`
 	Key         command.Key        `cmd:"" help:"Signing keys."`
 	Policy      command.Policy     `cmd:"" help:"Trust policies: which jobs of GitHub Actions get license tokens without a secret."`
+	Repository  command.Repository `cmd:"" help:"Repositories whose jobs got license tokens."`
 	AdminToken  command.AdminToken `cmd:"" name:"admin-token" help:"Admin tokens, by which the operator calls the Admin API."`
 	Audit       command.Audit      `cmd:"" help:"The audit log: who did what."`
 	Backup      command.Backup     `cmd:"" help:"Copy the database to a new file, also while the service runs. The key is not in it."`

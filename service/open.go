@@ -15,6 +15,7 @@ import (
 	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/keyring"
 	"github.com/pageflare/ci/service/oidc"
+	"github.com/pageflare/ci/service/opaque"
 	"github.com/pageflare/ci/service/parts"
 	"github.com/pageflare/ci/service/store"
 )
@@ -47,7 +48,7 @@ type newVerifier func(oidc.KeyStore) (*oidc.Verifier, error)
 func (a *app) join(ctx context.Context, s *store.Store, issuer string, identities newVerifier) (*parts.Parts, error) {
 	keys, err := s.Keys(ctx)
 	if err != nil {
-		return nil, command.Usagef("database %s: %w", hideUserInfo(a.cfg.DatabaseURL), err)
+		return nil, command.Usagef("database %s: %w", opaque.HideUserInfo(a.cfg.DatabaseURL), err)
 	}
 	master, err := a.masterKey(len(keys) > 0)
 	if err != nil {
@@ -65,7 +66,7 @@ func (a *app) join(ctx context.Context, s *store.Store, issuer string, identitie
 	l, err := parts.New(ctx, c)
 	if errors.Is(err, keyring.ErrWrongMasterKey) {
 		return nil, command.Usagef("%s does not open the signing keys in %s: %w: give the key that this database was made with",
-			a.keySource(), hideUserInfo(a.cfg.DatabaseURL), keyring.ErrWrongMasterKey)
+			a.keySource(), opaque.HideUserInfo(a.cfg.DatabaseURL), keyring.ErrWrongMasterKey)
 	}
 	return l, err
 }
@@ -88,7 +89,7 @@ func (a *app) masterKey(inUse bool) (keyring.MasterKey, error) {
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && inUse:
 		return keyring.MasterKey{}, fmt.Errorf("key file %s is missing, and %s was made with one: restore it, or give the key in LICENSE_KEY",
-			a.cfg.KeyFile, hideUserInfo(a.cfg.DatabaseURL))
+			a.cfg.KeyFile, opaque.HideUserInfo(a.cfg.DatabaseURL))
 	case errors.Is(err, fs.ErrNotExist):
 		return makeKeyFile(a.cfg.KeyFile)
 	}
@@ -147,10 +148,11 @@ func makeKeyFile(file string) (keyring.MasterKey, error) {
 	return keyring.ParseMasterKey(string(text))
 }
 
-// haveDatabase tells whether there is a database, which an empty file is not.
-func (a *app) haveDatabase() bool {
+// haveDatabase tells whether there is a database, which an empty file is not, nor one of a server
+// without our tables.
+func (a *app) haveDatabase(ctx context.Context) bool {
 	if a.databasePath() == "" {
-		return true // a server is there before its first start, and Open says when it is not
+		return store.HasTables(ctx, a.cfg.DatabaseURL)
 	}
 	info, err := os.Stat(a.databasePath())
 	return err == nil && info.Size() > 0 || err != nil && !errors.Is(err, fs.ErrNotExist) // what cannot be seen is for inspect to judge

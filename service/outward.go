@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	"github.com/pageflare/ci/service/oidc"
+	"github.com/pageflare/ci/service/opaque"
 )
 
 // What the doctor asks of the world: whether the public URL leads here, and whether issuers answer.
@@ -56,7 +57,7 @@ func (a *app) askPublicURL(ctx context.Context, client *http.Client, in inside, 
 	kids, err := publishedKeys(ctx, client, at)
 	if err == nil && in.err == nil && len(kids) > 0 && !slices.ContainsFunc(kids, func(kid string) bool { return slices.Contains(in.kids, kid) }) {
 		return wrong(what, fmt.Sprintf("a License service answers at %s, and works on another database than %s: let the proxy ask %s",
-			at, hideUserInfo(a.cfg.DatabaseURL), a.cfg.Listen))
+			at, opaque.HideUserInfo(a.cfg.DatabaseURL), a.cfg.Listen))
 	}
 	if !runs {
 		return finding{OK: true, Warning: true, What: what, Text: fmt.Sprintf("a License service answers at %s, and none at %s: is it this one?", at, a.cfg.Listen)}

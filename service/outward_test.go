@@ -12,7 +12,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/pageflare/ci/action/githubtest"
+	"github.com/pageflare/ci/github/githubtest"
 )
 
 // inFront is a server with TLS as of a proxy. Its certificate is for 127.0.0.1; the program trusts

@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pageflare/ci/action/githubtest"
+	"github.com/pageflare/ci/github/githubtest"
 	"github.com/pageflare/ci/service/oidc"
 )
 
@@ -119,6 +119,9 @@ func fakeGitHub(t *testing.T) (url string, asked *atomic.Int64) {
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		asked.Add(1)
 		w.Header().Set("Content-Type", "application/json")
+		if r.URL.Path != "/repos/acme/proxied" { // as every answer of GitHub has
+			w.Header().Set("X-GitHub-Request-Id", "1")
+		}
 		answer := func(status int, body string) { w.WriteHeader(status); fmt.Fprint(w, body) }
 		switch token := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer "); {
 		case r.Method != http.MethodGet:
@@ -137,11 +140,9 @@ func fakeGitHub(t *testing.T) (url string, asked *atomic.Int64) {
 		case r.URL.Path == "/repos/acme/elsewhere":
 			http.Redirect(w, r, elsewhere, http.StatusMovedPermanently)
 		case r.URL.Path == "/repos/acme/sso":
-			w.Header().Set("X-GitHub-Request-Id", "1")
 			w.Header().Set("X-GitHub-SSO", "required; url=https://github.com/orgs/acme/sso?authorization_request=x")
 			answer(http.StatusForbidden, `{"message":"Resource protected by organization SAML enforcement."}`)
 		case r.URL.Path == "/repos/acme/walled":
-			w.Header().Set("X-GitHub-Request-Id", "1")
 			answer(http.StatusForbidden, `{"message":"the acme organization has an IP allow list enabled"}`)
 		case r.URL.Path == "/repos/acme/proxied":
 			answer(http.StatusForbidden, `<html>`)

@@ -20,6 +20,8 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/pageflare/ci/service/store"
+	"github.com/pageflare/ci/service/store/postgrestest"
 	"github.com/pageflare/ci/service/token"
 )
 
@@ -27,19 +29,45 @@ import (
 // commands of testscript they have those below.
 func TestScripts(t *testing.T) {
 	t.Parallel()
-	testscript.Run(t, testscript.Params{
-		Dir: filepath.Join("testdata", "script"), RequireUniqueNames: true,
+	testscript.Run(t, scripts(func(*testscript.Env) {}, "testdata/script/*.txtar"))
+}
+
+// The scripts on PostgreSQL are those in testdata/postgres, which are about it, and those of
+// testdata/script whose subject is what a command finds and changes in the database: pages,
+// conditions, what ends with what, the order of lines. The others are about files, arguments and
+// settings, and would find the same as on SQLite.
+func TestScriptsOnPostgreSQL(t *testing.T) {
+	t.Parallel()
+	testscript.Run(t, scripts(func(e *testscript.Env) {
+		e.Setenv("LICENSE_DATABASE_URL", postgrestest.New(e.T().(testing.TB)))
+		e.Setenv("LICENSE_KEY", zeroKey)
+	}, "testdata/postgres/*", "testdata/script/account*", "testdata/script/a[dpu]*", "testdata/script/key*",
+		"testdata/script/machine*", "testdata/script/policy.*", "testdata/script/revoke*", "testdata/script/token*"))
+}
+
+func scripts(setup func(*testscript.Env), patterns ...string) testscript.Params {
+	var files []string
+	for _, p := range patterns {
+		found, err := filepath.Glob(filepath.FromSlash(p))
+		if err != nil || len(found) == 0 {
+			panic("no script is called " + p)
+		}
+		files = append(files, found...)
+	}
+	return testscript.Params{
+		Files: files, RequireUniqueNames: true,
 		Setup: func(e *testscript.Env) error {
 			name, value, _ := strings.Cut(quickExit, "=")
 			e.Setenv(name, value)
 			e.Values[serviceOfScript] = new(*running)
+			setup(e)
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "start": startService, "quit": quitService, "api": callAPI, "get": getMember, "members": wantMembers,
 			"perm": wantPerm, "folder": wantFolder, "life": wantLife, "alter": alterDatabase, "spoil": spoilFile,
 		},
-	})
+	}
 }
 
 const serviceOfScript = "service"
@@ -210,10 +238,15 @@ func spoilFile(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(errors.Join(err, f.Close()))
 }
 
-// alter DATABASE SQL: what a script cannot bring about: the passing of time, a newer version.
+// alter DATABASE SQL: what a script cannot bring about: the passing of time, a newer version. On
+// PostgreSQL it is the one database that there is.
 func alterDatabase(ts *testscript.TestScript, neg bool, args []string) {
 	usage(ts, !neg && len(args) == 2, "alter DATABASE SQL")
-	db, err := sql.Open("sqlite", ts.MkAbs(args[0]))
+	driver, name := "sqlite", ts.MkAbs(args[0])
+	if url := ts.Getenv("LICENSE_DATABASE_URL"); store.IsPostgres(url) {
+		driver, name = "pgx", url
+	}
+	db, err := sql.Open(driver, name)
 	ts.Check(err)
 	_, err = db.Exec(args[1])
 	ts.Check(errors.Join(err, db.Close()))

@@ -11,6 +11,7 @@ import (
 
 	"github.com/pageflare/ci/service/command"
 	"github.com/pageflare/ci/service/oidc"
+	"github.com/pageflare/ci/service/opaque"
 	"github.com/pageflare/ci/service/server"
 	"github.com/pageflare/ci/service/store"
 )
@@ -52,7 +53,7 @@ func (serveCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return errors.Join(err, closeStore())
 	}
-	attrs := []any{"addr", l.Addr().String(), "url", url, "database", hideUserInfo(a.cfg.DatabaseURL), "version", version}
+	attrs := []any{"addr", l.Addr().String(), "url", url, "database", opaque.HideUserInfo(a.cfg.DatabaseURL), "version", version}
 	if metrics != nil {
 		attrs = append(attrs, "metrics", metrics.Addr().String())
 	}

@@ -16,6 +16,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/pageflare/ci/service/command"
+	"github.com/pageflare/ci/service/opaque"
 )
 
 // Traces have no settings of their own: OpenTelemetry's variables turn them on and say where they
@@ -34,7 +35,7 @@ func tracingOn(getenv func(string) string) (bool, error) {
 	var faults []error
 	for _, name := range []string{otlpEndpoint, otlpTracesEndpoint} {
 		if v := getenv(name); v != "" && checkEndpoint(v) != nil {
-			faults = append(faults, fmt.Errorf("%s: %q %w; give a URL such as http://127.0.0.1:4318", name, hideUserInfo(v), checkEndpoint(v)))
+			faults = append(faults, fmt.Errorf("%s: %q %w; give a URL such as http://127.0.0.1:4318", name, opaque.HideUserInfo(v), checkEndpoint(v)))
 		}
 	}
 	for _, name := range []string{"OTEL_EXPORTER_OTLP_PROTOCOL", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"} {

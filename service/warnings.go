@@ -4,6 +4,8 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+
+	"github.com/pageflare/ci/service/origin"
 )
 
 // warning is a setting that is allowed and, most likely, not what was meant.
@@ -34,7 +36,7 @@ func (c Config) warnings() []warning {
 		}
 	}
 	u, err := url.Parse(c.PublicURL)
-	if err == nil && u.Scheme == "http" && !loopback(u.Hostname()) {
+	if err == nil && u.Scheme == "http" && !origin.Loopback(u.Hostname()) {
 		add("LICENSE_PUBLIC_URL", "begins with http: whoever is on the way reads the tokens; put a proxy with TLS in front, and set it to its https address")
 	}
 	if err == nil && u.Scheme == "https" && len(c.TrustedProxies) == 0 {
@@ -76,9 +78,4 @@ func allAddresses(addr string) bool {
 	}
 	ip, err := netip.ParseAddr(host)
 	return host == "" || err == nil && ip.IsUnspecified()
-}
-
-func loopback(host string) bool {
-	ip, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && ip.IsLoopback()
 }

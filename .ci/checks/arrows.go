@@ -7,32 +7,40 @@ import (
 )
 
 // arrowTable says which packages of this module a package imports in code that is not a test: those on the right and no
-// other. Every package under action/ and service/ has a line, so that a new package is a decision. A line may come before
-// its package.
+// other. Every package under action/, github/ and service/ has a line, so that a new package is a decision. A line may come
+// before its package.
 //
-// The Action takes three packages from the service and no more: service/token, service/api and service/client.
+// The Action takes five packages from the service and no more, and github, which both programs use, takes two of them:
+// see forBoth in imports.go and docs/decisions/0011-what-both-programs-share.md.
 //
 // NOUNS stands for the packages on its own line.
 //
 // Test kits, which only tests and e2e import, have names that end in test. What tests may import: imports.go.
 const arrowTable = `
-action              -> action/refresh action/secret action/optimize action/guard action/summary service/client service/token service/api
+action              -> action/atomicfile action/command action/refresh action/remedy action/optimize action/guard action/summary github github/secret service/client service/token service/api service/opaque service/origin
+action/command      -> action/atomicfile action/refresh action/remedy service/client service/token service/api
+action/atomicfile   ->
 action/refresh      -> service/token
-action/secret       ->
-action/optimize     -> action/guard
+action/remedy       -> github github/secret service/client
+action/optimize     -> action/guard service/opaque
 action/guard        -> action/guard/script action/guard/sheet
 action/guard/script ->
 action/guard/sheet  ->
 action/summary      ->
-action/githubtest   ->
+
+github                   -> github/internal/parallel service/opaque service/origin
+github/internal/parallel ->
+github/secret            -> github github/internal/parallel
+github/githubtest        ->
 
 NOUNS               -> service/license service/auth service/account service/keyring service/audit service/oidc service/opaque service/failure service/rights service/limit
 
-service             -> NOUNS service/command service/parts service/server service/server/admin service/console service/store service/webhook service/token service/api
+service             -> NOUNS github service/origin service/command service/parts service/server service/server/admin service/console service/store service/webhook service/token service/api
 service/token       ->
 service/api         ->
-service/client      -> service/api
-service/oidc        ->
+service/client      -> service/api service/origin
+service/oidc        -> service/origin
+service/origin      ->
 service/failure     ->
 service/rights      ->
 service/limit       ->

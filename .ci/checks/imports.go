@@ -6,6 +6,7 @@ import (
 	"go/token"
 	"io/fs"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -15,8 +16,8 @@ const module = "github.com/pageflare/ci"
 // imports holds the import direction of arrowTable. It reads the files themselves rather than asking the go command:
 // that gives the line, sees every build tag, and works while a package does not compile.
 //
-// Tests may import more, since they use real neighbours: any package of their own program, the three packages that the
-// Action takes from the service, and any test kit; never a program itself.
+// Tests may import more, since they use real neighbours: any package of their own program, those that both programs use
+// (forBoth), and any test kit; never a program itself.
 //
 // e2e and .ci are free.
 func imports(c checkout) ([]fault, error) {
@@ -58,13 +59,13 @@ func importFaults(c checkout, arrows map[string]map[string]bool) ([]fault, error
 // refuseImport gives the remedy for an import that is against the rules, and nothing for one that is not.
 func refuseImport(arrows map[string]map[string]bool, from, to string, isTest bool) string {
 	switch {
-	case to == program(to):
+	case to == program(to) && to != "github":
 		return "a program is imported by nobody; move what is shared into a package"
 	case from == to || arrows[from][to]:
 		return ""
 	case !isTest && kit(to):
 		return "only tests and e2e import a test kit"
-	case isTest && (kit(to) || program(to) == program(from) || forTheAction(to)):
+	case isTest && (kit(to) || program(to) == program(from) || forBoth(to)):
 		return ""
 	case program(to) == "":
 		return "a program imports nothing from " + to + "; move what is shared under the side that owns its meaning"
@@ -73,10 +74,11 @@ func refuseImport(arrows map[string]map[string]bool, from, to string, isTest boo
 	}
 }
 
-// program gives the program that a package folder belongs to, action or service, and nothing for any other folder.
+// program gives the tree that a package folder belongs to: one of the two programs, action and service, or github, which
+// both use and which holds no program; nothing for any other folder.
 func program(folder string) string {
 	top, _, _ := strings.Cut(folder, "/")
-	if top == "action" || top == "service" {
+	if top == "action" || top == "service" || top == "github" {
 		return top
 	}
 	return ""
@@ -87,9 +89,10 @@ func kit(folder string) bool {
 	return strings.HasSuffix(folder, "test") && program(folder) != ""
 }
 
-// forTheAction tells whether the Action may use the package although the service owns it.
-func forTheAction(folder string) bool {
-	return folder == "service/token" || folder == "service/api" || folder == "service/client"
+// forBoth tells whether both programs may use the package: those of github, and few of the service's.
+func forBoth(folder string) bool {
+	shared := []string{"service/token", "service/api", "service/client", "service/opaque", "service/origin", "github", "github/secret"}
+	return slices.Contains(shared, folder)
 }
 
 type importLine struct {

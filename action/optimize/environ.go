@@ -28,7 +28,7 @@ func (p *Plan) environ(home, token string) []string {
 		}
 	}
 	add("PAGEFLARE_TOKEN", token)
-	add("PAGEFLARE_LICENSE", string(p.cfg.License))
+	add("PAGEFLARE_LICENSE", p.cfg.License.Reveal())
 	add("PAGEFLARE_API_URL", strings.TrimRight(p.cfg.APIURL, "/"))
 	return env
 }

@@ -10,8 +10,9 @@ package optimize
 import (
 	"fmt"
 	"io"
-	"log/slog"
 	"time"
+
+	"github.com/pageflare/ci/service/opaque"
 )
 
 // Config says what to optimize and what the CLI may see. A field without a remark must be set.
@@ -22,7 +23,7 @@ type Config struct {
 	Output     string           // likewise; "" or the source itself: in place
 	Args       string           // more words for the CLI, quoted as in a shell; optional
 	APIURL     string           // base of the License API; "": the CLI's own default
-	License    Secret           // the user's PAGEFLARE_LICENSE; optional
+	License    opaque.Secret    // the user's PAGEFLARE_LICENSE; optional
 	Profile    Profile          // of a site without a configuration of its own; "": ProfileSafe
 	Guard      Guard            // what is done about a result that is not the same site; "": GuardRestore
 	SourceDate time.Time        // of SOURCE_DATE_EPOCH, for the mark in pages; zero: the mark has no time
@@ -42,13 +43,6 @@ const (
 	GuardFail    Guard = "fail"    // the site stays as it was
 	GuardOff     Guard = "off"     // nothing is compared, and they are published as the optimizer made them
 )
-
-// Secret is a value that does not show itself when printed or logged.
-type Secret string
-
-func (Secret) String() string       { return "***" }
-func (Secret) GoString() string     { return "***" }
-func (Secret) LogValue() slog.Value { return slog.StringValue("***") }
 
 // ExitError says that the CLI itself refused or broke. The output is then as it was before.
 type ExitError struct {

@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/pageflare/ci/action/optimize"
+	"github.com/pageflare/ci/service/opaque"
 )
 
 const manifest = `{
@@ -89,11 +90,11 @@ func TestUnfold(t *testing.T) {
 	}
 }
 
-func TestSecretHidesItself(t *testing.T) {
+func TestTheLicenseHidesItself(t *testing.T) {
 	t.Parallel()
-	s := optimize.Secret("hidden-value")
+	s := opaque.Secret("not-for-you")
 	for _, text := range []string{fmt.Sprintf("%v", s), fmt.Sprintf("%+v", optimize.Config{License: s}), fmt.Sprintf("%#v", s), s.LogValue().String()} {
-		if strings.Contains(text, "hidden") {
+		if strings.Contains(text, "not-for-you") {
 			t.Errorf("a secret prints as %q", text)
 		}
 	}

@@ -1,7 +1,7 @@
 // Package refresh decides when a license token is refreshed, and whether the token that came back may replace the old one.
 //
 // It is pure: it reads claims and a time, and does nothing. What a token says is service/token, how a fresh one is fetched is
-// service/client, where it is stored is action/secret.
+// service/client, where it is stored is github/secret.
 //
 // Rules of this package:
 //   - A token that expires later than refresh-before is kept, without a network call.

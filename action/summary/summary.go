@@ -17,6 +17,8 @@ type Result struct {
 	Secret   *Secret // nil when there was nothing to write
 	Site     *Site   // nil when the optimizer did not finish
 	Guard    *Guard  // nil when every result was the same file
+
+	Suggestion *Suggestion // nil unless the job was refused and could be let in
 }
 
 // Problem is something that somebody should know or mend.
@@ -123,6 +125,9 @@ func Render(r Result) string {
 		fmt.Fprintf(&b, "> [!%s]\n> %s\n\n", kind, escape(p.Text, maxProblem))
 	}
 	more(&b, len(r.Problems)-maxProblems)
+	if r.Suggestion != nil {
+		renderSuggestion(&b, *r.Suggestion)
+	}
 	renderLicense(&b, r.License, r.Secret)
 	if r.Site != nil {
 		renderSite(&b, *r.Site, r.License.Tier)

@@ -11,7 +11,7 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/pageflare/ci/action/githubtest"
+	"github.com/pageflare/ci/github/githubtest"
 )
 
 // The worst moment to cancel: GitHub has not answered the write yet, and the optimizer has half a site on disk.

@@ -23,8 +23,9 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/pageflare/ci/action/githubtest"
-	"github.com/pageflare/ci/action/secret"
+	"github.com/pageflare/ci/github"
+	"github.com/pageflare/ci/github/githubtest"
+	"github.com/pageflare/ci/github/secret"
 	"github.com/pageflare/ci/service/token"
 )
 
@@ -208,8 +209,8 @@ func startGitHub(ctx context.Context, old string) (*githubtest.Server, error) {
 		return nil, err
 	}
 	w, err := secret.NewWriter(secret.WriterConfig{
-		API:  secret.Config{APIURL: hub.URL(), Token: pat, HTTP: &http.Client{}, UserAgent: "demo", Now: time.Now, Rand: rand.Reader},
-		Repo: secret.Repo{Owner: owner, Name: name}, Rand: rand.Reader,
+		API:  github.Config{APIURL: hub.URL(), Token: pat, Transport: http.DefaultTransport, UserAgent: "demo", Now: time.Now, Rand: rand.Reader},
+		Repo: github.Repo{Owner: owner, Name: name}, Rand: rand.Reader,
 	})
 	if err != nil {
 		return nil, err

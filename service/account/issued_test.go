@@ -11,8 +11,8 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/pageflare/ci/service/account"
-	"github.com/pageflare/ci/service/api"
 	"github.com/pageflare/ci/service/failure"
+	"github.com/pageflare/ci/service/origin"
 	"github.com/pageflare/ci/service/token"
 )
 
@@ -47,7 +47,7 @@ func TestWhatIsIssuedParses(t *testing.T) {
 			Features: rapid.SliceOfN(feature, 0, 4).Draw(t, "features"), Status: account.Active,
 			ValidUntil: noon.Add(time.Duration(rapid.Int64().Draw(t, "valid"))).UTC().Truncate(time.Millisecond),
 		}
-		issuer, err := api.Origin(&url.URL{Scheme: "https", Host: rapid.OneOf(rapid.Just("license.example.com"), text).Draw(t, "host")})
+		issuer, err := origin.Of(&url.URL{Scheme: "https", Host: rapid.OneOf(rapid.Just("license.example.com"), text).Draw(t, "host")})
 		if err != nil || account.Check(a) != nil {
 			return
 		}

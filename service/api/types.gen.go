@@ -262,6 +262,9 @@ type Explanation struct {
 	Allowed  bool     `json:"allowed"`
 	Identity []Clause `json:"identity"`
 
+	// Job The job that was refused by the request that was asked about.
+	Job *RefusedJob `json:"job,omitempty,omitzero"`
+
 	// Outcome The same in words, with the third answer that there is for claims without a signature.
 	Outcome string `json:"outcome"`
 
@@ -274,10 +277,13 @@ type Health struct {
 	Status string `json:"status"`
 }
 
-// IdentityToExplain One of token and claims.
+// IdentityToExplain One of token, claims and request.
 type IdentityToExplain struct {
 	// Claims Its claims.
 	Claims json.RawMessage `json:"claims,omitempty,omitzero"`
+
+	// Request The id of the request by which a job was refused.
+	Request string `json:"request,omitempty,omitzero"`
 
 	// Token An identity token.
 	Token string `json:"token,omitempty,omitzero"`
@@ -575,11 +581,56 @@ type Ready struct {
 	Status string `json:"status"`
 }
 
+// RefusedJob A job that was refused. What it did not have is missing; a value longer than 500 bytes is cut.
+type RefusedJob struct {
+	At string `json:"at"`
+
+	// Clause The first that failed then, of the policy that came nearest; policy when there was none for the repository.
+	Clause         string `json:"clause"`
+	Environment    string `json:"environment,omitempty,omitzero"`
+	Event          string `json:"event"`
+	Issuer         string `json:"issuer"`
+	JobWorkflowRef string `json:"job_workflow_ref,omitempty,omitzero"`
+	Ref            string `json:"ref,omitempty,omitzero"`
+
+	// Repository OWNER/NAME as it was then.
+	Repository        string `json:"repository,omitempty,omitzero"`
+	RepositoryID      string `json:"repository_id"`
+	RepositoryOwnerID string `json:"repository_owner_id"`
+	RequestID         string `json:"request_id"`
+	RunID             string `json:"run_id,omitempty,omitzero"`
+	Visibility        string `json:"visibility,omitempty,omitzero"`
+}
+
 // RemovedPolicy defines model for RemovedPolicy.
 type RemovedPolicy struct {
 	FamiliesRevoked int64  `json:"families_revoked"`
 	ID              string `json:"id"`
 	Status          string `json:"status"`
+}
+
+// Repository A repository whose jobs got license tokens of an account.
+type Repository struct {
+	Account string `json:"account"`
+
+	// Issuer Whose ids the next two are.
+	Issuer string `json:"issuer"`
+
+	// LastUsedAt When a job got a token last; up to an hour behind.
+	LastUsedAt string `json:"last_used_at"`
+
+	// Repository OWNER/NAME as its newest job calls it; empty when none did.
+	Repository        string `json:"repository"`
+	RepositoryID      string `json:"repository_id"`
+	RepositoryOwnerID string `json:"repository_owner_id"`
+}
+
+// RepositoryPage defines model for RepositoryPage.
+type RepositoryPage struct {
+	Items []Repository `json:"items"`
+
+	// NextCursor Give it as cursor for the next page; missing on the last one.
+	NextCursor string `json:"next_cursor,omitempty,omitzero"`
 }
 
 // RetiredKey defines model for RetiredKey.
@@ -970,6 +1021,21 @@ type ListPoliciesParams struct {
 type RemovePolicyParams struct {
 	// WithTokens Also what was issued by it.
 	WithTokens WithTokens `form:"with_tokens,omitempty" json:"with_tokens,omitempty,omitzero"`
+}
+
+// ListRepositoriesParams defines parameters for ListRepositories.
+type ListRepositoriesParams struct {
+	// Limit How many to list at most.
+	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
+
+	// Cursor The next_cursor of the page before.
+	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
+
+	// Account Only those that got license tokens of this account.
+	Account string `form:"account,omitempty" json:"account,omitempty,omitzero"`
+
+	// UnusedSince Only those that no job has used since then: a date, which is its start in UTC, or a time of RFC 3339.
+	UnusedSince string `form:"unused_since,omitempty" json:"unused_since,omitempty,omitzero"`
 }
 
 // FindTokensParams defines parameters for FindTokens.

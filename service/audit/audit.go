@@ -79,9 +79,10 @@ const (
 	FamilyRevoked  Action = "token.revoke-family"
 	IssuesRevoked  Action = "token.revoke-issued-by"
 
-	TokenExchanged Action = "token.exchange"
-	PolicyAdded    Action = "policy.add"
-	PolicyRemoved  Action = "policy.remove"
+	TokenExchanged  Action = "token.exchange"
+	ExchangeRefused Action = "exchange.refuse"
+	PolicyAdded     Action = "policy.add"
+	PolicyRemoved   Action = "policy.remove"
 
 	LeaseIssued Action = "lease.issue"
 
@@ -110,7 +111,7 @@ func (a Action) ChangesRights() bool { return !slices.Contains(onlyAdding, a) }
 
 var onlyAdding = []Action{
 	AccountCreated, APITokenCreated, AdminTokenCreated, TokenIssued, TokenRefreshed, TokenExchanged, LeaseIssued,
-	SignInLinkCreated, SignedIn, SignedOut, DeviceWasApproved, DeviceWasDenied, DeviceLoggedIn, MachineActivated,
+	SignInLinkCreated, SignedIn, SignedOut, DeviceWasApproved, DeviceWasDenied, DeviceLoggedIn, MachineActivated, ExchangeRefused,
 }
 
 // Actions are all actions there are.
@@ -118,7 +119,7 @@ var Actions = []Action{
 	AccountCreated, AccountUpdated, AccountSuspended, AccountRestored, AccountDeleted, APITokenCreated, APITokenRevoked, AdminTokenCreated,
 	AdminTokenRevoked, TokenIssued, TokenRefreshed, TokenRevoked, FamilyRevoked, IssuesRevoked, TokenExchanged, PolicyAdded, PolicyRemoved, LeaseIssued,
 	KeyAdded, KeyRetired, SignInLinkCreated, SignedIn, SignedOut, DeviceWasApproved, DeviceWasDenied, DeviceLoggedIn, LoginRevoked, MachineActivated,
-	MachineDeactivated, MachineEnded, ClockAccepted,
+	MachineDeactivated, MachineEnded, ClockAccepted, ExchangeRefused,
 }
 
 // Act is one line of the audit log: who did what, on what, from where. It holds ids and hashes,

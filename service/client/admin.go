@@ -186,6 +186,17 @@ func (a *Admin) RevokeToken(ctx context.Context, which api.TokenToRevoke) (api.T
 		})
 }
 
+// ListRepositories yields the repositories whose jobs got license tokens, as ListAccounts does.
+func (a *Admin) ListRepositories(ctx context.Context,
+	p api.ListRepositoriesParams) iter.Seq2[api.Repository, error] {
+	return pages(p.Cursor, func(cursor string) ([]api.Repository, string, error) {
+		p.Cursor = cursor
+		page, err := ask[api.RepositoryPage](ctx, a,
+			request{op: "list repositories", path: "admin/repositories", query: query(p)})
+		return page.Items, page.NextCursor, err
+	})
+}
+
 // ListMachines yields the machines of an account in the order of their ids, as ListAccounts does.
 func (a *Admin) ListMachines(ctx context.Context, account string,
 	p api.ListMachinesParams) iter.Seq2[api.Machine, error] {

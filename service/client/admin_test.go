@@ -161,6 +161,9 @@ func TestAdminOfTheRealService(t *testing.T) {
 	if got := must[api.Explanation](t)(a.ExplainPolicies(ctx, api.IdentityToExplain{Claims: claims})); got.Allowed || len(got.Policies) != 1 || got.Policies[0].ID != policy.ID {
 		t.Errorf("ExplainPolicies = %+v", got)
 	}
+	if got := all(t, a.ListRepositories(ctx, api.ListRepositoriesParams{Account: account.ID, Limit: 1})); len(got) != 0 {
+		t.Errorf("ListRepositories = %+v, and no job had a token", got)
+	}
 	must[api.RemovedPolicy](t)(a.RemovePolicy(ctx, policy.ID, api.RemovePolicyParams{}))
 
 	first := must[[]api.SigningKey](t)(a.ListKeys(ctx))

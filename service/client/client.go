@@ -19,10 +19,10 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/url"
-	"strings"
 	"time"
 
 	"github.com/pageflare/ci/service/api"
+	"github.com/pageflare/ci/service/origin"
 )
 
 // What a call may take when Config does not say.
@@ -72,7 +72,11 @@ func New(cfg Config) (*Client, error) {
 // BaseURL is where the client calls, in one spelling: those of two clients are equal when they call
 // the same API.
 func (c *Client) BaseURL() string {
-	return strings.TrimSuffix(origin(c.base), ":"+usualPort[c.base.Scheme]) + c.base.EscapedPath()
+	of, err := origin.Of(c.base)
+	if err != nil { // an address that browsers do not take has one spelling only
+		of = c.base.Scheme + "://" + c.base.Host
+	}
+	return of + c.base.EscapedPath()
 }
 
 // Issue asks for a new token for the account of the bearer, which is an API token or a license

@@ -3,10 +3,11 @@ package client
 import (
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
+
+	"github.com/pageflare/ci/service/origin"
 )
 
 // maxRedirects is how many redirects within the origin one try follows.
@@ -48,8 +49,8 @@ func parseBase(text string) (*url.URL, error) {
 // same scheme, host, port and method.
 func sameOrigin(next *http.Request, via []*http.Request) error {
 	first := via[0]
-	if origin(next.URL) != origin(first.URL) {
-		return fmt.Errorf("%w to %s", errRedirect, origin(next.URL))
+	if !origin.Same(next.URL, first.URL) {
+		return fmt.Errorf("%w to %s://%s", errRedirect, next.URL.Scheme, next.URL.Host)
 	}
 	if next.Method != first.Method {
 		return fmt.Errorf("%w that makes %s of %s", errRedirect, next.Method, first.Method)
@@ -58,15 +59,4 @@ func sameOrigin(next *http.Request, via []*http.Request) error {
 		return fmt.Errorf("%w number %d", errRedirect, len(via))
 	}
 	return nil
-}
-
-var usualPort = map[string]string{"http": "80", "https": "443"}
-
-// origin is scheme, host and port in one spelling.
-func origin(u *url.URL) string {
-	port := u.Port()
-	if port == "" {
-		port = usualPort[u.Scheme]
-	}
-	return u.Scheme + "://" + net.JoinHostPort(strings.ToLower(u.Hostname()), port)
 }

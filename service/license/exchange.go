@@ -11,6 +11,7 @@ import (
 
 	"github.com/pageflare/ci/service/account"
 	"github.com/pageflare/ci/service/audit"
+	"github.com/pageflare/ci/service/auth"
 	"github.com/pageflare/ci/service/keyring"
 	"github.com/pageflare/ci/service/oidc"
 	"github.com/pageflare/ci/service/opaque"
@@ -36,17 +37,13 @@ type IdentityUse struct {
 // Exchange makes a short-lived license token for an authentic identity that a policy allows. An
 // identity is good for one exchange: the same one again gives the same token for IdentityRetry, on
 // every replica, and then ErrIdentityUsed.
-func (s *Service) Exchange(ctx context.Context, id oidc.Identity, p oidc.Policy,
-	a account.Account) (Issued, error) {
+func (s *Service) Exchange(ctx context.Context, c auth.Caller) (Issued, error) {
 	return keyring.Sign(ctx, s.keys,
-		func(view *keyring.View) (Issued, error) {
-			return s.exchangeWith(ctx, id, p, a,
-				view.Tokens)
-		})
+		func(view *keyring.View) (Issued, error) { return s.exchangeWith(ctx, c, view) })
 }
 
-func (s *Service) exchangeWith(ctx context.Context, id oidc.Identity, p oidc.Policy,
-	a account.Account, set *token.KeySet) (Issued, error) {
+func (s *Service) exchangeWith(ctx context.Context, c auth.Caller, view *keyring.View) (Issued, error) {
+	id, p, a, set := c.Job.Identity, c.Job.Policy, c.Account, view.Tokens
 	now := s.cfg.Now()
 	claims, capped, err := s.tokenFor(id, p, a, now, set)
 	if err != nil {
@@ -63,9 +60,10 @@ func (s *Service) exchangeWith(ctx context.Context, id oidc.Identity, p oidc.Pol
 	}
 	record := TokenRecord{
 		ID: out.ID, AccountID: a.ID, IssuedBy: p.ID, KeyID: set.SigningKey(), IssuedAt: claims.IssuedAt, ExpiresAt: claims.ExpiresAt, Recorded: now,
-		Hash: sha256.Sum256([]byte(out.Token.Reveal())),
+		Hash: sha256.Sum256([]byte(out.Token.Reveal())), AsOf: min(c.AsOf, view.AsOf),
 	}
-	first, err := s.store.RecordExchange(ctx, use, record, s.log.Act(ctx, audit.TokenExchanged, a.ID, string(out.ID), audit.Details{
+	by := repositoryOf(id, a.ID, now)
+	first, err := s.store.RecordExchange(ctx, use, record, by, s.log.Act(ctx, audit.TokenExchanged, a.ID, string(out.ID), audit.Details{
 		"policy": p.ID, "policy_version": p.Version,
 		"repository_id": id.RepositoryID, "repository": id.Repository, "ref": id.Ref, "event": id.Event, "run_id": id.RunID, "identity_sha256": use.Hash,
 	}))

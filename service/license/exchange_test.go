@@ -9,6 +9,7 @@ import (
 
 	"github.com/pageflare/ci/service/account"
 	"github.com/pageflare/ci/service/audit"
+	"github.com/pageflare/ci/service/auth"
 	"github.com/pageflare/ci/service/keyring"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/oidc"
@@ -51,7 +52,7 @@ func TestAnIdentityIsExchangedOnceOnAllReplicas(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range issued {
 		wg.Go(func() {
-			issued[i], errs[i] = replicas[i%len(replicas)].Exchange(context.WithoutCancel(t.Context()), id, p.Policy, a)
+			issued[i], errs[i] = replicas[i%len(replicas)].Exchange(context.WithoutCancel(t.Context()), jobOf(id, p.Policy, a))
 			b.advance(time.Millisecond) // no two of them at the same time
 		})
 	}
@@ -69,13 +70,13 @@ func TestAnIdentityIsExchangedOnceOnAllReplicas(t *testing.T) {
 	}
 	b.advance(license.IdentityRetry + time.Second)
 	for _, s := range replicas {
-		if _, err := s.Exchange(t.Context(), id, p.Policy, a); !errors.Is(err, license.ErrIdentityUsed) {
+		if _, err := s.Exchange(t.Context(), jobOf(id, p.Policy, a)); !errors.Is(err, license.ErrIdentityUsed) {
 			t.Errorf("Exchange(replayed) = %v, want ErrIdentityUsed", err)
 		}
 	}
 	other := id
 	other.Issuer = "https://token.actions.example.ghe.com" // names its tokens by itself
-	if again, err := b.Exchange(t.Context(), other, p.Policy, a); err != nil || again.Token == issued[0].Token {
+	if again, err := b.Exchange(t.Context(), jobOf(other, p.Policy, a)); err != nil || again.Token == issued[0].Token {
 		t.Errorf("Exchange(the same jti of another issuer) = %v, want a token of its own", err)
 	}
 }
@@ -85,7 +86,7 @@ func TestALostAnswerIsGivenAgainAfterAKeyRotation(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
 	p, a, id := b.trusted()
-	first, err := b.Exchange(t.Context(), id, p.Policy, a)
+	first, err := b.Exchange(t.Context(), jobOf(id, p.Policy, a))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,13 +95,13 @@ func TestALostAnswerIsGivenAgainAfterAKeyRotation(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.advance(10 * time.Second)
-	again, err := b.Exchange(t.Context(), id, p.Policy, a)
+	again, err := b.Exchange(t.Context(), jobOf(id, p.Policy, a))
 	if err != nil || again.Token != first.Token {
 		t.Errorf("Exchange(again, after a key rotation) = %+v, %v, want the same token", again.ID, err)
 	}
 	next := id
 	next.ID = "j2"
-	other, err := b.Exchange(t.Context(), next, p.Policy, a)
+	other, err := b.Exchange(t.Context(), jobOf(next, p.Policy, a))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,7 +112,7 @@ func TestALostAnswerIsGivenAgainAfterAKeyRotation(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.advance(time.Second)
-	if _, err := b.Exchange(t.Context(), id, p.Policy, a); !errors.Is(err, license.ErrIdentityUsed) {
+	if _, err := b.Exchange(t.Context(), jobOf(id, p.Policy, a)); !errors.Is(err, license.ErrIdentityUsed) {
 		t.Errorf("Exchange after its key was retired by force = %v, want ErrIdentityUsed", err)
 	}
 }
@@ -121,7 +122,7 @@ func TestALostAnswerIsNotGivenAgainForAChangedAccount(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
 	p, a, id := b.trusted()
-	if _, err := b.Exchange(t.Context(), id, p.Policy, a); err != nil {
+	if _, err := b.Exchange(t.Context(), jobOf(id, p.Policy, a)); err != nil {
 		t.Fatal(err)
 	}
 	b.advance(time.Second)
@@ -129,7 +130,7 @@ func TestALostAnswerIsNotGivenAgainForAChangedAccount(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := b.Exchange(t.Context(), id, p.Policy, a); !errors.Is(err, license.ErrIdentityUsed) {
+	if _, err := b.Exchange(t.Context(), jobOf(id, p.Policy, a)); !errors.Is(err, license.ErrIdentityUsed) {
 		t.Errorf("Exchange(again, after a change) = %v, want ErrIdentityUsed", err)
 	}
 	if n := b.exchanges(); n != 1 {
@@ -146,13 +147,18 @@ func TestAnIdentityIsRememberedLongerThanItIsAccepted(t *testing.T) {
 			t.Parallel()
 			b := newBench(t)
 			p, a, id := b.trusted()
-			if _, err := b.Exchange(t.Context(), id, p.Policy, a); err != nil {
+			if _, err := b.Exchange(t.Context(), jobOf(id, p.Policy, a)); err != nil {
 				t.Fatal(err)
 			}
 			b.advance(id.ExpiresAt.Add(oidc.Leeway).Sub(b.clock()) + late)
-			if _, err := b.Exchange(t.Context(), id, p.Policy, a); !errors.Is(err, license.ErrIdentityUsed) {
+			if _, err := b.Exchange(t.Context(), jobOf(id, p.Policy, a)); !errors.Is(err, license.ErrIdentityUsed) {
 				t.Errorf("Exchange = %v, want ErrIdentityUsed", err)
 			}
 		})
 	}
+}
+
+// jobOf is a job that a policy allows, as a caller whom nobody has looked up.
+func jobOf(id oidc.Identity, p oidc.Policy, a account.Account) auth.Caller {
+	return auth.Caller{Kind: auth.ByIdentity, Account: a, Job: &auth.Job{Identity: id, Policy: p}}
 }

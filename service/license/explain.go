@@ -16,6 +16,7 @@ type Explanation struct {
 	Outcome  oidc.Outcome    // Passed: an exchange would be granted now; NotChecked: it would be, if what was not checked is good
 	Identity []oidc.Clause   // of the identity token itself
 	Policies []PolicyVerdict // those for its repository or its owner; none: there is no policy for it
+	Refused  *RefusedJob     // the job, when it is one that was refused before; else nil
 }
 
 // Verdict is the outcome in words, as people and programs are told it.
@@ -43,11 +44,17 @@ func (s *Policies) Explain(ctx context.Context, id oidc.Identity,
 	if err != nil {
 		return Explanation{}, err
 	}
+	return s.explain(ctx, id, append(clauses, used))
+}
+
+// explain adds to clauses of an identity what each policy for its repository or its owner says.
+func (s *Policies) explain(ctx context.Context, id oidc.Identity,
+	clauses []oidc.Clause) (Explanation, error) {
 	policies, err := s.store.PoliciesFor(ctx, id.RepositoryID, id.OwnerID)
 	if err != nil {
 		return Explanation{}, err
 	}
-	out := Explanation{Identity: append(clauses, used), Outcome: oidc.Failed}
+	out := Explanation{Identity: clauses, Outcome: oidc.Failed}
 	for _, p := range policies {
 		a, err := s.store.Account(ctx, p.AccountID)
 		if err != nil {

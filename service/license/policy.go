@@ -16,6 +16,7 @@ import (
 	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/oidc"
 	"github.com/pageflare/ci/service/opaque"
+	"github.com/pageflare/ci/service/rights"
 )
 
 // TrustPolicy gives license tokens of an account to the jobs that meet it.
@@ -52,6 +53,8 @@ type PolicyStore interface {
 		issued *audit.Act) (families int64, err error)
 	// IdentityUse returns the use of an identity that is remembered under a hash. ErrNotFound.
 	IdentityUse(ctx context.Context, hash string) (IdentityUse, error)
+	// Rights returns the state of rights, at most 250 ms old; see service/rights.
+	Rights(ctx context.Context) (int64, error)
 }
 
 // Policies is the trust policies of a database.
@@ -59,10 +62,15 @@ type Policies struct {
 	store PolicyStore
 	cfg   auth.Config
 	log   *audit.Log
+
+	known    rights.Cache[[]TrustPolicy] // by the ids of a repository and its owner
+	accounts rights.Cache[account.Account]
 }
 
 // NewPolicies returns the trust policies of a database.
-func NewPolicies(s PolicyStore, c auth.Config) *Policies { return &Policies{s, c, c.Log} }
+func NewPolicies(s PolicyStore, c auth.Config) *Policies {
+	return &Policies{store: s, cfg: c, log: c.Log}
+}
 
 var repositoryName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,100}/([A-Za-z0-9._-]{1,100}|\*)$`)
 
@@ -192,28 +200,52 @@ func (s *Policies) RemovePolicy(ctx context.Context, id string,
 
 // PolicyFor finds the policy that lets an authentic identity in, and its account. Of several it is
 // the one whose license is good: those for its very repository first, then those for its whole
-// owner, of each the oldest first, whatever their accounts. ErrNoPolicy; or why the license of the policy's
-// account is not good.
+// owner, of each the oldest first, whatever their accounts. A refusal is a *Refusal, which wraps
+// ErrNoPolicy, or why the license of the policy's account is not good.
 func (s *Policies) PolicyFor(ctx context.Context,
 	id oidc.Identity) (oidc.Policy, account.Account, error) {
-	policies, err := s.store.PoliciesFor(ctx, id.RepositoryID, id.OwnerID)
+	asOf, err := s.store.Rights(ctx)
 	if err != nil {
 		return oidc.Policy{}, account.Account{}, err
 	}
-	refusal := auth.ErrNoPolicy
+	policies, err := s.policiesFor(ctx, asOf, id)
+	if err != nil {
+		return oidc.Policy{}, account.Account{}, err
+	}
+	refusal := newRefusal(id)
 	for _, p := range policies {
-		if !p.Match(id) {
+		clauses := p.Explain(id)
+		if !oidc.Met(clauses) {
+			refusal.consider(p, clauses, auth.ErrNoPolicy)
 			continue
 		}
-		a, err := s.store.Account(ctx, p.AccountID)
+		a, err := s.accounts.Get(asOf, p.AccountID,
+			func() (account.Account, error) { return s.store.Account(ctx, p.AccountID) })
 		if err != nil {
 			return oidc.Policy{}, account.Account{}, err
 		}
-		if err := account.MayHoldToken(a, s.cfg.Now()); err == nil {
-			return p.Policy, a, nil
-		} else if errors.Is(refusal, auth.ErrNoPolicy) {
-			refusal = err
+		now := s.cfg.Now()
+		if err := account.MayHoldToken(a, now); err != nil {
+			refusal.consider(p, append(clauses, explainLicense(a, now)), err)
+			continue
 		}
+		return p.Policy, a, nil
 	}
 	return oidc.Policy{}, account.Account{}, refusal
+}
+
+// policiesFor is the policies that may allow a job. A repository without one is asked for each time:
+// anyone who has an account at GitHub can have as many as they like.
+func (s *Policies) policiesFor(ctx context.Context, asOf int64, id oidc.Identity) ([]TrustPolicy, error) {
+	list, err := s.known.Get(asOf, id.RepositoryID+" "+id.OwnerID, func() ([]TrustPolicy, error) {
+		list, err := s.store.PoliciesFor(ctx, id.RepositoryID, id.OwnerID)
+		if err == nil && len(list) == 0 {
+			err = failure.ErrNotFound
+		}
+		return list, err
+	})
+	if errors.Is(err, failure.ErrNotFound) {
+		return nil, nil
+	}
+	return list, err
 }

@@ -70,7 +70,7 @@ func mayUse(c auth.Caller, now time.Time) error {
 // ErrRevoked, ErrTokenRevoked, ErrIdentityUsed.
 func (s *Service) Issue(ctx context.Context, c auth.Caller) (Issued, error) {
 	if c.Kind == auth.ByIdentity {
-		return s.Exchange(ctx, c.Job.Identity, c.Job.Policy, c.Account)
+		return s.Exchange(ctx, c)
 	}
 	return s.issueAs(ctx, c, s.store.RecordToken)
 }

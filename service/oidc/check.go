@@ -2,11 +2,12 @@ package oidc
 
 import (
 	"fmt"
-	"net"
 	"net/url"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/pageflare/ci/service/origin"
 )
 
 // rule is a clause that every identity token must meet, with the error that says so.
@@ -67,7 +68,7 @@ func CheckIssuer(issuer string) error {
 		return fmt.Errorf("issuer %q is not an https URL", issuer)
 	case u.User != nil:
 		return fmt.Errorf("an issuer holds a user name or password: leave it out") // not quoted
-	case u.Scheme != "https" && !loopback(u.Hostname()):
+	case u.Scheme != "https" && !origin.Loopback(u.Hostname()):
 		return fmt.Errorf("issuer %q is not https: its keys could be exchanged on the way", issuer)
 	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || strings.Contains(issuer, "#"):
 		return fmt.Errorf("issuer %q has a query or a fragment", issuer)
@@ -77,9 +78,4 @@ func CheckIssuer(issuer string) error {
 		return fmt.Errorf("issuer %q is not in its usual form: lower-case scheme and host", issuer)
 	}
 	return nil
-}
-
-func loopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
 }

@@ -14,6 +14,8 @@ import (
 	"unicode"
 
 	"github.com/coreos/go-oidc/v3/oidc"
+
+	"github.com/pageflare/ci/service/origin"
 )
 
 const (
@@ -41,7 +43,7 @@ func newFetcher(issuer string, client *http.Client) (*fetcher, error) {
 		base = http.DefaultTransport
 	}
 	limited := *client
-	limited.Transport = &fence{origin: u.Scheme + "://" + u.Host, base: base}
+	limited.Transport = &originGuard{issuer: u, base: base}
 	limited.CheckRedirect = func(*http.Request, []*http.Request) error {
 		return errors.New("it redirects, which no issuer of GitHub does")
 	}
@@ -109,18 +111,19 @@ func parseKeySet(text []byte) ([]json.RawMessage, error) {
 	return set.Keys, nil
 }
 
-// fence lets requests to one origin pass, and no more than maxDocument of each answer.
-type fence struct {
-	origin string
+// originGuard lets requests to the origin of the issuer pass, and no more than maxDocument of each
+// answer.
+type originGuard struct {
+	issuer *url.URL
 	base   http.RoundTripper
 }
 
 // RoundTrip does one request.
-func (f *fence) RoundTrip(req *http.Request) (*http.Response, error) {
-	if req.URL.Scheme+"://"+req.URL.Host != f.origin || req.URL.User != nil {
-		return nil, fmt.Errorf("%s is not of %s", req.URL.Redacted(), f.origin)
+func (g *originGuard) RoundTrip(req *http.Request) (*http.Response, error) {
+	if !origin.Same(req.URL, g.issuer) || req.URL.User != nil {
+		return nil, fmt.Errorf("%s is not of %s://%s", req.URL.Redacted(), g.issuer.Scheme, g.issuer.Host)
 	}
-	res, err := f.base.RoundTrip(req)
+	res, err := g.base.RoundTrip(req)
 	if err != nil {
 		return nil, err
 	}

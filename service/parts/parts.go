@@ -30,6 +30,7 @@ type Stores struct {
 	Policies    license.PolicyStore
 	Licenses    license.Store
 	Machines    license.MachineStore
+	Jobs        license.JobStore
 	Limits      limit.Store // nil: each process counts requests alone
 
 	// Ready returns nil when the newest write went well, or when a small one does now; else why the
@@ -51,13 +52,14 @@ func On(s interface {
 	license.PolicyStore
 	license.Store
 	license.MachineStore
+	license.JobStore
 	SharedLimits() limit.Store
 	Ready(context.Context) error
 	Stock(context.Context, time.Time) (license.Stock, error)
 }) Stores {
 	return Stores{
 		Audit: s, Keys: s, Accounts: s, Credentials: s, Admins: s, Devices: s, Sessions: s, Policies: s,
-		Licenses: s, Machines: s, Limits: s.SharedLimits(), Ready: s.Ready, Stock: s.Stock,
+		Licenses: s, Machines: s, Jobs: s, Limits: s.SharedLimits(), Ready: s.Ready, Stock: s.Stock,
 	}
 }
 
@@ -86,6 +88,7 @@ type Parts struct {
 	Policies *license.Policies
 	Licenses *license.Service
 	Machines *license.Machines
+	Jobs     *license.Jobs
 	Limits   limit.Store // nil: each process counts requests alone
 
 	Identities *oidc.Verifier
@@ -125,8 +128,9 @@ func New(ctx context.Context, c Config) (*Parts, error) {
 	p.Devices = auth.NewDevices(c.Stores.Devices, keys["user codes"], common)
 	p.Sessions = auth.NewSessions(c.Stores.Sessions, c.Issuer, common)
 	p.Policies = license.NewPolicies(c.Stores.Policies, common)
+	p.Jobs = license.NewJobs(c.Stores.Jobs, p.Policies, common)
 	p.Auth = auth.NewAuthenticator(auth.AuthenticatorConfig{
-		Store: c.Stores.Credentials, Keys: p.Keys, Identities: c.Identities, Jobs: p.Policies,
+		Store: c.Stores.Credentials, Keys: p.Keys, Identities: c.Identities, Jobs: p.Jobs,
 		Clock: p.Log.CheckClock, Now: now,
 	})
 	p.Licenses = license.New(license.Config{

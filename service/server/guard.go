@@ -2,13 +2,14 @@ package server
 
 import (
 	"errors"
-	"regexp"
 	"strings"
 
 	"github.com/gin-gonic/gin"
 
 	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/auth"
+	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/opaque"
 	"github.com/pageflare/ci/service/server/route"
 )
 
@@ -59,8 +60,12 @@ func (s *Server) admit(c *gin.Context, g route.Guard) error {
 	if !g.Accepts(shown.Kind) {
 		return auth.ErrUnauthenticated
 	}
+	if shown.Kind == auth.ByIdentity { // a refusal is recorded with the request and its address
+		route.ActAs(c, audit.Actor{Kind: audit.ActorUnknown})
+	}
 	caller, err := s.parts.Auth.Authenticate(c.Request.Context(), shown)
 	if err != nil {
+		s.noteRefusedJob(c, err)
 		return err
 	}
 	route.SetCaller(c, caller)
@@ -70,8 +75,31 @@ func (s *Server) admit(c *gin.Context, g route.Guard) error {
 	return caller.Require(g.Scope())
 }
 
-// token68 is what a bearer token is made of (RFC 6750, 2.1).
-var token68 = regexp.MustCompile(`^[A-Za-z0-9._~+/-]+=*$`)
+// isToken68 says whether a text can be a bearer token (RFC 6750, 2.1).
+func isToken68(text string) bool {
+	body := strings.TrimRight(text, "=")
+	for i := range len(body) {
+		c := body[i]
+		letter := c|0x20 >= 'a' && c|0x20 <= 'z'
+		if !letter && (c < '0' || c > '9') && !strings.ContainsRune("._~+/-", rune(c)) {
+			return false
+		}
+	}
+	return body != ""
+}
+
+// noteRefusedJob puts an authentic job that is refused into the line of the request.
+func (s *Server) noteRefusedJob(c *gin.Context, err error) {
+	job, ok := errors.AsType[*license.Refusal](err)
+	if !ok {
+		return
+	}
+	route.SetRefusedJob(c, job)
+	if job.Unrecorded != nil {
+		s.log.Warn("refused job not in the audit log", "request_id", route.RequestID(c), "err",
+			opaque.HideSecrets(job.Unrecorded.Error()))
+	}
+}
 
 // bearer reads the one header `Authorization: Bearer <token>` (RFC 6750, 2.1; the scheme in any
 // case: RFC 9110, 11.1). Two headers are none: a proxy might judge by the other one.
@@ -81,7 +109,7 @@ func bearer(headers []string) (string, bool) {
 	}
 	scheme, token, ok := strings.Cut(headers[0], " ")
 	token = strings.TrimLeft(token, " ") // several are one (RFC 9110, 11.4)
-	if !ok || !strings.EqualFold(scheme, "Bearer") || !token68.MatchString(token) {
+	if !ok || !strings.EqualFold(scheme, "Bearer") || !isToken68(token) {
 		return "", false
 	}
 	return token, true

@@ -28,7 +28,8 @@ func (s *Server) handler(f route.Handler) gin.HandlerFunc {
 
 // access names the request, and counts it and writes one line about it when it is over. The line
 // holds nothing that a caller can choose: no header, no query, no body, no path as it was sent, and
-// no method that we do not know. So nothing in it can be a secret.
+// no method that we do not know. So nothing in it can be a secret. What an authentic job says of
+// itself is there when the job is refused, bounded and without what looks like a token.
 func (s *Server) access(c *gin.Context) {
 	begun := s.now()
 	route.SetRequestID(c, rand.Text())
@@ -46,6 +47,9 @@ func (s *Server) access(c *gin.Context) {
 	}
 	if code, told, refused := route.RefusalOf(c); refused {
 		attrs = append(attrs, "code", code, "reason", told)
+	}
+	if job := route.RefusedJob(c); job != nil {
+		attrs = append(attrs, job.Facts()...)
 	}
 	s.log.Info("request", attrs...)
 }

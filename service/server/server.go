@@ -77,7 +77,7 @@ func New(cfg Config) (*Server, error) {
 	})
 	s.admin = &admin.Handlers{
 		Accounts: cfg.Parts.Accounts, Admins: cfg.Parts.Admins, Sessions: cfg.Parts.Sessions, Licenses: cfg.Parts.Licenses,
-		Machines: cfg.Parts.Machines, Policies: cfg.Parts.Policies, Keys: cfg.Parts.Keys, Log: cfg.Parts.Log,
+		Machines: cfg.Parts.Machines, Policies: cfg.Parts.Policies, Jobs: cfg.Parts.Jobs, Keys: cfg.Parts.Keys, Log: cfg.Parts.Log,
 		Identities: cfg.Parts.Identities, Repository: cfg.Repository, Now: cfg.Now, Extend: s.extendDeadline,
 	}
 	s.stopping, s.stop = context.WithCancel(context.Background())

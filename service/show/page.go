@@ -52,6 +52,12 @@ func Policies(list []license.TrustPolicy, limit int) api.PolicyPage {
 	return api.PolicyPage{Items: Each(list, Policy), NextCursor: next}
 }
 
+// Repositories is a page of the repositories that use the service.
+func Repositories(list []license.Repository, limit int) api.RepositoryPage {
+	list, next := cut(list, limit, func(r license.Repository) string { return r.RepositoryKey.String() })
+	return api.RepositoryPage{Items: Each(list, Repository), NextCursor: next}
+}
+
 // Keys are the signing keys, which are few: all are on one page.
 func Keys(list []keyring.Key) api.KeyPage { return api.KeyPage{Items: Each(list, Key)} }
 

@@ -121,9 +121,31 @@ func Token(t license.TokenRecord, now time.Time) api.TokenRecord {
 
 // Explanation is why a job is allowed or refused.
 func Explanation(e license.Explanation) api.Explanation {
-	return api.Explanation{
+	out := api.Explanation{
 		Allowed: e.Outcome == oidc.Passed, Outcome: e.Verdict(), Identity: Each(e.Identity,
 			Clause), Policies: Each(e.Policies, Verdict),
+	}
+	if e.Refused != nil {
+		out.Job = new(RefusedJob(*e.Refused))
+	}
+	return out
+}
+
+// RefusedJob is a job that was refused.
+func RefusedJob(j license.RefusedJob) api.RefusedJob {
+	id := j.Identity
+	return api.RefusedJob{
+		RequestID: j.RequestID, At: Time(j.At), Issuer: id.Issuer, Repository: id.Repository, RepositoryID: id.RepositoryID,
+		RepositoryOwnerID: id.OwnerID, Event: id.Event, Ref: id.Ref, Environment: id.Environment,
+		JobWorkflowRef: id.JobWorkflowRef, Visibility: id.Visibility, RunID: id.RunID, Clause: j.Clause,
+	}
+}
+
+// Repository is a repository that uses the service.
+func Repository(r license.Repository) api.Repository {
+	return api.Repository{
+		Account: r.AccountID, Repository: r.Name, Issuer: r.Issuer, RepositoryID: r.RepositoryID,
+		RepositoryOwnerID: r.OwnerID, LastUsedAt: Time(r.LastUsedAt),
 	}
 }
 

@@ -120,8 +120,11 @@ func (s *Store) ChangeAccount(ctx context.Context, id string, change func(*accou
 			`UPDATE api_tokens SET revoked_at = $2 WHERE account_id = $1 AND revoked_at IS NULL`, id, millis(act.At)); err != nil {
 			return err
 		}
-		_, err = t.ExecContext(ctx, `UPDATE machines SET label = '' WHERE account_id = $1`,
-			id) // host names often name their owner
+		if _, err = t.ExecContext(ctx, `UPDATE machines SET label = '' WHERE account_id = $1`,
+			id); err != nil { // host names often name their owner
+			return err
+		}
+		_, err = t.ExecContext(ctx, `DELETE FROM repositories WHERE account_id = $1`, id) // as do names of repositories
 		return err
 	})
 	return a, err

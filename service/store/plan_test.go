@@ -1,12 +1,14 @@
 package store_test
 
 import (
+	"errors"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/pageflare/ci/service/account"
 	"github.com/pageflare/ci/service/audit"
+	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/store"
 )
@@ -43,6 +45,16 @@ func TestNarrowedListsAreFoundByAnIndex(t *testing.T) {
 		"tokens_of_key": func(s *store.Store) error {
 			_, err := s.Tokens(t.Context(), license.TokenQuery{Key: "k_1", Limit: 1})
 			return err
+		},
+		"sqlite_autoindex_repositories_1": func(s *store.Store) error {
+			_, err := s.Repositories(t.Context(), license.RepositoryQuery{Account: "user_1", Limit: 1})
+			return err
+		},
+		"audit_refusals": func(s *store.Store) error {
+			if _, err := s.Refusal(t.Context(), "r1"); !errors.Is(err, failure.ErrNotFound) {
+				return err
+			}
+			return nil
 		},
 		"audit_of_account": func(s *store.Store) error {
 			_, err := s.AuditLines(t.Context(), audit.Query{Account: "user_1", Limit: 1})

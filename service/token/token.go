@@ -129,6 +129,14 @@ func encodeJSON(v any) ([]byte, error) {
 
 // decodeClaims reads the payload. Unknown claims are let through: the vendor may add some.
 func decodeClaims(payload []byte) (Claims, error) {
+	if w, ok := canonical(payload); ok {
+		return w.claims()
+	}
+	return decodeAnyClaims(payload)
+}
+
+// decodeAnyClaims reads a payload of any form.
+func decodeAnyClaims(payload []byte) (Claims, error) {
 	if err := uniqueMembers(payload); err != nil {
 		return Claims{}, fmt.Errorf("%w: payload: %w", ErrClaims, err)
 	}

@@ -31,6 +31,7 @@ type Handlers struct {
 	Licenses   *license.Service
 	Machines   *license.Machines
 	Policies   *license.Policies
+	Jobs       *license.Jobs
 	Keys       *keyring.Keyring
 	Log        *audit.Log
 	Identities *oidc.Verifier // explains identity tokens; nil: no issuer is trusted
@@ -86,6 +87,7 @@ func (h *Handlers) Routes() []route.Route {
 		route.Post(at+"/policies/batch", route.Admin(auth.ScopePoliciesWrite), h.addPolicyBatch).Bare().Reads(BatchBody),
 		route.Delete(at+"/policies/:id", route.Admin(auth.ScopePoliciesWrite), h.removePolicy).Of(policyID),
 		route.Post(at+"/policies/explain", route.Admin(auth.ScopePoliciesRead), h.explainPolicies).Bare(),
+		route.Get(at+"/repositories", route.Admin(auth.ScopePoliciesRead), h.listRepositories),
 		route.Get(at+"/keys", route.Admin(auth.ScopeKeysRead), h.listKeys).Bare(),
 		route.Post(at+"/keys", route.Admin(auth.ScopeKeysWrite), h.rotateKey),
 		route.Delete(at+"/keys/:kid", route.Admin(auth.ScopeKeysWrite), h.retireKey).Of(keyID),

@@ -172,11 +172,21 @@ func (h *Handlers) explainPolicies(c *gin.Context) error {
 	if err := route.JSON(c, &in); err != nil {
 		return err
 	}
-	if (in.Token == "") == (len(in.Claims) == 0) {
-		return route.BadRequest("give one of token and claims")
+	given := 0
+	for _, is := range []bool{in.Token != "", len(in.Claims) > 0, in.Request != ""} {
+		if is {
+			given++
+		}
+	}
+	if given != 1 {
+		return route.BadRequest("give one of token, claims and request")
 	}
 	if h.Identities == nil {
 		return route.BadRequest("no issuer of identities is trusted here: set LICENSE_OIDC_ISSUERS")
+	}
+	if in.Request != "" {
+		found, err := h.Jobs.ExplainRefused(c.Request.Context(), in.Request, h.Identities.Issuers())
+		return route.Answer(c, show.Explanation, found, err)
 	}
 	id, clauses, err := h.explainIdentity(c.Request.Context(), in)
 	if err != nil {

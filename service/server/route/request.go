@@ -6,6 +6,7 @@ import (
 	"github.com/pageflare/ci/service/api"
 	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/auth"
+	"github.com/pageflare/ci/service/license"
 )
 
 // The keys under which a request carries what is known of it.
@@ -15,6 +16,7 @@ const (
 	callerKey    = "caller"
 	reasonKey    = "reason"
 	toldKey      = "told"
+	refusedKey   = "refused_job"
 )
 
 // SetRequestID names the request.
@@ -64,6 +66,16 @@ func CallerOf(c *gin.Context) (auth.Caller, bool) {
 func RecordRefusal(c *gin.Context, reason api.Code, told string) {
 	c.Set(reasonKey, reason)
 	c.Set(toldKey, told)
+}
+
+// SetRefusedJob notes the job that was refused, for the access log.
+func SetRefusedJob(c *gin.Context, r *license.Refusal) { c.Set(refusedKey, r) }
+
+// RefusedJob is the job that was refused; nil when none was.
+func RefusedJob(c *gin.Context) *license.Refusal {
+	r, _ := c.Get(refusedKey)
+	job, _ := r.(*license.Refusal)
+	return job
 }
 
 // RefusalOf is why the request was refused: the code for the metrics, and what the log says of it.

@@ -34,6 +34,7 @@ type Store interface {
 	license.PolicyStore
 	license.Store
 	license.MachineStore
+	license.JobStore
 	oidc.KeyStore
 	limit.Store
 	SetLimitClock(func() time.Time)
@@ -47,7 +48,7 @@ type suite map[string]func(*testing.T, Store)
 func Run(t *testing.T, open func(t *testing.T) Store) {
 	for _, s := range []suite{
 		general, accounts, apiTokens, tokens, endings, signingKeys, leaseRecords, adminTokenRecords, auditLog,
-		trustPolicies, exchanges, devices, signIns, machineRecords, limits,
+		trustPolicies, exchanges, devices, signIns, machineRecords, jobRecords, limits,
 	} {
 		for name, test := range s {
 			t.Run(name, func(t *testing.T) {
