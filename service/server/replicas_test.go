@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -15,6 +16,7 @@ import (
 	"github.com/pageflare/ci/service/api"
 	"github.com/pageflare/ci/service/limit"
 	"github.com/pageflare/ci/service/parts"
+	"github.com/pageflare/ci/service/server"
 	"github.com/pageflare/ci/service/servicetest"
 	"github.com/pageflare/ci/service/store/postgrestest"
 )
@@ -22,10 +24,9 @@ import (
 // replicas are servers on one PostgreSQL database, which has a clock of its own: those of the
 // servers are half a minute apart.
 type replicas struct {
-	all     []*servicetest.Service
-	now     time.Time // of the database
-	asked   atomic.Int64
-	options servicetest.Options
+	all   []*servicetest.Service
+	now   time.Time // of the database
+	asked atomic.Int64
 }
 
 // counted counts what is asked of the buckets.
@@ -80,47 +81,45 @@ func (r *replicas) burst(t *testing.T, address string, n int, pause time.Duratio
 
 func TestReplicasCountTogether(t *testing.T) {
 	t.Parallel()
-	for _, n := range []int{60, 600} {
-		r := startReplicas(t, 3, servicetest.Options{BadCredentials: n})
-		each := time.Minute / time.Duration(n)
-		for i, test := range []struct {
-			name     string
-			send     func(address string) (let int)
-			least    int
-			most     int
-			maxAsked int
-		}{
-			{"at once, in turn", func(a string) int { return r.burst(t, a, 4*n, 0, 0, 1, 2) }, n, n, 70},
-			{"at once, to one", func(a string) int { return r.burst(t, a, 4*n, 0, 1) }, n, n, 50},
-			{"at once, to one after another", func(a string) int {
-				return r.burst(t, a, n/3, 0, 0) + r.burst(t, a, n/3, 0, 1) + r.burst(t, a, n, 0, 2)
-			}, n * 9 / 10, n * 11 / 10, 60},
-			{"a few to two, and all others to the third", func(a string) int {
-				return r.burst(t, a, n/20, 0, 0) + r.burst(t, a, n/20, 0, 1) + r.burst(t, a, 2*n, 0, 2)
-			}, n, n * 11 / 10, 50},
-			{"one portion to two, and all others to the third", func(a string) int {
-				return r.burst(t, a, n/20+1, 0, 0) + r.burst(t, a, n/20+1, 0, 1) + r.burst(t, a, 2*n, 0, 2)
-			}, n * 9 / 10, n, 50},
-			{"three times the limit for five minutes, in turn", func(a string) int {
-				return r.burst(t, a, 15*n, each/3, 0, 1, 2)
-			}, 6*n - n/10, 6 * n, 15 * min(n, 150)},
-			{"three times the limit for five minutes, to one", func(a string) int {
-				return r.burst(t, a, 15*n, each/3, 2)
-			}, 6*n - n/10, 6 * n, 15 * min(n, 150)},
-			{"just the limit for five minutes, in turn", func(a string) int { return r.burst(t, a, 5*n, each, 0, 1, 2) }, 5 * n, 5 * n, 5 * n / 2},
-			{"half of the limit for five minutes, to one", func(a string) int { return r.burst(t, a, 5*n/2, 2*each, 1) }, 5 * n / 2, 5 * n / 2, 5 * n / 6},
-			{"far below the limit", func(a string) int { return r.burst(t, a, n/4, 20*each, 0, 1, 2) }, n / 4, n / 4, 0},
-		} {
-			before := r.asked.Load()
-			let := test.send("192.0.2." + string(rune('1'+i)))
-			asked := int(r.asked.Load() - before)
-			t.Logf("%d a minute, %s: %d let in, the database asked %d times", n, test.name, let, asked)
-			if let < test.least || let > test.most {
-				t.Errorf("%d a minute, %s: %d let in, want %d to %d", n, test.name, let, test.least, test.most)
-			}
-			if asked > test.maxAsked {
-				t.Errorf("%d a minute, %s: the database was asked %d times, want %d at most", n, test.name, asked, test.maxAsked)
-			}
+	const n, each = server.DefaultBadCredentials, time.Second
+	r := startReplicas(t, 3, servicetest.Options{BadCredentials: n})
+	for i, test := range []struct {
+		name     string
+		send     func(address string) (let int)
+		least    int
+		most     int
+		maxAsked int
+	}{
+		{"at once, in turn", func(a string) int { return r.burst(t, a, 4*n, 0, 0, 1, 2) }, n, n, 70},
+		{"at once, to one", func(a string) int { return r.burst(t, a, 4*n, 0, 1) }, n, n, 50},
+		{"at once, to one after another", func(a string) int {
+			return r.burst(t, a, n/3, 0, 0) + r.burst(t, a, n/3, 0, 1) + r.burst(t, a, n, 0, 2)
+		}, n * 9 / 10, n * 11 / 10, 60},
+		{"a few to two, and all others to the third", func(a string) int {
+			return r.burst(t, a, n/20, 0, 0) + r.burst(t, a, n/20, 0, 1) + r.burst(t, a, 2*n, 0, 2)
+		}, n, n * 11 / 10, 50},
+		{"one portion to two, and all others to the third", func(a string) int {
+			return r.burst(t, a, n/20+1, 0, 0) + r.burst(t, a, n/20+1, 0, 1) + r.burst(t, a, 2*n, 0, 2)
+		}, n * 9 / 10, n, 50},
+		{"three times the limit for five minutes, in turn", func(a string) int {
+			return r.burst(t, a, 15*n, each/3, 0, 1, 2)
+		}, 6*n - n/10, 6 * n, 15 * n},
+		{"three times the limit for five minutes, to one", func(a string) int {
+			return r.burst(t, a, 15*n, each/3, 2)
+		}, 6*n - n/10, 6 * n, 15 * n},
+		{"just the limit for five minutes, in turn", func(a string) int { return r.burst(t, a, 5*n, each, 0, 1, 2) }, 5 * n, 5 * n, 5 * n / 2},
+		{"half of the limit for five minutes, to one", func(a string) int { return r.burst(t, a, 5*n/2, 2*each, 1) }, 5 * n / 2, 5 * n / 2, 5 * n / 6},
+		{"far below the limit", func(a string) int { return r.burst(t, a, n/4, 20*each, 0, 1, 2) }, n / 4, n / 4, 0},
+	} {
+		before := r.asked.Load()
+		let := test.send("192.0.2." + strconv.Itoa(i))
+		asked := int(r.asked.Load() - before)
+		t.Logf("%s: %d let in, the database asked %d times", test.name, let, asked)
+		if let < test.least || let > test.most {
+			t.Errorf("%s: %d let in, want %d to %d", test.name, let, test.least, test.most)
+		}
+		if asked > test.maxAsked {
+			t.Errorf("%s: the database was asked %d times, want %d at most", test.name, asked, test.maxAsked)
 		}
 	}
 }
