@@ -14,6 +14,7 @@ import (
 	"github.com/pageflare/ci/service/auth"
 	"github.com/pageflare/ci/service/keyring"
 	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/limit"
 	"github.com/pageflare/ci/service/oidc"
 	"github.com/pageflare/ci/service/upkeep"
 )
@@ -31,6 +32,7 @@ type Stores struct {
 	Licenses    license.Store
 	Machines    license.MachineStore
 	Jobs        license.JobStore
+	Limits      limit.Store // nil: each process counts requests alone
 	Upkeep      upkeep.Store
 
 	// Ready returns nil when the newest write went well, or when a small one does now; else why the
@@ -53,13 +55,14 @@ func On(s interface {
 	license.Store
 	license.MachineStore
 	license.JobStore
+	SharedLimits() limit.Store
 	upkeep.Store
 	Ready(context.Context) error
 	Stock(context.Context, time.Time) (license.Stock, error)
 }) Stores {
 	return Stores{
 		Audit: s, Keys: s, Accounts: s, Credentials: s, Admins: s, Devices: s, Sessions: s, Policies: s,
-		Licenses: s, Machines: s, Jobs: s, Upkeep: s, Ready: s.Ready, Stock: s.Stock,
+		Licenses: s, Machines: s, Jobs: s, Limits: s.SharedLimits(), Upkeep: s, Ready: s.Ready, Stock: s.Stock,
 	}
 }
 
@@ -89,6 +92,7 @@ type Parts struct {
 	Licenses *license.Service
 	Machines *license.Machines
 	Jobs     *license.Jobs
+	Limits   limit.Store // nil: each process counts requests alone
 
 	Identities *oidc.Verifier
 	PublicURL  string
@@ -109,7 +113,9 @@ func New(ctx context.Context, c Config) (*Parts, error) {
 			return nil, err
 		}
 	}
-	p := &Parts{Identities: c.Identities, PublicURL: c.Issuer, upkeep: c.Stores.Upkeep, ready: c.Stores.Ready, stock: c.Stores.Stock}
+	p := &Parts{
+		Limits: c.Stores.Limits, Identities: c.Identities, PublicURL: c.Issuer, upkeep: c.Stores.Upkeep, ready: c.Stores.Ready, stock: c.Stores.Stock,
+	}
 	var err error
 	if p.Log, err = audit.NewLog(ctx, c.Stores.Audit, keys["audit log"], now); err != nil {
 		return nil, err

@@ -43,7 +43,7 @@ const restAge = 24 * time.Hour
 // Prune does the first of these that there is something to do for.
 func (s *Store) Prune(ctx context.Context, held upkeep.Lease, p upkeep.Pruning) (did bool, err error) {
 	for _, step := range []func(context.Context, upkeep.Lease, upkeep.Pruning) (bool, error){
-		s.pruneRows, s.segmentOfRest, s.pruneSegment, s.pruneEnded,
+		s.pruneRows, s.segmentOfRest, s.pruneSegment, s.pruneEnded, s.pruneLimits,
 	} {
 		if did, err = step(ctx, held, p); did || err != nil {
 			return did, err
@@ -360,4 +360,15 @@ func (s *Store) oldRevocations(ctx context.Context, before int64) (subjects []st
 		subjects = append(subjects, subject)
 	}
 	return subjects, storeError(rows.Err())
+}
+
+// limitsAge is how long a bucket of a limit has been full when it is removed, which is more than the
+// clocks of a replica and its database differ.
+const limitsAge = time.Hour
+
+// pruneLimits removes buckets that say nothing any more. It needs no lease: to remove one twice is
+// the same.
+func (s *Store) pruneLimits(ctx context.Context, _ upkeep.Lease, p upkeep.Pruning) (bool, error) {
+	n, err := s.PruneLimits(ctx, p.Now.Add(-limitsAge))
+	return n > 0, err
 }

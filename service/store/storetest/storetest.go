@@ -3,6 +3,7 @@
 package storetest
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"testing"
@@ -16,6 +17,7 @@ import (
 	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/keyring"
 	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/limit"
 	"github.com/pageflare/ci/service/oidc"
 	"github.com/pageflare/ci/service/opaque"
 	"github.com/pageflare/ci/service/upkeep"
@@ -35,6 +37,9 @@ type Store interface {
 	license.MachineStore
 	license.JobStore
 	oidc.KeyStore
+	limit.Store
+	SetLimitClock(func() time.Time)
+	PruneLimits(ctx context.Context, before time.Time) (int64, error)
 	upkeep.Store
 }
 
@@ -45,7 +50,7 @@ type suite map[string]func(*testing.T, Store)
 func Run(t *testing.T, open func(t *testing.T) Store) {
 	for _, s := range []suite{
 		general, accounts, apiTokens, tokens, endings, signingKeys, leaseRecords, adminTokenRecords, auditLog,
-		trustPolicies, exchanges, devices, signIns, machineRecords, jobRecords, upkeeping,
+		trustPolicies, exchanges, devices, signIns, machineRecords, jobRecords, limits, upkeeping,
 	} {
 		for name, test := range s {
 			t.Run(name, func(t *testing.T) {

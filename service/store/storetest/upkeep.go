@@ -20,7 +20,7 @@ var upkeeping = suite{
 	"a holder of before writes nothing":             staleHolder,
 	"what the index covers is found as before":      indexed,
 	"a key in the index is needed for hours":        indexedLives,
-	"old records are pruned, and a line says so":    pruned,
+	"old records are pruned, and a line says so":    prunedRecords,
 	"a token that is good keeps its records":        notPruned,
 	"few old records are pruned a day later":        prunedLater,
 	"what was issued ends after it was pruned":      prunedIssuer,
@@ -323,7 +323,7 @@ func acted(r license.TokenRecord) audit.Act {
 	return act
 }
 
-func pruned(t *testing.T, s Store) {
+func prunedRecords(t *testing.T, s Store) {
 	a := create(t, s, 1)
 	held := claim(t, s)
 	records := manyTokens(a.ID, 4200)
