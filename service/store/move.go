@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -356,8 +357,14 @@ func (s *side) begin(ctx context.Context, tables []movedTable, of origin) error 
 	return s.change(ctx, func(tx *sql.Tx) error {
 		statements := []string{`CREATE TABLE IF NOT EXISTS engine_move (first TEXT NOT NULL, seq BIGINT NOT NULL, hash TEXT NOT NULL, begun_at BIGINT NOT NULL)`,
 			`DELETE FROM engine_move`}
-		for i := range tables {
-			statements = append(statements, `DELETE FROM `+tables[len(tables)-1-i].name) // references before what they name
+		var names []string
+		for _, t := range slices.Backward(tables) { // references before what they name
+			names = append(names, t.name)
+		}
+		if s.engine == postgres {
+			statements = append(statements, `TRUNCATE `+strings.Join(names, ", "))
+		} else {
+			statements = append(statements, `DELETE FROM `+strings.Join(names, `; DELETE FROM `))
 		}
 		for _, text := range statements {
 			if _, err := tx.ExecContext(ctx, text); err != nil {
