@@ -127,10 +127,10 @@ func quitService(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(os.WriteFile(ts.MkAbs("log"), []byte(log), 0o600))
 }
 
-// api STATUS METHOD PATH [FILE]: the running service answers with that status to the bearer token
+// api STATUS[:CODE] METHOD PATH [FILE]: the running service answers with that status to the bearer token
 // in the file; the body is in the file answer.
 func callAPI(ts *testscript.TestScript, neg bool, args []string) {
-	usage(ts, !neg && (len(args) == 3 || len(args) == 4), "api STATUS METHOD PATH [FILE]")
+	usage(ts, !neg && (len(args) == 3 || len(args) == 4), "api STATUS[:CODE] METHOD PATH [FILE]")
 	bearer := ""
 	if len(args) == 4 {
 		bearer = strings.TrimSpace(ts.ReadFile(args[3]))
@@ -138,7 +138,19 @@ func callAPI(ts *testscript.TestScript, neg bool, args []string) {
 	r := *ts.Value(serviceOfScript).(**running)
 	status, body, err := r.call(context.Background(), args[1], args[2], bearer)
 	ts.Check(err)
-	if strconv.Itoa(status) != args[0] {
+	// what a command changes holds for a running server within a second: it is asked until then
+	want, code, _ := strings.Cut(args[0], ":")
+	differs := func() bool {
+		return strconv.Itoa(status) != want || !strings.Contains(body, `"code":"`+code)
+	}
+	if code == "" {
+		differs = func() bool { return strconv.Itoa(status) != want }
+	}
+	for end := time.Now().Add(time.Second); differs() && time.Now().Before(end); {
+		status, body, err = r.call(context.Background(), args[1], args[2], bearer)
+		ts.Check(err)
+	}
+	if differs() {
 		ts.Fatalf("%s %s = %d %s, want %s", args[1], args[2], status, body, args[0])
 	}
 	ts.Check(os.WriteFile(ts.MkAbs("answer"), []byte(body), 0o600))
