@@ -159,7 +159,7 @@ func (c *copying) copyAndCompare(ctx context.Context) error {
 			return &differentError{t.name, "the target has other rows than the first ones of the source"}
 		}
 		if err != nil {
-			return fmt.Errorf("copy table %s: %w", t.name, err)
+			return fmt.Errorf("copy table %s: %w", t.name, notText(err))
 		}
 	}
 	c.moved = nil

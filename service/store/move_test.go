@@ -411,3 +411,32 @@ func TestWhatCannotBeMovedIsRefusedBeforeAnythingIsTouched(t *testing.T) {
 		t.Error("the target was made, want nothing touched")
 	}
 }
+
+// SQLite holds any bytes as a text; PostgreSQL does not, and the error says where.
+func TestATextThatPostgreSQLCannotHoldIsNamed(t *testing.T) {
+	t.Parallel()
+	from := full(t)
+	db := openFile(t, strings.TrimPrefix(from, "sqlite:"))
+	if _, err := db.ExecContext(t.Context(), `UPDATE machines SET label = 'a' || char(0) || 'b'`); err != nil {
+		t.Fatal(err)
+	}
+	_, err := store.Move{From: from, To: postgrestest.New(t)}.Run(t.Context())
+	const want = "copy table machines: a text is not one that PostgreSQL can hold (invalid byte sequence for encoding \"UTF8\": 0x00; COPY machines, line 1, column label): change it in the source"
+	if err == nil || err.Error() != want {
+		t.Errorf("Run = %v, want %s", err, want)
+	}
+}
+
+// A server may sort texts by the rules of a language; rows are compared in the order of their bytes.
+func TestTheOrderOfTheServerDoesNotMatterToAMove(t *testing.T) {
+	t.Parallel()
+	from, to := full(t), postgrestest.New(t)
+	if err := open(t, to).Close(); err != nil {
+		t.Fatal(err)
+	}
+	exec(t, connect(t, to), `ALTER TABLE machines ALTER COLUMN id TYPE TEXT COLLATE "und-x-icu"`,
+		`ALTER TABLE audit_repositories ALTER COLUMN repository_id TYPE TEXT COLLATE "und-x-icu"`)
+	if diff := cmp.Diff(move(t, from, postgrestest.New(t)).Tables, move(t, from, to).Tables); diff != "" {
+		t.Errorf("tables (-of another server +of this one):\n%s", diff)
+	}
+}

@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
 )
 
@@ -390,6 +391,16 @@ func (s *side) copyTo(ctx context.Context, to *side, t movedTable, skip int64, c
 		copied(int64(b.rows))
 	}
 	return rows.Close()
+}
+
+// notText says which text PostgreSQL does not take, which SQLite does: one with a zero byte, or that is
+// not UTF-8. The service writes none.
+func notText(err error) error {
+	var said *pgconn.PgError
+	if errors.As(err, &said) && said.Code == "22021" { // character_not_in_repertoire
+		return fmt.Errorf("a text is not one that PostgreSQL can hold (%s; %s): change it in the source", said.Message, said.Where)
+	}
+	return err
 }
 
 // insert writes a batch, all or nothing.
