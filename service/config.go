@@ -117,9 +117,7 @@ func (s Settings) config(getenv func(string) string) (Config, error) {
 		check("LICENSE_LOG_LEVEL", s.LogLevel, "debug, info, warn or error", errors.New("is not a level"))
 	}
 	if c.KeyFile == "" {
-		if path, ok := strings.CutPrefix(s.DatabaseURL, "sqlite:"); ok {
-			c.KeyFile = path + ".key"
-		}
+		c.KeyFile = defaultKeyFile(s.DatabaseURL)
 	}
 	if c.KeyFile == "" && c.Key == "" && store.IsPostgres(s.DatabaseURL) && checkDatabaseURL(s.DatabaseURL) == nil {
 		faults = append(faults, errors.New("LICENSE_KEY: on PostgreSQL the key-encryption key must be given, for all replicas the same: "+
@@ -131,6 +129,14 @@ func (s Settings) config(getenv func(string) string) (Config, error) {
 		}
 	}
 	return c, errors.Join(faults...)
+}
+
+// defaultKeyFile is where the key is unless the settings say so: beside the file of the database.
+func defaultKeyFile(databaseURL string) string {
+	if path, ok := strings.CutPrefix(databaseURL, "sqlite:"); ok {
+		return path + ".key"
+	}
+	return ""
 }
 
 // each is the errors that are joined in one.

@@ -41,8 +41,8 @@ type library struct {
 
 const benchWriters = 256
 
-// fill makes a library of records for a benchmark. What it writes it does not measure.
-func fill(b *testing.B, records int) *library {
+// newLibrary makes a library of records for a benchmark. What it writes it does not measure.
+func newLibrary(b *testing.B, records int) *library {
 	b.Helper()
 	ctx := context.WithoutCancel(b.Context())
 	s, err := store.Open(ctx, "sqlite:"+filepath.Join(b.TempDir(), "license.db"))
@@ -189,7 +189,7 @@ func BenchmarkIndex(b *testing.B) {
 	segments := 0
 	for b.Loop() {
 		b.StopTimer()
-		l := fill(b, *benchRecords)
+		l := newLibrary(b, *benchRecords)
 		b.StartTimer()
 		segments += l.index(b)
 	}
@@ -200,7 +200,7 @@ func BenchmarkPrune(b *testing.B) {
 	steps := 0
 	for b.Loop() {
 		b.StopTimer()
-		l := fill(b, *benchRecords)
+		l := newLibrary(b, *benchRecords)
 		l.index(b)
 		b.StartTimer()
 		steps += l.prune(b, l.now.Add(-24*time.Hour))
@@ -217,7 +217,7 @@ func perStep(b *testing.B, steps int) {
 // BenchmarkQueries asks what people and programs ask of a large database.
 func BenchmarkQueries(b *testing.B) {
 	begun := time.Now()
-	l := fill(b, *benchRecords)
+	l := newLibrary(b, *benchRecords)
 	b.Logf("%d records of %d accounts were made in %s", *benchRecords, *benchAccounts, time.Since(begun).Round(time.Second))
 	begun = time.Now()
 	b.Logf("%d segments in %s", l.index(b), time.Since(begun).Round(time.Millisecond))
