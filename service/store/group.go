@@ -40,6 +40,7 @@ type groupWrite struct {
 	ctx    context.Context // of the caller
 	run    func(ctx context.Context, t *tx) error
 	result chan error
+	left   bool // its caller had left when it was to be run
 }
 
 func startGroup(db *pool) *group {
@@ -137,9 +138,14 @@ func (g *group) commit(batch []*groupWrite) {
 		return
 	}
 	ctx := context.Background()
-	ofOne := false // a write failed, not the transaction
+	var ofOne bool // a write failed, not the transaction
 	err := inTx(ctx, g.db, func(t *tx) error {
+		ofOne = false
 		for _, w := range batch {
+			// the second try of inTx may come after this process was stopped for long
+			if w.left = w.ctx.Err() != nil; w.left {
+				continue
+			}
 			if err := w.run(ctx, t); err != nil {
 				ofOne = !errors.Is(err, failure.ErrUnavailable)
 				return err
@@ -150,6 +156,10 @@ func (g *group) commit(batch []*groupWrite) {
 	for _, w := range batch {
 		if ofOne && len(batch) > 1 {
 			w.result <- inTx(ctx, g.db, func(t *tx) error { return w.run(ctx, t) })
+			continue
+		}
+		if err == nil && w.left {
+			w.result <- context.Cause(w.ctx) // it is not recorded
 			continue
 		}
 		w.result <- err
