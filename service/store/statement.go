@@ -18,6 +18,7 @@ type pool struct {
 	moved    *atomic.Int64 // how often the primary of PostgreSQL moved away; connections of before are not used again
 	recent   *recent
 	rights   *rightsKnown
+	used     *usedRepositories
 	prepared sync.Map              // text -> *sql.Stmt
 	fault    atomic.Pointer[error] // of the newest write, when the database itself failed
 }

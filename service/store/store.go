@@ -80,7 +80,7 @@ func open(ctx context.Context, url string, mayChange bool) (*Store, error) {
 	s.recent = newRecent(func(ctx context.Context) ([]ledger.Record, error) {
 		return s.newestRecords(ctx, time.Now().Add(-recentAge), maxRecent)
 	})
-	s.write.recent, s.write.rights = s.recent, newRightsKnown()
+	s.write.recent, s.write.rights, s.write.used = s.recent, newRightsKnown(), &usedRepositories{}
 	s.group = startGroup(s.write)
 	return s, nil
 }
