@@ -214,8 +214,11 @@ func isLost(err error) bool {
 // isMoved says whether the server that we write to is not the primary any more.
 func isMoved(err error) bool {
 	var said *pgconn.PgError
-	return errors.As(err, &said) && said.Code == "25006"
+	return errors.Is(err, errReadOnly) || errors.As(err, &said) && said.Code == "25006"
 }
+
+// errReadOnly says that a server takes no writes, which a read found.
+var errReadOnly = fmt.Errorf("%w: the server takes no writes: it is not the primary any more", failure.ErrUnavailable)
 
 // checkOursPostgres refuses a database in which another program has its tables, and one that
 // cannot be asked.
