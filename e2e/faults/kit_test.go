@@ -61,6 +61,7 @@ type installation struct {
 	account  string
 	apiToken string
 	admin    string // an admin token that may do everything
+	issuers  string // of identities
 }
 
 // install makes an account in a database, which is new.
@@ -97,7 +98,7 @@ func (in *installation) command(ctx context.Context, database string, args ...st
 	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Dir = in.dir
 	cmd.Env = []string{
-		"LICENSE_DATABASE_URL=" + database, "LICENSE_OIDC_ISSUERS=", "LICENSE_RATE_LIMITS=free=0,pro=0,team=0",
+		"LICENSE_DATABASE_URL=" + database, "LICENSE_OIDC_ISSUERS=" + in.issuers, "LICENSE_RATE_LIMITS=free=0,pro=0,team=0",
 		"LICENSE_KEY=AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=", // of databases that end with the test
 		"LICENSE_PUBLIC_URL=http://license.example",
 	}
