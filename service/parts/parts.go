@@ -15,6 +15,7 @@ import (
 	"github.com/pageflare/ci/service/keyring"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/oidc"
+	"github.com/pageflare/ci/service/opaque"
 )
 
 // Stores is what each noun needs of a database.
@@ -90,6 +91,8 @@ type Parts struct {
 	Identities *oidc.Verifier
 	PublicURL  string
 
+	requests []byte // the key of WithRequest
+
 	ready func(context.Context) error
 	stock func(context.Context, time.Time) (license.Stock, error)
 }
@@ -98,14 +101,14 @@ type Parts struct {
 // keyring.ErrWrongMasterKey: those in the database were sealed by another master key.
 func New(ctx context.Context, c Config) (*Parts, error) {
 	now := func() time.Time { return c.Now().UTC().Truncate(time.Millisecond) } // as it is stored
-	keys := map[string][]byte{"audit log": nil, "user codes": nil, "refreshed token id": nil}
+	keys := map[string][]byte{"audit log": nil, "user codes": nil, "refreshed token id": nil, "requests": nil}
 	for purpose := range keys {
 		var err error
 		if keys[purpose], err = c.MasterKey.Derive(purpose); err != nil {
 			return nil, err
 		}
 	}
-	p := &Parts{Identities: c.Identities, PublicURL: c.Issuer, ready: c.Stores.Ready, stock: c.Stores.Stock}
+	p := &Parts{Identities: c.Identities, PublicURL: c.Issuer, requests: keys["requests"], ready: c.Stores.Ready, stock: c.Stores.Stock}
 	var err error
 	if p.Log, err = audit.NewLog(ctx, c.Stores.Audit, keys["audit log"], now); err != nil {
 		return nil, err
@@ -136,6 +139,11 @@ func New(ctx context.Context, c Config) (*Parts, error) {
 	})
 	p.Machines = license.NewMachines(c.Stores.Machines, p.Licenses)
 	return p, nil
+}
+
+// WithRequest is opaque.WithRequest with the key of this installation: every replica has it.
+func (p *Parts) WithRequest(ctx context.Context, of ...string) context.Context {
+	return opaque.WithRequest(ctx, p.requests, of...)
 }
 
 // Ready tells whether the service can do its work: its keys open, its clock is not behind its
