@@ -254,6 +254,7 @@ func TestExamplesPassThroughTheTypes(t *testing.T) {
 		"Policy": func() any { return new(api.Policy) }, "PolicyPage": func() any { return new(api.PolicyPage) },
 		"AddedPolicies": func() any { return new(api.AddedPolicies) },
 		"RemovedPolicy": func() any { return new(api.RemovedPolicy) }, "Explanation": func() any { return new(api.Explanation) },
+		"RepositoryPage": func() any { return new(api.RepositoryPage) },
 		"AuditVerdict": func() any { return new(api.AuditVerdict) }, "OAuthError": func() any { return new(api.OAuthError) },
 		"OAuthAPIError": func() any { return new(api.OAuthAPIError) },
 		"DeviceCode":    func() any { return new(api.DeviceCode) }, "LoginToken": func() any { return new(api.LoginToken) },
