@@ -255,7 +255,7 @@ func TestExamplesPassThroughTheTypes(t *testing.T) {
 		"AddedPolicies": func() any { return new(api.AddedPolicies) },
 		"RemovedPolicy": func() any { return new(api.RemovedPolicy) }, "Explanation": func() any { return new(api.Explanation) },
 		"RepositoryPage": func() any { return new(api.RepositoryPage) },
-		"AuditVerdict": func() any { return new(api.AuditVerdict) }, "OAuthError": func() any { return new(api.OAuthError) },
+		"AuditVerdict":   func() any { return new(api.AuditVerdict) }, "OAuthError": func() any { return new(api.OAuthError) },
 		"OAuthAPIError": func() any { return new(api.OAuthAPIError) },
 		"DeviceCode":    func() any { return new(api.DeviceCode) }, "LoginToken": func() any { return new(api.LoginToken) },
 		"Activated": func() any { return new(api.Activated) }, "Deactivated": func() any { return new(api.Deactivated) },
