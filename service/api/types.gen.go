@@ -5,7 +5,6 @@ package api
 
 import (
 	"encoding/json"
-	"time"
 )
 
 // APIToken An API token without its text.
@@ -63,7 +62,7 @@ type AccountPage struct {
 
 // Activated The license token of a machine. It is a secret.
 type Activated struct {
-	ExpiresAt time.Time `json:"expires_at"`
+	ExpiresAt Time `json:"expires_at"`
 
 	// Machine Id of the machine in the audit log.
 	Machine string `json:"machine"`
@@ -320,10 +319,10 @@ type IssuedToken struct {
 	CappedBy CappedBy `json:"capped_by,omitempty,omitzero"`
 
 	// ExpiresAt When the token expires, in UTC; the same second as its `exp`.
-	ExpiresAt time.Time `json:"expires_at,omitempty,omitzero"`
+	ExpiresAt Time `json:"expires_at,omitempty,omitzero"`
 
 	// RefreshAfter From when on refreshing makes sense, in UTC.
-	RefreshAfter time.Time `json:"refresh_after,omitempty,omitzero"`
+	RefreshAfter Time `json:"refresh_after,omitempty,omitzero"`
 
 	// Token The license token, a signed JWT.
 	Token string `json:"token"`
@@ -343,13 +342,13 @@ type Lease struct {
 	CappedBy string `json:"capped_by,omitempty,omitzero"`
 
 	// GraceUntil The end of the lease: until then its holder may go by it while the service does not answer.
-	GraceUntil time.Time `json:"grace_until"`
+	GraceUntil Time `json:"grace_until"`
 
 	// Lease A JWT with `alg` EdDSA and `typ` lease+jwt. Who has it can pass for its holder where leases are shown.
 	Lease string `json:"lease"`
 
 	// RefreshAfter When it is worth getting another.
-	RefreshAfter time.Time `json:"refresh_after"`
+	RefreshAfter Time `json:"refresh_after"`
 
 	// ValidUntil The end of the license.
 	ValidUntil string `json:"valid_until"`
@@ -723,10 +722,10 @@ type Unauthorized struct {
 
 // ValidCI defines model for ValidCI.
 type ValidCI struct {
-	ExpiresAt time.Time `json:"expires_at"`
-	Features  []string  `json:"features"`
-	Tier      string    `json:"tier"`
-	Valid     bool      `json:"valid"`
+	ExpiresAt Time     `json:"expires_at"`
+	Features  []string `json:"features"`
+	Tier      string   `json:"tier"`
+	Valid     bool     `json:"valid"`
 }
 
 // ActivationID defines model for activation_id.

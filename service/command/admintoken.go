@@ -70,7 +70,7 @@ func (c adminTokenList) Run(ctx context.Context, a *App) error {
 	return a.with(ctx, func(ctx context.Context, l *parts.Parts) error {
 		found, err := l.Admins.AdminTokens(ctx, c.After, c.Limit.andOne())
 		if err != nil {
-			return refusal(err)
+			return listRefusal("--after", err)
 		}
 		page := show.AdminTokens(found, int(c.Limit))
 		return c.PrintPage(a, page, "--after", page.NextCursor, func(w io.Writer) {

@@ -230,7 +230,7 @@ func (c policyList) Run(ctx context.Context, a *App) error {
 			Account: c.Account, Repository: c.Repository, After: c.After, Limit: c.Limit.andOne(),
 		})
 		if err != nil {
-			return refusal(err)
+			return listRefusal("--after", err)
 		}
 		page := show.Policies(found, int(c.Limit))
 		return c.PrintPage(a, page, "--after", page.NextCursor,

@@ -44,7 +44,7 @@ type tokenIssue struct {
 	TTL     *life  `name:"ttl" help:"Life of the token, such as 72h or 90s; capped by the end of the license. Default: LICENSE_TOKEN_TTL."`
 }
 
-// Run issues the token and prints it alone, or all with --json.
+// Run issues the token and prints its text alone, or all with --json.
 func (c tokenIssue) Run(ctx context.Context, a *App) error {
 	var ttl time.Duration // the usual one
 	if c.TTL != nil {
@@ -64,10 +64,10 @@ func (c tokenIssue) Run(ctx context.Context, a *App) error {
 			ExpiresAt string `json:"expires_at"`
 			Capped    bool   `json:"capped"`
 		}{
-			issued.Token.Reveal(), string(issued.ID), issued.ExpiresAt.UTC().Format(time.RFC3339),
+			issued.Token.Reveal(), string(issued.ID), show.Second(issued.ExpiresAt).String(),
 			issued.Capped,
 		}
-		return c.Print(a.Stdout, j, func(w io.Writer) { Row(w, j.Token) })
+		return c.printOnce(a, j, "license token", j.ID, j.Token)
 	})
 }
 
@@ -86,7 +86,7 @@ func (c tokenList) Run(ctx context.Context, a *App) error {
 			Account: c.Account, Key: c.Kid, Before: opaque.TokenID(c.Before), Limit: c.Limit.andOne(),
 		})
 		if err != nil {
-			return refusal(err)
+			return listRefusal("--before", err)
 		}
 		page := show.Tokens(found, int(c.Limit), time.Now())
 		return c.PrintPage(a, page, "--before", page.NextCursor, func(w io.Writer) {
@@ -208,6 +208,14 @@ func withRemedy(id string, err error) error {
 		}
 	}
 	return err
+}
+
+// listRefusal is refusal for a list that continues at a place which flag names.
+func listRefusal(flag string, err error) error {
+	if cursor, ok := errors.AsType[failure.Cursor](err); ok {
+		return Usagef("%s: %s", flag, string(cursor))
+	}
+	return refusal(err)
 }
 
 // refusal makes a usage error of what a person has to give differently.
