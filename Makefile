@@ -12,7 +12,7 @@ optimizer := $(cli)/node_modules/@pageflare/cli-linux-x64/bin/pageflare
 # ./... leaves folders out whose name begins with a dot
 packages := ./... ./.ci/checks ./.ci/release
 
-.PHONY: help demo test check bench rules e2e run build optimizer generate update-golden clean
+.PHONY: help demo test check bench bench-action profile rules e2e run build optimizer generate update-golden clean
 
 help: ## list the commands
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -20,7 +20,7 @@ help: ## list the commands
 demo: build optimizer ## show the whole product on this machine: service, fake GitHub, Action, real optimizer
 	@go run ./e2e/demo -action bin/pageflare-action -service bin/pageflare-license -optimizer $(optimizer) -site e2e/site -out build/demo
 
-test: optimizer ## run all tests
+test: optimizer ## run all tests; installs Chromium and PostgreSQL when they are missing
 	@e2e/chromium.sh
 	@e2e/postgres.sh
 	go test -race -shuffle=on -timeout 10m $(packages)
@@ -37,19 +37,32 @@ check: ## formatting, vet, linters, rules of this repository, generated files, k
 	.ci/generated
 	.ci/vulnerabilities
 
-bench: build optimizer ## measure, as ratios within one run
+# the service is measured by: make bench [quick=1] [engines=sqlite] [records=10000000]
+bench_flags = $(if $(quick),-quick) $(if $(engines),-engines $(engines)) $(if $(records),-records $(records))
+
+bench: build ## measure the service, as ratios within one run, on SQLite and PostgreSQL; quick=1 for a quick look
+	@e2e/postgres.sh
+	@go run ./e2e/bench -service bin/pageflare-license $(bench_flags)
+
+bench-action: build optimizer ## measure the Action and its guard beside the optimizer alone
 	@go run ./e2e/bench -service bin/pageflare-license -action bin/pageflare-action -optimizer $(optimizer) -site e2e/site
 	@go run ./e2e/bench -optimizer $(optimizer) -sites e2e/sites
 	@go test -run '^$$' -bench . -benchtime 10x ./action/optimize
-	@go test -run '^$$' -bench . ./service/token
+
+# what is profiled: make profile [of=issue] [on=postgres]
+profile: ## a CPU profile of the service's hot path under load; of=refresh|issue|exchange|introspection, on=sqlite|postgres
+	@[ "$(on)" != postgres ] || e2e/postgres.sh
+	@go run ./e2e/bench -profile build/profile $(if $(of),-profile-of $(of)) $(if $(on),-profile-on $(on))
 
 rules: ## check and test the alert rules with promtool
 	@e2e/promtool.sh
 	promtool check rules deploy/prometheus-rules.yml
 	promtool test rules e2e/prometheus-rules-test.yml
 
-e2e: optimizer rules ## the images as their users run them; sites of real generators in a browser; the examples of proxies; a site of 100,000 files and 2 GB
+e2e: optimizer rules ## the images as their users run them; PostgreSQL 14 and 18, and PgBouncer; sites of real generators in a browser; the examples of proxies; a site of 100,000 files and 2 GB
 	go test -tags e2e -count=1 -timeout 9m -run TestAHugeSite ./action
+	@e2e/postgres.sh all
+	go test -tags e2e -count=1 -timeout 5m ./e2e/databases
 	@e2e/proxies/install.sh
 	go test -tags e2e -count=1 -timeout 5m ./e2e/proxies
 	@e2e/chromium.sh headless
@@ -77,4 +90,4 @@ update-golden: optimizer ## rewrite golden files and vectors; look at the change
 	go test ./action/summary ./service/token -update
 
 clean: ## remove what the commands above made
-	rm -rf bin build $(cli)/node_modules
+	rm -rf bin build $(cli)/node_modules e2e/postgres/node_modules

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -25,6 +26,38 @@ type actionBench struct {
 	api    string // base path of the License API
 	github *githubtest.Server
 	issue  func(ttl string) (string, error)
+}
+
+// start measures the Action, against a service that it starts.
+func (b actionBench) start(ctx context.Context, service string) (err error) {
+	for _, p := range []*string{&b.action, &b.optimizer, &b.site} {
+		if *p, err = filepath.Abs(*p); err != nil {
+			return err
+		}
+	}
+	if b.temp, err = os.MkdirTemp("", "pageflare-bench-"); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(b.temp)) }()
+	d, err := newDatabase(ctx, sqlite{b.temp}, "action", "none")
+	if err != nil {
+		return err
+	}
+	made, err := d.seedAccounts(ctx, 1)
+	if err != nil {
+		return err
+	}
+	server, err := start(ctx, d.env(), service, "serve")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, server.stop()) }()
+	b.api = "http://" + server.addr + "/_api"
+	b.issue = func(ttl string) (string, error) {
+		out, err := command(ctx, d.env(), service, "token", "issue", "--account", made[0].account.ID, "--ttl", ttl)
+		return strings.TrimSpace(string(out)), err
+	}
+	return b.run(ctx)
 }
 
 const benchPAT = "github_pat_of_the_bench"

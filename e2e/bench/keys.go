@@ -16,12 +16,26 @@ import (
 	"time"
 )
 
+// drillKeys starts a second server on a database for the drill.
+func (b *serviceBench) drillKeys(ctx context.Context, s *setup) (err error) {
+	second, err := start(ctx, s.one.env(), b.service, "serve")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, second.stop()) }()
+	d := keyDrill{
+		service: b.service, env: s.one.env(), servers: []string{s.one.server.addr, second.addr}, apiToken: s.owner.apiToken, on: s.engine.name(),
+	}
+	return d.run(ctx)
+}
+
 // keyDrill changes the signing key of two servers on one database while callers use both, in real time. A valid token that is refused is an error.
 type keyDrill struct {
 	service  string
 	env      []string
 	servers  []string // addresses
 	apiToken string
+	on       string // the engine's name
 	client   *http.Client
 
 	mu       sync.Mutex
@@ -56,8 +70,8 @@ func (d *keyDrill) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("\nkey rotation under load, %d servers: %d requests, tokens by %d keys, %d valid tokens rejected\n",
-		len(d.servers), d.requests, len(d.keys), len(d.rejected))
+	fmt.Printf("\nkey rotation under load on %s, %d servers: %d requests, tokens by %d keys, %d valid tokens rejected\n",
+		d.on, len(d.servers), d.requests, len(d.keys), len(d.rejected))
 	switch {
 	case len(d.rejected) > 0:
 		return fmt.Errorf("valid tokens were rejected: %s", d.rejected[0])

@@ -61,8 +61,14 @@ func (t *tx) appendActs(ctx context.Context) error {
 		seal = sealer.Seal(end)
 	}
 	t.rights = rights
-	_, err = t.ExecContext(ctx, `UPDATE audit_head SET seq = $1, hash = $2, seal = $3, newest = $4, rights = $5 WHERE id = 1`,
-		end.Seq, end.Hash, seal, newest, rights)
+	// that the block is in the place of no line, nothing else would say
+	first, last := t.head.Seq+1, t.head.Seq+int64(len(t.records))
+	err = changedOne(t.ExecContext(ctx, `UPDATE audit_head SET seq = $1, hash = $2, seal = $3, newest = $4, rights = $5
+		WHERE id = 1 AND NOT EXISTS (SELECT 1 FROM audit_log WHERE seq >= $6 AND seq <= $7)`,
+		end.Seq, end.Hash, seal, newest, rights, first, last))
+	if errors.Is(err, failure.ErrNotFound) {
+		err = fmt.Errorf("%w: line %d is there already", audit.ErrTampered, first)
+	}
 	if err != nil {
 		return appendFault(err)
 	}

@@ -3,6 +3,8 @@ package store
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/license"
@@ -18,20 +20,9 @@ func (s *Store) RecordExchange(ctx context.Context, use license.IdentityUse, r l
 		return license.IdentityUse{}, err
 	}
 	var found license.IdentityUse
-	err = s.group.do(ctx, func(ctx context.Context, t *tx) error {
-		if err := t.forgetIdentities(ctx, millis(use.At)); err != nil {
-			return err
-		}
-		done, err := t.ExecContext(ctx, `INSERT INTO used_identities (hash, at, until, token_id) VALUES ($1, $2, $3, $4) ON CONFLICT (hash) DO NOTHING`,
-			use.Hash, millis(use.At), millis(use.Until), use.Token)
-		if err != nil {
-			return fmt.Errorf("remember an identity: %w", storeError(err))
-		}
-		n, err := done.RowsAffected()
-		if err != nil {
-			return err
-		}
-		if n == 1 {
+	err = s.group.doWith(ctx, &use, func(ctx context.Context, t *tx) error {
+		if t.firstUse[use.Hash] {
+			delete(t.firstUse, use.Hash) // the same identity again in this transaction is not the first
 			found = use
 			if err := t.recordToken(ctx, r, act); err != nil {
 				return err
@@ -45,6 +36,58 @@ func (s *Store) RecordExchange(ctx context.Context, use license.IdentityUse, r l
 		return license.IdentityUse{}, err
 	}
 	return found, nil
+}
+
+// useIdentities stores the uses of identities that arrived together, many to a statement, and notes
+// which of them are the first of their identity.
+func (t *tx) useIdentities(ctx context.Context, uses []license.IdentityUse) error {
+	if len(uses) == 0 {
+		return nil
+	}
+	if err := t.forgetIdentities(ctx, millis(uses[0].At)); err != nil {
+		return err
+	}
+	t.firstUse = map[string]bool{}
+	seen := map[string]bool{}
+	uses = slices.DeleteFunc(uses, func(u license.IdentityUse) bool {
+		again := seen[u.Hash]
+		seen[u.Hash] = true
+		return again
+	})
+	for _, together := range []int{64, 8, 1} { // so that there are few texts of this statement
+		for len(uses) >= together {
+			if err := t.addUses(ctx, uses[:together]); err != nil {
+				return err
+			}
+			uses = uses[together:]
+		}
+	}
+	return nil
+}
+
+func (t *tx) addUses(ctx context.Context, uses []license.IdentityUse) error {
+	marks, args := make([]string, len(uses)), make([]any, 0, 4*len(uses))
+	for i, u := range uses {
+		marks[i] = fmt.Sprintf("($%d, $%d, $%d, $%d)", 4*i+1, 4*i+2, 4*i+3, 4*i+4)
+		args = append(args, u.Hash, millis(u.At), millis(u.Until), string(u.Token))
+	}
+	rows, err := t.QueryContext(ctx, `INSERT INTO used_identities (hash, at, until, token_id) VALUES `+strings.Join(marks, ", ")+
+		` ON CONFLICT (hash) DO NOTHING RETURNING hash`, args...)
+	if err != nil {
+		return fmt.Errorf("remember an identity: %w", storeError(err))
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var hash string
+		if err := rows.Scan(&hash); err != nil {
+			return fmt.Errorf("remember an identity: %w", storeError(err))
+		}
+		t.firstUse[hash] = true
+	}
+	if err := rows.Err(); err != nil {
+		return fmt.Errorf("remember an identity: %w", storeError(err))
+	}
+	return nil
 }
 
 // forgetIdentities forgets uses that can be forgotten, once in a transaction.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/pageflare/ci/service/failure"
+	"github.com/pageflare/ci/service/license"
 )
 
 // maxGroup is how many writes share one transaction at most.
@@ -37,7 +38,8 @@ type group struct {
 }
 
 type groupWrite struct {
-	ctx    context.Context // of the caller
+	ctx    context.Context      // of the caller
+	use    *license.IdentityUse // of an identity, which is stored before run; nil: none
 	run    func(ctx context.Context, t *tx) error
 	result chan error
 }
@@ -53,12 +55,17 @@ func startGroup(db *pool) *group {
 
 // do runs a write and returns when it is durable. A caller that leaves early learns the context's
 // error, and the write may yet be done.
-func (g *group) do(ctx context.Context, run func(ctx context.Context, t *tx) error) (err error) {
+func (g *group) do(ctx context.Context, run func(ctx context.Context, t *tx) error) error {
+	return g.doWith(ctx, nil, run)
+}
+
+// doWith is do for a write that uses an identity.
+func (g *group) doWith(ctx context.Context, use *license.IdentityUse, run func(ctx context.Context, t *tx) error) (err error) {
 	ctx, written := traceWrite(ctx)
 	defer func() { written(err) }()
 	ctx, cancel := context.WithTimeoutCause(ctx, groupPatience, errTooLong)
 	defer cancel()
-	w := &groupWrite{ctx: ctx, run: run, result: make(chan error, 1)}
+	w := &groupWrite{ctx: ctx, use: use, run: run, result: make(chan error, 1)}
 	select {
 	case g.writes <- w:
 	case <-g.closing:
@@ -138,20 +145,37 @@ func (g *group) commit(batch []*groupWrite) {
 	}
 	ctx := context.Background()
 	ofOne := false // a write failed, not the transaction
-	err := inTx(ctx, g.db, func(t *tx) error {
-		for _, w := range batch {
-			if err := w.run(ctx, t); err != nil {
-				ofOne = !errors.Is(err, failure.ErrUnavailable)
-				return err
-			}
-		}
-		return nil
+	err := inTx(ctx, g.db, func(t *tx) (err error) {
+		ofOne, err = t.runAll(ctx, batch)
+		return err
 	})
 	for _, w := range batch {
 		if ofOne && len(batch) > 1 {
-			w.result <- inTx(ctx, g.db, func(t *tx) error { return w.run(ctx, t) })
+			w.result <- inTx(ctx, g.db, func(t *tx) error {
+				_, err := t.runAll(ctx, []*groupWrite{w})
+				return err
+			})
 			continue
 		}
 		w.result <- err
 	}
+}
+
+// runAll runs the writes of a batch. ofOne: the error is one write's, and says nothing of the others.
+func (t *tx) runAll(ctx context.Context, batch []*groupWrite) (ofOne bool, err error) {
+	var uses []license.IdentityUse
+	for _, w := range batch {
+		if w.use != nil {
+			uses = append(uses, *w.use)
+		}
+	}
+	if err := t.useIdentities(ctx, uses); err != nil {
+		return false, err
+	}
+	for _, w := range batch {
+		if err := w.run(ctx, t); err != nil {
+			return !errors.Is(err, failure.ErrUnavailable), err
+		}
+	}
+	return false, nil
 }

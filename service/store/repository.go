@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/pageflare/ci/service/audit"
@@ -17,6 +18,10 @@ const useInterval = time.Hour
 // useRepository notes that a job of a repository got a token. Most uses find a row that is new
 // enough, and write nothing.
 func (t *tx) useRepository(ctx context.Context, r license.Repository) error {
+	if t.pool.used.isNew(r) {
+		return nil
+	}
+	t.used = append(t.used, r)
 	_, err := t.ExecContext(ctx, `INSERT INTO repositories AS r (account_id, repository_id, issuer, owner_id, name, last_at)
 		VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (account_id, repository_id, issuer) DO UPDATE SET
 		owner_id = excluded.owner_id, name = CASE WHEN excluded.name = '' THEN r.name ELSE excluded.name END,
@@ -28,6 +33,40 @@ func (t *tx) useRepository(ctx context.Context, r license.Repository) error {
 		return fmt.Errorf("note the use of a repository: %w", storeError(err))
 	}
 	return nil
+}
+
+// usedRepositories is the uses that this process has noted last, so that it need not ask the database
+// with each job whether its row is new enough.
+type usedRepositories struct {
+	mu   sync.Mutex
+	last map[license.RepositoryKey]license.Repository
+}
+
+// maxUsed bounds them.
+const maxUsed = 50_000
+
+// isNew says whether a use says nothing that was not noted already.
+func (u *usedRepositories) isNew(r license.Repository) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	last, there := u.last[r.RepositoryKey]
+	return there && last.OwnerID == r.OwnerID && (r.Name == "" || r.Name == last.Name) &&
+		r.LastUsedAt.Before(last.LastUsedAt.Add(useInterval))
+}
+
+// noted notes uses that are durable now.
+func (u *usedRepositories) noted(list []license.Repository) {
+	if len(list) == 0 {
+		return
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.last == nil || len(u.last) > maxUsed {
+		u.last = map[license.RepositoryKey]license.Repository{}
+	}
+	for _, r := range list {
+		u.last[r.RepositoryKey] = r
+	}
 }
 
 func (s *Store) Repositories(ctx context.Context,

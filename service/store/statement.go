@@ -15,9 +15,11 @@ import (
 type pool struct {
 	*sql.DB
 	engine   engine
+	patience *atomic.Int64 // see patientConn; nil on SQLite
 	moved    *atomic.Int64 // how often the primary of PostgreSQL moved away; connections of before are not used again
 	recent   *recent
 	rights   *rightsKnown
+	used     *usedRepositories
 	prepared sync.Map              // text -> *sql.Stmt
 	fault    atomic.Pointer[error] // of the newest write, when the database itself failed
 }

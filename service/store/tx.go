@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/pageflare/ci/service/audit"
+	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/opaque"
 	"github.com/pageflare/ci/service/store/ledger"
 )
@@ -51,6 +52,7 @@ func inTx(ctx context.Context, db *pool, f func(*tx) error) (err error) {
 		return fmt.Errorf("commit: %w", storeError(err))
 	}
 	t.recent.add(t.records)
+	db.used.noted(t.used)
 	if t.rights > t.head.rights {
 		db.rights.saw(t.rights, db.rights.elapsed())
 	}
@@ -92,8 +94,10 @@ type tx struct {
 
 	records  []ledger.Record // the block that it adds to the audit log
 	blockIDs map[opaque.TokenID]bool
-	recorded audit.Act // one of the acts of the block
-	forgot   bool      // see forgetIdentities
+	recorded audit.Act            // one of the acts of the block
+	forgot   bool                 // see forgetIdentities
+	firstUse map[string]bool      // see useIdentities
+	used     []license.Repository // whose use was noted
 	recent   *recent
 }
 
