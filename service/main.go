@@ -99,6 +99,7 @@ func (a *app) share() {
 			made, err := store.Backup(ctx, a.cfg.DatabaseURL, to, replace)
 			return made.Bytes, made.Audit, err
 		},
+		RecordBackup: func() error { return store.RecordBackup(a.cfg.DatabaseURL) },
 		Restore: func(ctx context.Context, backup io.Reader) (command.Restored, error) {
 			done, err := store.Restore(ctx, backup, a.cfg.DatabaseURL)
 			return command.Restored(done), err

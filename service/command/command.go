@@ -36,6 +36,8 @@ type App struct {
 	// fs.ErrExist: there is a file of that name.
 	// With replace an older copy gives way.
 	Backup func(ctx context.Context, to string, replace bool) (bytes int64, end audit.Head, err error)
+	// RecordBackup notes that a backup has come to where it belongs, for the metrics of the service.
+	RecordBackup func() error
 	// Restore puts a backup in the place of the database.
 	Restore func(ctx context.Context, backup io.Reader) (Restored, error)
 	// Open opens the database, and makes it where there is none. The function that it returns
