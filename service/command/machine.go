@@ -45,7 +45,7 @@ type machineEnd struct {
 	ID string `arg:"" help:"Id of the machine (mac_…)."`
 }
 
-// Run ends the machine. It holds in every running server with the next request.
+// Run ends the machine. It holds in every running server within 250 ms.
 func (c machineEnd) Run(ctx context.Context, a *App) error {
 	if err := c.confirm(a, "Machine %s ends, with all license tokens that it has and will have", c.ID); err != nil {
 		return err

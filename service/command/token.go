@@ -131,7 +131,7 @@ type tokenRevoke struct {
 	Family bool   `help:"Also everything that descends from the same first token, past and future."`
 }
 
-// Run revokes the token. It holds in every running server with the next request.
+// Run revokes the token. It holds in every running server within 250 ms.
 func (c tokenRevoke) Run(ctx context.Context, a *App) error {
 	text, err := a.argument(c.Token)
 	if err != nil {
