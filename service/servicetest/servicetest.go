@@ -83,9 +83,6 @@ func Start(t testing.TB, o Options) *Service {
 	return start(t, Service{options: o, database: o.DatabaseURL, master: master})
 }
 
-// DatabaseURL is where its database is: sqlite:PATH.
-func (s *Service) DatabaseURL() string { return s.database }
-
 // Replica starts another service on the same database, with a clock of its own (nil: the same
 // clock). It ends with the test, before the first one.
 func (s *Service) Replica(t testing.TB, now func() time.Time) *Service {
