@@ -206,7 +206,7 @@ func refusedWithCode(err error) bool {
 func (r *run) explainExchange(err error) string {
 	text := r.apiText(err)
 	if r.suggested != nil && r.suggested.add != "" {
-		text += "; the log and the job summary show the command that lets it in"
+		text += "; the log and the job summary show the command that allows it"
 	}
 	if errors.Is(err, client.ErrUnauthorized) {
 		text = fmt.Sprintf("the License API at %s does not accept the identity of this job (401): check that oidc-audience (%s) is the public URL of "+

@@ -105,7 +105,7 @@ func TestARefusalOfTheRunnersTokenEndpointIsFinal(t *testing.T) {
 	}
 }
 
-// Dependabot may have `id-token: write`. Its pull requests run unlicensed with a notice when no policy lets them in, whatever fail-on says.
+// Dependabot may have `id-token: write`. Its pull requests run unlicensed with a notice when no policy allows them, whatever fail-on says.
 func TestAGuestWhoseIdentityIsRefusedRunsUnlicensed(t *testing.T) {
 	t.Parallel()
 	for _, failOn := range []string{"", "expired", "any", "never"} {

@@ -90,7 +90,7 @@ func (i *item) String() string {
 
 // inserted says whether this is what the optimizer may add to a page: its generator mark, whose time
 // is taken out elsewhere, and hints that make the browser load earlier what it loads anyway. That a
-// hint is right was decided where it was let in (repair.go).
+// hint is right was decided where it was accepted (repair.go).
 func inserted(i *item) bool {
 	switch {
 	case i.name == "meta":

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// Suggestion is how a job that was refused can be let in.
+// Suggestion is how a job that was refused can be allowed.
 type Suggestion struct {
 	Text     string
 	Commands []string // for a shell, one line each

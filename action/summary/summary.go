@@ -18,7 +18,7 @@ type Result struct {
 	Site     *Site   // nil when the optimizer did not finish
 	Guard    *Guard  // nil when every result was the same file
 
-	Suggestion *Suggestion // nil unless the job was refused and could be let in
+	Suggestion *Suggestion // nil unless the job was refused and could be allowed
 }
 
 // Problem is something that somebody should know or mend.

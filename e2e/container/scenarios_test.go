@@ -88,7 +88,7 @@ func TestAJobOfAStrangerIsRefused(t *testing.T) {
 	r.wantLog("::error::", "403 policy_denied")
 	r.wantOutputs(map[string]string{"token-state": "missing"})
 	if tree(t, s.ws+"/dist") != before || w.issued(t) != 0 {
-		t.Error("a job that is not let in changed the site or got a token")
+		t.Error("a job that is not allowed changed the site or got a token")
 	}
 }
 

@@ -144,7 +144,7 @@ func (w *world) issue(t *testing.T, ttl string) string {
 	return raw
 }
 
-// trust lets jobs of the repository in, by its name, whose ids the service asks GitHub for.
+// trust allows jobs of the repository, by its name, whose ids the service asks GitHub for.
 func (w *world) trust(t *testing.T) {
 	t.Helper()
 	docker(t, "exec", "--env", "GITHUB_TOKEN="+readerToken, w.service, license, "policy", "add", "--account", w.account, "--repository", repository)

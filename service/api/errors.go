@@ -27,7 +27,7 @@ const (
 
 // The identity of a job gets no license token (403). Final for the identity token shown.
 const (
-	// CodePolicyDenied says that the job is who it says, and that no trust policy lets it in:
+	// CodePolicyDenied says that the job is who it says, and that no trust policy allows it:
 	// the operator adds one.
 	CodePolicyDenied Code = "policy_denied"
 

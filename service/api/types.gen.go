@@ -233,7 +233,7 @@ type Error struct {
 	// | `license_revoked` | 403 | the account was deleted, and its license with it | final; ask the operator |
 	// | `license_inactive` | 403 | the account is suspended | final until it is restored |
 	// | `token_revoked` | 403 | this token, or the family it belongs to, was revoked | final; issue a new token |
-	// | `policy_denied` | 403 | no trust policy lets this job in | final; the operator adds one |
+	// | `policy_denied` | 403 | no trust policy allows this job | final; the operator adds one |
 	// | `identity_used` | 403 | the identity token was exchanged before | request a new one for each exchange |
 	// | `invalid_request` | 400 | the request cannot be read or makes no sense | final; mend what the message names |
 	// | `insufficient_scope` | 403 | the token is good and may not do this | final; take one that may |
@@ -414,7 +414,7 @@ type NewAdminToken struct {
 	Name   string   `json:"name,omitempty,omitzero"`
 	Scopes []string `json:"scopes"`
 
-	// TTL Its life, such as 2160h; missing: until it is revoked.
+	// TTL Its lifetime, such as 2160h; missing: until it is revoked.
 	TTL string `json:"ttl,omitempty,omitzero"`
 }
 
@@ -460,7 +460,7 @@ type NewPolicy struct {
 
 // NewToken defines model for NewToken.
 type NewToken struct {
-	// TTL Its life, such as 72h; missing: the usual one.
+	// TTL Its lifetime, such as 72h; missing: the usual one.
 	TTL string `json:"ttl,omitempty,omitzero"`
 }
 
@@ -474,7 +474,7 @@ type OAuthAPIError struct {
 	// | `license_revoked` | 403 | the account was deleted, and its license with it | final; ask the operator |
 	// | `license_inactive` | 403 | the account is suspended | final until it is restored |
 	// | `token_revoked` | 403 | this token, or the family it belongs to, was revoked | final; issue a new token |
-	// | `policy_denied` | 403 | no trust policy lets this job in | final; the operator adds one |
+	// | `policy_denied` | 403 | no trust policy allows this job | final; the operator adds one |
 	// | `identity_used` | 403 | the identity token was exchanged before | request a new one for each exchange |
 	// | `invalid_request` | 400 | the request cannot be read or makes no sense | final; mend what the message names |
 	// | `insufficient_scope` | 403 | the token is good and may not do this | final; take one that may |

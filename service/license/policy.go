@@ -198,7 +198,7 @@ func (s *Policies) RemovePolicy(ctx context.Context, id string,
 	return s.store.RemovePolicy(ctx, id, s.log.Act(ctx, audit.PolicyRemoved, "", id, nil), issued)
 }
 
-// PolicyFor finds the policy that lets an authentic identity in, and its account. Of several it is
+// PolicyFor finds the policy that allows an authentic identity, and its account. Of several it is
 // the one whose license is good: those for its very repository first, then those for its whole
 // owner, of each the oldest first, whatever their accounts. A refusal is a *Refusal, which wraps
 // ErrNoPolicy, or why the license of the policy's account is not good.

@@ -1,4 +1,4 @@
-// Package oidc tells who a job of GitHub Actions is, and whether a trust policy lets it in.
+// Package oidc tells who a job of GitHub Actions is, and whether a trust policy allows it.
 //
 // It decides what an authentic identity token is (Verifier) and whether an identity meets a policy
 // (Policy); both say clause by clause why not. What a job that is allowed gets is decided in

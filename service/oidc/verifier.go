@@ -24,8 +24,8 @@ type Config struct {
 
 // KeyStore keeps the keys that issuers published last, so that they survive an outage of the issuer
 // together with a restart of ours, and so that several processes have them in common. They are
-// public, and they decide who is believed: anyone who can change what a KeyStore returns can let anybody
-// in.
+// public, and they decide who is believed: anyone who can change what a KeyStore returns can allow
+// anybody.
 type KeyStore interface {
 	// StoreIssuerKeys keeps a JSON Web Key Set as it was fetched at that time; the last call counts.
 	StoreIssuerKeys(ctx context.Context, issuer string, jwks []byte, fetched time.Time) error

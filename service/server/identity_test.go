@@ -430,7 +430,7 @@ func TestExplainKnowsUseAndLicense(t *testing.T) {
 			}
 		}
 		if got.Allowed != (len(want) == 0) || !slices.Equal(failed, want) {
-			t.Errorf("let in %t, failed %q, want %q", got.Allowed, failed, want)
+			t.Errorf("allowed %t, failed %q, want %q", got.Allowed, failed, want)
 		}
 	}
 	wrong()
@@ -525,7 +525,7 @@ func TestPoliciesThroughTheAdminAPI(t *testing.T) {
 	if made.RepositoryID != "1296269" || made.RepositoryOwnerID != "1" || made.Issuer != jobs.URL() || made.Version != 1 {
 		t.Errorf("made = %+v", made)
 	}
-	if got := explain(); !got.Allowed || got.Outcome != "let in" || len(got.Policies) != 1 || !got.Policies[0].Allowed {
+	if got := explain(); !got.Allowed || got.Outcome != "allowed" || len(got.Policies) != 1 || !got.Policies[0].Allowed {
 		t.Errorf("explained = %+v", got)
 	}
 	dev := into[api.Explanation](t, a.do("POST", "policies/explain", `{"claims":{"iss":"`+jobs.URL()+`","aud":"x","sub":"s","jti":"j","exp":1,"iat":1,"nbf":1,

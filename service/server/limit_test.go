@@ -100,7 +100,7 @@ func TestAMillionCallersAreForgotten(t *testing.T) {
 	s := servicetest.Start(t, servicetest.Options{BadCredentials: 1, Now: func() time.Time { return time.Unix(1e9, 0) }})
 	const first = "192.0.2.1"
 	if s.Server.TakeAddress(t.Context(), first) != nil || s.Server.TakeAddress(t.Context(), first) == nil {
-		t.Fatal("want the first request of an address let in and the second refused")
+		t.Fatal("want the first request of an address allowed and the second refused")
 	}
 	for n := range 1_000_000 {
 		address := "10." + strconv.Itoa(n>>16) + "." + strconv.Itoa(n>>8&255) + "." + strconv.Itoa(n&255)

@@ -75,7 +75,7 @@ func TestARefusedJobIsExplainable(t *testing.T) {
 	}
 	k.policy(func(p *oidc.Policy) { p.Environments = []string{"staging"} })
 	if out := into[api.Explanation](t, explain(id)); !out.Allowed || len(out.Policies) != 2 {
-		t.Errorf("explained by today's policies = %+v, want it let in", out)
+		t.Errorf("explained by today's policies = %+v, want it allowed", out)
 	}
 	if got := explain("ABCDEFGHIJKLMNOPQRSTUVWXYZ"); !strings.Contains(got.body, "request_id=ABCDEFGHIJKLMNOPQRSTUVWXYZ") {
 		t.Errorf("a request that is not there = %s, want it said where to look", got.body)
