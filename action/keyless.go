@@ -97,7 +97,7 @@ func (r *run) noToken() {
 	text := r.reason + r.unlicensed() + ": " + next
 	r.reason += ": " + next
 	switch {
-	// a job that is there for the token alone must not stay green without one, for ever
+	// a job that is there for the token alone must not stay green without one permanently
 	case r.cfg.FailOn == FailAny || (r.cfg.Mode == ModeRefreshOnly && r.cfg.FailOn != FailNever):
 		r.fail(text)
 	case r.cfg.EmptyAPIURL && r.meantKeyless():
@@ -166,7 +166,7 @@ func (r *run) identity(ctx context.Context) (string, error) {
 		RetryMax:     identityTries - 1,
 		CheckRetry:   retryablehttp.DefaultRetryPolicy,
 		ErrorHandler: retryablehttp.PassthroughErrorHandler,
-		// random, so that jobs which run side by side do not ask at the same moment
+		// random, so that jobs which run concurrently do not ask at the same moment
 		Backoff: func(_, _ time.Duration, try int, _ *http.Response) time.Duration { return rand.N(identityPause << try) },
 	}
 	runner := githubactions.New(githubactions.WithGetenv(r.getenv), githubactions.WithHTTPClient(loop.StandardClient()))

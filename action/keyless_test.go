@@ -122,7 +122,7 @@ func TestAGuestWhoseIdentityIsRefusedRunsUnlicensed(t *testing.T) {
 			r.wantOutputs(t, map[string]string{"token-state": "missing", "tier": "free"})
 			r.wantLog(t, "::notice::no license token", "403 policy_denied", "triggered by Dependabot", "runs unlicensed")
 			if strings.Contains(r.log, "::warning::") || strings.Contains(r.log, "::error::") {
-				t.Errorf("a guest is told of what only the owner can mend:\n%s", r.log)
+				t.Errorf("a guest is told of what only the owner can fix:\n%s", r.log)
 			}
 			j.wantWhole(true)
 		})

@@ -373,7 +373,7 @@ func TestATokenThatCanNeitherBeStoredNorEndedIsNamed(t *testing.T) {
 	}))
 	t.Cleanup(api.Close)
 	code, out := j.login(func(string) { j.mkdir(".config/pageflare/credentials.json") }, "--api-url", api.URL)
-	want := `error: it is good until ` + day(claims.ExpiresAt) + `, its id is "` + claims.ID + `": have it revoked by those who run its License API`
+	want := `error: it is good until ` + day(claims.ExpiresAt) + `, its id is "` + claims.ID + `": have it revoked by the operator of its License API`
 	if code != 1 || !strings.Contains(out, want) || strings.Contains(out, made) {
 		t.Errorf("login = %d, want 1 with %q\n%s", code, want, out)
 	}

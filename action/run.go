@@ -192,7 +192,7 @@ func (r *run) callRefresh(ctx context.Context) (string, error) {
 // licenseAPI is the client of the License API, for a call that carries a token.
 func (r *run) licenseAPI() (*client.Client, error) {
 	if readableOnTheWay(r.cfg.APIURL) {
-		r.warn("api-url is " + r.cfg.APIURL + ": tokens travel there unencrypted, and whoever sees them can use them; put TLS in front of the License service and use https://")
+		r.warn("api-url is " + r.cfg.APIURL + ": tokens travel there unencrypted, and anyone who sees them can use them; put TLS in front of the License service and use https://")
 	}
 	return client.New(client.Config{BaseURL: r.cfg.APIURL, HTTP: r.cfg.HTTP, UserAgent: userAgent(), Budget: refreshBudget, Now: r.now})
 }

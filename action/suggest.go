@@ -100,7 +100,7 @@ func suggestPolicy(c jobClaims, defaultBranch string) (command, check string) {
 		words = append(words, "--repository="+c.Repository)
 	}
 	check = "The operator of the License service can allow this job by the command below, where ID is the account whose license is used. " +
-		"Before that, check that the repository is yours, and that whoever may push to it may use this license."
+		"Before that, check that the repository is yours, and that anyone who may push to it may use this license."
 	onDefault := defaultBranch != "" && c.Ref == "refs/heads/"+defaultBranch
 	for _, f := range []struct {
 		flag, value string

@@ -60,7 +60,7 @@ func (r *run) writeSecret(ctx, finish context.Context) {
 	}
 }
 
-// writeAll writes to the targets side by side, each within a time of its own, so that one that hangs holds up no other. They come back in order.
+// writeAll writes to the targets concurrently, each within a time of its own, so that one that hangs holds up no other. They come back in order.
 func (r *run) writeAll(ctx context.Context, w *secret.Writer) []write {
 	writes := make([]write, len(r.cfg.Targets))
 	var all sync.WaitGroup
@@ -114,14 +114,14 @@ func (r *run) warnOfShadows(shadows []secret.Shadow) {
 			inside = append(inside, strconv.Quote(s.Environment))
 			continue
 		}
-		hidden = append(hidden, fmt.Sprintf("the secret %s of %s is not what jobs of this repository see, since the one of %s is nearer",
+		hidden = append(hidden, fmt.Sprintf("the secret %s of %s is not what jobs of this repository see, since the one of %s takes precedence",
 			r.cfg.SecretName, s.Target, s.By))
 	}
 	if len(inside) > 0 {
 		hidden = append(hidden, fmt.Sprintf("the secret %s of %s is not what jobs see that name one of these environments, since it has its own: %s",
 			r.cfg.SecretName, outside, strings.Join(inside, ", ")))
 	}
-	r.warn(strings.Join(hidden, "; ") + "; remove what is nearer, or name it in secret-targets")
+	r.warn(strings.Join(hidden, "; ") + "; remove the one that takes precedence, or name it in secret-targets")
 }
 
 var errNoCredential = errors.New("there is no github-token: give a fine-grained personal access token with the repository permission " +

@@ -129,7 +129,7 @@ type commands struct {
 	Backup      command.Backup     `cmd:"" help:"Copy the database to a new file, also while the service runs. The key is not in it."`
 	Restore     command.Restore    `cmd:"" help:"Put a backup in the place of the database. Stop the service first."`
 	Migrate     command.Migrate    `cmd:"" help:"Bring the database up to date for this version, as a start of serve does. Make a backup first."`
-	Doctor      doctorCmd          `cmd:"" help:"Check settings, database, audit log, clock, free space, key and address, and say what is wrong and how to mend it."`
+	Doctor      doctorCmd          `cmd:"" help:"Check settings, database, audit log, clock, free space, key and address, and say what is wrong and how to fix it."`
 	Completion  completionCmd      `cmd:"" help:"Print a script that completes commands and flags in a shell."`
 	Healthcheck healthcheckCmd     `cmd:"" help:"Ask the running service whether it is healthy; exit status 0 if so. For containers."`
 }

@@ -65,7 +65,7 @@ func scripts(setup func(*testscript.Env), patterns ...string) testscript.Params 
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "start": startService, "quit": quitService, "api": callAPI, "get": getMember, "members": wantMembers,
-			"perm": wantPerm, "folder": wantFolder, "life": wantLife, "alter": alterDatabase, "spoil": spoilFile,
+			"perm": wantPerm, "folder": wantFolder, "lifetime": wantLife, "alter": alterDatabase, "spoil": spoilFile,
 		},
 	}
 }
@@ -223,15 +223,15 @@ func wantFolder(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// life FILE DURATION: how long the license token in the file lives, from its iat to its exp.
+// lifetime FILE DURATION: how long the license token in the file lives, from its iat to its exp.
 func wantLife(ts *testscript.TestScript, neg bool, args []string) {
-	usage(ts, !neg && len(args) == 2, "life FILE DURATION")
+	usage(ts, !neg && len(args) == 2, "lifetime FILE DURATION")
 	want, err := time.ParseDuration(args[1])
 	ts.Check(err)
 	claims, err := token.Decode(strings.TrimSpace(ts.ReadFile(args[0])))
 	ts.Check(err)
-	if got := claims.Life(); got != want {
-		ts.Fatalf("life of the token = %s, want %s", got, want)
+	if got := claims.Lifetime(); got != want {
+		ts.Fatalf("lifetime of the token = %s, want %s", got, want)
 	}
 }
 

@@ -30,7 +30,7 @@ func makefile(c checkout) ([]fault, error) {
 		}
 		if found := helpSearch.FindStringSubmatch(line); found != nil {
 			if help, err = regexp.Compile(strings.ReplaceAll(found[1], "$$", "$")); err != nil {
-				return []fault{{"Makefile", i + 1, "help searches for what is no pattern", "mend it"}}, nil
+				return []fault{{"Makefile", i + 1, "help searches for what is no pattern", "fix it"}}, nil
 			}
 		}
 	}

@@ -64,12 +64,12 @@ func Decide(claims token.Claims, policy Policy, now time.Time) Decision {
 	case d.Remaining <= 0:
 		d.Action = Refresh
 		d.Reason = expired(claims, d.Remaining) + "; tried all the same, in case the clock of this machine is ahead"
-	case d.Remaining > policy.window(claims.Life()):
+	case d.Remaining > policy.window(claims.Lifetime()):
 		d.Action = Keep
-		d.Reason = expires(claims, d.Remaining) + "; " + explain(policy, claims.Life())
+		d.Reason = expires(claims, d.Remaining) + "; " + explain(policy, claims.Lifetime())
 	default:
 		d.Action = Refresh
-		d.Reason = expires(claims, d.Remaining) + "; " + explain(policy, claims.Life()) + hopes(claims)
+		d.Reason = expires(claims, d.Remaining) + "; " + explain(policy, claims.Lifetime()) + hopes(claims)
 	}
 	return d
 }
@@ -94,16 +94,16 @@ func expired(c token.Claims, remaining time.Duration) string {
 	return fmt.Sprintf("expired %s ago, on %s", span(ago), moment(c.ExpiresAt))
 }
 
-// explain says what refresh-before means for a token of this life.
-func explain(p Policy, life time.Duration) string {
+// explain says what refresh-before means for a token of this lifetime.
+func explain(p Policy, lifetime time.Duration) string {
 	text := "refresh-before is " + p.String()
 	switch {
-	case p.percent != 0 && life <= 0:
-		return text + " of its life, which it does not tell, so " + Policy{}.String()
+	case p.percent != 0 && lifetime <= 0:
+		return text + " of its lifetime, which it does not tell, so " + Policy{}.String()
 	case p.percent != 0:
-		return text + " of its life, so " + span(p.window(life))
-	case life > 0 && p.window(life) >= life:
-		return text + ", longer than its life of " + span(life) + ", so every run refreshes it"
+		return text + " of its lifetime, so " + span(p.window(lifetime))
+	case lifetime > 0 && p.window(lifetime) >= lifetime:
+		return text + ", longer than its lifetime of " + span(lifetime) + ", so every run refreshes it"
 	default:
 		return text
 	}

@@ -21,7 +21,7 @@ type Result struct {
 	Suggestion *Suggestion // nil unless the job was refused and could be allowed
 }
 
-// Problem is something that somebody should know or mend.
+// Problem is something that somebody should know or fix.
 type Problem struct {
 	Error bool // else a warning
 	Text  string

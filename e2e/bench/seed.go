@@ -20,7 +20,7 @@ import (
 )
 
 // What a database holds before it is measured is made by the service's own rules and store, in
-// this process: accounts, their tokens, and records of refreshes as they are made in life.
+// this process: accounts, their tokens, and records of refreshes as they are made in production.
 
 // seedWriters make records at once: as many as share a transaction.
 const seedWriters = 256

@@ -235,7 +235,7 @@ type Error struct {
 	// | `token_revoked` | 403 | this token, or the family it belongs to, was revoked | final; issue a new token |
 	// | `policy_denied` | 403 | no trust policy allows this job | final; the operator adds one |
 	// | `identity_used` | 403 | the identity token was exchanged before | request a new one for each exchange |
-	// | `invalid_request` | 400 | the request cannot be read or makes no sense | final; mend what the message names |
+	// | `invalid_request` | 400 | the request cannot be read or makes no sense | final; fix what the message names |
 	// | `insufficient_scope` | 403 | the token is good and may not do this | final; take one that may |
 	// | `conflict` | 409 | the request contradicts what is there | look again at what is there |
 	// | `unsupported_media_type` | 415 | the body is of another kind | final; send the kind that the message names |
@@ -244,7 +244,7 @@ type Error struct {
 	// | `request_too_large` | 413 | the request body is above 64 KiB, or 256 KiB on `/_api/admin/policies/batch` | final; send a smaller one, or none |
 	// | `request_timeout` | 408 | the request body came too slowly | send it again |
 	// | `rate_limited` | 429 | too many requests with this credential, by jobs of this repository, or without a good credential from this address | wait `Retry-After` seconds |
-	// | `internal` | 500 | a fault of the service | try again later; report it with the request id |
+	// | `internal` | 500 | an internal error of the service | try again later; report it with the request id |
 	// | `unavailable` | 503 | the service cannot answer now | try again later |
 	Code Code `json:"code"`
 
@@ -476,7 +476,7 @@ type OAuthAPIError struct {
 	// | `token_revoked` | 403 | this token, or the family it belongs to, was revoked | final; issue a new token |
 	// | `policy_denied` | 403 | no trust policy allows this job | final; the operator adds one |
 	// | `identity_used` | 403 | the identity token was exchanged before | request a new one for each exchange |
-	// | `invalid_request` | 400 | the request cannot be read or makes no sense | final; mend what the message names |
+	// | `invalid_request` | 400 | the request cannot be read or makes no sense | final; fix what the message names |
 	// | `insufficient_scope` | 403 | the token is good and may not do this | final; take one that may |
 	// | `conflict` | 409 | the request contradicts what is there | look again at what is there |
 	// | `unsupported_media_type` | 415 | the body is of another kind | final; send the kind that the message names |
@@ -485,7 +485,7 @@ type OAuthAPIError struct {
 	// | `request_too_large` | 413 | the request body is above 64 KiB, or 256 KiB on `/_api/admin/policies/batch` | final; send a smaller one, or none |
 	// | `request_timeout` | 408 | the request body came too slowly | send it again |
 	// | `rate_limited` | 429 | too many requests with this credential, by jobs of this repository, or without a good credential from this address | wait `Retry-After` seconds |
-	// | `internal` | 500 | a fault of the service | try again later; report it with the request id |
+	// | `internal` | 500 | an internal error of the service | try again later; report it with the request id |
 	// | `unavailable` | 503 | the service cannot answer now | try again later |
 	Code Code `json:"code"`
 

@@ -66,7 +66,7 @@ func dash(s string) string {
 }
 
 // Row writes cells separated by tabs. What is no text is shown as a mark: some of what is listed
-// comes from strangers, and a terminal obeys what it is told.
+// comes from untrusted callers, and a terminal obeys what it is told.
 func Row(w io.Writer, cells ...any) {
 	text := make([]string, len(cells))
 	for i, c := range cells {

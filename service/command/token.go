@@ -40,8 +40,8 @@ func tokenText(w io.Writer, j api.TokenRecord) {
 
 type tokenIssue struct {
 	Output
-	Account string `required:"" help:"Id of the account." placeholder:"ID"`
-	TTL     *life  `name:"ttl" help:"Life of the token, such as 72h or 90s; capped by the end of the license. Default: LICENSE_TOKEN_TTL."`
+	Account string    `required:"" help:"Id of the account." placeholder:"ID"`
+	TTL     *lifetime `name:"ttl" help:"Lifetime of the token, such as 72h or 90s; capped by the end of the license. Default: LICENSE_TOKEN_TTL."`
 }
 
 // Run issues the token and prints its text alone, or all with --json.
@@ -201,7 +201,7 @@ func withRemedy(id string, err error) error {
 			"has a license that has expired: `account update " + id +
 				" --valid-until DATE` renews it",
 		},
-		{account.ErrRevoked, "was deleted, for good: make a new one"},
+		{account.ErrRevoked, "was deleted permanently: make a new one"},
 	} {
 		if errors.Is(err, r.is) {
 			return fmt.Errorf("account %s %s", id, r.what)

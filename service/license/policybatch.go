@@ -70,7 +70,7 @@ func (f PolicyFaults) text(name func(index int) string) string {
 			before+strings.ReplaceAll(fault.Err.Error(), "\n", "\n"+before))
 	}
 	if more := len(f) - shownFaults; more > 0 {
-		lines = append(lines, fmt.Sprintf("and %d policies more have faults", more))
+		lines = append(lines, fmt.Sprintf("and %d policies more have errors", more))
 	}
 	return strings.Join(lines, "\n")
 }

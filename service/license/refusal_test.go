@@ -133,7 +133,7 @@ func TestARefusalIsInTheAuditLog(t *testing.T) {
 	}
 }
 
-// Strangers cannot fill the log: a line an hour for a repository and a clause.
+// Untrusted jobs cannot fill the log: a line an hour for a repository and a clause.
 func TestRefusalsOfAKindHaveALineAnHour(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)

@@ -38,7 +38,7 @@ type keys struct {
 	fetch    func(ctx context.Context) ([]json.RawMessage, error) // what the issuer publishes, each key still encoded
 	now      func() time.Time
 	log      *slog.Logger
-	keyStore KeyStore // nil: nothing is kept
+	keyStore KeyStore // nil: nothing is stored
 
 	mu     sync.Mutex
 	known  keysByID
@@ -158,7 +158,7 @@ func (k *keys) keep(ctx context.Context, all []json.RawMessage, now time.Time) {
 		err = k.keyStore.StoreIssuerKeys(ctx, k.issuer, set, now)
 	}
 	if err != nil {
-		k.log.Warn("keys of the issuer are not kept", "issuer", k.issuer, "err", err)
+		k.log.Warn("keys of the issuer are not stored", "issuer", k.issuer, "err", err)
 	}
 }
 
@@ -188,7 +188,7 @@ func (k *keys) fromStore(ctx context.Context, now time.Time) (keysByID, time.Tim
 		known, err = usable(all)
 	}
 	if err != nil {
-		k.log.Warn("kept keys of the issuer cannot be used", "issuer", k.issuer, "err", err)
+		k.log.Warn("stored keys of the issuer cannot be used", "issuer", k.issuer, "err", err)
 		return nil, time.Time{}
 	}
 	return known, at

@@ -31,7 +31,7 @@ type Policy struct {
 
 // UsualEvents are accepted by a policy that names no event: those that only people with write
 // access to the repository can cause. The others, pull_request_target, issue_comment and
-// workflow_run first of all, run the repository's own workflows for strangers, so a policy must
+// workflow_run first of all, run the repository's own workflows for anyone, so a policy must
 // name them. (A pull request from a fork gets no identity token.)
 var UsualEvents = []string{
 	"deployment", "merge_group", "pull_request", "push", "release", "repository_dispatch", "schedule", "workflow_dispatch",

@@ -27,7 +27,7 @@ type generation[V any] struct {
 	entries map[string]V
 }
 
-// Get returns what key names as of a state: from the cache, or by load, whose result is kept when it
+// Get returns what key names as of a state: from the cache, or by load, whose result is stored if it
 // has no error.
 func (c *Cache[V]) Get(asOf int64, key string, load func() (V, error)) (V, error) {
 	if asOf == 0 {

@@ -344,7 +344,7 @@ func TestAnAdminTokenEndsByItself(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
 	s := servicetest.Start(t, servicetest.Options{Now: func() time.Time { return now }})
-	text, _, err := s.CreateAdminToken(t.Context(), auth.NewAdminToken{Scopes: auth.Scopes, Life: time.Hour}, nil)
+	text, _, err := s.CreateAdminToken(t.Context(), auth.NewAdminToken{Scopes: auth.Scopes, Lifetime: time.Hour}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -100,7 +100,7 @@ func TestAJobExchangesItsIdentity(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if claims.Subject != k.account.ID || claims.Life() != time.Hour {
+	if claims.Subject != k.account.ID || claims.Lifetime() != time.Hour {
 		t.Errorf("claims = %+v, want an hour for %s", claims, k.account.ID)
 	}
 	record, err := k.Token(t.Context(), claims.ID)
@@ -152,8 +152,8 @@ func TestAnExchangedTokenCannotBeProlonged(t *testing.T) {
 	// a usual token is prolonged
 	usual := k.IssueToken(t, k.account.ID, time.Hour)
 	child, err := token.Decode(call(t, k.Service, "GET", "/_api/license/refresh", "", bearer(usual)...).token(t))
-	if err != nil || child.Life() < 1000*time.Hour {
-		t.Errorf("a usual token was refreshed to a life of %s, %v", child.Life(), err)
+	if err != nil || child.Lifetime() < 1000*time.Hour {
+		t.Errorf("a usual token was refreshed to a lifetime of %s, %v", child.Lifetime(), err)
 	}
 }
 

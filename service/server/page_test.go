@@ -404,7 +404,7 @@ func TestTheCookieOfASession(t *testing.T) {
 	}
 }
 
-// Nothing that a stranger puts into an address or a header decides where somebody is sent, or which
+// Nothing that an untrusted caller puts into an address or a header decides where somebody is sent, or which
 // host a link names.
 func TestNobodyIsSentElsewhere(t *testing.T) {
 	t.Parallel()

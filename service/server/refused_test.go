@@ -106,7 +106,7 @@ func TestAnIdentityThatIsNotProvenIsNotRecorded(t *testing.T) {
 	}
 }
 
-// What a stranger calls a branch gives no orders to whoever reads the log, and cannot look like a token.
+// What an untrusted job calls a branch gives no orders to anyone who reads the log, and cannot look like a token.
 func TestTheLogOfARefusedJobIsBounded(t *testing.T) {
 	t.Parallel()
 	k := newKeyless(t)

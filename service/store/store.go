@@ -1,6 +1,6 @@
 // Package store is all SQL of the License service: one text for SQLite and PostgreSQL.
 //
-// It decides how things are kept and that what it acknowledges is durable. What may be kept is
+// It decides how things are stored and that what it acknowledges is durable. What may be stored is
 // decided in service/license, whose Store interface this package meets; its errors are that
 // package's.
 package store

@@ -78,7 +78,7 @@ func restoreDirectives(before, after []function, result []byte) []byte {
 }
 
 // functionBodies finds where the body of each function begins that is written with that word. It may
-// take a slash for the wrong thing; what comes of that is compared by whoever uses it.
+// take a slash for the wrong thing; what comes of that is compared by its user.
 func functionBodies(source []byte) []int {
 	lexer := js.NewLexer(parse.NewInputBytes(bytes.Clone(source)))
 	type state struct{ index, depth int }
