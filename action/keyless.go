@@ -158,8 +158,8 @@ func (r *run) callExchange(ctx context.Context) (string, error) {
 	return issued.Token, err
 }
 
-// identity asks the runner for the job's identity token, for our audience only. It lives five minutes, so it is fetched just before its use.
-// A refusal (4xx) is final; all else is tried again.
+// identity asks the runner for the job's identity token, for our audience only. It lives five
+// minutes, so it is fetched just before its use. A refusal (4xx) is final; all else is tried again.
 func (r *run) identity(ctx context.Context) (string, error) {
 	loop := &retryablehttp.Client{
 		HTTPClient:   &http.Client{Transport: r.cfg.HTTP.Transport, Timeout: identityTimeout},
@@ -180,8 +180,9 @@ func (r *run) identity(ctx context.Context) (string, error) {
 	return identity, nil
 }
 
-// notExchanged goes on without a license when the License API has no use for identity tokens, which a plain one has not; a refusal with a
-// code is a no. A run for a guest is never failed: it may do without a license.
+// notExchanged goes on without a license when the License API has no use for identity tokens, which
+// a plain one has not; a refusal with a code is a no. A run for a guest is never failed: it may do
+// without a license.
 func (r *run) notExchanged(err error) {
 	r.state, r.reason = StateMissing, "no license token, and the identity of this job could not be exchanged for one"
 	text := r.reason + ": " + r.explainExchange(err)
@@ -196,13 +197,15 @@ func (r *run) notExchanged(err error) {
 	}
 }
 
-// refusedWithCode tells a no to this identity from a 403 of an API that knows no identities: that has no code for it.
+// refusedWithCode tells a no to this identity from a 403 of an API that knows no identities: that
+// has no code for it.
 func refusedWithCode(err error) bool {
 	e, ok := errors.AsType[*client.Error](err)
 	return ok && e.Kind == client.ErrRefused && e.Code != ""
 }
 
-// explainExchange says what came of an exchange, in words of identities: those of the client are of tokens that somebody stored.
+// explainExchange says what came of an exchange, in words of identities: those of the client are of
+// tokens that somebody stored.
 func (r *run) explainExchange(err error) string {
 	text := r.apiText(err)
 	if r.suggested != nil && r.suggested.add != "" {
@@ -221,8 +224,8 @@ func (r *run) explainExchange(err error) string {
 	return text
 }
 
-// audience is the origin of the License API, spelled as the service spells its own. It is the default audience of identity
-// tokens, which the service compares character by character.
+// audience is the origin of the License API, spelled as the service spells its own. It is the
+// default audience of identity tokens, which the service compares character by character.
 func audience(apiURL string) string {
 	u, err := url.Parse(apiURL)
 	if err != nil {

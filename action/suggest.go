@@ -16,8 +16,8 @@ import (
 
 // A job that no trust policy allows says how the operator of the License service allows it: by the
 // commands to run there, with what this job is. Names of branches and environments are chosen by
-// anybody who may push, so each value is quoted for a POSIX shell, a value that cannot be shown as it
-// is makes no command, and no line of the log can be a command to the runner.
+// anybody who may push, so each value is quoted for a POSIX shell, a value that cannot be shown as
+// it is makes no command, and no line of the log can be a command to the runner.
 
 // suggestion is what to run where the License service is.
 type suggestion struct {
@@ -88,9 +88,9 @@ var (
 	requestForm    = regexp.MustCompile(`^[A-Za-z0-9_-]{1,100}$`)
 )
 
-// suggestPolicy is the narrowest policy that is of use to such jobs, as a command, and what to check
-// before it is run. A branch is a condition only when it is the default one: others come and go. A
-// condition that cannot be shown is never left out, which would allow others.
+// suggestPolicy is the narrowest policy that is of use to such jobs, as a command, and what to
+// check before it is run. A branch is a condition only when it is the default one: others come and
+// go. A condition that cannot be shown is never left out, which would allow others.
 func suggestPolicy(c jobClaims, defaultBranch string) (command, check string) {
 	if !idForm.MatchString(c.RepositoryID) || !idForm.MatchString(c.OwnerID) {
 		return "", "No policy is suggested for this job: its identity token has no ids of a repository and its owner."

@@ -196,8 +196,8 @@ func words(args []string) []string {
 
 var negative = regexp.MustCompile(`^-[0-9]+$`)
 
-// negatives joins a flag and the negative number behind it, which would be taken for a short flag: what is wrong with the
-// number is what a person has to hear.
+// negatives joins a flag and the negative number behind it, which would be taken for a short flag:
+// what is wrong with the number is what a person has to hear.
 func negatives(args []string) []string {
 	var out []string
 	for _, arg := range args {

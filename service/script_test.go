@@ -127,8 +127,8 @@ func quitService(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(os.WriteFile(ts.MkAbs("log"), []byte(log), 0o600))
 }
 
-// api STATUS[:CODE] METHOD PATH [FILE]: the running service answers with that status to the bearer token
-// in the file; the body is in the file answer.
+// api STATUS[:CODE] METHOD PATH [FILE]: the running service answers with that status to the bearer
+// token in the file; the body is in the file answer.
 func callAPI(ts *testscript.TestScript, neg bool, args []string) {
 	usage(ts, !neg && (len(args) == 3 || len(args) == 4), "api STATUS[:CODE] METHOD PATH [FILE]")
 	bearer := ""
@@ -166,7 +166,8 @@ func getMember(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(os.WriteFile(ts.MkAbs(args[2]), []byte(v+"\n"), 0o600))
 }
 
-// members FILE NAME…: the JSON object, or each of a list or page of objects, has exactly these members.
+// members FILE NAME…: the JSON object, or each of a list or page of objects, has exactly these
+// members.
 func wantMembers(ts *testscript.TestScript, neg bool, args []string) {
 	usage(ts, !neg && len(args) > 1, "members FILE NAME…")
 	var list []map[string]any

@@ -12,7 +12,8 @@ var (
 	helpSearch = regexp.MustCompile(`grep -hE '([^']+)'`)
 )
 
-// makefile holds that `make help` lists every command of the Makefile, and no other: each goal of .PHONY has a text, and is found by the pattern of help.
+// makefile holds that `make help` lists every command of the Makefile, and no other: each goal of
+// .PHONY has a text, and is found by the pattern of help.
 func makefile(c checkout) ([]fault, error) {
 	lines, faults, err := c.mustLines("Makefile")
 	if err != nil || faults != nil {

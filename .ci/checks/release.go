@@ -8,7 +8,8 @@ import (
 	"strings"
 )
 
-// releaseRecord is what a release knows of its image: .ci/release.json, which .ci/release writes into the tagged commit.
+// releaseRecord is what a release knows of its image: .ci/release.json, which .ci/release writes
+// into the tagged commit.
 type releaseRecord struct {
 	Version string            `json:"version"`
 	Image   string            `json:"image"`

@@ -33,7 +33,8 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// The whole step of the workflow, with a bare repository in the place of GitHub: the tag, and only the tag, has the image.
+// The whole step of the workflow, with a bare repository in the place of GitHub: the tag, and only
+// the tag, has the image.
 func TestATaggedCommitNamesItsImage(t *testing.T) {
 	t.Parallel()
 	root, remote := checkout(t), t.TempDir()

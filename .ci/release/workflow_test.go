@@ -8,7 +8,8 @@ import (
 	"testing"
 )
 
-// What the release workflow does with git, on a repository of its own: main stays, and tag and branch are one commit beside it.
+// What the release workflow does with git, on a repository of its own: main stays, and tag and
+// branch are one commit beside it.
 func TestTheWorkflowPushesATagAndItsBranch(t *testing.T) {
 	t.Parallel()
 	workflow, err := os.ReadFile(filepath.Join("..", "..", ".github", "workflows", "release.yml"))

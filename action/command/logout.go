@@ -48,7 +48,8 @@ func (logoutCmd) Run(ctx context.Context, p program, c *commands) error {
 	return err
 }
 
-// end ends a stored token at its License API. nil: the token is no longer good, whichever way it ended.
+// end ends a stored token at its License API. nil: the token is no longer good, whichever way it
+// ended.
 func (p program) end(ctx context.Context, api *client.Client, stored credentials) error {
 	id := cmp.Or(stored.MachineID, machineID(hostName()))
 	err := api.Deactivate(ctx, stored.Token, id)

@@ -18,7 +18,8 @@ const (
 	longest = 3650 * day
 )
 
-// Policy says how long before its expiry a token is refreshed: a time, or a share of the token's lifetime. The zero Policy is 7d.
+// Policy says how long before its expiry a token is refreshed: a time, or a share of the token's
+// lifetime. The zero Policy is 7d.
 type Policy struct {
 	before  time.Duration
 	percent int // when not 0, instead of before
@@ -30,8 +31,8 @@ type Policy struct {
 //	7d  1d12h           whole days, with a Go duration after them or without
 //	20%                 a whole number from 1 to 100: that share of the token's lifetime, so 100% is always
 //
-// and nothing of 0 or less: once expired, a token cannot be refreshed any more, so waiting until then is waiting too long. The error
-// names the setting, the value and the remedy.
+// and nothing of 0 or less: once expired, a token cannot be refreshed any more, so waiting until
+// then is waiting too long. The error names the setting, the value and the remedy.
 func ParsePolicy(s string) (Policy, error) {
 	p, err := parsePolicy(s)
 	if err != nil {
@@ -123,8 +124,8 @@ func shortDuration(d time.Duration) string {
 	return text
 }
 
-// window is how long before its expiry a token of the given lifetime is refreshed. A lifetime that is not known (0) has no share: then it is
-// the usual time.
+// window is how long before its expiry a token of the given lifetime is refreshed. A lifetime that
+// is not known (0) has no share: then it is the usual time.
 func (p Policy) window(lifetime time.Duration) time.Duration {
 	if p.percent != 0 && lifetime > 0 {
 		return lifetime / 100 * time.Duration(p.percent)

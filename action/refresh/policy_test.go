@@ -127,8 +127,8 @@ func TestPolicyThatIsRefused(t *testing.T) {
 	}
 }
 
-// FuzzParsePolicy holds every text against three rules: what is read can be written and read again, it never means nothing, and an
-// error names the text.
+// FuzzParsePolicy holds every text against three rules: what is read can be written and read again,
+// it never means nothing, and an error names the text.
 func FuzzParsePolicy(f *testing.F) {
 	for _, s := range []string{"36h", "7d", "1d12h", "20%", "100%", "0", "-1h", "", "99999999999999999999d", "1d2562047h", "1ns", "١d", "7\x00d", "3650d0.000000001s"} {
 		f.Add(s)

@@ -1,7 +1,8 @@
-// Package refresh decides when a license token is refreshed, and whether the token that came back may replace the old one.
+// Package refresh decides when a license token is refreshed, and whether the token that came back
+// may replace the old one.
 //
-// It is pure: it reads claims and a time, and does nothing. What a token says is service/token, how a fresh one is fetched is
-// service/client, where it is stored is github/secret.
+// It is pure: it reads claims and a time, and does nothing. What a token says is service/token, how
+// a fresh one is fetched is service/client, where it is stored is github/secret.
 //
 // Rules of this package:
 //   - A token that expires later than refresh-before is kept, without a network call.
@@ -74,8 +75,8 @@ func Decide(claims token.Claims, policy Policy, now time.Time) Decision {
 	return d
 }
 
-// EndsWithLicense reports whether the token lives as long as its license: then no refresh gives it a later end, but a renewed
-// subscription does.
+// EndsWithLicense reports whether the token lives as long as its license: then no refresh gives it
+// a later end, but a renewed subscription does.
 func EndsWithLicense(claims token.Claims) bool {
 	// exp has whole seconds, valid_until has milliseconds.
 	return !claims.ValidUntil.IsZero() && !claims.ExpiresAt.Before(claims.ValidUntil.Truncate(time.Second))
@@ -120,7 +121,8 @@ func hopes(c token.Claims) string {
 // moment is a time as people read it: 2026-03-01 12:00 UTC.
 func moment(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 MST") }
 
-// span is a duration as people say it, in the largest unit of which there are two or more, rounded down.
+// span is a duration as people say it, in the largest unit of which there are two or more, rounded
+// down.
 func span(d time.Duration) string {
 	for _, unit := range []struct {
 		of   time.Duration

@@ -152,7 +152,8 @@ func TestActionsHaveNames(t *testing.T) {
 	}
 }
 
-// drawClaims draws claims of any lifetime, with or without the claims that a foreign token may lack.
+// drawClaims draws claims of any lifetime, with or without the claims that a foreign token may
+// lack.
 func drawClaims(t *rapid.T) token.Claims {
 	c := token.Claims{Subject: rapid.SampledFrom([]string{"user_a", "user_b"}).Draw(t, "subject"), ExpiresAt: drawTime(t, "exp")}
 	if rapid.Bool().Draw(t, "tells iat") {

@@ -97,8 +97,8 @@ func (d database) addPolicy(ctx context.Context, account string) error {
 	})
 }
 
-// seedStep is the time between two records that are seeded: a day of them has 43,200, and a walk goes
-// on within the window in which the token before was issued.
+// seedStep is the time between two records that are seeded: a day of them has 43,200, and a walk
+// goes on within the window in which the token before was issued.
 const seedStep = 2 * time.Second
 
 // seedClock is the time at which seeded records are made: it ends shortly before now.

@@ -3,7 +3,8 @@ package api
 import "time"
 
 // Time is a time of an answer that a client reckons with. It is written as records have theirs, in
-// UTC with milliseconds, and read in any form of RFC 3339, for another License API may have another.
+// UTC with milliseconds, and read in any form of RFC 3339, for another License API may have
+// another.
 type Time struct{ time.Time }
 
 // String is the time as it is written.

@@ -181,8 +181,8 @@ func TestLinesOfWhatIsNotThereAreRefused(t *testing.T) {
 	}
 }
 
-// What ends or changes a right is counted, or others would go on with what they know: an action that
-// is new counts until somebody says that it only adds.
+// What ends or changes a right is counted, or others would go on with what they know: an action
+// that is new counts until somebody says that it only adds.
 func TestWhatChangesRights(t *testing.T) {
 	t.Parallel()
 	ends := []string{".revoke", ".revoke-family", ".revoke-issued-by", ".remove", ".suspend", ".restore", ".delete", ".update", ".retire", ".end", ".deactivate"}

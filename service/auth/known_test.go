@@ -200,8 +200,8 @@ func TestWhoIsKnownIsAskedForOnceInAStateOfRights(t *testing.T) {
 	}
 }
 
-// The answer was on its way while its subject ended. The request that waits for it may still get it,
-// for it came before; nobody else.
+// The answer was on its way while its subject ended. The request that waits for it may still get
+// it, for it came before; nobody else.
 func TestWhatEndsWhileItIsReadIsNotKnownAfterwards(t *testing.T) {
 	t.Parallel()
 	for _, k := range kinds {

@@ -30,8 +30,8 @@ func (i Invalid) Error() string { return string(i) }
 // Is says that an Invalid is an ErrInvalid.
 func (Invalid) Is(target error) bool { return target == ErrInvalid }
 
-// Cursor is an ErrInvalid of the place where a list is to continue: the text says what is wrong with
-// it. The API calls that place cursor; a command puts the name of its flag there.
+// Cursor is an ErrInvalid of the place where a list is to continue: the text says what is wrong
+// with it. The API calls that place cursor; a command puts the name of its flag there.
 type Cursor string
 
 // Error is the text with the API's name of the place.

@@ -177,8 +177,8 @@ func TestRefusalsOfAKindHaveALineAnHour(t *testing.T) {
 	}
 }
 
-// However many repositories a stranger has, there is a bound for a day, and it is not that of owners
-// whom a policy trusts.
+// However many repositories a stranger has, there is a bound for a day, and it is not that of
+// owners whom a policy trusts.
 func TestRefusalsHaveABoundForADay(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)

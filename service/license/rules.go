@@ -58,8 +58,8 @@ func LeaseWindow(grace time.Duration) time.Duration {
 const MaxWindow = 10 * time.Minute
 
 // Window is the time in which refreshing one token gives one and the same answer: MaxWindow, but
-// never more than a sixth of the lifetime of the token in hand or of the token that it is refreshed to,
-// and at least a second.
+// never more than a sixth of the lifetime of the token in hand or of the token that it is refreshed
+// to, and at least a second.
 func Window(parentLife, ttl time.Duration) time.Duration {
 	w := min(MaxWindow, parentLife/6, ttl/6).Truncate(time.Second)
 	return max(w, time.Second)

@@ -25,11 +25,11 @@ func TestWhoMayHoldAToken(t *testing.T) {
 		until  time.Time
 		want   error
 	}{
-		"an active account with time left":        {account.Active, noon.Add(time.Millisecond), nil},
-		"an active account whose time is up":      {account.Active, noon, account.ErrExpired},
-		"a suspended account":                     {account.Suspended, noon.Add(time.Hour), account.ErrInactive},
-		"a suspended account whose time is up":    {account.Suspended, noon, account.ErrInactive},
-		"a deleted account":                       {account.Deleted, noon.Add(time.Hour), account.ErrRevoked},
+		"an active account with time left":      {account.Active, noon.Add(time.Millisecond), nil},
+		"an active account whose time is up":    {account.Active, noon, account.ErrExpired},
+		"a suspended account":                   {account.Suspended, noon.Add(time.Hour), account.ErrInactive},
+		"a suspended account whose time is up":  {account.Suspended, noon, account.ErrInactive},
+		"a deleted account":                     {account.Deleted, noon.Add(time.Hour), account.ErrRevoked},
 		"an account in a status we do not know": {"odd", noon.Add(time.Hour), account.ErrInactive},
 	} {
 		a := account.Account{Status: c.status, ValidUntil: c.until}

@@ -92,8 +92,8 @@ func (s *Service) issueAs(ctx context.Context, c auth.Caller, record recorder) (
 		TokenRecord{Parent: opaque.TokenID(c.Token.ID), IssuedBy: c.ID, Recorded: now, AsOf: c.AsOf}, ttl, record)
 }
 
-// IssueFor makes a new token for an account, with a lifetime of its own choice (0: the usual one). It
-// is for the operator.
+// IssueFor makes a new token for an account, with a lifetime of its own choice (0: the usual one).
+// It is for the operator.
 func (s *Service) IssueFor(ctx context.Context, id string, ttl time.Duration) (Issued, error) {
 	a, err := s.store.Account(ctx, id)
 	if err != nil {

@@ -145,8 +145,8 @@ func (k *keys) refresh(ctx context.Context, now time.Time) {
 	}
 }
 
-// keep hands the keys to the key store, also when they are those of before: another process may have
-// kept others meanwhile, which the issuer withdrew.
+// keep hands the keys to the key store, also when they are those of before: another process may
+// have kept others meanwhile, which the issuer withdrew.
 func (k *keys) keep(ctx context.Context, all []json.RawMessage, now time.Time) {
 	if k.keyStore == nil {
 		return
@@ -162,8 +162,8 @@ func (k *keys) keep(ctx context.Context, all []json.RawMessage, now time.Time) {
 	}
 }
 
-// maxCachedKeyAge is how long keys count that another process fetched: longer than any outage, and no more
-// than that, for an issuer withdraws keys.
+// maxCachedKeyAge is how long keys count that another process fetched: longer than any outage, and
+// no more than that, for an issuer withdraws keys.
 const maxCachedKeyAge = 7 * 24 * time.Hour
 
 // fromStore is what the key store has, read as strictly as what an issuer sends; nothing when there

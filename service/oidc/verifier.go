@@ -22,12 +22,13 @@ type Config struct {
 	Log      *slog.Logger
 }
 
-// KeyStore stores the keys that issuers published last, so that they survive an outage of the issuer
-// together with a restart of ours, and so that several processes have them in common. They are
-// public, and they decide who is believed: anyone who can change what a KeyStore returns can allow
-// anybody.
+// KeyStore stores the keys that issuers published last, so that they survive an outage of the
+// issuer together with a restart of ours, and so that several processes have them in common. They
+// are public, and they decide who is believed: anyone who can change what a KeyStore returns can
+// allow anybody.
 type KeyStore interface {
-	// StoreIssuerKeys stores a JSON Web Key Set as it was fetched at that time; the last call counts.
+	// StoreIssuerKeys stores a JSON Web Key Set as it was fetched at that time; the last call
+	// counts.
 	StoreIssuerKeys(ctx context.Context, issuer string, jwks []byte, fetched time.Time) error
 	// IssuerKeys returns what is stored; nil when there is nothing.
 	IssuerKeys(ctx context.Context, issuer string) (jwks []byte, fetched time.Time, err error)

@@ -150,8 +150,8 @@ func (s *Server) authorizationServer(c *gin.Context) error {
 		GrantTypesSupported:               []string{deviceGrant},
 		ResponseTypesSupported:            []string{},
 		TokenEndpointAuthMethodsSupported: []string{"none"},
-		// a member that is left out would mean client_secret_basic (RFC 8414, 2), which nothing here
-		// takes; introspection may name a type of access tokens, revocation may not
+		// a member that is left out would mean client_secret_basic (RFC 8414, 2), which nothing
+		// here takes; introspection may name a type of access tokens, revocation may not
 		IntrospectionEndpointAuthMethodsSupported: []string{bearerType},
 		RevocationEndpointAuthMethodsSupported:    []string{"none"},
 	})

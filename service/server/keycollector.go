@@ -21,8 +21,8 @@ const (
 )
 
 // keyCollector is a Prometheus collector of what the database holds: signing keys, live tokens,
-// policies, licenses that end soon, keys of issuers, its size and its newest backup. It is refreshed
-// at most every 10 s.
+// policies, licenses that end soon, keys of issuers, its size and its newest backup. It is
+// refreshed at most every 10 s.
 type keyCollector struct {
 	keys  func(context.Context) ([]keyring.Key, error)
 	stock func(context.Context, time.Time) (license.Stock, error)

@@ -135,8 +135,8 @@ func TestLoginsOfAllAddressesAreBounded(t *testing.T) {
 	beginLogin(t, s)
 }
 
-// Anyone who was counted while the clock was ahead is not kept out once it is right again, and neither
-// are those who come after.
+// Anyone who was counted while the clock was ahead is not kept out once it is right again, and
+// neither are those who come after.
 func TestLimitsDoNotGoByTheClockOfTheMachine(t *testing.T) {
 	t.Parallel()
 	now, elapsed := time.Now(), time.Hour

@@ -106,7 +106,8 @@ func TestAnIdentityThatIsNotProvenIsNotRecorded(t *testing.T) {
 	}
 }
 
-// What an untrusted job calls a branch gives no orders to anyone who reads the log, and cannot look like a token.
+// What an untrusted job calls a branch gives no orders to anyone who reads the log, and cannot look
+// like a token.
 func TestTheLogOfARefusedJobIsBounded(t *testing.T) {
 	t.Parallel()
 	k := newKeyless(t)
@@ -138,7 +139,8 @@ func TestARefusedJobOverTheLimitIsLogged(t *testing.T) {
 	}
 }
 
-// A refusal whose line cannot be written is a refusal all the same, and the log says why there is none.
+// A refusal whose line cannot be written is a refusal all the same, and the log says why there is
+// none.
 func TestARefusalWithoutItsLineIsLogged(t *testing.T) {
 	t.Parallel()
 	k := newKeylessWith(t, servicetest.Options{Between: func(s *parts.Stores) { s.Jobs = noRoom{s.Jobs} }})

@@ -83,8 +83,8 @@ func taken(err error, seq int64) error {
 	return err
 }
 
-// indexRepository notes the line of a repository, so that it is found by it. Most lines are of none,
-// and cost nothing.
+// indexRepository notes the line of a repository, so that it is found by it. Most lines are of
+// none, and cost nothing.
 func (t *tx) indexRepository(ctx context.Context, seq int64, details string) error {
 	if !strings.Contains(details, `"repository_id"`) {
 		return nil
@@ -265,8 +265,8 @@ func (s *Store) AuditLines(ctx context.Context, q audit.Query) ([]audit.Line, er
 	return lines[:min(len(lines), q.Limit)], nil
 }
 
-// recordedLines is the lines of the blocks that a query asks for, newest first. A repository that is
-// given by name is asked for by that name alone.
+// recordedLines is the lines of the blocks that a query asks for, newest first. A repository that
+// is given by name is asked for by that name alone.
 func (s *Store) recordedLines(ctx context.Context, q audit.Query) (list []audit.Line, err error) {
 	r := search{before: q.Before}
 	r.where(ledger.OfAccount, q.Account)

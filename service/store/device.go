@@ -36,8 +36,8 @@ func (r *deviceRow) login() auth.DeviceLogin {
 	return d
 }
 
-// purgeBatch is how many rows that ended are deleted when one is added: more than come, so that they get
-// fewer, and few, so that nobody waits.
+// purgeBatch is how many rows that ended are deleted when one is added: more than come, so that
+// they get fewer, and few, so that nobody waits.
 const purgeBatch = 16
 
 func (s *Store) AddDeviceLogin(ctx context.Context, d auth.DeviceLogin) error {

@@ -64,8 +64,8 @@ var ErrOlder = errors.New("the database is from an older version of pageflare-li
 	"make a backup, then start the service of this version, or run `pageflare-license migrate`")
 
 // Open opens the database that url names (sqlite:PATH or postgres://…), creates its file or its
-// tables if they are not there, and brings the tables up to date. The error says what is wrong with the database in one line; ErrNewer is
-// one of them.
+// tables if they are not there, and brings the tables up to date. The error says what is wrong with
+// the database in one line; ErrNewer is one of them.
 func Open(ctx context.Context, url string) (*Store, error) { return open(ctx, url, true, migrations) }
 
 // OpenCurrent is Open for those who must not change the tables of a database that is in use:

@@ -151,8 +151,8 @@ func (s *Store) Tokens(ctx context.Context, q license.TokenQuery) (list []licens
 	return append(list, older...), err
 }
 
-// find returns the record of a token and its number in the audit log; 0 when it has a row of its own
-// from before there was a ledger. ErrNotFound.
+// find returns the record of a token and its number in the audit log; 0 when it has a row of its
+// own from before there was a ledger. ErrNotFound.
 func (s *Store) find(ctx context.Context, id opaque.TokenID) (found license.TokenRecord, seq int64, err error) {
 	var q search
 	q.where(ledger.OfToken, string(id))
