@@ -23,6 +23,7 @@ type App struct {
 	Stdout, Stderr io.Writer
 
 	Terminal     bool     // a person types what comes on Stdin
+	Watched      bool     // a person sees what is written to Stderr
 	Database     string   // its URL for messages, without a password
 	DatabaseFile string   // empty when it is on a server
 	DumpURL      string   // of a database on a server, for pg_dump and pg_restore; empty when it is a file
@@ -41,6 +42,8 @@ type App struct {
 	RecordBackup func() error
 	// Restore puts a backup in the place of the database.
 	Restore func(ctx context.Context, backup io.Reader) (Restored, error)
+	// Move moves the database from one engine to the other. context.Canceled: it was interrupted.
+	Move func(ctx context.Context, from, to string, report func(Progress)) (Moved, error)
 	// Open opens the database, and makes it where there is none. The function that it returns
 	// closes it.
 	Open func(context.Context) (*parts.Parts, func() error, error)

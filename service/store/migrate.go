@@ -60,6 +60,19 @@ func migrate(ctx context.Context, db *pool, mayChange bool, all fs.FS) error {
 	}
 }
 
+// newestMigration is the version of a database that is up to date.
+func newestMigration() (newest int64, err error) {
+	files, err := fs.Glob(migrations, "migrations/*.sql")
+	for _, file := range files {
+		version, err := goose.NumericComponent(file)
+		if err != nil {
+			return 0, err
+		}
+		newest = max(newest, version)
+	}
+	return newest, err
+}
+
 // A starter that finds another one migrating looks again every migrationPoll, for two minutes.
 const (
 	migrationPoll  = 200 * time.Millisecond
