@@ -30,9 +30,9 @@ type Settings struct {
 	Listen         string `env:"LICENSE_LISTEN" default:"127.0.0.1:8080" help:"Address of the API; port 0 picks one."`
 	DatabaseURL    string `env:"LICENSE_DATABASE_URL" default:"sqlite:pageflare-license.db" help:"Database: sqlite:PATH, or postgres://USER:PASSWORD@HOST/DATABASE for several replicas."`
 	PublicURL      string `env:"LICENSE_PUBLIC_URL" placeholder:"URL" help:"What clients call, without path; the issuer of tokens. Default: http://LISTEN."`
-	TokenTTL       string `env:"LICENSE_TOKEN_TTL" default:"8760h" help:"Life of an issued or refreshed token, capped by the end of the license."`
-	OIDCTokenTTL   string `name:"oidc-token-ttl" env:"LICENSE_OIDC_TOKEN_TTL" default:"1h" help:"Life of a token that a job got for its identity."`
-	OIDCIssuers    string `name:"oidc-issuers" env:"LICENSE_OIDC_ISSUERS" default:"https://token.actions.githubusercontent.com" help:"Issuers of identities that are trusted, character by character, separated by commas; none: no job is let in."`
+	TokenTTL       string `env:"LICENSE_TOKEN_TTL" default:"8760h" help:"Lifetime of an issued or refreshed token, capped by the end of the license."`
+	OIDCTokenTTL   string `name:"oidc-token-ttl" env:"LICENSE_OIDC_TOKEN_TTL" default:"1h" help:"Lifetime of a token that a job got for its identity."`
+	OIDCIssuers    string `name:"oidc-issuers" env:"LICENSE_OIDC_ISSUERS" default:"https://token.actions.githubusercontent.com" help:"Issuers of identities that are trusted, character by character, separated by commas; none: no job is allowed."`
 	GitHubAPIURL   string `name:"github-api-url" env:"LICENSE_GITHUB_API_URL" default:"https://api.github.com" help:"GitHub's API, which is asked for the ids of repositories."`
 	LeaseGrace     string `env:"LICENSE_LEASE_GRACE" default:"168h" help:"How long a lease bridges a service that cannot be reached, at most; 0: no leases."`
 	Retention      string `env:"LICENSE_RETENTION" default:"9600h" help:"How long records of tokens are kept after they were made; they go when their tokens have expired."`

@@ -100,6 +100,7 @@ func (a *app) share() {
 			made, err := store.Backup(ctx, a.cfg.DatabaseURL, to, replace)
 			return made.Bytes, made.Audit, err
 		},
+		RecordBackup: func() error { return store.RecordBackup(a.cfg.DatabaseURL) },
 		Restore: func(ctx context.Context, backup io.Reader) (command.Restored, error) {
 			done, err := store.Restore(ctx, backup, a.cfg.DatabaseURL)
 			return command.Restored(done), err
@@ -132,7 +133,7 @@ type commands struct {
 
 	MigrateEngine command.MigrateEngine `cmd:"" name:"migrate-engine" help:"Move the whole database from SQLite to PostgreSQL, or back, and compare both. Stop the service first; interrupted, it goes on when it is run again."`
 
-	Doctor      doctorCmd      `cmd:"" help:"Check settings, database, audit log, clock, free space, key and address, and say what is wrong and how to mend it."`
+	Doctor      doctorCmd      `cmd:"" help:"Check settings, database, audit log, clock, free space, key and address, and say what is wrong and how to fix it."`
 	Completion  completionCmd  `cmd:"" help:"Print a script that completes commands and flags in a shell."`
 	Healthcheck healthcheckCmd `cmd:"" help:"Ask the running service whether it is healthy; exit status 0 if so. For containers."`
 }
@@ -199,8 +200,8 @@ func words(args []string) []string {
 
 var negative = regexp.MustCompile(`^-[0-9]+$`)
 
-// negatives joins a flag and the negative number behind it, which would be taken for a short flag: what is wrong with the
-// number is what a person has to hear.
+// negatives joins a flag and the negative number behind it, which would be taken for a short flag:
+// what is wrong with the number is what a person has to hear.
 func negatives(args []string) []string {
 	var out []string
 	for _, arg := range args {

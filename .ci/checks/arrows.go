@@ -6,16 +6,17 @@ import (
 	"strings"
 )
 
-// arrowTable says which packages of this module a package imports in code that is not a test: those on the right and no
-// other. Every package under action/, github/ and service/ has a line, so that a new package is a decision. A line may come
-// before its package.
+// arrowTable says which packages of this module a package imports in code that is not a test: those
+// on the right and no other. Every package under action/, github/ and service/ has a line, so that
+// a new package is a decision. A line may come before its package.
 //
-// The Action takes five packages from the service and no more, and github, which both programs use, takes two of them:
-// see forBoth in imports.go and docs/decisions/0011-what-both-programs-share.md.
+// The Action takes five packages from the service and no more, and github, which both programs use,
+// takes two of them: see forBoth in imports.go and docs/decisions/0011-what-both-programs-share.md.
 //
 // NOUNS stands for the packages on its own line.
 //
-// Test kits, which only tests and e2e import, have names that end in test. What tests may import: imports.go.
+// Test kits, which only tests and e2e import, have names that end in test. What tests may import:
+// imports.go.
 const arrowTable = `
 action              -> action/atomicfile action/command action/refresh action/remedy action/optimize action/guard action/summary github github/secret service/client service/token service/api service/opaque service/origin
 action/command      -> action/atomicfile action/refresh action/remedy service/client service/token service/api

@@ -21,6 +21,9 @@ func checkout(t *testing.T) string {
 	// a tagged commit names its image already
 	must(t, os.WriteFile(filepath.Join(root, "action.yml"), imageLine.ReplaceAll(manifest, []byte("  image: Dockerfile")), 0o644))
 	must(t, os.Mkdir(filepath.Join(root, ".ci"), 0o755))
+	must(t, os.Mkdir(filepath.Join(root, "deploy"), 0o755))
+	must(t, os.WriteFile(filepath.Join(root, "Dockerfile"), []byte("ARG GO_IMAGE=golang\nARG VERSION=dev\nFROM x\nARG VERSION\n"), 0o644))
+	must(t, os.WriteFile(filepath.Join(root, "deploy", "compose.yaml"), []byte("args:\n  VERSION: ${VERSION:-dev}\n"), 0o644))
 	must(t, os.MkdirAll(filepath.Join(root, migrationsFolder), 0o755))
 	must(t, os.WriteFile(filepath.Join(root, migrationsFolder, "00001_start.sql"), []byte("-- +goose Up\n"), 0o644))
 	must(t, os.WriteFile(filepath.Join(root, migrationsFolder, releasedList), []byte("# those that were released\n"), 0o644))
@@ -35,7 +38,8 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// The whole step of the workflow, with a bare repository in the place of GitHub: the tag, and only the tag, has the image.
+// The whole step of the workflow, with a bare repository in the place of GitHub: the tag, and only
+// the tag, has the image.
 func TestATaggedCommitNamesItsImage(t *testing.T) {
 	t.Parallel()
 	root, remote := checkout(t), t.TempDir()
@@ -60,7 +64,7 @@ func TestATaggedCommitNamesItsImage(t *testing.T) {
 	var out bytes.Buffer
 	must(t, run([]string{"-version", "v1.2.3", "-digest", digest, "GO_IMAGE=golang@" + digest}, root, &out))
 	git("checkout", "--quiet", "--detach")
-	git("add", "action.yml", ".ci/release.json")
+	git("add", "action.yml", ".ci/release.json", "Dockerfile", "deploy/compose.yaml")
 	git("commit", "--quiet", "--message", "v1.2.3")
 	git("tag", "v1.2.3")
 	git("tag", "--force", "v1")
@@ -74,6 +78,12 @@ func TestATaggedCommitNamesItsImage(t *testing.T) {
 		}
 		if got := git("--git-dir", remote, "show", ref+":.ci/release.json"); !strings.Contains(got, `"image": "docker://ghcr.io/pageflare/ci@`+digest+`"`) {
 			t.Errorf("the record of %s is %s", ref, got)
+		}
+		if got := git("--git-dir", remote, "show", ref+":Dockerfile"); got != "ARG GO_IMAGE=golang\nARG VERSION=v1.2.3\nFROM x\nARG VERSION" {
+			t.Errorf("the Dockerfile of %s is %s", ref, got)
+		}
+		if got := git("--git-dir", remote, "show", ref+":deploy/compose.yaml"); got != "args:\n  VERSION: ${VERSION:-v1.2.3}" {
+			t.Errorf("the compose file of %s is %s", ref, got)
 		}
 	}
 	if got := git("--git-dir", remote, "show", "main:action.yml"); !strings.Contains(got, "  image: Dockerfile\n") {
@@ -108,6 +118,9 @@ func TestWrongArgumentsWriteNothing(t *testing.T) {
 			must(t, err)
 			if _, err := os.Stat(filepath.Join(root, ".ci", "release.json")); !os.IsNotExist(err) || !strings.Contains(string(b), "image: Dockerfile") {
 				t.Error("something was written")
+			}
+			if b, err := os.ReadFile(filepath.Join(root, "Dockerfile")); err != nil || !strings.Contains(string(b), "ARG VERSION=dev\n") {
+				t.Errorf("the Dockerfile was written: %s, %v", b, err)
 			}
 		})
 	}

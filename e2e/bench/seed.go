@@ -21,7 +21,7 @@ import (
 )
 
 // What a database holds before it is measured is made by the service's own rules and store, in
-// this process: accounts, their tokens, and records of refreshes as they are made in life.
+// this process: accounts, their tokens, and records of refreshes as they are made in production.
 
 // seedWriters make records at once: as many as share a transaction.
 const seedWriters = 256
@@ -98,8 +98,8 @@ func (d database) addPolicy(ctx context.Context, account string) error {
 	})
 }
 
-// seedStep is the time between two records that are seeded: a day of them has 43,200, and a walk goes
-// on within the window in which the token before was issued.
+// seedStep is the time between two records that are seeded: a day of them has 43,200, and a walk
+// goes on within the window in which the token before was issued.
 const seedStep = 2 * time.Second
 
 // seedClock is the time at which seeded records are made: it ends shortly before now.

@@ -126,7 +126,8 @@ type Query struct {
 	Limit int
 }
 
-// Accounts returns the accounts that are asked for, in the order of ids. ErrInvalid: After is no id.
+// Accounts returns the accounts that are asked for, in the order of ids. ErrInvalid: After is no
+// id.
 func (r *Registry) Accounts(ctx context.Context, q Query) ([]Account, error) {
 	if err := opaque.OfAccount.CheckAfter(q.After); err != nil {
 		return nil, err

@@ -5,7 +5,6 @@ package api
 
 import (
 	"encoding/json"
-	"time"
 )
 
 // APIToken An API token without its text.
@@ -63,7 +62,7 @@ type AccountPage struct {
 
 // Activated The license token of a machine. It is a secret.
 type Activated struct {
-	ExpiresAt time.Time `json:"expires_at"`
+	ExpiresAt Time `json:"expires_at"`
 
 	// Machine Id of the machine in the audit log.
 	Machine string `json:"machine"`
@@ -255,9 +254,9 @@ type Error struct {
 	// | `license_revoked` | 403 | the account was deleted, and its license with it | final; ask the operator |
 	// | `license_inactive` | 403 | the account is suspended | final until it is restored |
 	// | `token_revoked` | 403 | this token, or the family it belongs to, was revoked | final; issue a new token |
-	// | `policy_denied` | 403 | no trust policy lets this job in | final; the operator adds one |
+	// | `policy_denied` | 403 | no trust policy allows this job | final; the operator adds one |
 	// | `identity_used` | 403 | the identity token was exchanged before | request a new one for each exchange |
-	// | `invalid_request` | 400 | the request cannot be read or makes no sense | final; mend what the message names |
+	// | `invalid_request` | 400 | the request cannot be read or makes no sense | final; fix what the message names |
 	// | `insufficient_scope` | 403 | the token is good and may not do this | final; take one that may |
 	// | `conflict` | 409 | the request contradicts what is there | look again at what is there |
 	// | `unsupported_media_type` | 415 | the body is of another kind | final; send the kind that the message names |
@@ -266,7 +265,7 @@ type Error struct {
 	// | `request_too_large` | 413 | the request body is above 64 KiB, or 256 KiB on `/_api/admin/policies/batch` | final; send a smaller one, or none |
 	// | `request_timeout` | 408 | the request body came too slowly | send it again |
 	// | `rate_limited` | 429 | too many requests with this credential, by jobs of this repository, or without a good credential from this address | wait `Retry-After` seconds |
-	// | `internal` | 500 | a fault of the service | try again later; report it with the request id |
+	// | `internal` | 500 | an internal error of the service | try again later; report it with the request id |
 	// | `unavailable` | 503 | the service cannot answer now | try again later |
 	Code Code `json:"code"`
 
@@ -341,10 +340,10 @@ type IssuedToken struct {
 	CappedBy CappedBy `json:"capped_by,omitempty,omitzero"`
 
 	// ExpiresAt When the token expires, in UTC; the same second as its `exp`.
-	ExpiresAt time.Time `json:"expires_at,omitempty,omitzero"`
+	ExpiresAt Time `json:"expires_at,omitempty,omitzero"`
 
 	// RefreshAfter From when on refreshing makes sense, in UTC.
-	RefreshAfter time.Time `json:"refresh_after,omitempty,omitzero"`
+	RefreshAfter Time `json:"refresh_after,omitempty,omitzero"`
 
 	// Token The license token, a signed JWT.
 	Token string `json:"token"`
@@ -364,13 +363,13 @@ type Lease struct {
 	CappedBy string `json:"capped_by,omitempty,omitzero"`
 
 	// GraceUntil The end of the lease: until then its holder may go by it while the service does not answer.
-	GraceUntil time.Time `json:"grace_until"`
+	GraceUntil Time `json:"grace_until"`
 
 	// Lease A JWT with `alg` EdDSA and `typ` lease+jwt. Who has it can pass for its holder where leases are shown.
 	Lease string `json:"lease"`
 
 	// RefreshAfter When it is worth getting another.
-	RefreshAfter time.Time `json:"refresh_after"`
+	RefreshAfter Time `json:"refresh_after"`
 
 	// ValidUntil The end of the license.
 	ValidUntil string `json:"valid_until"`
@@ -436,7 +435,7 @@ type NewAdminToken struct {
 	Name   string   `json:"name,omitempty,omitzero"`
 	Scopes []string `json:"scopes"`
 
-	// TTL Its life, such as 2160h; missing: until it is revoked.
+	// TTL Its lifetime, such as 2160h; missing: until it is revoked.
 	TTL string `json:"ttl,omitempty,omitzero"`
 }
 
@@ -482,7 +481,7 @@ type NewPolicy struct {
 
 // NewToken defines model for NewToken.
 type NewToken struct {
-	// TTL Its life, such as 72h; missing: the usual one.
+	// TTL Its lifetime, such as 72h; missing: the usual one.
 	TTL string `json:"ttl,omitempty,omitzero"`
 }
 
@@ -496,9 +495,9 @@ type OAuthAPIError struct {
 	// | `license_revoked` | 403 | the account was deleted, and its license with it | final; ask the operator |
 	// | `license_inactive` | 403 | the account is suspended | final until it is restored |
 	// | `token_revoked` | 403 | this token, or the family it belongs to, was revoked | final; issue a new token |
-	// | `policy_denied` | 403 | no trust policy lets this job in | final; the operator adds one |
+	// | `policy_denied` | 403 | no trust policy allows this job | final; the operator adds one |
 	// | `identity_used` | 403 | the identity token was exchanged before | request a new one for each exchange |
-	// | `invalid_request` | 400 | the request cannot be read or makes no sense | final; mend what the message names |
+	// | `invalid_request` | 400 | the request cannot be read or makes no sense | final; fix what the message names |
 	// | `insufficient_scope` | 403 | the token is good and may not do this | final; take one that may |
 	// | `conflict` | 409 | the request contradicts what is there | look again at what is there |
 	// | `unsupported_media_type` | 415 | the body is of another kind | final; send the kind that the message names |
@@ -507,7 +506,7 @@ type OAuthAPIError struct {
 	// | `request_too_large` | 413 | the request body is above 64 KiB, or 256 KiB on `/_api/admin/policies/batch` | final; send a smaller one, or none |
 	// | `request_timeout` | 408 | the request body came too slowly | send it again |
 	// | `rate_limited` | 429 | too many requests with this credential, by jobs of this repository, or without a good credential from this address | wait `Retry-After` seconds |
-	// | `internal` | 500 | a fault of the service | try again later; report it with the request id |
+	// | `internal` | 500 | an internal error of the service | try again later; report it with the request id |
 	// | `unavailable` | 503 | the service cannot answer now | try again later |
 	Code Code `json:"code"`
 
@@ -744,10 +743,10 @@ type Unauthorized struct {
 
 // ValidCI defines model for ValidCI.
 type ValidCI struct {
-	ExpiresAt time.Time `json:"expires_at"`
-	Features  []string  `json:"features"`
-	Tier      string    `json:"tier"`
-	Valid     bool      `json:"valid"`
+	ExpiresAt Time     `json:"expires_at"`
+	Features  []string `json:"features"`
+	Tier      string   `json:"tier"`
+	Valid     bool     `json:"valid"`
 }
 
 // ActivationID defines model for activation_id.

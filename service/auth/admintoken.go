@@ -77,21 +77,21 @@ func NewAdmins(s AdminStore, c Config) *Admins { return &Admins{s, c} }
 
 // NewAdminToken is what an admin token starts with.
 type NewAdminToken struct {
-	Name   string
-	Scopes []Scope
-	Life   time.Duration // 0: until it is revoked
+	Name     string
+	Scopes   []Scope
+	Lifetime time.Duration // 0: until it is revoked
 }
 
 // CreateAdminToken makes an admin token. Its text is in the answer and nowhere else. by is the
 // admin token that asks for it, nil on the command line: it cannot give away scopes that it lacks,
-// nor a longer life than its own. A request that its sender named makes one, however often it is
+// nor a longer lifetime than its own. A request that its sender named makes one, however often it is
 // sent. Refusals: ErrInvalid, ErrScope.
 func (s *Admins) CreateAdminToken(ctx context.Context, n NewAdminToken,
 	by *AdminToken) (opaque.Secret, AdminToken, error) {
 	now := s.cfg.Now()
 	t := AdminToken{Name: n.Name, Scopes: sortedScopes(n.Scopes), CreatedAt: now}
-	if n.Life > 0 {
-		t.ExpiresAt = now.Add(n.Life).Truncate(time.Second)
+	if n.Lifetime > 0 {
+		t.ExpiresAt = now.Add(n.Lifetime).Truncate(time.Second)
 	}
 	if err := checkAdminToken(n, t); err != nil {
 		return "", AdminToken{}, err
@@ -137,8 +137,8 @@ func checkAdminToken(n NewAdminToken, t AdminToken) error {
 	if len(n.Name) > 100 {
 		fault("name is longer than 100 bytes")
 	}
-	if n.Life < 0 || n.Life > 0 && n.Life < time.Minute {
-		fault("life %s is shorter than a minute", n.Life)
+	if n.Lifetime < 0 || n.Lifetime > 0 && n.Lifetime < time.Minute {
+		fault("lifetime %s is shorter than a minute", n.Lifetime)
 	}
 	return errors.Join(faults...)
 }

@@ -30,13 +30,16 @@ type App struct {
 	Issuers      []string // of identities that are trusted
 	NoLink       string   // why a link that begins with the public URL would lead nowhere; "" when it leads somewhere
 
-	// HaveDatabase tells whether there is a database, which an empty file is not, nor one of a server
-	// without the tables of this service.
+	// HaveDatabase tells whether there is a database, which an empty file is not, nor one of a
+	// server without the tables of this service.
 	HaveDatabase func(context.Context) bool
 	// Backup copies the database to a new file, and returns its size and where its audit log ends.
 	// fs.ErrExist: there is a file of that name.
 	// With replace an older copy gives way.
 	Backup func(ctx context.Context, to string, replace bool) (bytes int64, end audit.Head, err error)
+	// RecordBackup notes that a backup has come to where it belongs, for the metrics of the
+	// service.
+	RecordBackup func() error
 	// Restore puts a backup in the place of the database.
 	Restore func(ctx context.Context, backup io.Reader) (Restored, error)
 	// Move moves the database from one engine to the other. context.Canceled: it was interrupted.

@@ -94,8 +94,8 @@ func (s *Service) issueAs(ctx context.Context, c auth.Caller, record recorder) (
 		TokenRecord{Parent: opaque.TokenID(c.Token.ID), IssuedBy: c.ID, Recorded: now, AsOf: c.AsOf}, ttl, record)
 }
 
-// IssueFor makes a new token for an account, with a life of its own choice (0: the usual one). It
-// is for the operator.
+// IssueFor makes a new token for an account, with a lifetime of its own choice (0: the usual one).
+// It is for the operator.
 func (s *Service) IssueFor(ctx context.Context, id string, ttl time.Duration) (Issued, error) {
 	a, err := s.store.Account(ctx, id)
 	if err != nil {
@@ -160,7 +160,7 @@ func (s *Service) refreshWith(ctx context.Context, c auth.Caller, now time.Time,
 	view *keyring.View) (Issued, error) {
 	set := view.Tokens
 	parent := opaque.TokenID(c.Token.ID)
-	window := Window(c.Token.Life(), s.cfg.TokenTTL)
+	window := Window(c.Token.Lifetime(), s.cfg.TokenTTL)
 	iat := Bucket(c.Token.IssuedAt, now, window)
 	if before := iat.Add(-window); !before.Before(c.Token.IssuedAt) {
 		// the window counts from the first answer, not from the clock: one that was given just

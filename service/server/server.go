@@ -109,7 +109,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.engine.ServeHTTP(w, oneSlash(r))
 }
 
-// oneSlash takes the slashes away that a client adds whose base URL ends with one, as the pageflare CLI does: /_api//license/refresh.
+// oneSlash takes the slashes away that a client adds whose base URL ends with one, as the pageflare
+// CLI does: /_api//license/refresh.
 func oneSlash(r *http.Request) *http.Request {
 	const base = "/_api/"
 	if !strings.HasPrefix(r.URL.Path, base+"/") || r.URL.RawPath != "" {

@@ -210,7 +210,7 @@ func (s *Service) AdminToken(t testing.TB, scopes ...auth.Scope) string {
 	return text.Reveal()
 }
 
-// IssueToken issues a license token that lives for ttl (0: the usual life).
+// IssueToken issues a license token that lives for ttl (0: the usual lifetime).
 func (s *Service) IssueToken(t testing.TB, account string, ttl time.Duration) string {
 	t.Helper()
 	issued, err := s.IssueFor(context.Background(), account, ttl)

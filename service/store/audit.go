@@ -83,8 +83,8 @@ func taken(err error, seq int64) error {
 	return err
 }
 
-// indexRepository notes the line of a repository, so that it is found by it. Most lines are of none,
-// and cost nothing.
+// indexRepository notes the line of a repository, so that it is found by it. Most lines are of
+// none, and cost nothing.
 func (t *tx) indexRepository(ctx context.Context, seq int64, details string) error {
 	if !strings.Contains(details, `"repository_id"`) {
 		return nil

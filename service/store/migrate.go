@@ -79,8 +79,8 @@ const (
 	migrationPolls = 600
 )
 
-// inUse tells a database that serves somebody from one that another process is just making: it has a
-// signing key.
+// inUse tells a database that serves somebody from one that another process is just making: it has
+// a signing key.
 func inUse(ctx context.Context, db *pool) (used bool) {
 	err := db.DB.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM signing_keys)`).Scan(&used)
 	return err == nil && used // without that table it is new

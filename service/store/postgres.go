@@ -31,7 +31,8 @@ const (
 	connectionLife = 15 * time.Minute
 	// connectionIdle is how long a connection that nobody uses stays open.
 	connectionIdle = 5 * time.Minute
-	// connectPatience is how long a connection may take to open, unless the URL says connect_timeout.
+	// connectPatience is how long a connection may take to open, unless the URL says
+	// connect_timeout.
 	connectPatience = 5 * time.Second
 	// answerPatience is how long the server may take to answer anything that it is asked.
 	answerPatience = 7 * time.Second

@@ -52,9 +52,9 @@ func (k *rightsKnown) saw(state int64, began time.Duration) {
 
 func (k *rightsKnown) elapsed() time.Duration { return time.Since(k.begin) }
 
-// Rights returns the state of rights, at most 250 ms old, and never one of before a change that this
-// process has made. It grows with each transaction that ends or changes a right, in the order in
-// which they are committed. 0: nothing tells it.
+// Rights returns the state of rights, at most 250 ms old, and never one of before a change that
+// this process has made. It grows with each transaction that ends or changes a right, in the order
+// in which they are committed. 0: nothing tells it.
 func (s *Store) Rights(ctx context.Context) (int64, error) {
 	k := s.write.rights
 	if seen := k.now.Load(); seen != nil && k.elapsed()-seen.at < k.maxAge {

@@ -33,8 +33,8 @@ const (
 	postgres
 )
 
-// statement is the prepared statement of a text. It takes a connection, so a caller that holds the last
-// one must not ask.
+// statement is the prepared statement of a text. It takes a connection, so a caller that holds the
+// last one must not ask.
 func (p *pool) statement(ctx context.Context, text string) (*sql.Stmt, error) {
 	if s, ok := p.prepared.Load(text); ok {
 		return s.(*sql.Stmt), nil

@@ -1,6 +1,6 @@
 // Package store is all SQL of the License service: one text for SQLite and PostgreSQL.
 //
-// It decides how things are kept and that what it acknowledges is durable. What may be kept is
+// It decides how things are stored and that what it acknowledges is durable. What may be stored is
 // decided in service/license, whose Store interface this package meets; its errors are that
 // package's.
 package store
@@ -66,8 +66,8 @@ var ErrOlder = errors.New("the database is from an older version of pageflare-li
 	"make a backup, then start the service of this version, or run `pageflare-license migrate`")
 
 // Open opens the database that url names (sqlite:PATH or postgres://…), creates its file or its
-// tables if they are not there, and brings the tables up to date. The error says what is wrong with the database in one line; ErrNewer is
-// one of them.
+// tables if they are not there, and brings the tables up to date. The error says what is wrong with
+// the database in one line; ErrNewer is one of them.
 func Open(ctx context.Context, url string) (*Store, error) { return open(ctx, url, true, migrations) }
 
 // OpenCurrent is Open for those who must not change the tables of a database that is in use:

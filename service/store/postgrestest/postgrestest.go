@@ -40,7 +40,7 @@ type Options struct {
 	Bin      string   // the folder with initdb, pg_ctl and postgres; empty: the newest that Debian's packages installed
 	Durable  bool     // what is committed survives a crash of the machine; tests do without
 	Settings []string // name=value, of postgresql.conf
-	Access   string   // pg_hba.conf; empty: everybody on this machine is let in
+	Access   string   // pg_hba.conf; empty: everybody on this machine may connect
 	// Certificate and Key are PEM, for a server that speaks TLS; empty: it does not.
 	Certificate, Key []byte
 }
