@@ -16,6 +16,7 @@ import (
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/limit"
 	"github.com/pageflare/ci/service/oidc"
+	"github.com/pageflare/ci/service/upkeep"
 )
 
 // Stores is what each noun needs of a database.
@@ -32,6 +33,7 @@ type Stores struct {
 	Machines    license.MachineStore
 	Jobs        license.JobStore
 	Limits      limit.Store // nil: each process counts requests alone
+	Upkeep      upkeep.Store
 
 	// Ready returns nil when the newest write went well, or when a small one does now; else why the
 	// database cannot write.
@@ -54,12 +56,13 @@ func On(s interface {
 	license.MachineStore
 	license.JobStore
 	SharedLimits() limit.Store
+	upkeep.Store
 	Ready(context.Context) error
 	Stock(context.Context, time.Time) (license.Stock, error)
 }) Stores {
 	return Stores{
 		Audit: s, Keys: s, Accounts: s, Credentials: s, Admins: s, Devices: s, Sessions: s, Policies: s,
-		Licenses: s, Machines: s, Jobs: s, Limits: s.SharedLimits(), Ready: s.Ready, Stock: s.Stock,
+		Licenses: s, Machines: s, Jobs: s, Limits: s.SharedLimits(), Upkeep: s, Ready: s.Ready, Stock: s.Stock,
 	}
 }
 
@@ -94,8 +97,9 @@ type Parts struct {
 	Identities *oidc.Verifier
 	PublicURL  string
 
-	ready func(context.Context) error
-	stock func(context.Context, time.Time) (license.Stock, error)
+	upkeep upkeep.Store
+	ready  func(context.Context) error
+	stock  func(context.Context, time.Time) (license.Stock, error)
 }
 
 // New joins the parts. In a database without signing keys it makes the first ones.
@@ -109,7 +113,9 @@ func New(ctx context.Context, c Config) (*Parts, error) {
 			return nil, err
 		}
 	}
-	p := &Parts{Limits: c.Stores.Limits, Identities: c.Identities, PublicURL: c.Issuer, ready: c.Stores.Ready, stock: c.Stores.Stock}
+	p := &Parts{
+		Limits: c.Stores.Limits, Identities: c.Identities, PublicURL: c.Issuer, upkeep: c.Stores.Upkeep, ready: c.Stores.Ready, stock: c.Stores.Stock,
+	}
 	var err error
 	if p.Log, err = audit.NewLog(ctx, c.Stores.Audit, keys["audit log"], now); err != nil {
 		return nil, err
@@ -157,4 +163,10 @@ func (p *Parts) Ready(ctx context.Context) error {
 // Stock counts what there is in the database at a time.
 func (p *Parts) Stock(ctx context.Context, at time.Time) (license.Stock, error) {
 	return p.stock(ctx, at)
+}
+
+// Upkeep is the upkeep of the database, by what is set of c; Store and Log are ours.
+func (p *Parts) Upkeep(c upkeep.Config) *upkeep.Upkeep {
+	c.Store, c.Log = p.upkeep, p.Log
+	return upkeep.New(c)
 }

@@ -95,6 +95,20 @@ func (m *metrics) telemetry(reports func() int64) {
 	}, func() float64 { return float64(reports()) }))
 }
 
+// upkeepCollector is a Prometheus collector of when each job of upkeep was last done.
+type upkeepCollector struct{ done func() map[string]time.Time }
+
+var upkeepDone = prometheus.NewDesc(prometheus.BuildFQName(namespace, "", "upkeep_success_timestamp_seconds"),
+	"When a job of upkeep was last done by this replica without an error, by job: index, prune.", []string{"job"}, nil)
+
+func (u upkeepCollector) Describe(ch chan<- *prometheus.Desc) { ch <- upkeepDone }
+
+func (u upkeepCollector) Collect(ch chan<- prometheus.Metric) {
+	for job, at := range u.done() {
+		ch <- prometheus.MustNewConstMetric(upkeepDone, prometheus.GaugeValue, float64(at.UnixMilli())/1000, job)
+	}
+}
+
 // answered counts a request that is over.
 func (m *metrics) answered(c *gin.Context, took time.Duration) {
 	path, method := c.FullPath(), c.Request.Method

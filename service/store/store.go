@@ -25,6 +25,7 @@ import (
 	"github.com/pageflare/ci/service/oidc"
 	"github.com/pageflare/ci/service/opaque"
 	"github.com/pageflare/ci/service/store/ledger"
+	"github.com/pageflare/ci/service/upkeep"
 )
 
 // Store is a database of the License service. It is safe for use by several goroutines, and several
@@ -53,6 +54,7 @@ var (
 	_ license.Store        = (*Store)(nil)
 	_ license.MachineStore = (*Store)(nil)
 	_ oidc.KeyStore        = (*Store)(nil)
+	_ upkeep.Store         = (*Store)(nil)
 )
 
 // ErrNewer says that the database was made by a newer version of the service.
