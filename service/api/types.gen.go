@@ -774,6 +774,9 @@ type From = string
 // ID defines model for id.
 type ID = string
 
+// IdempotencyKey defines model for idempotency_key.
+type IdempotencyKey = string
+
 // Jti defines model for jti.
 type Jti = string
 
@@ -933,6 +936,13 @@ type ListAccountsParams struct {
 	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
 }
 
+// CreateAccountParams defines parameters for CreateAccount.
+type CreateAccountParams struct {
+	// IdempotencyKey A name for this request, new for each, such as a UUID. Sent again under it with the same credential, because the answer was lost, it does
+	// nothing twice and gets the same answer: of a license token for 24 hours.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
 // ListAPITokensParams defines parameters for ListAPITokens.
 type ListAPITokensParams struct {
 	// Limit How many to list at most.
@@ -940,6 +950,13 @@ type ListAPITokensParams struct {
 
 	// Cursor The next_cursor of the page before.
 	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
+}
+
+// CreateAPITokenParams defines parameters for CreateAPIToken.
+type CreateAPITokenParams struct {
+	// IdempotencyKey A name for this request, new for each, such as a UUID. Sent again under it with the same credential, because the answer was lost, it does
+	// nothing twice and gets the same answer: of a license token for 24 hours.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
 }
 
 // ListMachinesParams defines parameters for ListMachines.
@@ -951,6 +968,13 @@ type ListMachinesParams struct {
 	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
 }
 
+// CreateSignInLinkParams defines parameters for CreateSignInLink.
+type CreateSignInLinkParams struct {
+	// IdempotencyKey A name for this request, new for each, such as a UUID. Sent again under it with the same credential, because the answer was lost, it does
+	// nothing twice and gets the same answer: of a license token for 24 hours.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
 // ListTokensParams defines parameters for ListTokens.
 type ListTokensParams struct {
 	// Limit How many to list at most.
@@ -960,6 +984,13 @@ type ListTokensParams struct {
 	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
 }
 
+// IssueTokenParams defines parameters for IssueToken.
+type IssueTokenParams struct {
+	// IdempotencyKey A name for this request, new for each, such as a UUID. Sent again under it with the same credential, because the answer was lost, it does
+	// nothing twice and gets the same answer: of a license token for 24 hours.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
 // ListAdminTokensParams defines parameters for ListAdminTokens.
 type ListAdminTokensParams struct {
 	// Limit How many to list at most.
@@ -967,6 +998,13 @@ type ListAdminTokensParams struct {
 
 	// Cursor The next_cursor of the page before.
 	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
+}
+
+// CreateAdminTokenParams defines parameters for CreateAdminToken.
+type CreateAdminTokenParams struct {
+	// IdempotencyKey A name for this request, new for each, such as a UUID. Sent again under it with the same credential, because the answer was lost, it does
+	// nothing twice and gets the same answer: of a license token for 24 hours.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
 }
 
 // RevokeAPITokenParams defines parameters for RevokeAPIToken.
@@ -1015,6 +1053,10 @@ type VerifyAuditParams struct {
 type RotateKeyParams struct {
 	// Lease A key of leases instead of license tokens.
 	Lease OfLeases `form:"lease,omitempty" json:"lease,omitempty,omitzero"`
+
+	// IdempotencyKey A name for this request, new for each, such as a UUID. Sent again under it with the same credential, because the answer was lost, it does
+	// nothing twice and gets the same answer: of a license token for 24 hours.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
 }
 
 // RetireKeyParams defines parameters for RetireKey.
@@ -1072,6 +1114,13 @@ type FindTokensParams struct {
 
 	// Cursor The next_cursor of the page before.
 	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
+}
+
+// IssueLicenseParams defines parameters for IssueLicense.
+type IssueLicenseParams struct {
+	// IdempotencyKey A name for this request, new for each, such as a UUID. Sent again under it with the same credential, because the answer was lost, it does
+	// nothing twice and gets the same answer: of a license token for 24 hours.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
 }
 
 // DeviceFormParams defines parameters for DeviceForm.

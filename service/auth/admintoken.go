@@ -84,7 +84,8 @@ type NewAdminToken struct {
 
 // CreateAdminToken makes an admin token. Its text is in the answer and nowhere else. by is the
 // admin token that asks for it, nil on the command line: it cannot give away scopes that it lacks,
-// nor a longer life than its own. Refusals: ErrInvalid, ErrScope.
+// nor a longer life than its own. A request that its sender named makes one, however often it is
+// sent. Refusals: ErrInvalid, ErrScope.
 func (s *Admins) CreateAdminToken(ctx context.Context, n NewAdminToken,
 	by *AdminToken) (opaque.Secret, AdminToken, error) {
 	now := s.cfg.Now()
@@ -98,18 +99,25 @@ func (s *Admins) CreateAdminToken(ctx context.Context, n NewAdminToken,
 	if err := mayGrant(by, t); err != nil {
 		return "", AdminToken{}, err
 	}
-	text, err := opaque.AdminToken.New(s.cfg.Rand)
+	rand := opaque.RandOf(ctx, s.cfg.Rand)
+	text, err := opaque.AdminToken.New(rand)
 	if err != nil {
 		return "", AdminToken{}, err
 	}
-	if t.ID, err = opaque.OfAdminToken.New(s.cfg.Rand); err != nil {
+	if t.ID, err = opaque.OfAdminToken.New(rand); err != nil {
 		return "", AdminToken{}, err
 	}
 	t.Hash = opaque.Hash(text.Reveal())
-	return text, t,
-		s.store.AddAdminToken(ctx, t,
-			s.cfg.Log.Act(ctx, audit.AdminTokenCreated, "", t.ID,
-				audit.Details{"scopes": t.Scopes, "expires_at": optionalUnix(t.ExpiresAt)}))
+	err = s.store.AddAdminToken(ctx, t,
+		s.cfg.Log.Act(ctx, audit.AdminTokenCreated, "", t.ID,
+			audit.Details{"scopes": t.Scopes, "expires_at": optionalUnix(t.ExpiresAt)}))
+	if errors.Is(err, failure.ErrConflict) {
+		there, fault := s.store.AdminToken(ctx, t.Hash)
+		if fault == nil && there.Name == t.Name && slices.Equal(there.Scopes, t.Scopes) && there.RevokedAt.IsZero() {
+			return text, there, nil // this very request made it before
+		}
+	}
+	return text, t, err
 }
 
 func checkAdminToken(n NewAdminToken, t AdminToken) error {

@@ -16,6 +16,7 @@ import (
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/limit"
 	"github.com/pageflare/ci/service/oidc"
+	"github.com/pageflare/ci/service/opaque"
 	"github.com/pageflare/ci/service/upkeep"
 )
 
@@ -97,6 +98,8 @@ type Parts struct {
 	Identities *oidc.Verifier
 	PublicURL  string
 
+	requests []byte // the key of WithRequest
+
 	upkeep upkeep.Store
 	ready  func(context.Context) error
 	stock  func(context.Context, time.Time) (license.Stock, error)
@@ -106,7 +109,7 @@ type Parts struct {
 // keyring.ErrWrongMasterKey: those in the database were sealed by another master key.
 func New(ctx context.Context, c Config) (*Parts, error) {
 	now := func() time.Time { return c.Now().UTC().Truncate(time.Millisecond) } // as it is stored
-	keys := map[string][]byte{"audit log": nil, "user codes": nil, "refreshed token id": nil}
+	keys := map[string][]byte{"audit log": nil, "user codes": nil, "refreshed token id": nil, "requests": nil}
 	for purpose := range keys {
 		var err error
 		if keys[purpose], err = c.MasterKey.Derive(purpose); err != nil {
@@ -114,7 +117,8 @@ func New(ctx context.Context, c Config) (*Parts, error) {
 		}
 	}
 	p := &Parts{
-		Limits: c.Stores.Limits, Identities: c.Identities, PublicURL: c.Issuer, upkeep: c.Stores.Upkeep, ready: c.Stores.Ready, stock: c.Stores.Stock,
+		Limits: c.Stores.Limits, Identities: c.Identities, PublicURL: c.Issuer, requests: keys["requests"],
+		upkeep: c.Stores.Upkeep, ready: c.Stores.Ready, stock: c.Stores.Stock,
 	}
 	var err error
 	if p.Log, err = audit.NewLog(ctx, c.Stores.Audit, keys["audit log"], now); err != nil {
@@ -146,6 +150,11 @@ func New(ctx context.Context, c Config) (*Parts, error) {
 	})
 	p.Machines = license.NewMachines(c.Stores.Machines, p.Licenses)
 	return p, nil
+}
+
+// WithRequest is opaque.WithRequest with the key of this installation: every replica has it.
+func (p *Parts) WithRequest(ctx context.Context, of ...string) context.Context {
+	return opaque.WithRequest(ctx, p.requests, of...)
 }
 
 // Ready tells whether the service can do its work: its keys open, its clock is not behind its
