@@ -99,7 +99,7 @@ func (m Moved) text(w io.Writer) {
 	Row(w, "compared", "all rows of all tables are the same on both sides")
 	Row(w, "end of the audit log", j.End)
 	Row(w, "next", "1. prove it: pageflare-license audit verify --expected-head "+j.End+", with the settings of 2")
-	Row(w, "", "2. set LICENSE_DATABASE_URL to "+j.To+" on every replica, and LICENSE_KEY to the same key as before")
+	Row(w, "", "2. set LICENSE_DATABASE_URL to the URL of --to on every replica, and LICENSE_KEY to the same key as before")
 	Row(w, "", "3. start the service, and keep the old database as a backup: nothing that is written to it from now on is in the new one")
 }
 
