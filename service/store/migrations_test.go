@@ -59,7 +59,7 @@ func migrationTexts(t *testing.T) (texts []string) {
 }
 
 // A migration that was released is in databases that we do not see: it never changes, and none comes
-// before it (docs/decisions/0013-upgrades.md).
+// before it (docs/decisions/0015-upgrades.md).
 func TestReleasedMigrationsAreAsTheyWere(t *testing.T) {
 	t.Parallel()
 	list, err := os.ReadFile(filepath.Join("migrations", "released.sha256"))
@@ -124,7 +124,7 @@ func TestAMigrationOnlyAdds(t *testing.T) {
 	t.Parallel()
 	for name, text := range migrationFiles(t) {
 		for _, fault := range notAdding(text) {
-			t.Errorf("%s: %s: an older binary that runs beside would fail; see docs/decisions/0013-upgrades.md", name, fault)
+			t.Errorf("%s: %s: an older binary that runs beside would fail; see docs/decisions/0015-upgrades.md", name, fault)
 		}
 	}
 	for statement, want := range map[string]bool{
