@@ -59,8 +59,10 @@ rules: ## check and test the alert rules with promtool
 	promtool check rules deploy/prometheus-rules.yml
 	promtool test rules e2e/prometheus-rules-test.yml
 
-e2e: optimizer rules ## the images as their users run them; sites of real generators in a browser; the examples of proxies; a site of 100,000 files and 2 GB
+e2e: optimizer rules ## the images as their users run them; PostgreSQL 14 and 18, and PgBouncer; sites of real generators in a browser; the examples of proxies; a site of 100,000 files and 2 GB
 	go test -tags e2e -count=1 -timeout 9m -run TestAHugeSite ./action
+	@e2e/postgres.sh all
+	go test -tags e2e -count=1 -timeout 5m ./e2e/databases
 	@e2e/proxies/install.sh
 	go test -tags e2e -count=1 -timeout 5m ./e2e/proxies
 	@e2e/chromium.sh headless
@@ -88,4 +90,4 @@ update-golden: optimizer ## rewrite golden files and vectors; look at the change
 	go test ./action/summary ./service/token -update
 
 clean: ## remove what the commands above made
-	rm -rf bin build $(cli)/node_modules
+	rm -rf bin build $(cli)/node_modules e2e/postgres/node_modules

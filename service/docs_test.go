@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -25,6 +26,7 @@ import (
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/oidc"
 	"github.com/pageflare/ci/service/servicetest"
+	"github.com/pageflare/ci/service/store/postgrestest"
 )
 
 func document(t *testing.T, name string) string {
@@ -109,6 +111,9 @@ func TestCommandsOfTheDocumentWork(t *testing.T) {
 	text := strings.ReplaceAll(document(t, "service.md"), "2027-03-12", "2099-03-12")
 	ran := 0
 	for i, block := range shellBlock.FindAllStringSubmatch(text, -1) {
+		if strings.Contains(block[1], "$SERVER") {
+			continue // of PostgreSQL, which has a test of its own
+		}
 		b.exampleVariables(i)
 		for line := range strings.Lines(block[1]) {
 			line = strings.TrimSpace(line)
@@ -126,6 +131,77 @@ func TestCommandsOfTheDocumentWork(t *testing.T) {
 	}
 	if ran < 20 {
 		t.Errorf("ran %d commands of the document", ran)
+	}
+}
+
+// The recipe of docs/service.md is run as it stands: the copy of a database that is in use comes
+// back in a new one, with all that was acknowledged before.
+func TestTheRecipeForBackupsOnPostgreSQLWorks(t *testing.T) {
+	t.Parallel()
+	u, err := url.Parse(postgrestest.New(t))
+	must(t, err)
+	b := newBox(t)
+	b.env["LICENSE_DATABASE_URL"], b.env["LICENSE_KEY"], b.env["LICENSE_LISTEN"], b.env[issuersSetting] = u.String(), zeroKey, "127.0.0.1:0", ""
+	b.env["PGUSER"], b.env["PGSSLMODE"], b.env["SERVER"] = "postgres", "disable", "postgres://"+u.Host
+	b.used()
+	b.serve()
+	b.env["END"] = mustMember(t, b.ok("audit", "verify", "--json"), "end")
+	restored := "restored_" + strings.Trim(u.Path, "/")
+	ran := 0
+	for _, block := range shellBlock.FindAllStringSubmatch(document(t, "service.md"), -1) {
+		if !strings.Contains(block[1], "$SERVER") || slices.ContainsFunc(moveBlocks, func(of string) bool { return strings.Contains(block[1], of) }) {
+			continue
+		}
+		ran++
+		script := strings.NewReplacer("license_restored", restored, "$SERVER/license\"", "$SERVER"+u.Path+"\"").Replace(block[1])
+		out, err := b.shell(script)
+		if err != nil || !strings.Contains(out, b.env["END"]) {
+			t.Errorf("%s: %v, want it to work and the end %s:\n%s", script, err, b.env["END"], out)
+		}
+	}
+	if ran != 2 {
+		t.Errorf("ran %d blocks of the document, want one that copies and one that restores", ran)
+	}
+	b.env["LICENSE_DATABASE_URL"] = b.env["SERVER"] + "/" + restored
+	if said := b.ok("account", "list"); !strings.Contains(said, "dev@example.com") {
+		t.Errorf("account list of the restored database = %s, want the account of before", said)
+	}
+	if out, err := b.shell(`dropdb --force --maintenance-db="$SERVER/postgres" ` + restored); err != nil {
+		t.Errorf("dropdb: %v: %s", err, out)
+	}
+}
+
+// moveBlocks are in the blocks of docs/service.md that are the recipe for moving to PostgreSQL.
+var moveBlocks = []string{"migrate-engine", "pageflare-license.db.key"}
+
+// The recipe is run as it stands: a service that began on SQLite is on PostgreSQL afterwards.
+func TestTheRecipeForMovingToPostgreSQLWorks(t *testing.T) {
+	t.Parallel()
+	u, err := url.Parse(postgrestest.New(t))
+	must(t, err)
+	b := newBox(t)
+	b.env["LICENSE_LISTEN"], b.env[issuersSetting] = "127.0.0.1:0", ""
+	b.env["PGUSER"], b.env["PGSSLMODE"], b.env["SERVER"] = "postgres", "disable", "postgres://"+u.Host
+	b.used()
+	b.env["END"] = mustMember(t, b.ok("audit", "verify", "--json"), "end")
+	target := "moved_" + strings.Trim(u.Path, "/")
+	ran := 0
+	for _, block := range shellBlock.FindAllStringSubmatch(document(t, "service.md"), -1) {
+		if !strings.Contains(block[1], "$SERVER") || !slices.ContainsFunc(moveBlocks, func(of string) bool { return strings.Contains(block[1], of) }) {
+			continue
+		}
+		ran++
+		script := strings.NewReplacer(`$SERVER/license"`, "$SERVER/"+target+`"`, `postgres" license`, `postgres" `+target).Replace(block[1])
+		out, err := b.shell(script)
+		if err != nil || !strings.Contains(out, b.env["END"]) {
+			t.Errorf("%s: %v, want it to work and the end %s:\n%s", script, err, b.env["END"], out)
+		}
+	}
+	if ran != 2 {
+		t.Errorf("ran %d blocks of the document, want one that moves and one that goes on there", ran)
+	}
+	if out, err := b.shell(`dropdb --force --maintenance-db="$SERVER/postgres" ` + target); err != nil {
+		t.Errorf("dropdb: %v: %s", err, out)
 	}
 }
 

@@ -39,6 +39,12 @@ func well(what, text string) finding { return finding{OK: true, What: what, Text
 
 func wrong(what, text string) finding { return finding{What: what, Text: text} }
 
+func warned(what, text string) finding {
+	return finding{OK: true, Warning: true, What: what, Text: text}
+}
+
+func oneLine(text string) string { return strings.ReplaceAll(text, "\n", "; ") }
+
 func (f finding) mark() string {
 	switch {
 	case !f.OK:
@@ -55,9 +61,10 @@ func (c doctorCmd) Run(ctx context.Context, a *app) error {
 	findings := a.checkSettings()
 	inside, database := a.checkDatabase(ctx)
 	findings = append(findings, database...)
-	dir := filepath.Dir(a.databasePath())
-	if free, known := freeSpace(dir); known && a.databasePath() != "" {
-		findings = append(findings, checkSpace(dir, free))
+	if path := a.databasePath(); path == "" {
+		findings = append(findings, a.checkServer(ctx, inside)...)
+	} else if free, known := freeSpace(filepath.Dir(path)); known {
+		findings = append(findings, checkSpace(filepath.Dir(path), free))
 	}
 	findings = append(findings, a.checkKey(inside)...)
 	findings = append(findings, a.checkAddress(ctx, inside))
@@ -95,7 +102,7 @@ func (a *app) checkSettings() []finding {
 		out = append(out, wrong("settings", name+" means nothing to this version: check its spelling"))
 	}
 	for _, w := range a.cfg.warnings() {
-		out = append(out, finding{OK: true, Warning: true, What: "settings", Text: w.setting + " " + w.advice})
+		out = append(out, warned("settings", w.setting+" "+w.advice))
 	}
 	if len(out) == 0 {
 		out = append(out, well("settings", "all are understood"))
@@ -113,15 +120,18 @@ type inside struct {
 }
 
 func (a *app) checkDatabase(ctx context.Context) (inside, []finding) {
-	first := !a.haveDatabase()
+	first := !a.haveDatabase(ctx)
 	in := a.lookInside(ctx)
 	if in.err != nil {
-		return in, []finding{wrong("database", strings.ReplaceAll(in.err.Error(), "\n", "; "))}
+		return in, []finding{wrong("database", oneLine(in.err.Error()))}
 	}
 	out := []finding{well("database", opaque.HideUserInfo(a.cfg.DatabaseURL)+" is open, up to date and its signing keys open")}
 	if first {
-		out[0].Warning = true
-		out[0].Text = opaque.HideUserInfo(a.cfg.DatabaseURL) + " was made just now and is empty: if there is another one, run this in its folder, or set LICENSE_DATABASE_URL"
+		where := "run this in its folder, or set LICENSE_DATABASE_URL"
+		if a.databasePath() == "" {
+			where = "name it in LICENSE_DATABASE_URL"
+		}
+		out[0] = warned("database", opaque.HideUserInfo(a.cfg.DatabaseURL)+" was made just now and is empty: if there is another one, "+where)
 	}
 	path := a.databasePath()
 	if info, err := os.Stat(path); path != "" && err == nil && info.Mode().Perm()&0o077 != 0 {
@@ -246,9 +256,9 @@ func (a *app) checkAddress(ctx context.Context, in inside) finding {
 	kids := askKeys(ctx, a.cfg.Listen)
 	known := func(kid string) bool { return slices.Contains(in.kids, kid) }
 	if in.err == nil && len(kids) > 0 && !slices.ContainsFunc(kids, known) {
-		return finding{OK: true, Warning: true, What: "address", Text: fmt.Sprintf(
+		return warned("address", fmt.Sprintf(
 			"a License service answers at %s, and works on another database than %s: run this in the folder of the server, or set LICENSE_DATABASE_URL",
-			a.cfg.Listen, opaque.HideUserInfo(a.cfg.DatabaseURL))}
+			a.cfg.Listen, opaque.HideUserInfo(a.cfg.DatabaseURL)))
 	}
 	return well("address", "a License service answers at "+a.cfg.Listen)
 }

@@ -38,6 +38,14 @@ func (a *app) databasePath() string {
 	return strings.TrimPrefix(a.cfg.DatabaseURL, "sqlite:")
 }
 
+// dumpURL is what the tools of PostgreSQL are given to reach the database; empty when it is a file.
+func (a *app) dumpURL() string {
+	if a.databasePath() != "" {
+		return ""
+	}
+	return store.DumpURL(a.cfg.DatabaseURL)
+}
+
 // inspectGivenKey looks at the key of a database on a server: all replicas need the same one, so none
 // is made.
 func (a *app) inspectGivenKey() error {

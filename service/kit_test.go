@@ -22,13 +22,21 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/pageflare/ci/service/store/postgrestest"
 )
 
 // The tests run the real program: this test binary, under the name of the program, which testscript
 // puts on the PATH.
 const program = "pageflare-license"
 
-func TestMain(m *testing.M) { testscript.Main(m, map[string]func(){program: main}) }
+func TestMain(m *testing.M) { testscript.Main(beforePostgres{m}, map[string]func(){program: main}) }
+
+// beforePostgres are the tests, and after them the end of the PostgreSQL server that they used.
+type beforePostgres struct{ *testing.M }
+
+// Run runs the tests.
+func (m beforePostgres) Run() int { return postgrestest.Run(m.M) }
 
 const issuersSetting = "LICENSE_OIDC_ISSUERS"
 

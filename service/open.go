@@ -148,10 +148,11 @@ func makeKeyFile(file string) (keyring.MasterKey, error) {
 	return keyring.ParseMasterKey(string(text))
 }
 
-// haveDatabase tells whether there is a database, which an empty file is not.
-func (a *app) haveDatabase() bool {
+// haveDatabase tells whether there is a database, which an empty file is not, nor one of a server
+// without our tables.
+func (a *app) haveDatabase(ctx context.Context) bool {
 	if a.databasePath() == "" {
-		return true // a server is there before its first start, and Open says when it is not
+		return store.HasTables(ctx, a.cfg.DatabaseURL)
 	}
 	info, err := os.Stat(a.databasePath())
 	return err == nil && info.Size() > 0 || err != nil && !errors.Is(err, fs.ErrNotExist) // what cannot be seen is for inspect to judge

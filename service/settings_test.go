@@ -105,6 +105,9 @@ func TestAFaultySettingStopsTheStart(t *testing.T) {
 		{"a grace in weeks", "LEASE_GRACE", "1w", `"1w" is not a duration`},
 		{"an empty grace", "LEASE_GRACE", "", `"" is not a duration`},
 		{"a grace that is too short", "LEASE_GRACE", "59s", `"59s" is below 1m`},
+		{"a retention without unit", "RETENTION", "400", `"400" is not a duration; give a duration such as 9600h, more than a day longer than LICENSE_TOKEN_TTL`},
+		{"a retention of a token's life and a day", "RETENTION", "366d", `"366d" is not above 8784h0m0s, the life of a token and a day`},
+		{"no retention", "RETENTION", "0", `"0" is not above`},
 		{"a negative grace", "LEASE_GRACE", "-168h", `"-168h" is below 1m`},
 
 		{"a limit for an unknown tier", "RATE_LIMITS", "gold=5", `"gold=5" has "gold", which is not a tier`},
@@ -274,7 +277,7 @@ func TestSettingsThatAreRight(t *testing.T) {
 	t.Parallel()
 	for _, set := range []string{
 		"LISTEN=:8080", "LISTEN=[::1]:8080", "LISTEN=localhost:0", "PUBLIC_URL=https://license.example.com", "PUBLIC_URL=https://license.example.com/",
-		"PUBLIC_URL=http://[::1]:8080", "TOKEN_TTL=1m", "TOKEN_TTL=365d", "LEASE_GRACE=7d", "TOKEN_TTL=1h30m", "LEASE_GRACE=0", "LEASE_GRACE=0s", "LEASE_GRACE=1m", "LEASE_GRACE=8760h", "RATE_LIMITS=free=0, pro=1", "TRUSTED_PROXIES=10.0.0.0/8, fd00::/8",
+		"PUBLIC_URL=http://[::1]:8080", "TOKEN_TTL=1m", "TOKEN_TTL=365d", "LEASE_GRACE=7d", "TOKEN_TTL=1h30m", "RETENTION=367d", "RETENTION=8785h", "LEASE_GRACE=0", "LEASE_GRACE=0s", "LEASE_GRACE=1m", "LEASE_GRACE=8760h", "RATE_LIMITS=free=0, pro=1", "TRUSTED_PROXIES=10.0.0.0/8, fd00::/8",
 		"TRUSTED_PROXIES=", "PUBLIC_URL=", "KEY=", "KEY=" + zeroKey, "KEY_FILE=", "METRICS_LISTEN=", "METRICS_LISTEN=:9090", "METRICS_LISTEN=127.0.0.1:0",
 		"LOG_FORMAT=json", "LOG_LEVEL=DEBUG", "DATABASE_URL=sqlite:/var/lib/a b/x.db",
 	} {

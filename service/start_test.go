@@ -10,6 +10,8 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+
+	"github.com/pageflare/ci/service/store/postgrestest"
 )
 
 const (
@@ -153,8 +155,27 @@ func (b *box) alter(statement string) {
 func TestServersThatStartAtOnceOnANewFolderAllWork(t *testing.T) {
 	t.Parallel()
 	b := newBox(t)
-	servers := make([]*running, 4)
-	errs := make([]error, len(servers))
+	b.startAtOnce(4)
+	b.wantFiles(database, keyFile)
+	b.ok("doctor")
+}
+
+func TestPostgresReplicasThatStartAtOnceOnANewDatabaseAllWork(t *testing.T) {
+	t.Parallel()
+	b := newBox(t)
+	b.env["LICENSE_DATABASE_URL"], b.env["LICENSE_KEY"] = postgrestest.New(t), zeroKey
+	b.startAtOnce(3)
+	b.wantFiles()
+	if said := b.ok("doctor"); strings.Contains(said, "pooler") != postgrestest.Pooled() {
+		t.Errorf("doctor names a pooler: %t, want %t:\n%s", !postgrestest.Pooled(), postgrestest.Pooled(), said)
+	}
+}
+
+// startAtOnce starts servers on a new database at once, and ends them when each has proved that it
+// works with what a command made.
+func (b *box) startAtOnce(n int) {
+	b.t.Helper()
+	servers, errs := make([]*running, n), make([]error, n)
 	var started sync.WaitGroup
 	for i := range servers {
 		cmd := b.command("serve", "--listen", "127.0.0.1:0")
@@ -162,24 +183,22 @@ func TestServersThatStartAtOnceOnANewFolderAllWork(t *testing.T) {
 	}
 	started.Wait()
 	for i, r := range servers {
-		must(t, errs[i])
-		t.Cleanup(r.kill)
+		must(b.t, errs[i])
+		b.t.Cleanup(r.kill)
 	}
 	made := b.ok("account", "create", "--email", "dev@example.com", "--valid-until", "2099-03-12", "--json")
 	for _, r := range servers {
-		issued := r.wantCall(t, "POST", "/_api/license/issue", mustMember(t, made, "api_token"), 200)
-		r.wantCall(t, "GET", "/_api/license/refresh", mustMember(t, issued, "token"), 200)
-		r.wantCall(t, "GET", "/readyz", "", 200)
+		issued := r.wantCall(b.t, "POST", "/_api/license/issue", mustMember(b.t, made, "api_token"), 200)
+		r.wantCall(b.t, "GET", "/_api/license/refresh", mustMember(b.t, issued, "token"), 200)
+		r.wantCall(b.t, "GET", "/readyz", "", 200)
 	}
 	for _, r := range servers {
 		exit, log, err := r.stop(syscall.SIGTERM)
-		must(t, err)
+		must(b.t, err)
 		if exit != exitOK || strings.Contains(log, "level=ERROR") {
-			t.Errorf("exit = %d, want 0; log:\n%s", exit, log)
+			b.t.Errorf("exit = %d, want 0; log:\n%s", exit, log)
 		}
 	}
-	b.wantFiles(database, keyFile)
-	b.ok("doctor")
 }
 
 func TestCommandsThatStartAtOnceOnANewFolderAllWork(t *testing.T) {

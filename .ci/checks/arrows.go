@@ -33,7 +33,7 @@ github/internal/parallel ->
 github/secret            -> github github/internal/parallel
 github/githubtest        ->
 
-NOUNS               -> service/license service/auth service/account service/keyring service/audit service/oidc service/opaque service/failure service/rights
+NOUNS               -> service/license service/auth service/account service/keyring service/audit service/oidc service/opaque service/failure service/rights service/limit service/upkeep
 
 service             -> NOUNS github service/origin service/command service/parts service/server service/server/admin service/console service/store service/webhook service/token service/api
 service/token       ->
@@ -43,12 +43,14 @@ service/oidc        -> service/origin
 service/origin      ->
 service/failure     ->
 service/rights      ->
+service/limit       ->
 service/opaque      -> service/failure
 service/audit       -> service/failure
 service/keyring     -> service/audit service/opaque service/failure service/token
 service/account     -> service/audit service/opaque service/failure
 service/auth        -> service/account service/audit service/oidc service/opaque service/failure service/token service/rights
 service/license     -> service/account service/auth service/keyring service/audit service/oidc service/opaque service/failure service/token service/rights
+service/upkeep      -> service/audit
 service/parts       -> NOUNS
 service/show        -> NOUNS service/api
 service/command     -> NOUNS service/parts service/show service/api

@@ -4,6 +4,10 @@
 //
 //	go run ./.ci/release -version v1.2.3 -digest sha256:… GO_IMAGE=golang@sha256:… …
 //
+// Before that, on main, it lists the migrations of the release, which never change from then on:
+//
+//	go run ./.ci/release -migrations
+//
 // Nothing is written unless everything is right. Exit status 2: an argument is wrong.
 package main
 
@@ -47,8 +51,12 @@ func run(args []string, root string, stdout io.Writer) error {
 	flags.SetOutput(io.Discard)
 	version := flags.String("version", "", "")
 	digest := flags.String("digest", "", "")
+	migrations := flags.Bool("migrations", false, "")
 	if err := flags.Parse(args); err != nil {
 		return err
+	}
+	if *migrations {
+		return writeMigrations(root)
 	}
 	r := record{Version: *version, Image: image + *digest, Bases: map[string]string{}}
 	var faults []error
@@ -68,6 +76,9 @@ func run(args []string, root string, stdout io.Writer) error {
 	}
 	if len(r.Bases) == 0 {
 		faults = append(faults, errors.New("no base image is named: give NAME=IMAGE@sha256:…"))
+	}
+	if err := checkMigrations(root); err != nil {
+		faults = append(faults, err)
 	}
 	manifest := filepath.Join(root, "action.yml")
 	old, err := os.ReadFile(manifest)

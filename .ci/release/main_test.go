@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,6 +21,10 @@ func checkout(t *testing.T) string {
 	// a tagged commit names its image already
 	must(t, os.WriteFile(filepath.Join(root, "action.yml"), imageLine.ReplaceAll(manifest, []byte("  image: Dockerfile")), 0o644))
 	must(t, os.Mkdir(filepath.Join(root, ".ci"), 0o755))
+	must(t, os.MkdirAll(filepath.Join(root, migrationsFolder), 0o755))
+	must(t, os.WriteFile(filepath.Join(root, migrationsFolder, "00001_start.sql"), []byte("-- +goose Up\n"), 0o644))
+	must(t, os.WriteFile(filepath.Join(root, migrationsFolder, releasedList), []byte("# those that were released\n"), 0o644))
+	must(t, run([]string{"-migrations"}, root, io.Discard))
 	return root
 }
 
@@ -106,4 +111,27 @@ func TestWrongArgumentsWriteNothing(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What is released is listed first, as it is: from then on a test refuses a change of it.
+func TestAReleaseListsItsMigrations(t *testing.T) {
+	t.Parallel()
+	root := checkout(t)
+	list, err := os.ReadFile(filepath.Join(root, migrationsFolder, releasedList))
+	must(t, err)
+	const want = "# those that were released\nd6f9ebad8844348044d4a7babff440d1547d687488467b8e406c48fd771acfd4  00001_start.sql\n"
+	if string(list) != want {
+		t.Errorf("list = %q, want %q", list, want)
+	}
+	release := func() error {
+		return run([]string{"-version", "v1.2.3", "-digest", digest, "GO_IMAGE=golang@" + digest}, root, io.Discard)
+	}
+	for _, name := range []string{"00002_more.sql", "00001_start.sql"} {
+		must(t, os.WriteFile(filepath.Join(root, migrationsFolder, name), []byte("-- +goose Up\n-- another\n"), 0o644))
+		if err := release(); err == nil || !strings.Contains(err.Error(), "does not list the migrations as they are: run `go run ./.ci/release -migrations`") {
+			t.Errorf("release after a change of %s = %v, want a refusal", name, err)
+		}
+		must(t, run([]string{"-migrations"}, root, io.Discard))
+	}
+	must(t, release())
 }

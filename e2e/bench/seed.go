@@ -16,6 +16,7 @@ import (
 	"github.com/pageflare/ci/service/opaque"
 	"github.com/pageflare/ci/service/parts"
 	"github.com/pageflare/ci/service/store"
+	"github.com/pageflare/ci/service/store/storetest"
 	"github.com/pageflare/ci/service/token"
 )
 
@@ -133,15 +134,7 @@ func (d database) seedRecords(ctx context.Context, a account.Account, n int, clo
 	if err != nil {
 		return "", err
 	}
-	return old, d.withStore(ctx, func(s *store.Store) error {
-		for more := true; more; {
-			var err error
-			if more, err = s.Index(ctx); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+	return old, d.withStore(ctx, func(s *store.Store) error { return storetest.Index(ctx, s) })
 }
 
 // walk makes a chain of tokens, each of which is what the one before was refreshed to, and returns

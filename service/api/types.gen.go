@@ -135,8 +135,26 @@ type AuditPage struct {
 	NextCursor string `json:"next_cursor,omitempty,omitzero"`
 }
 
+// AuditPruning The records that were pruned, of what was read. Absent when none were.
+type AuditPruning struct {
+	// At When the last were pruned.
+	At string `json:"at"`
+
+	// From Number of the first.
+	From int64 `json:"from"`
+
+	// Records So many.
+	Records int64 `json:"records"`
+
+	// Through Number of the last. Some between them may not be pruned.
+	Through int64 `json:"through"`
+}
+
 // AuditVerdict defines model for AuditVerdict.
 type AuditVerdict struct {
+	// ContentsFrom From this line on it was proved what every line says; of those before, where their records were pruned, only that they were there.
+	ContentsFrom int64 `json:"contents_from"`
+
 	// End The last of them, as NUMBER:HASH; note it down in another place.
 	End    string `json:"end"`
 	Fault  string `json:"fault,omitempty,omitzero"`
@@ -144,6 +162,9 @@ type AuditVerdict struct {
 
 	// Lines So many lines are as they were written.
 	Lines int64 `json:"lines"`
+
+	// Pruned The records that were pruned, of what was read. Absent when none were.
+	Pruned AuditPruning `json:"pruned,omitempty,omitzero"`
 }
 
 // AuthorizationServer Where the OAuth endpoints are (RFC 8414, 2).
@@ -668,7 +689,7 @@ type SigningKey struct {
 	CreatedAt string `json:"created_at"`
 	Kid       string `json:"kid"`
 
-	// LiveTokens License tokens, or leases, that it signed and that have not expired.
+	// LiveTokens License tokens, or leases, that it signed and that have not expired. Tokens are counted by the hour in which they expire: one that expired in this hour may still count.
 	LiveTokens int64  `json:"live_tokens"`
 	SignsFrom  string `json:"signs_from"`
 	State      string `json:"state"`

@@ -60,11 +60,10 @@ type accountCreate struct {
 
 // Run makes the account.
 func (c accountCreate) Run(ctx context.Context, a *App) error {
-	first := !a.HaveDatabase()
+	first := !a.HaveDatabase(ctx)
 	return a.WithNew(ctx, func(ctx context.Context, l *parts.Parts) error {
 		if first {
-			fmt.Fprintf(a.Stderr, "note: there was no database at %s: a new one was made\n",
-				a.Database)
+			fmt.Fprintln(a.Stderr, "note: "+a.wasMade())
 		}
 		made, key, err := l.Accounts.CreateAccount(ctx,
 			account.NewAccount{

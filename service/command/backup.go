@@ -22,6 +22,12 @@ type Backup struct {
 
 // Run copies the database, also while servers work on it. It needs no key, and changes nothing: a newer version can back up before it upgrades.
 func (c Backup) Run(ctx context.Context, a *App) error {
+	if a.DumpURL != "" {
+		return Usagef("backup: a PostgreSQL server has its own way: run pg_dump --format=custom --file=%s '%s', "+
+			"on the server itself and not by a pooler, with PGUSER and PGPASSWORD in the environment; "+
+			"and store LICENSE_KEY in another place, for without it the copy is of no use",
+			fileOr(c.File, "license.dump"), a.DumpURL)
+	}
 	if c.File == "-" {
 		return c.stream(ctx, a)
 	}
@@ -35,6 +41,14 @@ func (c Backup) Run(ctx context.Context, a *App) error {
 	return c.say(a.Stdout, filepath.Clean(c.File), made)
 }
 
+// fileOr is the file that was named, or another name where that is none.
+func fileOr(file, otherwise string) string {
+	if file == "-" {
+		return otherwise
+	}
+	return file
+}
+
 // copied is a backup that was made: its size, and where its audit log ends.
 type copied struct {
 	bytes int64
@@ -42,7 +56,7 @@ type copied struct {
 }
 
 func (c Backup) make(ctx context.Context, a *App, to string, replace bool) (made copied, err error) {
-	if !a.HaveDatabase() {
+	if !a.HaveDatabase(ctx) {
 		return made, Usagef("there is no database at %s: set LICENSE_DATABASE_URL to the one to back up",
 			a.Database)
 	}
@@ -101,6 +115,13 @@ type Restore struct {
 
 // Run puts a backup in the place of the database. The service must not run.
 func (c Restore) Run(ctx context.Context, a *App) error {
+	if a.DumpURL != "" {
+		return Usagef("restore: a PostgreSQL server has its own way: stop all replicas, make an empty database, and run "+
+			"pg_restore --exit-on-error --no-owner --dbname='%s' %s, "+
+			"on the server itself and not by a pooler, with PGUSER and PGPASSWORD in the environment; "+
+			"then give LICENSE_DATABASE_URL and the LICENSE_KEY of the backup, and run pageflare-license audit verify",
+			a.DumpURL, fileOr(c.File, "license.dump"))
+	}
 	if a.Runs(ctx) != "" {
 		return Usagef("restore %s: a License service answers at %s: stop it first, or what it writes is lost", c.File, a.Runs(ctx))
 	}

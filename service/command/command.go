@@ -22,20 +22,25 @@ type App struct {
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
 
-	Terminal     bool   // a person types what comes on Stdin
-	Database     string // its URL for messages, without a password
-	DatabaseFile string
+	Terminal     bool     // a person types what comes on Stdin
+	Watched      bool     // a person sees what is written to Stderr
+	Database     string   // its URL for messages, without a password
+	DatabaseFile string   // empty when it is on a server
+	DumpURL      string   // of a database on a server, for pg_dump and pg_restore; empty when it is a file
 	Issuers      []string // of identities that are trusted
 	NoLink       string   // why a link that begins with the public URL would lead nowhere; "" when it leads somewhere
 
-	// HaveDatabase tells whether there is a database, which an empty file is not.
-	HaveDatabase func() bool
+	// HaveDatabase tells whether there is a database, which an empty file is not, nor one of a server
+	// without the tables of this service.
+	HaveDatabase func(context.Context) bool
 	// Backup copies the database to a new file, and returns its size and where its audit log ends.
 	// fs.ErrExist: there is a file of that name.
 	// With replace an older copy gives way.
 	Backup func(ctx context.Context, to string, replace bool) (bytes int64, end audit.Head, err error)
 	// Restore puts a backup in the place of the database.
 	Restore func(ctx context.Context, backup io.Reader) (Restored, error)
+	// Move moves the database from one engine to the other. context.Canceled: it was interrupted.
+	Move func(ctx context.Context, from, to string, report func(Progress)) (Moved, error)
 	// Open opens the database, and makes it where there is none. The function that it returns
 	// closes it.
 	Open func(context.Context) (*parts.Parts, func() error, error)
@@ -69,10 +74,26 @@ func Usagef(format string, args ...any) error { return UsageError{fmt.Errorf(for
 // in the wrong folder must not make a database there and work on that: only those that begin
 // something use WithNew.
 func (a *App) with(ctx context.Context, f func(context.Context, *parts.Parts) error) error {
-	if !a.HaveDatabase() {
-		return Usagef("there is no database at %s: run this in the folder of the server, or set LICENSE_DATABASE_URL", a.Database)
+	if !a.HaveDatabase(ctx) {
+		return a.noDatabase()
 	}
 	return a.WithNew(ctx, f)
+}
+
+// wasMade says that there was no database, and that there is one now.
+func (a *App) wasMade() string {
+	if a.DatabaseFile == "" {
+		return a.Database + " had no tables of this service: they were made"
+	}
+	return "there was no database at " + a.Database + ": a new one was made"
+}
+
+// noDatabase says that there is none, and where one may be.
+func (a *App) noDatabase() error {
+	if a.DatabaseFile == "" {
+		return Usagef("there are no tables of this service in %s: set LICENSE_DATABASE_URL as the server has it; its first start makes them", a.Database)
+	}
+	return Usagef("there is no database at %s: run this in the folder of the server, or set LICENSE_DATABASE_URL", a.Database)
 }
 
 // WithNew runs f on the service as with does, and makes a database where there is none.

@@ -13,8 +13,8 @@ type Migrate struct{ Output }
 // those of a database that is in use: a newer binary that is tried beside an older server must not
 // take the database away from it.
 func (c Migrate) Run(ctx context.Context, a *App) error {
-	if !a.HaveDatabase() {
-		return Usagef("there is no database at %s: run this in the folder of the server, or set LICENSE_DATABASE_URL", a.Database)
+	if !a.HaveDatabase(ctx) {
+		return a.noDatabase()
 	}
 	_, closeStore, err := a.OpenToMigrate(ctx)
 	if err != nil {

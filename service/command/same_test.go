@@ -56,7 +56,7 @@ func run(t *testing.T, s *servicetest.Service, args ...string) []byte {
 	t.Helper()
 	var out bytes.Buffer
 	app := &command.App{
-		Stdout: &out, Stderr: &out, HaveDatabase: func() bool { return true },
+		Stdout: &out, Stderr: &out, HaveDatabase: func(context.Context) bool { return true },
 		Open: func(context.Context) (*parts.Parts, func() error, error) {
 			return s.Parts, func() error { return nil }, nil
 		},

@@ -33,6 +33,18 @@ func (id TokenID) Family() string {
 	return string(id[timeLetters : timeLetters+familyLetters])
 }
 
+// IssuedAt is the time in the id, in whole seconds; false for a text that is no TokenID.
+func (id TokenID) IssuedAt() (time.Time, bool) {
+	if id.Family() == "" {
+		return time.Time{}, false
+	}
+	var seconds [8]byte
+	if _, err := idEncoding.Decode(seconds[3:], []byte(id[:timeLetters])); err != nil {
+		return time.Time{}, false
+	}
+	return time.Unix(int64(binary.BigEndian.Uint64(seconds[:])), 0).UTC(), true
+}
+
 // CheckBefore refuses what a list of tokens cannot go on after; empty: it begins. ErrInvalid.
 func (id TokenID) CheckBefore() error {
 	if id == "" || id.Family() != "" {

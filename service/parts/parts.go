@@ -14,8 +14,10 @@ import (
 	"github.com/pageflare/ci/service/auth"
 	"github.com/pageflare/ci/service/keyring"
 	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/limit"
 	"github.com/pageflare/ci/service/oidc"
 	"github.com/pageflare/ci/service/opaque"
+	"github.com/pageflare/ci/service/upkeep"
 )
 
 // Stores is what each noun needs of a database.
@@ -31,6 +33,8 @@ type Stores struct {
 	Licenses    license.Store
 	Machines    license.MachineStore
 	Jobs        license.JobStore
+	Limits      limit.Store // nil: each process counts requests alone
+	Upkeep      upkeep.Store
 
 	// Ready returns nil when the newest write went well, or when a small one does now; else why the
 	// database cannot write.
@@ -52,12 +56,14 @@ func On(s interface {
 	license.Store
 	license.MachineStore
 	license.JobStore
+	SharedLimits() limit.Store
+	upkeep.Store
 	Ready(context.Context) error
 	Stock(context.Context, time.Time) (license.Stock, error)
 }) Stores {
 	return Stores{
 		Audit: s, Keys: s, Accounts: s, Credentials: s, Admins: s, Devices: s, Sessions: s, Policies: s,
-		Licenses: s, Machines: s, Jobs: s, Ready: s.Ready, Stock: s.Stock,
+		Licenses: s, Machines: s, Jobs: s, Limits: s.SharedLimits(), Upkeep: s, Ready: s.Ready, Stock: s.Stock,
 	}
 }
 
@@ -87,14 +93,16 @@ type Parts struct {
 	Licenses *license.Service
 	Machines *license.Machines
 	Jobs     *license.Jobs
+	Limits   limit.Store // nil: each process counts requests alone
 
 	Identities *oidc.Verifier
 	PublicURL  string
 
 	requests []byte // the key of WithRequest
 
-	ready func(context.Context) error
-	stock func(context.Context, time.Time) (license.Stock, error)
+	upkeep upkeep.Store
+	ready  func(context.Context) error
+	stock  func(context.Context, time.Time) (license.Stock, error)
 }
 
 // New joins the parts. In a database without signing keys it makes the first ones.
@@ -108,7 +116,10 @@ func New(ctx context.Context, c Config) (*Parts, error) {
 			return nil, err
 		}
 	}
-	p := &Parts{Identities: c.Identities, PublicURL: c.Issuer, requests: keys["requests"], ready: c.Stores.Ready, stock: c.Stores.Stock}
+	p := &Parts{
+		Limits: c.Stores.Limits, Identities: c.Identities, PublicURL: c.Issuer, requests: keys["requests"], upkeep: c.Stores.Upkeep,
+		ready: c.Stores.Ready, stock: c.Stores.Stock,
+	}
 	var err error
 	if p.Log, err = audit.NewLog(ctx, c.Stores.Audit, keys["audit log"], now); err != nil {
 		return nil, err
@@ -161,4 +172,10 @@ func (p *Parts) Ready(ctx context.Context) error {
 // Stock counts what there is in the database at a time.
 func (p *Parts) Stock(ctx context.Context, at time.Time) (license.Stock, error) {
 	return p.stock(ctx, at)
+}
+
+// Upkeep is the upkeep of the database, by what is set of c; Store and Log are ours.
+func (p *Parts) Upkeep(c upkeep.Config) *upkeep.Upkeep {
+	c.Store, c.Log = p.upkeep, p.Log
+	return upkeep.New(c)
 }

@@ -41,6 +41,7 @@ type metrics struct {
 	tokens      *prometheus.CounterVec   // by act, outcome
 	refusals    *prometheus.CounterVec   // by reason
 	limited     *prometheus.CounterVec   // by what is counted
+	portions    *prometheus.CounterVec   // by outcome
 	panics      prometheus.Counter
 	connections *prometheus.GaugeVec // by state
 	collector   *keyCollector
@@ -64,6 +65,8 @@ func newMetrics(version string, collector *keyCollector) *metrics {
 			"Requests for a license token by act (issue, refresh) and outcome: granted, or why not.", "act", "outcome"),
 		refusals: counter("refusals_total", "Refused requests, by reason.", "reason"),
 		limited:  counter("rate_limited_total", "Requests over a limit, by what is counted.", "by"),
+		portions: counter("limit_portions_total",
+			"Portions of limits that were asked of the database, where replicas count together, by outcome: granted, refused, failed.", "outcome"),
 		panics: prometheus.NewCounter(prometheus.CounterOpts{
 			Namespace: namespace, Name: "panics_total",
 			Help: "Faults of the program that were caught.",
@@ -77,7 +80,7 @@ func newMetrics(version string, collector *keyCollector) *metrics {
 		Namespace: namespace, Name: "build_info", Help: "1, for the version that runs.",
 	}, []string{"version", "go"})
 	build.WithLabelValues(version, runtime.Version()).Set(1)
-	m.registry.MustRegister(m.requests, m.duration, m.tokens, m.refusals, m.limited, m.panics, m.connections, m.collector, build,
+	m.registry.MustRegister(m.requests, m.duration, m.tokens, m.refusals, m.limited, m.portions, m.panics, m.connections, m.collector, build,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -90,6 +93,20 @@ func (m *metrics) telemetry(reports func() int64) {
 	m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
 		Namespace: namespace, Name: "telemetry_reports_total", Help: "Reports of pageflare CLIs; nothing of them is kept.",
 	}, func() float64 { return float64(reports()) }))
+}
+
+// upkeepCollector is a Prometheus collector of when each job of upkeep was last done.
+type upkeepCollector struct{ done func() map[string]time.Time }
+
+var upkeepDone = prometheus.NewDesc(prometheus.BuildFQName(namespace, "", "upkeep_success_timestamp_seconds"),
+	"When a job of upkeep was last done by this replica without an error, by job: index, prune.", []string{"job"}, nil)
+
+func (u upkeepCollector) Describe(ch chan<- *prometheus.Desc) { ch <- upkeepDone }
+
+func (u upkeepCollector) Collect(ch chan<- prometheus.Metric) {
+	for job, at := range u.done() {
+		ch <- prometheus.MustNewConstMetric(upkeepDone, prometheus.GaugeValue, float64(at.UnixMilli())/1000, job)
+	}
 }
 
 // answered counts a request that is over.

@@ -94,7 +94,9 @@ func TestANameStandsForOneRequest(t *testing.T) {
 	}
 	issue("revoked").wantCode(t, 403, api.CodeTokenRevoked)
 
-	tokens := func() answer { return call(t, s, "POST", "/_api/admin/accounts/"+a.ID+"/tokens", `{}`, named(admin, "n")...) }
+	tokens := func() answer {
+		return call(t, s, "POST", "/_api/admin/accounts/"+a.ID+"/tokens", `{}`, named(admin, "n")...)
+	}
 	tokens()
 	if _, err := s.UpdateAccount(t.Context(), a.ID, account.Change{Tier: new(account.Pro)}); err != nil {
 		t.Fatal(err)

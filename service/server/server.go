@@ -30,12 +30,13 @@ import (
 // Config is what a Server is made of. Parts, Now and Log must be set.
 type Config struct {
 	Parts          *parts.Parts
-	RateLimits     map[account.Tier]int // requests a minute for each token; 0 or missing: unlimited
-	Repository     admin.Resolver       // finds the ids of a repository by its name; nil: policies are added by ids alone
-	BadCredentials int                  // requests a minute without a good credential, for each address; 0: unlimited
-	TrustedProxies []netip.Prefix       // whose X-Forwarded-For counts
-	Version        string               // of the program, for the metrics
-	Tracer         trace.Tracer         // makes a span of each request; nil: none are made
+	RateLimits     map[account.Tier]int        // requests a minute for each token; 0 or missing: unlimited
+	Repository     admin.Resolver              // finds the ids of a repository by its name; nil: policies are added by ids alone
+	BadCredentials int                         // requests a minute without a good credential, for each address; 0: unlimited
+	TrustedProxies []netip.Prefix              // whose X-Forwarded-For counts
+	Upkeep         func() map[string]time.Time // when each job of upkeep was last done here, for the metrics; nil: none is
+	Version        string                      // of the program, for the metrics
+	Tracer         trace.Tracer                // makes a span of each request; nil: none are made
 	Now            func() time.Time
 	Elapsed        func() time.Duration // by a clock that nobody sets, for the limits; nil: by Now
 	Log            *slog.Logger
@@ -62,17 +63,18 @@ type Server struct {
 // New returns a Server. The error says what is wrong with the configuration.
 func New(cfg Config) (*Server, error) {
 	quietGin()
-	limits, err := newLimits(cfg.RateLimits, cfg.BadCredentials, steady(cfg.Now, cfg.Elapsed))
-	if err != nil {
-		return nil, err
-	}
 	s := &Server{
-		parts: cfg.Parts, limits: limits, metrics: newMetrics(cfg.Version,
+		parts: cfg.Parts, metrics: newMetrics(cfg.Version,
 			newKeyCollector(func(ctx context.Context) ([]keyring.Key, error) { return cfg.Parts.Keys.Keys(ctx) }, cfg.Parts.Stock, cfg.Now)),
 		tracer: cfg.Tracer, timeouts: timeouts{headerTimeout, readTimeout, writeTimeout}, now: cfg.Now, log: cfg.Log, engine: gin.New(),
 	}
+	clock := steady(cfg.Now, cfg.Elapsed)
+	var err error
+	if s.limits, err = newLimits(cfg.RateLimits, cfg.BadCredentials, clock, s.newReplica(cfg.Parts.Limits, clock)); err != nil {
+		return nil, err
+	}
 	s.pages = page.New(page.Config{
-		Devices: cfg.Parts.Devices, Sessions: cfg.Parts.Sessions, PublicURL: cfg.Parts.PublicURL, Limits: limits, Log: cfg.Log,
+		Devices: cfg.Parts.Devices, Sessions: cfg.Parts.Sessions, PublicURL: cfg.Parts.PublicURL, Limits: s.limits, Log: cfg.Log,
 	})
 	s.admin = &admin.Handlers{
 		Accounts: cfg.Parts.Accounts, Admins: cfg.Parts.Admins, Sessions: cfg.Parts.Sessions, Licenses: cfg.Parts.Licenses,
@@ -81,6 +83,9 @@ func New(cfg Config) (*Server, error) {
 	}
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	s.metrics.telemetry(s.TelemetryReports)
+	if cfg.Upkeep != nil {
+		s.metrics.registry.MustRegister(upkeepCollector{cfg.Upkeep})
+	}
 	s.engine.HandleMethodNotAllowed = true
 	s.engine.RedirectTrailingSlash = false
 	s.engine.RemoteIPHeaders = []string{"X-Forwarded-For"} // gin would believe X-Real-IP too, which proxies pass on as the client wrote it
@@ -141,7 +146,11 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	srv := s.httpServer(s, s.timeouts)
 	srv.ConnState, srv.ConnContext = s.connState, connContext
 	srv.RegisterOnShutdown(s.stop)
-	return s.serve(ctx, srv, &listener{l, s})
+	err := s.serve(ctx, srv, &listener{l, s})
+	if lost := s.limits.giveBack(context.WithoutCancel(ctx)); lost != nil {
+		s.log.Warn("limits were not given back to other replicas", "err", lost)
+	}
+	return err
 }
 
 // httpServer serves h within the time limits.

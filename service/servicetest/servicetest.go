@@ -30,13 +30,14 @@ import (
 	"github.com/pageflare/ci/service/server"
 	"github.com/pageflare/ci/service/server/admin"
 	"github.com/pageflare/ci/service/store"
+	"github.com/pageflare/ci/service/upkeep"
 )
 
 // Options are what a test may choose. The zero value is a service as it starts without any
 // configuration.
 type Options struct {
 	Now            func() time.Time     // time.Now when nil
-	Elapsed        func() time.Duration // by Now when nil; for the limits
+	Elapsed        func() time.Duration // for the limits, by Now when nil; and for upkeep
 	TokenTTL       time.Duration        // a year when 0
 	LeaseGrace     time.Duration        // a week when 0; no leases when negative
 	Rand           io.Reader            // of the service and its master key; rand.Reader when nil
@@ -45,8 +46,10 @@ type Options struct {
 	TrustedProxies []netip.Prefix
 	Issuers        []string // of identities; none when nil
 	Repository     admin.Resolver
-	PublicURL      string    // the origin when empty
-	Log            io.Writer // gets the JSON lines too, for a test that wants to read them
+	PublicURL      string           // the origin when empty
+	DatabaseURL    string           // of an empty database; a SQLite file of its own when empty
+	DatabaseNow    func() time.Time // the clock of the database, for limits of several replicas; its own when nil
+	Log            io.Writer        // gets the JSON lines too, for a test that wants to read them
 
 	Between func(*parts.Stores) // puts something between the rules and the database; nothing when nil
 }
@@ -56,6 +59,7 @@ type Service struct {
 	Rules
 	Server *server.Server
 	Store  *store.Store
+	Upkeep *upkeep.Upkeep // does nothing by itself: a test calls Turn
 	Log    *slog.Logger
 	URL    string // base path of the API: http://127.0.0.1:PORT/_api
 	Origin string // http://127.0.0.1:PORT
@@ -75,11 +79,10 @@ func Start(t testing.TB, o Options) *Service {
 	}
 	master, err := keyring.NewMasterKey(o.Rand)
 	must(t, err)
-	return start(t,
-		Service{
-			options: o, database: "sqlite:" + filepath.Join(t.TempDir(), "license.db"),
-			master: master,
-		})
+	if o.DatabaseURL == "" {
+		o.DatabaseURL = "sqlite:" + filepath.Join(t.TempDir(), "license.db")
+	}
+	return start(t, Service{options: o, database: o.DatabaseURL, master: master})
 }
 
 // Replica starts another service on the same database, with a clock of its own (nil: the same
@@ -119,6 +122,9 @@ func start(t testing.TB, s Service) *Service {
 	s.Store, err = store.Open(context.Background(), s.database)
 	must(t, err)
 	s.Store.AlwaysAsk() // of several replicas in one test each sees at once what another one ended
+	if o.DatabaseNow != nil {
+		s.Store.SetLimitClock(o.DatabaseNow)
+	}
 	stores := parts.On(s.Store)
 	if o.Between != nil {
 		o.Between(&stores)
@@ -133,8 +139,15 @@ func start(t testing.TB, s Service) *Service {
 	})
 	must(t, err)
 	s.Rules = RulesOf(joined)
+	elapsed, begin := o.Elapsed, time.Now()
+	if elapsed == nil {
+		elapsed = func() time.Duration { return time.Since(begin) }
+	}
+	s.Upkeep = joined.Upkeep(upkeep.Config{
+		Retention: 9600 * time.Hour, Owner: rand.Text(), Now: o.Now, Elapsed: elapsed, After: time.After, Events: s.Log,
+	})
 	s.Server, err = server.New(server.Config{
-		Parts: joined, Repository: o.Repository,
+		Parts: joined, Upkeep: s.Upkeep.Done, Repository: o.Repository,
 		Version: "test", RateLimits: o.RateLimits, BadCredentials: o.BadCredentials, TrustedProxies: o.TrustedProxies, Now: o.Now,
 		Elapsed: o.Elapsed, Log: s.Log,
 	})
@@ -213,10 +226,16 @@ func (s *Service) Acts(t testing.TB, action audit.Action) int {
 	return len(lines)
 }
 
+// DatabaseURL is where the database is, for a test that looks into it or gets in its way.
+func (s *Service) DatabaseURL() string { return s.database }
+
 // Alter changes the database behind the service's back, as somebody would who can write its file:
 // the service may fail from then on.
 func (s *Service) Alter(t testing.TB, statement string) {
 	t.Helper()
+	if store.IsPostgres(s.database) {
+		t.Fatal("Alter is for SQLite alone")
+	}
 	s.MayFail()
 	db, err := sql.Open("sqlite", strings.TrimPrefix(s.database, "sqlite:"))
 	must(t, err)

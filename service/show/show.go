@@ -64,6 +64,14 @@ func Line(l audit.Line) api.AuditLine {
 	}
 }
 
+// Pruning is what was pruned of a log; zero when nothing was.
+func Pruning(p audit.Pruned) api.AuditPruning {
+	if p.Records == 0 {
+		return api.AuditPruning{}
+	}
+	return api.AuditPruning{Records: p.Records, From: p.From, Through: p.Through, At: Time(p.At)}
+}
+
 // Key is a signing key.
 func Key(k keyring.Key) api.SigningKey {
 	return api.SigningKey{

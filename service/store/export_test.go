@@ -1,9 +1,13 @@
 package store
 
 import (
+	"context"
 	"fmt"
+	"io/fs"
 	"strings"
 	"testing"
+
+	"github.com/jackc/pgx/v5"
 )
 
 // Pragma returns the value of a pragma on a connection of each pool.
@@ -108,4 +112,35 @@ func (s *Store) WriteFault() error {
 		return *fault
 	}
 	return nil
+}
+
+// OpenMigrating is Open with the migrations in the folder migrations of files instead of ours.
+func OpenMigrating(ctx context.Context, url string, files fs.FS) (*Store, error) {
+	return open(ctx, url, true, files)
+}
+
+// Migrations are ours.
+func Migrations() fs.FS { return migrations }
+
+// ExecMode is how statements are sent to the database of a URL.
+func ExecMode(t *testing.T, url string) pgx.QueryExecMode {
+	t.Helper()
+	c, err := postgresConfig(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c.DefaultQueryExecMode
+}
+
+// InBatches is the move with n rows to a batch.
+func (m Move) InBatches(n int) Move { m.batch = n; return m }
+
+// AddPolled is a write of the service that no line of the audit log tells of.
+func (s *Store) AddPolled(t *testing.T) error {
+	t.Helper()
+	return inTx(t.Context(), s.write, func(t *tx) error {
+		t.wrote = true
+		_, err := t.ExecContext(context.Background(), `UPDATE device_logins SET polled_at = 9`)
+		return storeError(err)
+	})
 }

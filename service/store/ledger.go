@@ -15,7 +15,7 @@ import (
 )
 
 // What one transaction records of tokens is one row, a block of the audit log (docs/decisions/
-// 0011-ledger.md): a refresh costs a hundred bytes of it, and no index. So that records are found
+// 0012-ledger.md): a refresh costs a hundred bytes of it, and no index. So that records are found
 // all the same, upkeep sums up stretches of blocks (segment.go), and the newest blocks are read as
 // they are (search.go).
 

@@ -22,8 +22,10 @@ var migrations embed.FS
 //
 // On PostgreSQL they take the lock of a table first, which a pooler does not break, and only when
 // there is something to do: who starts on a database that is up to date waits for nobody.
-func migrate(ctx context.Context, db *pool, mayChange bool) error {
-	files, err := fs.Sub(migrations, "migrations")
+//
+// all has the migrations in its folder of that name.
+func migrate(ctx context.Context, db *pool, mayChange bool, all fs.FS) error {
+	files, err := fs.Sub(all, "migrations")
 	if err != nil {
 		return err
 	}
@@ -32,7 +34,7 @@ func migrate(ctx context.Context, db *pool, mayChange bool) error {
 	if db.engine == postgres {
 		dialect = database.DialectPostgres
 		locker, err := lock.NewPostgresTableLocker(lock.WithTableName("migration_lock"), lock.WithTableLockTimeout(migrationPoll, migrationPolls),
-			lock.WithTableLeaseDuration(30*time.Second), lock.WithTableHeartbeatInterval(5*time.Second))
+			lock.WithTableLeaseDuration(30*time.Second), lock.WithTableHeartbeatInterval(5*time.Second), lock.WithTableRetryPolicy(worthRetry))
 		if err != nil {
 			return fmt.Errorf("read the migrations: %w", err)
 		}
@@ -46,8 +48,8 @@ func migrate(ctx context.Context, db *pool, mayChange bool) error {
 	// ms, about five seconds in all
 	const tries = 14
 	for try := 1; ; try++ {
-		err := up(ctx, p, mayChange || !inUse(ctx, db))
-		if err == nil || try == tries || errors.Is(err, ErrNewer) || errors.Is(err, ErrOlder) || damaged(err) != err {
+		err := up(ctx, db, p, mayChange || !inUse(ctx, db))
+		if err == nil || try == tries || errors.Is(err, ErrNewer) || errors.Is(err, ErrOlder) || damaged(err) != err || !worthRetry(err) {
 			return err
 		}
 		select {
@@ -56,6 +58,19 @@ func migrate(ctx context.Context, db *pool, mayChange bool) error {
 			return err
 		}
 	}
+}
+
+// newestMigration is the version of a database that is up to date.
+func newestMigration() (newest int64, err error) {
+	files, err := fs.Glob(migrations, "migrations/*.sql")
+	for _, file := range files {
+		version, err := goose.NumericComponent(file)
+		if err != nil {
+			return 0, err
+		}
+		newest = max(newest, version)
+	}
+	return newest, err
 }
 
 // A starter that finds another one migrating looks again every migrationPoll, for two minutes.
@@ -71,7 +86,7 @@ func inUse(ctx context.Context, db *pool) (used bool) {
 	return err == nil && used // without that table it is new
 }
 
-func up(ctx context.Context, p *goose.Provider, mayChange bool) error {
+func up(ctx context.Context, db *pool, p *goose.Provider, mayChange bool) error {
 	current, target, err := p.GetVersions(ctx)
 	if err != nil {
 		return fmt.Errorf("read the version of the database: %w", storeError(err))
@@ -85,8 +100,12 @@ func up(ctx context.Context, p *goose.Provider, mayChange bool) error {
 	if current > 0 && !mayChange {
 		return ErrOlder
 	}
-	if _, err := p.Up(ctx); err != nil {
-		return fmt.Errorf("bring the database up to date: %w", err)
+	err = db.unhurried(func() error {
+		_, err := p.Up(ctx)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("bring the database up to date: %w", storeError(err))
 	}
 	return nil
 }

@@ -25,6 +25,8 @@ import (
 const (
 	postgresWriters = 3
 	postgresReaders = 8
+	// PostgresConnections is how many connections a process takes at most.
+	PostgresConnections = postgresWriters + postgresReaders
 	// connectionLife bounds how long a connection is used: a server that was moved is left by then.
 	connectionLife = 15 * time.Minute
 	// connectionIdle is how long a connection that nobody uses stays open.
@@ -42,71 +44,24 @@ const (
 const lockHead = `SELECT seq, hash, seal, rights, newest, set_config('lock_timeout', '4s', true) || set_config('statement_timeout', '5s', true)
 	|| set_config('idle_in_transaction_session_timeout', '800ms', true) FROM audit_head WHERE id = 1 FOR UPDATE`
 
-// IsPostgres says whether a database URL names a PostgreSQL database.
-func IsPostgres(url string) bool {
-	return strings.HasPrefix(url, "postgres://") || strings.HasPrefix(url, "postgresql://")
-}
-
-// postgresConfig reads a URL as libpq does, with what we add. The error never quotes the URL.
-func postgresConfig(url string) (*pgx.ConnConfig, error) {
-	c, err := pgx.ParseConfig(url)
-	if err != nil {
-		return nil, fmt.Errorf("is not a URL of PostgreSQL such as postgres://user@host/database: %w", innermost(err))
-	}
-	// prepared statements that have a name do not survive a pooler in transaction mode
-	c.DefaultQueryExecMode = pgx.QueryExecModeExec
-	if c.ConnectTimeout == 0 {
-		c.ConnectTimeout = connectPatience
-	}
-	if c.ValidateConnect == nil {
-		// of several hosts the one that is the primary now; and never a primary of before, which
-		// answers reads as if nothing had happened
-		c.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
-	}
-	if c.RuntimeParams["application_name"] == "" {
-		c.RuntimeParams["application_name"] = "pageflare-license"
-	}
-	return c, nil
-}
-
-// innermost is the cause of an error, without what quotes the URL around it.
-func innermost(err error) error {
-	for {
-		inner := errors.Unwrap(err)
-		if inner == nil {
-			break
-		}
-		err = inner
-	}
-	var fault *pgconn.ParseConfigError
-	if errors.As(err, &fault) {
-		return errors.New("it cannot be parsed")
-	}
-	return err
-}
-
-// CheckURL says what is wrong with the URL of a PostgreSQL database, without asking anybody.
-func CheckURL(url string) error {
-	_, err := postgresConfig(url)
-	return err
-}
-
 // openPostgres opens the pools of a database. Nothing is asked of it yet.
 func openPostgres(url string) (*Store, error) {
 	c, err := postgresConfig(url)
 	if err != nil {
 		return nil, fmt.Errorf("database %s: %w", opaque.HideUserInfo(url), err)
 	}
-	dial := c.DialFunc
-	c.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
-		conn, err := dial(ctx, network, addr)
-		if err != nil {
-			return nil, err
-		}
-		return &patientConn{Conn: conn}, nil
-	}
 	moved := &atomic.Int64{}
 	one := func(connections int) *pool {
+		c, patience := c.Copy(), &atomic.Int64{}
+		patience.Store(int64(answerPatience))
+		dial := c.DialFunc
+		c.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			conn, err := dial(ctx, network, addr)
+			if err != nil {
+				return nil, err
+			}
+			return &patientConn{Conn: conn, patience: patience}, nil
+		}
 		db := stdlib.OpenDB(*c, stdlib.OptionAfterConnect(func(_ context.Context, conn *pgx.Conn) error {
 			conn.PgConn().CustomData()[epoch] = moved.Load()
 			return nil
@@ -120,7 +75,7 @@ func openPostgres(url string) (*Store, error) {
 		db.SetMaxIdleConns(connections)
 		db.SetConnMaxLifetime(connectionLife)
 		db.SetConnMaxIdleTime(connectionIdle)
-		return &pool{DB: db, engine: postgres, moved: moved}
+		return &pool{DB: db, engine: postgres, moved: moved, patience: patience}
 	}
 	return &Store{read: one(postgresReaders), write: one(postgresWriters)}, nil
 }
@@ -130,13 +85,29 @@ const epoch = "pageflare epoch"
 
 // patientConn ends a connection whose server does not answer in time: a server that hangs, or a
 // network that swallows packets, would hold the caller for minutes.
-type patientConn struct{ net.Conn }
+type patientConn struct {
+	net.Conn
+	patience *atomic.Int64 // a time.Duration; 0: it waits for as long as it takes
+}
 
 func (c *patientConn) Write(b []byte) (int, error) {
-	if err := c.Conn.SetDeadline(time.Now().Add(answerPatience)); err != nil {
+	var deadline time.Time
+	if patience := time.Duration(c.patience.Load()); patience > 0 {
+		deadline = time.Now().Add(patience)
+	}
+	if err := c.Conn.SetDeadline(deadline); err != nil {
 		return 0, err
 	}
 	return c.Conn.Write(b)
+}
+
+// unhurried lets what is asked of the pool meanwhile take as long as it takes: a migration of a
+// large table may. On SQLite nothing limits it.
+func (p *pool) unhurried(f func() error) error {
+	if p.patience != nil {
+		defer p.patience.Store(p.patience.Swap(0))
+	}
+	return f()
 }
 
 // postgresFault is storeError for what PostgreSQL says, and for a connection that broke; nil for
@@ -149,6 +120,8 @@ func postgresFault(err error) error {
 			return failure.ErrConflict
 		case "23503": // foreign_key_violation
 			return failure.ErrNotFound
+		case "42501": // insufficient_privilege
+			return missingRight(said)
 		case "25006", // read_only_sql_transaction: it is no primary any more
 			"25P03", "25P04", // idle_in_transaction_session_timeout, transaction_timeout
 			"55P03", "57014": // lock_not_available, query_canceled by a time limit
@@ -219,47 +192,6 @@ func isMoved(err error) bool {
 
 // errReadOnly says that a server takes no writes, which a read found.
 var errReadOnly = fmt.Errorf("%w: the server takes no writes: it is not the primary any more", failure.ErrUnavailable)
-
-// checkOursPostgres refuses a database in which another program has its tables, and one that
-// cannot be asked.
-func (s *Store) checkOursPostgres(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 2*connectPatience)
-	defer cancel()
-	var foreign bool
-	err := s.write.DB.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM information_schema.tables WHERE table_schema = current_schema())
-		AND NOT EXISTS (SELECT 1 FROM information_schema.tables WHERE table_schema = current_schema() AND table_name IN ('goose_db_version', 'migration_lock'))`).Scan(&foreign)
-	if err == nil && foreign {
-		return errors.New("its schema has the tables of another program: name another database in LICENSE_DATABASE_URL, or a schema by search_path")
-	}
-	if fault := connectFault(err); fault != nil {
-		return fault
-	}
-	return storeError(err)
-}
-
-// connectFault says in one line why a server cannot be used, and what helps; nil when it can.
-func connectFault(err error) error {
-	if err == nil {
-		return nil
-	}
-	var said *pgconn.PgError
-	if errors.As(err, &said) {
-		switch said.Code {
-		case "28P01", "28000":
-			return fmt.Errorf("the server refuses this user (%s): check user and password in LICENSE_DATABASE_URL", said.Message)
-		case "3D000":
-			return fmt.Errorf("%s: make it by CREATE DATABASE, or name another one", said.Message)
-		case "42501":
-			return fmt.Errorf("%s: give this user CREATE and USAGE on the schema", said.Message)
-		}
-	}
-	var connect *pgconn.ConnectError
-	if errors.As(err, &connect) {
-		return fmt.Errorf("%w: the server cannot be reached: %s: check host, port and that it runs", failure.ErrUnavailable,
-			strings.Join(strings.Fields(connect.Unwrap().Error()), " "))
-	}
-	return nil
-}
 
 // readyPostgres tries a write each time: a connection to a primary of before looks healthy until it
 // is asked to write.

@@ -10,6 +10,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"strings"
 	"sync"
@@ -24,6 +25,7 @@ import (
 	"github.com/pageflare/ci/service/oidc"
 	"github.com/pageflare/ci/service/opaque"
 	"github.com/pageflare/ci/service/store/ledger"
+	"github.com/pageflare/ci/service/upkeep"
 )
 
 // Store is a database of the License service. It is safe for use by several goroutines, and several
@@ -36,6 +38,8 @@ type Store struct {
 	trying sync.Mutex  // held by the one caller of Ready that tries a write
 	path   string      // of SQLite's file; empty on PostgreSQL
 	file   os.FileInfo // what was at path when it was opened
+
+	limitClock func() time.Time // see SetLimitClock
 }
 
 var (
@@ -50,6 +54,7 @@ var (
 	_ license.Store        = (*Store)(nil)
 	_ license.MachineStore = (*Store)(nil)
 	_ oidc.KeyStore        = (*Store)(nil)
+	_ upkeep.Store         = (*Store)(nil)
 )
 
 // ErrNewer says that the database was made by a newer version of the service.
@@ -63,18 +68,20 @@ var ErrOlder = errors.New("the database is from an older version of pageflare-li
 // Open opens the database that url names (sqlite:PATH or postgres://…), creates its file or its
 // tables if they are not there, and brings the tables up to date. The error says what is wrong with the database in one line; ErrNewer is
 // one of them.
-func Open(ctx context.Context, url string) (*Store, error) { return open(ctx, url, true) }
+func Open(ctx context.Context, url string) (*Store, error) { return open(ctx, url, true, migrations) }
 
 // OpenCurrent is Open for those who must not change the tables of a database that is in use:
 // ErrOlder. One that is not there is created.
-func OpenCurrent(ctx context.Context, url string) (*Store, error) { return open(ctx, url, false) }
+func OpenCurrent(ctx context.Context, url string) (*Store, error) {
+	return open(ctx, url, false, migrations)
+}
 
-func open(ctx context.Context, url string, mayChange bool) (*Store, error) {
+func open(ctx context.Context, url string, mayChange bool, files fs.FS) (*Store, error) {
 	s, err := openEngine(ctx, url)
 	if err != nil {
 		return nil, err
 	}
-	if err := migrate(ctx, s.write, mayChange); err != nil {
+	if err := migrate(ctx, s.write, mayChange, files); err != nil {
 		return nil, errors.Join(fmt.Errorf("database %s: %w", opaque.HideUserInfo(url), damaged(err)), s.Close())
 	}
 	s.recent = newRecent(func(ctx context.Context) ([]ledger.Record, error) {
@@ -92,7 +99,7 @@ func openEngine(ctx context.Context, url string) (*Store, error) {
 		if err != nil {
 			return nil, err
 		}
-		if err := s.checkOursPostgres(ctx); err != nil {
+		if err := s.checkPlace(ctx); err != nil {
 			return nil, errors.Join(fmt.Errorf("database %s: %w", opaque.HideUserInfo(url), err), s.Close())
 		}
 		return s, nil

@@ -30,11 +30,19 @@ import (
 
 var given = flag.String("postgres", "", "URL of the PostgreSQL `server` to test on, instead of one that is started for the tests")
 
+var pooled = flag.Bool("postgres-pooled", false, "the server of -postgres is a pooler")
+
+// Pooled says whether the databases of New are reached by a pooler.
+func Pooled() bool { return *pooled }
+
 // Options say which server to start.
 type Options struct {
 	Bin      string   // the folder with initdb, pg_ctl and postgres; empty: the newest that Debian's packages installed
 	Durable  bool     // what is committed survives a crash of the machine; tests do without
 	Settings []string // name=value, of postgresql.conf
+	Access   string   // pg_hba.conf; empty: everybody on this machine is let in
+	// Certificate and Key are PEM, for a server that speaks TLS; empty: it does not.
+	Certificate, Key []byte
 }
 
 // Server is a server that was started.
@@ -114,6 +122,9 @@ func (s *Server) start(ctx context.Context, o Options) error {
 	if err := s.run(ctx, "initdb", "-D", s.data(), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync"); err != nil {
 		return err
 	}
+	if err := s.equip(&o); err != nil {
+		return err
+	}
 	var err error
 	if s.port, err = freePort(ctx); err != nil {
 		return err
@@ -123,6 +134,30 @@ func (s *Server) start(ctx context.Context, o Options) error {
 		settings = append(settings, "fsync=off", "full_page_writes=off")
 	}
 	return s.Resume(ctx, append(settings, o.Settings...)...)
+}
+
+// equip writes the files that options ask for, for the server alone to read.
+func (s *Server) equip(o *Options) error {
+	files := map[string][]byte{}
+	if o.Access != "" {
+		files["pg_hba.conf"] = []byte(o.Access)
+	}
+	if len(o.Certificate) > 0 {
+		files["server.crt"], files["server.key"] = o.Certificate, o.Key // the names that it looks for
+		o.Settings = append(slices.Clone(o.Settings), "ssl=on")
+	}
+	for name, text := range files {
+		path := filepath.Join(s.data(), name)
+		if err := os.WriteFile(path, text, 0o600); err != nil {
+			return err
+		}
+		if s.as != nil {
+			if err := os.Chown(path, int(s.as.Uid), int(s.as.Gid)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // Resume starts the server again, after Halt, with further settings.
@@ -159,7 +194,11 @@ func (s *Server) Stop(ctx context.Context) error {
 
 // URL is that of a database of the server.
 func (s *Server) URL(database string) string {
-	return fmt.Sprintf("postgres://postgres@127.0.0.1:%d/%s?sslmode=disable", s.port, database)
+	return localURL(s.port, database)
+}
+
+func localURL(port int, database string) string {
+	return fmt.Sprintf("postgres://postgres@127.0.0.1:%d/%s?sslmode=disable", port, database)
 }
 
 // Port is where the server listens.
@@ -194,6 +233,16 @@ func (s *Server) run(ctx context.Context, name string, args ...string) error {
 		return fmt.Errorf("%s: %w: %s %s", name, err, said, own)
 	}
 	return nil
+}
+
+// FreePort is a port on which nobody listens.
+func FreePort(t testing.TB) int {
+	t.Helper()
+	port, err := freePort(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return port
 }
 
 func freePort(ctx context.Context) (int, error) {
