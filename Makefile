@@ -59,7 +59,7 @@ rules: ## check and test the alert rules with promtool
 	promtool check rules deploy/prometheus-rules.yml
 	promtool test rules e2e/prometheus-rules-test.yml
 
-e2e: optimizer rules ## the images as their users run them; PostgreSQL 14 and 18, and PgBouncer; sites of real generators in a browser; the examples of proxies; a site of 100,000 files and 2 GB
+e2e: build optimizer rules ## the images as their users run them; PostgreSQL 14 and 18, and PgBouncer; faults of processes, databases and networks; sites of real generators in a browser; the examples of proxies; a site of 100,000 files and 2 GB
 	go test -tags e2e -count=1 -timeout 9m -run TestAHugeSite ./action
 	@e2e/postgres.sh all
 	go test -tags e2e -count=1 -timeout 5m ./e2e/databases
@@ -68,6 +68,7 @@ e2e: optimizer rules ## the images as their users run them; PostgreSQL 14 and 18
 	@e2e/chromium.sh headless
 	go test -tags e2e -count=1 ./e2e/browser
 	go test -tags e2e -count=1 -timeout 15m -v ./e2e/sites
+	go test -tags e2e -count=1 -timeout 9m ./e2e/faults -service $(CURDIR)/bin/pageflare-license
 	e2e/container/run.sh
 
 run: build ## run the License service on its embedded default, at 127.0.0.1:8080

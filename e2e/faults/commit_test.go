@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"testing"
 
+	"github.com/pageflare/ci/service/api"
+	"github.com/pageflare/ci/service/client"
 	"github.com/pageflare/ci/service/store/postgrestest"
 )
 
@@ -39,5 +41,25 @@ func TestALostAnswerToCommitIsRetriedWithoutDoingItTwice(t *testing.T) {
 	}
 	r.mustRevoke(in.apiToken, token)
 	r.want(http.StatusForbidden, "GET", refreshPath, token)
+
+	// what makes something, by our client: it tries again by itself
+	before = in.records(r)
+	c, err := client.New(client.Config{BaseURL: "http://" + r.addr + "/_api"})
+	must(t, err)
+	lost = l.loseCommit(1)
+	issued, err := c.Issue(t.Context(), in.apiToken)
+	if err != nil || lost() != 1 {
+		t.Fatalf("Issue with a lost answer to COMMIT = %v, lost %d", err, lost())
+	}
+	after := in.records(r)
+	if id := idOf(t, issued.Token); len(after) != len(before)+1 || before[id].ID != "" || after[id].ID == "" {
+		t.Errorf("%d tokens on record before the issue with a lost answer, %d after it, want the one that it gave", len(before), len(after))
+	}
+	lost = l.loseCommit(1)
+	made, err := c.Admin(in.admin).CreateAccount(t.Context(), api.NewAccount{Email: "b@example.com", Tier: "pro", ValidUntil: "2099-01-01"})
+	if err != nil || lost() != 1 || made.APIToken == "" {
+		t.Fatalf("CreateAccount with a lost answer to COMMIT = %+v %v, lost %d", made, err, lost())
+	}
+	r.want(http.StatusOK, "POST", issuePath, made.APIToken)
 	in.wantWhole()
 }

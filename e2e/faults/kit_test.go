@@ -17,6 +17,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -30,9 +31,15 @@ var rounds = flag.Int("rounds", 10, "how often a process is killed on each engin
 // program is the built service.
 var program string
 
+var given = flag.String("service", "", "the `program` to test, pageflare-license; empty: it is built")
+
 func TestMain(m *testing.M) { os.Exit(buildAndRun(m)) }
 
 func buildAndRun(m *testing.M) int {
+	flag.Parse()
+	if program = *given; program != "" {
+		return postgrestest.Run(m)
+	}
 	dir, err := os.MkdirTemp("", "pageflare-faults-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -176,19 +183,29 @@ func (r *replica) said() string {
 	return r.log.String()
 }
 
-// wantSaid fails unless the log has a line with all of these texts.
+// wantSaid fails unless the log has a line with all of these texts. What it has may still be on its
+// way here.
 func (r *replica) wantSaid(texts ...string) {
 	r.t.Helper()
+	for begun := time.Now(); !r.hasSaid(texts); runtime.Gosched() {
+		if time.Since(begun) > patience/6 {
+			r.t.Errorf("the log has no line with %q; its end:\n%s", texts, tail(r.said()))
+			return
+		}
+	}
+}
+
+func (r *replica) hasSaid(texts []string) bool {
 	for line := range strings.Lines(r.said()) {
 		all := true
 		for _, text := range texts {
 			all = all && strings.Contains(line, text)
 		}
 		if all {
-			return
+			return true
 		}
 	}
-	r.t.Errorf("the log has no line with %q; its end:\n%s", texts, tail(r.said()))
+	return false
 }
 
 func tail(text string) string {

@@ -75,7 +75,10 @@ func (l *link) carry(client net.Conn) {
 	if refuses {
 		return
 	}
-	server, err := net.Dial("tcp", l.target)
+	l.mu.Lock()
+	target := l.target
+	l.mu.Unlock()
+	server, err := net.Dial("tcp", target)
 	if err != nil {
 		return
 	}
@@ -179,6 +182,17 @@ func (l *link) refuse() {
 	l.refuses = true
 	l.mu.Unlock()
 	l.cut()
+}
+
+// moveTo lets new connections go to the server of another URL.
+func (l *link) moveTo(database string) {
+	u, err := url.Parse(database)
+	if err != nil {
+		panic(err) // it is made by a test
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.target = u.Host
 }
 
 // cut ends all connections.

@@ -967,13 +967,6 @@ type ListMachinesParams struct {
 	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
 }
 
-// CreateSignInLinkParams defines parameters for CreateSignInLink.
-type CreateSignInLinkParams struct {
-	// IdempotencyKey A name for this request, new for each, such as a UUID. Sent again under it with the same credential, because the answer was lost, it does
-	// nothing twice and gets the same answer: of a license token for 24 hours.
-	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
-}
-
 // ListTokensParams defines parameters for ListTokens.
 type ListTokensParams struct {
 	// Limit How many to list at most.

@@ -95,7 +95,7 @@ func (a *Admin) CreateSignInLink(ctx context.Context, id string) (api.SignInLink
 	return ask[api.SignInLink](ctx, a,
 		request{
 			op: "make a sign-in link", method: http.MethodPost,
-			path: join("admin/accounts", id, "sign-in"), named: true,
+			path: join("admin/accounts", id, "sign-in"),
 		})
 }
 

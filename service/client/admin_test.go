@@ -290,7 +290,29 @@ func TestRevokeOfTheRealService(t *testing.T) {
 	}
 }
 
-// What changes something is sent again only when it is sure that nothing was done.
+// What makes something is sent again under the same name, by which the service does it once.
+func TestWhatMakesSomethingIsSentAgainUnderItsName(t *testing.T) {
+	t.Parallel()
+	var names []string
+	note := func(next http.HandlerFunc) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) {
+			names = append(names, r.Header.Get("Idempotency-Key"))
+			next(w, r)
+		}
+	}
+	made := note(answer(200, "application/json", `{"id":"user_1","email":"a@example.com","status":"active"}`))
+	w := newWorldWith(t, noKeepAlive, note(breakOff(200)), made, made)
+	for range 2 {
+		if _, err := w.client.Admin(bearer).CreateAccount(t.Context(), api.NewAccount{Email: "a@example.com"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(names) != 3 || names[0] == "" || names[0] != names[1] || names[1] == names[2] {
+		t.Errorf("names of two calls, one of which was tried twice = %q, want the same for both tries, and another", names)
+	}
+}
+
+// What changes something else is sent again only when it is sure that nothing was done.
 func TestActsAreSentOnce(t *testing.T) {
 	t.Parallel()
 	made := answer(200, "application/json", `{"id":"user_1","email":"a@example.com","status":"active"}`)
@@ -312,19 +334,19 @@ func TestActsAreSentOnce(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorldWith(t, noKeepAlive, test.first, made)
-			account, err := w.client.Admin(bearer).CreateAccount(t.Context(), api.NewAccount{Email: "a@example.com"})
+			account, err := w.client.Admin(bearer).SuspendAccount(t.Context(), "user_1")
 			if w.requests() != test.asked {
 				t.Errorf("%d requests, want %d", w.requests(), test.asked)
 			}
 			if test.asked == 2 || name == "done" {
 				if err != nil || account.ID != "user_1" {
-					t.Errorf("CreateAccount = %+v, %v", account, err)
+					t.Errorf("SuspendAccount = %+v, %v", account, err)
 				}
 				return
 			}
 			var e *client.Error
 			if !errors.As(err, &e) {
-				t.Fatalf("CreateAccount = %v", err)
+				t.Fatalf("SuspendAccount = %v", err)
 			}
 			wantText(t, err, "it may have been done all the same: look before you call again")
 			read := newWorldWith(t, noKeepAlive, test.first, made)

@@ -342,7 +342,9 @@ func (r *Keyring) Rotate(ctx context.Context, a Algorithm) (Key, error) {
 	}
 	err = r.store.AddKey(ctx, k, act)
 	if _, named := opaque.RequestName(ctx); named && errors.Is(err, failure.ErrConflict) {
-		return r.key(ctx, k.ID) // this very request made it before
+		if there, fault := r.key(ctx, k.ID); fault == nil {
+			return there, nil // this very request made it before
+		}
 	}
 	if err != nil {
 		return Key{}, err

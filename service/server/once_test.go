@@ -37,7 +37,6 @@ func TestARequestThatIsSentAgainUnderItsNameDoesNothingTwice(t *testing.T) {
 		{of + "/tokens", admin, `{"ttl":"72h"}`, audit.TokenIssued},
 		{"/_api/admin/accounts", admin, account, audit.AccountCreated},
 		{of + "/api-tokens", admin, `{"name":"x"}`, audit.APITokenCreated},
-		{of + "/sign-in", admin, "", audit.SignInLinkCreated},
 		{"/_api/admin/keys", admin, "", audit.KeyAdded},
 		{"/_api/admin/admin-tokens", admin, `{"name":"x","scopes":["keys:read"]}`, audit.AdminTokenCreated},
 	} {
@@ -94,6 +93,23 @@ func TestANameStandsForOneRequest(t *testing.T) {
 		t.Fatalf("revoke = %d %s", got.status, got.body)
 	}
 	issue("revoked").wantCode(t, 403, api.CodeTokenRevoked)
+
+	tokens := func() answer {
+		return call(t, s, "POST", "/_api/admin/accounts/"+a.ID+"/tokens", `{}`, named(admin, "n")...)
+	}
+	tokens()
+	if _, err := s.UpdateAccount(t.Context(), a.ID, account.Change{Tier: new(account.Pro)}); err != nil {
+		t.Fatal(err)
+	}
+	tokens().wantCode(t, 409, api.CodeConflict)
+	key1 := func() answer { return call(t, s, "POST", "/_api/admin/keys", "", named(admin, "n")...) }
+	rotated := into[api.SigningKey](t, key1())
+	if got := call(t, s, "DELETE", "/_api/admin/keys/"+rotated.Kid+"?force=true", "", bearer(admin)...); got.status != 200 {
+		t.Fatalf("retire = %d %s", got.status, got.body)
+	}
+	key1().wantCode(t, 409, api.CodeConflict)
+	call(t, s, "POST", "/_api/admin/admin-tokens", `{"name":"x","scopes":["keys:read"]}`, named(admin, "n")...)
+	call(t, s, "POST", "/_api/admin/admin-tokens", `{"name":"y","scopes":["keys:read"]}`, named(admin, "n")...).wantCode(t, 409, api.CodeConflict)
 
 	for _, bad := range []string{" ", "a b", "ä", strings.Repeat("x", 256)} {
 		issue(bad).wantCode(t, 400, api.CodeInvalidRequest)

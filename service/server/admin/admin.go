@@ -96,7 +96,7 @@ func (h *Handlers) Routes() []route.Route {
 		route.Delete(at+"/admin-tokens/:id", route.Admin(auth.ScopeAdminWrite), h.revokeAdminToken).Of(adminTokenID).Bare(),
 		route.Get(at+"/audit", route.Admin(auth.ScopeAuditRead), h.listAudit),
 		route.Get(at+"/audit/verify", route.Admin(auth.ScopeAuditRead), h.verifyAudit),
-		route.Post(at+"/accounts/:id/sign-in", route.Admin(auth.ScopeTokensWrite), h.createSignInLink).Of(accountID).Bare().Once(),
+		route.Post(at+"/accounts/:id/sign-in", route.Admin(auth.ScopeTokensWrite), h.createSignInLink).Of(accountID).Bare(),
 	}
 }
 
