@@ -47,6 +47,8 @@ type Options struct {
 	Repository     admin.Resolver
 	PublicURL      string    // the origin when empty
 	Log            io.Writer // gets the JSON lines too, for a test that wants to read them
+	Drain          time.Duration
+	After          func(time.Duration) <-chan time.Time // the clock of Drain
 
 	Between func(*parts.Stores) // puts something between the rules and the database; nothing when nil
 }
@@ -136,7 +138,7 @@ func start(t testing.TB, s Service) *Service {
 	s.Server, err = server.New(server.Config{
 		Parts: joined, Repository: o.Repository,
 		Version: "test", RateLimits: o.RateLimits, BadCredentials: o.BadCredentials, TrustedProxies: o.TrustedProxies, Now: o.Now,
-		Elapsed: o.Elapsed, Log: s.Log,
+		Elapsed: o.Elapsed, Log: s.Log, Drain: o.Drain, After: o.After,
 	})
 	must(t, err)
 	s.handler = contracted{t, s.watch, s.Server}
