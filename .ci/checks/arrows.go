@@ -33,7 +33,7 @@ github/internal/parallel ->
 github/secret            -> github github/internal/parallel
 github/githubtest        ->
 
-NOUNS               -> service/license service/auth service/account service/keyring service/audit service/oidc service/opaque service/failure service/rights
+NOUNS               -> service/license service/auth service/account service/keyring service/audit service/oidc service/opaque service/failure service/rights service/limit
 
 service             -> NOUNS github service/origin service/command service/parts service/server service/server/admin service/console service/store service/webhook service/token service/api
 service/token       ->
@@ -43,6 +43,7 @@ service/oidc        -> service/origin
 service/origin      ->
 service/failure     ->
 service/rights      ->
+service/limit       ->
 service/opaque      -> service/failure
 service/audit       -> service/failure
 service/keyring     -> service/audit service/opaque service/failure service/token

@@ -33,7 +33,7 @@ func (b *serviceBench) footprint(ctx context.Context, made []sizes) error {
 		}
 	}
 	for i, s := range b.setups {
-		_, peak, err := residentMemory(s.one.server.cmd.Process.Pid)
+		load, err := memoryOf(s.one.server.cmd.Process.Pid)
 		if err != nil {
 			return err
 		}
@@ -50,7 +50,7 @@ func (b *serviceBench) footprint(ctx context.Context, made []sizes) error {
 		if err != nil {
 			return fmt.Errorf("allocations: %w", err)
 		}
-		add(s.engine.name(), mib(fresh), mib(peak), mib(idle), ready.String(),
+		add(s.engine.name(), fresh.String(), mib(load.peak), idle.String(), ready.String(),
 			fmt.Sprintf("%.0f, of %d", float64(made[i].bytes)/float64(made[i].records), made[i].records),
 			fmt.Sprintf("%.0f", objects), fmt.Sprintf("%.0f", bytes))
 	}
@@ -58,6 +58,9 @@ func (b *serviceBench) footprint(ctx context.Context, made []sizes) error {
 	printTable(b.out, text)
 	return nil
 }
+
+// String is the resident set, and how much of it the process has made itself.
+func (m memory) String() string { return mib(m.resident) + ", " + mib(m.own) + " own" }
 
 func mib(bytes int64) string { return fmt.Sprintf("%.1f MiB", float64(bytes)/(1<<20)) }
 
@@ -70,36 +73,36 @@ func (d duration) String() string {
 
 // starting starts services on a database that is in use, one after the other, each until it says
 // that it is ready, and returns the memory of the last and how long they took.
-func (b *serviceBench) starting(ctx context.Context, d database) (memory int64, ready duration, err error) {
+func (b *serviceBench) starting(ctx context.Context, d database) (used memory, ready duration, err error) {
 	var took []float64
 	for range starts {
 		begun := time.Now()
 		p, err := start(ctx, d.env(), b.service, "serve")
 		if err != nil {
-			return 0, ready, err
+			return used, ready, err
 		}
 		err = askOnce(ctx, p.addr, readyPath)
 		took = append(took, float64(time.Since(begun))/float64(time.Millisecond))
 		if err == nil {
-			memory, _, err = residentMemory(p.cmd.Process.Pid)
+			used, err = memoryOf(p.cmd.Process.Pid)
 		}
 		if err := errors.Join(err, p.stop()); err != nil {
-			return 0, ready, err
+			return used, ready, err
 		}
 	}
 	slices.Sort(took)
-	return memory, duration{took[0], took[len(took)/2], took[len(took)-1]}, nil
+	return used, duration{took[0], took[len(took)/2], took[len(took)-1]}, nil
 }
 
 // idling is the memory of a service that holds idle connections. It is one of its own: after a
 // load, the heap of another would have room for them and the figure would say nothing.
-func (b *serviceBench) idling(ctx context.Context, d database) (memory int64, err error) {
+func (b *serviceBench) idling(ctx context.Context, d database) (used memory, err error) {
 	if err := allowFiles(idleConnections); err != nil {
-		return 0, err
+		return used, err
 	}
 	p, err := start(ctx, d.env(), b.service, "serve")
 	if err != nil {
-		return 0, err
+		return used, err
 	}
 	defer func() { err = errors.Join(err, p.stop()) }()
 	callers := make([]*caller, idleConnections)
@@ -115,14 +118,13 @@ func (b *serviceBench) idling(ctx context.Context, d database) (memory int64, er
 		return err
 	})
 	if err != nil {
-		return 0, err
+		return used, err
 	}
 	// it still answers, and has not closed the oldest
 	if _, err := callers[0].ask(nil); err != nil {
-		return 0, err
+		return used, err
 	}
-	memory, _, err = residentMemory(p.cmd.Process.Pid)
-	return memory, err
+	return memoryOf(p.cmd.Process.Pid)
 }
 
 // allowFiles tells whether n connections can be open here. Go has raised the soft limit as far as it may.

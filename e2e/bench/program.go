@@ -158,25 +158,30 @@ func procStat(pid int) (p process) {
 	return p
 }
 
-// residentMemory is the resident set of a process in bytes, and peak its largest so far.
-func residentMemory(pid int) (now, peak int64, err error) {
+// memory is the memory of a process, in bytes.
+type memory struct {
+	resident int64 // what it has in memory, the pages of the program file that it has read included
+	own      int64 // of that what it has made itself, and nobody can take away
+	peak     int64 // the most that it ever had in memory
+}
+
+func memoryOf(pid int) (m memory, err error) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
-		return 0, 0, err
+		return m, err
 	}
 	for line := range strings.SplitSeq(string(b), "\n") {
-		var kib int64
-		if n, _ := fmt.Sscanf(line, "VmRSS: %d kB", &kib); n == 1 {
-			now = kib << 10
-		}
-		if n, _ := fmt.Sscanf(line, "VmHWM: %d kB", &kib); n == 1 {
-			peak = kib << 10
+		for name, to := range map[string]*int64{"VmRSS": &m.resident, "RssAnon": &m.own, "VmHWM": &m.peak} {
+			var kib int64
+			if n, _ := fmt.Sscanf(line, name+": %d kB", &kib); n == 1 {
+				*to = kib << 10
+			}
 		}
 	}
-	if now == 0 || peak == 0 {
-		return 0, 0, errors.New("no VmRSS or VmHWM in /proc")
+	if m.resident == 0 || m.own == 0 || m.peak == 0 {
+		return m, errors.New("no VmRSS, RssAnon or VmHWM in /proc")
 	}
-	return now, peak, nil
+	return m, nil
 }
 
 // command runs a command of the service on a database and returns what it prints.

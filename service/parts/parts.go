@@ -14,6 +14,7 @@ import (
 	"github.com/pageflare/ci/service/auth"
 	"github.com/pageflare/ci/service/keyring"
 	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/limit"
 	"github.com/pageflare/ci/service/oidc"
 )
 
@@ -30,6 +31,7 @@ type Stores struct {
 	Licenses    license.Store
 	Machines    license.MachineStore
 	Jobs        license.JobStore
+	Limits      limit.Store // nil: each process counts requests alone
 
 	// Ready returns nil when the newest write went well, or when a small one does now; else why the
 	// database cannot write.
@@ -51,12 +53,13 @@ func On(s interface {
 	license.Store
 	license.MachineStore
 	license.JobStore
+	SharedLimits() limit.Store
 	Ready(context.Context) error
 	Stock(context.Context, time.Time) (license.Stock, error)
 }) Stores {
 	return Stores{
 		Audit: s, Keys: s, Accounts: s, Credentials: s, Admins: s, Devices: s, Sessions: s, Policies: s,
-		Licenses: s, Machines: s, Jobs: s, Ready: s.Ready, Stock: s.Stock,
+		Licenses: s, Machines: s, Jobs: s, Limits: s.SharedLimits(), Ready: s.Ready, Stock: s.Stock,
 	}
 }
 
@@ -86,6 +89,7 @@ type Parts struct {
 	Licenses *license.Service
 	Machines *license.Machines
 	Jobs     *license.Jobs
+	Limits   limit.Store // nil: each process counts requests alone
 
 	Identities *oidc.Verifier
 	PublicURL  string
@@ -105,7 +109,7 @@ func New(ctx context.Context, c Config) (*Parts, error) {
 			return nil, err
 		}
 	}
-	p := &Parts{Identities: c.Identities, PublicURL: c.Issuer, ready: c.Stores.Ready, stock: c.Stores.Stock}
+	p := &Parts{Limits: c.Stores.Limits, Identities: c.Identities, PublicURL: c.Issuer, ready: c.Stores.Ready, stock: c.Stores.Stock}
 	var err error
 	if p.Log, err = audit.NewLog(ctx, c.Stores.Audit, keys["audit log"], now); err != nil {
 		return nil, err

@@ -21,6 +21,7 @@ import (
 	"github.com/pageflare/ci/service/auth"
 	"github.com/pageflare/ci/service/server/route"
 	"github.com/pageflare/ci/service/servicetest"
+	"github.com/pageflare/ci/service/store/postgrestest"
 )
 
 // unseen are the answers that the document promises and that no test of this package gets, with the
@@ -34,7 +35,7 @@ var unseen = map[string]string{
 // one of them.
 func TestMain(m *testing.M) {
 	flag.Parse()
-	code := m.Run()
+	code := postgrestest.Run(m)
 	if all := flag.Lookup("test.run").Value.String() + flag.Lookup("test.skip").Value.String() + flag.Lookup("test.list").Value.String(); code == 0 && all == "" {
 		code = checkSeen()
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/pageflare/ci/service/account"
 	"github.com/pageflare/ci/service/auth"
+	"github.com/pageflare/ci/service/limit"
 )
 
 // maxLimitKeys is how many tokens of a tier, or addresses, are counted at once; beyond it the
@@ -23,14 +24,18 @@ const maxLimitKeys = 65536
 const DefaultBadCredentials = 60
 
 // limits counts requests by GCRA: at most so many at once, and as many again spread over the next
-// minute.
+// minute. Where the database has room for it, all replicas count together (service/limit).
 type limits struct {
-	tiers     map[account.Tier]*throttled.GCRARateLimiterCtx // by token
-	addresses *throttled.GCRARateLimiterCtx                  // of bad credentials
-	logins    *throttled.GCRARateLimiterCtx                  // device logins, by address
-	allLogins *throttled.GCRARateLimiterCtx                  // device logins, all together
-	codes     *throttled.GCRARateLimiterCtx                  // user codes that were typed, by session and by address
+	tiers     map[account.Tier]counter // by token
+	addresses counter                  // of bad credentials
+	logins    counter                  // device logins, by address
+	allLogins counter                  // device logins, all together
+	codes     counter                  // user codes that were typed, by session and by address
+	replica   *limit.Replica           // nil: this process counts alone
 }
+
+// counter counts a request of a key. It returns 0, or how long the key has to wait.
+type counter func(ctx context.Context, key string) (wait time.Duration, err error)
 
 // The limits against strangers who begin logins and against those who guess user codes. A person
 // needs one of each; behind one address there may be an office or the runners of a company.
@@ -41,17 +46,18 @@ const (
 	allLoginsPerMinute = 3000 // of all addresses: what a flood from everywhere leaves in the database is bounded by it
 )
 
-func newLimits(perMinute map[account.Tier]int, bad int, now func() time.Time) (limits, error) {
-	out := limits{tiers: map[account.Tier]*throttled.GCRARateLimiterCtx{}}
+// newLimits makes the limits of a process; replica is nil for one that counts alone.
+func newLimits(perMinute map[account.Tier]int, bad int, now func() time.Time, replica *limit.Replica) (limits, error) {
+	out := limits{tiers: map[account.Tier]counter{}, replica: replica}
 	for tier, n := range perMinute {
 		var err error
-		if out.tiers[tier], err = newLimiter(n, now); err != nil {
-			return limits{}, fmt.Errorf("rate limit of tier %s: %w", tier, err)
+		if out.tiers[tier], err = newCounter("tier "+string(tier), n, now, replica); err != nil {
+			return limits{}, err
 		}
 	}
 	for _, l := range []struct {
 		of        string
-		to        **throttled.GCRARateLimiterCtx
+		to        *counter
 		perMinute int
 	}{
 		{"addresses", &out.addresses, bad},
@@ -60,18 +66,31 @@ func newLimits(perMinute map[account.Tier]int, bad int, now func() time.Time) (l
 		{"user codes", &out.codes, codesPerMinute},
 	} {
 		var err error
-		if *l.to, err = newLimiter(l.perMinute, now); err != nil {
-			return limits{}, fmt.Errorf("rate limit of %s: %w", l.of, err)
+		if *l.to, err = newCounter(l.of, l.perMinute, now, replica); err != nil {
+			return limits{}, err
 		}
 	}
 	return out, nil
 }
 
-// newLimiter is nil for no limit.
-func newLimiter(perMinute int, now func() time.Time) (*throttled.GCRARateLimiterCtx, error) {
+// newCounter is nil for no limit.
+func newCounter(of string, perMinute int, now func() time.Time, replica *limit.Replica) (counter, error) {
 	if perMinute <= 0 {
 		return nil, nil
 	}
+	if replica == nil {
+		c, err := countAlone(perMinute, now)
+		if err != nil {
+			return nil, fmt.Errorf("rate limit of %s: %w", of, err)
+		}
+		return c, nil
+	}
+	shared := replica.Limit(of, perMinute)
+	return func(ctx context.Context, key string) (time.Duration, error) { return shared.Take(ctx, key), nil }, nil
+}
+
+// countAlone counts in the memory of this process.
+func countAlone(perMinute int, now func() time.Time) (counter, error) {
 	store, err := memstore.NewCtx(maxLimitKeys)
 	if err != nil {
 		return nil, err
@@ -82,8 +101,44 @@ func newLimiter(perMinute int, now func() time.Time) (*throttled.GCRARateLimiter
 		return nil, err
 	}
 	limiter.SetMaxCASAttemptsLimit(1000) // jobs of one matrix meet on one key
-	return limiter, nil
+	return func(ctx context.Context, key string) (time.Duration, error) {
+		over, result, err := limiter.RateLimitCtx(ctx, key, 1)
+		if err != nil || !over {
+			return 0, err
+		}
+		return max(result.RetryAfter, 1), nil
+	}, nil
 }
+
+// newReplica is nil where the database has no place for limits.
+func (s *Server) newReplica(store limit.Store, now func() time.Time) *limit.Replica {
+	if store == nil {
+		return nil
+	}
+	return limit.NewReplica(limit.Config{
+		Store: store, Now: now, Asked: func(o limit.Outcome) { s.metrics.portions.WithLabelValues(string(o)).Inc() },
+		Silent: func(err error) {
+			if err != nil {
+				s.log.Warn("limits count in this process alone", "err", err)
+				return
+			}
+			s.log.Info("limits count together with other replicas")
+		},
+	})
+}
+
+// giveBack returns to other replicas what this one holds of limits, when it stops.
+func (l limits) giveBack(ctx context.Context) error {
+	if l.replica == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, giveBackTimeout)
+	defer cancel()
+	return l.replica.GiveBack(ctx)
+}
+
+// giveBackTimeout bounds how long a stop may take for it.
+const giveBackTimeout = time.Second
 
 // take counts one request. The error is a *limited when it was one too many.
 func (l limits) take(ctx context.Context, c auth.Caller) error {
@@ -130,18 +185,18 @@ func network(ip string) string {
 	return p.String()
 }
 
-func count(ctx context.Context, limiter *throttled.GCRARateLimiterCtx, key, by string) error {
-	if limiter == nil {
+func count(ctx context.Context, c counter, key, by string) error {
+	if c == nil {
 		return nil
 	}
-	over, result, err := limiter.RateLimitCtx(ctx, key, 1)
+	wait, err := c(ctx, key)
 	if err != nil {
 		return fmt.Errorf("count a request: %w", err)
 	}
-	if !over {
+	if wait == 0 {
 		return nil
 	}
-	return &limited{after: result.RetryAfter, by: by}
+	return &limited{after: wait, by: by}
 }
 
 // limited says when the next request will be allowed.

@@ -41,6 +41,7 @@ type metrics struct {
 	tokens      *prometheus.CounterVec   // by act, outcome
 	refusals    *prometheus.CounterVec   // by reason
 	limited     *prometheus.CounterVec   // by what is counted
+	portions    *prometheus.CounterVec   // by outcome
 	panics      prometheus.Counter
 	connections *prometheus.GaugeVec // by state
 	collector   *keyCollector
@@ -64,6 +65,8 @@ func newMetrics(version string, collector *keyCollector) *metrics {
 			"Requests for a license token by act (issue, refresh) and outcome: granted, or why not.", "act", "outcome"),
 		refusals: counter("refusals_total", "Refused requests, by reason.", "reason"),
 		limited:  counter("rate_limited_total", "Requests over a limit, by what is counted.", "by"),
+		portions: counter("limit_portions_total",
+			"Portions of limits that were asked of the database, where replicas count together, by outcome: granted, refused, failed.", "outcome"),
 		panics: prometheus.NewCounter(prometheus.CounterOpts{
 			Namespace: namespace, Name: "panics_total",
 			Help: "Faults of the program that were caught.",
@@ -77,7 +80,7 @@ func newMetrics(version string, collector *keyCollector) *metrics {
 		Namespace: namespace, Name: "build_info", Help: "1, for the version that runs.",
 	}, []string{"version", "go"})
 	build.WithLabelValues(version, runtime.Version()).Set(1)
-	m.registry.MustRegister(m.requests, m.duration, m.tokens, m.refusals, m.limited, m.panics, m.connections, m.collector, build,
+	m.registry.MustRegister(m.requests, m.duration, m.tokens, m.refusals, m.limited, m.portions, m.panics, m.connections, m.collector, build,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }

@@ -70,17 +70,18 @@ type Server struct {
 // New returns a Server. The error says what is wrong with the configuration.
 func New(cfg Config) (*Server, error) {
 	quietGin()
-	limits, err := newLimits(cfg.RateLimits, cfg.BadCredentials, steady(cfg.Now, cfg.Elapsed))
-	if err != nil {
-		return nil, err
-	}
 	s := &Server{
-		parts: cfg.Parts, limits: limits, metrics: newMetrics(cfg.Version,
+		parts: cfg.Parts, metrics: newMetrics(cfg.Version,
 			newKeyCollector(func(ctx context.Context) ([]keyring.Key, error) { return cfg.Parts.Keys.Keys(ctx) }, cfg.Parts.Stock, cfg.Now)),
 		tracer: cfg.Tracer, timeouts: timeouts{headerTimeout, readTimeout, writeTimeout}, now: cfg.Now, log: cfg.Log, engine: gin.New(),
 	}
+	clock := steady(cfg.Now, cfg.Elapsed)
+	var err error
+	if s.limits, err = newLimits(cfg.RateLimits, cfg.BadCredentials, clock, s.newReplica(cfg.Parts.Limits, clock)); err != nil {
+		return nil, err
+	}
 	s.pages = page.New(page.Config{
-		Devices: cfg.Parts.Devices, Sessions: cfg.Parts.Sessions, PublicURL: cfg.Parts.PublicURL, Limits: limits, Log: cfg.Log,
+		Devices: cfg.Parts.Devices, Sessions: cfg.Parts.Sessions, PublicURL: cfg.Parts.PublicURL, Limits: s.limits, Log: cfg.Log,
 	})
 	s.admin = &admin.Handlers{
 		Accounts: cfg.Parts.Accounts, Admins: cfg.Parts.Admins, Sessions: cfg.Parts.Sessions, Licenses: cfg.Parts.Licenses,
@@ -156,7 +157,11 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	srv.RegisterOnShutdown(s.stop)
 	drained, cancel := s.drained(ctx)
 	defer cancel()
-	return s.serve(drained, srv, &listener{l, s})
+	err := s.serve(drained, srv, &listener{l, s})
+	if lost := s.limits.giveBack(context.WithoutCancel(ctx)); lost != nil {
+		s.log.Warn("limits were not given back to other replicas", "err", lost)
+	}
+	return err
 }
 
 // httpServer serves h within the time limits.

@@ -45,8 +45,10 @@ type Options struct {
 	TrustedProxies []netip.Prefix
 	Issuers        []string // of identities; none when nil
 	Repository     admin.Resolver
-	PublicURL      string    // the origin when empty
-	Log            io.Writer // gets the JSON lines too, for a test that wants to read them
+	PublicURL      string           // the origin when empty
+	DatabaseURL    string           // of an empty database; a SQLite file of its own when empty
+	DatabaseNow    func() time.Time // the clock of the database, for limits of several replicas; its own when nil
+	Log            io.Writer        // gets the JSON lines too, for a test that wants to read them
 	Drain          time.Duration
 	After          func(time.Duration) <-chan time.Time // the clock of Drain
 
@@ -77,11 +79,10 @@ func Start(t testing.TB, o Options) *Service {
 	}
 	master, err := keyring.NewMasterKey(o.Rand)
 	must(t, err)
-	return start(t,
-		Service{
-			options: o, database: "sqlite:" + filepath.Join(t.TempDir(), "license.db"),
-			master: master,
-		})
+	if o.DatabaseURL == "" {
+		o.DatabaseURL = "sqlite:" + filepath.Join(t.TempDir(), "license.db")
+	}
+	return start(t, Service{options: o, database: o.DatabaseURL, master: master})
 }
 
 // Replica starts another service on the same database, with a clock of its own (nil: the same
@@ -121,6 +122,9 @@ func start(t testing.TB, s Service) *Service {
 	s.Store, err = store.Open(context.Background(), s.database)
 	must(t, err)
 	s.Store.AlwaysAsk() // of several replicas in one test each sees at once what another one ended
+	if o.DatabaseNow != nil {
+		s.Store.SetLimitClock(o.DatabaseNow)
+	}
 	stores := parts.On(s.Store)
 	if o.Between != nil {
 		o.Between(&stores)
@@ -215,10 +219,16 @@ func (s *Service) Acts(t testing.TB, action audit.Action) int {
 	return len(lines)
 }
 
+// DatabaseURL is where the database is, for a test that looks into it or gets in its way.
+func (s *Service) DatabaseURL() string { return s.database }
+
 // Alter changes the database behind the service's back, as somebody would who can write its file:
 // the service may fail from then on.
 func (s *Service) Alter(t testing.TB, statement string) {
 	t.Helper()
+	if store.IsPostgres(s.database) {
+		t.Fatal("Alter is for SQLite alone")
+	}
 	s.MayFail()
 	db, err := sql.Open("sqlite", strings.TrimPrefix(s.database, "sqlite:"))
 	must(t, err)

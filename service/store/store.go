@@ -37,6 +37,8 @@ type Store struct {
 	trying sync.Mutex  // held by the one caller of Ready that tries a write
 	path   string      // of SQLite's file; empty on PostgreSQL
 	file   os.FileInfo // what was at path when it was opened
+
+	limitClock func() time.Time // see SetLimitClock
 }
 
 var (

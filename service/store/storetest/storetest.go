@@ -3,6 +3,7 @@
 package storetest
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"testing"
@@ -16,6 +17,7 @@ import (
 	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/keyring"
 	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/limit"
 	"github.com/pageflare/ci/service/oidc"
 	"github.com/pageflare/ci/service/opaque"
 )
@@ -34,6 +36,9 @@ type Store interface {
 	license.MachineStore
 	license.JobStore
 	oidc.KeyStore
+	limit.Store
+	SetLimitClock(func() time.Time)
+	PruneLimits(ctx context.Context, before time.Time) (int64, error)
 }
 
 // suite is the promises of one noun, each by its name.
@@ -43,7 +48,7 @@ type suite map[string]func(*testing.T, Store)
 func Run(t *testing.T, open func(t *testing.T) Store) {
 	for _, s := range []suite{
 		general, accounts, apiTokens, tokens, endings, signingKeys, leaseRecords, adminTokenRecords, auditLog,
-		trustPolicies, exchanges, devices, signIns, machineRecords, jobRecords,
+		trustPolicies, exchanges, devices, signIns, machineRecords, jobRecords, limits,
 	} {
 		for name, test := range s {
 			t.Run(name, func(t *testing.T) {
