@@ -23,8 +23,8 @@ func (s *Server) drained(ctx context.Context) (context.Context, context.CancelFu
 		case <-drained.Done():
 			return
 		}
-		over := s.after(s.drain)
 		s.draining.Store(true)
+		over := s.after(s.drain)
 		s.log.Info("draining", "for", s.drain.String())
 		select {
 		case <-over:
