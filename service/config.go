@@ -40,6 +40,7 @@ type Settings struct {
 	RateLimits     string `env:"LICENSE_RATE_LIMITS" default:"free=60,pro=600,team=3000" help:"Requests a minute per token, by tier; 0 is unlimited, a tier that is left out keeps its default."`
 	TrustedProxies string `env:"LICENSE_TRUSTED_PROXIES" placeholder:"CIDR,…" help:"Networks whose X-Forwarded-For counts. Default: none."`
 	MetricsListen  string `env:"LICENSE_METRICS_LISTEN" placeholder:"ADDRESS" help:"Address of the metrics for Prometheus, at /metrics, on a listener of its own. Default: off."`
+	Drain          string `env:"LICENSE_DRAIN" default:"0s" help:"How long a server that is told to stop goes on, as not ready, so that proxies send requests elsewhere; for several replicas, such as 10s."`
 	LogFormat      string `env:"LICENSE_LOG_FORMAT" default:"text" help:"text or json."`
 	LogLevel       string `env:"LICENSE_LOG_LEVEL" default:"info" help:"debug, info, warn or error."`
 }
@@ -60,6 +61,7 @@ type Config struct {
 	RateLimits     map[account.Tier]int
 	TrustedProxies []netip.Prefix
 	MetricsListen  string // empty: off
+	Drain          time.Duration
 	Tracing        bool
 	LogFormat      string
 	LogLevel       slog.Level
@@ -68,6 +70,7 @@ type Config struct {
 const (
 	minTokenTTL     = time.Minute
 	maxOIDCTokenTTL = 24 * time.Hour
+	maxDrain        = 10 * time.Minute
 )
 
 // config checks the settings. The error has a line for each fault.
@@ -107,6 +110,8 @@ func (s Settings) config(getenv func(string) string) (Config, error) {
 	c.TrustedProxies, err = parseProxies(s.TrustedProxies)
 	check("LICENSE_TRUSTED_PROXIES", s.TrustedProxies, "networks such as 10.0.0.0/8,192.0.2.7/32", err)
 	check("LICENSE_METRICS_LISTEN", s.MetricsListen, "another address than LICENSE_LISTEN, such as 127.0.0.1:9090", checkMetricsListen(s.MetricsListen, s.Listen))
+	c.Drain, err = parseDrain(s.Drain)
+	check("LICENSE_DRAIN", s.Drain, "a duration up to 10m such as 10s, or 0", err)
 	if c.Tracing, err = tracingOn(getenv); err != nil {
 		faults = append(faults, err)
 	}
@@ -278,7 +283,20 @@ func parseRetention(s string, ttl time.Duration) (time.Duration, error) {
 	case err != nil:
 		return 0, errors.New("is not a duration")
 	case d <= ttl+day:
-		return 0, fmt.Errorf("is not above %s, the life of a token and a day", ttl+day)
+		return 0, fmt.Errorf("is not above %s, the lifetime of a token and a day", ttl+day)
+	}
+	return d, nil
+}
+
+func parseDrain(s string) (time.Duration, error) {
+	d, err := api.ParseDuration(s)
+	switch {
+	case err != nil:
+		return 0, errors.New("is not a duration")
+	case d < 0:
+		return 0, errors.New("is negative")
+	case d > maxDrain:
+		return 0, fmt.Errorf("is above %s", maxDrain)
 	}
 	return d, nil
 }

@@ -20,7 +20,11 @@ var settingName = regexp.MustCompile(`\bLICENSE_[A-Z_]+\b`)
 // What the compose file, the unit and the documents set must be settings, or nothing would happen.
 func TestDeployFilesNameSettingsThatExist(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"../deploy/compose.yaml", "../deploy/pageflare-license.service", "../deploy/proxy/nginx.conf", "../deploy/proxy/haproxy.cfg", "../deploy/proxy/Caddyfile", "../docs/operations.md", "../Dockerfile", "../README.md"} {
+	names := append(deployFiles(t), "../docs/operations.md", "../docs/deployment.md", "../docs/litestream.md", "../Dockerfile", "../README.md")
+	if len(names) < 20 {
+		t.Fatalf("files = %q", names)
+	}
+	for _, name := range names {
 		b, err := os.ReadFile(filepath.FromSlash(name))
 		must(t, err)
 		for _, setting := range settingName.FindAllString(string(b), -1) {
@@ -29,6 +33,103 @@ func TestDeployFilesNameSettingsThatExist(t *testing.T) {
 			}
 		}
 	}
+}
+
+// deployFiles are all files of deploy.
+func deployFiles(t *testing.T) (names []string) {
+	t.Helper()
+	must(t, filepath.WalkDir(filepath.FromSlash("../deploy"), func(path string, entry os.DirEntry, err error) error {
+		if err == nil && !entry.IsDir() && entry.Name() != ".env" {
+			names = append(names, filepath.ToSlash(path))
+		}
+		return err
+	}))
+	return names
+}
+
+// Where a reader is sent there is something, and everything that is there is told of.
+func TestThePagesOfDeploymentLeadSomewhere(t *testing.T) {
+	t.Parallel()
+	linked := map[string]bool{}
+	heading := regexp.MustCompile(`(?m)^#+ (.*)$`)
+	for _, page := range []string{"deployment.md", "litestream.md"} {
+		for _, link := range regexp.MustCompile(`\]\(([^)]+)\)`).FindAllStringSubmatch(document(t, page), -1) {
+			if strings.Contains(link[1], "://") {
+				continue
+			}
+			name, anchor, _ := strings.Cut(link[1], "#")
+			if name == "" {
+				name = page
+			}
+			path := filepath.Join("..", "docs", filepath.FromSlash(name))
+			if _, err := os.Stat(path); err != nil {
+				t.Errorf("docs/%s leads to %s: %v", page, link[1], err)
+				continue
+			}
+			linked[filepath.ToSlash(path)] = true
+			if anchor == "" {
+				continue
+			}
+			found := false
+			for _, h := range heading.FindAllStringSubmatch(read(t, path), -1) {
+				slug := regexp.MustCompile(`[^a-z0-9 -]`).ReplaceAllString(strings.ToLower(h[1]), "")
+				found = found || strings.ReplaceAll(slug, " ", "-") == anchor
+			}
+			if !found {
+				t.Errorf("docs/%s leads to %s, which has no such heading", page, link[1])
+			}
+		}
+	}
+	for _, want := range []string{"../deploy/compose.yaml", "../deploy/compose.postgres.yaml", "../deploy/kubernetes", "../deploy/litestream.yml", "../deploy/proxy/haproxy-replicas.cfg"} {
+		if !linked[want] {
+			t.Errorf("no page of deployment leads to %s", want)
+		}
+	}
+}
+
+// The pages say the times that the files have, and their commands are those of the program.
+func TestThePagesOfDeploymentSayWhatTheFilesDo(t *testing.T) {
+	t.Parallel()
+	text := document(t, "deployment.md")
+	for file, setting := range map[string]string{
+		"../deploy/compose.postgres.yaml":                         "LICENSE_DRAIN: 10s",
+		"../deploy/kubernetes/base/kustomization.yaml":            "- LICENSE_DRAIN=15s",
+		"../deploy/kubernetes/overlays/sqlite/kustomization.yaml": "- LICENSE_DRAIN=0s",
+	} {
+		if !strings.Contains(read(t, filepath.FromSlash(file)), "  "+setting+"\n") {
+			t.Errorf("%s lacks %s", file, setting)
+		}
+	}
+	for _, want := range []string{"for `LICENSE_DRAIN`, 10 seconds here", "| `LICENSE_DRAIN` | `15s`:", "| `0s` |", "up to 20 seconds", "`0s` by default"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("docs/deployment.md does not say: %s", want)
+		}
+	}
+	known := map[string]bool{}
+	for _, leaf := range model(t).Leaves(false) {
+		known[strings.TrimPrefix(leaf.Path(), program+" ")] = true
+	}
+	ran := 0
+	for _, page := range []string{text, document(t, "litestream.md")} {
+		for _, block := range shellBlock.FindAllStringSubmatch(page, -1) {
+			for _, call := range regexp.MustCompile(program+` ([a-z]+)(?: ([a-z]+))?`).FindAllStringSubmatch(block[1], -1) {
+				ran++
+				if !known[call[1]] && !known[call[1]+" "+call[2]] {
+					t.Errorf("there is no command %s %s", call[1], call[2])
+				}
+			}
+		}
+	}
+	if ran < 4 {
+		t.Errorf("the pages show %d commands", ran)
+	}
+}
+
+func read(t *testing.T, path string) string {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	must(t, err)
+	return string(b)
 }
 
 // The unit keeps the promises of its head: a user of its own, nothing it could write but its state,

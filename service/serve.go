@@ -21,7 +21,7 @@ import (
 
 type serveCmd struct{}
 
-// Run serves until a signal comes, then lets the requests in flight finish.
+// Run serves until a signal comes, drains, then lets the requests in flight finish.
 func (serveCmd) Run(ctx context.Context, a *app) error {
 	signal.Ignore(syscall.SIGPIPE) // a reader of the log that goes away must not take the service with it
 	log := a.cfg.logger(a.stderr)
@@ -55,6 +55,7 @@ func (serveCmd) Run(ctx context.Context, a *app) error {
 	srv, err := server.New(server.Config{
 		Parts: svc, Upkeep: keeping.Done, RateLimits: a.cfg.RateLimits, Repository: a.repository, BadCredentials: server.DefaultBadCredentials,
 		TrustedProxies: a.cfg.TrustedProxies, Version: version, Tracer: tracer, Now: time.Now, Elapsed: elapsed(), Log: log,
+		Drain: a.cfg.Drain,
 	})
 	if err != nil {
 		return errors.Join(err, closeStore())
@@ -90,20 +91,22 @@ func elapsed() func() time.Duration {
 }
 
 // serveBoth serves the API, and the metrics if they have a listener, until ctx ends or one of the
-// two fails.
+// two fails. The metrics last as long as the API, so that a drain can be watched.
 func serveBoth(ctx context.Context, srv *server.Server, api, metrics net.Listener) error {
 	if metrics == nil {
 		return srv.Serve(ctx, api)
 	}
+	watched, unwatch := context.WithCancel(context.WithoutCancel(ctx))
+	defer unwatch()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	ended := make(chan error, 1)
 	go func() {
 		defer cancel()
-		ended <- srv.ServeMetrics(ctx, metrics)
+		ended <- srv.ServeMetrics(watched, metrics)
 	}()
 	err := srv.Serve(ctx, api)
-	cancel()
+	unwatch()
 	return errors.Join(err, <-ended)
 }
 

@@ -126,6 +126,11 @@ func TestAFaultySettingStopsTheStart(t *testing.T) {
 		{"metrics at the address of the API", "METRICS_LISTEN", "127.0.0.1:8080", `"127.0.0.1:8080" is the address of the API; give another`},
 		{"metrics at no port", "METRICS_LISTEN", ":x", `":x" has no port from 0 to 65535`},
 
+		{"a drain without unit", "DRAIN", "10", `"10" is not a duration; give a duration up to 10m such as 10s, or 0`},
+		{"an empty drain", "DRAIN", "", `"" is not a duration`},
+		{"a negative drain", "DRAIN", "-1s", `"-1s" is negative`},
+		{"a drain that does not end", "DRAIN", "1h", `"1h" is above 10m`},
+
 		{"a log format that is not there", "LOG_FORMAT", "xml", `"xml" is not a format; give text or json`},
 		{"a log format in capitals", "LOG_FORMAT", "JSON", `"JSON" is not a format`},
 		{"a log level that is not there", "LOG_LEVEL", "loud", `"loud" is not a level; give debug, info, warn or error`},
@@ -279,7 +284,7 @@ func TestSettingsThatAreRight(t *testing.T) {
 		"LISTEN=:8080", "LISTEN=[::1]:8080", "LISTEN=localhost:0", "PUBLIC_URL=https://license.example.com", "PUBLIC_URL=https://license.example.com/",
 		"PUBLIC_URL=http://[::1]:8080", "TOKEN_TTL=1m", "TOKEN_TTL=365d", "LEASE_GRACE=7d", "TOKEN_TTL=1h30m", "RETENTION=367d", "RETENTION=8785h", "LEASE_GRACE=0", "LEASE_GRACE=0s", "LEASE_GRACE=1m", "LEASE_GRACE=8760h", "RATE_LIMITS=free=0, pro=1", "TRUSTED_PROXIES=10.0.0.0/8, fd00::/8",
 		"TRUSTED_PROXIES=", "PUBLIC_URL=", "KEY=", "KEY=" + zeroKey, "KEY_FILE=", "METRICS_LISTEN=", "METRICS_LISTEN=:9090", "METRICS_LISTEN=127.0.0.1:0",
-		"LOG_FORMAT=json", "LOG_LEVEL=DEBUG", "DATABASE_URL=sqlite:/var/lib/a b/x.db",
+		"DRAIN=0", "DRAIN=10s", "DRAIN=10m", "LOG_FORMAT=json", "LOG_LEVEL=DEBUG", "DATABASE_URL=sqlite:/var/lib/a b/x.db",
 	} {
 		name, value, _ := strings.Cut(set, "=")
 		if _, err := configOf(t, name, value); err != nil {

@@ -44,7 +44,7 @@ func TestTheExamplesOfProxies(t *testing.T) {
 				TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")},
 			})
 			_, key := s.Account(t, "a@example.com")
-			p := newProxyTest(t, s)
+			p := newProxyTest(t, "127.0.0.1:8080", strings.TrimPrefix(s.Origin, "http://"))
 			p.start(run(p))
 			p.wait()
 
@@ -70,14 +70,16 @@ func TestTheExamplesOfProxies(t *testing.T) {
 }
 
 type proxyTest struct {
-	t      *testing.T
-	dir    string
-	addr   string // of the proxy
-	client *http.Client
-	from   *strings.Replacer
+	t       *testing.T
+	dir     string
+	addr    string // of the proxy
+	trusted *x509.CertPool
+	client  *http.Client
+	from    *strings.Replacer
 }
 
-func newProxyTest(t *testing.T, s *servicetest.Service) *proxyTest {
+// newProxyTest is a test of an example; each pair is an address in it and the one in its place.
+func newProxyTest(t *testing.T, addresses ...string) *proxyTest {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
@@ -90,16 +92,23 @@ func newProxyTest(t *testing.T, s *servicetest.Service) *proxyTest {
 	p.write("both.pem", string(cert)+string(key))
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(cert)
-	p.client = &http.Client{Transport: &http.Transport{
-		TLSClientConfig: &tls.Config{RootCAs: pool, ServerName: name},
+	p.trusted = pool
+	p.client = p.newClient()
+	p.from = strings.NewReplacer(addresses...)
+	return p
+}
+
+// newClient is a client with connections of its own, all of them to the proxy.
+func (p *proxyTest) newClient() *http.Client {
+	c := &http.Client{Transport: &http.Transport{
+		TLSClientConfig: &tls.Config{RootCAs: p.trusted, ServerName: name},
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			var d net.Dialer
 			return d.DialContext(ctx, "tcp", p.addr)
 		},
 	}}
-	t.Cleanup(p.client.CloseIdleConnections)
-	p.from = strings.NewReplacer("127.0.0.1:8080", strings.TrimPrefix(s.Origin, "http://"))
-	return p
+	p.t.Cleanup(c.CloseIdleConnections)
+	return c
 }
 
 // example is a file of deploy/proxy for this test; each pair is what stands there and what stands
@@ -139,7 +148,13 @@ func nginx(p *proxyTest) *exec.Cmd {
 }
 
 func haproxy(p *proxyTest) *exec.Cmd {
-	conf := p.write("haproxy.cfg", p.example("haproxy.cfg", "bind :443 ssl crt /etc/haproxy/license.example.com.pem", "bind "+p.addr+" ssl crt "+filepath.Join(p.dir, "both.pem")))
+	return p.haproxy("haproxy.cfg", ":443")
+}
+
+// haproxy runs an example of HAProxy that listens at an address.
+func (p *proxyTest) haproxy(file, listens string) *exec.Cmd {
+	p.t.Helper()
+	conf := p.write(file, p.example(file, "bind "+listens+" ssl crt /etc/haproxy/license.example.com.pem", "bind "+p.addr+" ssl crt "+filepath.Join(p.dir, "both.pem")))
 	return exec.CommandContext(p.t.Context(), program(p.t, "haproxy"), "-db", "-f", conf)
 }
 

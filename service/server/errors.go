@@ -25,6 +25,7 @@ var (
 	errTooLarge = tooLarge(route.MaxBody) // of all routes but the one that reads more
 	errTooSlow  = errors.New("the request body came too slowly: send it again, over a faster connection")
 	errNotReady = errors.New("the service cannot reach its database: try again later")
+	errDraining = errors.New("this process is about to stop: send new requests to another one")
 )
 
 // tooLarge refuses a body of more bytes than the route reads. Each limit has its line in refusals.
@@ -56,6 +57,7 @@ var refusals = slices.Concat([]route.Refusal{
 	with(keyring.ErrRetired, http.StatusServiceUnavailable,
 		api.CodeUnavailable), // twice in one moment: the next try has another key
 	with(errNotReady, http.StatusServiceUnavailable, api.CodeUnavailable),
+	with(errDraining, http.StatusServiceUnavailable, api.CodeUnavailable),
 }, admin.Refusals(), page.Refusals())
 
 // with is a line of the tables.

@@ -15,8 +15,11 @@ func (s *Server) health(c *gin.Context) error {
 	return nil
 }
 
-// ready answers GET /readyz: the process can do its work.
+// ready answers GET /readyz: the process can do its work, and will go on for a while.
 func (s *Server) ready(c *gin.Context) error {
+	if s.draining.Load() {
+		return errDraining
+	}
 	if err := s.parts.Ready(c.Request.Context()); err != nil {
 		return fmt.Errorf("%w (%w)", errNotReady, err)
 	}

@@ -40,6 +40,11 @@ type Config struct {
 	Now            func() time.Time
 	Elapsed        func() time.Duration // by a clock that nobody sets, for the limits; nil: by Now
 	Log            *slog.Logger
+
+	// Drain is how long Serve goes on after it was told to stop, see drain.go; 0: it does not.
+	Drain time.Duration
+	// After is the clock of Drain; nil: time.After.
+	After func(time.Duration) <-chan time.Time
 }
 
 // Server serves the License API. It is an http.Handler; Serve runs it on a listener with time
@@ -56,7 +61,10 @@ type Server struct {
 	now      func() time.Time
 	log      *slog.Logger
 	engine   *gin.Engine
-	stopping context.Context // ends when Serve begins to stop
+	drain    time.Duration
+	after    func(time.Duration) <-chan time.Time
+	draining atomic.Bool
+	stopping context.Context // ends when Serve closes its listener
 	stop     context.CancelFunc
 }
 
@@ -80,6 +88,10 @@ func New(cfg Config) (*Server, error) {
 		Accounts: cfg.Parts.Accounts, Admins: cfg.Parts.Admins, Sessions: cfg.Parts.Sessions, Licenses: cfg.Parts.Licenses,
 		Machines: cfg.Parts.Machines, Policies: cfg.Parts.Policies, Jobs: cfg.Parts.Jobs, Keys: cfg.Parts.Keys, Log: cfg.Parts.Log,
 		Identities: cfg.Parts.Identities, Repository: cfg.Repository, Now: cfg.Now, Extend: s.extendDeadline,
+	}
+	s.drain, s.after = cfg.Drain, cfg.After
+	if s.after == nil {
+		s.after = time.After
 	}
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	s.metrics.telemetry(s.TelemetryReports)
@@ -106,6 +118,7 @@ var quietGin = sync.OnceFunc(func() { gin.SetMode(gin.ReleaseMode) })
 // ServeHTTP serves one request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	handlingBegins(r.Context())
+	s.closeWhileDraining(w)
 	s.engine.ServeHTTP(w, oneSlash(r))
 }
 
@@ -141,13 +154,15 @@ const idleTimeout = 130 * time.Second
 // timeouts are the time limits of a request, which a test may shorten.
 type timeouts struct{ header, read, write time.Duration }
 
-// Serve answers requests on a listener until ctx ends, then lets the requests in flight finish. It
-// returns nil after a graceful stop.
+// Serve answers requests on a listener until ctx ends, drains, then lets the requests in flight
+// finish. It returns nil after a graceful stop.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	srv := s.httpServer(s, s.timeouts)
 	srv.ConnState, srv.ConnContext = s.connState, connContext
 	srv.RegisterOnShutdown(s.stop)
-	err := s.serve(ctx, srv, &listener{l, s})
+	drained, cancel := s.drained(ctx)
+	defer cancel()
+	err := s.serve(drained, srv, &listener{l, s})
 	if lost := s.limits.giveBack(context.WithoutCancel(ctx)); lost != nil {
 		s.log.Warn("limits were not given back to other replicas", "err", lost)
 	}

@@ -50,6 +50,8 @@ type Options struct {
 	DatabaseURL    string           // of an empty database; a SQLite file of its own when empty
 	DatabaseNow    func() time.Time // the clock of the database, for limits of several replicas; its own when nil
 	Log            io.Writer        // gets the JSON lines too, for a test that wants to read them
+	Drain          time.Duration
+	After          func(time.Duration) <-chan time.Time // the clock of Drain
 
 	Between func(*parts.Stores) // puts something between the rules and the database; nothing when nil
 }
@@ -149,7 +151,7 @@ func start(t testing.TB, s Service) *Service {
 	s.Server, err = server.New(server.Config{
 		Parts: joined, Upkeep: s.Upkeep.Done, Repository: o.Repository,
 		Version: "test", RateLimits: o.RateLimits, BadCredentials: o.BadCredentials, TrustedProxies: o.TrustedProxies, Now: o.Now,
-		Elapsed: o.Elapsed, Log: s.Log,
+		Elapsed: o.Elapsed, Log: s.Log, Drain: o.Drain, After: o.After,
 	})
 	must(t, err)
 	s.handler = contracted{t, s.watch, s.Server}
