@@ -106,7 +106,7 @@ func TestAFaultySettingStopsTheStart(t *testing.T) {
 		{"an empty grace", "LEASE_GRACE", "", `"" is not a duration`},
 		{"a grace that is too short", "LEASE_GRACE", "59s", `"59s" is below 1m`},
 		{"a retention without unit", "RETENTION", "400", `"400" is not a duration; give a duration such as 9600h, more than a day longer than LICENSE_TOKEN_TTL`},
-		{"a retention of a token's life and a day", "RETENTION", "366d", `"366d" is not above 8784h0m0s, the life of a token and a day`},
+		{"a retention of a token's life and a day", "RETENTION", "366d", `"366d" is not above 8784h0m0s, the lifetime of a token and a day`},
 		{"no retention", "RETENTION", "0", `"0" is not above`},
 		{"a negative grace", "LEASE_GRACE", "-168h", `"-168h" is below 1m`},
 
