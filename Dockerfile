@@ -12,6 +12,9 @@ ARG ACTION_IMAGE=gcr.io/distroless/cc-debian12:latest
 # `static` would do for the service. The same base as the Action's spares one
 # pull where a builder makes every stage on the way to the last.
 ARG SERVICE_IMAGE=gcr.io/distroless/cc-debian12:latest
+# What programs and labels say when nothing is given. A release puts its version here
+# (.ci/release), so that a build of its commit says it too.
+ARG VERSION=dev
 
 
 FROM ${NODE_IMAGE} AS optimizer
@@ -40,7 +43,7 @@ RUN go mod download
 COPY action ./action
 COPY github ./github
 COPY service ./service
-ARG VERSION=dev
+ARG VERSION
 ARG COMMIT=unknown
 RUN CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=${VERSION} -X main.commit=${COMMIT}" -o /out/pageflare-action ./action && \
     CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=${VERSION} -X main.commit=${COMMIT}" -o /out/pageflare-license ./service && \
@@ -48,7 +51,7 @@ RUN CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=${VERSION} 
 
 
 FROM ${SERVICE_IMAGE} AS service
-ARG VERSION=dev
+ARG VERSION
 ARG COMMIT=unknown
 LABEL org.opencontainers.image.title="pageflare-license" \
       org.opencontainers.image.description="Issues, refreshes and revokes pageflare license tokens" \
@@ -72,7 +75,7 @@ CMD ["serve"]
 # No USER: the runner's mounts belong to another user, and only root can write
 # there. No WORKDIR: the runner sets its own.
 FROM ${ACTION_IMAGE} AS action
-ARG VERSION=dev
+ARG VERSION
 ARG COMMIT=unknown
 LABEL org.opencontainers.image.title="pageflare-action" \
       org.opencontainers.image.description="Optimizes a built static site with pageflare and keeps its license token fresh" \

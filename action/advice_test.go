@@ -56,7 +56,7 @@ func TestWhatGitHubRefusesNamesTheRemedyForItsCause(t *testing.T) {
 		"a token that lives too long": {func(c *githubtest.Config, _ *githubtest.Token) {
 			c.Policies = []githubtest.Policy{{Account: "acme", MaxDays: 90}}
 		}, false,
-			githubtest.LifetimePage + "; give github-token a token with a shorter life"},
+			githubtest.LifetimePage + "; give github-token a token with a shorter lifetime"},
 		"an archive": {func(c *githubtest.Config, _ *githubtest.Token) { c.Repositories[0].Archived = true }, true,
 			"the repository is archived, so its secrets cannot change: unarchive it"},
 	} {
@@ -103,7 +103,7 @@ func TestAProxyThatRefusesIsNotTakenForGitHub(t *testing.T) {
 		j.github.FailNext("GET /secrets/public-key", githubtest.Fault{Status: 403, Body: "<html>Blocked by policy", Proxy: true})
 		r := j.run()
 		r.wantExit(t, 0)
-		r.wantSaid(t, "a proxy between here and GitHub refused (403): Forbidden; let those who run it allow requests to "+strings.TrimPrefix(j.github.URL(), "http://"))
+		r.wantSaid(t, "a proxy between here and GitHub refused (403): Forbidden; let its operator allow requests to "+strings.TrimPrefix(j.github.URL(), "http://"))
 		r.wantLog(t, known)
 	}
 }

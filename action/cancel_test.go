@@ -15,8 +15,8 @@ import (
 
 func mkfifo(path string) error { return syscall.Mkfifo(path, 0o600) }
 
-// cancelAt starts the job, waits for the event, and sends SIGINT and then, when the job has noticed, SIGTERM, as a runner does. cancelled is
-// called between the two.
+// cancelAt starts the job, waits for the event, and sends SIGINT and then, when the job has
+// noticed, SIGTERM, as a runner does. cancelled is called between the two.
 func (j *job) cancelAt(event, cancelled func()) result {
 	j.t.Helper()
 	cmd, log := j.command(j.t.Context())
@@ -117,7 +117,8 @@ func TestCancelledDuringTheWriteFinishesIt(t *testing.T) {
 	}
 }
 
-// The pause that GitHub asks for is longer than the run has: it is cut, and the write is tried once more.
+// The pause that GitHub asks for is longer than the run has: it is cut, and the write is tried once
+// more.
 func TestCancelledInAPauseTriesOnceMore(t *testing.T) {
 	t.Parallel()
 	for about, times := range map[string]int{"and GitHub is well again": 1, "and GitHub still has trouble": -1} {

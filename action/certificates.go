@@ -12,7 +12,8 @@ import (
 	"strings"
 )
 
-// http returns the client for all calls. With input ca-certificates it trusts those authorities beside the system's.
+// http returns the client for all calls. With input ca-certificates it trusts those authorities
+// beside the system's.
 func (in Inputs) http(workspace string) (*http.Client, error) {
 	return trusting(in.HTTP, in.get("ca-certificates"), workspace)
 }

@@ -8,7 +8,8 @@ import (
 	"github.com/pageflare/ci/github/secret"
 )
 
-// A check says what a run would do, and proves by GET requests alone that it could: nothing is refreshed, exchanged, written or exported.
+// A check says what a run would do, and proves by GET requests alone that it could: nothing is
+// refreshed, exchanged, written or exported.
 
 // checkIdentity proves that the job can show an identity, and does not show it to anybody.
 func (r *run) checkIdentity(ctx context.Context) {

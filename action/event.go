@@ -35,7 +35,8 @@ type event struct {
 	} `json:"workflow_run"`
 }
 
-// trigger is what started the workflow. The two questions about it fail closed: what cannot be read is taken for the worse.
+// trigger is what started the workflow. The two questions about it fail closed: what cannot be read
+// is taken for the worse.
 type trigger struct {
 	name  string // of the event
 	repo  string // that the workflow runs in
@@ -66,7 +67,8 @@ const maxEvent = 32 << 20
 
 const dependabot = "dependabot[bot]"
 
-// guest says why a job is given no secrets, when it runs for a guest: GitHub keeps them from forks and from Dependabot. Empty otherwise.
+// guest says why a job is given no secrets, when it runs for a guest: GitHub keeps them from forks
+// and from Dependabot. Empty otherwise.
 func (t trigger) guest() string {
 	pr := t.event.PullRequest
 	switch {
@@ -78,7 +80,8 @@ func (t trigger) guest() string {
 	return ""
 }
 
-// untrusted says why a job that has secrets may be steered by somebody who must not have them. Empty for ordinary jobs.
+// untrusted says why a job that has secrets may be steered by somebody who must not have them.
+// Empty for ordinary jobs.
 // https://docs.github.com/en/actions/reference/security/securely-using-pull_request_target
 func (t trigger) untrusted() string {
 	switch {
@@ -89,7 +92,8 @@ func (t trigger) untrusted() string {
 	case t.name == "workflow_run" && !t.here(t.event.WorkflowRun.HeadRepository.FullName):
 		return "this run was triggered by a workflow run of the fork " + t.event.WorkflowRun.HeadRepository.FullName
 	case t.name == "issue_comment" && (!t.known || t.event.Issue.PullRequest != nil):
-		// it runs the workflow of the default branch, which in most cases checks out the pull request
+		// it runs the workflow of the default branch, which in most cases checks out the pull
+		// request
 		return "this run was triggered by a comment on a pull request, whose code may run beside secrets"
 	case t.fork() != "":
 		return "this pull request comes from " + t.fork()

@@ -10,10 +10,12 @@ import (
 	"github.com/pageflare/ci/action/summary"
 )
 
-// faults is what is wrong with inputs and environment, a line for each. What a line quotes was written by anybody: see shown.
+// faults is what is wrong with inputs and environment, a line for each. What a line quotes was
+// written by anybody: see shown.
 type faults struct{ lines []error }
 
-// maxFaults is how many faults of one input are told at all: a list of thousands of lines is one mistake.
+// maxFaults is how many faults of one input are told at all: a list of thousands of lines is one
+// mistake.
 const maxFaults = 100
 
 // input adds the faults of an input.
@@ -26,7 +28,8 @@ func (f *faults) environment(name string, err error) {
 	f.add(err, func(string) string { return "environment " + name + ": " })
 }
 
-// named adds the faults of a package whose lines begin with the name of the input, or with what optimize calls things.
+// named adds the faults of a package whose lines begin with the name of the input, or with what
+// optimize calls things.
 func (f *faults) named(err error) {
 	f.add(err, func(line string) string {
 		switch word, _, _ := strings.Cut(line, " "); word {
@@ -75,8 +78,8 @@ const (
 	maxLine  = 500
 )
 
-// shown makes a text that quotes inputs fit for the log: what looks like a token or a key is hidden, since people paste those into the wrong
-// input, and long values are cut.
+// shown makes a text that quotes inputs fit for the log: what looks like a token or a key is
+// hidden, since people paste those into the wrong input, and long values are cut.
 func shown(text string) string {
 	text = secretForm().ReplaceAllString(text, "[hidden: looks like a token]")
 	text = quotedForm().ReplaceAllStringFunc(text, func(q string) string {
@@ -93,8 +96,8 @@ func looksSecret(text string) bool { return secretForm().MatchString(text) }
 
 // The forms are compiled when first asked for: a good run needs none of them.
 var (
-	// secretForm is a private key, also in base64, a JWT, a token of GitHub or one of ours; where a word begins, or after the \n or \u2028 of a
-	// quoted text.
+	// secretForm is a private key, also in base64, a JWT, a token of GitHub or one of ours; where a
+	// word begins, or after the \n or \u2028 of a quoted text.
 	secretForm = sync.OnceValue(func() *regexp.Regexp {
 		return regexp.MustCompile(`-----BEGIN [A-Z ]*PRIVATE KEY[^"]*|(?:\\[a-zA-Z][0-9a-f]*|\b)(?:LS0tLS1CRUdJTi[\w+/=]*|eyJ[\w.-]{10,}|(?:gh[pousr]|github_pat|pf_at|pf_adm)_[\w.-]{16,})`)
 	})

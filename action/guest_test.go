@@ -10,7 +10,8 @@ import (
 	"testing"
 )
 
-// A hostile pull request must not get a secret written, refreshed or exported, whatever the workflow says.
+// A hostile pull request must not get a secret written, refreshed or exported, whatever the
+// workflow says.
 func TestAnUntrustedRunWritesNothing(t *testing.T) {
 	t.Parallel()
 	fork := `"head":{"repo":{"full_name":"mallory/site"}},"user":{"login":"mallory"}`

@@ -8,7 +8,8 @@ import (
 	"testing"
 )
 
-// A repository is anybody's: what it holds must harm neither the log, nor the summary, nor the runner.
+// A repository is anybody's: what it holds must harm neither the log, nor the summary, nor the
+// runner.
 func TestAHostileRepositoryHarmsNobody(t *testing.T) {
 	t.Parallel()
 	j := newJob(t)
@@ -58,8 +59,8 @@ func TestAHostileRepositoryHarmsNobody(t *testing.T) {
 	}
 }
 
-// The secrets of the job are in environment and memory of the Action, which the optimizer must not read though it is the same user. Root has the
-// right to in some containers.
+// The secrets of the job are in environment and memory of the Action, which the optimizer must not
+// read though it is the same user. Root has the right to in some containers.
 func TestTheOptimizerCannotReadTheAction(t *testing.T) {
 	t.Parallel()
 	j := newJob(t)
@@ -80,7 +81,8 @@ exit 3
 	}
 }
 
-// The runner takes commands again only when it sees the word in a line of its own: without that, no error would be shown.
+// The runner takes commands again only when it sees the word in a line of its own: without that, no
+// error would be shown.
 func TestCommandsAreTakenAgainAfterHalfALine(t *testing.T) {
 	t.Parallel()
 	j := newJob(t)

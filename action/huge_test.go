@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// A site of 100,000 files and one of 2 GB harms neither log nor summary nor runner: what people read stays short, memory stays small, and the
-// site is brought over whole.
+// A site of 100,000 files and one of 2 GB harms neither log nor summary nor runner: what people
+// read stays short, memory stays small, and the site is brought over whole.
 func TestAHugeSite(t *testing.T) {
 	t.Parallel()
 	const files = 100_000

@@ -87,7 +87,8 @@ type Inputs struct {
 	Self    string    // path of this program; the optimizer is looked for beside it
 }
 
-// defaults are what an input is when it is missing or empty. action.yml says the same; a test holds the two equal.
+// defaults are what an input is when it is missing or empty. action.yml says the same; a test holds
+// the two equal.
 var defaults = map[string]string{
 	"api-url": vendorAPI, "refresh-before": "7d", "secret-name": "PAGEFLARE_TOKEN", "secret-targets": "repository",
 	"keyless": "auto", "mode": "optimize", "source": "dist", "fail-on": "expired", "summary": "true", "export-token": "false",
@@ -192,8 +193,8 @@ func (in Inputs) Config(log io.Writer) (Config, error) {
 	return c, f.err()
 }
 
-// misplaced is the fault of an input that holds what looks like a token or a key, where any such text would pass: the input is shown in logs
-// and reports.
+// misplaced is the fault of an input that holds what looks like a token or a key, where any such
+// text would pass: the input is shown in logs and reports.
 func (in Inputs) misplaced(name string) error {
 	if !looksSecret(in.get(name)) {
 		return nil
@@ -219,8 +220,9 @@ func checkAudience(s string) error {
 	return nil
 }
 
-// githubToken is the token that writes the secret, if there is one. A useless one is found here, and not on the day it is needed. The token of
-// the job is known by its text: another token of that form, as of a GitHub App, may have the right.
+// githubToken is the token that writes the secret, if there is one. A useless one is found here,
+// and not on the day it is needed. The token of the job is known by its text: another token of that
+// form, as of a GitHub App, may have the right.
 func (in Inputs) githubToken() (opaque.Secret, error) {
 	t := opaque.Secret(in.get("github-token"))
 	switch {
@@ -236,8 +238,8 @@ func (in Inputs) githubToken() (opaque.Secret, error) {
 	return t, nil
 }
 
-// app is the GitHub App that writes the secret, if there is one. A job that runs for a guest gets its id, which is no secret, and
-// not its key.
+// app is the GitHub App that writes the secret, if there is one. A job that runs for a guest gets
+// its id, which is no secret, and not its key.
 func (in Inputs) app(token opaque.Secret, guest string) (*github.App, error) {
 	id, key := in.get("app-id"), opaque.Secret(in.get("app-private-key"))
 	switch {
@@ -279,7 +281,8 @@ func checkEpoch(s string) error {
 	return fmt.Errorf("%q is not a time; give seconds since 1970, or leave it out", s)
 }
 
-// binary is the optimizer: the input, relative to the workspace, or the program of the name pageflare beside this one or on PATH.
+// binary is the optimizer: the input, relative to the workspace, or the program of the name
+// pageflare beside this one or on PATH.
 func (in Inputs) binary(workspace string) string {
 	if p := in.get("optimizer-path"); p != "" {
 		if filepath.IsAbs(p) {

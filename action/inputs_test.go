@@ -15,7 +15,8 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Each faulty input: the error names it, says what is wrong and what to do, the exit status is 2, and nothing was touched.
+// Each faulty input: the error names it, says what is wrong and what to do, the exit status is 2,
+// and nothing was touched.
 func TestFaultyInputsStopBeforeAnythingIsTouched(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -119,7 +120,8 @@ func TestAllFaultsAreReportedAtOnce(t *testing.T) {
 	}
 }
 
-// GitHub cuts an annotation at 4,096 letters: what one input holds must not push the faults of the others out.
+// GitHub cuts an annotation at 4,096 letters: what one input holds must not push the faults of the
+// others out.
 func TestALongValueLeavesRoomForTheOtherFaults(t *testing.T) {
 	t.Parallel()
 	for _, long := range []string{strings.Repeat("x", 6000), strings.Repeat("x y ", 1500), strings.Repeat(`"`, 6000), strings.Repeat("é\n", 3000)} {

@@ -97,7 +97,7 @@ func (r *run) noToken() {
 	text := r.reason + r.unlicensed() + ": " + next
 	r.reason += ": " + next
 	switch {
-	// a job that is there for the token alone must not stay green without one, for ever
+	// a job that is there for the token alone must not stay green without one permanently
 	case r.cfg.FailOn == FailAny || (r.cfg.Mode == ModeRefreshOnly && r.cfg.FailOn != FailNever):
 		r.fail(text)
 	case r.cfg.EmptyAPIURL && r.meantKeyless():
@@ -158,15 +158,15 @@ func (r *run) callExchange(ctx context.Context) (string, error) {
 	return issued.Token, err
 }
 
-// identity asks the runner for the job's identity token, for our audience only. It lives five minutes, so it is fetched just before its use.
-// A refusal (4xx) is final; all else is tried again.
+// identity asks the runner for the job's identity token, for our audience only. It lives five
+// minutes, so it is fetched just before its use. A refusal (4xx) is final; all else is tried again.
 func (r *run) identity(ctx context.Context) (string, error) {
 	loop := &retryablehttp.Client{
 		HTTPClient:   &http.Client{Transport: r.cfg.HTTP.Transport, Timeout: identityTimeout},
 		RetryMax:     identityTries - 1,
 		CheckRetry:   retryablehttp.DefaultRetryPolicy,
 		ErrorHandler: retryablehttp.PassthroughErrorHandler,
-		// random, so that jobs which run side by side do not ask at the same moment
+		// random, so that jobs which run concurrently do not ask at the same moment
 		Backoff: func(_, _ time.Duration, try int, _ *http.Response) time.Duration { return rand.N(identityPause << try) },
 	}
 	runner := githubactions.New(githubactions.WithGetenv(r.getenv), githubactions.WithHTTPClient(loop.StandardClient()))
@@ -180,8 +180,9 @@ func (r *run) identity(ctx context.Context) (string, error) {
 	return identity, nil
 }
 
-// notExchanged goes on without a license when the License API has no use for identity tokens, which a plain one has not; a refusal with a
-// code is a no. A run for a guest is never failed: it may do without a license.
+// notExchanged goes on without a license when the License API has no use for identity tokens, which
+// a plain one has not; a refusal with a code is a no. A run for a guest is never failed: it may do
+// without a license.
 func (r *run) notExchanged(err error) {
 	r.state, r.reason = StateMissing, "no license token, and the identity of this job could not be exchanged for one"
 	text := r.reason + ": " + r.explainExchange(err)
@@ -196,17 +197,19 @@ func (r *run) notExchanged(err error) {
 	}
 }
 
-// refusedWithCode tells a no to this identity from a 403 of an API that knows no identities: that has no code for it.
+// refusedWithCode tells a no to this identity from a 403 of an API that knows no identities: that
+// has no code for it.
 func refusedWithCode(err error) bool {
 	e, ok := errors.AsType[*client.Error](err)
 	return ok && e.Kind == client.ErrRefused && e.Code != ""
 }
 
-// explainExchange says what came of an exchange, in words of identities: those of the client are of tokens that somebody stored.
+// explainExchange says what came of an exchange, in words of identities: those of the client are of
+// tokens that somebody stored.
 func (r *run) explainExchange(err error) string {
 	text := r.apiText(err)
 	if r.suggested != nil && r.suggested.add != "" {
-		text += "; the log and the job summary show the command that lets it in"
+		text += "; the log and the job summary show the command that allows it"
 	}
 	if errors.Is(err, client.ErrUnauthorized) {
 		text = fmt.Sprintf("the License API at %s does not accept the identity of this job (401): check that oidc-audience (%s) is the public URL of "+
@@ -221,8 +224,8 @@ func (r *run) explainExchange(err error) string {
 	return text
 }
 
-// audience is the origin of the License API, spelled as the service spells its own. It is the default audience of identity
-// tokens, which the service compares character by character.
+// audience is the origin of the License API, spelled as the service spells its own. It is the
+// default audience of identity tokens, which the service compares character by character.
 func audience(apiURL string) string {
 	u, err := url.Parse(apiURL)
 	if err != nil {

@@ -13,7 +13,8 @@ import (
 	"github.com/pageflare/ci/service/servicetest"
 )
 
-// keyless gives the job `id-token: write`, and a License service that trusts its issuer and its repository.
+// keyless gives the job `id-token: write`, and a License service that trusts its issuer and its
+// repository.
 func (j *job) keyless() *githubtest.Issuer {
 	j.t.Helper()
 	issuer, err := githubtest.NewIssuer(githubtest.IssuerConfig{})
@@ -105,7 +106,8 @@ func TestARefusalOfTheRunnersTokenEndpointIsFinal(t *testing.T) {
 	}
 }
 
-// Dependabot may have `id-token: write`. Its pull requests run unlicensed with a notice when no policy lets them in, whatever fail-on says.
+// Dependabot may have `id-token: write`. Its pull requests run unlicensed with a notice when no
+// policy allows them, whatever fail-on says.
 func TestAGuestWhoseIdentityIsRefusedRunsUnlicensed(t *testing.T) {
 	t.Parallel()
 	for _, failOn := range []string{"", "expired", "any", "never"} {
@@ -122,7 +124,7 @@ func TestAGuestWhoseIdentityIsRefusedRunsUnlicensed(t *testing.T) {
 			r.wantOutputs(t, map[string]string{"token-state": "missing", "tier": "free"})
 			r.wantLog(t, "::notice::no license token", "403 policy_denied", "triggered by Dependabot", "runs unlicensed")
 			if strings.Contains(r.log, "::warning::") || strings.Contains(r.log, "::error::") {
-				t.Errorf("a guest is told of what only the owner can mend:\n%s", r.log)
+				t.Errorf("a guest is told of what only the owner can fix:\n%s", r.log)
 			}
 			j.wantWhole(true)
 		})
@@ -202,7 +204,8 @@ func TestAJobThatNoPolicyLetsInIsAnError(t *testing.T) {
 	r.wantLog(t, "policy explain")
 }
 
-// The network eats the answer of the first exchange. The next try shows the same identity token and gets the same license token.
+// The network eats the answer of the first exchange. The next try shows the same identity token and
+// gets the same license token.
 func TestAnExchangeWhoseAnswerWasLostIsAskedForAgain(t *testing.T) {
 	t.Parallel()
 	j := newJob(t)
@@ -232,7 +235,8 @@ func TestAnExchangeWhoseAnswerWasLostIsAskedForAgain(t *testing.T) {
 	}
 }
 
-// The service spells its own address so, and compares character by character: see TestThePublicURLIsSpelledInOneWay in service.
+// The service spells its own address so, and compares character by character: see
+// TestThePublicURLIsSpelledInOneWay in service.
 func TestAudience(t *testing.T) {
 	t.Parallel()
 	for apiURL, want := range map[string]string{

@@ -23,7 +23,8 @@ import (
 	"github.com/pageflare/ci/service/token"
 )
 
-// The tests run the real program: this test binary, started again as `pageflare-action` by a runner of ours.
+// The tests run the real program: this test binary, started again as `pageflare-action` by a runner
+// of ours.
 const asProgram = "PAGEFLARE_TEST_RUN_MAIN"
 
 func TestMain(m *testing.M) {
@@ -215,7 +216,8 @@ func (j *job) read(name string) string {
 	return string(b)
 }
 
-// noSecretIn hunts for every secret of the job in everything that people see: what the runner would not mask is a leak.
+// noSecretIn hunts for every secret of the job in everything that people see: what the runner would
+// not mask is a leak.
 func (j *job) noSecretIn(r result) {
 	j.t.Helper()
 	secrets := []string{j.env["PAGEFLARE_TOKEN"], j.env["INPUT_TOKEN"], j.env["INPUT_GITHUB-TOKEN"], j.env["INPUT_JOB-TOKEN"], j.env["AWS_SECRET_ACCESS_KEY"]}

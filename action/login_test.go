@@ -21,7 +21,8 @@ import (
 
 var shownCode = regexp.MustCompile(`enter the code ([A-Z]{4}-[A-Z]{4})`)
 
-// login runs the command, lets decide act on the code that it shows, and returns its exit status and all that it wrote.
+// login runs the command, lets decide act on the code that it shows, and returns its exit status
+// and all that it wrote.
 func (j *job) login(decide func(code string), flags ...string) (int, string) {
 	j.t.Helper()
 	delete(j.env, "PAGEFLARE_TOKEN")
@@ -135,7 +136,8 @@ func TestADeniedLoginStoresNothing(t *testing.T) {
 	}
 }
 
-// What an API may answer to polls, as strictly as RFC 8628 has it: each answer in turn, then a token.
+// What an API may answer to polls, as strictly as RFC 8628 has it: each answer in turn, then a
+// token.
 func TestPolls(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -274,7 +276,8 @@ func TestLoginAgainWarnsWhenTheOldTokenStaysGood(t *testing.T) {
 	}
 }
 
-// answering is a License API that says the same to everybody, and how often it was asked. Nobody waits for it.
+// answering is a License API that says the same to everybody, and how often it was asked. Nobody
+// waits for it.
 func answering(t *testing.T, status int, body string) (string, *atomic.Int32) {
 	t.Helper()
 	var asked atomic.Int32
@@ -373,7 +376,7 @@ func TestATokenThatCanNeitherBeStoredNorEndedIsNamed(t *testing.T) {
 	}))
 	t.Cleanup(api.Close)
 	code, out := j.login(func(string) { j.mkdir(".config/pageflare/credentials.json") }, "--api-url", api.URL)
-	want := `error: it is good until ` + day(claims.ExpiresAt) + `, its id is "` + claims.ID + `": have it revoked by those who run its License API`
+	want := `error: it is good until ` + day(claims.ExpiresAt) + `, its id is "` + claims.ID + `": have it revoked by the operator of its License API`
 	if code != 1 || !strings.Contains(out, want) || strings.Contains(out, made) {
 		t.Errorf("login = %d, want 1 with %q\n%s", code, want, out)
 	}

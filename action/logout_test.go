@@ -26,7 +26,8 @@ func (j *job) machineToken(id string) string {
 	return issued.Token
 }
 
-// The id of a machine is that of its login: made anew, it would be another one when the host has got another name.
+// The id of a machine is that of its login: made anew, it would be another one when the host has
+// got another name.
 func TestLogoutOfAHostThatWasRenamed(t *testing.T) {
 	t.Parallel()
 	j := newJob(t)
@@ -59,8 +60,8 @@ func TestLogoutAfterARefreshEndsTheWholeFamily(t *testing.T) {
 	j.wantEnded(next.Token, true)
 }
 
-// Files of our first versions, of the vendor's programs and of people have nothing but a token. What was not made for this machine cannot be
-// ended from here.
+// Files of our first versions, of the vendor's programs and of people have nothing but a token.
+// What was not made for this machine cannot be ended from here.
 func TestLogoutWithATokenOfAnotherMachineKeepsIt(t *testing.T) {
 	t.Parallel()
 	j := newJob(t)

@@ -1,9 +1,11 @@
-// Command pageflare-action is the GitHub Action: it refreshes the license token when its expiry is close, writes it back to the secret it
-// came from, and runs the pageflare optimizer with it. The same program is a client of the License API: see `pageflare-action --help`.
+// Command pageflare-action is the GitHub Action: it refreshes the license token when its expiry is
+// close, writes it back to the secret it came from, and runs the pageflare optimizer with it. The
+// same program is a client of the License API: see `pageflare-action --help`.
 //
-// This package is the order of a run (run.go), its inputs (inputs.go) and what it reports (report.go). When a token is
-// refreshed is decided in refresh, where a secret goes in github/secret, what a user can do about a refusal in remedy, how
-// the optimizer is run in optimize, how a result reads in summary; the commands for people are in command.
+// This package is the order of a run (run.go), its inputs (inputs.go) and what it reports
+// (report.go). When a token is refreshed is decided in refresh, where a secret goes in
+// github/secret, what a user can do about a refusal in remedy, how the optimizer is run in
+// optimize, how a result reads in summary; the commands for people are in command.
 package main
 
 import (
@@ -43,7 +45,8 @@ func (w world) start() int {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	go func() {
-		// the first signal ends the run in good order within seconds; the runner sends more of them, which change nothing
+		// the first signal ends the run in good order within seconds; the runner sends more of
+		// them, which change nothing
 		cancel(signalled{(<-signals).(syscall.Signal)})
 	}()
 	return w.main(ctx, os.Args[1:])
@@ -86,7 +89,8 @@ type signalled struct{ signal syscall.Signal }
 
 func (s signalled) Error() string { return "cancelled by " + s.signal.String() }
 
-// main runs a command, or the Action when there is none and a workflow started us. A panic is reported like any other failure.
+// main runs a command, or the Action when there is none and a workflow started us. A panic is
+// reported like any other failure.
 func (w world) main(ctx context.Context, args []string) (code int) {
 	if len(args) > 0 || !w.inWorkflow() {
 		return w.command(ctx, args)

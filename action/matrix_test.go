@@ -40,7 +40,8 @@ func TestWaitsAreWithinTheSpreadAndSeldomShort(t *testing.T) {
 	}
 }
 
-// A matrix of jobs that begin together: their event is of that time by the clock of their runner, and clock is what that says now.
+// A matrix of jobs that begin together: their event is of that time by the clock of their runner,
+// and clock is what that says now.
 func matrix(t *testing.T, jobs int, event time.Time, clock func() time.Time) {
 	t.Helper()
 	j := newJob(t)
@@ -115,7 +116,8 @@ func TestAMatrixOnARunnerWhoseClockIsWrongWritesAFewTimes(t *testing.T) {
 	})
 }
 
-// GitHub's clock is two minutes before the runner's, so what somebody stored a minute before the job has a later time than its start.
+// GitHub's clock is two minutes before the runner's, so what somebody stored a minute before the
+// job has a later time than its start.
 func TestASecretThatWasStoredBeforeTheJobIsWrittenWhateverTheClockSays(t *testing.T) {
 	t.Parallel()
 	j := newJob(t)

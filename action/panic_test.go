@@ -24,8 +24,8 @@ func (b *brokenOnce) Read(p []byte) (int, error) {
 	return rand.Read(p)
 }
 
-// The write has a goroutine of its own beside the optimizer, and each target has one: a panic there must end in the report, with the tokens
-// of the App revoked and the other target written.
+// The write has a goroutine of its own beside the optimizer, and each target has one: a panic there
+// must end in the report, with the tokens of the App revoked and the other target written.
 func TestAPanicInAWriteIsThatTargetsError(t *testing.T) {
 	t.Parallel()
 	j := newOrgJob(t).withApp(appPEM()).input("mode", "optimize").input("secret-targets", "dependabot/repository,repository")
@@ -53,7 +53,8 @@ func TestAPanicInAWriteIsThatTargetsError(t *testing.T) {
 	j.github.WantRevoked(t, 3)
 }
 
-// The optimizer's side breaks while the secret is being written: the token that was issued is stored all the same.
+// The optimizer's side breaks while the secret is being written: the token that was issued is
+// stored all the same.
 func TestAPanicBesideAWriteLosesNoToken(t *testing.T) {
 	t.Parallel()
 	j := newJob(t)

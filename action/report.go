@@ -21,8 +21,8 @@ import (
 // reportName is the JSON report in the workspace, the output report-path.
 const reportName = "pageflare-report.json"
 
-// report tells everybody what happened: annotations, outputs, the job summary and the JSON report. What cannot be written is a warning: a
-// report that fails must not break a build that worked.
+// report tells everybody what happened: annotations, outputs, the job summary and the JSON report.
+// What cannot be written is a warning: a report that fails must not break a build that worked.
 func (r *run) report() {
 	path := r.attempt("the JSON report", func() error { return r.writeReport() })
 	r.annotate()
@@ -32,7 +32,8 @@ func (r *run) report() {
 	}
 }
 
-// attempt runs f and turns its error, or the panic of the library, into a warning. It tells whether f worked.
+// attempt runs f and turns its error, or the panic of the library, into a warning. It tells whether
+// f worked.
 func (r *run) attempt(what string, f func() error) (ok bool) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -50,11 +51,13 @@ func (r *run) attempt(what string, f func() error) (ok bool) {
 // maxAnnotation is the most letters of an annotation; GitHub cuts at 4,096 without a sign.
 const maxAnnotation = 4000
 
-// maxOfOne is how many faults of one input are shown in the annotation: more of them would push those of others out.
+// maxOfOne is how many faults of one input are shown in the annotation: more of them would push
+// those of others out.
 const maxOfOne = 5
 
-// annotateFaults shows the faults of the inputs in one annotation, whole ones, as many as fit. When some do not, the log has all of them, each in
-// a line that begins with a dash and so is no command.
+// annotateFaults shows the faults of the inputs in one annotation, whole ones, as many as fit. When
+// some do not, the log has all of them, each in a line that begins with a dash and so is no
+// command.
 func (r *run) annotateFaults(err error) {
 	faults := strings.Split(err.Error(), "\n")
 	var shown []string
@@ -76,7 +79,8 @@ func (r *run) annotateFaults(err error) {
 	r.gha.Errorf("%s", text)
 }
 
-// printable is a line of text without what could be a command of the old form ##[name], which the runner takes anywhere in a line.
+// printable is a line of text without what could be a command of the old form ##[name], which the
+// runner takes anywhere in a line.
 func printable(s string) string { return strings.ReplaceAll(oneLine(s), "##[", "# #[") }
 
 // annotate shows the problems, one annotation each.
@@ -154,7 +158,8 @@ func (r *run) setOutputs(reported bool) {
 	set("files-restored", len(r.site.Guard.Rejected))
 }
 
-// oneLine keeps a value from ending its output and beginning another: the word that ends it is always the same.
+// oneLine keeps a value from ending its output and beginning another: the word that ends it is
+// always the same.
 func oneLine(s string) string {
 	return strings.Map(func(c rune) rune {
 		if unicode.IsControl(c) {
@@ -304,7 +309,8 @@ func byChange(a, b optimize.Change) int {
 	return cmp.Or(cmp.Compare(delta(b), delta(a)), strings.Compare(a.Path, b.Path))
 }
 
-// writeReport writes the JSON report into the workspace, whole or not at all, for the owner of the workspace.
+// writeReport writes the JSON report into the workspace, whole or not at all, for the owner of the
+// workspace.
 func (r *run) writeReport() error {
 	b, err := json.MarshalIndent(r.jsonReport(), "", "  ")
 	if err != nil {

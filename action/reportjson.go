@@ -12,7 +12,8 @@ import (
 	"github.com/pageflare/ci/github/secret"
 )
 
-// reportVersion changes when a member of the report changes its meaning or goes away. New members do not change it.
+// reportVersion changes when a member of the report changes its meaning or goes away. New members
+// do not change it.
 const reportVersion = 1
 
 // maxListed is the most files that the report lists: those whose size changed most.

@@ -63,11 +63,13 @@ func newRun(w world, gha *githubactions.Action) *run {
 	return &run{world: w, gha: gha, shutdown: github.NewShutdown(), exit: exitOK}
 }
 
-// grace is how long a refresh and a write that have begun may go on after a cancellation. The runner sends SIGINT, after 7.5 s SIGTERM, and
-// 2.5 s later it kills; a token that was issued is stored within this time.
+// grace is how long a refresh and a write that have begun may go on after a cancellation. The
+// runner sends SIGINT, after 7.5 s SIGTERM, and 2.5 s later it kills; a token that was issued is
+// stored within this time.
 const grace = 5 * time.Second
 
-// do is the story of a run: inputs, decision, refresh, then the optimizer while the secret is written, then the report.
+// do is the story of a run: inputs, decision, refresh, then the optimizer while the secret is
+// written, then the report.
 func (r *run) do(ctx context.Context) int {
 	in := Inputs{Input: r.gha.GetInput, Getenv: r.getenv, Environ: r.environ, HTTP: r.http, Now: r.now(), Self: r.self}
 	for _, s := range in.Secrets() {
@@ -150,7 +152,8 @@ func (r *run) obtainToken(ctx context.Context) {
 	}
 }
 
-// refresh asks the License API for the next token, and takes it only after a look at it: a bad answer never replaces a good token.
+// refresh asks the License API for the next token, and takes it only after a look at it: a bad
+// answer never replaces a good token.
 func (r *run) refresh(ctx context.Context) {
 	issued, err := r.callRefresh(ctx)
 	switch {
@@ -192,7 +195,7 @@ func (r *run) callRefresh(ctx context.Context) (string, error) {
 // licenseAPI is the client of the License API, for a call that carries a token.
 func (r *run) licenseAPI() (*client.Client, error) {
 	if readableOnTheWay(r.cfg.APIURL) {
-		r.warn("api-url is " + r.cfg.APIURL + ": tokens travel there unencrypted, and whoever sees them can use them; put TLS in front of the License service and use https://")
+		r.warn("api-url is " + r.cfg.APIURL + ": tokens travel there unencrypted, and anyone who sees them can use them; put TLS in front of the License service and use https://")
 	}
 	return client.New(client.Config{BaseURL: r.cfg.APIURL, HTTP: r.cfg.HTTP, UserAgent: userAgent(), Budget: refreshBudget, Now: r.now})
 }
@@ -326,7 +329,8 @@ func (r *run) judgeSite(s optimize.Report) {
 	}
 }
 
-// exportToken gives the token to the steps that follow, when the user asks for it: masked, and never to a run that others can steer.
+// exportToken gives the token to the steps that follow, when the user asks for it: masked, and
+// never to a run that others can steer.
 func (r *run) exportToken() {
 	switch {
 	case !r.cfg.ExportToken || r.token == "":
@@ -364,10 +368,12 @@ func (r *run) trouble(text string) {
 
 func (r *run) warn(text string) { r.problems = append(r.problems, problem{false, text}) }
 
-// minMask is the shortest line that is masked by itself: a shorter one is no secret, and hiding it everywhere would spoil the log.
+// minMask is the shortest line that is masked by itself: a shorter one is no secret, and hiding it
+// everywhere would spoil the log.
 const minMask = 4
 
-// mask hides a secret in everything the runner prints from now on, line by line, and the signature of a JWT by itself.
+// mask hides a secret in everything the runner prints from now on, line by line, and the signature
+// of a JWT by itself.
 func (r *run) mask(s string) {
 	for line := range strings.SplitSeq(s, "\n") {
 		if line = strings.TrimSpace(line); len(line) >= minMask {

@@ -135,7 +135,8 @@ func TestTheTokenOfAGitHubAppMayWrite(t *testing.T) {
 	j.input("github-token", appToken).run().wantOutputs(t, map[string]string{"token-state": "refreshed", "secret-updated": "true"})
 }
 
-// A useless github-token must not fail the runs that have no secrets or must not write them: they do not need it.
+// A useless github-token must not fail the runs that have no secrets or must not write them: they
+// do not need it.
 func TestAUselessGitHubTokenIsANoticeWhereNothingIsWritten(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ event, payload, actor, token string }{
@@ -564,7 +565,8 @@ func TestAWriteHappensWhileTheOptimizerRuns(t *testing.T) {
 	t.Parallel()
 	j := newJob(t)
 	j.licensed(2 * dayLong)
-	// the optimizer ends only when the secret was put, and the put is held until the optimizer has begun
+	// the optimizer ends only when the secret was put, and the put is held until the optimizer has
+	// begun
 	started, put := filepath.Join(j.mkdir("bin"), "started"), filepath.Join(j.dir, "bin", "put") // it can read both, and may not write to them
 	must(t, mkfifo(started))
 	must(t, mkfifo(put))

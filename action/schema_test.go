@@ -12,7 +12,8 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 )
 
-// reportSchema is docs/report.schema.json, closed: the document lets readers accept members that come later, and a test must not.
+// reportSchema is docs/report.schema.json, closed: the document lets readers accept members that
+// come later, and a test must not.
 var reportSchema = sync.OnceValues(func() (*jsonschema.Schema, error) {
 	b, err := os.ReadFile(filepath.Join("..", "docs", "report.schema.json"))
 	if err != nil {

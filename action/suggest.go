@@ -14,10 +14,10 @@ import (
 	"github.com/pageflare/ci/service/client"
 )
 
-// A job that no trust policy allows says how the operator of the License service lets it in: by the
+// A job that no trust policy allows says how the operator of the License service allows it: by the
 // commands to run there, with what this job is. Names of branches and environments are chosen by
-// anybody who may push, so each value is quoted for a POSIX shell, a value that cannot be shown as it
-// is makes no command, and no line of the log can be a command to the runner.
+// anybody who may push, so each value is quoted for a POSIX shell, a value that cannot be shown as
+// it is makes no command, and no line of the log can be a command to the runner.
 
 // suggestion is what to run where the License service is.
 type suggestion struct {
@@ -50,7 +50,7 @@ func readJobClaims(identity string) (c jobClaims, err error) {
 	return c, json.Unmarshal(payload, &c)
 }
 
-// suggest notes and logs what would let this job in, when that is what it was refused for. The owner
+// suggest notes and logs what would allow this job, when that is what it was refused for. The owner
 // of the repository of a guest is not here to read it.
 func (r *run) suggest(identity string, err error) {
 	e, ok := errors.AsType[*client.Error](err)
@@ -88,9 +88,9 @@ var (
 	requestForm    = regexp.MustCompile(`^[A-Za-z0-9_-]{1,100}$`)
 )
 
-// suggestPolicy is the narrowest policy that is of use to such jobs, as a command, and what to check
-// before it is run. A branch is a condition only when it is the default one: others come and go. A
-// condition that cannot be shown is never left out, which would let others in.
+// suggestPolicy is the narrowest policy that is of use to such jobs, as a command, and what to
+// check before it is run. A branch is a condition only when it is the default one: others come and
+// go. A condition that cannot be shown is never left out, which would allow others.
 func suggestPolicy(c jobClaims, defaultBranch string) (command, check string) {
 	if !idForm.MatchString(c.RepositoryID) || !idForm.MatchString(c.OwnerID) {
 		return "", "No policy is suggested for this job: its identity token has no ids of a repository and its owner."
@@ -99,8 +99,8 @@ func suggestPolicy(c jobClaims, defaultBranch string) (command, check string) {
 	if repositoryForm.MatchString(c.Repository) {
 		words = append(words, "--repository="+c.Repository)
 	}
-	check = "The operator of the License service can let this job in by the command below, where ID is the account whose license is used. " +
-		"Before that, check that the repository is yours, and that whoever may push to it may use this license."
+	check = "The operator of the License service can allow this job by the command below, where ID is the account whose license is used. " +
+		"Before that, check that the repository is yours, and that anyone who may push to it may use this license."
 	onDefault := defaultBranch != "" && c.Ref == "refs/heads/"+defaultBranch
 	for _, f := range []struct {
 		flag, value string

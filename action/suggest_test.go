@@ -104,7 +104,7 @@ func TestTheUsualEventsAreThoseOfTheService(t *testing.T) {
 	t.Parallel()
 	document, err := os.ReadFile(filepath.Join("..", "docs", "service.md"))
 	must(t, err)
-	_, text, _ := strings.Cut(string(document), "\n`--event`, only events are let in")
+	_, text, _ := strings.Cut(string(document), "\n`--event`, only events are allowed")
 	text, _, _ = strings.Cut(text, "All others must be named")
 	var got []string
 	for _, m := range regexp.MustCompile("`([a-z_]+)`").FindAllStringSubmatch(text, -1) {
@@ -129,7 +129,7 @@ func (j *job) strange(claims map[string]any) {
 	j.env["GITHUB_EVENT_PATH"] = j.write("event.json", `{"repository":{"default_branch":"main"}}`)
 }
 
-// What the log and the summary show lets the job in, and explains it by its request.
+// What the log and the summary show allows the job, and explains it by its request.
 func TestARefusedJobShowsWhatLetsItIn(t *testing.T) {
 	t.Parallel()
 	j := newJob(t)
@@ -154,7 +154,7 @@ func TestARefusedJobShowsWhatLetsItIn(t *testing.T) {
 			t.Errorf("the summary lacks %s:\n%s", command, r.summary)
 		}
 	}
-	r.wantLog(t, "check that the repository is yours", "the log and the job summary show the command that lets it in")
+	r.wantLog(t, "check that the repository is yours", "the log and the job summary show the command that allows it")
 	for line := range strings.Lines(r.log) {
 		if strings.Contains(line, "##[") {
 			t.Errorf("a line is a command of the old form: %s", line)

@@ -127,8 +127,8 @@ func TestManyNearerSecretsAreOneWarning(t *testing.T) {
 			j.github.SetSecret("repos/acme/site/actions", "PAGEFLARE_TOKEN", "nearer", githubtest.Access{})
 			r := j.input("secret-targets", "organization:acme").input("mode", mode).run()
 			r.wantExit(t, 0)
-			r.wantLog(t, "since the one of repository acme/site is nearer; the secret PAGEFLARE_TOKEN of organization:acme is not what jobs see that name one of "+
-				`these environments, since it has its own: "env-0", "env-1", `, `"env-14"; remove what is nearer`)
+			r.wantLog(t, "since the one of repository acme/site takes precedence; the secret PAGEFLARE_TOKEN of organization:acme is not what jobs see that name one of "+
+				`these environments, since it has its own: "env-0", "env-1", `, `"env-14"; remove the one that takes precedence`)
 			if n := countOf(r.log, "::warning::"); n != 1 {
 				t.Errorf("%d warnings, want one:\n%s", n, r.log)
 			}
@@ -180,7 +180,7 @@ func TestANearerSecretIsWarnedAbout(t *testing.T) {
 	j.github.SetSecret("repos/acme/site/actions", "PAGEFLARE_TOKEN", "nearer", githubtest.Access{})
 	r := j.input("secret-targets", "organization:acme").run()
 	r.wantExit(t, 0)
-	r.wantLog(t, "::warning::the secret PAGEFLARE_TOKEN of organization:acme is not what jobs of this repository see, since the one of repository acme/site is nearer")
+	r.wantLog(t, "::warning::the secret PAGEFLARE_TOKEN of organization:acme is not what jobs of this repository see, since the one of repository acme/site takes precedence")
 }
 
 func TestAGitHubAppWritesAndItsTokensEndWithTheRun(t *testing.T) {

@@ -23,9 +23,10 @@ type write struct {
 	err     error
 }
 
-// writeSecret stores a refreshed token in every target. It says nothing while the optimizer may be running: problems are reported later. One target
-// that fails does not stop the others, and the old token stays valid whatever happens here. finish ends some time after ctx. A panic ends here:
-// this may be a goroutine of its own, where it would end the program without a report.
+// writeSecret stores a refreshed token in every target. It says nothing while the optimizer may be
+// running: problems are reported later. One target that fails does not stop the others, and the old
+// token stays valid whatever happens here. finish ends some time after ctx. A panic ends here: this
+// may be a goroutine of its own, where it would end the program without a report.
 func (r *run) writeSecret(ctx, finish context.Context) {
 	if r.state != StateRefreshed {
 		return
@@ -60,7 +61,8 @@ func (r *run) writeSecret(ctx, finish context.Context) {
 	}
 }
 
-// writeAll writes to the targets side by side, each within a time of its own, so that one that hangs holds up no other. They come back in order.
+// writeAll writes to the targets concurrently, each within a time of its own, so that one that
+// hangs holds up no other. They come back in order.
 func (r *run) writeAll(ctx context.Context, w *secret.Writer) []write {
 	writes := make([]write, len(r.cfg.Targets))
 	var all sync.WaitGroup
@@ -75,7 +77,8 @@ func (r *run) writeAll(ctx context.Context, w *secret.Writer) []write {
 	return writes
 }
 
-// writeTo writes to one target, unless another job of the matrix did (see matrix.go). A panic is that target's error.
+// writeTo writes to one target, unless another job of the matrix did (see matrix.go). A panic is
+// that target's error.
 func (r *run) writeTo(ctx context.Context, w *secret.Writer, t secret.Target) (done write) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -89,12 +92,13 @@ func (r *run) writeTo(ctx context.Context, w *secret.Writer, t secret.Target) (d
 	return write{target: t.String(), outcome: outcome.String()}
 }
 
-// writeBudget is how long writing to a target may take. GitHub may ask to wait for an hour: that is longer than a job should be held for a
-// token that the next run can store as well.
+// writeBudget is how long writing to a target may take. GitHub may ask to wait for an hour: that is
+// longer than a job should be held for a token that the next run can store as well.
 const writeBudget = 60 * time.Second
 
-// closeWriter revokes what was made for a GitHub App. Those tokens are in memory only and are never printed; they are not masked,
-// since a mask is a line in the log, and while the optimizer runs the runner takes no commands from there and would print it.
+// closeWriter revokes what was made for a GitHub App. Those tokens are in memory only and are never
+// printed; they are not masked, since a mask is a line in the log, and while the optimizer runs the
+// runner takes no commands from there and would print it.
 func (r *run) closeWriter(ctx context.Context, w *secret.Writer) {
 	if err := w.Close(ctx); err != nil {
 		r.warn(err.Error())
@@ -114,14 +118,14 @@ func (r *run) warnOfShadows(shadows []secret.Shadow) {
 			inside = append(inside, strconv.Quote(s.Environment))
 			continue
 		}
-		hidden = append(hidden, fmt.Sprintf("the secret %s of %s is not what jobs of this repository see, since the one of %s is nearer",
+		hidden = append(hidden, fmt.Sprintf("the secret %s of %s is not what jobs of this repository see, since the one of %s takes precedence",
 			r.cfg.SecretName, s.Target, s.By))
 	}
 	if len(inside) > 0 {
 		hidden = append(hidden, fmt.Sprintf("the secret %s of %s is not what jobs see that name one of these environments, since it has its own: %s",
 			r.cfg.SecretName, outside, strings.Join(inside, ", ")))
 	}
-	r.warn(strings.Join(hidden, "; ") + "; remove what is nearer, or name it in secret-targets")
+	r.warn(strings.Join(hidden, "; ") + "; remove the one that takes precedence, or name it in secret-targets")
 }
 
 var errNoCredential = errors.New("there is no github-token: give a fine-grained personal access token with the repository permission " +
@@ -157,7 +161,8 @@ func (r *run) writeFailed(failed []error) {
 	}
 }
 
-// reasons says why targets failed, for the end of "not stored": one text for all, and that others of those tried did not.
+// reasons says why targets failed, for the end of "not stored": one text for all, and that others
+// of those tried did not.
 func reasons(failed []error, tried int) string {
 	texts := make([]string, len(failed))
 	for i, err := range failed {
@@ -170,7 +175,8 @@ func reasons(failed []error, tried int) string {
 	return everywhere + ": " + strings.Join(texts, "; and ")
 }
 
-// stopCommands makes the runner take nothing for a command until what it returns is called, at the begin of a line.
+// stopCommands makes the runner take nothing for a command until what it returns is called, at the
+// begin of a line.
 // https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands#stopping-and-starting-workflow-commands
 func (r *run) stopCommands() (resume func()) {
 	word := "pageflare-" + rand.Text()

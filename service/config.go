@@ -30,11 +30,12 @@ type Settings struct {
 	Listen         string `env:"LICENSE_LISTEN" default:"127.0.0.1:8080" help:"Address of the API; port 0 picks one."`
 	DatabaseURL    string `env:"LICENSE_DATABASE_URL" default:"sqlite:pageflare-license.db" help:"Database: sqlite:PATH, or postgres://USER:PASSWORD@HOST/DATABASE for several replicas."`
 	PublicURL      string `env:"LICENSE_PUBLIC_URL" placeholder:"URL" help:"What clients call, without path; the issuer of tokens. Default: http://LISTEN."`
-	TokenTTL       string `env:"LICENSE_TOKEN_TTL" default:"8760h" help:"Life of an issued or refreshed token, capped by the end of the license."`
-	OIDCTokenTTL   string `name:"oidc-token-ttl" env:"LICENSE_OIDC_TOKEN_TTL" default:"1h" help:"Life of a token that a job got for its identity."`
-	OIDCIssuers    string `name:"oidc-issuers" env:"LICENSE_OIDC_ISSUERS" default:"https://token.actions.githubusercontent.com" help:"Issuers of identities that are trusted, character by character, separated by commas; none: no job is let in."`
+	TokenTTL       string `env:"LICENSE_TOKEN_TTL" default:"8760h" help:"Lifetime of an issued or refreshed token, capped by the end of the license."`
+	OIDCTokenTTL   string `name:"oidc-token-ttl" env:"LICENSE_OIDC_TOKEN_TTL" default:"1h" help:"Lifetime of a token that a job got for its identity."`
+	OIDCIssuers    string `name:"oidc-issuers" env:"LICENSE_OIDC_ISSUERS" default:"https://token.actions.githubusercontent.com" help:"Issuers of identities that are trusted, character by character, separated by commas; none: no job is allowed."`
 	GitHubAPIURL   string `name:"github-api-url" env:"LICENSE_GITHUB_API_URL" default:"https://api.github.com" help:"GitHub's API, which is asked for the ids of repositories."`
 	LeaseGrace     string `env:"LICENSE_LEASE_GRACE" default:"168h" help:"How long a lease bridges a service that cannot be reached, at most; 0: no leases."`
+	Retention      string `env:"LICENSE_RETENTION" default:"9600h" help:"How long records of tokens are kept after they were made; they go when their tokens have expired."`
 	KeyFile        string `env:"LICENSE_KEY_FILE" placeholder:"PATH" help:"Key-encryption key; made at the first start. Default: the SQLite file with .key added. LICENSE_KEY (base64, 32 bytes; environment only) holds the key itself."`
 	RateLimits     string `env:"LICENSE_RATE_LIMITS" default:"free=60,pro=600,team=3000" help:"Requests a minute per token, by tier; 0 is unlimited, a tier that is left out keeps its default."`
 	TrustedProxies string `env:"LICENSE_TRUSTED_PROXIES" placeholder:"CIDR,…" help:"Networks whose X-Forwarded-For counts. Default: none."`
@@ -54,6 +55,7 @@ type Config struct {
 	OIDCIssuers    []string
 	GitHubAPIURL   string
 	LeaseGrace     time.Duration // 0: no leases
+	Retention      time.Duration
 	KeyFile        string
 	Key            opaque.Secret // LICENSE_KEY; wins over KeyFile
 	RateLimits     map[account.Tier]int
@@ -101,6 +103,8 @@ func (s Settings) config(getenv func(string) string) (Config, error) {
 	c.GitHubAPIURL = s.GitHubAPIURL
 	c.LeaseGrace, err = parseGrace(s.LeaseGrace)
 	check("LICENSE_LEASE_GRACE", s.LeaseGrace, "a duration of at least 1m such as 168h, or 0", err)
+	c.Retention, err = parseRetention(s.Retention, c.TokenTTL)
+	check("LICENSE_RETENTION", s.Retention, "a duration such as 9600h, more than a day longer than LICENSE_TOKEN_TTL", err)
 	c.RateLimits, err = parseRateLimits(s.RateLimits)
 	check("LICENSE_RATE_LIMITS", s.RateLimits, "tiers and numbers such as free=60,pro=600,team=3000", err)
 	c.TrustedProxies, err = parseProxies(s.TrustedProxies)
@@ -118,9 +122,7 @@ func (s Settings) config(getenv func(string) string) (Config, error) {
 		check("LICENSE_LOG_LEVEL", s.LogLevel, "debug, info, warn or error", errors.New("is not a level"))
 	}
 	if c.KeyFile == "" {
-		if path, ok := strings.CutPrefix(s.DatabaseURL, "sqlite:"); ok {
-			c.KeyFile = path + ".key"
-		}
+		c.KeyFile = defaultKeyFile(s.DatabaseURL)
 	}
 	if c.KeyFile == "" && c.Key == "" && store.IsPostgres(s.DatabaseURL) && checkDatabaseURL(s.DatabaseURL) == nil {
 		faults = append(faults, errors.New("LICENSE_KEY: on PostgreSQL the key-encryption key must be given, for all replicas the same: "+
@@ -132,6 +134,14 @@ func (s Settings) config(getenv func(string) string) (Config, error) {
 		}
 	}
 	return c, errors.Join(faults...)
+}
+
+// defaultKeyFile is where the key is unless the settings say so: beside the file of the database.
+func defaultKeyFile(databaseURL string) string {
+	if path, ok := strings.CutPrefix(databaseURL, "sqlite:"); ok {
+		return path + ".key"
+	}
+	return ""
 }
 
 // each is the errors that are joined in one.
@@ -273,6 +283,20 @@ func parseDrain(s string) (time.Duration, error) {
 		return 0, errors.New("is negative")
 	case d > maxDrain:
 		return 0, fmt.Errorf("is above %s", maxDrain)
+	}
+	return d, nil
+}
+
+// parseRetention reads a duration. The record of a token must outlast the token, also when clocks
+// differ; ttl is 0 when that is wrong itself.
+func parseRetention(s string, ttl time.Duration) (time.Duration, error) {
+	const day = 24 * time.Hour
+	d, err := api.ParseDuration(s)
+	switch {
+	case err != nil:
+		return 0, errors.New("is not a duration")
+	case d <= ttl+day:
+		return 0, fmt.Errorf("is not above %s, the life of a token and a day", ttl+day)
 	}
 	return d, nil
 }

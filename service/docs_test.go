@@ -149,7 +149,7 @@ func TestTheRecipeForBackupsOnPostgreSQLWorks(t *testing.T) {
 	restored := "restored_" + strings.Trim(u.Path, "/")
 	ran := 0
 	for _, block := range shellBlock.FindAllStringSubmatch(document(t, "service.md"), -1) {
-		if !strings.Contains(block[1], "$SERVER") {
+		if !strings.Contains(block[1], "$SERVER") || slices.ContainsFunc(moveBlocks, func(of string) bool { return strings.Contains(block[1], of) }) {
 			continue
 		}
 		ran++
@@ -167,6 +167,40 @@ func TestTheRecipeForBackupsOnPostgreSQLWorks(t *testing.T) {
 		t.Errorf("account list of the restored database = %s, want the account of before", said)
 	}
 	if out, err := b.shell(`dropdb --force --maintenance-db="$SERVER/postgres" ` + restored); err != nil {
+		t.Errorf("dropdb: %v: %s", err, out)
+	}
+}
+
+// moveBlocks are in the blocks of docs/service.md that are the recipe for moving to PostgreSQL.
+var moveBlocks = []string{"migrate-engine", "pageflare-license.db.key"}
+
+// The recipe is run as it stands: a service that began on SQLite is on PostgreSQL afterwards.
+func TestTheRecipeForMovingToPostgreSQLWorks(t *testing.T) {
+	t.Parallel()
+	u, err := url.Parse(postgrestest.New(t))
+	must(t, err)
+	b := newBox(t)
+	b.env["LICENSE_LISTEN"], b.env[issuersSetting] = "127.0.0.1:0", ""
+	b.env["PGUSER"], b.env["PGSSLMODE"], b.env["SERVER"] = "postgres", "disable", "postgres://"+u.Host
+	b.used()
+	b.env["END"] = mustMember(t, b.ok("audit", "verify", "--json"), "end")
+	target := "moved_" + strings.Trim(u.Path, "/")
+	ran := 0
+	for _, block := range shellBlock.FindAllStringSubmatch(document(t, "service.md"), -1) {
+		if !strings.Contains(block[1], "$SERVER") || !slices.ContainsFunc(moveBlocks, func(of string) bool { return strings.Contains(block[1], of) }) {
+			continue
+		}
+		ran++
+		script := strings.NewReplacer(`$SERVER/license"`, "$SERVER/"+target+`"`, `postgres" license`, `postgres" `+target).Replace(block[1])
+		out, err := b.shell(script)
+		if err != nil || !strings.Contains(out, b.env["END"]) {
+			t.Errorf("%s: %v, want it to work and the end %s:\n%s", script, err, b.env["END"], out)
+		}
+	}
+	if ran != 2 {
+		t.Errorf("ran %d blocks of the document, want one that moves and one that goes on there", ran)
+	}
+	if out, err := b.shell(`dropdb --force --maintenance-db="$SERVER/postgres" ` + target); err != nil {
 		t.Errorf("dropdb: %v: %s", err, out)
 	}
 }

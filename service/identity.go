@@ -45,9 +45,9 @@ func (a *app) github() (*github.Client, error) {
 }
 
 // repository asks GitHub for the ids of a repository and its owner; for OWNER/* it is
-// oidc.AnyRepository and the id of that organization. license.ErrInvalid: the name is none, or names
-// nothing that can be seen; admin.ErrNoAnswer: GitHub cannot tell now. What to do is for the caller
-// to say, who knows how ids are given.
+// oidc.AnyRepository and the id of that organization. license.ErrInvalid: the name is none, or
+// names nothing that can be seen; admin.ErrNoAnswer: GitHub cannot tell now. What to do is for the
+// caller to say, who knows how ids are given.
 func (a *app) repository(ctx context.Context, name string) (repositoryID, ownerID string, err error) {
 	if err := license.CheckRepository(name); err != nil {
 		return "", "", err
@@ -95,15 +95,16 @@ func organization(ctx context.Context, c *github.Client, name string) (id string
 	return strconv.FormatInt(found.ID, 10), nil
 }
 
-// limitReached says that GitHub lets us ask no more for now. It is an admin.ErrNoAnswer in words of its own.
+// limitReached says that GitHub lets us ask no more for now. It is an admin.ErrNoAnswer in words of
+// its own.
 type limitReached string
 
 func (l limitReached) Error() string { return string(l) }
 
 func (limitReached) Is(target error) bool { return target == admin.ErrNoAnswer }
 
-// refusedByGitHub is the operator's wording of an error of the GitHub client: what GitHub refuses for
-// good is for a person to change (failure.ErrInvalid), what it cannot say now is not
+// refusedByGitHub is the operator's wording of an error of the GitHub client: what GitHub refuses
+// for good is for a person to change (failure.ErrInvalid), what it cannot say now is not
 // (admin.ErrNoAnswer).
 func refusedByGitHub(ctx context.Context, err error, c *github.Client) error {
 	var e *github.Error

@@ -46,8 +46,8 @@ func (a *app) dumpURL() string {
 	return store.DumpURL(a.cfg.DatabaseURL)
 }
 
-// inspectGivenKey looks at the key of a database on a server: all replicas need the same one, so none
-// is made.
+// inspectGivenKey looks at the key of a database on a server: all replicas need the same one, so
+// none is made.
 func (a *app) inspectGivenKey() error {
 	if a.cfg.Key != "" {
 		return nil

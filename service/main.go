@@ -40,7 +40,7 @@ var (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), endSignals()...)
-	code := run(ctx, os.Args[1:], &app{getenv: os.Getenv, environ: os.Environ, stdin: os.Stdin, typed: isatty.IsTerminal(os.Stdin.Fd()), stdout: os.Stdout, stderr: os.Stderr})
+	code := run(ctx, os.Args[1:], &app{getenv: os.Getenv, environ: os.Environ, stdin: os.Stdin, typed: isatty.IsTerminal(os.Stdin.Fd()), watched: isatty.IsTerminal(os.Stderr.Fd()), stdout: os.Stdout, stderr: os.Stderr})
 	stop()
 	os.Exit(code)
 }
@@ -69,6 +69,7 @@ type app struct {
 	environ func() []string
 	stdin   io.Reader
 	typed   bool // a person types what comes on stdin
+	watched bool // a person sees what is written to stderr
 	stdout  io.Writer
 	stderr  io.Writer
 	cfg     Config
@@ -80,7 +81,7 @@ type app struct {
 // share fills what the commands share, when the settings are known.
 func (a *app) share() {
 	a.commands = command.App{
-		Stdin: a.stdin, Stdout: a.stdout, Stderr: a.stderr, Terminal: a.typed,
+		Stdin: a.stdin, Stdout: a.stdout, Stderr: a.stderr, Terminal: a.typed, Watched: a.watched, Move: a.move,
 		Database: opaque.HideUserInfo(a.cfg.DatabaseURL), DatabaseFile: a.databasePath(), DumpURL: a.dumpURL(), Issuers: a.cfg.OIDCIssuers, NoLink: a.cfg.noLink(),
 		HaveDatabase: a.haveDatabase, Repository: a.repository,
 		Open: func(ctx context.Context) (*parts.Parts, func() error, error) {
@@ -99,6 +100,7 @@ func (a *app) share() {
 			made, err := store.Backup(ctx, a.cfg.DatabaseURL, to, replace)
 			return made.Bytes, made.Audit, err
 		},
+		RecordBackup: func() error { return store.RecordBackup(a.cfg.DatabaseURL) },
 		Restore: func(ctx context.Context, backup io.Reader) (command.Restored, error) {
 			done, err := store.Restore(ctx, backup, a.cfg.DatabaseURL)
 			return command.Restored(done), err
@@ -115,22 +117,25 @@ type commands struct {
 
 	Version kong.VersionFlag `help:"Print version, commit and Go version." short:"v"`
 
-	Serve       serveCmd           `cmd:"" help:"Run the service. Needs no configuration: it makes its database and its key at the first start."`
-	Account     command.Account    `cmd:"" help:"Accounts and their licenses."`
-	APIToken    command.APIToken   `cmd:"" name:"api-token" help:"API tokens, by which people and programs call the License API."`
-	Token       command.Token      `cmd:"" help:"License tokens."`
-	Machine     command.Machine    `cmd:"" help:"Machines that pageflare CLIs activated."`
-	Key         command.Key        `cmd:"" help:"Signing keys."`
-	Policy      command.Policy     `cmd:"" help:"Trust policies: which jobs of GitHub Actions get license tokens without a secret."`
-	Repository  command.Repository `cmd:"" help:"Repositories whose jobs got license tokens."`
-	AdminToken  command.AdminToken `cmd:"" name:"admin-token" help:"Admin tokens, by which the operator calls the Admin API."`
-	Audit       command.Audit      `cmd:"" help:"The audit log: who did what."`
-	Backup      command.Backup     `cmd:"" help:"Copy the database to a new file, also while the service runs. The key is not in it."`
-	Restore     command.Restore    `cmd:"" help:"Put a backup in the place of the database. Stop the service first."`
-	Migrate     command.Migrate    `cmd:"" help:"Bring the database up to date for this version, as a start of serve does. Make a backup first."`
-	Doctor      doctorCmd          `cmd:"" help:"Check settings, database, audit log, clock, free space, key and address, and say what is wrong and how to mend it."`
-	Completion  completionCmd      `cmd:"" help:"Print a script that completes commands and flags in a shell."`
-	Healthcheck healthcheckCmd     `cmd:"" help:"Ask the running service whether it is healthy; exit status 0 if so. For containers."`
+	Serve      serveCmd           `cmd:"" help:"Run the service. Needs no configuration: it makes its database and its key at the first start."`
+	Account    command.Account    `cmd:"" help:"Accounts and their licenses."`
+	APIToken   command.APIToken   `cmd:"" name:"api-token" help:"API tokens, by which people and programs call the License API."`
+	Token      command.Token      `cmd:"" help:"License tokens."`
+	Machine    command.Machine    `cmd:"" help:"Machines that pageflare CLIs activated."`
+	Key        command.Key        `cmd:"" help:"Signing keys."`
+	Policy     command.Policy     `cmd:"" help:"Trust policies: which jobs of GitHub Actions get license tokens without a secret."`
+	Repository command.Repository `cmd:"" help:"Repositories whose jobs got license tokens."`
+	AdminToken command.AdminToken `cmd:"" name:"admin-token" help:"Admin tokens, by which the operator calls the Admin API."`
+	Audit      command.Audit      `cmd:"" help:"The audit log: who did what."`
+	Backup     command.Backup     `cmd:"" help:"Copy the database to a new file, also while the service runs. The key is not in it."`
+	Restore    command.Restore    `cmd:"" help:"Put a backup in the place of the database. Stop the service first."`
+	Migrate    command.Migrate    `cmd:"" help:"Bring the database up to date for this version, as a start of serve does. Make a backup first."`
+
+	MigrateEngine command.MigrateEngine `cmd:"" name:"migrate-engine" help:"Move the whole database from SQLite to PostgreSQL, or back, and compare both. Stop the service first; interrupted, it goes on when it is run again."`
+
+	Doctor      doctorCmd      `cmd:"" help:"Check settings, database, audit log, clock, free space, key and address, and say what is wrong and how to fix it."`
+	Completion  completionCmd  `cmd:"" help:"Print a script that completes commands and flags in a shell."`
+	Healthcheck healthcheckCmd `cmd:"" help:"Ask the running service whether it is healthy; exit status 0 if so. For containers."`
 }
 
 func run(ctx context.Context, args []string, a *app) int {
@@ -195,8 +200,8 @@ func words(args []string) []string {
 
 var negative = regexp.MustCompile(`^-[0-9]+$`)
 
-// negatives joins a flag and the negative number behind it, which would be taken for a short flag: what is wrong with the
-// number is what a person has to hear.
+// negatives joins a flag and the negative number behind it, which would be taken for a short flag:
+// what is wrong with the number is what a person has to hear.
 func negatives(args []string) []string {
 	var out []string
 	for _, arg := range args {

@@ -136,7 +136,7 @@ func (a *app) checkIssuers(ctx context.Context) []finding {
 	for _, issuer := range a.cfg.OIDCIssuers {
 		if n, err := oidc.CountKeys(ctx, issuer, outside()); err != nil {
 			out = append(out, finding{OK: true, Warning: true, What: "issuer", Text: fmt.Sprintf(
-				"%s does not give its keys (%v), so that jobs cannot be let in: let this machine reach it, or take it out of LICENSE_OIDC_ISSUERS", issuer, err)})
+				"%s does not give its keys (%v), so that jobs cannot be allowed: let this machine reach it, or take it out of LICENSE_OIDC_ISSUERS", issuer, err)})
 		} else {
 			out = append(out, well("issuer", fmt.Sprintf("%s gives its keys (%d)", issuer, n)))
 		}

@@ -120,7 +120,7 @@ func TestDoctorAsksTheIssuers(t *testing.T) {
 	for _, want := range []string{
 		"ok issuer " + jobs.URL() + " gives its keys (1)",
 		"WARN issuer http://127.0.0.1:1 does not give its keys (discovery: ",
-		"so that jobs cannot be let in: let this machine reach it, or take it out of LICENSE_OIDC_ISSUERS",
+		"so that jobs cannot be allowed: let this machine reach it, or take it out of LICENSE_OIDC_ISSUERS",
 	} {
 		if !strings.Contains(out, want) {
 			t.Errorf("doctor does not say %s:\n%s", want, out)

@@ -53,9 +53,9 @@ func TestPolicyExplainOfTokens(t *testing.T) {
 		text string
 		want []string
 	}{
-		"a good token":            {good, []string{`^this job is let in$`, `(?m)^signature +ok `, `(?m)^license +ok +active, valid until 2099`}},
-		"a token out of a header": {"Bearer " + good, []string{`^this job is let in$`}},
-		"its claims":              {string(payload), []string{`^this job is let in if what was not checked is good$`, `(?m)^signature +not checked `}},
+		"a good token":            {good, []string{`^this job is allowed$`, `(?m)^signature +ok `, `(?m)^license +ok +active, valid until 2099`}},
+		"a token out of a header": {"Bearer " + good, []string{`^this job is allowed$`}},
+		"its claims":              {string(payload), []string{`^this job is allowed if what was not checked is good$`, `(?m)^signature +not checked `}},
 		"an expired token": {sign(map[string]any{"exp": late, "iat": late - 300, "nbf": late - 300}),
 			[]string{`^this job is refused$`, `(?m)^not expired +no `, `(?m)^-> not expired: request a new identity token`, `(?m)^recent +no `, `(?m)^signature +ok `, `(?m)^repository_id +ok `}},
 		"a token for another audience": {sign(map[string]any{"aud": "https://github.com/acme"}),
@@ -105,7 +105,7 @@ func TestPolicyExplainWithoutItsIssuer(t *testing.T) {
 	must(t, err)
 	jobs.Close()
 	r := b.runWith(raw, "policy", "explain")
-	if r.exit != exitOK || !strings.HasPrefix(r.out, "this job is let in if what was not checked is good") || !strings.Contains(r.out, "could not be read") {
+	if r.exit != exitOK || !strings.HasPrefix(r.out, "this job is allowed if what was not checked is good") || !strings.Contains(r.out, "could not be read") {
 		t.Errorf("exit %d, %s%s", r.exit, r.out, r.err)
 	}
 }
@@ -355,7 +355,7 @@ func TestPoliciesByNameWhenGitHubDoesNotAnswer(t *testing.T) {
 
 func TestTheUsualEventsAreInTheDocument(t *testing.T) {
 	t.Parallel()
-	_, text, _ := strings.Cut(document(t, "service.md"), "\n`--event`, only events are let in")
+	_, text, _ := strings.Cut(document(t, "service.md"), "\n`--event`, only events are allowed")
 	text, _, _ = strings.Cut(text, "All others must be named")
 	for _, event := range oidc.UsualEvents {
 		if !strings.Contains(text, code(event)) {

@@ -65,7 +65,7 @@ func scripts(setup func(*testscript.Env), patterns ...string) testscript.Params 
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "start": startService, "quit": quitService, "api": callAPI, "get": getMember, "members": wantMembers,
-			"perm": wantPerm, "folder": wantFolder, "life": wantLife, "alter": alterDatabase, "spoil": spoilFile,
+			"perm": wantPerm, "folder": wantFolder, "lifetime": wantLife, "alter": alterDatabase, "spoil": spoilFile,
 		},
 	}
 }
@@ -127,8 +127,8 @@ func quitService(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(os.WriteFile(ts.MkAbs("log"), []byte(log), 0o600))
 }
 
-// api STATUS[:CODE] METHOD PATH [FILE]: the running service answers with that status to the bearer token
-// in the file; the body is in the file answer.
+// api STATUS[:CODE] METHOD PATH [FILE]: the running service answers with that status to the bearer
+// token in the file; the body is in the file answer.
 func callAPI(ts *testscript.TestScript, neg bool, args []string) {
 	usage(ts, !neg && (len(args) == 3 || len(args) == 4), "api STATUS[:CODE] METHOD PATH [FILE]")
 	bearer := ""
@@ -166,7 +166,8 @@ func getMember(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(os.WriteFile(ts.MkAbs(args[2]), []byte(v+"\n"), 0o600))
 }
 
-// members FILE NAME…: the JSON object, or each of a list or page of objects, has exactly these members.
+// members FILE NAME…: the JSON object, or each of a list or page of objects, has exactly these
+// members.
 func wantMembers(ts *testscript.TestScript, neg bool, args []string) {
 	usage(ts, !neg && len(args) > 1, "members FILE NAME…")
 	var list []map[string]any
@@ -223,15 +224,15 @@ func wantFolder(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// life FILE DURATION: how long the license token in the file lives, from its iat to its exp.
+// lifetime FILE DURATION: how long the license token in the file lives, from its iat to its exp.
 func wantLife(ts *testscript.TestScript, neg bool, args []string) {
-	usage(ts, !neg && len(args) == 2, "life FILE DURATION")
+	usage(ts, !neg && len(args) == 2, "lifetime FILE DURATION")
 	want, err := time.ParseDuration(args[1])
 	ts.Check(err)
 	claims, err := token.Decode(strings.TrimSpace(ts.ReadFile(args[0])))
 	ts.Check(err)
-	if got := claims.Life(); got != want {
-		ts.Fatalf("life of the token = %s, want %s", got, want)
+	if got := claims.Lifetime(); got != want {
+		ts.Fatalf("lifetime of the token = %s, want %s", got, want)
 	}
 }
 

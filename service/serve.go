@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"net"
 	"os/signal"
+	"sync"
 	"syscall"
 	"time"
 
@@ -14,6 +16,7 @@ import (
 	"github.com/pageflare/ci/service/opaque"
 	"github.com/pageflare/ci/service/server"
 	"github.com/pageflare/ci/service/store"
+	"github.com/pageflare/ci/service/upkeep"
 )
 
 type serveCmd struct{}
@@ -46,8 +49,11 @@ func (serveCmd) Run(ctx context.Context, a *app) error {
 		return errors.Join(err, closeStore())
 	}
 	defer stopTracing()
+	keeping := svc.Upkeep(upkeep.Config{
+		Retention: a.cfg.Retention, Owner: rand.Text(), Now: time.Now, Elapsed: elapsed(), After: time.After, Events: log,
+	})
 	srv, err := server.New(server.Config{
-		Parts: svc, RateLimits: a.cfg.RateLimits, Repository: a.repository, BadCredentials: server.DefaultBadCredentials,
+		Parts: svc, Upkeep: keeping.Done, RateLimits: a.cfg.RateLimits, Repository: a.repository, BadCredentials: server.DefaultBadCredentials,
 		TrustedProxies: a.cfg.TrustedProxies, Version: version, Tracer: tracer, Now: time.Now, Elapsed: elapsed(), Log: log,
 		Drain: a.cfg.Drain,
 	})
@@ -59,9 +65,23 @@ func (serveCmd) Run(ctx context.Context, a *app) error {
 		attrs = append(attrs, "metrics", metrics.Addr().String())
 	}
 	log.Info("listening", attrs...)
-	err = errors.Join(serveBoth(ctx, srv, l, metrics), closeStore())
+	stopUpkeep := startUpkeep(keeping)
+	err = serveBoth(ctx, srv, l, metrics)
+	stopUpkeep()
+	err = errors.Join(err, closeStore())
 	log.Info("stopped")
 	return err
+}
+
+// startUpkeep does upkeep until the function that it returns is called, which waits for its end.
+func startUpkeep(u *upkeep.Upkeep) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { u.Run(ctx) })
+	return func() {
+		cancel()
+		running.Wait()
+	}
 }
 
 // elapsed is the time since now by the monotonic clock, which nobody sets.

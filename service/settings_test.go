@@ -93,18 +93,21 @@ func TestAFaultySettingStopsTheStart(t *testing.T) {
 		{"a public URL with a blank that looks like none", "PUBLIC_URL", "https://li\u00a0cense.example", `"https://li\u00a0cense.example" has a host that browsers do not accept; give a URL such as`},
 		{"a public URL with a short address", "PUBLIC_URL", "http://127.1", `"http://127.1" has a host that ends in a number and is not an IPv4 address`},
 
-		{"a life without unit", "TOKEN_TTL", "3600", `"3600" is not a duration; give a duration of at least 1m such as 8760h`},
-		{"a life in days and a half", "TOKEN_TTL", "36.5d", `"36.5d" is not a duration`},
-		{"a life of no days", "TOKEN_TTL", "0d", `"0d" is below 1m`},
-		{"an empty life", "TOKEN_TTL", "", `"" is not a duration`},
-		{"a life that is too short", "TOKEN_TTL", "59s", `"59s" is below 1m`},
-		{"no life", "TOKEN_TTL", "0", `"0" is below 1m`},
-		{"a negative life", "TOKEN_TTL", "-1h", `"-1h" is below 1m`},
+		{"a lifetime without unit", "TOKEN_TTL", "3600", `"3600" is not a duration; give a duration of at least 1m such as 8760h`},
+		{"a lifetime in days and a half", "TOKEN_TTL", "36.5d", `"36.5d" is not a duration`},
+		{"a lifetime of no days", "TOKEN_TTL", "0d", `"0d" is below 1m`},
+		{"an empty lifetime", "TOKEN_TTL", "", `"" is not a duration`},
+		{"a lifetime that is too short", "TOKEN_TTL", "59s", `"59s" is below 1m`},
+		{"no lifetime", "TOKEN_TTL", "0", `"0" is below 1m`},
+		{"a negative lifetime", "TOKEN_TTL", "-1h", `"-1h" is below 1m`},
 
 		{"a grace without unit", "LEASE_GRACE", "7", `"7" is not a duration; give a duration of at least 1m such as 168h, or 0`},
 		{"a grace in weeks", "LEASE_GRACE", "1w", `"1w" is not a duration`},
 		{"an empty grace", "LEASE_GRACE", "", `"" is not a duration`},
 		{"a grace that is too short", "LEASE_GRACE", "59s", `"59s" is below 1m`},
+		{"a retention without unit", "RETENTION", "400", `"400" is not a duration; give a duration such as 9600h, more than a day longer than LICENSE_TOKEN_TTL`},
+		{"a retention of a token's life and a day", "RETENTION", "366d", `"366d" is not above 8784h0m0s, the life of a token and a day`},
+		{"no retention", "RETENTION", "0", `"0" is not above`},
 		{"a negative grace", "LEASE_GRACE", "-168h", `"-168h" is below 1m`},
 
 		{"a limit for an unknown tier", "RATE_LIMITS", "gold=5", `"gold=5" has "gold", which is not a tier`},
@@ -279,7 +282,7 @@ func TestSettingsThatAreRight(t *testing.T) {
 	t.Parallel()
 	for _, set := range []string{
 		"LISTEN=:8080", "LISTEN=[::1]:8080", "LISTEN=localhost:0", "PUBLIC_URL=https://license.example.com", "PUBLIC_URL=https://license.example.com/",
-		"PUBLIC_URL=http://[::1]:8080", "TOKEN_TTL=1m", "TOKEN_TTL=365d", "LEASE_GRACE=7d", "TOKEN_TTL=1h30m", "LEASE_GRACE=0", "LEASE_GRACE=0s", "LEASE_GRACE=1m", "LEASE_GRACE=8760h", "RATE_LIMITS=free=0, pro=1", "TRUSTED_PROXIES=10.0.0.0/8, fd00::/8",
+		"PUBLIC_URL=http://[::1]:8080", "TOKEN_TTL=1m", "TOKEN_TTL=365d", "LEASE_GRACE=7d", "TOKEN_TTL=1h30m", "RETENTION=367d", "RETENTION=8785h", "LEASE_GRACE=0", "LEASE_GRACE=0s", "LEASE_GRACE=1m", "LEASE_GRACE=8760h", "RATE_LIMITS=free=0, pro=1", "TRUSTED_PROXIES=10.0.0.0/8, fd00::/8",
 		"TRUSTED_PROXIES=", "PUBLIC_URL=", "KEY=", "KEY=" + zeroKey, "KEY_FILE=", "METRICS_LISTEN=", "METRICS_LISTEN=:9090", "METRICS_LISTEN=127.0.0.1:0",
 		"DRAIN=0", "DRAIN=10s", "DRAIN=10m", "LOG_FORMAT=json", "LOG_LEVEL=DEBUG", "DATABASE_URL=sqlite:/var/lib/a b/x.db",
 	} {

@@ -41,7 +41,8 @@ func TestTheServiceOutlivesTheReaderOfItsLog(t *testing.T) {
 
 func TestAClosedTerminalEndsTheServiceInGoodOrder(t *testing.T) {
 	t.Parallel()
-	// what this process does not ignore, a program that it starts does not either: nor when the tests run under nohup
+	// what this process does not ignore, a program that it starts does not either: nor when the
+	// tests run under nohup
 	heard := make(chan os.Signal, 1)
 	signal.Notify(heard, syscall.SIGHUP)
 	t.Cleanup(func() { signal.Stop(heard) })

@@ -171,7 +171,7 @@ func TestServeWarnsOfSettingsThatAreHardlyMeant(t *testing.T) {
 		{map[string]string{"LICENSE_LISTEN": "0.0.0.0:0"}, publicURL, "is not set, and the service listens on all addresses"},
 		{map[string]string{"LICENSE_LISTEN": ":0"}, publicURL, "is not set, and the service listens on all addresses"},
 		{map[string]string{proxies: "10.0.0.0/8"}, publicURL, "is not set, and there is a proxy in front"},
-		{map[string]string{publicURL: "http://license.example.com"}, publicURL, "begins with http: whoever is on the way reads the tokens"},
+		{map[string]string{publicURL: "http://license.example.com"}, publicURL, "begins with http: anyone on the way can read the tokens"},
 		{map[string]string{publicURL: "https://license.example.com"}, proxies, "is not set, and LICENSE_PUBLIC_URL begins with https"},
 		{map[string]string{"LICENSE_LISTEN": "[::]:0", publicURL: "https://license.example.com", proxies: "10.0.0.7/32,fd00::/64"}, "", ""},
 		{map[string]string{publicURL: "https://license.example.com", proxies: "172.16.0.0/12,10.0.0.7/32"}, proxies, "trusts the whole of 172.16.0.0/12: any client in it"},

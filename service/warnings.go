@@ -37,7 +37,7 @@ func (c Config) warnings() []warning {
 	}
 	u, err := url.Parse(c.PublicURL)
 	if err == nil && u.Scheme == "http" && !origin.Loopback(u.Hostname()) {
-		add("LICENSE_PUBLIC_URL", "begins with http: whoever is on the way reads the tokens; put a proxy with TLS in front, and set it to its https address")
+		add("LICENSE_PUBLIC_URL", "begins with http: anyone on the way can read the tokens; put a proxy with TLS in front, and set it to its https address")
 	}
 	if err == nil && u.Scheme == "https" && len(c.TrustedProxies) == 0 {
 		add("LICENSE_TRUSTED_PROXIES", "is not set, and LICENSE_PUBLIC_URL begins with https, so a proxy with TLS is in front: all clients look like it, share one limit for bad credentials, and have its address in the audit log; set it to the addresses of the proxy, such as 10.0.0.7/32")

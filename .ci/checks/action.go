@@ -5,8 +5,9 @@ import (
 	"strings"
 )
 
-// action holds the Action's contract: every input and output of action.yml stands in a table of docs/action.md and the
-// other way round, the entrypoint is fixed, and the image leaves user and folder to the runner.
+// action holds the Action's contract: every input and output of action.yml stands in a table of
+// docs/action.md and the other way round, the entrypoint is fixed, and the image leaves user and
+// folder to the runner.
 func action(c checkout) ([]fault, error) {
 	manifest, faults, err := c.mustLines("action.yml")
 	if err != nil || faults != nil {
@@ -28,7 +29,8 @@ func action(c checkout) ([]fault, error) {
 	return append(faults, lastStageFaults(dockerfile)...), nil
 }
 
-// contractFaults compares the names under inputs: and outputs: with the tables under the headings Inputs and Outputs.
+// contractFaults compares the names under inputs: and outputs: with the tables under the headings
+// Inputs and Outputs.
 func contractFaults(manifest, docs []string) []fault {
 	var faults []fault
 	for _, section := range []string{"inputs", "outputs"} {
@@ -50,8 +52,8 @@ func contractFaults(manifest, docs []string) []fault {
 	return faults
 }
 
-// declaredNames gives the names, with their lines, of one section of action.yml: a top-level key and its children at an
-// indent of two spaces.
+// declaredNames gives the names, with their lines, of one section of action.yml: a top-level key
+// and its children at an indent of two spaces.
 func declaredNames(manifest []string, section string) map[string]int {
 	child := regexp.MustCompile(`^  ([A-Za-z0-9_-]+):`)
 	names, inside := map[string]int{}, false
@@ -66,8 +68,8 @@ func declaredNames(manifest []string, section string) map[string]int {
 	return names
 }
 
-// documentedNames gives the names, with their lines, that stand in backquotes in the first column of a table below a
-// heading that is the section's name; a deeper heading does not end it.
+// documentedNames gives the names, with their lines, that stand in backquotes in the first column
+// of a table below a heading that is the section's name; a deeper heading does not end it.
 func documentedNames(docs []string, section string) map[string]int {
 	row := regexp.MustCompile("^\\| *`([^`]+)` *\\|")
 	names, level := map[string]int{}, 0

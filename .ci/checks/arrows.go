@@ -6,16 +6,17 @@ import (
 	"strings"
 )
 
-// arrowTable says which packages of this module a package imports in code that is not a test: those on the right and no
-// other. Every package under action/, github/ and service/ has a line, so that a new package is a decision. A line may come
-// before its package.
+// arrowTable says which packages of this module a package imports in code that is not a test: those
+// on the right and no other. Every package under action/, github/ and service/ has a line, so that
+// a new package is a decision. A line may come before its package.
 //
-// The Action takes five packages from the service and no more, and github, which both programs use, takes two of them:
-// see forBoth in imports.go and docs/decisions/0011-what-both-programs-share.md.
+// The Action takes five packages from the service and no more, and github, which both programs use,
+// takes two of them: see forBoth in imports.go and docs/decisions/0011-what-both-programs-share.md.
 //
 // NOUNS stands for the packages on its own line.
 //
-// Test kits, which only tests and e2e import, have names that end in test. What tests may import: imports.go.
+// Test kits, which only tests and e2e import, have names that end in test. What tests may import:
+// imports.go.
 const arrowTable = `
 action              -> action/atomicfile action/command action/refresh action/remedy action/optimize action/guard action/summary github github/secret service/client service/token service/api service/opaque service/origin
 action/command      -> action/atomicfile action/refresh action/remedy service/client service/token service/api
@@ -33,7 +34,7 @@ github/internal/parallel ->
 github/secret            -> github github/internal/parallel
 github/githubtest        ->
 
-NOUNS               -> service/license service/auth service/account service/keyring service/audit service/oidc service/opaque service/failure service/rights service/limit
+NOUNS               -> service/license service/auth service/account service/keyring service/audit service/oidc service/opaque service/failure service/rights service/limit service/upkeep
 
 service             -> NOUNS github service/origin service/command service/parts service/server service/server/admin service/console service/store service/webhook service/token service/api
 service/token       ->
@@ -50,6 +51,7 @@ service/keyring     -> service/audit service/opaque service/failure service/toke
 service/account     -> service/audit service/opaque service/failure
 service/auth        -> service/account service/audit service/oidc service/opaque service/failure service/token service/rights
 service/license     -> service/account service/auth service/keyring service/audit service/oidc service/opaque service/failure service/token service/rights
+service/upkeep      -> service/audit
 service/parts       -> NOUNS
 service/show        -> NOUNS service/api
 service/command     -> NOUNS service/parts service/show service/api

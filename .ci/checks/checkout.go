@@ -19,7 +19,8 @@ type checkout struct {
 	names []string // slash-separated, sorted; every one of them is a regular file
 }
 
-// openCheckout lists the repository that the working folder is in: tracked files, and new ones that are not ignored.
+// openCheckout lists the repository that the working folder is in: tracked files, and new ones that
+// are not ignored.
 func openCheckout(ctx context.Context, output func(ctx context.Context, name string, args ...string) (string, error)) (checkout, error) {
 	root, err := output(ctx, "git", "rev-parse", "--show-toplevel")
 	if err != nil {
@@ -53,7 +54,8 @@ func (c checkout) lines(name string) ([]string, error) {
 	return strings.Split(strings.ReplaceAll(string(text), "\r\n", "\n"), "\n"), nil
 }
 
-// mustLines is lines for a file that a check cannot do without: its absence is a fault, not an error.
+// mustLines is lines for a file that a check cannot do without: its absence is a fault, not an
+// error.
 func (c checkout) mustLines(name string) ([]string, []fault, error) {
 	lines, err := c.lines(name)
 	if errors.Is(err, fs.ErrNotExist) {

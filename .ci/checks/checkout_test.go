@@ -10,7 +10,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// The listing is git's: what is tracked or could be added, and nothing that is ignored, deleted or a link.
+// The listing is git's: what is tracked or could be added, and nothing that is ignored, deleted or
+// a link.
 func TestOpenCheckout(t *testing.T) {
 	t.Parallel()
 	folder, err := filepath.EvalSymlinks(t.TempDir())

@@ -97,7 +97,8 @@ func houseFaults(name string, set *token.FileSet, file *ast.File) []fault {
 	return faults
 }
 
-// refuseName gives what is wrong with a name of the standard library in a file, and nothing for most.
+// refuseName gives what is wrong with a name of the standard library in a file, and nothing for
+// most.
 func refuseName(file, name string) (what, remedy string) {
 	test, base := strings.HasSuffix(file, "_test.go"), path.Base(file)
 	switch name {

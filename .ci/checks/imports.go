@@ -13,11 +13,12 @@ import (
 
 const module = "github.com/pageflare/ci"
 
-// imports holds the import direction of arrowTable. It reads the files themselves rather than asking the go command:
-// that gives the line, sees every build tag, and works while a package does not compile.
+// imports holds the import direction of arrowTable. It reads the files themselves rather than
+// asking the go command: that gives the line, sees every build tag, and works while a package does
+// not compile.
 //
-// Tests may import more, since they use real neighbours: any package of their own program, those that both programs use
-// (forBoth), and any test kit; never a program itself.
+// Tests may import more, since they use real neighbours: any package of their own program, those
+// that both programs use (forBoth), and any test kit; never a program itself.
 //
 // e2e and .ci are free.
 func imports(c checkout) ([]fault, error) {
@@ -56,7 +57,8 @@ func importFaults(c checkout, arrows map[string]map[string]bool) ([]fault, error
 	return faults, nil
 }
 
-// refuseImport gives the remedy for an import that is against the rules, and nothing for one that is not.
+// refuseImport gives the remedy for an import that is against the rules, and nothing for one that
+// is not.
 func refuseImport(arrows map[string]map[string]bool, from, to string, isTest bool) string {
 	switch {
 	case to == program(to) && to != "github":
@@ -74,8 +76,8 @@ func refuseImport(arrows map[string]map[string]bool, from, to string, isTest boo
 	}
 }
 
-// program gives the tree that a package folder belongs to: one of the two programs, action and service, or github, which
-// both use and which holds no program; nothing for any other folder.
+// program gives the tree that a package folder belongs to: one of the two programs, action and
+// service, or github, which both use and which holds no program; nothing for any other folder.
 func program(folder string) string {
 	top, _, _ := strings.Cut(folder, "/")
 	if top == "action" || top == "service" || top == "github" {
@@ -89,7 +91,8 @@ func kit(folder string) bool {
 	return strings.HasSuffix(folder, "test") && program(folder) != ""
 }
 
-// forBoth tells whether both programs may use the package: those of github, and few of the service's.
+// forBoth tells whether both programs may use the package: those of github, and few of the
+// service's.
 func forBoth(folder string) bool {
 	shared := []string{"service/token", "service/api", "service/client", "service/opaque", "service/origin", "github", "github/secret"}
 	return slices.Contains(shared, folder)

@@ -71,7 +71,8 @@ func TestParseArrowsRefusesABadTable(t *testing.T) {
 	}
 }
 
-// The table is the design's: nobody imports a server, a console or a store but the service itself and its test kit.
+// The table is the design's: nobody imports a server, a console or a store but the service itself
+// and its test kit.
 func TestArrowTableHoldsTheDesign(t *testing.T) {
 	t.Parallel()
 	arrows, err := parseArrows(arrowTable)

@@ -1,11 +1,12 @@
-// Command checks holds the rules of this repository that no linter knows: which package may import which, what no file
-// may name, that the Action's contract is documented, that workflows are pinned, that tests neither sleep nor skip, that a release names its image by digest, that
-// `make help` is whole, and the rules of the house that a parser can see.
+// Command checks holds the rules of this repository that no linter knows: which package may import
+// which, what no file may name, that the Action's contract is documented, that workflows are
+// pinned, that tests neither sleep nor skip, that a release names its image by digest, that `make
+// help` is whole, and the rules of the house that a parser can see.
 //
 //	go run ./.ci/checks
 //
-// It prints one line per fault and exits 1; a check that could not be made exits 2. It looks at tracked files and at new
-// ones that are not ignored, so that a fault shows before its commit.
+// It prints one line per fault and exits 1; a check that could not be made exits 2. It looks at
+// tracked files and at new ones that are not ignored, so that a fault shows before its commit.
 //
 // What gofmt, go vet, staticcheck and actionlint decide is decided there: see the Makefile.
 package main
@@ -52,8 +53,8 @@ func run(ctx context.Context, stdout, stderr io.Writer) int {
 	}, stdout, stderr)
 }
 
-// report makes the checks in their order and prints what they find. A check that could not be made ends the report:
-// what came before it would read as if it were all.
+// report makes the checks in their order and prints what they find. A check that could not be made
+// ends the report: what came before it would read as if it were all.
 func report(here checkout, checks []check, stdout, stderr io.Writer) int {
 	status := 0
 	for _, c := range checks {

@@ -10,7 +10,7 @@ func TestReport(t *testing.T) {
 	t.Parallel()
 	quiet := check{"quiet", func(checkout) ([]fault, error) { return nil, nil }}
 	strict := check{"strict", func(checkout) ([]fault, error) {
-		return []fault{{"b.go", 1, "late", "mend it"}, {"a.go", 10, "second", "mend it"}, {"a.go", 9, "first", "mend it"}}, nil
+		return []fault{{"b.go", 1, "late", "fix it"}, {"a.go", 10, "second", "fix it"}, {"a.go", 9, "first", "fix it"}}, nil
 	}}
 	blind := check{"blind", func(checkout) ([]fault, error) { return nil, errors.New("read x: no") }}
 	for name, test := range map[string]struct {
@@ -20,7 +20,7 @@ func TestReport(t *testing.T) {
 		wantErrors string
 	}{
 		"nothing found":               {[]check{quiet}, 0, "", ""},
-		"faults come in order":        {[]check{strict, quiet}, 1, "a.go:9: first; mend it\na.go:10: second; mend it\nb.go:1: late; mend it\n", ""},
+		"faults come in order":        {[]check{strict, quiet}, 1, "a.go:9: first; fix it\na.go:10: second; fix it\nb.go:1: late; fix it\n", ""},
 		"a check that could not look": {[]check{quiet, blind}, 2, "", "error: check blind: read x: no\n"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -12,7 +12,8 @@ var (
 	helpSearch = regexp.MustCompile(`grep -hE '([^']+)'`)
 )
 
-// makefile holds that `make help` lists every command of the Makefile, and no other: each goal of .PHONY has a text, and is found by the pattern of help.
+// makefile holds that `make help` lists every command of the Makefile, and no other: each goal of
+// .PHONY has a text, and is found by the pattern of help.
 func makefile(c checkout) ([]fault, error) {
 	lines, faults, err := c.mustLines("Makefile")
 	if err != nil || faults != nil {
@@ -30,7 +31,7 @@ func makefile(c checkout) ([]fault, error) {
 		}
 		if found := helpSearch.FindStringSubmatch(line); found != nil {
 			if help, err = regexp.Compile(strings.ReplaceAll(found[1], "$$", "$")); err != nil {
-				return []fault{{"Makefile", i + 1, "help searches for what is no pattern", "mend it"}}, nil
+				return []fault{{"Makefile", i + 1, "help searches for what is no pattern", "fix it"}}, nil
 			}
 		}
 	}

@@ -15,8 +15,8 @@ type machine struct {
 	readFile func(path string) ([]byte, error)                 // must be set
 }
 
-// names finds the hosts that this machine gets packages from, and the path of the folder that holds the checkout, in
-// files that are committed: they would be wrong or out of reach everywhere else.
+// names finds the hosts that this machine gets packages from, and the path of the folder that holds
+// the checkout, in files that are committed: they would be wrong or out of reach everywhere else.
 func (m machine) names(c checkout) ([]fault, error) {
 	hosts, err := m.registries()
 	if err != nil {
@@ -58,8 +58,9 @@ func anyOf(before string, texts []string, after string) *regexp.Regexp {
 	return regexp.MustCompile(before + "(" + strings.Join(quoted, "|") + ")" + after)
 }
 
-// surroundings gives the path to look for: the folder that holds the checkout. Where that is a folder that every machine
-// has, as with a clone in a temporary folder, naming it tells nothing, and the checkout itself is taken.
+// surroundings gives the path to look for: the folder that holds the checkout. Where that is a
+// folder that every machine has, as with a clone in a temporary folder, naming it tells nothing,
+// and the checkout itself is taken.
 func surroundings(root string) string {
 	parent := path.Dir(root)
 	switch parent {
@@ -69,7 +70,8 @@ func surroundings(root string) string {
 	return parent
 }
 
-// registries gives the hosts that Go, npm and apt get packages from here. A tool that is not installed has none.
+// registries gives the hosts that Go, npm and apt get packages from here. A tool that is not
+// installed has none.
 func (m machine) registries() ([]string, error) {
 	var settings []string
 	for _, ask := range [][]string{{"go", "env", "GOPROXY", "GOSUMDB"}, {"npm", "config", "get", "registry"}} {
@@ -91,7 +93,8 @@ func (m machine) registries() ([]string, error) {
 	return hostsIn(strings.Join(settings, "\n")), nil
 }
 
-// aptSources gives the addresses of an apt source list, of the old form (deb ADDRESS …) and of the new (URIs: ADDRESS …).
+// aptSources gives the addresses of an apt source list, of the old form (deb ADDRESS …) and of the
+// new (URIs: ADDRESS …).
 func aptSources(list string) string {
 	var addresses []string
 	for line := range strings.Lines(list) {
@@ -108,8 +111,9 @@ func aptSources(list string) string {
 	return strings.Join(addresses, "\n")
 }
 
-// hostsIn gives the hosts of a list as GOPROXY and its like write it: addresses or bare hosts between commas, bars and
-// white space. A word without a dot (direct, off, localhost) and a loopback address name no machine.
+// hostsIn gives the hosts of a list as GOPROXY and its like write it: addresses or bare hosts
+// between commas, bars and white space. A word without a dot (direct, off, localhost) and a
+// loopback address name no machine.
 func hostsIn(settings string) []string {
 	var hosts []string
 	host := regexp.MustCompile(`^(?:https?://)?(?:[^/@]*@)?([A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+)`)

@@ -15,8 +15,8 @@ func TestRelease(t *testing.T) {
 	}
 	base := "golang@" + digest
 	for name, test := range map[string]struct {
-		manifest, record string
-		want             []string
+		manifest, record, version string
+		want                      []string
 	}{
 		"a branch builds the Dockerfile": {manifest: manifest("Dockerfile")},
 		"a release names its image":      {manifest: manifest(image), record: record(image, base)},
@@ -32,14 +32,21 @@ func TestRelease(t *testing.T) {
 			"action.yml:4: has image Dockerfile, and the record of the release " + image + "; let .ci/release write both"}},
 		"a base by its tag": {manifest: manifest(image), record: record(image, "golang:1.26"), want: []string{
 			".ci/release.json:1: names the base GO_IMAGE as golang:1.26; name it by its digest"}},
+		"a branch with a version": {manifest: manifest("Dockerfile"), version: "v1.2.3", want: []string{
+			"Dockerfile:2: says version v1.2.3 and there is no .ci/release.json; let branches say dev: only .ci/release changes this line"}},
+		"two versions": {manifest: manifest(image), record: record(image, base), version: "dev", want: []string{
+			"Dockerfile:2: says version dev, and the record of the release v1.2.3; let .ci/release write both"}},
 		"a record that is none": {manifest: manifest(image), record: "[]", want: []string{
 			".ci/release.json:1: is not the record of a release: json: cannot unmarshal array into Go value of type main.releaseRecord; let .ci/release write it"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			files := map[string]string{"action.yml": test.manifest}
+			files := map[string]string{"action.yml": test.manifest, "Dockerfile": "ARG VERSION=dev\n"}
 			if test.record != "" {
-				files[".ci/release.json"] = test.record
+				files[".ci/release.json"], files["Dockerfile"] = test.record, "ARG VERSION=v1.2.3\n"
+			}
+			if test.version != "" {
+				files["Dockerfile"] = "FROM x\nARG VERSION=" + test.version + "\n"
 			}
 			got, err := release(checkoutOf(files))
 			wantFaults(t, got, err, test.want...)

@@ -11,8 +11,9 @@ import (
 	"strings"
 )
 
-// tests refuses time.Sleep and t.Skip in tests: a sleep is either too short or too long, and a test that skips itself
-// hides what it does not look at. One that is right all the same says why, on its line or the line above:
+// tests refuses time.Sleep and t.Skip in tests: a sleep is either too short or too long, and a test
+// that skips itself hides what it does not look at. One that is right all the same says why, on its
+// line or the line above:
 //
 //	//check:allow the kernel gives no event for this
 func tests(c checkout) ([]fault, error) {
@@ -92,7 +93,8 @@ func allowedLines(set *token.FileSet, file *ast.File) map[int]bool {
 	return allowed
 }
 
-// importName gives the name by which the file calls an imported package. One that is not imported keeps its own name.
+// importName gives the name by which the file calls an imported package. One that is not imported
+// keeps its own name.
 func importName(file *ast.File, full string) string {
 	for _, spec := range file.Imports {
 		if unquoted, err := strconv.Unquote(spec.Path.Value); err == nil && unquoted == full && spec.Name != nil {

@@ -6,8 +6,9 @@ import (
 	"strings"
 )
 
-// workflows holds that every foreign action and reusable workflow is named by the full hash of a commit, or of an image,
-// with its version in a comment: a tag can be moved to other code, and a bare hash tells a reader nothing.
+// workflows holds that every foreign action and reusable workflow is named by the full hash of a
+// commit, or of an image, with its version in a comment: a tag can be moved to other code, and a
+// bare hash tells a reader nothing.
 func workflows(c checkout) ([]fault, error) {
 	var faults []fault
 	for _, name := range c.names {
@@ -34,7 +35,8 @@ func isWorkflow(name string) bool {
 		(strings.HasPrefix(name, ".github/workflows/") || strings.HasPrefix(name, ".github/actions/"))
 }
 
-// refuseUses gives what is wrong with one line, and nothing for a line that is right or uses nothing.
+// refuseUses gives what is wrong with one line, and nothing for a line that is right or uses
+// nothing.
 func refuseUses(line string) (what, remedy string) {
 	uses := regexp.MustCompile(`^\s*(?:-\s+)?["']?uses["']?\s*:\s*["']?([^\s"'#]+)["']?\s*(#.*)?$`)
 	found := uses.FindStringSubmatch(line)

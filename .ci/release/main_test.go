@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,6 +21,13 @@ func checkout(t *testing.T) string {
 	// a tagged commit names its image already
 	must(t, os.WriteFile(filepath.Join(root, "action.yml"), imageLine.ReplaceAll(manifest, []byte("  image: Dockerfile")), 0o644))
 	must(t, os.Mkdir(filepath.Join(root, ".ci"), 0o755))
+	must(t, os.Mkdir(filepath.Join(root, "deploy"), 0o755))
+	must(t, os.WriteFile(filepath.Join(root, "Dockerfile"), []byte("ARG GO_IMAGE=golang\nARG VERSION=dev\nFROM x\nARG VERSION\n"), 0o644))
+	must(t, os.WriteFile(filepath.Join(root, "deploy", "compose.yaml"), []byte("args:\n  VERSION: ${VERSION:-dev}\n"), 0o644))
+	must(t, os.MkdirAll(filepath.Join(root, migrationsFolder), 0o755))
+	must(t, os.WriteFile(filepath.Join(root, migrationsFolder, "00001_start.sql"), []byte("-- +goose Up\n"), 0o644))
+	must(t, os.WriteFile(filepath.Join(root, migrationsFolder, releasedList), []byte("# those that were released\n"), 0o644))
+	must(t, run([]string{"-migrations"}, root, io.Discard))
 	return root
 }
 
@@ -30,7 +38,8 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// The whole step of the workflow, with a bare repository in the place of GitHub: the tag, and only the tag, has the image.
+// The whole step of the workflow, with a bare repository in the place of GitHub: the tag, and only
+// the tag, has the image.
 func TestATaggedCommitNamesItsImage(t *testing.T) {
 	t.Parallel()
 	root, remote := checkout(t), t.TempDir()
@@ -55,7 +64,7 @@ func TestATaggedCommitNamesItsImage(t *testing.T) {
 	var out bytes.Buffer
 	must(t, run([]string{"-version", "v1.2.3", "-digest", digest, "GO_IMAGE=golang@" + digest}, root, &out))
 	git("checkout", "--quiet", "--detach")
-	git("add", "action.yml", ".ci/release.json")
+	git("add", "action.yml", ".ci/release.json", "Dockerfile", "deploy/compose.yaml")
 	git("commit", "--quiet", "--message", "v1.2.3")
 	git("tag", "v1.2.3")
 	git("tag", "--force", "v1")
@@ -69,6 +78,12 @@ func TestATaggedCommitNamesItsImage(t *testing.T) {
 		}
 		if got := git("--git-dir", remote, "show", ref+":.ci/release.json"); !strings.Contains(got, `"image": "docker://ghcr.io/pageflare/ci@`+digest+`"`) {
 			t.Errorf("the record of %s is %s", ref, got)
+		}
+		if got := git("--git-dir", remote, "show", ref+":Dockerfile"); got != "ARG GO_IMAGE=golang\nARG VERSION=v1.2.3\nFROM x\nARG VERSION" {
+			t.Errorf("the Dockerfile of %s is %s", ref, got)
+		}
+		if got := git("--git-dir", remote, "show", ref+":deploy/compose.yaml"); got != "args:\n  VERSION: ${VERSION:-v1.2.3}" {
+			t.Errorf("the compose file of %s is %s", ref, got)
 		}
 	}
 	if got := git("--git-dir", remote, "show", "main:action.yml"); !strings.Contains(got, "  image: Dockerfile\n") {
@@ -104,6 +119,32 @@ func TestWrongArgumentsWriteNothing(t *testing.T) {
 			if _, err := os.Stat(filepath.Join(root, ".ci", "release.json")); !os.IsNotExist(err) || !strings.Contains(string(b), "image: Dockerfile") {
 				t.Error("something was written")
 			}
+			if b, err := os.ReadFile(filepath.Join(root, "Dockerfile")); err != nil || !strings.Contains(string(b), "ARG VERSION=dev\n") {
+				t.Errorf("the Dockerfile was written: %s, %v", b, err)
+			}
 		})
 	}
+}
+
+// What is released is listed first, as it is: from then on a test refuses a change of it.
+func TestAReleaseListsItsMigrations(t *testing.T) {
+	t.Parallel()
+	root := checkout(t)
+	list, err := os.ReadFile(filepath.Join(root, migrationsFolder, releasedList))
+	must(t, err)
+	const want = "# those that were released\nd6f9ebad8844348044d4a7babff440d1547d687488467b8e406c48fd771acfd4  00001_start.sql\n"
+	if string(list) != want {
+		t.Errorf("list = %q, want %q", list, want)
+	}
+	release := func() error {
+		return run([]string{"-version", "v1.2.3", "-digest", digest, "GO_IMAGE=golang@" + digest}, root, io.Discard)
+	}
+	for _, name := range []string{"00002_more.sql", "00001_start.sql"} {
+		must(t, os.WriteFile(filepath.Join(root, migrationsFolder, name), []byte("-- +goose Up\n-- another\n"), 0o644))
+		if err := release(); err == nil || !strings.Contains(err.Error(), "does not list the migrations as they are: run `go run ./.ci/release -migrations`") {
+			t.Errorf("release after a change of %s = %v, want a refusal", name, err)
+		}
+		must(t, run([]string{"-migrations"}, root, io.Discard))
+	}
+	must(t, release())
 }

@@ -8,7 +8,8 @@ import (
 	"testing"
 )
 
-// What the release workflow does with git, on a repository of its own: main stays, and tag and branch are one commit beside it.
+// What the release workflow does with git, on a repository of its own: main stays, and tag and
+// branch are one commit beside it.
 func TestTheWorkflowPushesATagAndItsBranch(t *testing.T) {
 	t.Parallel()
 	workflow, err := os.ReadFile(filepath.Join("..", "..", ".github", "workflows", "release.yml"))
@@ -41,9 +42,9 @@ git init -q --bare -b main origin
 git init -q -b main work
 cd work
 git config user.name t; git config user.email t@example.com
-mkdir .ci; echo x >action.yml; git add .; git commit -q -m one
+mkdir .ci deploy; echo x >action.yml; echo x >Dockerfile; echo x >deploy/compose.yaml; git add .; git commit -q -m one
 git remote add origin ../origin; git push -q origin main
-echo y >action.yml; echo {} >.ci/release.json`)
+echo y >action.yml; echo y >Dockerfile; echo y >deploy/compose.yaml; echo {} >.ci/release.json`)
 	sh(filepath.Join(dir, "work"), strings.ReplaceAll(script, "${VERSION%%.*}", "v1"))
 	origin := filepath.Join(dir, "origin")
 	tag := sh(origin, "git rev-parse v1.2.3^{commit}")
@@ -54,6 +55,9 @@ echo y >action.yml; echo {} >.ci/release.json`)
 	}
 	if parent := sh(origin, "git rev-parse v1.2.3^"); parent != sh(origin, "git rev-parse main") {
 		t.Errorf("parent of the tag = %s, want main", parent)
+	}
+	if changed := sh(origin, "git diff --name-only main v1.2.3"); changed != ".ci/release.json\nDockerfile\naction.yml\ndeploy/compose.yaml" {
+		t.Errorf("the tag changes %s", changed)
 	}
 	if files := sh(origin, "git ls-tree -r --name-only main"); strings.Contains(files, "release.json") {
 		t.Errorf("main holds %s", files)

@@ -1,5 +1,5 @@
-// Package atomicfile puts a file in the place of another, intact or not at all. What is written where
-// is decided by its callers: action/report.go and action/command.
+// Package atomicfile puts a file in the place of another, intact or not at all. What is written
+// where is decided by its callers: action/report.go and action/command.
 package atomicfile
 
 import (

@@ -91,7 +91,7 @@ func (p program) loginClient(c *commands, old credential) (*client.Client, error
 // unstored ends a token that could not be stored: it would be good for a year, and nobody has it.
 func (p program) unstored(ctx context.Context, api *client.Client, fresh credentials, why error) error {
 	if err := p.end(ctx, api, fresh); err != nil {
-		return fmt.Errorf("%w\nthe token of this machine is stored nowhere and could not be ended: %w\nit %s: have it revoked by those who run its License API", why, err, stillGood(fresh.Token))
+		return fmt.Errorf("%w\nthe token of this machine is stored nowhere and could not be ended: %w\nit %s: have it revoked by the operator of its License API", why, err, stillGood(fresh.Token))
 	}
 	return fmt.Errorf("%w\nnot logged in: the token that could not be stored was ended", why)
 }
@@ -135,7 +135,7 @@ func (p program) endReplaced(ctx context.Context, old, fresh credentials) {
 		}
 	}
 	if err != nil {
-		fmt.Fprintf(p.Stderr, "warning: the token that was stored before could not be ended: %v\nwarning: it %s: have it revoked by those who run its License API\n", err, stillGood(old.Token))
+		fmt.Fprintf(p.Stderr, "warning: the token that was stored before could not be ended: %v\nwarning: it %s: have it revoked by the operator of its License API\n", err, stillGood(old.Token))
 	}
 }
 

@@ -38,7 +38,7 @@ func (logoutCmd) Run(ctx context.Context, p program, c *commands) error {
 			return err
 		}
 		if err := p.end(ctx, api, stored); err != nil {
-			return fmt.Errorf("%w\nstill logged in: the token in %s %s: try again, or have it revoked by those who run its License API", err, file, stillGood(stored.Token))
+			return fmt.Errorf("%w\nstill logged in: the token in %s %s: try again, or have it revoked by the operator of its License API", err, file, stillGood(stored.Token))
 		}
 	}
 	if err := os.Remove(file); err != nil {
@@ -48,7 +48,8 @@ func (logoutCmd) Run(ctx context.Context, p program, c *commands) error {
 	return err
 }
 
-// end ends a stored token at its License API. nil: the token is good no more, whoever ended it.
+// end ends a stored token at its License API. nil: the token is no longer good, whichever way it
+// ended.
 func (p program) end(ctx context.Context, api *client.Client, stored credentials) error {
 	id := cmp.Or(stored.MachineID, machineID(hostName()))
 	err := api.Deactivate(ctx, stored.Token, id)

@@ -12,7 +12,8 @@ type hardUnit struct {
 
 func (a hardUnit) like(b hardUnit) bool { return a.kind == b.kind && a.name == b.name && a.id == b.id }
 
-// sure says whether a page has one such unit at most, as good as always: then it is enough to find it.
+// sure says whether a page has one such unit at most, as good as always: then it is enough to find
+// it.
 func (a hardUnit) sure() bool {
 	return a.id != "" || a.kind == unitComment || a.kind == unitOpen && roots[a.name] || a.kind == unitDoctype
 }
@@ -99,8 +100,8 @@ func align(a, b []hardUnit) [][2]int {
 	return pairs
 }
 
-// next is the nearest place where two units and those after them are alike; near by, one tag that is
-// alike is enough.
+// next is the nearest place where two units and those after them are alike; near by, one tag that
+// is alike is enough.
 func next(a, b []hardUnit, left *int) (di, dj int, found bool) {
 	one := [2]int{-1, -1}
 	for sum := 1; sum <= lookAhead && *left > 0; sum++ {

@@ -5,8 +5,9 @@ import (
 	"strings"
 )
 
-// sameAttributes says whether two start tags of one element mean the same, and how they differ if not.
-// The order never counts. What the optimizer may add to an element of its own accord is in mayAdd.
+// sameAttributes says whether two start tags of one element mean the same, and how they differ if
+// not. The order never counts. What the optimizer may add to an element of its own accord is in
+// mayAdd.
 func sameAttributes(name string, source, result []attribute, memo *memo) (same bool, detail string) {
 	for _, a := range source {
 		v, ok := get(result, a.name)
@@ -56,9 +57,9 @@ var addresses = map[string]bool{
 	"action": true, "cite": true, "data": true, "formaction": true, "href": true, "poster": true, "src": true,
 }
 
-// holders are the elements on which a boolean attribute means something.
-// On all others, those of the page's own making and of SVG among them, it means what scripts and style
-// sheets take its value for.
+// holders are the elements on which a boolean attribute means something. On all others, those of
+// the page's own making and of SVG among them, it means what scripts and style sheets take its
+// value for.
 var holders = setOf(`audio button details dialog fieldset form iframe img input link ol optgroup option script select style
 	textarea track video`)
 

@@ -12,8 +12,8 @@ import (
 	"github.com/pageflare/ci/action/guard"
 )
 
-// The labels of https://encoding.spec.whatwg.org/#names-and-labels, one of each encoding and a few that
-// authors use for them.
+// The labels of https://encoding.spec.whatwg.org/#names-and-labels, one of each encoding and a few
+// that authors use for them.
 var labels = strings.Fields(`utf-8 unicode-1-1-utf-8 ibm866 iso-8859-2 latin2 iso-8859-3 iso-8859-4 iso-8859-5 cyrillic iso-8859-6 arabic
 	iso-8859-7 greek iso-8859-8 iso-8859-8-i logical iso-8859-10 iso-8859-13 iso-8859-14 iso-8859-15 iso-8859-16 koi8-r koi koi8-u macintosh
 	windows-874 tis-620 windows-1250 windows-1251 windows-1252 ascii latin1 us-ascii iso-8859-1 windows-1253 windows-1254 latin5 windows-1255
@@ -23,8 +23,8 @@ var labels = strings.Fields(`utf-8 unicode-1-1-utf-8 ibm866 iso-8859-2 latin2 is
 // letters that some encoding of the list has.
 const letters = "é ß ł ő č ş ğ ё Ж Я ї α Ω א ש ا ب ก ไ あ 漢 字 한 글 ‰ “ ” € —"
 
-// A page in any encoding says after optimizing what it said before: what the optimizer wrote in UTF-8
-// is not published in a page that is read otherwise.
+// A page in any encoding says after optimizing what it said before: what the optimizer wrote in
+// UTF-8 is not published in a page that is read otherwise.
 func TestAPageSaysTheSameInEveryEncoding(t *testing.T) {
 	t.Parallel()
 	for _, label := range labels {

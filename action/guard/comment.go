@@ -6,9 +6,9 @@ import (
 )
 
 // droppable says whether a comment is a remark that only authors read. All others stay: frameworks
-// hydrate by them (React, Vue, Svelte, Lit, Angular, Qwik, Knockout), servers include by them, crawlers
-// and mail shields are switched by them. A remark reads as prose: two words or more, of letters, and
-// no word that is known to mean something.
+// hydrate by them (React, Vue, Svelte, Lit, Angular, Qwik, Knockout), servers include by them,
+// crawlers and mail shields are switched by them. A remark reads as prose: two words or more, of
+// letters, and no word that is known to mean something.
 func droppable(comment string) bool {
 	words := strings.Fields(comment)
 	if len(words) < 2 || marks[strings.ToLower(strings.Trim(words[0], ":,./"))] {

@@ -20,7 +20,7 @@ import (
 //  2. Note for each of them with its bytes in the source and those to be published (twice the same
 //     slice for a file that did not change); Sibling for each precompressed sibling that is to be
 //     remade (see SiblingOf and HoldsSame in siblings.go). Files may come in any order and
-//     concurrently, and none is kept: read, note, let go.
+//     concurrently, and none is stored: read, note, drop.
 //  3. Scan for each file for which HoldsDigests(path), with the same two slices. In any order and
 //     concurrently, but after the last Note.
 //  4. Settle, once. The caller publishes each path of Plan.Restore as it is in the source, and does

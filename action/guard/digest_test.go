@@ -59,8 +59,8 @@ func integrity(c string) string {
 
 func hexOf(c string) string { return digestForms["sha256 in hexadecimal"](c) }
 
-// settle does what the documentation of guard.Digests asks of its caller. It returns the site in the end
-// and the paths that were restored.
+// settle does what the documentation of guard.Digests asks of its caller. It returns the site in
+// the end and the paths that were restored.
 func settle(t testing.TB, source, published files) (files, []string) {
 	t.Helper()
 	d := guard.NewDigests(slices.Collect(maps.Keys(published)))
@@ -389,8 +389,8 @@ func TestDigestsInAChain(t *testing.T) {
 	}
 }
 
-// Sites made at random: whatever names what, no digest in the end is one of the source of a file that
-// has changed, and a file changed or it did not for a reason.
+// Sites made at random: whatever names what, no digest in the end is one of the source of a file
+// that has changed, and a file changed or it did not for a reason.
 func TestDigestsOfRandomSites(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(300) {

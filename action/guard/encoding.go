@@ -16,8 +16,8 @@ type encoding struct {
 	comparable bool   // markup is ASCII in it, so that tags can be told without decoding
 }
 
-// encodingOf goes by the byte order mark and the page's own meta element, as browsers do. Without either
-// it is not known: a header may say it.
+// encodingOf goes by the byte order mark and the page's own meta element, as browsers do. Without
+// either it is not known: a header may say it.
 // https://html.spec.whatwg.org/multipage/parsing.html#determining-the-character-encoding
 func encodingOf(doc []byte) encoding {
 	label := ""
@@ -44,8 +44,8 @@ var (
 	utf8Labels = setOf("utf-8 utf8 unicode-1-1-utf-8 unicode11utf8 unicode20utf8 x-unicode20utf8 " +
 		"utf-16 utf-16le utf-16be unicode ucs-2 unicodefeff unicodefffe csunicode iso-10646-ucs-2")
 
-	// strangeLabels are of encodings in which bytes of ASCII can be parts of letters, or that browsers
-	// do not read.
+	// strangeLabels are of encodings in which bytes of ASCII can be parts of letters, or that
+	// browsers do not read.
 	strangeLabels = setOf("iso-2022-jp csiso2022jp replacement csiso2022kr hz-gb-2312 iso-2022-cn iso-2022-cn-ext iso-2022-kr x-user-defined")
 )
 

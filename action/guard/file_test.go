@@ -14,8 +14,8 @@ import (
 	"github.com/pageflare/ci/action/guard"
 )
 
-// What the results are: the output of the CLI 0.9.2 for the source, several of them shortened by hand to
-// what the case is about, unless a damage is made up.
+// What the results are: the output of the CLI 0.9.2 for the source, several of them shortened by
+// hand to what the case is about, unless a damage is made up.
 var fileCases = []struct {
 	name, path, source, result string
 	want                       string // a piece of a reason; "" where the result is published

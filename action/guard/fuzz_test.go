@@ -7,8 +7,9 @@ import (
 	"github.com/pageflare/ci/action/guard"
 )
 
-// FuzzPage holds pages against changed forms of themselves: nothing panics, a page held against itself
-// is the same, and what is published for a changed one is the source, or smaller and accepted again.
+// FuzzPage holds pages against changed forms of themselves: nothing panics, a page held against
+// itself is the same, and what is published for a changed one is the source, or smaller and
+// accepted again.
 func FuzzPage(f *testing.F) {
 	f.Add([]byte(document("<p>One <b>two</b> three</p>")), []byte(minified("<p>One <b>two</b>three")))
 	f.Add([]byte("<!doctype html><pre>\n a</pre><svg><title>x</title>"), []byte("<!doctype html><pre>a"))

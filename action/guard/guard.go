@@ -1,11 +1,11 @@
-// Package guard decides whether an optimized site is still the same site. It holds each file against
-// the source that it was made of, by what a visitor, a crawler and a script get: on parsed trees,
-// never on patterns over text. It is pure: bytes in, a verdict with reasons out. Which files are
-// read, and what is written for a verdict, is decided in action/optimize.
+// Package guard decides whether an optimized site is still the same site. It holds each file
+// against the source that it was made of, by what a visitor, a crawler and a script get: on parsed
+// trees, never on patterns over text. It is pure: bytes in, a verdict with reasons out. Which files
+// are read, and what is written for a verdict, is decided in action/optimize.
 //
-// A verdict says which bytes to publish: those of the optimizer, a repaired form of them (repair.go,
-// and in packages sheet and script), or the source's. The rule behind it has no exception: what is published is either the source's own
-// bytes or compares as equal to them.
+// A verdict says which bytes to publish: those of the optimizer, a repaired form of them
+// (repair.go, and in packages sheet and script), or the source's. The rule behind it has no
+// exception: what is published is either the source's own bytes or compares as equal to them.
 //
 // Source files of this package and those below it wrap at 100 columns, tables of tests aside.
 //
@@ -70,8 +70,8 @@ type Verdict struct {
 	Repaired    []byte       // with PublishRepaired
 	Differences []Difference // of the optimizer's result; empty when it is the same
 
-	// NoGain says, with PublishSource, that the result could have been published in a repaired form,
-	// and is not because that would not be smaller than the source.
+	// NoGain says, with PublishSource, that the result could have been published in a repaired
+	// form, and is not because that would not be smaller than the source.
 	NoGain bool
 }
 

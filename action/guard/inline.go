@@ -8,8 +8,8 @@ import (
 	"sync"
 )
 
-// memo remembers what was found about inline code: most pages of a site have the same. It holds only
-// answers, and those of maxMemo contents at most.
+// memo remembers what was found about inline code: most pages of a site have the same. It holds
+// only answers, and those of maxMemo contents at most.
 type memo struct {
 	mu     sync.Mutex
 	known  map[[sha256.Size]byte]bool
@@ -78,7 +78,8 @@ func sameInline(name, kind string, source, result []byte) bool {
 	return false
 }
 
-// endsScript says whether a result holds what ends or changes a script element, and the source does not.
+// endsScript says whether a result holds what ends or changes a script element, and the source does
+// not.
 // https://html.spec.whatwg.org/multipage/scripting.html#restrictions-for-contents-of-script-elements
 func endsScript(source, result []byte) bool {
 	was, is := bytes.ToLower(source), bytes.ToLower(result)

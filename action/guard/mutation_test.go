@@ -16,9 +16,9 @@ import (
 	"github.com/pageflare/ci/action/guard"
 )
 
-// The guard is proven by damage: results of the real optimizer that are published are damaged in the
-// ways that the optimizer is known for and in random ones, and held against their sources again. What
-// is not caught is counted. docs/action.md has the figures.
+// The guard is proven by damage: results of the real optimizer that are published are damaged in
+// the ways that the optimizer is known for and in random ones, and held against their sources
+// again. What is not caught is counted. docs/action.md has the figures.
 
 // mutant damages a file of a type, or answers false where it finds nothing to damage.
 type mutant struct {
@@ -208,7 +208,8 @@ func TestTheDocumentsSayHowMuchDamageIsMissed(t *testing.T) {
 	}
 }
 
-// maxMissed is the share of random damages, in thousandths, that may be missed. docs/action.md says it.
+// maxMissed is the share of random damages, in thousandths, that may be missed. docs/action.md says
+// it.
 const maxMissed = 30
 
 // try makes each mutant damage files that are drawn at random, as often as said.

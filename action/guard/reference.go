@@ -67,9 +67,9 @@ func SheetReferences(path string, sheet []byte) []Reference {
 	return c.refs
 }
 
-// decodePage gives a page in UTF-8. Bytes that are not are taken for windows-1252 where the page says
-// no other encoding, as browsers do; letters of other legacy encodings become unreadable, and what
-// they are part of is not judged.
+// decodePage gives a page in UTF-8. Bytes that are not are taken for windows-1252 where the page
+// says no other encoding, as browsers do; letters of other legacy encodings become unreadable, and
+// what they are part of is not judged.
 func decodePage(page []byte) []byte {
 	if utf8.Valid(page) {
 		return bytes.TrimPrefix(page, byteOrderMark)

@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// repair puts back into an optimized page what the optimizer lost, unit by unit, and keeps the rest of
-// what it saved. The units of both pages are aligned; then, in the order of the source,
+// repair puts back into an optimized page what the optimizer lost, unit by unit, and keeps the rest
+// of what it saved. The units of both pages are aligned; then, in the order of the source,
 //
 //   - a unit that both have is taken from the result where it means the same, and from the source else;
 //   - a unit that only the source has is put back, but for what may go: white space that does not
@@ -37,8 +37,8 @@ type repair struct {
 	depth    int             // of elements of that name
 	pictures map[string]bool // addresses of plain pictures, for hints
 
-	// A tag before a head element with attributes would open the head and lose them: what was inserted
-	// there waits for the head.
+	// A tag before a head element with attributes would open the head and lose them: what was
+	// inserted there waits for the head.
 	headless bool
 	waiting  []byte
 }
@@ -305,7 +305,8 @@ func (r *repair) blob(a, b *unit) {
 		r.notes.add(Difference{Kind: KindMetadata, Detail: "the title changed", Key: KeyHTML}, a.raw, b.raw)
 		r.write(a.raw)
 	default:
-		// cheap to keep, and hard to prove: as it was, with its white space folded where that is nothing
+		// cheap to keep, and hard to prove: as it was, with its white space folded where that is
+		// nothing
 		r.note(a, b)
 		r.write(a.raw)
 	}
@@ -344,7 +345,8 @@ func (r *repair) inner(a, b *unit) []byte {
 	return b.inner
 }
 
-// gap writes what lies between two matched units: source units from to end, and those of the result.
+// gap writes what lies between two matched units: source units from to end, and those of the
+// result.
 func (r *repair) gap(from, end int, result []unit) {
 	for k := range result {
 		if u := &result[k]; r.mayInsert(u) {
@@ -461,8 +463,8 @@ func (r *repair) noteInserted(u *unit) {
 	}
 }
 
-// mayInsert says whether a unit of the result that the source lacks is published: its generator mark,
-// and the hint to load a picture early where the page shows just that picture.
+// mayInsert says whether a unit of the result that the source lacks is published: its generator
+// mark, and the hint to load a picture early where the page shows just that picture.
 func (r *repair) mayInsert(u *unit) bool {
 	if u.kind != unitOpen || u.name != "meta" && u.name != "link" {
 		return false

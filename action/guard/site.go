@@ -53,8 +53,8 @@ func NewSite(c Config) *Site {
 	return s
 }
 
-// setsHeaders reports whether hosts read headers from a file: from those in the root of the site. An
-// .htaccess counts in any folder, for what is below it, and so does the file of Azure, for all.
+// setsHeaders reports whether hosts read headers from a file: from those in the root of the site.
+// An .htaccess counts in any folder, for what is below it, and so does the file of Azure, for all.
 func setsHeaders(name string) bool {
 	base := path.Base(name)
 	return policyFiles[base] &&
@@ -83,7 +83,8 @@ func (s *Site) immutable(name string) bool {
 // IsPage says whether a file is compared as a page.
 func IsPage(name string) bool { return kindOf(name) == asPage }
 
-// noteModule remembers that a page loads a script as a module. base is the address of its base element.
+// noteModule remembers that a page loads a script as a module. base is the address of its base
+// element.
 func (s *Site) noteModule(pagePath, base, src string) {
 	target := placeOf(pagePath).withBase(base).resolve(src)
 	if !target.local() {

@@ -10,12 +10,11 @@ import (
 )
 
 // White space counts, or does not, by the rules of HTML and CSS: a run of it is one blank between
-// inline content, and nothing beside the edges of a block. What takes no place in the line, since it
-// is not shown, floats or is positioned, is no edge: the white space around it counts as if the
+// inline content, and nothing beside the edges of a block. What takes no place in the line, since
+// it is not shown, floats or is positioned, is no edge: the white space around it counts as if the
 // element were not there. Style sheets can change all of this, so what they say is looked up,
 // generously: a rule counts for every element that its last compound selector could match, under
-// whatever media.
-// https://www.w3.org/TR/css-text-3/#white-space-rules
+// whatever media. https://www.w3.org/TR/css-text-3/#white-space-rules
 
 // effect is what declarations do to white space, as bits.
 type effect uint8
@@ -74,9 +73,9 @@ func styleEffect(style string) (e effect) {
 	}
 }
 
-// subject is the last compound of a selector, as far as it is looked at: the name of the element, and
-// one of its id and classes. All are in lower case, since pages without a doctype do not tell case
-// apart. The zero subject stands for all elements.
+// subject is the last compound of a selector, as far as it is looked at: the name of the element,
+// and one of its id and classes. All are in lower case, since pages without a doctype do not tell
+// case apart. The zero subject stands for all elements.
 type subject struct{ tag, key string }
 
 // spaceRules are the selectors of rules that change how white space counts, with what they do. One
@@ -109,8 +108,8 @@ func (r spaceRules) of(tag string, attrs []attribute) effect {
 	return e
 }
 
-// spaceFrame is a rule that is being read. A nested one hands what it does on to the one around it, so that
-// it does not matter how the parser tells the two apart.
+// spaceFrame is a rule that is being read. A nested one hands what it does on to the one around it,
+// so that it does not matter how the parser tells the two apart.
 type spaceFrame struct {
 	subjects []subject
 	effect   effect
@@ -214,8 +213,8 @@ func lastCompound(tokens []css.Token) subject {
 	return now
 }
 
-// blocks are the elements beside whose tags white space does not show, as browsers' own style sheet has
-// them. https://html.spec.whatwg.org/multipage/rendering.html#flow-content-3
+// blocks are the elements beside whose tags white space does not show, as browsers' own style sheet
+// has them. https://html.spec.whatwg.org/multipage/rendering.html#flow-content-3
 var blocks = setOf(`address article aside blockquote body br caption center col colgroup dd details dialog dir div dl dt fieldset
 	figcaption figure footer form frameset h1 h2 h3 h4 h5 h6 head header hgroup hr html legend li link main menu meta nav ol optgroup
 	option p search section summary table tbody td tfoot th thead title tr ul base`)
@@ -236,8 +235,8 @@ var hidden = setOf("base dialog link meta title")
 
 // spacing is how white space counts on one page.
 type spacing struct {
-	// strict: a framework takes the page over and counts its nodes, so that white space between any two
-	// of them stays.
+	// strict: a framework takes the page over and counts its nodes, so that white space between any
+	// two of them stays.
 	strict bool
 
 	inline map[string]bool // names of block elements that style sheets may show inline on this page
@@ -286,7 +285,8 @@ func (s *spacing) effect(name string, attrs []attribute) effect {
 	return s.site.of(name, attrs) | s.own.of(name, attrs) | styleEffect(value(attrs, "style"))
 }
 
-// boundary says whether white space beside a tag of this element does not show, unless it is removed.
+// boundary says whether white space beside a tag of this element does not show, unless it is
+// removed.
 func (s *spacing) boundary(name string) bool {
 	if s.strict {
 		return roots[name]

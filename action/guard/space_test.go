@@ -8,7 +8,8 @@ import (
 	"github.com/pageflare/ci/action/guard"
 )
 
-// pair is a page of ordinary length that begins with this body, and its optimized form with another.
+// pair is a page of ordinary length that begins with this body, and its optimized form with
+// another.
 func pair(css, was, is string) (source, result string) {
 	head := ""
 	if css != "" {

@@ -13,8 +13,8 @@ import (
 // attributes, so with its ids, symbols, titles, references, styles and intrinsic size. What may
 // differ: comments, white space where it is not drawn, the order of attributes, how colours and
 // numbers are written, and how the segments of a path are, within a thousandth of the drawing's
-// size. Shapes made into paths, merged groups and removed defaults count as different: what cannot be
-// proven equal here is published as it was.
+// size. Shapes made into paths, merged groups and removed defaults count as different: what cannot
+// be proven equal here is published as it was.
 func compareSVG(source, result []byte) []Difference {
 	before, err := readXML(source)
 	if err != nil {

@@ -12,8 +12,8 @@ import (
 // order. It is the last word on a page that is not published as it was. It stops at the first
 // difference, and answers nil without one.
 //
-// What <noscript> holds is markup for a browser that runs no scripts, and can end the head there; for
-// all others it is text. A page that has one is compared both ways.
+// What <noscript> holds is markup for a browser that runs no scripts, and can end the head there;
+// for all others it is text. A page that has one is compared both ways.
 func comparePages(source, result []byte, sp *spacing) *Difference {
 	d := compareTrees(source, result, sp, false)
 	if d == nil && bytes.Contains(bytes.ToLower(source), []byte("<noscript")) {
@@ -88,9 +88,9 @@ func (i *item) String() string {
 	return i.text
 }
 
-// inserted says whether this is what the optimizer may add to a page: its generator mark, whose time
-// is taken out elsewhere, and hints that make the browser load earlier what it loads anyway. That a
-// hint is right was decided where it was let in (repair.go).
+// inserted says whether this is what the optimizer may add to a page: its generator mark, whose
+// time is taken out elsewhere, and hints that make the browser load earlier what it loads anyway.
+// That a hint is right was decided where it was accepted (repair.go).
 func inserted(i *item) bool {
 	switch {
 	case i.name == "meta":

@@ -9,8 +9,9 @@ import (
 	"golang.org/x/net/html"
 )
 
-// A page is cut into units twice: for the repair, which works on the bytes of both pages, and for the
-// limits, which keep a hostile page from holding the parser. The units of a page, joined, are its bytes.
+// A page is cut into units twice: for the repair, which works on the bytes of both pages, and for
+// the limits, which keep a hostile page from holding the parser. The units of a page, joined, are
+// its bytes.
 
 type unitKind int
 
@@ -101,8 +102,8 @@ func cut(doc []byte) ([]unit, error) {
 	return joinBlobs(doc, units), nil
 }
 
-// readAttributes are those of the tag that the tokenizer is at, in its order, the first of equal names
-// alone, as browsers have it. It stops beyond the limit.
+// readAttributes are those of the tag that the tokenizer is at, in its order, the first of equal
+// names alone, as browsers have it. It stops beyond the limit.
 func readAttributes(z *html.Tokenizer) []attribute {
 	all := make([]attribute, 0, 4)
 	for more := true; more && len(all) <= maxAttributes; {
@@ -132,8 +133,8 @@ var attributeNames = func() map[string]string {
 	return names
 }()
 
-// joinBlobs makes one unit of each outermost blob. One without its end tag stays as it is: nothing can
-// be put back there then, and the comparison decides.
+// joinBlobs makes one unit of each outermost blob. One without its end tag stays as it is: nothing
+// can be put back there then, and the comparison decides.
 func joinBlobs(doc []byte, units []unit) []unit {
 	ends := endsOf(units, blobs)
 	out := units[:0]

@@ -59,7 +59,8 @@ func (j *judge) settleDigests(ctx context.Context) error {
 	return nil
 }
 
-// both reads a file as it was and as it is published; nil for one that is too large to have changed.
+// both reads a file as it was and as it is published; nil for one that is too large to have
+// changed.
 func (j *judge) both(name string) (source, published []byte, err error) {
 	info, err := j.from.Stat(j.sources[name])
 	if err != nil || info.Size() > guard.MaxFile {

@@ -12,7 +12,8 @@ import (
 	"github.com/pageflare/ci/action/guard"
 )
 
-// A list that names a sheet and its compressed form by their digests names both as they are published.
+// A list that names a sheet and its compressed form by their digests names both as they are
+// published.
 func TestPrecompressedFilesAndTheirDigestsFollow(t *testing.T) {
 	t.Parallel()
 	const sheet = "body {\n  color: red;\n}\n\n.lead {\n  margin: 0;\n}\n"

@@ -8,18 +8,19 @@ import (
 	"golang.org/x/net/html"
 )
 
-// cyclic is what the CLI says when files of the site depend on each other in a circle, and makes nothing.
-// It takes the page that a link element names for such a file, whatever the relation: two pages that name
-// each other as next and previous, a page and its translation, or a page that names itself as canonical.
+// cyclic is what the CLI says when files of the site depend on each other in a circle, and makes
+// nothing. It takes the page that a link element names for such a file, whatever the relation: two
+// pages that name each other as next and previous, a page and its translation, or a page that names
+// itself as canonical.
 const cyclic = "cycle detected in asset graph"
 
-// critters is what the CLI names, and makes nothing, when the pass critical_css breaks off, as it does
-// at selectors that no browser knows.
+// critters is what the CLI names, and makes nothing, when the pass critical_css breaks off, as it
+// does at selectors that no browser knows.
 const critters = "critters-rs"
 
-// apart puts a blank before the address of each link element that names a page by a path, so that the
-// CLI takes it for no file of the site. Browsers drop the blank, and the guard puts the source's tag
-// back. All other bytes are those of the page.
+// apart puts a blank before the address of each link element that names a page by a path, so that
+// the CLI takes it for no file of the site. Browsers drop the blank, and the guard puts the
+// source's tag back. All other bytes are those of the page.
 func apart(page []byte) []byte {
 	var out bytes.Buffer
 	z, done, at := html.NewTokenizer(bytes.NewReader(page)), 0, 0

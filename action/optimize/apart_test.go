@@ -9,8 +9,8 @@ import (
 	"github.com/pageflare/ci/action/optimize"
 )
 
-// Pages of documentation, of pagers and of translations name each other; the CLI alone makes nothing of
-// such a site.
+// Pages of documentation, of pagers and of translations name each other; the CLI alone makes
+// nothing of such a site.
 func TestPagesThatNameEachOtherInLinksAreOptimized(t *testing.T) {
 	t.Parallel()
 	withLinks := func(links string) string {

@@ -9,8 +9,8 @@ import (
 	"github.com/mattn/go-shellwords"
 )
 
-// owned are the flags that Run sets itself or that would undo what this package is for, with the reason. All other flags are
-// the CLI's own to accept or to refuse.
+// owned are the flags that Run sets itself or that would undo what this package is for, with the
+// reason. All other flags are the CLI's own to accept or to refuse.
 var owned = map[string]string{
 	"--output":       "the Action sets it; use input output",
 	"--clean-output": "it can empty the source; the Action always starts from an empty folder",
@@ -21,14 +21,16 @@ var owned = map[string]string{
 	"--with-pwa":     "it writes dist/pwa into its working folder instead of the output; run pageflare pwa build in a step of its own",
 }
 
-// valued are the flags whose value may be the next word. After any other flag a bare word would be taken for the source.
+// valued are the flags whose value may be the next word. After any other flag a bare word would be
+// taken for the source.
 var valued = map[string]bool{"--config": true, "-c": true, "--platform": true, "--log": true}
 
 // failOnBroken is the flag that asks to fail for broken references.
 const failOnBroken = "--fail-on-broken-refs"
 
-// splitArgs turns one line into the words for the CLI. Nothing is expanded and no shell is involved. A relative --config is
-// made absolute against base, since the CLI runs in a folder of its own.
+// splitArgs turns one line into the words for the CLI. Nothing is expanded and no shell is
+// involved. A relative --config is made absolute against base, since the CLI runs in a folder of
+// its own.
 func splitArgs(line, base string) ([]string, error) {
 	words, err := splitWords(line)
 	if err != nil {
@@ -53,7 +55,8 @@ func splitArgs(line, base string) ([]string, error) {
 	return words, errors.Join(faults...)
 }
 
-// splitWords refuses what the splitter would cut off in silence: an unquoted ; & | < > ends its line.
+// splitWords refuses what the splitter would cut off in silence: an unquoted ; & | < > ends its
+// line.
 func splitWords(line string) ([]string, error) {
 	p := shellwords.NewParser()
 	p.ParseEnv, p.ParseBacktick = false, false

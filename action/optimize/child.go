@@ -29,8 +29,9 @@ type outcome struct {
 	stderr string
 }
 
-// execute runs the CLI once, from the folder source into the folder staging, configured by the file config if there is one. The error is about us (no start, cancelled, too much
-// output); what the CLI thinks of the site is in the outcome.
+// execute runs the CLI once, from the folder source into the folder staging, configured by the file
+// config if there is one. The error is about us (no start, cancelled, too much output); what the
+// CLI thinks of the site is in the outcome.
 func (p *Plan) execute(ctx context.Context, home, source, staging, config, token string) (outcome, error) {
 	run, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
@@ -113,8 +114,9 @@ func onThread(f func() error) error {
 	return <-ended
 }
 
-// startAndWait stays on one thread, since the kernel's promise to kill the child is bound to the thread that started it. What the CLI
-// started and left behind ends with it. box is nil where the kernel cannot confine it.
+// startAndWait stays on one thread, since the kernel's promise to kill the child is bound to the
+// thread that started it. What the CLI started and left behind ends with it. box is nil where the
+// kernel cannot confine it.
 func startAndWait(cmd *exec.Cmd, box *sandbox) error {
 	return onThread(func() error {
 		if box != nil {

@@ -11,7 +11,8 @@ import (
 	"strings"
 )
 
-// carrier brings over from the source what the CLI leaves out. It never replaces what the CLI wrote. What it decides:
+// carrier brings over from the source what the CLI leaves out. It never replaces what the CLI
+// wrote. What it decides:
 //
 //   - names with a leading dot, at any depth, empty folders and links come as they are, unmentioned;
 //   - files that the CLI drops by their type (archives, feeds, search indexes, …) or folder (node_modules) come too, since
@@ -85,8 +86,8 @@ func (c *carrier) carryAll(ctx context.Context, source tree, staged string) erro
 	return nil
 }
 
-// finish gives the stage the source's modes and the workspace's owner, children first, since a folder may lose its write
-// permission. It answers with what lies there then.
+// finish gives the stage the source's modes and the workspace's owner, children first, since a
+// folder may lose its write permission. It answers with what lies there then.
 func (c *carrier) finish(source tree, s *stage) (tree, error) {
 	t, err := list(s.path)
 	if err != nil {
@@ -138,8 +139,9 @@ func (c *carrier) carry(n node) error {
 	return copyFile(c.from, n.path, c.to, dest)
 }
 
-// destination is where the CLI puts a path of the source. Two paths can fall together there; a file that the source has under
-// the new name already keeps its place, and the other one stays under its old name.
+// destination is where the CLI puts a path of the source. Two paths can fall together there; a file
+// that the source has under the new name already keeps its place, and the other one stays under its
+// old name.
 func (c *carrier) destination(n node) string {
 	if !c.hides {
 		return n.path
@@ -159,7 +161,8 @@ func unhide(name string) string {
 	return name
 }
 
-// seesWordPressHidden goes by what the CLI did, since the manifest calls wp_hide active for every site.
+// seesWordPressHidden goes by what the CLI did, since the manifest calls wp_hide active for every
+// site.
 func (c *carrier) seesWordPressHidden(source tree) bool {
 	for _, n := range source.nodes {
 		if n.kind == 0 && unhide(n.path) != n.path && !c.written[n.path] && c.written[unhide(n.path)] {

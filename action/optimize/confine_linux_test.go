@@ -12,7 +12,8 @@ import (
 	"github.com/pageflare/ci/action/optimize"
 )
 
-// What root starts gets what its bounding set and its inheritable set allow: some container engines fill the latter.
+// What root starts gets what its bounding set and its inheritable set allow: some container engines
+// fill the latter.
 func TestNothingIsInheritedThatReadsOurMemory(t *testing.T) {
 	t.Parallel()
 	type end struct {
@@ -50,7 +51,8 @@ func TestNothingIsInheritedThatReadsOurMemory(t *testing.T) {
 	}
 }
 
-// Root that may give nothing away, as in a pod without CAP_CHOWN: the files stay root's, and that is no reason to fail.
+// Root that may give nothing away, as in a pod without CAP_CHOWN: the files stay root's, and that
+// is no reason to fail.
 func TestWhatCannotBeGivenAwayIsKept(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

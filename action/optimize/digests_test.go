@@ -19,8 +19,8 @@ import (
 	"github.com/pageflare/ci/action/optimize"
 )
 
-// On sites of real generators and with the real CLI, each as it is and with a list such as Angular's,
-// no digest of an old file is left, and those that name a file are right.
+// On sites of real generators and with the real CLI, each as it is and with a list such as
+// Angular's, no digest of an old file is left, and those that name a file are right.
 func TestDigestsOfRealSites(t *testing.T) {
 	t.Parallel()
 	sites, err := filepath.Glob("../../e2e/sites/*/dist")

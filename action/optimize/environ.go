@@ -2,8 +2,9 @@ package optimize
 
 import "strings"
 
-// passed are the variables of the Action that the CLI may see. Inputs, credentials of the job and everything else stay behind: the CLI
-// reads a site that the job may not trust. It opens no connection, so it needs no proxy either, whose address often holds a password.
+// passed are the variables of the Action that the CLI may see. Inputs, credentials of the job and
+// everything else stay behind: the CLI reads a site that the job may not trust. It opens no
+// connection, so it needs no proxy either, whose address often holds a password.
 var passed = map[string]bool{
 	"PATH": true, "LANG": true, "LC_ALL": true, "TZ": true, "CI": true, "SSL_CERT_FILE": true, "SSL_CERT_DIR": true,
 }

@@ -23,7 +23,8 @@ func CheckMounted(cfg Config, mountinfo string) error {
 	return p.check()
 }
 
-// RemoveTreeMounted is removeTree on a machine with the mounts, where device tells file systems apart.
+// RemoveTreeMounted is removeTree on a machine with the mounts, where device tells file systems
+// apart.
 func RemoveTreeMounted(path, mountinfo string, device func(fs.FileInfo) uint64) error {
 	return removeTreeOn(path, func() ([]string, error) { return parseMounts(mountinfo), nil }, device)
 }
@@ -120,7 +121,8 @@ func Sampled(sizes []int64) (bytes int64) {
 	return bytes
 }
 
-// Take has a run take the measurements of a folder, which works, and of a missing one, which does not.
+// Take has a run take the measurements of a folder, which works, and of a missing one, which does
+// not.
 func Take(ctx context.Context, r *Report, dir string) (log string) {
 	var b strings.Builder
 	p := &Plan{log: &lines{w: &b}}

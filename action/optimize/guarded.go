@@ -86,8 +86,8 @@ const (
 	maxMissing  = 10_000  // broken references that are kept
 )
 
-// judge holds each file of a staged site against its source, and puts what is to be published into the
-// stage. It is used by the calls of judgeAll, settle and broken, in this order.
+// judge holds each file of a staged site against its source, and puts what is to be published into
+// the stage. It is used by the calls of judgeAll, settle and broken, in this order.
 type judge struct {
 	plan     *Plan
 	from, to *os.Root
@@ -323,8 +323,8 @@ func (j *judge) publish(name string, saved int64, v guard.Verdict) {
 	}
 }
 
-// noteReferences remembers, while a published file is at hand, which new files it refers to, and what
-// it refers to that the source does not have.
+// noteReferences remembers, while a published file is at hand, which new files it refers to, and
+// what it refers to that the source does not have.
 func (j *judge) noteReferences(name string, content []byte) {
 	if !refers(name) {
 		return
@@ -440,8 +440,9 @@ const (
 	perCostly = 20 // of so many pages, more than one
 )
 
-// costly are the keys that cost many pages: switched off, the other passes may save something there.
-// A key that only makes files of its own, such as scripts, is none: those that pass are worth it.
+// costly are the keys that cost many pages: switched off, the other passes may save something
+// there. A key that only makes files of its own, such as scripts, is none: those that pass are
+// worth it.
 func (j *judge) costly() (keys []string) {
 	for key, n := range j.blamed {
 		if n >= minCostly && n*perCostly > j.pages {
@@ -464,8 +465,8 @@ func (j *judge) settle(ctx context.Context) error {
 	return j.dropUnused()
 }
 
-// dropDenied restores what refers to a new file whose name stands for a file of the source on a host
-// that takes upper and lower case for one.
+// dropDenied restores what refers to a new file whose name stands for a file of the source on a
+// host that takes upper and lower case for one.
 func (j *judge) dropDenied() error {
 	for name, denied := range j.denied {
 		if !denied {
@@ -498,8 +499,8 @@ func (j *judge) withdraw(name string, d guard.Difference) error {
 	return j.reject(name, before.Size(), after.Size(), []guard.Difference{d})
 }
 
-// asked says whether the optimizer makes a file only when it is asked for: a sitemap, a report, a text
-// for crawlers. All other new files stand in for files of the site.
+// asked says whether the optimizer makes a file only when it is asked for: a sitemap, a report, a
+// text for crawlers. All other new files stand in for files of the site.
 func asked(name string) bool {
 	switch TypeOf(name) {
 	case Image, Font, CSS, JS:
@@ -599,8 +600,8 @@ func readAll(f *os.File, size int64) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// writeFile writes a file of the stage anew: where it lies, unless another name leads to the same bytes,
-// which could be a file of the source.
+// writeFile writes a file of the stage anew: where it lies, unless another name leads to the same
+// bytes, which could be a file of the source.
 func writeFile(root *os.Root, name string, content []byte) error {
 	f, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|syscall.O_NOFOLLOW, 0o644)
 	if err != nil {

@@ -19,7 +19,8 @@ const page = "<!doctype html>\n<html>\n  <head><title>A   page</title></head>\n 
 // earlier is a page of an earlier output.
 const earlier = `<html><head><meta name="generator" content="Pageflare 2026-01-02 03:04:05 UTC"></head><body>earlier</body></html>`
 
-// site writes files below a new workspace and answers with it. A name that ends in "/" is a folder, content "-> x" a link.
+// site writes files below a new workspace and answers with it. A name that ends in "/" is a folder,
+// content "-> x" a link.
 func site(t testing.TB, files map[string]string) string {
 	t.Helper()
 	ws := filepath.Join(t.TempDir(), "ws")
@@ -51,8 +52,8 @@ func write(t testing.TB, root string, files map[string]string) {
 	}
 }
 
-// config optimizes dist of the workspace with the real CLI, by its own defaults and without the guard: what these do is tested
-// in guarded_test.go and profile_test.go.
+// config optimizes dist of the workspace with the real CLI, by its own defaults and without the
+// guard: what these do is tested in guarded_test.go and profile_test.go.
 func config(t testing.TB, ws string) optimize.Config {
 	t.Helper()
 	binary, err := filepath.Abs("cli/node_modules/@pageflare/cli-linux-x64/bin/pageflare")

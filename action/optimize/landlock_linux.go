@@ -41,8 +41,8 @@ func landlockVersion() int {
 	return int(v)
 }
 
-// enter closes everything else to this thread and what it starts. Nothing can open it again. The thread
-// must have PR_SET_NO_NEW_PRIVS.
+// enter closes everything else to this thread and what it starts. Nothing can open it again. The
+// thread must have PR_SET_NO_NEW_PRIVS.
 func (b *sandbox) enter() error {
 	version := landlockVersion()
 	if version == 0 {

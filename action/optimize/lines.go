@@ -2,8 +2,9 @@ package optimize
 
 import "io"
 
-// lines writes to the log and knows whether its last line is whole: what the CLI prints may end in the middle of one, and what comes
-// next, a command to the runner above all, must begin a line of its own.
+// lines writes to the log and knows whether its last line is whole: what the CLI prints may end in
+// the middle of one, and what comes next, a command to the runner above all, must begin a line of
+// its own.
 type lines struct {
 	w    io.Writer
 	open bool

@@ -36,8 +36,8 @@ func (m *made) guarded() Guarded {
 }
 
 // make optimizes the site into a stage. Where a key of pageflare.jsonc costs many pages, it does so
-// again without that key, once, and takes the better of both. The caller discards what is answered, also
-// when there is an error.
+// again without that key, once, and takes the better of both. The caller discards what is answered,
+// also when there is an error.
 func (p *Plan) make(ctx context.Context, site tree, token string) (*made, error) {
 	first, err := p.attempt(ctx, site, token, nil)
 	if failed := (*ExitError)(nil); errors.As(err, &failed) && strings.Contains(failed.Message, critters) {
@@ -99,8 +99,8 @@ func (p *Plan) guard() Guard {
 	return p.cfg.Guard
 }
 
-// attempt runs the CLI once, without the passes of the keys off, and makes of its result what can be
-// published.
+// attempt runs the CLI once, without the passes of the keys off, and makes of its result what can
+// be published.
 func (p *Plan) attempt(ctx context.Context, site tree, token string, off []string) (*made, error) {
 	s, err := newStage(p.Workspace, p.Output, p.swap)
 	if err != nil {

@@ -11,16 +11,16 @@ import (
 	"time"
 )
 
-// mark is what the CLI puts into the head of each page that it writes, before the time of the run. It
-// tells a source that was optimized before from one that was built anew, and an earlier output from a
-// folder of somebody else's.
+// mark is what the CLI puts into the head of each page that it writes, before the time of the run.
+// It tells a source that was optimized before from one that was built anew, and an earlier output
+// from a folder of somebody else's.
 const mark = `<meta name="generator" content="Pageflare`
 
 // markTime is what the CLI writes after the mark.
 var markTime = regexp.MustCompile(regexp.QuoteMeta(mark) + ` \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC">`)
 
-// stamp replaces the time of the run in a page, which would make every page of every build differ: by
-// nothing, or by the time of SOURCE_DATE_EPOCH.
+// stamp replaces the time of the run in a page, which would make every page of every build differ:
+// by nothing, or by the time of SOURCE_DATE_EPOCH.
 func (p *Plan) stamp(page []byte) []byte {
 	return markTime.ReplaceAllLiteral(page, []byte(p.fullMark()))
 }
@@ -37,8 +37,8 @@ const (
 	markedBytes = 1 << 20 // of a page: inlined CSS may come before the mark
 )
 
-// marked is the first page with the mark of a few in the folder, relative to it; empty without one. The CLI takes no site without a page
-// index.html, so that one is looked at first.
+// marked is the first page with the mark of a few in the folder, relative to it; empty without one.
+// The CLI takes no site without a page index.html, so that one is looked at first.
 func marked(dir string) (found string) {
 	if hasMark(filepath.Join(dir, "index.html")) {
 		return "index.html"
@@ -77,8 +77,8 @@ func hasMark(page string) bool {
 const ownMark = ".pageflare-output"
 
 // markOutput makes an output of its own known to the next run, which replaces it as a whole. Pages
-// that are published as they were have no mark, so the folder has one: an extended attribute, or where
-// the file system keeps none, and no page has a mark, an empty file.
+// that are published as they were have no mark, so the folder has one: an extended attribute, or
+// where the file system keeps none, and no page has a mark, an empty file.
 func markOutput(dir string) error {
 	if setMark(dir) == nil || marked(dir) != "" {
 		return nil
@@ -86,8 +86,8 @@ func markOutput(dir string) error {
 	return os.WriteFile(filepath.Join(dir, ownMark), nil, 0o644)
 }
 
-// checkOurs refuses an output that is there already, unless it is empty or an earlier output: it is replaced as a whole, and what a person
-// or another step put there would be gone.
+// checkOurs refuses an output that is there already, unless it is empty or an earlier output: it is
+// replaced as a whole, and what a person or another step put there would be gone.
 func checkOurs(output, name string) error {
 	entries, err := os.ReadDir(output)
 	if err != nil { // it is not there, or cannot be read, and then not be replaced

@@ -7,16 +7,19 @@ import (
 	"unicode/utf8"
 )
 
-// foldWidth is the room for text in a line that the CLI folds; a word that fills it was broken in the middle.
+// foldWidth is the room for text in a line that the CLI folds; a word that fills it was broken in
+// the middle.
 const foldWidth = 74
 
-// Unfold makes one line of what the CLI prints on stderr when it fails. It folds at about 80 columns:
+// Unfold makes one line of what the CLI prints on stderr when it fails. It folds at about 80
+// columns:
 //
 //	Error:   × Input path /tmp/my site/one two three four five six seven eight
 //	  │ nine/ten is not a directory
 //
-// Colors, other commands to a terminal and control characters are left out: what it prints may come from the site.
-// Of a usage error only the first paragraph is kept; the rest repeats the command's help.
+// Colors, other commands to a terminal and control characters are left out: what it prints may come
+// from the site. Of a usage error only the first paragraph is kept; the rest repeats the command's
+// help.
 func Unfold(stderr string) string {
 	var paragraphs []string
 	var text, last string
@@ -58,7 +61,8 @@ func visible(r rune) rune {
 	return r
 }
 
-// broken says whether the line was cut inside a word: after a hyphen or slash, or because one word fills it.
+// broken says whether the line was cut inside a word: after a hyphen or slash, or because one word
+// fills it.
 func broken(line string) bool {
 	return strings.HasSuffix(line, "-") || strings.HasSuffix(line, "/") ||
 		!strings.Contains(line, " ") && utf8.RuneCountInString(line) >= foldWidth

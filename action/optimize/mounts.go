@@ -9,10 +9,11 @@ import (
 	"strings"
 )
 
-// A folder that is replaced is emptied afterwards. What is mounted in it is somebody's data elsewhere: Check refuses it, and
-// removeTree stops at it should it come later.
+// A folder that is replaced is emptied afterwards. What is mounted in it is somebody's data
+// elsewhere: Check refuses it, and removeTree stops at it should it come later.
 
-// parseMounts reads the mount points out of /proc/self/mountinfo, bind mounts of the same file system included. A line is
+// parseMounts reads the mount points out of /proc/self/mountinfo, bind mounts of the same file
+// system included. A line is
 //
 //	36 35 98:0 /dir /mount/point rw,noatime master:1 - ext4 /dev/sda rw
 //
@@ -52,7 +53,8 @@ func mountIn(dir string, points []string) string {
 	return ""
 }
 
-// checkMounts refuses a folder, called name by the user, that holds a mount point. input is source or output.
+// checkMounts refuses a folder, called name by the user, that holds a mount point. input is source
+// or output.
 func (p *Plan) checkMounts(path, input, name string) error {
 	points, err := p.mounts()
 	if err != nil {

@@ -12,7 +12,8 @@ import (
 	"github.com/pageflare/ci/action/optimize"
 )
 
-// mounted is what the kernel says about mounts at the paths, with the workspace itself as a mount, as a runner gives it.
+// mounted is what the kernel says about mounts at the paths, with the workspace itself as a mount,
+// as a runner gives it.
 func mounted(ws string, paths ...string) string {
 	var b strings.Builder
 	for i, path := range append([]string{"/", "/proc", ws}, paths...) {
@@ -60,8 +61,8 @@ func TestCheckRefusesToReplaceWhatIsMounted(t *testing.T) {
 	}
 }
 
-// What is mounted after the check is not emptied either: neither a bind mount, which has the number of its file system, nor another one
-// that the list of mounts does not know.
+// What is mounted after the check is not emptied either: neither a bind mount, which has the number
+// of its file system, nor another one that the list of mounts does not know.
 func TestRemovalStopsAtWhatIsMounted(t *testing.T) {
 	t.Parallel()
 	for name, other := range map[string]bool{"by the list of mounts": false, "by the number of the file system": true} {

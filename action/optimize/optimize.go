@@ -1,10 +1,12 @@
-// Package optimize runs the pageflare CLI over a built site, so that the output is either the whole new site or what was there
-// before. It decides which folders and arguments are safe, what the CLI gets to see, and what of the site must come back that
-// the CLI drops. When a run is due, with which token, and what is said about it: packages action, refresh and summary.
+// Package optimize runs the pageflare CLI over a built site, so that the output is either the whole
+// new site or what was there before. It decides which folders and arguments are safe, what the CLI
+// gets to see, and what of the site must come back that the CLI drops. When a run is due, with
+// which token, and what is said about it: packages action, refresh and summary.
 //
-// The CLI alone can lose files, follow links out of the site, empty its own source and break pages. Check therefore refuses
-// what is dangerous before anything is touched, and Run lets the CLI write into a staging folder beside the output, completes
-// that folder, has package guard hold each file against its source, and swaps the two by rename.
+// The CLI alone can lose files, follow links out of the site, empty its own source and break pages.
+// Check therefore refuses what is dangerous before anything is touched, and Run lets the CLI write
+// into a staging folder beside the output, completes that folder, has package guard hold each file
+// against its source, and swaps the two by rename.
 package optimize
 
 import (

@@ -27,11 +27,13 @@ import (
 //   - Both sides are measured by the same files, so that what differs is what the optimizer did and not the luck of two samples.
 //   - A file that would grow counts as it is.
 const (
-	// maxBudget costs about 22 ms of one core, minBudget 6 ms. The side before is measured while the CLI runs, the one after on all cores.
+	// maxBudget costs about 22 ms of one core, minBudget 6 ms. The side before is measured while
+	// the CLI runs, the one after on all cores.
 	maxBudget = 512 << 10
 	minBudget = 128 << 10
 
-	// packPortion is what is worth a core of its own: a compressor takes as long to make as to use on some files.
+	// packPortion is what is worth a core of its own: a compressor takes as long to make as to use
+	// on some files.
 	packPortion = 48 << 10
 
 	gzipLevel     = 6
@@ -49,7 +51,8 @@ func (p Packed) plus(q Packed) Packed {
 	return Packed{Gzip: p.Gzip + q.Gzip, Brotli: p.Brotli + q.Brotli, Estimated: p.Estimated || q.Estimated}
 }
 
-// textual are the extensions of what servers compress. Fonts and all images but SVG are compressed by themselves.
+// textual are the extensions of what servers compress. Fonts and all images but SVG are compressed
+// by themselves.
 var textual = map[string]bool{
 	".html": true, ".htm": true, ".xhtml": true, ".css": true, ".js": true, ".mjs": true, ".cjs": true, ".json": true, ".webmanifest": true,
 	".map": true, ".svg": true, ".xml": true, ".rss": true, ".atom": true, ".txt": true, ".md": true, ".csv": true, ".ics": true, ".vtt": true,
@@ -64,8 +67,9 @@ type packing struct {
 	err    error
 }
 
-// startPacking begins to measure the files of a tree, below dir as it is now: the folder may be renamed meanwhile. What was measured by a sample on
-// the other side is measured by the same one; other is nil for the first side. Whoever starts it calls wait or cancel.
+// startPacking begins to measure the files of a tree, below dir as it is now: the folder may be
+// renamed meanwhile. What was measured by a sample on the other side is measured by the same one;
+// other is nil for the first side. Whoever starts it calls wait or cancel.
 func startPacking(ctx context.Context, dir string, t tree, other *packing, workers int, spare *compressors) *packing {
 	ctx, stop := context.WithCancel(ctx)
 	p := &packing{groups: groupText(t), stop: stop, done: make(chan struct{})}
@@ -143,8 +147,8 @@ func (p *packing) pack(ctx context.Context, root *os.Root, t tree, workers int, 
 	return packed, nil
 }
 
-// share gives each group its part of the budget: smallest first, so that what one does not need is left for the larger ones. A group that is
-// measured by a sample on the other side has that one.
+// share gives each group its part of the budget: smallest first, so that what one does not need is
+// left for the larger ones. A group that is measured by a sample on the other side has that one.
 func share(groups, other map[Type]*group) {
 	text := int64(0)
 	for _, g := range groups {

@@ -64,7 +64,8 @@ func TestPackedSizes(t *testing.T) {
 	}
 }
 
-// The site is larger than what is compressed of it: many pages and a bundle are estimated, the little CSS is measured.
+// The site is larger than what is compressed of it: many pages and a bundle are estimated, the
+// little CSS is measured.
 func TestALargeSiteIsEstimated(t *testing.T) {
 	t.Parallel()
 	files := map[string]string{"a.css": strings.Repeat("a{b:c}", 50), "app.js": ""}
@@ -160,7 +161,8 @@ func TestARunMeasuresBothSides(t *testing.T) {
 	}
 }
 
-// A measurement that fails takes nothing away from the run. The site loses a file while the optimizer runs, before it can be read.
+// A measurement that fails takes nothing away from the run. The site loses a file while the
+// optimizer runs, before it can be read.
 func TestARunWithoutPackedSizesIsGood(t *testing.T) {
 	t.Parallel()
 	r := optimize.Report{}
@@ -170,7 +172,8 @@ func TestARunWithoutPackedSizesIsGood(t *testing.T) {
 	}
 }
 
-// The demo site, with the real optimizer: each type is what it is when all of it is compressed. Both columns of the summary can be read side by side.
+// The demo site, with the real optimizer: each type is what it is when all of it is compressed.
+// Both columns of the summary can be read side by side.
 func TestFiguresOfARealSiteAreTrue(t *testing.T) {
 	t.Parallel()
 	ws := t.TempDir()
@@ -187,8 +190,9 @@ func TestFiguresOfARealSiteAreTrue(t *testing.T) {
 	}
 }
 
-// Files differ in how well they compress, so a sample of them is off by as much as its luck. What the optimizer did to them must not be: with a sample
-// of its own on each side, nothing would come out as growth.
+// Files differ in how well they compress, so a sample of them is off by as much as its luck. What
+// the optimizer did to them must not be: with a sample of its own on each side, nothing would come
+// out as growth.
 func TestASampleTellsTheChangeBetterThanTheSize(t *testing.T) {
 	t.Parallel()
 	before, after := map[string]string{}, map[string]string{}

@@ -34,8 +34,8 @@ type Plan struct {
 
 // Check refuses everything that would go wrong or do harm, all faults joined, and touches nothing.
 //
-// Folders are compared by their real paths: an output that is a symlink is replaced at its target, and a symlink to the source
-// is "in place". The site is walked once, without following links.
+// Folders are compared by their real paths: an output that is a symlink is replaced at its target,
+// and a symlink to the source is "in place". The site is walked once, without following links.
 func Check(cfg Config) (*Plan, error) {
 	p := &Plan{cfg: cfg, log: &lines{w: cfg.Log}, swap: exchange, mounts: mountPoints, maxStdout: maxStdout}
 	if err := p.check(); err != nil {
@@ -129,8 +129,8 @@ func findSource(name, workspace string) (string, error) {
 	return real, nil
 }
 
-// remedyForMissing knows the one way in which this package can leave a folder away: killed between the two renames of a file
-// system that cannot exchange.
+// remedyForMissing knows the one way in which this package can leave a folder away: killed between
+// the two renames of a file system that cannot exchange.
 func remedyForMissing(path string) string {
 	siblings, _ := os.ReadDir(filepath.Dir(path))
 	for _, s := range siblings {
@@ -192,7 +192,8 @@ func findGit(dir string) (found string) {
 	return found
 }
 
-// checkReplaced makes sure that the output can be replaced by rename, and that nothing else is lost with it.
+// checkReplaced makes sure that the output can be replaced by rename, and that nothing else is lost
+// with it.
 func (p *Plan) checkReplaced() error {
 	input, name := "output", p.cfg.Output
 	if p.InPlace {
@@ -238,7 +239,8 @@ func within(path, dir string) bool {
 	return path == dir || strings.HasPrefix(path, strings.TrimSuffix(dir, "/")+"/")
 }
 
-// reason is the cause of a file error without operation and path, which the caller names in the user's words.
+// reason is the cause of a file error without operation and path, which the caller names in the
+// user's words.
 func reason(err error) error {
 	if pe, ok := errors.AsType[*fs.PathError](err); ok {
 		err = pe.Err

@@ -146,7 +146,8 @@ func TestCheckRefusesWhatCannotBeRead(t *testing.T) {
 	refused(t, cfg, `parent folder is not writable`)
 }
 
-// asUser takes root's right to override permissions from this test's thread, which ends with the test.
+// asUser takes root's right to override permissions from this test's thread, which ends with the
+// test.
 func asUser(t *testing.T) {
 	t.Helper()
 	runtime.LockOSThread()

@@ -28,8 +28,8 @@ type pass struct {
 	reason string // docs/action.md says the same
 }
 
-// unsafePasses are off in the safe profile: those that lose something even when they work as meant, or
-// whose results the guard nearly always has to take back.
+// unsafePasses are off in the safe profile: those that lose something even when they work as meant,
+// or whose results the guard nearly always has to take back.
 var unsafePasses = []pass{
 	{"critical_css", "cuts pages off after 10,000 bytes, and applies print styles on screen"},
 	{"js_defer", "scripts wait for the visitor, and run after what needs them"},
@@ -67,8 +67,9 @@ func (p *Plan) settings() settings {
 	return settings{profile: ProfileSafe}
 }
 
-// write makes the file that the optimizer gets by --config, in the folder dir: what it is configured
-// by, with the keys of off false. It answers "" where the optimizer finds all that out on its own.
+// write makes the file that the optimizer gets by --config, in the folder dir: what it is
+// configured by, with the keys of off false. It answers "" where the optimizer finds all that out
+// on its own.
 func (s settings) write(dir string, off []string) (file string, err error) {
 	config := map[string]json.RawMessage{}
 	switch {

@@ -8,8 +8,9 @@ import (
 	"time"
 )
 
-// Report is what a run did. Tier is the CLI's own word; sizes are measured on disk, since the CLI's totals leave out images, new
-// variants and its last pass, and broken references are looked for in what is published, since many on the CLI's list are there.
+// Report is what a run did. Tier is the CLI's own word; sizes are measured on disk, since the CLI's
+// totals leave out images, new variants and its last pass, and broken references are looked for in
+// what is published, since many on the CLI's list are there.
 type Report struct {
 	Tier             string
 	Profile          Profile     // that the CLI ran with; ProfileOwn for a configuration of the site's
@@ -18,10 +19,11 @@ type Report struct {
 	BrokenRefsFailed bool        // under --fail-on-broken-refs; the output is complete all the same
 	ExitCode         int         // 0, or 1 when BrokenRefsFailed: pass it on
 
-	// Before is the source as it was, without what is never published (Git checkouts, the CLI's own files). After is all that
-	// lies in the output now. In place both are the same folder at two times; with an output of its own, Before is still in
-	// Source, and what the output held earlier counts nowhere. Links count nothing: a link to a file is 0 bytes before and a
-	// file of its own after.
+	// Before is the source as it was, without what is never published (Git checkouts, the CLI's own
+	// files). After is all that lies in the output now. In place both are the same folder at two
+	// times; with an output of its own, Before is still in Source, and what the output held earlier
+	// counts nowhere. Links count nothing: a link to a file is 0 bytes before and a file of its own
+	// after.
 	Before, After Total
 	Changes       []Change // every file
 
@@ -59,8 +61,8 @@ type wire struct {
 
 var errNoManifest = errors.New("no manifest on its standard output")
 
-// ParseManifest reads what the CLI prints with --json: lines of prose that some of its passes print first, then one JSON
-// document and nothing more. Unknown fields are ignored.
+// ParseManifest reads what the CLI prints with --json: lines of prose that some of its passes print
+// first, then one JSON document and nothing more. Unknown fields are ignored.
 func ParseManifest(stdout []byte) (Report, error) {
 	var w wire
 	doc := afterProse(stdout)

@@ -10,11 +10,12 @@ import (
 	"time"
 )
 
-// Run optimizes the site. Until the very end the source and the output are as they were: a failure, a cancellation or a
-// crash leaves them whole. token is PAGEFLARE_TOKEN; "" runs unlicensed.
+// Run optimizes the site. Until the very end the source and the output are as they were: a failure,
+// a cancellation or a crash leaves them whole. token is PAGEFLARE_TOKEN; "" runs unlicensed.
 //
-// Errors: *ExitError when the CLI failed; the context's error, wrapped, when cancelled before the swap. Broken references
-// under --fail-on-broken-refs are no error but Report.ExitCode 1, since the output is complete. The log ends with a whole line.
+// Errors: *ExitError when the CLI failed; the context's error, wrapped, when cancelled before the
+// swap. Broken references under --fail-on-broken-refs are no error but Report.ExitCode 1, since the
+// output is complete. The log ends with a whole line.
 func (p *Plan) Run(ctx context.Context, token string) (Report, error) {
 	report, err := p.run(ctx, token)
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
@@ -90,8 +91,8 @@ func (p *Plan) takePacked(r *Report, before, after *packing) {
 	}
 }
 
-// reportOf tells a result from a failure. Exit status 1 means both "broken references, output complete" and "failed"; only the
-// manifest tells them apart.
+// reportOf tells a result from a failure. Exit status 1 means both "broken references, output
+// complete" and "failed"; only the manifest tells them apart.
 func reportOf(out outcome, token string) (Report, error) {
 	report, err := ParseManifest(out.stdout)
 	report.ExitCode = out.code
@@ -105,7 +106,8 @@ func reportOf(out outcome, token string) (Report, error) {
 	return Report{}, out.failure(token)
 }
 
-// remark tells the user what the CLI left out: in the log as a matter of course, as a warning where pages may suffer.
+// remark tells the user what the CLI left out: in the log as a matter of course, as a warning where
+// pages may suffer.
 func (p *Plan) remark(r *Report) {
 	if len(r.Restored) > 0 {
 		p.logf("kept as they were, since the optimizer leaves them out: %s", some(r.Restored))

@@ -150,7 +150,8 @@ func TestOptimizerThatCannotStart(t *testing.T) {
 	}
 }
 
-// A hanging optimizer that ignores SIGTERM, and a child of it, hold a FIFO open: its end tells that both are gone.
+// A hanging optimizer that ignores SIGTERM, and a child of it, hold a FIFO open: its end tells that
+// both are gone.
 func TestCancellationEndsTheWholeGroup(t *testing.T) {
 	t.Parallel()
 	ws := site(t, map[string]string{"dist/index.html": page})
@@ -276,7 +277,8 @@ func TestWhatTheOptimizerLeavesOpenIsEnded(t *testing.T) {
 	}
 }
 
-// The process that optimizes is killed, as a runner does in the end. This test runs itself anew for that.
+// The process that optimizes is killed, as a runner does in the end. This test runs itself anew for
+// that.
 func TestCrashLeavesTheSourceWhole(t *testing.T) {
 	if ws := os.Getenv("OPTIMIZE_TEST_CRASH"); ws != "" {
 		cfg := faked(t, ws, `echo half > "$out/index.html"; exec 3> `+filepath.Join(filepath.Dir(ws), "fifo")+`; echo up >&3; exec cat `+filepath.Join(filepath.Dir(ws), "never"))

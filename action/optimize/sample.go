@@ -39,10 +39,11 @@ const (
 	maxPoints = 4096              // ends a sample of which one file is nearly everything
 )
 
-// takeSample picks files to read budget bytes of. All files lie end to end, points are thrown on them at even distances (steps of the
-// golden ratio are even however many there are), and a file is picked when it is hit. So a large file is as likely to be picked as its
-// share of the bytes, it counts as often as it is hit, and the same site gives the same sample. A picked file is read as far as the
-// budget reaches, or up to maxRead; but for minRead the budget may be exceeded.
+// takeSample picks files to read budget bytes of. All files lie end to end, points are thrown on
+// them at even distances (steps of the golden ratio are even however many there are), and a file is
+// picked when it is hit. So a large file is as likely to be picked as its share of the bytes, it
+// counts as often as it is hit, and the same site gives the same sample. A picked file is read as
+// far as the budget reaches, or up to maxRead; but for minRead the budget may be exceeded.
 func (g *group) takeSample(budget int64) {
 	const golden = 0.6180339887498949
 	ends := make([]int64, len(g.nodes))
@@ -66,8 +67,8 @@ func (g *group) takeSample(budget int64) {
 	}
 }
 
-// takeLike picks the files that the sample of the other side has, as far as they are here: then it is true. A file that became smaller stands for as
-// much less.
+// takeLike picks the files that the sample of the other side has, as far as they are here: then it
+// is true. A file that became smaller stands for as much less.
 func (g *group) takeLike(other *group) bool {
 	sizes := make(map[string]int64, len(g.nodes))
 	for _, n := range g.nodes {
@@ -84,7 +85,8 @@ func (g *group) takeLike(other *group) bool {
 	return g.estimated
 }
 
-// packed is the sum of all samples, or for an estimate the bytes of the group times the mean ratio of the samples.
+// packed is the sum of all samples, or for an estimate the bytes of the group times the mean ratio
+// of the samples.
 func (g *group) packed() Packed {
 	var sum Packed
 	var gzipRatio, brotliRatio, weights float64

@@ -30,8 +30,8 @@ var systemPaths = []string{
 	"/proc", "/sys/fs/cgroup", "/sys/devices/system/cpu", "/dev/null", "/dev/zero", "/dev/random", "/dev/urandom",
 }
 
-// sandbox is what the CLI may reach in this run: it reads the system and the source, and writes into
-// its home and the stage.
+// sandbox is what the CLI may reach in this run: it reads the system and the source, and writes
+// into its home and the stage.
 func (p *Plan) sandbox(home, source, staging string) *sandbox {
 	b := &sandbox{
 		read:  append([]string{source, p.cfg.Binary}, systemPaths...),
@@ -79,8 +79,8 @@ func portOf(address string) uint16 {
 	return map[string]uint16{"https": 443, "http": 80}[u.Scheme]
 }
 
-// trace is what lies in the workspace, for where nothing confines the CLI: by path, how large a file is
-// and when it was changed.
+// trace is what lies in the workspace, for where nothing confines the CLI: by path, how large a
+// file is and when it was changed.
 type trace map[string]traced
 
 type traced struct {

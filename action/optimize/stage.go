@@ -16,12 +16,12 @@ var errNoExchange = errors.New("file system cannot exchange folders")
 // errLocked says that another run has the folder.
 var errLocked = errors.New("folder is in use by another run")
 
-// asideSuffix marks an output moved aside between two renames. For that moment it is the only copy: nothing here removes it
-// but the run that made it.
+// asideSuffix marks an output moved aside between two renames. For that moment it is the only copy:
+// nothing here removes it but the run that made it.
 const asideSuffix = ".old"
 
-// stage is the folder that becomes the output: beside it, so that a rename is enough, and never inside, so that a left-over is
-// not taken for a part of the site. It is locked while in use.
+// stage is the folder that becomes the output: beside it, so that a rename is enough, and never
+// inside, so that a left-over is not taken for a part of the site. It is locked while in use.
 type stage struct {
 	path   string
 	output string
@@ -33,7 +33,8 @@ type stage struct {
 	over   bool // nothing of it is left
 }
 
-// stagePrefix begins the name of each staging folder of an output; the cut keeps it within what a file system takes.
+// stagePrefix begins the name of each staging folder of an output; the cut keeps it within what a
+// file system takes.
 func stagePrefix(base string) string { return "." + base[:min(len(base), 200)] + ".pageflare-" }
 
 func newStage(workspace, output string, swap func(from, to string) error) (*stage, error) {
@@ -59,8 +60,8 @@ func newStage(workspace, output string, swap func(from, to string) error) (*stag
 	}
 }
 
-// makeFolder makes and locks the folder; errLocked says that the sweep of another run came between the two. Where nothing can
-// be locked nothing is swept either.
+// makeFolder makes and locks the folder; errLocked says that the sweep of another run came between
+// the two. Where nothing can be locked nothing is swept either.
 func (s *stage) makeFolder() error {
 	path, err := os.MkdirTemp(filepath.Dir(s.output), stagePrefix(filepath.Base(s.output)))
 	if err != nil {
@@ -94,8 +95,8 @@ func (s *stage) makeParents(dir string) error {
 	return s.owner.take(os.Lchown, dir)
 }
 
-// owner is who gets what a run makes, and nothing else: the Action is root in its container, and later steps of the job run as the
-// owner of the workspace, whoever built the source.
+// owner is who gets what a run makes, and nothing else: the Action is root in its container, and
+// later steps of the job run as the owner of the workspace, whoever built the source.
 type owner struct {
 	uid, gid int
 	give     bool // we are root, and that is somebody else
@@ -110,8 +111,9 @@ func heir(workspace string) (owner, error) {
 	return owner{uid: uid, gid: gid, give: ok && os.Geteuid() == 0 && (uid != 0 || gid != 0)}, nil
 }
 
-// take gives a file to the owner. Where the kernel gives nothing away (root without CAP_CHOWN, a user namespace without that owner, some network file
-// systems) it stays ours: the site is good all the same.
+// take gives a file to the owner. Where the kernel gives nothing away (root without CAP_CHOWN, a
+// user namespace without that owner, some network file systems) it stays ours: the site is good all
+// the same.
 func (o owner) take(chown func(name string, uid, gid int) error, name string) error {
 	if !o.give {
 		return nil
@@ -146,8 +148,9 @@ func sameFolder(f *os.File, path string) bool {
 
 var stageName = regexp.MustCompile(`^\.(.+)\.pageflare-[0-9]+$`)
 
-// sweep removes staging folders of this output that a killed run left behind: those with our exact name that nobody holds a
-// lock on. One of a running job is locked, and one moved aside has another name.
+// sweep removes staging folders of this output that a killed run left behind: those with our exact
+// name that nobody holds a lock on. One of a running job is locked, and one moved aside has another
+// name.
 func sweep(output string) {
 	base := filepath.Base(output)
 	siblings, _ := os.ReadDir(filepath.Dir(output))
@@ -166,8 +169,9 @@ func sweep(output string) {
 	}
 }
 
-// replace puts the stage where the output is. Where the file system can, this is one step; else the old output is aside for
-// the moment between two renames. Afterwards s.path is the old output, if there was one.
+// replace puts the stage where the output is. Where the file system can, this is one step; else the
+// old output is aside for the moment between two renames. Afterwards s.path is the old output, if
+// there was one.
 func (s *stage) replace() error {
 	err := s.replaceBy()
 	if err == nil {
@@ -200,7 +204,8 @@ func (s *stage) replaceBy() error {
 	return nil
 }
 
-// discard ends the stage: it removes the old output, or without a replace all that the run made. A second call does nothing.
+// discard ends the stage: it removes the old output, or without a replace all that the run made. A
+// second call does nothing.
 func (s *stage) discard() error {
 	if s.over {
 		return nil
@@ -216,7 +221,8 @@ func (s *stage) discard() error {
 	return err
 }
 
-// removeTree also removes what holds folders without write permission. It removes nothing when something is mounted below.
+// removeTree also removes what holds folders without write permission. It removes nothing when
+// something is mounted below.
 func removeTree(path string) error { return removeTreeOn(path, mountPoints, deviceOf) }
 
 func removeTreeOn(path string, mounts func() ([]string, error), device func(fs.FileInfo) uint64) error {

@@ -120,7 +120,8 @@ func TestSourceThatChangesUnderneathStopsTheRun(t *testing.T) {
 	}
 }
 
-// What somebody writes into the source while it is optimized would be gone once the result stands in its place.
+// What somebody writes into the source while it is optimized would be gone once the result stands
+// in its place.
 func TestInPlaceNothingThatIsWrittenMeanwhileIsLost(t *testing.T) {
 	t.Parallel()
 	for act, want := range map[string]string{
@@ -150,8 +151,9 @@ func TestInPlaceNothingThatIsWrittenMeanwhileIsLost(t *testing.T) {
 	}
 }
 
-// The Action runs as root in a container; the next step of the job runs as the owner of the workspace. An earlier container step may have
-// built the source as somebody else. What was there before keeps its owner.
+// The Action runs as root in a container; the next step of the job runs as the owner of the
+// workspace. An earlier container step may have built the source as somebody else. What was there
+// before keeps its owner.
 func TestWhatARunMakesBelongsToTheOwnerOfTheWorkspace(t *testing.T) {
 	t.Parallel()
 	for name, output := range map[string]string{"in place": "", "beside": "build/site/public"} {
@@ -273,8 +275,9 @@ func TestParallelRunsDoNotDisturbEachOther(t *testing.T) {
 	}
 }
 
-// What the Action adds to the optimizer's own time: check, complete, measure (also compressed) and swap. Making a file costs far more than looking
-// at one, so what must be brought over is told apart.
+// What the Action adds to the optimizer's own time: check, complete, measure (also compressed) and
+// swap. Making a file costs far more than looking at one, so what must be brought over is told
+// apart.
 func BenchmarkStageMeasure(b *testing.B) {
 	for _, carried := range []int{0, 10, 100} {
 		b.Run(fmt.Sprintf("brought-over=%d", carried), func(b *testing.B) { benchmarkStage(b, 1000, carried) })

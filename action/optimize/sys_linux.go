@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// childAttr puts the CLI into a process group of its own, so that a signal reaches what it started, and has the kernel kill it
-// when the thread that started it dies.
+// childAttr puts the CLI into a process group of its own, so that a signal reaches what it started,
+// and has the kernel kill it when the thread that started it dies.
 func childAttr() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }
@@ -18,9 +18,11 @@ func childAttr() *syscall.SysProcAttr {
 // kept are the rights of root that the CLI may need: those over files.
 var kept = map[uintptr]bool{unix.CAP_CHOWN: true, unix.CAP_DAC_OVERRIDE: true, unix.CAP_FOWNER: true, unix.CAP_FSETID: true}
 
-// confine keeps the CLI, which is the same user, from reading environment and memory of this process, where the secrets of the job are. The
-// process becomes one that cannot be traced, which is enough in a container with its default rights. Root with CAP_SYS_PTRACE, CAP_PERFMON or
-// CAP_SYS_ADMIN could read them all the same: what this thread starts has no such right, neither by what it inherits nor by setuid programs.
+// confine keeps the CLI, which is the same user, from reading environment and memory of this
+// process, where the secrets of the job are. The process becomes one that cannot be traced, which
+// is enough in a container with its default rights. Root with CAP_SYS_PTRACE, CAP_PERFMON or
+// CAP_SYS_ADMIN could read them all the same: what this thread starts has no such right, neither by
+// what it inherits nor by setuid programs.
 func confine() error {
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
 		return err
@@ -46,7 +48,8 @@ func confine() error {
 	return nil
 }
 
-// inheritNothing empties the inheritable set of this thread, and by that the ambient one. It needs no right.
+// inheritNothing empties the inheritable set of this thread, and by that the ambient one. It needs
+// no right.
 func inheritNothing() error {
 	h := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var sets [2]unix.CapUserData
@@ -73,8 +76,8 @@ func exchange(a, b string) error {
 	return err
 }
 
-// lockFolder takes the folder for this process, without waiting; errLocked says that another one has it. The kernel gives it
-// up when the process ends.
+// lockFolder takes the folder for this process, without waiting; errLocked says that another one
+// has it. The kernel gives it up when the process ends.
 func lockFolder(path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_DIRECTORY, 0)
 	if err != nil {

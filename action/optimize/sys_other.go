@@ -9,8 +9,9 @@ import (
 	"syscall"
 )
 
-// The Action runs on Linux only; this keeps the binary's other commands buildable elsewhere. Optimizing works, with two
-// renames instead of an exchange, and without the clearing of left-over staging folders.
+// The Action runs on Linux only; this keeps the binary's other commands buildable elsewhere.
+// Optimizing works, with two renames instead of an exchange, and without the clearing of left-over
+// staging folders.
 
 func childAttr() *syscall.SysProcAttr { return nil }
 

@@ -166,7 +166,8 @@ func TestTrapCLIRenamesWordPressFolders(t *testing.T) {
 	}
 }
 
-// wp_hide counts as active here too, but leaves a site alone whose wp-content holds nothing that the CLI reads.
+// wp_hide counts as active here too, but leaves a site alone whose wp-content holds nothing that
+// the CLI reads.
 func TestTrapActiveDoesNotMeanAtWork(t *testing.T) {
 	t.Parallel()
 	ws := site(t, map[string]string{"dist/index.html": page, "dist/wp-content/z.zip": "z", "dist/wp-admin/z.zip": "z"})
@@ -369,7 +370,8 @@ func TestTrapUnusualNames(t *testing.T) {
 	}
 }
 
-// The CLI would write bad?.html with a replacement character for the byte, over a page that has this very name.
+// The CLI would write bad?.html with a replacement character for the byte, over a page that has
+// this very name.
 func TestTrapNamesThatAreNotUTF8(t *testing.T) {
 	t.Parallel()
 	ws := site(t, map[string]string{

@@ -12,7 +12,8 @@ import (
 	"unicode/utf8"
 )
 
-// cliManifest is a list of outputs that the CLI leaves in the site. It is never published, neither fresh nor stale.
+// cliManifest is a list of outputs that the CLI leaves in the site. It is never published, neither
+// fresh nor stale.
 const cliManifest = ".pageflare-output-manifest.json"
 
 // maxFaults bounds what one walk reports, so that a hostile site cannot flood the log.
@@ -34,7 +35,8 @@ type node struct {
 	link string      // of a symlink: the text that means the same in any copy of the tree
 }
 
-// scanSite walks the source and refuses what cannot be published safely. name is the source as the user wrote it.
+// scanSite walks the source and refuses what cannot be published safely. name is the source as the
+// user wrote it.
 func scanSite(root, name string, inPlace bool) (tree, error) {
 	var faults []error
 	t, err := walk(root, func(n *node, abs string, err error) error {
@@ -90,7 +92,8 @@ func checkNode(n *node, abs, root string, inPlace bool) error {
 	return errors.New("is no file, folder or link (a FIFO, socket or device); remove it from the site")
 }
 
-// leftOut says whether a path of the source, or a folder above it, stays out of the result: nothing may bring it in by another name.
+// leftOut says whether a path of the source, or a folder above it, stays out of the result: nothing
+// may bring it in by another name.
 func leftOut(name string, inPlace bool) bool {
 	first, _, _ := strings.Cut(name, "/")
 	if !inPlace && toolsOwn(first) {
@@ -104,10 +107,12 @@ func leftOut(name string, inPlace bool) bool {
 	return false
 }
 
-// toolsOwn are the CLI's settings and work folder: of use in the source, out of place in an output of its own.
+// toolsOwn are the CLI's settings and work folder: of use in the source, out of place in an output
+// of its own.
 func toolsOwn(path string) bool { return path == "pageflare.jsonc" || path == ".appz" }
 
-// taken are the types of files that the CLI reads and writes anew; all others it drops. Found out by trying 2,700 extensions.
+// taken are the types of files that the CLI reads and writes anew; all others it drops. Found out
+// by trying 2,700 extensions.
 var taken = map[string]bool{
 	"": true, ".avif": true, ".bmp": true, ".cjs": true, ".css": true, ".csv": true, ".eot": true, ".flac": true, ".gif": true, ".htm": true, ".html": true,
 	".ico": true, ".jpeg": true, ".jpg": true, ".js": true, ".json": true, ".map": true, ".mjs": true, ".mp3": true, ".mp4": true, ".ogg": true,
@@ -118,8 +123,9 @@ var taken = map[string]bool{
 // cliTakes says whether the CLI writes a file itself.
 func cliTakes(name string) bool { return taken[strings.ToLower(path.Ext(name))] && !hasDot(name) }
 
-// checkLink refuses a link whose target lies outside of the site, or is a part of it that is left out, such as the credentials that
-// actions/checkout keeps in .git/config: the CLI would publish the target's content under the link's name.
+// checkLink refuses a link whose target lies outside of the site, or is a part of it that is left
+// out, such as the credentials that actions/checkout keeps in .git/config: the CLI would publish
+// the target's content under the link's name.
 func checkLink(n *node, abs, root string, inPlace bool) error {
 	text, err := os.Readlink(abs)
 	if err != nil {
@@ -150,8 +156,8 @@ func checkLink(n *node, abs, root string, inPlace bool) error {
 	return nil
 }
 
-// walk lists a tree without following links. visit sees each node, or the error that hid it, and answers nil to list it,
-// SkipDir to leave it out with all below, SkipAll to end.
+// walk lists a tree without following links. visit sees each node, or the error that hid it, and
+// answers nil to list it, SkipDir to leave it out with all below, SkipAll to end.
 func walk(root string, visit func(n *node, abs string, err error) error) (tree, error) {
 	t := tree{root: root}
 	err := filepath.WalkDir(root, func(abs string, d fs.DirEntry, err error) error {
@@ -187,7 +193,8 @@ func list(root string) (tree, error) {
 	return walk(root, func(_ *node, _ string, err error) error { return err })
 }
 
-// unchanged refuses a source that was written to since it was scanned: what is new there would be lost when the source itself is replaced.
+// unchanged refuses a source that was written to since it was scanned: what is new there would be
+// lost when the source itself is replaced.
 func unchanged(site tree) error {
 	was := make(map[string]node, len(site.nodes))
 	for _, n := range site.nodes {

@@ -11,15 +11,16 @@ import (
 	"github.com/pageflare/ci/action/guard"
 )
 
-// misread says whether the CLI takes a name for another one: it turns \ into /, so that it would write
-// sub\page.html over sub/page.html, and x\..\..\package.json outside of the site.
+// misread says whether the CLI takes a name for another one: it turns \ into /, so that it would
+// write sub\page.html over sub/page.html, and x\..\..\package.json outside of the site.
 func misread(name string) bool { return strings.Contains(name, `\`) }
 
 // view is the source as the CLI gets it: the source itself, or without the names that it misreads a
 // copy of the rest. What is left out comes into the stage as other files do that the CLI drops.
 //
-// The copy is in dir, which is made when it is needed. Files are linked where that is possible: the CLI must not be able to write there.
-// With unlinked, what link elements of pages name is hidden, too (apart.go).
+// The copy is in dir, which is made when it is needed. Files are linked where that is possible: the
+// CLI must not be able to write there. With unlinked, what link elements of pages name is hidden,
+// too (apart.go).
 func (p *Plan) view(site tree, dir string, unlinked bool) (string, error) {
 	clean := !unlinked
 	for _, n := range site.nodes {

@@ -18,7 +18,8 @@ const (
 	longest = 3650 * day
 )
 
-// Policy says how long before its expiry a token is refreshed: a time, or a share of the token's life. The zero Policy is 7d.
+// Policy says how long before its expiry a token is refreshed: a time, or a share of the token's
+// lifetime. The zero Policy is 7d.
 type Policy struct {
 	before  time.Duration
 	percent int // when not 0, instead of before
@@ -28,10 +29,10 @@ type Policy struct {
 //
 //	36h  90m  1h30m     a Go duration
 //	7d  1d12h           whole days, with a Go duration after them or without
-//	20%                 a whole number from 1 to 100: that share of the token's life, so 100% is always
+//	20%                 a whole number from 1 to 100: that share of the token's lifetime, so 100% is always
 //
-// and nothing of 0 or less: once expired, a token cannot be refreshed any more, so waiting until then is waiting too long. The error
-// names the setting, the value and the remedy.
+// and nothing of 0 or less: once expired, a token cannot be refreshed any more, so waiting until
+// then is waiting too long. The error names the setting, the value and the remedy.
 func ParsePolicy(s string) (Policy, error) {
 	p, err := parsePolicy(s)
 	if err != nil {
@@ -65,7 +66,7 @@ func parsePercent(number string) (Policy, error) {
 		return Policy{}, errForm
 	}
 	if percent < 1 || percent > 100 {
-		return Policy{}, errors.New("a share of the token's life is from 1% to 100%")
+		return Policy{}, errors.New("a share of the token's lifetime is from 1% to 100%")
 	}
 	return Policy{percent: int(percent)}, nil
 }
@@ -123,11 +124,11 @@ func shortDuration(d time.Duration) string {
 	return text
 }
 
-// window is how long before its expiry a token of the given life is refreshed. A life that is not known (0) has no share: then it is
-// the usual time.
-func (p Policy) window(life time.Duration) time.Duration {
-	if p.percent != 0 && life > 0 {
-		return life / 100 * time.Duration(p.percent)
+// window is how long before its expiry a token of the given lifetime is refreshed. A lifetime that
+// is not known (0) has no share: then it is the usual time.
+func (p Policy) window(lifetime time.Duration) time.Duration {
+	if p.percent != 0 && lifetime > 0 {
+		return lifetime / 100 * time.Duration(p.percent)
 	}
 	if p.before == 0 {
 		return usual

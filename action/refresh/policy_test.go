@@ -29,9 +29,9 @@ func TestPolicyIsReadAndWritten(t *testing.T) {
 		"days and minutes":             {"2d30m", 48*time.Hour + 30*time.Minute, "48h30m"},
 		"no days and an hour":          {"0d1h", time.Hour, "1h"},
 		"ten years":                    {"3650d", 3650 * day, "3650d"},
-		"a share of the life":          {"20%", 20 * day, "20%"},
+		"a share of the lifetime":      {"20%", 20 * day, "20%"},
 		"the least share":              {"1%", day, "1%"},
-		"the whole life":               {"100%", 100 * day, "100%"},
+		"the whole lifetime":           {"100%", 100 * day, "100%"},
 		"a share with a leading zero":  {"020%", 20 * day, "20%"},
 		"days with a leading zero":     {"07d", 7 * day, "7d"},
 		"milliseconds, if you must":    {"1500ms", 1500 * time.Millisecond, "1.5s"},
@@ -127,8 +127,8 @@ func TestPolicyThatIsRefused(t *testing.T) {
 	}
 }
 
-// FuzzParsePolicy holds every text against three rules: what is read can be written and read again, it never means nothing, and an
-// error names the text.
+// FuzzParsePolicy holds every text against three rules: what is read can be written and read again,
+// it never means nothing, and an error names the text.
 func FuzzParsePolicy(f *testing.F) {
 	for _, s := range []string{"36h", "7d", "1d12h", "20%", "100%", "0", "-1h", "", "99999999999999999999d", "1d2562047h", "1ns", "١d", "7\x00d", "3650d0.000000001s"} {
 		f.Add(s)

@@ -1,7 +1,8 @@
-// Package refresh decides when a license token is refreshed, and whether the token that came back may replace the old one.
+// Package refresh decides when a license token is refreshed, and whether the token that came back
+// may replace the old one.
 //
-// It is pure: it reads claims and a time, and does nothing. What a token says is service/token, how a fresh one is fetched is
-// service/client, where it is stored is github/secret.
+// It is pure: it reads claims and a time, and does nothing. What a token says is service/token, how
+// a fresh one is fetched is service/client, where it is stored is github/secret.
 //
 // Rules of this package:
 //   - A token that expires later than refresh-before is kept, without a network call.
@@ -64,18 +65,18 @@ func Decide(claims token.Claims, policy Policy, now time.Time) Decision {
 	case d.Remaining <= 0:
 		d.Action = Refresh
 		d.Reason = expired(claims, d.Remaining) + "; tried all the same, in case the clock of this machine is ahead"
-	case d.Remaining > policy.window(claims.Life()):
+	case d.Remaining > policy.window(claims.Lifetime()):
 		d.Action = Keep
-		d.Reason = expires(claims, d.Remaining) + "; " + explain(policy, claims.Life())
+		d.Reason = expires(claims, d.Remaining) + "; " + explain(policy, claims.Lifetime())
 	default:
 		d.Action = Refresh
-		d.Reason = expires(claims, d.Remaining) + "; " + explain(policy, claims.Life()) + hopes(claims)
+		d.Reason = expires(claims, d.Remaining) + "; " + explain(policy, claims.Lifetime()) + hopes(claims)
 	}
 	return d
 }
 
-// EndsWithLicense reports whether the token lives as long as its license: then no refresh gives it a later end, but a renewed
-// subscription does.
+// EndsWithLicense reports whether the token lives as long as its license: then no refresh gives it
+// a later end, but a renewed subscription does.
 func EndsWithLicense(claims token.Claims) bool {
 	// exp has whole seconds, valid_until has milliseconds.
 	return !claims.ValidUntil.IsZero() && !claims.ExpiresAt.Before(claims.ValidUntil.Truncate(time.Second))
@@ -94,16 +95,16 @@ func expired(c token.Claims, remaining time.Duration) string {
 	return fmt.Sprintf("expired %s ago, on %s", span(ago), moment(c.ExpiresAt))
 }
 
-// explain says what refresh-before means for a token of this life.
-func explain(p Policy, life time.Duration) string {
+// explain says what refresh-before means for a token of this lifetime.
+func explain(p Policy, lifetime time.Duration) string {
 	text := "refresh-before is " + p.String()
 	switch {
-	case p.percent != 0 && life <= 0:
-		return text + " of its life, which it does not tell, so " + Policy{}.String()
+	case p.percent != 0 && lifetime <= 0:
+		return text + " of its lifetime, which it does not tell, so " + Policy{}.String()
 	case p.percent != 0:
-		return text + " of its life, so " + span(p.window(life))
-	case life > 0 && p.window(life) >= life:
-		return text + ", longer than its life of " + span(life) + ", so every run refreshes it"
+		return text + " of its lifetime, so " + span(p.window(lifetime))
+	case lifetime > 0 && p.window(lifetime) >= lifetime:
+		return text + ", longer than its lifetime of " + span(lifetime) + ", so every run refreshes it"
 	default:
 		return text
 	}
@@ -120,7 +121,8 @@ func hopes(c token.Claims) string {
 // moment is a time as people read it: 2026-03-01 12:00 UTC.
 func moment(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 MST") }
 
-// span is a duration as people say it, in the largest unit of which there are two or more, rounded down.
+// span is a duration as people say it, in the largest unit of which there are two or more, rounded
+// down.
 func span(d time.Duration) string {
 	for _, unit := range []struct {
 		of   time.Duration

@@ -13,9 +13,9 @@ import (
 
 var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
-// lives is the claims of a token that was issued life before its expiry, which is at noon.
-func lives(life time.Duration) token.Claims {
-	return token.Claims{Subject: "user_a", IssuedAt: noon.Add(-life), ExpiresAt: noon, ValidUntil: noon.AddDate(1, 0, 0)}
+// lives is the claims of a token that was issued lifetime before its expiry, which is at noon.
+func lives(lifetime time.Duration) token.Claims {
+	return token.Claims{Subject: "user_a", IssuedAt: noon.Add(-lifetime), ExpiresAt: noon, ValidUntil: noon.AddDate(1, 0, 0)}
 }
 
 func TestDecide(t *testing.T) {
@@ -42,21 +42,21 @@ func TestDecide(t *testing.T) {
 		"the last second is refreshed": {year, "36h", time.Second, refresh.Refresh,
 			"expires in 1 second, on 2026-03-01 12:00 UTC; refresh-before is 36h"},
 		"more than a share is kept": {year, "20%", 74 * day, refresh.Keep,
-			"expires in 74 days, on 2026-03-01 12:00 UTC; refresh-before is 20% of its life, so 73 days"},
+			"expires in 74 days, on 2026-03-01 12:00 UTC; refresh-before is 20% of its lifetime, so 73 days"},
 		"less than a share is refreshed": {year, "20%", 72 * day, refresh.Refresh,
-			"expires in 72 days, on 2026-03-01 12:00 UTC; refresh-before is 20% of its life, so 73 days"},
-		"all of its life is always refreshed": {year, "100%", 365 * day, refresh.Refresh,
-			"expires in 365 days, on 2026-03-01 12:00 UTC; refresh-before is 100% of its life, so 365 days"},
-		"a share of a life that is not told is a week, and more is kept": {ageless, "20%", 8 * day, refresh.Keep,
-			"expires in 8 days, on 2026-03-01 12:00 UTC; refresh-before is 20% of its life, which it does not tell, so 7d"},
-		"a share of a life that is not told is a week, and less is refreshed": {ageless, "20%", 6 * day, refresh.Refresh,
-			"expires in 6 days, on 2026-03-01 12:00 UTC; refresh-before is 20% of its life, which it does not tell, so 7d"},
-		"a share of a life that ends before it begins is a week": {lives(-day), "20%", 6 * day, refresh.Refresh,
-			"expires in 6 days, on 2026-03-01 12:00 UTC; refresh-before is 20% of its life, which it does not tell, so 7d"},
-		"a life that is not told does not matter to a time": {ageless, "36h", 35 * time.Hour, refresh.Refresh,
+			"expires in 72 days, on 2026-03-01 12:00 UTC; refresh-before is 20% of its lifetime, so 73 days"},
+		"all of its lifetime is always refreshed": {year, "100%", 365 * day, refresh.Refresh,
+			"expires in 365 days, on 2026-03-01 12:00 UTC; refresh-before is 100% of its lifetime, so 365 days"},
+		"a share of a lifetime that is not told is a week, and more is kept": {ageless, "20%", 8 * day, refresh.Keep,
+			"expires in 8 days, on 2026-03-01 12:00 UTC; refresh-before is 20% of its lifetime, which it does not tell, so 7d"},
+		"a share of a lifetime that is not told is a week, and less is refreshed": {ageless, "20%", 6 * day, refresh.Refresh,
+			"expires in 6 days, on 2026-03-01 12:00 UTC; refresh-before is 20% of its lifetime, which it does not tell, so 7d"},
+		"a share of a lifetime that ends before it begins is a week": {lives(-day), "20%", 6 * day, refresh.Refresh,
+			"expires in 6 days, on 2026-03-01 12:00 UTC; refresh-before is 20% of its lifetime, which it does not tell, so 7d"},
+		"a lifetime that is not told does not matter to a time": {ageless, "36h", 35 * time.Hour, refresh.Refresh,
 			"expires in 35 hours, on 2026-03-01 12:00 UTC; refresh-before is 36h"},
 		"a token that lives shorter than refresh-before is refreshed on every run": {lives(3 * day), "7d", 3 * day, refresh.Refresh,
-			"expires in 3 days, on 2026-03-01 12:00 UTC; refresh-before is 7d, longer than its life of 3 days, so every run refreshes it"},
+			"expires in 3 days, on 2026-03-01 12:00 UTC; refresh-before is 7d, longer than its lifetime of 3 days, so every run refreshes it"},
 		"a token of the end of its license is kept like any other": {capped, "7d", 90 * day, refresh.Keep,
 			"expires in 90 days, on 2026-03-01 12:00 UTC; refresh-before is 7d"},
 		"a token of the end of its license is refreshed, since it may have been renewed": {capped, "7d", 90 * time.Minute, refresh.Refresh,
@@ -152,7 +152,8 @@ func TestActionsHaveNames(t *testing.T) {
 	}
 }
 
-// drawClaims draws claims of any life, with or without the claims that a foreign token may lack.
+// drawClaims draws claims of any lifetime, with or without the claims that a foreign token may
+// lack.
 func drawClaims(t *rapid.T) token.Claims {
 	c := token.Claims{Subject: rapid.SampledFrom([]string{"user_a", "user_b"}).Draw(t, "subject"), ExpiresAt: drawTime(t, "exp")}
 	if rapid.Bool().Draw(t, "tells iat") {

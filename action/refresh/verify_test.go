@@ -29,7 +29,7 @@ func TestVerify(t *testing.T) {
 		"the same end is fine":                               {old, fresh("user_a", noon), now, nil, ""},
 		"the same token is fine":                             {old, old, now, nil, ""},
 		"another tier and address are the account's own":     {old, token.Claims{Subject: "user_a", Email: "b@example.com", Tier: "team", ExpiresAt: noon}, now, nil, ""},
-		"a moment of life left is fine":                      {old, fresh("user_a", noon), noon.Add(-1), nil, ""},
+		"a moment of lifetime left is fine":                  {old, fresh("user_a", noon), noon.Add(-1), nil, ""},
 		"an old token that has just expired may be replaced": {old, fresh("user_a", noon.Add(day)), noon.Add(time.Second), nil, ""},
 		"another account":                                    {old, fresh("user_b", noon.AddDate(1, 0, 0)), now, refresh.ErrOtherAccount, "of another account; the old one stays: check that api-url"},
 		"an account in other case":                           {old, fresh("USER_A", noon.AddDate(1, 0, 0)), now, refresh.ErrOtherAccount, ""},

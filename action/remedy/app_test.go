@@ -81,7 +81,8 @@ func TestWhatStopsAnAppSaysItsRemedy(t *testing.T) {
 	}
 }
 
-// What is not known to be the cause is not named as the cause: GitHub's own words are there for that.
+// What is not known to be the cause is not named as the cause: GitHub's own words are there for
+// that.
 func TestRefusalsOfAnAppKeepGitHubsWords(t *testing.T) {
 	t.Parallel()
 	const lookup, mint = "GET /repos/acme/site/installation", "POST /app/installations/99/access_tokens"

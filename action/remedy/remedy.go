@@ -58,7 +58,7 @@ func ofSilence(e *secret.Error, apiURL string) string {
 	case github.RateLimited, github.Throttled:
 		return fmt.Sprintf("try again after %s, which is too late for this run", e.RetryAt.UTC().Format(time.RFC3339))
 	case github.NotGitHub:
-		return fmt.Sprintf("let those who run it allow requests to %s, or change HTTPS_PROXY or NO_PROXY of this runner", Host(apiURL))
+		return fmt.Sprintf("let its operator allow requests to %s, or change HTTPS_PROXY or NO_PROXY of this runner", Host(apiURL))
 	case github.UntrustedCertificate:
 		return "give the authority that signed the certificate, of your GitHub server or of a proxy that opens TLS, in input ca-certificates"
 	}
@@ -96,7 +96,7 @@ func ofRefusal(e *secret.Error) string {
 	case github.FineGrainedForbidden:
 		return fmt.Sprintf("set app-id and app-private-key of a GitHub App that has the %s, or let an owner of the organization allow fine-grained tokens", permission)
 	case github.LifetimeForbidden:
-		return "give github-token a token with a shorter life, or set app-id and app-private-key of a GitHub App, which has no such limit"
+		return "give github-token a token with a shorter lifetime, or set app-id and app-private-key of a GitHub App, which has no such limit"
 	case github.Archived:
 		return "the repository is archived, so its secrets cannot change: unarchive it in its settings, or remove this workflow"
 	case github.NoStore:

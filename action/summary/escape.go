@@ -15,8 +15,9 @@ const (
 	bytesPerLetter = 3 // enough for letters of any script, as they are
 )
 
-// Escape makes any text safe in Markdown, in a table too: it stays one line, and nothing in it is markup, a link, a mention or HTML. What
-// cannot mean anything there stays readable as it is; all else becomes a character reference or, if it cannot be seen, a mark for that.
+// Escape makes any text safe in Markdown, in a table too: it stays one line, and nothing in it is
+// markup, a link, a mention or HTML. What cannot mean anything there stays readable as it is; all
+// else becomes a character reference or, if it cannot be seen, a mark for that.
 func Escape(s string) string { return escape(s, maxText) }
 
 // escape shows the first letters of a text, most at most, and fewer of those that take many bytes
@@ -40,7 +41,8 @@ func escape(s string, most int) string {
 	return b.String()
 }
 
-// harmless says whether the rune at i means nothing to Markdown where it stands. A line of ours never begins with it.
+// harmless says whether the rune at i means nothing to Markdown where it stands. A line of ours
+// never begins with it.
 func harmless(text []rune, i int) bool {
 	at := func(i int) rune {
 		if i < 0 || i >= len(text) {

@@ -1,7 +1,8 @@
 // Package summary renders what a run did as GitHub-flavoured Markdown, for the job summary.
 //
-// It decides how a result reads. What the result is comes from action/run.go, ready to print; the machine-readable report is
-// action/report.go. Everything that is not our own text is escaped here: names of files come from anybody.
+// It decides how a result reads. What the result is comes from action/run.go, ready to print; the
+// machine-readable report is action/report.go. Everything that is not our own text is escaped here:
+// names of files come from anybody.
 package summary
 
 import (
@@ -18,10 +19,10 @@ type Result struct {
 	Site     *Site   // nil when the optimizer did not finish
 	Guard    *Guard  // nil when every result was the same file
 
-	Suggestion *Suggestion // nil unless the job was refused and could be let in
+	Suggestion *Suggestion // nil unless the job was refused and could be allowed
 }
 
-// Problem is something that somebody should know or mend.
+// Problem is something that somebody should know or fix.
 type Problem struct {
 	Error bool // else a warning
 	Text  string
@@ -96,8 +97,8 @@ type FileSize struct {
 // BrokenRef is an asset that a page names and the site lacks.
 type BrokenRef struct{ Source, Target string }
 
-// What is shown at most of each kind; a line says how much more there is. With the bound on foreign texts (escape.go) no summary comes near
-// the 1 MiB above which GitHub shows none.
+// What is shown at most of each kind; a line says how much more there is. With the bound on foreign
+// texts (escape.go) no summary comes near the 1 MiB above which GitHub shows none.
 // https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands#step-isolation-and-limits
 const (
 	maxProblems = 20
@@ -107,7 +108,8 @@ const (
 	maxWarnings = 20
 )
 
-// MaxSize is a bound on the bytes of every summary. Nothing is cut at it: the bounds above keep every summary below, and a test holds that.
+// MaxSize is a bound on the bytes of every summary. Nothing is cut at it: the bounds above keep
+// every summary below, and a test holds that.
 const MaxSize = 900 << 10
 
 // limits is where it is said why a token of tier pro does not make this optimizer one.
@@ -250,8 +252,9 @@ func sizes(before, after int64) string {
 // whole keeps a figure and its unit on one line, however narrow the table is.
 func whole(figure string) string { return strings.ReplaceAll(figure, " ", "\u00a0") }
 
-// bar is a picture of the change in ten cells, which are the larger of both sides: what was kept, then what was saved or added. A change is never
-// without a cell. The numbers stand beside it, for those who do not see it.
+// bar is a picture of the change in ten cells, which are the larger of both sides: what was kept,
+// then what was saved or added. A change is never without a cell. The numbers stand beside it, for
+// those who do not see it.
 func bar(before, after int64) string {
 	const cells = 10
 	most, kept, rest := before, after, "░"

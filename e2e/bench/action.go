@@ -125,7 +125,8 @@ func imageSize(ctx context.Context) string {
 	return fmt.Sprintf("%.1f MB, of 75", bytes/1e6)
 }
 
-// optimizerAlone is what a workflow without the Action would do: a fresh HOME, an output folder of its own.
+// optimizerAlone is what a workflow without the Action would do: a fresh HOME, an output folder of
+// its own.
 func (b *actionBench) optimizerAlone(ctx context.Context, workspace string) (time.Duration, error) {
 	home, err := os.MkdirTemp(b.temp, "home-")
 	if err != nil {

@@ -103,7 +103,7 @@ func (d database) withStore(ctx context.Context, f func(*store.Store) error) err
 	return errors.Join(f(s), s.Close())
 }
 
-// tokenTTL is the usual life of a token, as the service's own default.
+// tokenTTL is the usual lifetime of a token, as the service's own default.
 const tokenTTL = 8760 * time.Hour
 
 func (d database) join(ctx context.Context, s *store.Store, identities *oidc.Verifier) (*parts.Parts, error) {

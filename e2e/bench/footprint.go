@@ -127,7 +127,8 @@ func (b *serviceBench) idling(ctx context.Context, d database) (used memory, err
 	return memoryOf(p.cmd.Process.Pid)
 }
 
-// allowFiles tells whether n connections can be open here. Go has raised the soft limit as far as it may.
+// allowFiles tells whether n connections can be open here. Go has raised the soft limit as far as
+// it may.
 func allowFiles(n uint64) error {
 	var files syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err != nil {

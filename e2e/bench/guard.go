@@ -16,8 +16,8 @@ import (
 	"github.com/pageflare/ci/action/optimize"
 )
 
-// guardBench measures what the guard costs and what it keeps: its time beside the optimizer's on a site
-// of 2,000 pages, and the bytes that each profile saves on the sites of real generators.
+// guardBench measures what the guard costs and what it keeps: its time beside the optimizer's on a
+// site of 2,000 pages, and the bytes that each profile saves on the sites of real generators.
 type guardBench struct {
 	optimizer, sites string
 }
@@ -132,8 +132,8 @@ func (b guardBench) large(ctx context.Context, temp string, dist []string) error
 	return nil
 }
 
-// processorTime is what this process or its children have used so far. Other programs on the machine
-// do not change it, as they do the time on the clock.
+// processorTime is what this process or its children have used so far. Other programs on the
+// machine do not change it, as they do the time on the clock.
 func processorTime(who int) time.Duration {
 	var u syscall.Rusage
 	if err := syscall.Getrusage(who, &u); err != nil {

@@ -29,7 +29,8 @@ func (b *serviceBench) drillKeys(ctx context.Context, s *setup) (err error) {
 	return d.run(ctx)
 }
 
-// keyDrill changes the signing key of two servers on one database while callers use both, in real time. A valid token that is refused is an error.
+// keyDrill changes the signing key of two servers on one database while callers use both, in real
+// time. A valid token that is refused is an error.
 type keyDrill struct {
 	service  string
 	env      []string
@@ -81,7 +82,8 @@ func (d *keyDrill) run(ctx context.Context) error {
 	return nil
 }
 
-// changeKeys adds two keys, one after the other, and tries to retire the first, which live tokens depend on.
+// changeKeys adds two keys, one after the other, and tries to retire the first, which live tokens
+// depend on.
 func (d *keyDrill) changeKeys(ctx context.Context) error {
 	out, err := d.command(ctx, "key", "list", "--json")
 	if err != nil {
@@ -124,7 +126,8 @@ func (d *keyDrill) command(ctx context.Context, args ...string) ([]byte, error) 
 	return out, nil
 }
 
-// call refreshes a token that some caller holds at any of the servers; now and then it issues one instead.
+// call refreshes a token that some caller holds at any of the servers; now and then it issues one
+// instead.
 func (d *keyDrill) call(ctx context.Context) {
 	method, path, bearer := http.MethodPost, "/_api/license/issue", d.apiToken
 	d.mu.Lock()

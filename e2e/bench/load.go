@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// The load is made by connections that speak HTTP/1.1 themselves: each has one request on its way, puts
-// it together from bytes that are ready, and reads no more of an answer than its status, its
+// The load is made by connections that speak HTTP/1.1 themselves: each has one request on its way,
+// puts it together from bytes that are ready, and reads no more of an answer than its status, its
 // length and its token. A full client would take more of the machine than the servers that are
 // measured, and hide what differs between them. Every server gets its load from this code.
 

@@ -1,6 +1,8 @@
-// Command bench measures the License service against the limit of its stack: a bare Gin handler that only verifies and signs. Both are
-// programs of their own, measured in turn within one run by the same load from this machine, so that only ratios count. It measures the
-// Action and its guard too, in the same way. `make bench`, `make bench-action` and `make profile` call it; docs/performance.md explains what it prints.
+// Command bench measures the License service against the limit of its stack: a bare Gin handler
+// that only verifies and signs. Both are programs of their own, measured in turn within one run by
+// the same load from this machine, so that only ratios count. It measures the Action and its guard
+// too, in the same way. `make bench`, `make bench-action` and `make profile` call it;
+// docs/performance.md explains what it prints.
 package main
 
 import (

@@ -54,8 +54,8 @@ func start(ctx context.Context, env []string, name string, args ...string) (*pro
 	return nil, errors.Join(fmt.Errorf("%s %s did not start: %s", filepath.Base(name), strings.Join(args, " "), said.String()), p.cmd.Wait(), log.Close())
 }
 
-// A log of hundreds of bytes a request goes through a pipe, as under a supervisor. It is read now and
-// then, many lines at a time: a reader that wakes up for each line costs as much as the line.
+// A log of hundreds of bytes a request goes through a pipe, as under a supervisor. It is read now
+// and then, many lines at a time: a reader that wakes up for each line costs as much as the line.
 const (
 	pipeSize  = 1 << 20
 	drainRest = 5 * time.Millisecond

@@ -16,11 +16,12 @@ import (
 	"github.com/pageflare/ci/service/opaque"
 	"github.com/pageflare/ci/service/parts"
 	"github.com/pageflare/ci/service/store"
+	"github.com/pageflare/ci/service/store/storetest"
 	"github.com/pageflare/ci/service/token"
 )
 
 // What a database holds before it is measured is made by the service's own rules and store, in
-// this process: accounts, their tokens, and records of refreshes as they are made in life.
+// this process: accounts, their tokens, and records of refreshes as they are made in production.
 
 // seedWriters make records at once: as many as share a transaction.
 const seedWriters = 256
@@ -97,8 +98,8 @@ func (d database) addPolicy(ctx context.Context, account string) error {
 	})
 }
 
-// seedStep is the time between two records that are seeded: a day of them has 43,200, and a walk goes
-// on within the window in which the token before was issued.
+// seedStep is the time between two records that are seeded: a day of them has 43,200, and a walk
+// goes on within the window in which the token before was issued.
 const seedStep = 2 * time.Second
 
 // seedClock is the time at which seeded records are made: it ends shortly before now.
@@ -133,15 +134,7 @@ func (d database) seedRecords(ctx context.Context, a account.Account, n int, clo
 	if err != nil {
 		return "", err
 	}
-	return old, d.withStore(ctx, func(s *store.Store) error {
-		for more := true; more; {
-			var err error
-			if more, err = s.Index(ctx); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+	return old, d.withStore(ctx, func(s *store.Store) error { return storetest.Index(ctx, s) })
 }
 
 // walk makes a chain of tokens, each of which is what the one before was refreshed to, and returns

@@ -293,7 +293,8 @@ func (b *serviceBench) identitiesFor(connections int) []bearers {
 	return slices.Repeat([]bearers{o}, connections)
 }
 
-// signIdentities signs what one load uses up: an issuer's RSA takes longer than all that is measured.
+// signIdentities signs what one load uses up: an issuer's RSA takes longer than all that is
+// measured.
 func (b *serviceBench) signIdentities(ctx context.Context) error {
 	pool := make([][]byte, b.identities)
 	var mu sync.Mutex

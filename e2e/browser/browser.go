@@ -26,7 +26,8 @@ import (
 //go:embed collect.js
 var collectScript string
 
-// pageTime is how long one page may take in all. Reaching it is an error of the run, not a difference.
+// pageTime is how long one page may take in all. Reaching it is an error of the run, not a
+// difference.
 const pageTime = 90 * time.Second
 
 // Browser is one headless Chromium.
@@ -64,7 +65,8 @@ func Start(ctx context.Context) (*Browser, error) {
 	return b, nil
 }
 
-// program is the lightest browser there is: the headless shell draws no windows, which each visit would otherwise get.
+// program is the lightest browser there is: the headless shell draws no windows, which each visit
+// would otherwise get.
 func program() (string, error) {
 	for _, name := range []string{"chromium-headless-shell", "chromium", "google-chrome"} {
 		if path, err := exec.LookPath(name); err == nil {
@@ -94,7 +96,8 @@ func (b *Browser) Open(dir string) (*Site, error) {
 
 func (s *Site) Close() error { return s.server.close() }
 
-// Look opens a page as a first visitor does, with an empty profile, and tells what is there. It may be called concurrently.
+// Look opens a page as a first visitor does, with an empty profile, and tells what is there. It may
+// be called concurrently.
 func (s *Site) Look(ctx context.Context, at string) (*Snapshot, error) {
 	for range visits - 1 {
 		if snapshot, err := s.visit(ctx, at); err != nil || !snapshot.disturbed() {
@@ -104,16 +107,17 @@ func (s *Site) Look(ctx context.Context, at string) (*Snapshot, error) {
 	return s.visit(ctx, at)
 }
 
-// visits is how often a page is opened when the machine's own network changes meanwhile, as it does when a container starts:
-// Chromium then gives up requests that are under way.
+// visits is how often a page is opened when the machine's own network changes meanwhile, as it does
+// when a container starts: Chromium then gives up requests that are under way.
 const visits = 3
 
 func (s *Snapshot) disturbed() bool {
 	return slices.ContainsFunc(s.Failures, func(f string) bool { return strings.HasPrefix(f, "net::ERR_NETWORK_CHANGED") })
 }
 
-// echoes says whether a line of the console tells that the answer for a missing sheet, which is plain text, is no
-// sheet. Chromium tells it in some visits of a page and not in others; that it is missing is among the failures.
+// echoes says whether a line of the console tells that the answer for a missing sheet, which is
+// plain text, is no sheet. Chromium tells it in some visits of a page and not in others; that it is
+// missing is among the failures.
 func echoes(line string) bool {
 	return strings.HasPrefix(line, "Refused to apply style from '") && strings.Contains(line, "MIME type ('text/plain')")
 }
@@ -228,8 +232,9 @@ func collect(ctx context.Context, into *content) error {
 	return json.Unmarshal(b, into)
 }
 
-// clicked presses the button that the page marks by data-e2e-click, with the mouse as a person does, and waits until the element that
-// is marked by data-e2e-result says something else. A page that does not answer is given up after answerTime.
+// clicked presses the button that the page marks by data-e2e-click, with the mouse as a person
+// does, and waits until the element that is marked by data-e2e-result says something else. A page
+// that does not answer is given up after answerTime.
 func (v *visit) clicked(ctx context.Context) error {
 	type place struct{ X, Y float64 }
 	at, err := chromedp.Run(ctx, chromedp.Evaluate[*place](`(() => {

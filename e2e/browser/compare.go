@@ -31,7 +31,8 @@ func (d Difference) String() string {
 // tolerance is how far a box may move or grow, in pixels: what is less comes of rounding.
 const tolerance = 1.5
 
-// Compare gives what differs between two snapshots of a page, nothing when a visitor cannot tell them apart.
+// Compare gives what differs between two snapshots of a page, nothing when a visitor cannot tell
+// them apart.
 func Compare(before, after *Snapshot) []Difference {
 	c := comparison{page: before.Page}
 	c.contents("", &before.content, &after.content)
@@ -226,7 +227,8 @@ func (r rect) String() string {
 	return fmt.Sprintf("%g×%g at %g,%g", r[2], r[3], r[0], r[1])
 }
 
-// alike says whether two pictures look the same from afar: encoding them anew changes colours a little, another picture by far.
+// alike says whether two pictures look the same from afar: encoding them anew changes colours a
+// little, another picture by far.
 func alike(a, b []int) bool {
 	if len(a) != len(b) {
 		return false
@@ -242,10 +244,12 @@ func alike(a, b []int) bool {
 	return len(a) == 0 || sum/len(a) < 8 && worst < 64
 }
 
-// screenTolerance is how many pixels of the first screen may differ clearly: a picture that was encoded anew has a few at its edges.
+// screenTolerance is how many pixels of the first screen may differ clearly: a picture that was
+// encoded anew has a few at its edges.
 const screenTolerance = 24
 
-// screens compares the first screen pixel by pixel. Pictures may be encoded anew, so that a pixel counts when it differs clearly.
+// screens compares the first screen pixel by pixel. Pictures may be encoded anew, so that a pixel
+// counts when it differs clearly.
 func (c *comparison) screens(before, after []byte) {
 	if bytes.Equal(before, after) {
 		return

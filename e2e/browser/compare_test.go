@@ -13,7 +13,8 @@ import (
 	"github.com/pageflare/ci/e2e/browser"
 )
 
-// page is a small page with one of each thing that the comparison looks at. The tests damage it in one place each.
+// page is a small page with one of each thing that the comparison looks at. The tests damage it in
+// one place each.
 const page = `<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>Harbour</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">

@@ -5,7 +5,8 @@ import (
 	"strings"
 )
 
-// headerRule is one header for the paths of one pattern of a _headers file, as Netlify and Cloudflare Pages read it.
+// headerRule is one header for the paths of one pattern of a _headers file, as Netlify and
+// Cloudflare Pages read it.
 type headerRule struct{ pattern, name, value string }
 
 // parseHeaders reads a _headers file: a path at the start of a line, its headers indented below it.
@@ -29,7 +30,8 @@ func parseHeaders(text string) ([]headerRule, error) {
 	return rules, nil
 }
 
-// matches says whether a path is one of the pattern's: * stands for anything, :name for one segment.
+// matches says whether a path is one of the pattern's: * stands for anything, :name for one
+// segment.
 func (r headerRule) matches(urlPath string) bool { return matchPath(r.pattern, urlPath) }
 
 func matchPath(pattern, urlPath string) bool {

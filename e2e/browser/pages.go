@@ -8,9 +8,10 @@ import (
 	"strings"
 )
 
-// Pages gives the addresses of the pages in a folder, at most limit of them: every file that ends in .html, partials and error pages
-// too. Of more than limit it takes the largest one and others at even distances in the order of their names, so that the choice
-// depends on nothing that an optimizer does.
+// Pages gives the addresses of the pages in a folder, at most limit of them: every file that ends
+// in .html, partials and error pages too. Of more than limit it takes the largest one and others at
+// even distances in the order of their names, so that the choice depends on nothing that an
+// optimizer does.
 func Pages(dir string, limit int) ([]string, error) {
 	var names []string
 	largest, size := "", int64(-1)

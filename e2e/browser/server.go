@@ -14,12 +14,13 @@ import (
 	"time"
 )
 
-// host is the name that a site has in the browser, the same for all, so that addresses in pages can be compared as they are.
-// Chromium takes names below localhost for secure, which service workers need.
+// host is the name that a site has in the browser, the same for all, so that addresses in pages can
+// be compared as they are. Chromium takes names below localhost for secure, which service workers
+// need.
 const host = "site.localhost"
 
-// server serves one folder as a static host does. It is also the only proxy that the browser may use: a request for any other
-// host is refused.
+// server serves one folder as a static host does. It is also the only proxy that the browser may
+// use: a request for any other host is refused.
 type server struct {
 	root    *os.Root
 	headers []headerRule
@@ -80,7 +81,8 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// find gives the file of the site that a path means, or says that the path needs a slash at its end.
+// find gives the file of the site that a path means, or says that the path needs a slash at its
+// end.
 func (s *server) find(urlPath string) (name string, redirect bool) {
 	clean := strings.TrimPrefix(path.Clean("/"+urlPath), "/")
 	if clean == "" || strings.HasSuffix(urlPath, "/") {
@@ -103,7 +105,8 @@ func (s *server) regular(name string) string {
 	return name
 }
 
-// send sends a file, in its compressed form when there is one, as hosts do that look for precompressed siblings.
+// send sends a file, in its compressed form when there is one, as hosts do that look for
+// precompressed siblings.
 func (s *server) send(w http.ResponseWriter, r *http.Request, name string, status int) {
 	w.Header().Set("Content-Type", contentType(name))
 	for _, c := range []struct{ suffix, encoding string }{{".br", "br"}, {".gz", "gzip"}} {
@@ -123,7 +126,8 @@ func (s *server) send(w http.ResponseWriter, r *http.Request, name string, statu
 	_, _ = io.Copy(w, file) // the browser may have gone away
 }
 
-// contentType is by the name alone, and without a charset: what a page says of its own charset must count.
+// contentType is by the name alone, and without a charset: what a page says of its own charset must
+// count.
 func contentType(name string) string {
 	switch ext := path.Ext(name); ext {
 	case ".html", ".htm":

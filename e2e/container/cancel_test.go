@@ -14,7 +14,8 @@ import (
 	"github.com/pageflare/ci/github/githubtest"
 )
 
-// The worst moment to cancel: GitHub has not answered the write yet, and the optimizer has half a site on disk.
+// The worst moment to cancel: GitHub has not answered the write yet, and the optimizer has half a
+// site on disk.
 func TestACancelledRunStoresTheTokenAndLeavesTheSite(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -58,7 +59,8 @@ func TestACancelledRunStoresTheTokenAndLeavesTheSite(t *testing.T) {
 	}
 }
 
-// stuckOptimizer builds an optimizer that writes half a site and hangs, for an image that has no shell, and gives its path in the workspace.
+// stuckOptimizer builds an optimizer that writes half a site and hangs, for an image that has no
+// shell, and gives its path in the workspace.
 func (s *step) stuckOptimizer() string {
 	s.t.Helper()
 	name := filepath.Join(toolFolder, "stuck")

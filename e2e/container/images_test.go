@@ -67,7 +67,8 @@ func filesOf(t *testing.T, image string) []string {
 	return files
 }
 
-// The runner's mounts belong to another user, so the Action runs as root there; the service has no reason to.
+// The runner's mounts belong to another user, so the Action runs as root there; the service has no
+// reason to.
 func TestTheImagesRunAsTheRightUser(t *testing.T) {
 	t.Parallel()
 	user := func(image string) string { return docker(t, "image", "inspect", "--format", "{{.Config.User}}", image) }
@@ -99,8 +100,9 @@ func TestTheProgramsKnowTheirVersions(t *testing.T) {
 	}
 }
 
-// TestStart prints how long a start takes, the best of five: the whole command, for which half a second is promised, and the part of it in which
-// the container runs. These are figures to read and not checks, since they say more about the machine than about the image.
+// TestStart prints how long a start takes, the best of five: the whole command, for which half a
+// second is promised, and the part of it in which the container runs. These are figures to read and
+// not checks, since they say more about the machine than about the image.
 func TestStart(t *testing.T) {
 	whole, inside := time.Hour, time.Hour
 	for range 5 {

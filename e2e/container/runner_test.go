@@ -19,9 +19,10 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// step is one run of the Action as GitHub's runner starts a container action: the runner mounts workspace, home, event and command files below
-// /github, sets the folder, HOME and the variables, gives each input as INPUT_ and its name in upper case, and lets values travel by the
-// environment of the client, not on its command line.
+// step is one run of the Action as GitHub's runner starts a container action: the runner mounts
+// workspace, home, event and command files below /github, sets the folder, HOME and the variables,
+// gives each input as INPUT_ and its name in upper case, and lets values travel by the environment
+// of the client, not on its command line.
 type step struct {
 	t      *testing.T
 	dir    string // home, workflow and commands
@@ -60,7 +61,8 @@ func (s *step) run() result {
 	return s.result(cmd, log.String())
 }
 
-// command is the step, ready to start. When ctx ends it is cancelled as by a runner: SIGINT to the client, and an end by force 10 seconds later.
+// command is the step, ready to start. When ctx ends it is cancelled as by a runner: SIGINT to the
+// client, and an end by force 10 seconds later.
 func (s *step) command(ctx context.Context, log io.Writer) *exec.Cmd {
 	s.t.Helper()
 	for _, name := range []string{"output", "summary", "env", "path", "state"} {
@@ -93,8 +95,8 @@ func (s *step) network() string {
 	return "host" // the fake GitHub and the service listen on loopback
 }
 
-// variables are those of the runner, of the step, and of its inputs. The runner sets every input of action.yml, with its default, so one that is
-// not given arrives as an empty string.
+// variables are those of the runner, of the step, and of its inputs. The runner sets every input of
+// action.yml, with its default, so one that is not given arrives as an empty string.
 func (s *step) variables() map[string]string {
 	s.t.Helper()
 	all := runnerVariables()
@@ -139,8 +141,8 @@ func runnerVariables() map[string]string {
 	}
 }
 
-// result reads what the step left, and holds what is true of every run: nothing of it is left lying about, all files belong to the owner of the
-// workspace, and no secret can be seen.
+// result reads what the step left, and holds what is true of every run: nothing of it is left lying
+// about, all files belong to the owner of the workspace, and no secret can be seen.
 func (s *step) result(cmd *exec.Cmd, log string) result {
 	s.t.Helper()
 	if cmd.ProcessState == nil {
@@ -164,8 +166,9 @@ func (s *step) result(cmd *exec.Cmd, log string) result {
 // outputForm is one output in its file: name<<word, value, word.
 var outputForm = regexp.MustCompile(`(?m)^([a-z-]+)<<(\S+)\n(.*)\n\S+$`)
 
-// wantTidy fails for what does not belong beside the site: anything but the report in the workspace, files of the optimizer's own, anything in
-// the home of the job, which all its steps share.
+// wantTidy fails for what does not belong beside the site: anything but the report in the
+// workspace, files of the optimizer's own, anything in the home of the job, which all its steps
+// share.
 func (s *step) wantTidy(r result) {
 	s.t.Helper()
 	for _, line := range strangers(s.t, s.ws) {
@@ -184,7 +187,8 @@ func (s *step) wantTidy(r result) {
 	}
 }
 
-// inSite says whether a path of the workspace is the source, the output, a folder on the way to it, or a file of one of them.
+// inSite says whether a path of the workspace is the source, the output, a folder on the way to it,
+// or a file of one of them.
 func (s *step) inSite(rel string) bool {
 	output := s.inputs["output"]
 	for _, site := range []string{"dist", output} {

@@ -88,11 +88,12 @@ func TestAJobOfAStrangerIsRefused(t *testing.T) {
 	r.wantLog("::error::", "403 policy_denied")
 	r.wantOutputs(map[string]string{"token-state": "missing"})
 	if tree(t, s.ws+"/dist") != before || w.issued(t) != 0 {
-		t.Error("a job that is not let in changed the site or got a token")
+		t.Error("a job that is not allowed changed the site or got a token")
 	}
 }
 
-// One that expired a moment ago is tried all the same, since the clock of the machine may be ahead; one that expired long ago is not.
+// One that expired a moment ago is tried all the same, since the clock of the machine may be ahead;
+// one that expired long ago is not.
 func TestAnExpiredTokenFailsAndLeavesTheSite(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -193,7 +194,8 @@ func TestARunWithoutTokenAndNetwork(t *testing.T) {
 	s.wantOptimized(r)
 }
 
-// The folders on the way to an output are made by root too; that all belongs to the owner of the workspace is held for every run.
+// The folders on the way to an output are made by root too; that all belongs to the owner of the
+// workspace is held for every run.
 func TestAnOutputOfItsOwn(t *testing.T) {
 	t.Parallel()
 	s := newStep(t)
@@ -240,8 +242,8 @@ func TestModeCheckChangesNothing(t *testing.T) {
 	}
 }
 
-// wantOptimized fails unless the site was rewritten, kept what the optimizer leaves out, and is told of in report and summary. The CLI leaves
-// its name in each page.
+// wantOptimized fails unless the site was rewritten, kept what the optimizer leaves out, and is
+// told of in report and summary. The CLI leaves its name in each page.
 func (s *step) wantOptimized(r result) {
 	s.t.Helper()
 	if !strings.Contains(read(s.t, filepath.Join(s.ws, "dist", "index.html")), `name="generator" content="Pageflare`) {

@@ -9,7 +9,8 @@ import (
 	"testing"
 )
 
-// As its image says: on a new volume, with a root file system that it cannot write to and without any capability.
+// As its image says: on a new volume, with a root file system that it cannot write to and without
+// any capability.
 func TestTheServiceBecomesHealthyAndStopsOnRequest(t *testing.T) {
 	t.Parallel()
 	name := containerName(t)

@@ -16,8 +16,8 @@ import (
 // hostedUser owns the workspace on a hosted runner.
 const hostedUser = 1001
 
-// newWorkspace makes a workspace with the built demo site in dist. It belongs to the user of a hosted runner, or to us where we may not give
-// it away.
+// newWorkspace makes a workspace with the built demo site in dist. It belongs to the user of a
+// hosted runner, or to us where we may not give it away.
 func newWorkspace(t *testing.T) string {
 	t.Helper()
 	ws := filepath.Join(t.TempDir(), "site")
@@ -76,7 +76,8 @@ func size(t *testing.T, dir string) (files int, bytes int64) {
 	return files, bytes
 }
 
-// strangers lists what does not belong to the owner of the folder: later steps of a job could not remove it.
+// strangers lists what does not belong to the owner of the folder: later steps of a job could not
+// remove it.
 func strangers(t *testing.T, dir string) []string {
 	t.Helper()
 	owner := ownerOf(t, dir)

@@ -18,7 +18,8 @@ import (
 	"github.com/pageflare/ci/github/githubtest"
 )
 
-// storesOf says where a ready workflow puts the new token, if that is not the repository's secret alone.
+// storesOf says where a ready workflow puts the new token, if that is not the repository's secret
+// alone.
 func storesOf(workflow string) []string {
 	switch workflow {
 	case "organization-secret.yml":
@@ -31,8 +32,9 @@ func storesOf(workflow string) []string {
 	return []string{repositoryStore}
 }
 
-// Every file in docs/workflows is run by act as it stands, on a copy of a small project, with a token that expires in two days. What is changed
-// before: the Action is the one of this checkout in the image built from it, and its default License API is ours.
+// Every file in docs/workflows is run by act as it stands, on a copy of a small project, with a
+// token that expires in two days. What is changed before: the Action is the one of this checkout in
+// the image built from it, and its default License API is ours.
 func TestTheReadyWorkflows(t *testing.T) {
 	t.Parallel()
 	files, err := filepath.Glob(filepath.Join(repositoryRoot(t), "docs", "workflows", "*.yml"))
@@ -68,7 +70,8 @@ func TestTheReadyWorkflows(t *testing.T) {
 	}
 }
 
-// act runs a workflow in a container per job and gives its log. It fails the test when the workflow fails.
+// act runs a workflow in a container per job and gives its log. It fails the test when the workflow
+// fails.
 func (w *world) act(t *testing.T, file, raw string) string {
 	t.Helper()
 	project, event := newProject(t, file, w.api)
@@ -154,8 +157,8 @@ func replaceOnce(t *testing.T, text, old, new string) string {
 	return strings.Replace(text, old, new, 1)
 }
 
-// withLocalAction puts the Action of the project in place of the published one. act brings it along by a checkout, which a workflow that builds
-// nothing does not need otherwise.
+// withLocalAction puts the Action of the project in place of the published one. act brings it along
+// by a checkout, which a workflow that builds nothing does not need otherwise.
 func withLocalAction(t *testing.T, workflow string) string {
 	t.Helper()
 	if !strings.Contains(workflow, "actions/checkout@") {

@@ -33,7 +33,8 @@ const (
 	readerToken = "github_pat_that_only_reads_them"
 )
 
-// world is what a licensed run meets: the License service in a container of its own, a fake GitHub, and a fake of its issuer of identities.
+// world is what a licensed run meets: the License service in a container of its own, a fake GitHub,
+// and a fake of its issuer of identities.
 type world struct {
 	service string // name of the container
 	api     string // base path of the License API
@@ -79,7 +80,8 @@ func newApp(t *testing.T, permissions map[string]string) (githubtest.App, string
 	return githubtest.App{ID: 4711, Key: &key.PublicKey, Installations: []githubtest.Installation{{ID: 1, Account: "acme", Permissions: permissions}}}, string(text)
 }
 
-// startService starts the service as its image says, but on a port that is free, and reads from its log which one that is.
+// startService starts the service as its image says, but on a port that is free, and reads from its
+// log which one that is.
 func (w *world) startService(t *testing.T) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "docker", "run", "--name", w.service, "--network", "host", "--read-only", "--cap-drop", "ALL", "--no-healthcheck",
@@ -144,7 +146,7 @@ func (w *world) issue(t *testing.T, ttl string) string {
 	return raw
 }
 
-// trust lets jobs of the repository in, by its name, whose ids the service asks GitHub for.
+// trust allows jobs of the repository, by its name, whose ids the service asks GitHub for.
 func (w *world) trust(t *testing.T) {
 	t.Helper()
 	docker(t, "exec", "--env", "GITHUB_TOKEN="+readerToken, w.service, license, "policy", "add", "--account", w.account, "--repository", repository)
@@ -189,7 +191,8 @@ func (w *world) storedIn(store string) string {
 	return value
 }
 
-// wantSuccessorStored fails unless the secret holds a live token that the service made from the old one.
+// wantSuccessorStored fails unless the secret holds a live token that the service made from the old
+// one.
 func (w *world) wantSuccessorStored(t *testing.T, old string) {
 	t.Helper()
 	w.wantSuccessorIn(t, repositoryStore, old)
@@ -207,7 +210,8 @@ func (w *world) wantSuccessorIn(t *testing.T, store, old string) {
 	}
 }
 
-// licensed is a step that can reach all of it, with a token in its environment and one for GitHub that may write the secret.
+// licensed is a step that can reach all of it, with a token in its environment and one for GitHub
+// that may write the secret.
 func (w *world) licensed(t *testing.T, raw string) *step {
 	t.Helper()
 	s := newStep(t)
@@ -217,7 +221,8 @@ func (w *world) licensed(t *testing.T, raw string) *step {
 	return s
 }
 
-// wantNoSecretIn hunts for every secret of this world, and for what would be as good: the signature by itself, base64, and the form in a URL.
+// wantNoSecretIn hunts for every secret of this world, and for what would be as good: the signature
+// by itself, base64, and the form in a URL.
 func (w *world) wantNoSecretIn(t *testing.T, seen map[string]string) {
 	t.Helper()
 	seen["log of the service"] = w.log.text()

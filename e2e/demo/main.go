@@ -1,5 +1,6 @@
-// Command demo shows the whole product on this machine: a License service on a temporary database, a fake GitHub, and the Action started
-// exactly as a runner starts it, on the site in e2e/site. `make demo` calls it.
+// Command demo shows the whole product on this machine: a License service on a temporary database,
+// a fake GitHub, and the Action started exactly as a runner starts it, on the site in e2e/site.
+// `make demo` calls it.
 package main
 
 import (
@@ -122,7 +123,8 @@ func (d *demo) run(ctx context.Context) (err error) {
 
 func say(format string, args ...any) { fmt.Printf("\n"+format+"\n", args...) }
 
-// startService starts the service and waits until it says where it listens. stop ends it and removes nothing.
+// startService starts the service and waits until it says where it listens. stop ends it and
+// removes nothing.
 func (d *demo) startService(ctx context.Context) (stop func() error, err error) {
 	cmd := exec.CommandContext(ctx, d.service, "serve")
 	cmd.Env = append(d.serviceEnv(), "LICENSE_LISTEN=127.0.0.1:0", "LICENSE_LOG_FORMAT=json")
@@ -270,7 +272,8 @@ func (d *demo) runAction(ctx context.Context, github, old string) (map[string]st
 // outputForm is one output in the file GITHUB_OUTPUT: name<<word, value, word.
 var outputForm = regexp.MustCompile(`(?m)^([a-z-]+)<<(\S+)\n(.*)\n\S+$`)
 
-// printLog prints the log as a runner shows it: masked, and without the commands that are meant for the runner.
+// printLog prints the log as a runner shows it: masked, and without the commands that are meant for
+// the runner.
 func printLog(log string) {
 	var hide []string
 	for line := range strings.SplitSeq(strings.TrimSpace(log), "\n") {

@@ -31,7 +31,8 @@ import (
 
 const name = "license.example.com"
 
-// Each example of deploy/proxy, with the address, the port and the certificate of this test in the place of its own.
+// Each example of deploy/proxy, with the address, the port and the certificate of this test in the
+// place of its own.
 func TestTheExamplesOfProxies(t *testing.T) {
 	t.Parallel()
 	for proxy, run := range map[string]func(*proxyTest) *exec.Cmd{"nginx": nginx, "haproxy": haproxy, "caddy": caddy} {
@@ -50,7 +51,8 @@ func TestTheExamplesOfProxies(t *testing.T) {
 			if status, body := p.call("POST", "/_api/license/issue", key, nil); status != http.StatusOK || !strings.Contains(body, `"token"`) {
 				t.Errorf("issue = %d %s, want a token", status, body)
 			}
-			// what the client writes into X-Forwarded-For does not count: each has another address, and the limit of bad credentials holds
+			// what the client writes into X-Forwarded-For does not count: each has another address,
+			// and the limit of bad credentials holds
 			statuses := map[int]int{}
 			for i := range 8 {
 				status, _ := p.call("POST", "/_api/license/issue", "wrong", http.Header{"X-Forwarded-For": {fmt.Sprintf("198.51.100.%d", i)}})
@@ -109,7 +111,8 @@ func (p *proxyTest) newClient() *http.Client {
 	return c
 }
 
-// example is a file of deploy/proxy for this test; each pair is what stands there and what stands in its place.
+// example is a file of deploy/proxy for this test; each pair is what stands there and what stands
+// in its place.
 func (p *proxyTest) example(file string, pairs ...string) string {
 	p.t.Helper()
 	b, err := os.ReadFile(filepath.Join("..", "..", "deploy", "proxy", file))

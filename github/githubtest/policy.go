@@ -13,7 +13,7 @@ import (
 type Policy struct {
 	Account   string
 	NoClassic bool // no classic tokens
-	MaxDays   int  // the longest life of fine-grained tokens; 0: any
+	MaxDays   int  // the longest lifetime of fine-grained tokens; 0: any
 }
 
 // forbidden gives the refusal of a token that may not be used in the account of the place at all.

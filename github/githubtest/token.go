@@ -20,7 +20,7 @@ type Token struct {
 	GitHubToken bool
 
 	Expires  time.Time // zero: never
-	Days     int       // its whole life, which policies limit; 0: without end
+	Days     int       // its whole lifetime, which policies limit; 0: without end
 	NoSignOn []string  // accounts whose SAML single sign-on a classic token was not authorized for
 
 	account string // of the installation; empty for tokens of people

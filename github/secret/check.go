@@ -28,7 +28,7 @@ type Finding struct {
 }
 
 // Check finds out what a write to each target would meet, by GET requests alone. Targets are looked
-// at side by side.
+// at concurrently.
 func (w *Writer) Check(ctx context.Context, targets []Target, name string) []Finding {
 	findings := make([]Finding, len(targets))
 	parallel.Do(len(targets), func(i int) {

@@ -12,7 +12,7 @@ import (
 	"github.com/pageflare/ci/github"
 )
 
-// A Shadow is a secret of the same name that is nearer than a target, so that jobs see its value
+// A Shadow is a secret of the same name that takes precedence over a target, so that jobs see its value
 // and not the target's.
 // https://docs.github.com/en/actions/concepts/security/secrets#naming-your-secrets
 type Shadow struct {

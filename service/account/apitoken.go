@@ -28,7 +28,8 @@ func newAPIToken(account, name string, now time.Time,
 	}, nil
 }
 
-// CreateAPIToken gives an account one more API token. Its text is in the answer and nowhere else.
+// CreateAPIToken gives an account one more API token. Its text is in the answer and nowhere else. A
+// request that its sender named makes one, however often it is sent.
 // Refusals: ErrNotFound, ErrRevoked.
 func (r *Registry) CreateAPIToken(ctx context.Context,
 	account, name string) (opaque.Secret, APIToken, error) {
@@ -42,13 +43,19 @@ func (r *Registry) CreateAPIToken(ctx context.Context,
 	if len(name) > 100 {
 		return "", APIToken{}, fmt.Errorf("%w: name is longer than 100 bytes", failure.ErrInvalid)
 	}
-	text, record, err := newAPIToken(account, name, r.now(), r.rand)
+	text, record, err := newAPIToken(account, name, r.now(), opaque.RandOf(ctx, r.rand))
 	if err != nil {
 		return "", APIToken{}, err
 	}
-	return text, record,
-		r.store.AddAPIToken(ctx, record,
-			r.log.Act(ctx, audit.APITokenCreated, account, record.ID, nil))
+	err = r.store.AddAPIToken(ctx, record,
+		r.log.Act(ctx, audit.APITokenCreated, account, record.ID, nil))
+	if errors.Is(err, failure.ErrConflict) {
+		there, _, fault := r.store.APIToken(ctx, record.Hash)
+		if fault == nil && there.AccountID == account && there.Name == name && there.RevokedAt.IsZero() {
+			return text, there, nil // this very request made it before
+		}
+	}
+	return text, record, err
 }
 
 // APITokens returns up to limit API tokens of an account, revoked ones too, oldest first, that come

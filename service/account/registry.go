@@ -2,11 +2,14 @@ package account
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/pageflare/ci/service/audit"
+	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/opaque"
 )
 
@@ -73,11 +76,13 @@ type NewAccount struct {
 }
 
 // CreateAccount stores an active account and gives it a first API token, whose text is in the
-// answer and nowhere else. Refusals: ErrInvalid for each faulty particular, ErrConflict when an
+// answer and nowhere else. A request that its sender named (opaque.WithRequest) makes one account,
+// however often it is sent. Refusals: ErrInvalid for each faulty particular, ErrConflict when an
 // account has that email.
 func (r *Registry) CreateAccount(ctx context.Context,
 	n NewAccount) (Account, opaque.Secret, error) {
-	id, err := opaque.OfAccount.New(r.rand)
+	rand := opaque.RandOf(ctx, r.rand)
+	id, err := opaque.OfAccount.New(rand)
 	if err != nil {
 		return Account{}, "", err
 	}
@@ -89,16 +94,24 @@ func (r *Registry) CreateAccount(ctx context.Context,
 	if err := Check(a); err != nil {
 		return Account{}, "", err
 	}
-	text, record, err := newAPIToken(a.ID, "first", now, r.rand)
+	text, record, err := newAPIToken(a.ID, "first", now, rand)
 	if err != nil {
 		return Account{}, "", err
 	}
 	if err := r.store.CreateAccount(ctx, a, record,
 		r.log.Act(ctx, audit.AccountCreated, a.ID, a.ID, terms(a)), r.log.Act(ctx,
 			audit.APITokenCreated, a.ID, record.ID, nil)); err != nil {
+		if there, fault := r.store.Account(ctx, a.ID); fault == nil && errors.Is(err, failure.ErrConflict) && there.sameTerms(a) {
+			return there, text, nil // this very request made it before
+		}
 		return Account{}, "", fmt.Errorf("account %s: %w", a.Email, err)
 	}
 	return a, text, nil
+}
+
+// sameTerms says whether two accounts were made of the same.
+func (a Account) sameTerms(b Account) bool {
+	return a.Email == b.Email && a.Tier == b.Tier && a.ValidUntil.Equal(b.ValidUntil) && slices.Equal(a.Features, b.Features)
 }
 
 // Account returns one account. ErrNotFound.
@@ -113,7 +126,8 @@ type Query struct {
 	Limit int
 }
 
-// Accounts returns the accounts that are asked for, in the order of ids. ErrInvalid: After is no id.
+// Accounts returns the accounts that are asked for, in the order of ids. ErrInvalid: After is no
+// id.
 func (r *Registry) Accounts(ctx context.Context, q Query) ([]Account, error) {
 	if err := opaque.OfAccount.CheckAfter(q.After); err != nil {
 		return nil, err

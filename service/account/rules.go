@@ -29,7 +29,7 @@ var ErrDeleted error = deleted{}
 
 type deleted struct{}
 
-func (deleted) Error() string { return "it was deleted, for good: make a new one" }
+func (deleted) Error() string { return "it was deleted permanently: make a new one" }
 
 func (deleted) Is(target error) bool { return target == ErrRevoked }
 

@@ -252,7 +252,7 @@ func TestExamplesPassThroughTheTypes(t *testing.T) {
 		"RevokedAdminToken": func() any { return new(api.RevokedAdminToken) }, "AuditPage": func() any { return new(api.AuditPage) },
 		"Machine": func() any { return new(api.Machine) }, "MachinePage": func() any { return new(api.MachinePage) },
 		"Policy": func() any { return new(api.Policy) }, "PolicyPage": func() any { return new(api.PolicyPage) },
-		"AddedPolicies": func() any { return new(api.AddedPolicies) },
+		"AddedPolicies": func() any { return new(api.AddedPolicies) }, "RepositoryPage": func() any { return new(api.RepositoryPage) },
 		"RemovedPolicy": func() any { return new(api.RemovedPolicy) }, "Explanation": func() any { return new(api.Explanation) },
 		"AuditVerdict": func() any { return new(api.AuditVerdict) }, "OAuthError": func() any { return new(api.OAuthError) },
 		"OAuthAPIError": func() any { return new(api.OAuthAPIError) },
@@ -317,6 +317,22 @@ func TestIssuedTokenWithNothingElseIsOneField(t *testing.T) {
 	}
 }
 
+// What was just issued has its times in the form in which its record has them, and is read in any.
+func TestTimesOfAnIssuedTokenHaveTheFormOfRecords(t *testing.T) {
+	t.Parallel()
+	end := time.Date(2027, 3, 12, 1, 0, 0, 0, time.FixedZone("", 3600))
+	got, err := json.Marshal(api.IssuedToken{Token: "a.b.c", ExpiresAt: api.Time{Time: end}})
+	if want := `{"expires_at":"2027-03-12T00:00:00.000Z","token":"a.b.c"}`; err != nil || string(got) != want {
+		t.Errorf("200 = %s, %v, want %s", got, err, want)
+	}
+	for _, text := range []string{"2027-03-12T00:00:00Z", "2027-03-12T00:00:00.000Z", "2027-03-12T01:00:00+01:00"} {
+		var read api.IssuedToken
+		if err := json.Unmarshal([]byte(`{"token":"a.b.c","expires_at":"`+text+`"}`), &read); err != nil || !read.ExpiresAt.Equal(end) {
+			t.Errorf("%s is read as %v, %v, want %v", text, read.ExpiresAt, err, end)
+		}
+	}
+}
+
 func TestCodesAndDocumentAgree(t *testing.T) {
 	t.Parallel()
 	doc := load(t)
@@ -354,7 +370,7 @@ func TestCodesAndDocumentAgree(t *testing.T) {
 func TestTokensAndLeasesHideThemselves(t *testing.T) {
 	t.Parallel()
 	const secret = "aaa.bbb.ccc"
-	for _, v := range []any{api.IssuedToken{Token: secret, ExpiresAt: time.Unix(1e9, 0)}, api.Lease{Lease: secret, GraceUntil: time.Unix(1e9, 0)}} {
+	for _, v := range []any{api.IssuedToken{Token: secret, ExpiresAt: api.Time{Time: time.Unix(1e9, 0)}}, api.Lease{Lease: secret, GraceUntil: api.Time{Time: time.Unix(1e9, 0)}}} {
 		var log bytes.Buffer
 		slog.New(slog.NewTextHandler(&log, nil)).Info("answer", "got", v)
 		slog.New(slog.NewJSONHandler(&log, nil)).Info("answer", "got", v)

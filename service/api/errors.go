@@ -27,7 +27,7 @@ const (
 
 // The identity of a job gets no license token (403). Final for the identity token shown.
 const (
-	// CodePolicyDenied says that the job is who it says, and that no trust policy lets it in:
+	// CodePolicyDenied says that the job is who it says, and that no trust policy allows it:
 	// the operator adds one.
 	CodePolicyDenied Code = "policy_denied"
 
@@ -46,7 +46,7 @@ const (
 	CodeMethodNotAllowed Code = "method_not_allowed"
 
 	// CodeInvalidRequest (400) says that the request cannot be read or makes no sense; the message
-	// names the part. The caller mends it.
+	// names the part. The caller fixes it.
 	CodeInvalidRequest Code = "invalid_request"
 
 	// CodeInsufficientScope (403) says that the token is good and may not do this. The caller takes
@@ -76,7 +76,7 @@ const (
 	// that nothing was done: the caller waits as many seconds as Retry-After says.
 	CodeRateLimited Code = "rate_limited"
 
-	// CodeInternal (500) says that the service met a fault of its own: the caller tries again, and
+	// CodeInternal (500) says that the service has an internal error: the caller tries again, and
 	// reports the request id if it stays.
 	CodeInternal Code = "internal"
 

@@ -23,7 +23,7 @@ func (t IssuedToken) GoString() string { return t.String() }
 
 // LogValue holds the times and not the token.
 func (t IssuedToken) LogValue() slog.Value {
-	return slog.GroupValue(slog.Time("expires_at", t.ExpiresAt), slog.Time("refresh_after", t.RefreshAfter))
+	return slog.GroupValue(slog.Time("expires_at", t.ExpiresAt.Time), slog.Time("refresh_after", t.RefreshAfter.Time))
 }
 
 // String says that there is a lease, and not which.
@@ -39,5 +39,5 @@ func (l Lease) GoString() string { return l.String() }
 
 // LogValue holds the times and not the lease.
 func (l Lease) LogValue() slog.Value {
-	return slog.GroupValue(slog.Time("grace_until", l.GraceUntil), slog.Time("refresh_after", l.RefreshAfter))
+	return slog.GroupValue(slog.Time("grace_until", l.GraceUntil.Time), slog.Time("refresh_after", l.RefreshAfter.Time))
 }

@@ -5,7 +5,6 @@ package api
 
 import (
 	"encoding/json"
-	"time"
 )
 
 // APIToken An API token without its text.
@@ -63,7 +62,7 @@ type AccountPage struct {
 
 // Activated The license token of a machine. It is a secret.
 type Activated struct {
-	ExpiresAt time.Time `json:"expires_at"`
+	ExpiresAt Time `json:"expires_at"`
 
 	// Machine Id of the machine in the audit log.
 	Machine string `json:"machine"`
@@ -135,8 +134,26 @@ type AuditPage struct {
 	NextCursor string `json:"next_cursor,omitempty,omitzero"`
 }
 
+// AuditPruning The records that were pruned, of what was read. Absent when none were.
+type AuditPruning struct {
+	// At When the last were pruned.
+	At string `json:"at"`
+
+	// From Number of the first.
+	From int64 `json:"from"`
+
+	// Records So many.
+	Records int64 `json:"records"`
+
+	// Through Number of the last. Some between them may not be pruned.
+	Through int64 `json:"through"`
+}
+
 // AuditVerdict defines model for AuditVerdict.
 type AuditVerdict struct {
+	// ContentsFrom From this line on it was proved what every line says; of those before, where their records were pruned, only that they were there.
+	ContentsFrom int64 `json:"contents_from"`
+
 	// End The last of them, as NUMBER:HASH; note it down in another place.
 	End    string `json:"end"`
 	Fault  string `json:"fault,omitempty,omitzero"`
@@ -144,6 +161,9 @@ type AuditVerdict struct {
 
 	// Lines So many lines are as they were written.
 	Lines int64 `json:"lines"`
+
+	// Pruned The records that were pruned, of what was read. Absent when none were.
+	Pruned AuditPruning `json:"pruned,omitempty,omitzero"`
 }
 
 // AuthorizationServer Where the OAuth endpoints are (RFC 8414, 2).
@@ -234,9 +254,9 @@ type Error struct {
 	// | `license_revoked` | 403 | the account was deleted, and its license with it | final; ask the operator |
 	// | `license_inactive` | 403 | the account is suspended | final until it is restored |
 	// | `token_revoked` | 403 | this token, or the family it belongs to, was revoked | final; issue a new token |
-	// | `policy_denied` | 403 | no trust policy lets this job in | final; the operator adds one |
+	// | `policy_denied` | 403 | no trust policy allows this job | final; the operator adds one |
 	// | `identity_used` | 403 | the identity token was exchanged before | request a new one for each exchange |
-	// | `invalid_request` | 400 | the request cannot be read or makes no sense | final; mend what the message names |
+	// | `invalid_request` | 400 | the request cannot be read or makes no sense | final; fix what the message names |
 	// | `insufficient_scope` | 403 | the token is good and may not do this | final; take one that may |
 	// | `conflict` | 409 | the request contradicts what is there | look again at what is there |
 	// | `unsupported_media_type` | 415 | the body is of another kind | final; send the kind that the message names |
@@ -245,7 +265,7 @@ type Error struct {
 	// | `request_too_large` | 413 | the request body is above 64 KiB, or 256 KiB on `/_api/admin/policies/batch` | final; send a smaller one, or none |
 	// | `request_timeout` | 408 | the request body came too slowly | send it again |
 	// | `rate_limited` | 429 | too many requests with this credential, by jobs of this repository, or without a good credential from this address | wait `Retry-After` seconds |
-	// | `internal` | 500 | a fault of the service | try again later; report it with the request id |
+	// | `internal` | 500 | an internal error of the service | try again later; report it with the request id |
 	// | `unavailable` | 503 | the service cannot answer now | try again later |
 	Code Code `json:"code"`
 
@@ -320,10 +340,10 @@ type IssuedToken struct {
 	CappedBy CappedBy `json:"capped_by,omitempty,omitzero"`
 
 	// ExpiresAt When the token expires, in UTC; the same second as its `exp`.
-	ExpiresAt time.Time `json:"expires_at,omitempty,omitzero"`
+	ExpiresAt Time `json:"expires_at,omitempty,omitzero"`
 
 	// RefreshAfter From when on refreshing makes sense, in UTC.
-	RefreshAfter time.Time `json:"refresh_after,omitempty,omitzero"`
+	RefreshAfter Time `json:"refresh_after,omitempty,omitzero"`
 
 	// Token The license token, a signed JWT.
 	Token string `json:"token"`
@@ -343,13 +363,13 @@ type Lease struct {
 	CappedBy string `json:"capped_by,omitempty,omitzero"`
 
 	// GraceUntil The end of the lease: until then its holder may go by it while the service does not answer.
-	GraceUntil time.Time `json:"grace_until"`
+	GraceUntil Time `json:"grace_until"`
 
 	// Lease A JWT with `alg` EdDSA and `typ` lease+jwt. Who has it can pass for its holder where leases are shown.
 	Lease string `json:"lease"`
 
 	// RefreshAfter When it is worth getting another.
-	RefreshAfter time.Time `json:"refresh_after"`
+	RefreshAfter Time `json:"refresh_after"`
 
 	// ValidUntil The end of the license.
 	ValidUntil string `json:"valid_until"`
@@ -415,7 +435,7 @@ type NewAdminToken struct {
 	Name   string   `json:"name,omitempty,omitzero"`
 	Scopes []string `json:"scopes"`
 
-	// TTL Its life, such as 2160h; missing: until it is revoked.
+	// TTL Its lifetime, such as 2160h; missing: until it is revoked.
 	TTL string `json:"ttl,omitempty,omitzero"`
 }
 
@@ -461,7 +481,7 @@ type NewPolicy struct {
 
 // NewToken defines model for NewToken.
 type NewToken struct {
-	// TTL Its life, such as 72h; missing: the usual one.
+	// TTL Its lifetime, such as 72h; missing: the usual one.
 	TTL string `json:"ttl,omitempty,omitzero"`
 }
 
@@ -475,9 +495,9 @@ type OAuthAPIError struct {
 	// | `license_revoked` | 403 | the account was deleted, and its license with it | final; ask the operator |
 	// | `license_inactive` | 403 | the account is suspended | final until it is restored |
 	// | `token_revoked` | 403 | this token, or the family it belongs to, was revoked | final; issue a new token |
-	// | `policy_denied` | 403 | no trust policy lets this job in | final; the operator adds one |
+	// | `policy_denied` | 403 | no trust policy allows this job | final; the operator adds one |
 	// | `identity_used` | 403 | the identity token was exchanged before | request a new one for each exchange |
-	// | `invalid_request` | 400 | the request cannot be read or makes no sense | final; mend what the message names |
+	// | `invalid_request` | 400 | the request cannot be read or makes no sense | final; fix what the message names |
 	// | `insufficient_scope` | 403 | the token is good and may not do this | final; take one that may |
 	// | `conflict` | 409 | the request contradicts what is there | look again at what is there |
 	// | `unsupported_media_type` | 415 | the body is of another kind | final; send the kind that the message names |
@@ -486,7 +506,7 @@ type OAuthAPIError struct {
 	// | `request_too_large` | 413 | the request body is above 64 KiB, or 256 KiB on `/_api/admin/policies/batch` | final; send a smaller one, or none |
 	// | `request_timeout` | 408 | the request body came too slowly | send it again |
 	// | `rate_limited` | 429 | too many requests with this credential, by jobs of this repository, or without a good credential from this address | wait `Retry-After` seconds |
-	// | `internal` | 500 | a fault of the service | try again later; report it with the request id |
+	// | `internal` | 500 | an internal error of the service | try again later; report it with the request id |
 	// | `unavailable` | 503 | the service cannot answer now | try again later |
 	Code Code `json:"code"`
 
@@ -668,7 +688,7 @@ type SigningKey struct {
 	CreatedAt string `json:"created_at"`
 	Kid       string `json:"kid"`
 
-	// LiveTokens License tokens, or leases, that it signed and that have not expired.
+	// LiveTokens License tokens, or leases, that it signed and that have not expired. Tokens are counted by the hour in which they expire: one that expired in this hour may still count.
 	LiveTokens int64  `json:"live_tokens"`
 	SignsFrom  string `json:"signs_from"`
 	State      string `json:"state"`
@@ -723,10 +743,10 @@ type Unauthorized struct {
 
 // ValidCI defines model for ValidCI.
 type ValidCI struct {
-	ExpiresAt time.Time `json:"expires_at"`
-	Features  []string  `json:"features"`
-	Tier      string    `json:"tier"`
-	Valid     bool      `json:"valid"`
+	ExpiresAt Time     `json:"expires_at"`
+	Features  []string `json:"features"`
+	Tier      string   `json:"tier"`
+	Valid     bool     `json:"valid"`
 }
 
 // ActivationID defines model for activation_id.
@@ -752,6 +772,9 @@ type From = string
 
 // ID defines model for id.
 type ID = string
+
+// IdempotencyKey defines model for idempotency_key.
+type IdempotencyKey = string
 
 // Jti defines model for jti.
 type Jti = string
@@ -912,6 +935,13 @@ type ListAccountsParams struct {
 	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
 }
 
+// CreateAccountParams defines parameters for CreateAccount.
+type CreateAccountParams struct {
+	// IdempotencyKey A name for this request, new for each, such as a UUID. Sent again under it with the same credential, because the answer was lost, it does
+	// nothing twice and gets the same answer: of a license token for 24 hours.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
 // ListAPITokensParams defines parameters for ListAPITokens.
 type ListAPITokensParams struct {
 	// Limit How many to list at most.
@@ -919,6 +949,13 @@ type ListAPITokensParams struct {
 
 	// Cursor The next_cursor of the page before.
 	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
+}
+
+// CreateAPITokenParams defines parameters for CreateAPIToken.
+type CreateAPITokenParams struct {
+	// IdempotencyKey A name for this request, new for each, such as a UUID. Sent again under it with the same credential, because the answer was lost, it does
+	// nothing twice and gets the same answer: of a license token for 24 hours.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
 }
 
 // ListMachinesParams defines parameters for ListMachines.
@@ -930,6 +967,13 @@ type ListMachinesParams struct {
 	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
 }
 
+// CreateSignInLinkParams defines parameters for CreateSignInLink.
+type CreateSignInLinkParams struct {
+	// IdempotencyKey A name for this request, new for each, such as a UUID. Sent again under it with the same credential, because the answer was lost, it does
+	// nothing twice and gets the same answer: of a license token for 24 hours.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
 // ListTokensParams defines parameters for ListTokens.
 type ListTokensParams struct {
 	// Limit How many to list at most.
@@ -939,6 +983,13 @@ type ListTokensParams struct {
 	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
 }
 
+// IssueTokenParams defines parameters for IssueToken.
+type IssueTokenParams struct {
+	// IdempotencyKey A name for this request, new for each, such as a UUID. Sent again under it with the same credential, because the answer was lost, it does
+	// nothing twice and gets the same answer: of a license token for 24 hours.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
 // ListAdminTokensParams defines parameters for ListAdminTokens.
 type ListAdminTokensParams struct {
 	// Limit How many to list at most.
@@ -946,6 +997,13 @@ type ListAdminTokensParams struct {
 
 	// Cursor The next_cursor of the page before.
 	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
+}
+
+// CreateAdminTokenParams defines parameters for CreateAdminToken.
+type CreateAdminTokenParams struct {
+	// IdempotencyKey A name for this request, new for each, such as a UUID. Sent again under it with the same credential, because the answer was lost, it does
+	// nothing twice and gets the same answer: of a license token for 24 hours.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
 }
 
 // RevokeAPITokenParams defines parameters for RevokeAPIToken.
@@ -994,6 +1052,10 @@ type VerifyAuditParams struct {
 type RotateKeyParams struct {
 	// Lease A key of leases instead of license tokens.
 	Lease OfLeases `form:"lease,omitempty" json:"lease,omitempty,omitzero"`
+
+	// IdempotencyKey A name for this request, new for each, such as a UUID. Sent again under it with the same credential, because the answer was lost, it does
+	// nothing twice and gets the same answer: of a license token for 24 hours.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
 }
 
 // RetireKeyParams defines parameters for RetireKey.
@@ -1051,6 +1113,13 @@ type FindTokensParams struct {
 
 	// Cursor The next_cursor of the page before.
 	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
+}
+
+// IssueLicenseParams defines parameters for IssueLicense.
+type IssueLicenseParams struct {
+	// IdempotencyKey A name for this request, new for each, such as a UUID. Sent again under it with the same credential, because the answer was lost, it does
+	// nothing twice and gets the same answer: of a license token for 24 hours.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
 }
 
 // DeviceFormParams defines parameters for DeviceForm.

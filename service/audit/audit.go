@@ -100,6 +100,8 @@ const (
 
 	ClockAccepted Action = "clock.accept"
 
+	RecordsPruned Action = "ledger.prune"
+
 	MachineActivated   Action = "machine.activate"
 	MachineDeactivated Action = "machine.deactivate"
 	MachineEnded       Action = "machine.end"
@@ -112,6 +114,7 @@ func (a Action) ChangesRights() bool { return !slices.Contains(onlyAdding, a) }
 var onlyAdding = []Action{
 	AccountCreated, APITokenCreated, AdminTokenCreated, TokenIssued, TokenRefreshed, TokenExchanged, LeaseIssued,
 	SignInLinkCreated, SignedIn, SignedOut, DeviceWasApproved, DeviceWasDenied, DeviceLoggedIn, MachineActivated, ExchangeRefused,
+	RecordsPruned, // what is pruned has ended
 }
 
 // Actions are all actions there are.
@@ -119,7 +122,7 @@ var Actions = []Action{
 	AccountCreated, AccountUpdated, AccountSuspended, AccountRestored, AccountDeleted, APITokenCreated, APITokenRevoked, AdminTokenCreated,
 	AdminTokenRevoked, TokenIssued, TokenRefreshed, TokenRevoked, FamilyRevoked, IssuesRevoked, TokenExchanged, PolicyAdded, PolicyRemoved, LeaseIssued,
 	KeyAdded, KeyRetired, SignInLinkCreated, SignedIn, SignedOut, DeviceWasApproved, DeviceWasDenied, DeviceLoggedIn, LoginRevoked, MachineActivated,
-	MachineDeactivated, MachineEnded, ClockAccepted, ExchangeRefused,
+	MachineDeactivated, MachineEnded, ClockAccepted, ExchangeRefused, RecordsPruned,
 }
 
 // Act is one line of the audit log: who did what, on what, from where. It holds ids and hashes,

@@ -18,16 +18,16 @@ func (a Act) Link(seq int64, previous string) string {
 		a.Object, a.Details)
 }
 
-// LinkBlock is the hash of a block that has the numbers first to last: a keyed hash of a JSON array:
-// "audit block", previous hash, first, last, SHA-256 of the records in hexadecimal. The records can
-// be pruned one day, and what comes after them is proved all the same.
+// LinkBlock is the hash of a block that has the numbers first to last: a keyed hash of a JSON
+// array: "audit block", previous hash, first, last, SHA-256 of the records in hexadecimal. The
+// records can be pruned one day, and what comes after them is proved all the same.
 func (a Act) LinkBlock(first, last int64, digest [sha256.Size]byte, previous string) string {
 	return auditMAC(a.key, "audit block", previous, first, last, hex.EncodeToString(digest[:]))
 }
 
-// Seal is what proves that the holder of the key set the end of the log there: a keyed hash of a JSON
-// array: "audit head", number, hash. Without it, who can write the database could name any earlier
-// line as the end, for its hash stands in the line.
+// Seal is what proves that the holder of the key set the end of the log there: a keyed hash of a
+// JSON array: "audit head", number, hash. Without it, who can write the database could name any
+// earlier line as the end, for its hash stands in the line.
 func (a Act) Seal(end Head) string { return auditMAC(a.key, "audit head", end.Seq, end.Hash) }
 
 // Sealed says whether a seal is that of an end.

@@ -16,13 +16,14 @@ const ClockSlack = time.Minute
 // newestMaxAge is how long a process goes by the newest time that it has read.
 const newestMaxAge = time.Second
 
-// ErrClockBehind says that the clock of this machine is behind what was written to the database. Nobody can tell then
-// whether a token is valid, or when a new one would end.
+// ErrClockBehind says that the clock of this machine is behind what was written to the database.
+// Nobody can tell then whether a token is valid, or when a new one would end.
 var ErrClockBehind = errors.New("the clock of this machine is behind the database")
 
 // ClockStore is what the check of the clock needs of a database.
 type ClockStore interface {
-	// NewestTime returns the newest time that was ever written to the audit log; zero when there is none.
+	// NewestTime returns the newest time that was ever written to the audit log; zero when there is
+	// none.
 	NewestTime(ctx context.Context) (time.Time, error)
 	// AcceptClock makes the time of the act the newest, whatever was written before.
 	AcceptClock(ctx context.Context, act Act) error
@@ -35,8 +36,9 @@ type clock struct {
 	read   time.Time // zero: never
 }
 
-// CheckClock returns nil unless the clock is behind the newest time that was ever written by more than ClockSlack: then an
-// ErrClockBehind, which is also a failure.ErrUnavailable. It asks the database at most once a second.
+// CheckClock returns nil unless the clock is behind the newest time that was ever written by more
+// than ClockSlack: then an ErrClockBehind, which is also a failure.ErrUnavailable. It asks the
+// database at most once a second.
 func (log *Log) CheckClock(ctx context.Context) error {
 	log.clock.mu.Lock()
 	defer log.clock.mu.Unlock()
@@ -61,8 +63,8 @@ func (log *Log) CheckClock(ctx context.Context) error {
 // NewestTime is the newest time that was ever written; zero when there is none.
 func (log *Log) NewestTime(ctx context.Context) (time.Time, error) { return log.store.NewestTime(ctx) }
 
-// AcceptClock says that the clock is right, and was ahead when something newer was written. It returns the newest time that
-// counted until now, and changes nothing when that is not ahead.
+// AcceptClock says that the clock is right, and was ahead when something newer was written. It
+// returns the newest time that counted until now, and changes nothing when that is not ahead.
 func (log *Log) AcceptClock(ctx context.Context) (newest time.Time, err error) {
 	newest, err = log.store.NewestTime(ctx)
 	if err != nil || !newest.After(log.now()) {

@@ -100,6 +100,8 @@ func (log *Log) checkEnd(e End) error {
 		return tampered("its end is noted with another hash")
 	case e.Seq > 0 && !log.follows(e.Last, e.Before):
 		return tampered("%s, or what stood before was replaced", e.Last.changed())
+	case e.Last.pruned(): // the line about it would come after it
+		return span{e.Last.First(), e.Last.Seq}.missing()
 	case e.Seq == 0 && e.Used:
 		return tampered("it is empty, and there are accounts or signing keys, whose lines were there")
 	case !Act{key: log.key}.Sealed(e.Head, e.Seal):
@@ -127,52 +129,93 @@ type Check struct {
 	Expected Head // an end that was returned before: the log must still contain it, so that nothing was cut off behind it; empty: none
 }
 
+// Proof is what was read of a log, up to its end or to the first entry that is not as it was written.
+type Proof struct {
+	Head
+	Pruned Pruned
+}
+
 // Verify reads the audit log and returns its end. ErrTampered: a line was changed, added or taken
 // away. ErrInvalid: the end that was noted is not in the part to be read.
-func (log *Log) Verify(ctx context.Context, c Check) (Head, error) {
+func (log *Log) Verify(ctx context.Context, c Check) (Proof, error) {
 	if c.Expected.Seq > 0 && c.Expected.Seq < c.From.Seq {
-		return Head{},
+		return Proof{},
 			fmt.Errorf("%w: line %d is expected, and what is read begins at line %d",
 				failure.ErrInvalid, c.Expected.Seq, c.From.Seq)
 	}
-	end, err := log.store.AuditEnd(ctx) // first: lines that come while this runs are not its business
+	w := walker{log: log, check: c}
+	end, err := w.walkToEnd(ctx)
+	proof := Proof{w.at, w.pruned}
 	if err != nil {
-		return Head{}, err
-	}
-	at, err := log.walk(ctx, c, end.Seq)
-	if err != nil {
-		return at, err
+		return proof, err
 	}
 	for _, known := range []Head{c.From, c.Expected} {
-		if at.Seq < known.Seq {
-			return at, tampered("it ends at line %d, and line %d was there", at.Seq, known.Seq)
+		if w.at.Seq < known.Seq {
+			return proof, tampered("it ends at line %d, and line %d was there", w.at.Seq, known.Seq)
 		}
 	}
-	return at, log.checkEnd(end)
+	if err := log.checkEnd(end); err != nil {
+		return proof, err
+	}
+	return proof, w.unexplained()
 }
 
-// walk reads the log up to a line and returns the last one that is as it was written.
-func (log *Log) walk(ctx context.Context, c Check, last int64) (Head, error) {
-	at, err := log.entryBefore(ctx, min(c.From.Seq, last))
-	for err == nil && at.Seq < last {
-		var entries []Entry
-		if entries, err = log.store.AuditAfter(ctx, at.Seq, auditPage); err != nil {
-			break
+// walker reads the log.
+type walker struct {
+	log    *Log
+	check  Check
+	at     Head // the last entry that is as it was written
+	pruned Pruned
+	// missing is the records that are not there and of which no line has said yet that they were
+	// pruned
+	missing []span
+}
+
+// walkToEnd reads the log up to its end, and returns that. What comes while it reads is not its
+// business, unless records are pruned meanwhile: then the line about it is among that.
+func (w *walker) walkToEnd(ctx context.Context) (end End, err error) {
+	if end, err = w.log.store.AuditEnd(ctx); err != nil {
+		return end, err
+	}
+	if w.at, err = w.log.entryBefore(ctx, min(w.check.From.Seq, end.Seq)); err != nil {
+		return end, err
+	}
+	for {
+		if err := w.walk(ctx, end.Seq); err != nil || len(w.missing) == 0 {
+			return end, err
+		}
+		later, err := w.log.store.AuditEnd(ctx)
+		if err != nil || later.Seq <= end.Seq {
+			return end, err
+		}
+		end = later
+	}
+}
+
+// walk reads the log up to a line.
+func (w *walker) walk(ctx context.Context, last int64) error {
+	for w.at.Seq < last {
+		entries, err := w.log.store.AuditAfter(ctx, w.at.Seq, auditPage)
+		if err != nil {
+			return err
 		}
 		for _, e := range entries {
-			if at.Seq == last {
+			if w.at.Seq == last {
 				break
 			}
-			if err := log.checkEntry(e, at, c); err != nil {
-				return at, err
+			if err := w.log.checkEntry(e, w.at, w.check); err != nil {
+				return err
 			}
-			at = e.Head()
+			if err := w.note(e); err != nil {
+				return err
+			}
+			w.at = e.Head()
 		}
 		if len(entries) == 0 {
-			err = tampered("lines %d to %d are missing", at.Seq+1, last)
+			return tampered("lines %d to %d are missing", w.at.Seq+1, last)
 		}
 	}
-	return at, err
+	return nil
 }
 
 // entryBefore is where to begin so that the entry with the given number is the first one to be
@@ -198,6 +241,8 @@ func (log *Log) entryBefore(ctx context.Context, seq int64) (Head, error) {
 // checkEntry is the rule for an entry behind another one. ErrTampered.
 func (log *Log) checkEntry(e Entry, before Head, c Check) error {
 	switch {
+	case e.First() <= before.Seq:
+		return tampered("%s", e.changed())
 	case e.First() != before.Seq+1:
 		return tampered("lines %d to %d are missing", before.Seq+1, e.First()-1)
 	case !log.follows(e, before.Hash):

@@ -77,20 +77,21 @@ func NewAdmins(s AdminStore, c Config) *Admins { return &Admins{s, c} }
 
 // NewAdminToken is what an admin token starts with.
 type NewAdminToken struct {
-	Name   string
-	Scopes []Scope
-	Life   time.Duration // 0: until it is revoked
+	Name     string
+	Scopes   []Scope
+	Lifetime time.Duration // 0: until it is revoked
 }
 
 // CreateAdminToken makes an admin token. Its text is in the answer and nowhere else. by is the
 // admin token that asks for it, nil on the command line: it cannot give away scopes that it lacks,
-// nor a longer life than its own. Refusals: ErrInvalid, ErrScope.
+// nor a longer lifetime than its own. A request that its sender named makes one, however often it is
+// sent. Refusals: ErrInvalid, ErrScope.
 func (s *Admins) CreateAdminToken(ctx context.Context, n NewAdminToken,
 	by *AdminToken) (opaque.Secret, AdminToken, error) {
 	now := s.cfg.Now()
 	t := AdminToken{Name: n.Name, Scopes: sortedScopes(n.Scopes), CreatedAt: now}
-	if n.Life > 0 {
-		t.ExpiresAt = now.Add(n.Life).Truncate(time.Second)
+	if n.Lifetime > 0 {
+		t.ExpiresAt = now.Add(n.Lifetime).Truncate(time.Second)
 	}
 	if err := checkAdminToken(n, t); err != nil {
 		return "", AdminToken{}, err
@@ -98,18 +99,25 @@ func (s *Admins) CreateAdminToken(ctx context.Context, n NewAdminToken,
 	if err := mayGrant(by, t); err != nil {
 		return "", AdminToken{}, err
 	}
-	text, err := opaque.AdminToken.New(s.cfg.Rand)
+	rand := opaque.RandOf(ctx, s.cfg.Rand)
+	text, err := opaque.AdminToken.New(rand)
 	if err != nil {
 		return "", AdminToken{}, err
 	}
-	if t.ID, err = opaque.OfAdminToken.New(s.cfg.Rand); err != nil {
+	if t.ID, err = opaque.OfAdminToken.New(rand); err != nil {
 		return "", AdminToken{}, err
 	}
 	t.Hash = opaque.Hash(text.Reveal())
-	return text, t,
-		s.store.AddAdminToken(ctx, t,
-			s.cfg.Log.Act(ctx, audit.AdminTokenCreated, "", t.ID,
-				audit.Details{"scopes": t.Scopes, "expires_at": optionalUnix(t.ExpiresAt)}))
+	err = s.store.AddAdminToken(ctx, t,
+		s.cfg.Log.Act(ctx, audit.AdminTokenCreated, "", t.ID,
+			audit.Details{"scopes": t.Scopes, "expires_at": optionalUnix(t.ExpiresAt)}))
+	if errors.Is(err, failure.ErrConflict) {
+		there, fault := s.store.AdminToken(ctx, t.Hash)
+		if fault == nil && there.Name == t.Name && slices.Equal(there.Scopes, t.Scopes) && there.RevokedAt.IsZero() {
+			return text, there, nil // this very request made it before
+		}
+	}
+	return text, t, err
 }
 
 func checkAdminToken(n NewAdminToken, t AdminToken) error {
@@ -129,8 +137,8 @@ func checkAdminToken(n NewAdminToken, t AdminToken) error {
 	if len(n.Name) > 100 {
 		fault("name is longer than 100 bytes")
 	}
-	if n.Life < 0 || n.Life > 0 && n.Life < time.Minute {
-		fault("life %s is shorter than a minute", n.Life)
+	if n.Lifetime < 0 || n.Lifetime > 0 && n.Lifetime < time.Minute {
+		fault("lifetime %s is shorter than a minute", n.Lifetime)
 	}
 	return errors.Join(faults...)
 }

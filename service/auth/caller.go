@@ -24,7 +24,7 @@ var (
 	// ErrScope says that the caller may not do this; the error that wraps it says what it lacks.
 	ErrScope = errors.New("insufficient scope")
 	// ErrNoPolicy says that the job is who it says, and that no trust policy allows it.
-	ErrNoPolicy = errors.New("no trust policy lets this job in: the operator of this License service sees why by `pageflare-license policy explain`")
+	ErrNoPolicy = errors.New("no trust policy allows this job: the operator of this License service sees why by `pageflare-license policy explain`")
 	// ErrIssuer says that the issuer of an identity token cannot be asked for its keys now.
 	ErrIssuer = errors.New("the issuer of this identity token does not answer: try again later")
 	// ErrUntrustedJob marks every refusal of an identity: any job of GitHub can obtain a valid

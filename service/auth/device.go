@@ -199,7 +199,7 @@ func drawUserCode(rand io.Reader) (string, error) {
 type DeviceCodes struct {
 	DeviceCode opaque.Secret
 	UserCode   opaque.Secret // as it is shown: BCDF-GHJK
-	Life       time.Duration
+	Lifetime   time.Duration
 	Interval   time.Duration
 }
 
@@ -241,8 +241,8 @@ func (s *Devices) beginDevice(ctx context.Context, client, address string) (Devi
 // LoginToken is what a program gets at the end of a device login: the right to act for the account
 // for an hour.
 type LoginToken struct {
-	Token opaque.Secret
-	Life  time.Duration
+	Token    opaque.Secret
+	Lifetime time.Duration
 }
 
 // PollDevice answers a program that asks with its device code. The first time after the approval it

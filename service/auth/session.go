@@ -85,8 +85,9 @@ func NewSessions(s SessionStore, publicURL string, c Config) *Sessions {
 	return &Sessions{s, publicURL, c}
 }
 
-// CreateSignInLink makes a link by which a person signs in to an account, once. Refusals:
-// ErrNotFound, ErrRevoked for a deleted account.
+// CreateSignInLink makes a link by which a person signs in to an account, once. A request that its
+// sender named makes one, however often it is sent. Refusals: ErrNotFound, ErrRevoked for a deleted
+// account.
 func (s *Sessions) CreateSignInLink(ctx context.Context,
 	id string) (url opaque.Secret, ends time.Time, err error) {
 	a, err := s.store.Account(ctx, id)
@@ -96,7 +97,7 @@ func (s *Sessions) CreateSignInLink(ctx context.Context,
 	if a.Status == account.Deleted {
 		return "", time.Time{}, fmt.Errorf("account %s: %w", a.ID, account.ErrDeleted)
 	}
-	text, err := opaque.SignInLink.New(s.cfg.Rand)
+	text, err := opaque.SignInLink.New(opaque.RandOf(ctx, s.cfg.Rand))
 	if err != nil {
 		return "", time.Time{}, err
 	}
@@ -104,10 +105,16 @@ func (s *Sessions) CreateSignInLink(ctx context.Context,
 		Hash: opaque.Hash(text.Reveal()), AccountID: a.ID,
 		ExpiresAt: s.cfg.Now().Add(SignInLinkTTL),
 	}
-	return opaque.Secret(s.publicURL + "/sign-in?link=" + text.Reveal()), l.ExpiresAt,
-		s.store.AddSignInLink(ctx, l,
-			s.cfg.Log.Act(ctx, audit.SignInLinkCreated, a.ID, a.ID,
-				audit.Details{"expires_at": l.ExpiresAt.Unix()}))
+	err = s.store.AddSignInLink(ctx, l,
+		s.cfg.Log.Act(ctx, audit.SignInLinkCreated, a.ID, a.ID,
+			audit.Details{"expires_at": l.ExpiresAt.Unix()}))
+	if errors.Is(err, failure.ErrConflict) {
+		there, fault := s.store.SignInLink(ctx, l.Hash)
+		if fault == nil && there.AccountID == a.ID {
+			l, err = there, nil // this very request made it before
+		}
+	}
+	return opaque.Secret(s.publicURL + "/sign-in?link=" + text.Reveal()), l.ExpiresAt, err
 }
 
 // SignInAccount tells whose link a secret is, without using it up. ErrUnauthenticated: it is not

@@ -18,7 +18,8 @@ import (
 // of that name in openapi.yaml, which says what it does, what it needs and which scope the token
 // must have. Beside the errors of every call, each can end with ErrRejected.
 //
-// What changes something is sent once: it is tried again only when the service says, or the network
+// What makes something is sent under a name of its own, so that it is tried again and done once. What
+// else changes something is sent once: it is tried again only when the service says, or the network
 // shows, that nothing was done.
 type Admin struct {
 	client *Client
@@ -43,7 +44,7 @@ func (a *Admin) ListAccounts(ctx context.Context,
 // CreateAccount makes an account and its first API token, whose text is in this answer alone.
 func (a *Admin) CreateAccount(ctx context.Context, n api.NewAccount) (api.Account, error) {
 	return ask[api.Account](ctx, a,
-		request{op: "make an account", method: http.MethodPost, path: "admin/accounts", body: n})
+		request{op: "make an account", method: http.MethodPost, path: "admin/accounts", body: n, named: true})
 }
 
 // GetAccount returns an account.
@@ -94,7 +95,7 @@ func (a *Admin) CreateSignInLink(ctx context.Context, id string) (api.SignInLink
 	return ask[api.SignInLink](ctx, a,
 		request{
 			op: "make a sign-in link", method: http.MethodPost,
-			path: join("admin/accounts", id, "sign-in"),
+			path: join("admin/accounts", id, "sign-in"), named: true,
 		})
 }
 
@@ -119,7 +120,7 @@ func (a *Admin) CreateAPIToken(ctx context.Context, account string,
 	return ask[api.APIToken](ctx, a,
 		request{
 			op: "make an API token", method: http.MethodPost,
-			path: join("admin/accounts", account, "api-tokens"), body: n,
+			path: join("admin/accounts", account, "api-tokens"), body: n, named: true,
 		})
 }
 
@@ -166,7 +167,7 @@ func (a *Admin) IssueToken(ctx context.Context, account string,
 	return ask[api.IssuedToken](ctx, a,
 		request{
 			op: "issue a license token", method: http.MethodPost,
-			path: join("admin/accounts", account, "tokens"), body: n,
+			path: join("admin/accounts", account, "tokens"), body: n, named: true,
 		})
 }
 
@@ -279,7 +280,7 @@ func (a *Admin) ListKeys(ctx context.Context) ([]api.SigningKey, error) {
 func (a *Admin) RotateKey(ctx context.Context, p api.RotateKeyParams) (api.SigningKey, error) {
 	return ask[api.SigningKey](ctx, a,
 		request{
-			op: "add a signing key", method: http.MethodPost, path: "admin/keys", query: query(p),
+			op: "add a signing key", method: http.MethodPost, path: "admin/keys", query: query(p), named: true,
 		})
 }
 
@@ -308,7 +309,7 @@ func (a *Admin) ListAdminTokens(ctx context.Context,
 func (a *Admin) CreateAdminToken(ctx context.Context, n api.NewAdminToken) (api.AdminToken, error) {
 	return ask[api.AdminToken](ctx, a,
 		request{
-			op: "make an admin token", method: http.MethodPost, path: "admin/admin-tokens", body: n,
+			op: "make an admin token", method: http.MethodPost, path: "admin/admin-tokens", body: n, named: true,
 		})
 }
 
@@ -348,7 +349,7 @@ func ask[T any](ctx context.Context, a *Admin, r request) (answer T, err error) 
 	if r.method == "" {
 		r.method, r.reads = http.MethodGet, true
 	}
-	r.bearer, r.rejects, r.once = a.token, true, !r.reads
+	r.bearer, r.rejects, r.once = a.token, true, !r.reads && !r.named
 	for part := range strings.SplitSeq(r.path, "/") {
 		if part == "" || part == "." || part == ".." { // would be another route
 			return answer, fmt.Errorf("%s: %q is not an id", r.op, part)
@@ -416,6 +417,7 @@ func query(params any) url.Values {
 		}
 		v.Set(name, text)
 	}
+	v.Del("Idempotency-Key") // is a header, which each call sets on its own
 	return v
 }
 

@@ -3,6 +3,7 @@ package client
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
@@ -37,6 +38,7 @@ type request struct {
 	reads            bool                    // changes nothing
 	patient          bool                    // its answer may take long: Budget bounds the waits between tries, and nothing but ctx the tries
 	once             bool                    // must not be done twice: it is sent again only when nothing was done
+	named            bool                    // sent under a name, so that it can be sent again and does nothing twice
 	accept           func(body []byte) error // takes over the body of a 200; an error says why it is no answer
 }
 
@@ -113,6 +115,9 @@ func (c *Client) build(ctx context.Context, r request) (*retryablehttp.Request, 
 	req.Header.Set("Accept", "application/json")
 	if c.cfg.UserAgent != "" {
 		req.Header.Set("User-Agent", c.cfg.UserAgent)
+	}
+	if r.named {
+		req.Header.Set("Idempotency-Key", rand.Text())
 	}
 	if r.bearer != "" {
 		req.Header.Set("Authorization", "Bearer "+r.bearer)

@@ -7,8 +7,9 @@
 // Rules of this package:
 //   - Network faults, 429 and 5xx are tried again, up to 5 times in all, with growing random waits, while the budget lasts. A wait
 //     that the API asks for is kept; one that does not fit the budget ends the call at once. No other status is tried again.
-//   - Issue is tried again like the others, also when its answer was lost: what a lost answer leaves behind is the record of a token
-//     that nobody holds, and the caller would have to repeat the call anyway.
+//   - What makes something is sent under a name of its own (Idempotency-Key), which all tries of a call share: a service that knows the
+//     header does it once. Issue is tried again also where it is not known: what a lost answer leaves behind there is the record of a
+//     token that nobody holds, and the caller would have to repeat the call anyway.
 //   - 401 and 403 count as a no only when they can come from the API: a page of a proxy or a firewall says nothing about a license.
 //   - The token goes to the origin of the base URL and nowhere else, and stands in no error.
 package client
@@ -85,7 +86,7 @@ func (c *Client) Issue(ctx context.Context, bearer string) (api.IssuedToken, err
 	return c.token(ctx,
 		request{
 			op: "issue license token", method: http.MethodPost, path: "license/issue",
-			bearer: bearer,
+			bearer: bearer, named: true,
 		})
 }
 

@@ -203,8 +203,8 @@ func TestAnswerMayHoldTimesAndFieldsOfTomorrow(t *testing.T) {
 	w := newWorld(t, answer(200, "application/json", `{"token":"`+fresh+`","expires_at":"2027-03-12T00:00:00Z",
 		"refresh_after":"2027-01-10T00:00:00Z","capped_by":"valid_until","tomorrow":[1]}`+"\n"))
 	want := api.IssuedToken{
-		Token: fresh, ExpiresAt: time.Date(2027, 3, 12, 0, 0, 0, 0, time.UTC),
-		RefreshAfter: time.Date(2027, 1, 10, 0, 0, 0, 0, time.UTC), CappedBy: api.CappedByValidUntil,
+		Token: fresh, ExpiresAt: api.Time{Time: time.Date(2027, 3, 12, 0, 0, 0, 0, time.UTC)},
+		RefreshAfter: api.Time{Time: time.Date(2027, 1, 10, 0, 0, 0, 0, time.UTC)}, CappedBy: api.CappedByValidUntil,
 	}
 	got, err := w.client.Refresh(t.Context(), bearer)
 	if diff := cmp.Diff(want, got); err != nil || diff != "" {

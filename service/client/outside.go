@@ -15,7 +15,7 @@ import (
 	"github.com/pageflare/ci/service/api"
 )
 
-// What comes from the other side is a stranger's text: the functions of this file take of it what
+// What comes from the other side is untrusted text: the functions of this file take of it what
 // has the right form.
 
 // maxWords is how many characters of a text from outside are shown.

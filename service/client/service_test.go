@@ -42,7 +42,7 @@ func TestClientOfTheRealService(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(claims.ExpiresAt, refreshed.ExpiresAt); diff != "" || claims.Subject != account.ID {
+	if diff := cmp.Diff(claims.ExpiresAt, refreshed.ExpiresAt.Time); diff != "" || claims.Subject != account.ID {
 		t.Errorf("refreshed for %s, expires (-exp +expires_at):\n%s", claims.Subject, diff)
 	}
 

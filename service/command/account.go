@@ -95,7 +95,7 @@ func (c accountList) Run(ctx context.Context, a *App) error {
 		found, err := l.Accounts.Accounts(ctx,
 			account.Query{Email: c.Email, After: c.After, Limit: c.Limit.andOne()})
 		if err != nil {
-			return refusal(err)
+			return listRefusal("--after", err)
 		}
 		page := show.Accounts(found, int(c.Limit))
 		return c.PrintPage(a, page, "--after", page.NextCursor, func(w io.Writer) {

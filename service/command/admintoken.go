@@ -24,9 +24,9 @@ type AdminToken struct {
 
 type adminTokenCreate struct {
 	Output
-	Scope []string `required:"" help:"What it may do, such as accounts:read; can be given several times. \"all\" is every scope there is now." placeholder:"SCOPE"`
-	Name  string   `default:"" help:"What it is for."`
-	TTL   *life    `name:"ttl" help:"Its life, such as 2160h. Default: until it is revoked." placeholder:"DURATION"`
+	Scope []string  `required:"" help:"What it may do, such as accounts:read; can be given several times. \"all\" is every scope there is now." placeholder:"SCOPE"`
+	Name  string    `default:"" help:"What it is for."`
+	TTL   *lifetime `name:"ttl" help:"Its lifetime, such as 2160h. Default: until it is revoked." placeholder:"DURATION"`
 }
 
 // Run makes the admin token and prints its text alone, or all with --json.
@@ -46,7 +46,7 @@ func (c adminTokenCreate) Run(ctx context.Context, a *App) error {
 		if c.TTL.Duration < time.Minute {
 			return Usagef("--ttl: %s is below a minute: give a duration such as 2160h", c.TTL)
 		}
-		n.Life = c.TTL.Duration
+		n.Lifetime = c.TTL.Duration
 	}
 	return a.with(ctx, func(ctx context.Context, l *parts.Parts) error {
 		text, record, err := l.Admins.CreateAdminToken(ctx, n, nil)
@@ -70,7 +70,7 @@ func (c adminTokenList) Run(ctx context.Context, a *App) error {
 	return a.with(ctx, func(ctx context.Context, l *parts.Parts) error {
 		found, err := l.Admins.AdminTokens(ctx, c.After, c.Limit.andOne())
 		if err != nil {
-			return refusal(err)
+			return listRefusal("--after", err)
 		}
 		page := show.AdminTokens(found, int(c.Limit))
 		return c.PrintPage(a, page, "--after", page.NextCursor, func(w io.Writer) {

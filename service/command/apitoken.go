@@ -49,7 +49,7 @@ func (c apiTokenList) Run(ctx context.Context, a *App) error {
 	return a.with(ctx, func(ctx context.Context, l *parts.Parts) error {
 		found, err := l.Accounts.APITokens(ctx, c.Account, c.After, c.Limit.andOne())
 		if err != nil {
-			return refusal(err)
+			return listRefusal("--after", err)
 		}
 		page := show.APITokens(found, int(c.Limit))
 		return c.PrintPage(a, page, "--after", page.NextCursor, func(w io.Writer) {

@@ -96,7 +96,7 @@ func (c auditVerify) Run(ctx context.Context, a *App) error {
 		}
 	}
 	return a.with(ctx, func(ctx context.Context, l *parts.Parts) error {
-		head, err := l.Log.Verify(ctx, check)
+		proof, err := l.Log.Verify(ctx, check)
 		if errors.Is(err, audit.ErrTampered) {
 			return fmt.Errorf("%w: compare with a backup, and find out who can write to the database", err)
 		}
@@ -104,14 +104,20 @@ func (c auditVerify) Run(ctx context.Context, a *App) error {
 			return refusal(err)
 		}
 		j := struct {
-			Status string `json:"status"`
-			Lines  int64  `json:"lines"`
-			End    string `json:"end"`
-		}{"intact", head.Seq, head.String()}
+			Status       string           `json:"status"`
+			Lines        int64            `json:"lines"`
+			End          string           `json:"end"`
+			ContentsFrom int64            `json:"contents_from"`
+			Pruned       api.AuditPruning `json:"pruned,omitzero"`
+		}{"intact", proof.Seq, proof.String(), proof.ContentsFrom(check), show.Pruning(proof.Pruned)}
 		return c.Print(a.Stdout, j, func(w io.Writer) {
 			Row(w, "status", j.Status)
 			Row(w, "lines", j.Lines)
 			Row(w, "end", j.End)
+			if p := j.Pruned; p.Records > 0 {
+				Row(w, "pruned", fmt.Sprintf("records of lines %d to %d, the last at %s", p.From, p.Through, p.At))
+				Row(w, "contents proved from line", j.ContentsFrom)
+			}
 		})
 	})
 }

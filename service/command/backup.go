@@ -20,7 +20,8 @@ type Backup struct {
 	File    string `arg:"" name:"file" help:"The copy; there must be no file of that name yet. - is standard output."`
 }
 
-// Run copies the database, also while servers work on it. It needs no key, and changes nothing: a newer version can back up before it upgrades.
+// Run copies the database, also while servers work on it. It needs no key, and changes nothing in
+// it: a newer version can back up before it upgrades.
 func (c Backup) Run(ctx context.Context, a *App) error {
 	if a.DumpURL != "" {
 		return Usagef("backup: a PostgreSQL server has its own way: run pg_dump --format=custom --file=%s '%s', "+
@@ -36,6 +37,9 @@ func (c Backup) Run(ctx context.Context, a *App) error {
 	}
 	made, err := c.make(ctx, a, c.File, c.Replace)
 	if err != nil {
+		return err
+	}
+	if err := recordBackup(a); err != nil {
 		return err
 	}
 	return c.say(a.Stdout, filepath.Clean(c.File), made)
@@ -91,7 +95,17 @@ func (c Backup) stream(ctx context.Context, a *App) (err error) {
 	if err := errors.Join(err, copy.Close()); err != nil {
 		return fmt.Errorf("backup -: %w", err)
 	}
+	if err := recordBackup(a); err != nil {
+		return err
+	}
 	return c.say(a.Stderr, "-", made)
+}
+
+func recordBackup(a *App) error {
+	if err := a.RecordBackup(); err != nil {
+		return fmt.Errorf("the backup was made, but its time cannot be noted beside the database, so that the metrics do not know of it: %w", err)
+	}
+	return nil
 }
 
 func (c Backup) say(w io.Writer, file string, made copied) error {

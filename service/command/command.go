@@ -23,21 +23,27 @@ type App struct {
 	Stdout, Stderr io.Writer
 
 	Terminal     bool     // a person types what comes on Stdin
+	Watched      bool     // a person sees what is written to Stderr
 	Database     string   // its URL for messages, without a password
 	DatabaseFile string   // empty when it is on a server
 	DumpURL      string   // of a database on a server, for pg_dump and pg_restore; empty when it is a file
 	Issuers      []string // of identities that are trusted
 	NoLink       string   // why a link that begins with the public URL would lead nowhere; "" when it leads somewhere
 
-	// HaveDatabase tells whether there is a database, which an empty file is not, nor one of a server
-	// without the tables of this service.
+	// HaveDatabase tells whether there is a database, which an empty file is not, nor one of a
+	// server without the tables of this service.
 	HaveDatabase func(context.Context) bool
 	// Backup copies the database to a new file, and returns its size and where its audit log ends.
 	// fs.ErrExist: there is a file of that name.
 	// With replace an older copy gives way.
 	Backup func(ctx context.Context, to string, replace bool) (bytes int64, end audit.Head, err error)
+	// RecordBackup notes that a backup has come to where it belongs, for the metrics of the
+	// service.
+	RecordBackup func() error
 	// Restore puts a backup in the place of the database.
 	Restore func(ctx context.Context, backup io.Reader) (Restored, error)
+	// Move moves the database from one engine to the other. context.Canceled: it was interrupted.
+	Move func(ctx context.Context, from, to string, report func(Progress)) (Moved, error)
 	// Open opens the database, and makes it where there is none. The function that it returns
 	// closes it.
 	Open func(context.Context) (*parts.Parts, func() error, error)

@@ -26,7 +26,7 @@ func (c machineList) Run(ctx context.Context, a *App) error {
 	return a.with(ctx, func(ctx context.Context, l *parts.Parts) error {
 		found, err := l.Machines.Machines(ctx, c.Account, c.After, c.Limit.andOne())
 		if err != nil {
-			return refusal(err)
+			return listRefusal("--after", err)
 		}
 		page := show.Machines(found, int(c.Limit))
 		return c.PrintPage(a, page, "--after", page.NextCursor, func(w io.Writer) {
@@ -41,11 +41,15 @@ func (c machineList) Run(ctx context.Context, a *App) error {
 
 type machineEnd struct {
 	Output
+	Confirm
 	ID string `arg:"" help:"Id of the machine (mac_…)."`
 }
 
-// Run ends the machine. It holds in every running server with the next request.
+// Run ends the machine. It holds in every running server within 250 ms.
 func (c machineEnd) Run(ctx context.Context, a *App) error {
+	if err := c.confirm(a, "Machine %s ends, with all license tokens that it has and will have", c.ID); err != nil {
+		return err
+	}
 	return a.with(ctx, func(ctx context.Context, l *parts.Parts) error {
 		m, err := l.Machines.EndMachine(ctx, c.ID)
 		if err != nil {

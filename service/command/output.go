@@ -28,8 +28,8 @@ func (j Output) Print(w io.Writer, v any, text func(io.Writer)) error {
 	return t.Flush()
 }
 
-// PrintPage prints a page of a list. When there are more, the page says so by next, its next_cursor,
-// and beside a table a note on standard error names the flag that goes on.
+// PrintPage prints a page of a list. When there are more, the page says so by next, its
+// next_cursor, and beside a table a note on standard error names the flag that goes on.
 func (j Output) PrintPage(a *App, page any, flag, next string, table func(io.Writer)) error {
 	if err := j.Print(a.Stdout, page, table); err != nil || j.JSON || next == "" {
 		return err
@@ -66,7 +66,7 @@ func dash(s string) string {
 }
 
 // Row writes cells separated by tabs. What is no text is shown as a mark: some of what is listed
-// comes from strangers, and a terminal obeys what it is told.
+// comes from untrusted callers, and a terminal obeys what it is told.
 func Row(w io.Writer, cells ...any) {
 	text := make([]string, len(cells))
 	for i, c := range cells {

@@ -19,8 +19,8 @@ import (
 type Policy struct {
 	Add     policyAdd     `cmd:"" help:"Let jobs of a repository, or of every repository of an organization, exchange their identity for license tokens of an account."`
 	List    policyList    `cmd:"" help:"List the policies."`
-	Remove  policyRemove  `cmd:"" help:"Remove a policy: no further job is let in by it."`
-	Explain policyExplain `cmd:"" help:"Say clause by clause why a job is let in or refused."`
+	Remove  policyRemove  `cmd:"" help:"Remove a policy: no further job is allowed by it."`
+	Explain policyExplain `cmd:"" help:"Say clause by clause why a job is allowed or refused."`
 }
 
 // conditions is what of the job the policy asks for beside its repository, in one line.
@@ -230,7 +230,7 @@ func (c policyList) Run(ctx context.Context, a *App) error {
 			Account: c.Account, Repository: c.Repository, After: c.After, Limit: c.Limit.andOne(),
 		})
 		if err != nil {
-			return refusal(err)
+			return listRefusal("--after", err)
 		}
 		page := show.Policies(found, int(c.Limit))
 		return c.PrintPage(a, page, "--after", page.NextCursor,

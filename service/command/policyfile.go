@@ -10,15 +10,16 @@ import (
 	"github.com/pageflare/ci/service/license"
 )
 
-// columns of a file, which the first line names. Those of conditions may hold several values, separated by |.
+// columns of a file, which the first line names. Those of conditions may hold several values,
+// separated by |.
 var columns = []string{
 	"repository", "repository_id", "repository_owner_id", "ref", "environment", "event", "job_workflow_ref", "visibility",
 }
 
-// readPolicies reads a file of repositories, a line each: OWNER/NAME, OWNER/* for every repository of
-// an organization, or CSV (RFC 4180) whose first line names the columns. Empty lines and those that
-// begin with # count for nothing. What a line leaves out is as in base. The numbers of their lines
-// come with the policies. The error has a line for each fault.
+// readPolicies reads a file of repositories, a line each: OWNER/NAME, OWNER/* for every repository
+// of an organization, or CSV (RFC 4180) whose first line names the columns. Empty lines and those
+// that begin with # count for nothing. What a line leaves out is as in base. The numbers of their
+// lines come with the policies. The error has a line for each fault.
 func readPolicies(text string,
 	base license.TrustPolicy) (out []license.TrustPolicy, lines []int, err error) {
 	r := csv.NewReader(strings.NewReader(strings.TrimPrefix(text, "\ufeff"))) // which spreadsheets write

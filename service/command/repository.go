@@ -26,14 +26,14 @@ type repositoryList struct {
 func (c repositoryList) Run(ctx context.Context, a *App) error {
 	after, err := license.ParseRepositoryKey(c.After)
 	if err != nil {
-		return Usagef("--after: %w", err)
+		return listRefusal("--after", err)
 	}
 	return a.with(ctx, func(ctx context.Context, l *parts.Parts) error {
 		found, err := l.Jobs.Repositories(ctx, license.RepositoryQuery{
 			Account: c.Account, UnusedSince: c.UnusedSince.Time, After: after, Limit: c.Limit.andOne(),
 		})
 		if err != nil {
-			return refusal(err)
+			return listRefusal("--after", err)
 		}
 		page := show.Repositories(found, int(c.Limit))
 		return c.PrintPage(a, page, "--after", page.NextCursor, func(w io.Writer) {

@@ -40,11 +40,11 @@ func tokenText(w io.Writer, j api.TokenRecord) {
 
 type tokenIssue struct {
 	Output
-	Account string `required:"" help:"Id of the account." placeholder:"ID"`
-	TTL     *life  `name:"ttl" help:"Life of the token, such as 72h or 90s; capped by the end of the license. Default: LICENSE_TOKEN_TTL."`
+	Account string    `required:"" help:"Id of the account." placeholder:"ID"`
+	TTL     *lifetime `name:"ttl" help:"Lifetime of the token, such as 72h or 90s; capped by the end of the license. Default: LICENSE_TOKEN_TTL."`
 }
 
-// Run issues the token and prints it alone, or all with --json.
+// Run issues the token and prints its text alone, or all with --json.
 func (c tokenIssue) Run(ctx context.Context, a *App) error {
 	var ttl time.Duration // the usual one
 	if c.TTL != nil {
@@ -64,10 +64,10 @@ func (c tokenIssue) Run(ctx context.Context, a *App) error {
 			ExpiresAt string `json:"expires_at"`
 			Capped    bool   `json:"capped"`
 		}{
-			issued.Token.Reveal(), string(issued.ID), issued.ExpiresAt.UTC().Format(time.RFC3339),
+			issued.Token.Reveal(), string(issued.ID), show.Second(issued.ExpiresAt).String(),
 			issued.Capped,
 		}
-		return c.Print(a.Stdout, j, func(w io.Writer) { Row(w, j.Token) })
+		return c.printOnce(a, j, "license token", j.ID, j.Token)
 	})
 }
 
@@ -86,7 +86,7 @@ func (c tokenList) Run(ctx context.Context, a *App) error {
 			Account: c.Account, Key: c.Kid, Before: opaque.TokenID(c.Before), Limit: c.Limit.andOne(),
 		})
 		if err != nil {
-			return refusal(err)
+			return listRefusal("--before", err)
 		}
 		page := show.Tokens(found, int(c.Limit), time.Now())
 		return c.PrintPage(a, page, "--before", page.NextCursor, func(w io.Writer) {
@@ -131,7 +131,7 @@ type tokenRevoke struct {
 	Family bool   `help:"Also everything that descends from the same first token, past and future."`
 }
 
-// Run revokes the token. It holds in every running server with the next request.
+// Run revokes the token. It holds in every running server within 250 ms.
 func (c tokenRevoke) Run(ctx context.Context, a *App) error {
 	text, err := a.argument(c.Token)
 	if err != nil {
@@ -201,13 +201,21 @@ func withRemedy(id string, err error) error {
 			"has a license that has expired: `account update " + id +
 				" --valid-until DATE` renews it",
 		},
-		{account.ErrRevoked, "was deleted, for good: make a new one"},
+		{account.ErrRevoked, "was deleted permanently: make a new one"},
 	} {
 		if errors.Is(err, r.is) {
 			return fmt.Errorf("account %s %s", id, r.what)
 		}
 	}
 	return err
+}
+
+// listRefusal is refusal for a list that continues at a place which flag names.
+func listRefusal(flag string, err error) error {
+	if cursor, ok := errors.AsType[failure.Cursor](err); ok {
+		return Usagef("%s: %s", flag, string(cursor))
+	}
+	return refusal(err)
 }
 
 // refusal makes a usage error of what a person has to give differently.

@@ -30,6 +30,16 @@ func (i Invalid) Error() string { return string(i) }
 // Is says that an Invalid is an ErrInvalid.
 func (Invalid) Is(target error) bool { return target == ErrInvalid }
 
+// Cursor is an ErrInvalid of the place where a list is to continue: the text says what is wrong
+// with it. The API calls that place cursor; a command puts the name of its flag there.
+type Cursor string
+
+// Error is the text with the API's name of the place.
+func (c Cursor) Error() string { return "cursor: " + string(c) }
+
+// Is says that a Cursor is an ErrInvalid.
+func (Cursor) Is(target error) bool { return target == ErrInvalid }
+
 // Names is a list of names for a message.
 func Names[T ~string](names []T) string {
 	texts := make([]string, 0, len(names))

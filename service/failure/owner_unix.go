@@ -21,7 +21,8 @@ func Owner(path string) (uid, gid int, known bool) {
 	return int(s.Uid), int(s.Gid), true
 }
 
-// NotOurs says whose a file or folder is and what to do, when it belongs to another user than this one; else it is empty.
+// NotOurs says whose a file or folder is and what to do, when it belongs to another user than this
+// one; else it is empty.
 func NotOurs(path string) string {
 	uid, _, known := Owner(path)
 	if self := os.Geteuid(); known && uid != self {

@@ -316,7 +316,7 @@ func (r *Keyring) newKey(ctx context.Context, a Algorithm,
 	if _, err := io.ReadFull(r.rand, secret); err != nil {
 		return SealedKey{}, audit.Act{}, fmt.Errorf("generate a signing key: %w", err)
 	}
-	id, err := opaque.OfKey.New(r.rand)
+	id, err := opaque.OfKey.New(opaque.RandOf(ctx, r.rand)) // and never the secret
 	if err != nil {
 		return SealedKey{}, audit.Act{}, err
 	}
@@ -330,7 +330,7 @@ func (r *Keyring) newKey(ctx context.Context, a Algorithm,
 
 // Rotate adds a signing key. It starts to sign when everybody who verifies knows it: after some
 // seconds for license tokens, which only replicas verify, after some minutes for leases. What the
-// older keys signed stays good.
+// older keys signed stays good. A request that its sender named adds one, however often it is sent.
 func (r *Keyring) Rotate(ctx context.Context, a Algorithm) (Key, error) {
 	lead := keyLead
 	if a == EdDSA {
@@ -340,7 +340,11 @@ func (r *Keyring) Rotate(ctx context.Context, a Algorithm) (Key, error) {
 	if err != nil {
 		return Key{}, err
 	}
-	if err := r.store.AddKey(ctx, k, act); err != nil {
+	err = r.store.AddKey(ctx, k, act)
+	if _, named := opaque.RequestName(ctx); named && errors.Is(err, failure.ErrConflict) {
+		return r.key(ctx, k.ID) // this very request made it before
+	}
+	if err != nil {
 		return Key{}, err
 	}
 	return r.key(ctx, k.ID)

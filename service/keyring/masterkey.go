@@ -98,6 +98,16 @@ func (k MasterKey) open(purpose string, sealed []byte) ([]byte, error) {
 	return secret, nil
 }
 
+// Opens says whether the key opens all of these signing keys. ErrWrongMasterKey.
+func (k MasterKey) Opens(keys []SealedKey) error {
+	for _, sealed := range keys {
+		if _, err := k.open(sealed.purpose(), sealed.Sealed); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (k MasterKey) gcm() cipher.AEAD {
 	block, err := aes.NewCipher(k.key[:])
 	if err != nil {

@@ -9,7 +9,8 @@ import (
 	"github.com/pageflare/ci/service/failure"
 )
 
-// While the clock is behind what was written nobody can tell whether a token is good, and what is issued would be dead.
+// While the clock is behind what was written nobody can tell whether a token is good, and what is
+// issued would be dead.
 func TestAClockInThePastSaysNoFinalNo(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)

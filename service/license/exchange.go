@@ -26,9 +26,10 @@ var ErrIdentityUsed = errors.New("this identity token was used before: request a
 // more, for a client that lost the answer.
 const IdentityRetry = 60 * time.Second
 
-// IdentityUse remembers that an identity token was exchanged.
+// IdentityUse remembers that an identity token was exchanged, or that a request which its sender
+// named got its token.
 type IdentityUse struct {
-	Hash  string // SHA-256 of issuer and jti
+	Hash  string // SHA-256 of issuer and jti, or opaque.RequestName
 	At    time.Time
 	Until time.Time      // when it can be forgotten
 	Token opaque.TokenID // what it was exchanged for
@@ -63,7 +64,7 @@ func (s *Service) exchangeWith(ctx context.Context, c auth.Caller, view *keyring
 		Hash: sha256.Sum256([]byte(out.Token.Reveal())), AsOf: min(c.AsOf, view.AsOf),
 	}
 	by := repositoryOf(id, a.ID, now)
-	first, err := s.store.RecordExchange(ctx, use, record, by, s.log.Act(ctx, audit.TokenExchanged, a.ID, string(out.ID), audit.Details{
+	first, err := s.store.RecordExchange(ctx, use, record, &by, s.log.Act(ctx, audit.TokenExchanged, a.ID, string(out.ID), audit.Details{
 		"policy": p.ID, "policy_version": p.Version,
 		"repository_id": id.RepositoryID, "repository": id.Repository, "ref": id.Ref, "event": id.Event, "run_id": id.RunID, "identity_sha256": use.Hash,
 	}))

@@ -23,9 +23,9 @@ type Explanation struct {
 func (e Explanation) Verdict() string {
 	switch e.Outcome {
 	case oidc.Passed:
-		return "let in"
+		return "allowed"
 	case oidc.NotChecked:
-		return "let in if what was not checked is good"
+		return "allowed if what was not checked is good"
 	}
 	return "refused"
 }

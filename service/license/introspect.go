@@ -53,8 +53,8 @@ func (s *Service) Introspect(ctx context.Context, by auth.Caller,
 }
 
 // Revoke ends a token by its text (RFC 7009): an API token, a login token, or a license token with
-// its whole family, for anyone who holds one can make others of it. A token that is no good already is
-// no error. ErrScope: it belongs to another account.
+// its whole family, for anyone who holds one can make others of it. A token that is no good already
+// is no error. ErrScope: it belongs to another account.
 func (s *Service) Revoke(ctx context.Context, by auth.Caller, text string) error {
 	switch auth.Parse(text).Kind {
 	case auth.ByLoginToken:

@@ -30,7 +30,8 @@ type JobStore interface {
 	// Repositories returns the repositories that are asked for, in the order of their keys. What
 	// Store.RecordExchange notes of one, it notes once an hour, and when its name or owner changes.
 	Repositories(ctx context.Context, q RepositoryQuery) ([]Repository, error)
-	// AddRefusal adds the line of a refused job to the audit log; it is durable when it returns nil.
+	// AddRefusal adds the line of a refused job to the audit log; it is durable when it returns
+	// nil.
 	AddRefusal(ctx context.Context, act audit.Act) error
 	// Refusal returns the line of a refused job, by the id of its request. ErrNotFound.
 	Refusal(ctx context.Context, requestID string) (audit.Line, error)

@@ -23,7 +23,7 @@ type Lease struct {
 	ID           string
 	GraceUntil   time.Time
 	ValidUntil   time.Time // end of the license
-	RefreshAfter time.Time // when two thirds of its life are over
+	RefreshAfter time.Time // when two thirds of its lifetime are over
 	CappedBy     LeaseCap
 }
 

@@ -13,7 +13,7 @@ import (
 	"github.com/pageflare/ci/service/opaque"
 )
 
-// TokenRecord is the record of an issued license token. Its text is not kept.
+// TokenRecord is the record of an issued license token. Its text is not stored.
 type TokenRecord struct {
 	ID        opaque.TokenID
 	AccountID string
@@ -61,6 +61,6 @@ type Issued struct {
 	Token        opaque.Secret
 	ID           opaque.TokenID
 	ExpiresAt    time.Time
-	RefreshAfter time.Time // when two thirds of its life are over
-	Capped       bool      // ExpiresAt is the end of the license, not the usual life of a token
+	RefreshAfter time.Time // when two thirds of its lifetime are over
+	Capped       bool      // ExpiresAt is the end of the license, not the usual lifetime of a token
 }

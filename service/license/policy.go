@@ -106,8 +106,8 @@ func (s *Policies) AddPolicy(ctx context.Context, p TrustPolicy) (TrustPolicy, e
 // AddPolicies stores trust policies, all of them or none; ID, Version and CreatedAt of each are
 // given here. One that says the same as another of the account is that other one, and is not added
 // again, however many ask for it at the same time. Refusals: ErrInvalid: none, or more than
-// MaxPolicies; PolicyFaults with ErrInvalid for each that is wrong, or, when none is, with the first
-// whose account is ErrNotFound or ErrDeleted.
+// MaxPolicies; PolicyFaults with ErrInvalid for each that is wrong, or, when none is, with the
+// first whose account is ErrNotFound or ErrDeleted.
 func (s *Policies) AddPolicies(ctx context.Context, list []TrustPolicy) ([]TrustPolicy, error) {
 	if err := checkNumber(len(list)); err != nil {
 		return nil, err
@@ -160,8 +160,8 @@ type PolicyQuery struct {
 	Limit      int
 }
 
-// Policies returns the policies that are asked for, in the order of ids. ErrInvalid: After is no id,
-// or Repository neither an id nor a name. ErrNotFound: no such account.
+// Policies returns the policies that are asked for, in the order of ids. ErrInvalid: After is no
+// id, or Repository neither an id nor a name. ErrNotFound: no such account.
 func (s *Policies) Policies(ctx context.Context, q PolicyQuery) ([]TrustPolicy, error) {
 	if err := opaque.OfPolicy.CheckAfter(q.After); err != nil {
 		return nil, err
@@ -187,8 +187,8 @@ func IsRepositoryID(text string) bool {
 
 // RemovePolicy ends a policy. Tokens that were issued under it live on to their end, which is near,
 // unless withTokens ends them in the same moment; then the answer is how many families that were.
-// Removing it twice is no error: anyone who has a second thought about the tokens can still end them.
-// ErrNotFound: there never was such a policy.
+// Removing it twice is no error: anyone who has a second thought about the tokens can still end
+// them. ErrNotFound: there never was such a policy.
 func (s *Policies) RemovePolicy(ctx context.Context, id string,
 	withTokens bool) (families int64, err error) {
 	var issued *audit.Act
@@ -198,7 +198,7 @@ func (s *Policies) RemovePolicy(ctx context.Context, id string,
 	return s.store.RemovePolicy(ctx, id, s.log.Act(ctx, audit.PolicyRemoved, "", id, nil), issued)
 }
 
-// PolicyFor finds the policy that lets an authentic identity in, and its account. Of several it is
+// PolicyFor finds the policy that allows an authentic identity, and its account. Of several it is
 // the one whose license is good: those for its very repository first, then those for its whole
 // owner, of each the oldest first, whatever their accounts. A refusal is a *Refusal, which wraps
 // ErrNoPolicy, or why the license of the policy's account is not good.
@@ -234,8 +234,8 @@ func (s *Policies) PolicyFor(ctx context.Context,
 	return oidc.Policy{}, account.Account{}, refusal
 }
 
-// policiesFor is the policies that may allow a job. A repository without one is asked for each time:
-// anyone who has an account at GitHub can have as many as they like.
+// policiesFor is the policies that may allow a job. A repository without one is asked for each
+// time: anyone who has an account at GitHub can have as many as they like.
 func (s *Policies) policiesFor(ctx context.Context, asOf int64, id oidc.Identity) ([]TrustPolicy, error) {
 	list, err := s.known.Get(asOf, id.RepositoryID+" "+id.OwnerID, func() ([]TrustPolicy, error) {
 		list, err := s.store.PoliciesFor(ctx, id.RepositoryID, id.OwnerID)

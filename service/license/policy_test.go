@@ -120,7 +120,7 @@ func TestPoliciesAreAddedAllOrNone(t *testing.T) {
 		"one name and the whole owner":  {[]license.TrustPolicy{trust(a, oidc.AnyRepository, named("acme/site"))}, failure.ErrInvalid, []string{"do not go together"}},
 		"every name and one repository": {[]license.TrustPolicy{trust(a, "7", named("acme/*"))}, failure.ErrInvalid, []string{"do not go together"}},
 		"a pattern":                     {[]license.TrustPolicy{trust(a, oidc.AnyRepository, named("acme/s*"))}, failure.ErrInvalid, []string{"is not OWNER/NAME"}},
-		"many faults":                   {wrong, failure.ErrInvalid, []string{"items[19]: ", "and 10 policies more have faults"}},
+		"many faults":                   {wrong, failure.ErrInvalid, []string{"items[19]: ", "and 10 policies more have errors"}},
 	} {
 		_, err := b.AddPolicies(t.Context(), test.list)
 		if !errors.Is(err, test.is) {

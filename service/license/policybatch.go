@@ -51,7 +51,8 @@ func (f PolicyFaults) with(index int, err error) PolicyFaults {
 // shownFaults is how many faults are told at most.
 const shownFaults = 20
 
-// Named are the faults with another name for each policy than the API's, such as its line in a file.
+// Named are the faults with another name for each policy than the API's, such as its line in a
+// file.
 func (f PolicyFaults) Named(name func(index int) string) error { return namedFaults{f, name} }
 
 type namedFaults struct {
@@ -70,7 +71,7 @@ func (f PolicyFaults) text(name func(index int) string) string {
 			before+strings.ReplaceAll(fault.Err.Error(), "\n", "\n"+before))
 	}
 	if more := len(f) - shownFaults; more > 0 {
-		lines = append(lines, fmt.Sprintf("and %d policies more have faults", more))
+		lines = append(lines, fmt.Sprintf("and %d policies more have errors", more))
 	}
 	return strings.Join(lines, "\n")
 }

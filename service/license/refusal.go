@@ -22,9 +22,9 @@ import (
 	"github.com/pageflare/ci/service/opaque"
 )
 
-// A job that is refused proved who it is, so what it says of itself is true, and it is recorded, for
-// the operator to see why. But anyone who has an account at GitHub can have such jobs, as many as
-// they like, with branches and environments of any name. So of what they leave in the audit log,
+// A job that is refused proved who it is, so what it says of itself is true, and it is recorded,
+// for the operator to see why. But anyone who has an account at GitHub can have such jobs, as many
+// as they like, with branches and environments of any name. So of what they leave in the audit log,
 // which nothing can be erased from, these are bounded: the number of lines (refusalLines), the size
 // of each value, and what characters it has (clean).
 
@@ -73,7 +73,8 @@ func (r *Refusal) Error() string { return r.reason.Error() }
 // Unwrap is the reason.
 func (r *Refusal) Unwrap() error { return r.reason }
 
-// known says whether a policy trusts the owner of the repository, which no outsider can bring about.
+// known says whether a policy trusts the owner of the repository, which no outsider can bring
+// about.
 func (r *Refusal) known() bool {
 	return r.Policy.ID != "" && r.Policy.Issuer == r.Identity.Issuer &&
 		r.Policy.OwnerID == r.Identity.OwnerID
@@ -174,7 +175,8 @@ const (
 	// refusalInterval is how long refusals of one kind are counted after one that got a line.
 	refusalInterval = time.Hour
 	// refusalsADay is how many lines a process writes for refused jobs in a day at most: so many
-	// for owners whom a policy trusts, and as many for all others, who thus cannot use up the former.
+	// for owners whom a policy trusts, and as many for all others, who thus cannot use up the
+	// former.
 	refusalsADay = 500
 )
 

@@ -133,7 +133,7 @@ func TestARefusalIsInTheAuditLog(t *testing.T) {
 	}
 }
 
-// Strangers cannot fill the log: a line an hour for a repository and a clause.
+// Untrusted jobs cannot fill the log: a line an hour for a repository and a clause.
 func TestRefusalsOfAKindHaveALineAnHour(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
@@ -177,8 +177,8 @@ func TestRefusalsOfAKindHaveALineAnHour(t *testing.T) {
 	}
 }
 
-// However many repositories a stranger has, there is a bound for a day, and it is not that of owners
-// whom a policy trusts.
+// However many repositories a stranger has, there is a bound for a day, and it is not that of
+// owners whom a policy trusts.
 func TestRefusalsHaveABoundForADay(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)

@@ -29,7 +29,7 @@ func ParseRepositoryKey(cursor string) (RepositoryKey, error) {
 	case cursor == "":
 		return RepositoryKey{}, nil
 	case len(parts) < 3 || !opaque.OfAccount.Fits(parts[0]) || !IsRepositoryID(parts[1]):
-		return RepositoryKey{}, failure.Invalid("the cursor is not one that this list gave")
+		return RepositoryKey{}, failure.Cursor("this is not a cursor that this list gave")
 	}
 	return RepositoryKey{parts[0], parts[1], parts[2]}, nil
 }

@@ -47,10 +47,10 @@ func (s *Service) Token(ctx context.Context, tokenOrID string) (TokenRecord, err
 }
 
 // RevokeToken ends a token before its time, by the token itself or its id; with family, also the
-// first token of its family and everything that descends from it, past and future. It holds on
-// every replica with the next request. A token that we signed can be revoked also when its record
-// is lost, as after an old backup was restored. ErrNotFound: no token of that id was issued.
-// ErrInvalid: the text is neither an id nor a live token of ours.
+// first token of its family and everything that descends from it, past and future. It holds with
+// the next request, on other replicas within 250 ms. A token that we signed can be revoked also
+// when its record is lost, as after an old backup was restored. ErrNotFound: no token of that id
+// was issued. ErrInvalid: the text is neither an id nor a live token of ours.
 func (s *Service) RevokeToken(ctx context.Context, tokenOrID string,
 	family bool) (TokenRecord, error) {
 	t, err := s.revocable(ctx, tokenOrID, family)

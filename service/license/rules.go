@@ -58,8 +58,8 @@ func LeaseWindow(grace time.Duration) time.Duration {
 const MaxWindow = 10 * time.Minute
 
 // Window is the time in which refreshing one token gives one and the same answer: MaxWindow, but
-// never more than a sixth of the life of the token in hand or of the token that it is refreshed to,
-// and at least a second.
+// never more than a sixth of the lifetime of the token in hand or of the token that it is refreshed
+// to, and at least a second.
 func Window(parentLife, ttl time.Duration) time.Duration {
 	w := min(MaxWindow, parentLife/6, ttl/6).Truncate(time.Second)
 	return max(w, time.Second)
@@ -75,7 +75,7 @@ func Bucket(parentIssued, now time.Time, window time.Duration) time.Time {
 	return parentIssued.Add(now.Sub(parentIssued).Truncate(window))
 }
 
-// RefreshAfter is when a token is worth refreshing: two thirds into its life.
+// RefreshAfter is when a token is worth refreshing: two thirds into its lifetime.
 func RefreshAfter(iat, exp time.Time) time.Time {
 	return iat.Add(exp.Sub(iat) * 2 / 3).Truncate(time.Second)
 }

@@ -25,12 +25,12 @@ func TestWhoMayHoldAToken(t *testing.T) {
 		until  time.Time
 		want   error
 	}{
-		"an active account with time left":        {account.Active, noon.Add(time.Millisecond), nil},
-		"an active account whose time is up":      {account.Active, noon, account.ErrExpired},
-		"a suspended account":                     {account.Suspended, noon.Add(time.Hour), account.ErrInactive},
-		"a suspended account whose time is up":    {account.Suspended, noon, account.ErrInactive},
-		"a deleted account":                       {account.Deleted, noon.Add(time.Hour), account.ErrRevoked},
-		"an account in a standing we do not know": {"odd", noon.Add(time.Hour), account.ErrInactive},
+		"an active account with time left":      {account.Active, noon.Add(time.Millisecond), nil},
+		"an active account whose time is up":    {account.Active, noon, account.ErrExpired},
+		"a suspended account":                   {account.Suspended, noon.Add(time.Hour), account.ErrInactive},
+		"a suspended account whose time is up":  {account.Suspended, noon, account.ErrInactive},
+		"a deleted account":                     {account.Deleted, noon.Add(time.Hour), account.ErrRevoked},
+		"an account in a status we do not know": {"odd", noon.Add(time.Hour), account.ErrInactive},
 	} {
 		a := account.Account{Status: c.status, ValidUntil: c.until}
 		if got := account.MayHoldToken(a, noon); !errors.Is(got, c.want) {
@@ -61,17 +61,17 @@ func TestATokenNeverOutlivesItsLicense(t *testing.T) {
 
 func TestWindowIsTenMinutesAtMostAndASixthOfALife(t *testing.T) {
 	t.Parallel()
-	for name, c := range map[string]struct{ life, ttl, want time.Duration }{
-		"a year":                      {8760 * time.Hour, 8760 * time.Hour, 10 * time.Minute},
-		"an hour":                     {time.Hour, 8760 * time.Hour, 10 * time.Minute},
-		"half an hour":                {30 * time.Minute, 8760 * time.Hour, 5 * time.Minute},
-		"refreshed to half an hour":   {8760 * time.Hour, 30 * time.Minute, 5 * time.Minute},
-		"a minute":                    {time.Minute, time.Minute, 10 * time.Second},
-		"three seconds":               {3 * time.Second, time.Hour, time.Second},
-		"a life that is no multiple":  {61 * time.Second, time.Hour, 10 * time.Second},
-		"a life of nothing, by error": {0, time.Hour, time.Second},
+	for name, c := range map[string]struct{ lifetime, ttl, want time.Duration }{
+		"a year":                          {8760 * time.Hour, 8760 * time.Hour, 10 * time.Minute},
+		"an hour":                         {time.Hour, 8760 * time.Hour, 10 * time.Minute},
+		"half an hour":                    {30 * time.Minute, 8760 * time.Hour, 5 * time.Minute},
+		"refreshed to half an hour":       {8760 * time.Hour, 30 * time.Minute, 5 * time.Minute},
+		"a minute":                        {time.Minute, time.Minute, 10 * time.Second},
+		"three seconds":                   {3 * time.Second, time.Hour, time.Second},
+		"a lifetime that is no multiple":  {61 * time.Second, time.Hour, 10 * time.Second},
+		"a lifetime of nothing, by error": {0, time.Hour, time.Second},
 	} {
-		if got := license.Window(c.life, c.ttl); got != c.want {
+		if got := license.Window(c.lifetime, c.ttl); got != c.want {
 			t.Errorf("Window(%s) = %v, want %v", name, got, c.want)
 		}
 	}

@@ -66,16 +66,18 @@ func mayUse(c auth.Caller, now time.Time) error {
 
 // Issue makes a new token for the caller's license. A token that is issued on the word of a license
 // token belongs to that token's family: anyone who revokes a leaked token with its family also ends
-// what was made with it. A job gets what Exchange gives. Refusals: account.ErrExpired, ErrInactive,
-// ErrRevoked, ErrTokenRevoked, ErrIdentityUsed.
+// what was made with it. A job gets what Exchange gives. A request that its sender named
+// (opaque.WithRequest) gets the same token when it is sent again: see issueOnce. Refusals:
+// account.ErrExpired, ErrInactive, ErrRevoked, ErrTokenRevoked, ErrIdentityUsed.
 func (s *Service) Issue(ctx context.Context, c auth.Caller) (Issued, error) {
 	if c.Kind == auth.ByIdentity {
 		return s.Exchange(ctx, c)
 	}
-	return s.issueAs(ctx, c, s.store.RecordToken)
+	return s.issueAs(ctx, c, nil)
 }
 
-// recorder makes the record of a token durable, with its act: Store.RecordToken, or that and more.
+// recorder makes the record of a token durable, with its act, and what else belongs to it. nil: there
+// is nothing else.
 type recorder func(context.Context, TokenRecord, audit.Act) error
 
 // issueAs is Issue with a record of another kind.
@@ -92,8 +94,8 @@ func (s *Service) issueAs(ctx context.Context, c auth.Caller, record recorder) (
 		TokenRecord{Parent: opaque.TokenID(c.Token.ID), IssuedBy: c.ID, Recorded: now, AsOf: c.AsOf}, ttl, record)
 }
 
-// IssueFor makes a new token for an account, with a life of its own choice (0: the usual one). It
-// is for the operator.
+// IssueFor makes a new token for an account, with a lifetime of its own choice (0: the usual one).
+// It is for the operator.
 func (s *Service) IssueFor(ctx context.Context, id string, ttl time.Duration) (Issued, error) {
 	a, err := s.store.Account(ctx, id)
 	if err != nil {
@@ -109,11 +111,17 @@ func (s *Service) IssueFor(ctx context.Context, id string, ttl time.Duration) (I
 	if ttl < time.Second {
 		return Issued{}, fmt.Errorf("%w: ttl %s is shorter than a second", failure.ErrInvalid, ttl)
 	}
-	return s.issue(ctx, a, TokenRecord{Recorded: now}, ttl, s.store.RecordToken)
+	return s.issue(ctx, a, TokenRecord{Recorded: now}, ttl, nil)
 }
 
 func (s *Service) issue(ctx context.Context, a account.Account, r TokenRecord, ttl time.Duration,
 	record recorder) (Issued, error) {
+	if record == nil {
+		if name, ok := opaque.RequestName(ctx); ok {
+			return s.issueOnce(ctx, name, a, r, ttl)
+		}
+		record = s.store.RecordToken
+	}
 	iat := r.Recorded.Truncate(time.Second)
 	id, err := opaque.NewTokenID(iat, r.Parent.Family(), s.cfg.Rand)
 	if err != nil {
@@ -152,7 +160,7 @@ func (s *Service) refreshWith(ctx context.Context, c auth.Caller, now time.Time,
 	view *keyring.View) (Issued, error) {
 	set := view.Tokens
 	parent := opaque.TokenID(c.Token.ID)
-	window := Window(c.Token.Life(), s.cfg.TokenTTL)
+	window := Window(c.Token.Lifetime(), s.cfg.TokenTTL)
 	iat := Bucket(c.Token.IssuedAt, now, window)
 	if before := iat.Add(-window); !before.Before(c.Token.IssuedAt) {
 		// the window counts from the first answer, not from the clock: one that was given just

@@ -9,4 +9,5 @@ type Stock struct {
 	EndingMonth int                  // and within 30
 	IssuerKeys  map[string]time.Time // when the keys of each issuer were fetched last
 	Bytes       int64                // of the database on the disk, with what is not merged yet
+	BackedUp    time.Time            // when the newest backup was made; zero when nobody can tell
 }

@@ -39,8 +39,9 @@ type Store interface {
 	RecordLease(ctx context.Context, l LeaseRecord, act audit.Act) error
 
 	// RecordExchange remembers the use of an identity, records its token, and notes that its
-	// repository was used (JobStore.Repositories); or, when the identity was used before, changes
-	// nothing and returns that use. Uses of identities are forgotten some time after their Until.
-	RecordExchange(ctx context.Context, use IdentityUse, t TokenRecord, by Repository,
+	// repository was used (JobStore.Repositories; nil: there is none); or, when the identity was
+	// used before, changes nothing and returns that use. Uses of identities are forgotten some time
+	// after their Until.
+	RecordExchange(ctx context.Context, use IdentityUse, t TokenRecord, by *Repository,
 		act audit.Act) (first IdentityUse, err error)
 }

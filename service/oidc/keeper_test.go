@@ -99,8 +99,8 @@ func TestKeptKeysCountForAWhile(t *testing.T) {
 	}
 }
 
-// What is kept is read as strictly as what an issuer sends, and a key store that fails costs nothing
-// while the issuer answers.
+// What is kept is read as strictly as what an issuer sends, and a key store that fails costs
+// nothing while the issuer answers.
 func TestKeptKeysThatAreNone(t *testing.T) {
 	t.Parallel()
 	for name, kept := range map[string]*shelf{

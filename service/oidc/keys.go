@@ -38,7 +38,7 @@ type keys struct {
 	fetch    func(ctx context.Context) ([]json.RawMessage, error) // what the issuer publishes, each key still encoded
 	now      func() time.Time
 	log      *slog.Logger
-	keyStore KeyStore // nil: nothing is kept
+	keyStore KeyStore // nil: nothing is stored
 
 	mu     sync.Mutex
 	known  keysByID
@@ -145,8 +145,8 @@ func (k *keys) refresh(ctx context.Context, now time.Time) {
 	}
 }
 
-// keep hands the keys to the key store, also when they are those of before: another process may have
-// kept others meanwhile, which the issuer withdrew.
+// keep hands the keys to the key store, also when they are those of before: another process may
+// have kept others meanwhile, which the issuer withdrew.
 func (k *keys) keep(ctx context.Context, all []json.RawMessage, now time.Time) {
 	if k.keyStore == nil {
 		return
@@ -158,12 +158,12 @@ func (k *keys) keep(ctx context.Context, all []json.RawMessage, now time.Time) {
 		err = k.keyStore.StoreIssuerKeys(ctx, k.issuer, set, now)
 	}
 	if err != nil {
-		k.log.Warn("keys of the issuer are not kept", "issuer", k.issuer, "err", err)
+		k.log.Warn("keys of the issuer are not stored", "issuer", k.issuer, "err", err)
 	}
 }
 
-// maxCachedKeyAge is how long keys count that another process fetched: longer than any outage, and no more
-// than that, for an issuer withdraws keys.
+// maxCachedKeyAge is how long keys count that another process fetched: longer than any outage, and
+// no more than that, for an issuer withdraws keys.
 const maxCachedKeyAge = 7 * 24 * time.Hour
 
 // fromStore is what the key store has, read as strictly as what an issuer sends; nothing when there
@@ -188,7 +188,7 @@ func (k *keys) fromStore(ctx context.Context, now time.Time) (keysByID, time.Tim
 		known, err = usable(all)
 	}
 	if err != nil {
-		k.log.Warn("kept keys of the issuer cannot be used", "issuer", k.issuer, "err", err)
+		k.log.Warn("stored keys of the issuer cannot be used", "issuer", k.issuer, "err", err)
 		return nil, time.Time{}
 	}
 	return known, at

@@ -1,8 +1,8 @@
-// Package oidc tells who a job of GitHub Actions is, and whether a trust policy lets it in.
+// Package oidc tells who a job of GitHub Actions is, and whether a trust policy allows it.
 //
 // It decides what an authentic identity token is (Verifier) and whether an identity meets a policy
 // (Policy); both say clause by clause why not. What a job that is allowed gets is decided in
-// service/license, where policies are kept in service/store.
+// service/license, where policies are stored, in service/store.
 //
 // Rules of this package:
 //   - Nothing fails open. A claim that is missing is never equal to anything, an empty list of issuers accepts nobody, and a policy names exact

@@ -9,7 +9,7 @@ import (
 )
 
 // AnyRepository is the RepositoryID of a policy for every repository of its owner, also one that is
-// made later. It must be said: a policy that leaves the id out lets nobody in.
+// made later. It must be said: a policy that leaves the id out allows nobody.
 const AnyRepository = "*"
 
 // Policy says which jobs are allowed: those of one repository, by the ids of it and its owner, as
@@ -31,7 +31,7 @@ type Policy struct {
 
 // UsualEvents are accepted by a policy that names no event: those that only people with write
 // access to the repository can cause. The others, pull_request_target, issue_comment and
-// workflow_run first of all, run the repository's own workflows for strangers, so a policy must
+// workflow_run first of all, run the repository's own workflows for anyone, so a policy must
 // name them. (A pull request from a fork gets no identity token.)
 var UsualEvents = []string{
 	"deployment", "merge_group", "pull_request", "push", "release", "repository_dispatch", "schedule", "workflow_dispatch",
@@ -45,7 +45,7 @@ func (p Policy) Match(id Identity) bool { return Met(p.Explain(id)) }
 
 // Explain judges an identity by each clause of the policy. It is pure, and what Match says.
 func (p Policy) Explain(id Identity) []Clause {
-	events, hint := p.Events, "add a policy for the event "+id.Event+" if such jobs shall be let in"
+	events, hint := p.Events, "add a policy for the event "+id.Event+" if such jobs are to be allowed"
 	if len(events) == 0 {
 		events, hint = UsualEvents, hint+
 			"; people without write access can cause it, and steer what the job does"
@@ -92,7 +92,7 @@ func narrowed(name string, list []string, got string, equal func(a, b string) bo
 	return clause(name, got != "" && slices.ContainsFunc(list, isGot), oneOf(list), got, hint)
 }
 
-// Same says whether two policies let the same jobs in: the order of values counts for nothing.
+// Same says whether two policies allow the same jobs: the order of values counts for nothing.
 func (p Policy) Same(o Policy) bool {
 	if p.Issuer != o.Issuer || p.RepositoryID != o.RepositoryID || p.OwnerID != o.OwnerID {
 		return false

@@ -17,19 +17,20 @@ type Config struct {
 	Issuers  []string     // `iss` of tokens, character by character
 	Audience string       // what tokens must be made for, and for nothing else: the origin that clients call
 	HTTP     *http.Client // fetches keys
-	KeyStore KeyStore     // keeps the last good keys of issuers; nil: they are forgotten when the process ends
+	KeyStore KeyStore     // stores the last good keys of issuers; nil: they are forgotten when the process ends
 	Now      func() time.Time
 	Log      *slog.Logger
 }
 
-// KeyStore keeps the keys that issuers published last, so that they survive an outage of the issuer
-// together with a restart of ours, and so that several processes have them in common. They are
-// public, and they decide who is believed: anyone who can change what a KeyStore returns can let anybody
-// in.
+// KeyStore stores the keys that issuers published last, so that they survive an outage of the
+// issuer together with a restart of ours, and so that several processes have them in common. They
+// are public, and they decide who is believed: anyone who can change what a KeyStore returns can
+// allow anybody.
 type KeyStore interface {
-	// StoreIssuerKeys keeps a JSON Web Key Set as it was fetched at that time; the last call counts.
+	// StoreIssuerKeys stores a JSON Web Key Set as it was fetched at that time; the last call
+	// counts.
 	StoreIssuerKeys(ctx context.Context, issuer string, jwks []byte, fetched time.Time) error
-	// IssuerKeys returns what is kept; nil when there is nothing.
+	// IssuerKeys returns what is stored; nil when there is nothing.
 	IssuerKeys(ctx context.Context, issuer string) (jwks []byte, fetched time.Time, err error)
 }
 

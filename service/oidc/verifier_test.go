@@ -310,7 +310,7 @@ func FuzzParseClaims(f *testing.F) {
 		}
 		// an empty policy allows nobody, whatever a token says
 		if (oidc.Policy{}).Match(id) {
-			t.Error("an empty policy let a job in")
+			t.Error("an empty policy allowed a job")
 		}
 	})
 }

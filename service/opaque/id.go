@@ -53,7 +53,7 @@ func (k Kind) CheckAfter(after string) error {
 	if after == "" || k.Fits(after) {
 		return nil
 	}
-	return failure.Invalid(fmt.Sprintf("after: %.100q is not an id such as %s0123456789abcdef", after, string(k)))
+	return failure.Cursor(fmt.Sprintf("%.100q is not an id such as %s0123456789abcdef", after, string(k)))
 }
 
 func hasIDLetters(s string) bool {

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/pageflare/ci/service/opaque"
 )
@@ -53,6 +54,23 @@ func TestATokenFitsItsPrefixAlone(t *testing.T) {
 		}
 		if got := opaque.HideSecrets("no " + token.Reveal() + " here"); got != "no [hidden] here" {
 			t.Errorf("HideSecrets leaves %q", got)
+		}
+	}
+}
+
+func TestATokenIDSaysWhenItWasIssued(t *testing.T) {
+	t.Parallel()
+	issued := time.Date(2026, 3, 1, 12, 0, 7, 0, time.UTC)
+	id, err := opaque.NewTokenID(issued, "", rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, ok := id.IssuedAt(); !ok || !got.Equal(issued) {
+		t.Errorf("IssuedAt() = %v, %t, want %v", got, ok, issued)
+	}
+	for _, text := range []opaque.TokenID{"", "x", id[:39], id + "0", "!" + id[1:]} {
+		if got, ok := text.IssuedAt(); ok {
+			t.Errorf("IssuedAt of %q = %v, want none", text, got)
 		}
 	}
 }

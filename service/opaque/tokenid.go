@@ -33,12 +33,24 @@ func (id TokenID) Family() string {
 	return string(id[timeLetters : timeLetters+familyLetters])
 }
 
-// CheckBefore refuses what a list of tokens cannot go on after; empty: it begins. ErrInvalid.
+// IssuedAt is the time in the id, in whole seconds; false for a text that is no TokenID.
+func (id TokenID) IssuedAt() (time.Time, bool) {
+	if id.Family() == "" {
+		return time.Time{}, false
+	}
+	var seconds [8]byte
+	if _, err := idEncoding.Decode(seconds[3:], []byte(id[:timeLetters])); err != nil {
+		return time.Time{}, false
+	}
+	return time.Unix(int64(binary.BigEndian.Uint64(seconds[:])), 0).UTC(), true
+}
+
+// CheckBefore refuses what a list of tokens cannot continue after; empty: it begins. ErrInvalid.
 func (id TokenID) CheckBefore() error {
 	if id == "" || id.Family() != "" {
 		return nil
 	}
-	return failure.Invalid("before: this is not a jti (40 letters and digits): give the last one of the page before")
+	return failure.Cursor("this is not a jti (40 letters and digits): give the last one of the page before")
 }
 
 // byIdentity is the first letter of families that began with the identity of a job. Such a token

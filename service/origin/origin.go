@@ -1,6 +1,6 @@
 // Package origin decides how the origin of an address is written, when two addresses have the same
-// one, and which hosts are this machine: the rules by which both programs say where a credential may
-// go, which redirects are followed, and where plain http is good enough.
+// one, and which hosts are this machine: the rules by which both programs say where a credential
+// may go, which redirects are followed, and where plain http is good enough.
 //
 // Who is trusted under an origin is decided elsewhere: service/oidc for issuers of identities,
 // service/client and github for the servers that they were made for.
@@ -69,8 +69,8 @@ func notInHost(r rune) bool {
 	return r <= ' ' || r >= 0x7f || strings.ContainsRune(`"#%/:<>?@[\]^|`, r)
 }
 
-// Same says whether two addresses have the same origin. One whose origin cannot be told has none, so
-// that it is the same as no other.
+// Same says whether two addresses have the same origin. One whose origin cannot be told has none,
+// so that it is the same as no other.
 func Same(a, b *url.URL) bool {
 	x, errX := Of(a)
 	y, errY := Of(b)

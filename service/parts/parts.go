@@ -16,6 +16,8 @@ import (
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/limit"
 	"github.com/pageflare/ci/service/oidc"
+	"github.com/pageflare/ci/service/opaque"
+	"github.com/pageflare/ci/service/upkeep"
 )
 
 // Stores is what each noun needs of a database.
@@ -32,6 +34,7 @@ type Stores struct {
 	Machines    license.MachineStore
 	Jobs        license.JobStore
 	Limits      limit.Store // nil: each process counts requests alone
+	Upkeep      upkeep.Store
 
 	// Ready returns nil when the newest write went well, or when a small one does now; else why the
 	// database cannot write.
@@ -54,12 +57,13 @@ func On(s interface {
 	license.MachineStore
 	license.JobStore
 	SharedLimits() limit.Store
+	upkeep.Store
 	Ready(context.Context) error
 	Stock(context.Context, time.Time) (license.Stock, error)
 }) Stores {
 	return Stores{
 		Audit: s, Keys: s, Accounts: s, Credentials: s, Admins: s, Devices: s, Sessions: s, Policies: s,
-		Licenses: s, Machines: s, Jobs: s, Limits: s.SharedLimits(), Ready: s.Ready, Stock: s.Stock,
+		Licenses: s, Machines: s, Jobs: s, Limits: s.SharedLimits(), Upkeep: s, Ready: s.Ready, Stock: s.Stock,
 	}
 }
 
@@ -94,22 +98,28 @@ type Parts struct {
 	Identities *oidc.Verifier
 	PublicURL  string
 
-	ready func(context.Context) error
-	stock func(context.Context, time.Time) (license.Stock, error)
+	requests []byte // the key of WithRequest
+
+	upkeep upkeep.Store
+	ready  func(context.Context) error
+	stock  func(context.Context, time.Time) (license.Stock, error)
 }
 
 // New joins the parts. In a database without signing keys it makes the first ones.
 // keyring.ErrWrongMasterKey: those in the database were sealed by another master key.
 func New(ctx context.Context, c Config) (*Parts, error) {
 	now := func() time.Time { return c.Now().UTC().Truncate(time.Millisecond) } // as it is stored
-	keys := map[string][]byte{"audit log": nil, "user codes": nil, "refreshed token id": nil}
+	keys := map[string][]byte{"audit log": nil, "user codes": nil, "refreshed token id": nil, "requests": nil}
 	for purpose := range keys {
 		var err error
 		if keys[purpose], err = c.MasterKey.Derive(purpose); err != nil {
 			return nil, err
 		}
 	}
-	p := &Parts{Limits: c.Stores.Limits, Identities: c.Identities, PublicURL: c.Issuer, ready: c.Stores.Ready, stock: c.Stores.Stock}
+	p := &Parts{
+		Limits: c.Stores.Limits, Identities: c.Identities, PublicURL: c.Issuer, requests: keys["requests"],
+		upkeep: c.Stores.Upkeep, ready: c.Stores.Ready, stock: c.Stores.Stock,
+	}
 	var err error
 	if p.Log, err = audit.NewLog(ctx, c.Stores.Audit, keys["audit log"], now); err != nil {
 		return nil, err
@@ -142,6 +152,11 @@ func New(ctx context.Context, c Config) (*Parts, error) {
 	return p, nil
 }
 
+// WithRequest is opaque.WithRequest with the key of this installation: every replica has it.
+func (p *Parts) WithRequest(ctx context.Context, of ...string) context.Context {
+	return opaque.WithRequest(ctx, p.requests, of...)
+}
+
 // Ready tells whether the service can do its work: its keys open, its clock is not behind its
 // database, and that reads and writes.
 func (p *Parts) Ready(ctx context.Context) error {
@@ -157,4 +172,10 @@ func (p *Parts) Ready(ctx context.Context) error {
 // Stock counts what there is in the database at a time.
 func (p *Parts) Stock(ctx context.Context, at time.Time) (license.Stock, error) {
 	return p.stock(ctx, at)
+}
+
+// Upkeep is the upkeep of the database, by what is set of c; Store and Log are ours.
+func (p *Parts) Upkeep(c upkeep.Config) *upkeep.Upkeep {
+	c.Store, c.Log = p.upkeep, p.Log
+	return upkeep.New(c)
 }

@@ -2,9 +2,9 @@
 // or changed since.
 //
 // A database counts the transactions that end or change a right: its state of rights. What was read
-// after a state was known is true as long as the state is the same. Who reads first and asks for the
-// state then may miss what happened in between; so the state always comes first. States are 1 and
-// more; 0 is that of a database that cannot tell, of which nothing is used again.
+// after a state was known is true as long as the state is the same. Who reads first and asks for
+// the state then may miss what happened in between; so the state always comes first. States are 1
+// and more; 0 is that of a database that cannot tell, of which nothing is used again.
 package rights
 
 import "sync"
@@ -19,16 +19,16 @@ type Cache[V any] struct {
 	current *generation[V]
 }
 
-// generation is what was read as of one state. A reader that is late stores into the generation that
-// it began with, which nobody asks any more.
+// generation is what was read as of one state. A reader that is late stores into the generation
+// that it began with, which nobody asks any more.
 type generation[V any] struct {
 	asOf    int64
 	mu      sync.RWMutex
 	entries map[string]V
 }
 
-// Get returns what key names as of a state: from the cache, or by load, whose result is kept when it
-// has no error.
+// Get returns what key names as of a state: from the cache, or by load, whose result is stored if
+// it has no error.
 func (c *Cache[V]) Get(asOf int64, key string, load func() (V, error)) (V, error) {
 	if asOf == 0 {
 		return load()

@@ -23,8 +23,8 @@ type Set struct {
 	over    bool // there are too many: nobody is told apart
 }
 
-// MayHave says whether a name may be in the list as of a state. What it says no to is not; a yes has
-// to be looked up.
+// MayHave says whether a name may be in the list as of a state. What it says no to is not; a yes
+// has to be looked up.
 func (s *Set) MayHave(ctx context.Context, asOf int64, names ...string) (bool, error) {
 	if asOf == 0 {
 		return true, nil

@@ -234,3 +234,24 @@ func TestALogThatCannotBeWrittenIsAFaultOfTheService(t *testing.T) {
 		})
 	}
 }
+
+func TestTheVerdictOfTheAdminAPISaysWhatWasPruned(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	s := servicetest.Start(t, servicetest.Options{Now: func() time.Time { return now }, TokenTTL: time.Hour, Elapsed: func() time.Duration { return 0 }})
+	a := &admin{t, s, s.AdminToken(t, auth.Scopes...)}
+	_, key := s.Account(t, "a@example.com")
+	call(t, s, "POST", "/_api/license/issue", "", bearer(key)...).wantStatus(t, http.StatusOK)
+	before := into[api.AuditVerdict](t, a.do("GET", "audit/verify", ""))
+	if !before.Intact || before.ContentsFrom != 1 || before.Pruned != (api.AuditPruning{}) {
+		t.Errorf("verdict = %+v, want nothing pruned", before)
+	}
+	now = now.Add(402 * 24 * time.Hour)
+	for s.Upkeep.Turn(t.Context()) == 0 {
+	}
+	after := into[api.AuditVerdict](t, a.do("GET", "audit/verify?expected_head="+before.End, ""))
+	want := api.AuditPruning{Records: 1, From: before.Lines, Through: before.Lines, At: after.Pruned.At}
+	if !after.Intact || after.ContentsFrom != before.Lines+1 || after.Pruned != want || after.Pruned.At == "" {
+		t.Errorf("verdict = %+v, want the record of line %d pruned", after, before.Lines)
+	}
+}

@@ -246,7 +246,7 @@ func TestTokensAndKeysThroughTheAdminAPI(t *testing.T) {
 	call(t, a.Service, "GET", "/_api/license/refresh", "", bearer(refreshed)...).wantCode(t, http.StatusForbidden, api.CodeTokenRevoked)
 
 	short := into[api.IssuedToken](t, a.do("POST", "accounts/"+owner.ID+"/tokens", `{"ttl":"90s"}`))
-	if left := time.Until(short.ExpiresAt); left > 90*time.Second || left < time.Minute {
+	if left := time.Until(short.ExpiresAt.Time); left > 90*time.Second || left < time.Minute {
 		t.Errorf("the token lives for %s", left)
 	}
 	record := into[api.TokenRecord](t, a.do("POST", "tokens/revoke", `{"token":"`+short.Token+`"}`))
@@ -344,7 +344,7 @@ func TestAnAdminTokenEndsByItself(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
 	s := servicetest.Start(t, servicetest.Options{Now: func() time.Time { return now }})
-	text, _, err := s.CreateAdminToken(t.Context(), auth.NewAdminToken{Scopes: auth.Scopes, Life: time.Hour}, nil)
+	text, _, err := s.CreateAdminToken(t.Context(), auth.NewAdminToken{Scopes: auth.Scopes, Lifetime: time.Hour}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

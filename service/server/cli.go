@@ -8,6 +8,7 @@ import (
 	"github.com/pageflare/ci/service/api"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/server/route"
+	"github.com/pageflare/ci/service/show"
 )
 
 // These routes are called by the pageflare CLI alone. Their contract is what CLI 0.9.2 sends and
@@ -26,7 +27,7 @@ func (s *Server) activate(c *gin.Context) error {
 		in.MachineID, in.Label)
 	return route.Answer(c, func(m license.Machine) api.Activated {
 		return api.Activated{
-			Token: issued.Token.Reveal(), ExpiresAt: rfc3339(issued.ExpiresAt), Machine: m.ID,
+			Token: issued.Token.Reveal(), ExpiresAt: show.Second(issued.ExpiresAt), Machine: m.ID,
 		}
 	}, machine, err)
 }
@@ -49,7 +50,7 @@ func (s *Server) validateCI(c *gin.Context) error {
 		return err
 	}
 	c.JSON(http.StatusOK, api.ValidCI{
-		Valid: true, Tier: string(who.Account.Tier), Features: who.Account.Features, ExpiresAt: rfc3339(who.Token.ExpiresAt),
+		Valid: true, Tier: string(who.Account.Tier), Features: who.Account.Features, ExpiresAt: show.Second(who.Token.ExpiresAt),
 	})
 	return nil
 }

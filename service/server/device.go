@@ -53,7 +53,7 @@ func (s *Server) deviceCode(c *gin.Context) error {
 	c.JSON(http.StatusOK, api.DeviceCode{
 		DeviceCode: codes.DeviceCode.Reveal(), UserCode: codes.UserCode.Reveal(), VerificationURI: page,
 		VerificationURIComplete: page + "?user_code=" +
-			codes.UserCode.Reveal(), ExpiresIn: seconds(codes.Life), Interval: seconds(codes.Interval),
+			codes.UserCode.Reveal(), ExpiresIn: seconds(codes.Lifetime), Interval: seconds(codes.Interval),
 	})
 	return nil
 }
@@ -84,7 +84,7 @@ func (s *Server) deviceToken(c *gin.Context) error {
 	}
 	c.JSON(http.StatusOK,
 		api.LoginToken{
-			AccessToken: got.Token.Reveal(), TokenType: bearerType, ExpiresIn: seconds(got.Life),
+			AccessToken: got.Token.Reveal(), TokenType: bearerType, ExpiresIn: seconds(got.Lifetime),
 		})
 	return nil
 }
@@ -150,8 +150,8 @@ func (s *Server) authorizationServer(c *gin.Context) error {
 		GrantTypesSupported:               []string{deviceGrant},
 		ResponseTypesSupported:            []string{},
 		TokenEndpointAuthMethodsSupported: []string{"none"},
-		// a member that is left out would mean client_secret_basic (RFC 8414, 2), which nothing here
-		// takes; introspection may name a type of access tokens, revocation may not
+		// a member that is left out would mean client_secret_basic (RFC 8414, 2), which nothing
+		// here takes; introspection may name a type of access tokens, revocation may not
 		IntrospectionEndpointAuthMethodsSupported: []string{bearerType},
 		RevocationEndpointAuthMethodsSupported:    []string{"none"},
 	})

@@ -538,8 +538,8 @@ func (c *clock) add(d time.Duration) {
 	c.ahead += d
 }
 
-// Those who run the service find the machines of an account and end them, also when anyone who logged
-// in is gone.
+// Those who run the service find the machines of an account and end them, also when anyone who
+// logged in is gone.
 func TestMachinesThroughTheAdminAPI(t *testing.T) {
 	t.Parallel()
 	a := newAdmin(t)

@@ -162,7 +162,7 @@ func (s *Server) fail(c *gin.Context, err error) {
 	s.log.Error("internal error", "request_id", route.RequestID(c), "route", c.FullPath(), "err",
 		opaque.HideSecrets(err.Error()))
 	s.refuse(c, answerTo{
-		http.StatusInternalServerError, api.CodeInternal, "the service met a fault of its own: try again later, and report request " + route.RequestID(c), "internal error",
+		http.StatusInternalServerError, api.CodeInternal, "the service has an internal error: try again later, and report request " + route.RequestID(c), "internal error",
 	})
 }
 

@@ -13,7 +13,7 @@ import (
 
 // ownTexts are refusals that name what exactly was wrong.
 var ownTexts = regexp.MustCompile(`^(insufficient scope: this admin token lacks the scope [a-z-]+:[a-z]+: make one that has it|` +
-	`too many requests with this token: try again in \d+ s|the service met a fault of its own: try again later, and report request [0-9A-Z]{26}|` +
+	`too many requests with this token: try again in \d+ s|the service has an internal error: try again later, and report request [0-9A-Z]{26}|` +
 	`the body has a member "/\w+" that is not known here: see /openapi.yaml|(account \S+|machine): (not found|exists already)|` +
 	`invalid request: machine_id is not 1 to 128 letters, digits, - or _|insufficient scope: this token belongs to another account|the form has no parameter token|` +
 	`send the body with Content-Type: application/(json|x-www-form-urlencoded), in UTF-8 and not compressed)$`)

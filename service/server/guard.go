@@ -114,3 +114,26 @@ func bearer(headers []string) (string, bool) {
 	}
 	return token, true
 }
+
+// maxRequestName is how many characters the name of a request has at most.
+const maxRequestName = 255
+
+// nameRequest reads the header Idempotency-Key, by which a client names a request: sent again under
+// that name, with the same credential, it does nothing twice.
+func (s *Server) nameRequest(named bool) gin.HandlerFunc {
+	return func(c *gin.Context) {
+		names := c.Request.Header.Values("Idempotency-Key")
+		if !named || len(names) == 0 {
+			return
+		}
+		visible := func(r rune) bool { return r > ' ' && r <= '~' }
+		if len(names) > 1 || len(names[0]) > maxRequestName || names[0] == "" || strings.ContainsFunc(names[0], func(r rune) bool { return !visible(r) }) {
+			s.fail(c, route.BadRequest("the header Idempotency-Key is not one text of 1 to %d visible ASCII characters", maxRequestName))
+			c.Abort()
+			return
+		}
+		who := route.Caller(c)
+		c.Request = c.Request.WithContext(s.parts.WithRequest(c.Request.Context(),
+			string(who.Kind), who.Key(), c.Request.Method, c.Request.URL.Path, names[0]))
+	}
+}

@@ -114,5 +114,3 @@ func bodyFault(c *gin.Context, err error) error {
 	}
 	return route.BadRequest("the request body ended early")
 }
-
-func rfc3339(t time.Time) time.Time { return t.UTC().Truncate(time.Second) }

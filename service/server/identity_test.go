@@ -100,7 +100,7 @@ func TestAJobExchangesItsIdentity(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if claims.Subject != k.account.ID || claims.Life() != time.Hour {
+	if claims.Subject != k.account.ID || claims.Lifetime() != time.Hour {
 		t.Errorf("claims = %+v, want an hour for %s", claims, k.account.ID)
 	}
 	record, err := k.Token(t.Context(), claims.ID)
@@ -152,8 +152,8 @@ func TestAnExchangedTokenCannotBeProlonged(t *testing.T) {
 	// a usual token is prolonged
 	usual := k.IssueToken(t, k.account.ID, time.Hour)
 	child, err := token.Decode(call(t, k.Service, "GET", "/_api/license/refresh", "", bearer(usual)...).token(t))
-	if err != nil || child.Life() < 1000*time.Hour {
-		t.Errorf("a usual token was refreshed to a life of %s, %v", child.Life(), err)
+	if err != nil || child.Lifetime() < 1000*time.Hour {
+		t.Errorf("a usual token was refreshed to a lifetime of %s, %v", child.Lifetime(), err)
 	}
 }
 
@@ -430,7 +430,7 @@ func TestExplainKnowsUseAndLicense(t *testing.T) {
 			}
 		}
 		if got.Allowed != (len(want) == 0) || !slices.Equal(failed, want) {
-			t.Errorf("let in %t, failed %q, want %q", got.Allowed, failed, want)
+			t.Errorf("allowed %t, failed %q, want %q", got.Allowed, failed, want)
 		}
 	}
 	wrong()
@@ -525,7 +525,7 @@ func TestPoliciesThroughTheAdminAPI(t *testing.T) {
 	if made.RepositoryID != "1296269" || made.RepositoryOwnerID != "1" || made.Issuer != jobs.URL() || made.Version != 1 {
 		t.Errorf("made = %+v", made)
 	}
-	if got := explain(); !got.Allowed || got.Outcome != "let in" || len(got.Policies) != 1 || !got.Policies[0].Allowed {
+	if got := explain(); !got.Allowed || got.Outcome != "allowed" || len(got.Policies) != 1 || !got.Policies[0].Allowed {
 		t.Errorf("explained = %+v", got)
 	}
 	dev := into[api.Explanation](t, a.do("POST", "policies/explain", `{"claims":{"iss":"`+jobs.URL()+`","aud":"x","sub":"s","jti":"j","exp":1,"iat":1,"nbf":1,

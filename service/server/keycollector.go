@@ -21,7 +21,8 @@ const (
 )
 
 // keyCollector is a Prometheus collector of what the database holds: signing keys, live tokens,
-// policies, licenses that end soon, keys of issuers. It is refreshed at most every 10 s.
+// policies, licenses that end soon, keys of issuers, its size and its newest backup. It is
+// refreshed at most every 10 s.
 type keyCollector struct {
 	keys  func(context.Context) ([]keyring.Key, error)
 	stock func(context.Context, time.Time) (license.Stock, error)
@@ -31,7 +32,7 @@ type keyCollector struct {
 	mu   sync.Mutex
 	last []prometheus.Metric // what was counted last
 
-	up, tokens, age, policies, ending, issuerAge, size *prometheus.Desc
+	up, tokens, age, policies, ending, issuerAge, size, backupAge *prometheus.Desc
 }
 
 func newKeyCollector(keys func(context.Context) ([]keyring.Key, error),
@@ -53,11 +54,15 @@ func newKeyCollector(keys func(context.Context) ([]keyring.Key, error),
 		issuerAge: desc("issuer_keys_age_seconds",
 			"Time since the keys of an issuer of identities were fetched and stored.", "issuer"),
 		size: desc("database_bytes", "Size of the database on the disk, with its write-ahead log."),
+		backupAge: desc("backup_age_seconds",
+			"Time since the command backup made the newest copy. Missing before the first, and on PostgreSQL."),
 	}
 }
 
 func (s *keyCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{s.up, s.tokens, s.age, s.policies, s.ending, s.issuerAge, s.size} {
+	for _, d := range []*prometheus.Desc{
+		s.up, s.tokens, s.age, s.policies, s.ending, s.issuerAge, s.size, s.backupAge,
+	} {
 		ch <- d
 	}
 }
@@ -136,6 +141,9 @@ func (s *keyCollector) count(ctx context.Context) []prometheus.Metric {
 	gauge(s.ending, float64(stock.EndingWeek), "7d")
 	gauge(s.ending, float64(stock.EndingMonth), "30d")
 	gauge(s.size, float64(stock.Bytes))
+	if !stock.BackedUp.IsZero() {
+		gauge(s.backupAge, now.Sub(stock.BackedUp).Seconds())
+	}
 	for issuer, fetched := range stock.IssuerKeys {
 		gauge(s.issuerAge, now.Sub(fetched).Seconds(), issuer)
 	}

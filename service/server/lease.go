@@ -19,7 +19,8 @@ func (s *Server) lease(c *gin.Context) error {
 	l, err := s.parts.Licenses.Lease(c.Request.Context(), route.Caller(c))
 	return route.Answer(c, func(l license.Lease) api.Lease {
 		return api.Lease{
-			Lease: l.Text.Reveal(), GraceUntil: rfc3339(l.GraceUntil), RefreshAfter: rfc3339(l.RefreshAfter), ValidUntil: show.Time(l.ValidUntil),
+			Lease: l.Text.Reveal(), GraceUntil: show.Second(l.GraceUntil),
+			RefreshAfter: show.Second(l.RefreshAfter), ValidUntil: show.Time(l.ValidUntil),
 			CappedBy: string(l.CappedBy),
 		}
 	}, l, err)

@@ -56,7 +56,7 @@ func TestALeaseIsVerifiedByThePublishedKeys(t *testing.T) {
 	if err := standard.Validate(jwt.Expected{Issuer: s.Origin, Subject: a.ID, Time: time.Now()}); err != nil {
 		t.Error(err)
 	}
-	if own.Tier != "pro" || own.ValidUntil != l.ValidUntil || !own.GraceUntil.Equal(l.GraceUntil) || !standard.Expiry.Time().Equal(l.GraceUntil) || l.CappedBy != "token" {
+	if own.Tier != "pro" || own.ValidUntil != l.ValidUntil || !own.GraceUntil.Equal(l.GraceUntil.Time) || !standard.Expiry.Time().Equal(l.GraceUntil.Time) || l.CappedBy != "token" {
 		t.Errorf("claims %+v and %+v, answer %+v", standard, own, l)
 	}
 	if header := parsed.Headers[0]; header.ExtraHeaders["typ"] != "lease+jwt" {

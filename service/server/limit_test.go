@@ -100,7 +100,7 @@ func TestAMillionCallersAreForgotten(t *testing.T) {
 	s := servicetest.Start(t, servicetest.Options{BadCredentials: 1, Now: func() time.Time { return time.Unix(1e9, 0) }})
 	const first = "192.0.2.1"
 	if s.Server.TakeAddress(t.Context(), first) != nil || s.Server.TakeAddress(t.Context(), first) == nil {
-		t.Fatal("want the first request of an address let in and the second refused")
+		t.Fatal("want the first request of an address allowed and the second refused")
 	}
 	for n := range 1_000_000 {
 		address := "10." + strconv.Itoa(n>>16) + "." + strconv.Itoa(n>>8&255) + "." + strconv.Itoa(n&255)
@@ -135,8 +135,8 @@ func TestLoginsOfAllAddressesAreBounded(t *testing.T) {
 	beginLogin(t, s)
 }
 
-// Anyone who was counted while the clock was ahead is not kept out once it is right again, and neither
-// are those who come after.
+// Anyone who was counted while the clock was ahead is not kept out once it is right again, and
+// neither are those who come after.
 func TestLimitsDoNotGoByTheClockOfTheMachine(t *testing.T) {
 	t.Parallel()
 	now, elapsed := time.Now(), time.Hour

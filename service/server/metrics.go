@@ -69,7 +69,7 @@ func newMetrics(version string, collector *keyCollector) *metrics {
 			"Portions of limits that were asked of the database, where replicas count together, by outcome: granted, refused, failed.", "outcome"),
 		panics: prometheus.NewCounter(prometheus.CounterOpts{
 			Namespace: namespace, Name: "panics_total",
-			Help: "Faults of the program that were caught.",
+			Help: "Errors of the program that were caught.",
 		}),
 		connections: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Namespace: namespace, Name: "connections", Help: "Open connections, by state: new, active, idle.",
@@ -91,8 +91,22 @@ const unauthorized api.Code = "unauthorized"
 // telemetry shows how many reports of pageflare CLIs came in.
 func (m *metrics) telemetry(reports func() int64) {
 	m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
-		Namespace: namespace, Name: "telemetry_reports_total", Help: "Reports of pageflare CLIs; nothing of them is kept.",
+		Namespace: namespace, Name: "telemetry_reports_total", Help: "Reports of pageflare CLIs; nothing of them is stored.",
 	}, func() float64 { return float64(reports()) }))
+}
+
+// upkeepCollector is a Prometheus collector of when each job of upkeep was last done.
+type upkeepCollector struct{ done func() map[string]time.Time }
+
+var upkeepDone = prometheus.NewDesc(prometheus.BuildFQName(namespace, "", "upkeep_success_timestamp_seconds"),
+	"When a job of upkeep was last done by this replica without an error, by job: index, prune.", []string{"job"}, nil)
+
+func (u upkeepCollector) Describe(ch chan<- *prometheus.Desc) { ch <- upkeepDone }
+
+func (u upkeepCollector) Collect(ch chan<- prometheus.Metric) {
+	for job, at := range u.done() {
+		ch <- prometheus.MustNewConstMetric(upkeepDone, prometheus.GaugeValue, float64(at.UnixMilli())/1000, job)
+	}
 }
 
 // answered counts a request that is over.

@@ -17,6 +17,7 @@ import (
 	"github.com/pageflare/ci/service/auth"
 	"github.com/pageflare/ci/service/keyring"
 	"github.com/pageflare/ci/service/servicetest"
+	"github.com/pageflare/ci/service/store"
 )
 
 // wantMetrics fails unless each of the lines is among the metrics.
@@ -170,6 +171,28 @@ func TestTheStockOfTheDatabaseIsCounted(t *testing.T) {
 	if got := s.Metrics(t); !regexp.MustCompile(`database_bytes [1-9]`).MatchString(got) {
 		t.Errorf("the metrics lack the size of the database:\n%s", ours(got))
 	}
+}
+
+func TestTheAgeOfTheNewestBackupIsMeasured(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	s := servicetest.Start(t, servicetest.Options{Now: func() time.Time { return now }})
+	if got := s.Metrics(t); strings.Contains(got, "backup_age_seconds") {
+		t.Errorf("the metrics tell of a backup before there is one:\n%s", ours(got))
+	}
+	copied := filepath.Join(t.TempDir(), "copy.db")
+	if _, err := store.Backup(t.Context(), s.DatabaseURL(), copied, false); err != nil {
+		t.Fatal(err)
+	}
+	if err := store.RecordBackup(s.DatabaseURL()); err != nil {
+		t.Fatal(err)
+	}
+	marker, err := os.Stat(strings.TrimPrefix(s.DatabaseURL(), "sqlite:") + ".backup-time")
+	if err != nil {
+		t.Fatal(err)
+	}
+	now = marker.ModTime().Add(time.Hour)
+	wantMetrics(t, s, "backup_age_seconds 3600")
 }
 
 func TestManyScrapesAskTheDatabaseOnce(t *testing.T) {

@@ -25,7 +25,8 @@ func form(t *testing.T, s *servicetest.Service, path, by string, params ...strin
 	return call(t, s, "POST", path, values.Encode(), append(bearer(by), "Content-Type", "application/x-www-form-urlencoded")...)
 }
 
-// wantOAuthCode checks a refusal of introspection or revocation: the words of OAuth and of this API.
+// wantOAuthCode checks a refusal of introspection or revocation: the words of OAuth and of this
+// API.
 func (a answer) wantOAuthCode(t *testing.T, status int, oauth string, code api.Code) {
 	t.Helper()
 	var e api.OAuthAPIError
@@ -155,7 +156,8 @@ func TestAPublicClientEndsItsOwnLoginToken(t *testing.T) {
 	call(t, s, "POST", "/_api/license/issue", "", bearer(login)...).wantUnauthorized(t) // counts: 1
 	revoke("client_id", cli, "token", login).want(t, 200, `{}`)
 
-	// what it does not hold stays as it is, and each guess counts as a bad credential of the address
+	// what it does not hold stays as it is, and each guess counts as a bad credential of the
+	// address
 	revoke("client_id", cli, "token", key).wantOAuthCode(t, 400, "unsupported_token_type", api.CodeInvalidRequest)
 	revoke("client_id", cli, "token", approved(t, s, a.ID)[:30]+"000000").wantStatus(t, 400)
 	revoke("token", login).wantUnauthorized(t)

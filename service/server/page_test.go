@@ -404,8 +404,8 @@ func TestTheCookieOfASession(t *testing.T) {
 	}
 }
 
-// Nothing that a stranger puts into an address or a header decides where somebody is sent, or which
-// host a link names.
+// Nothing that an untrusted caller puts into an address or a header decides where somebody is sent,
+// or which host a link names.
 func TestNobodyIsSentElsewhere(t *testing.T) {
 	t.Parallel()
 	s := servicetest.Start(t, servicetest.Options{})

@@ -29,7 +29,7 @@ func organizations(_ context.Context, name string) (repositoryID, ownerID string
 	return "", "", failure.Invalid("no such repository as " + name)
 }
 
-// A policy for an organization lets in the jobs of its repositories, whichever they are, and those
+// A policy for an organization allows the jobs of its repositories, whichever they are, and those
 // of nobody else: not of who has its name today, not of what it gave away, not of a fork.
 func TestAnOrganizationIsTrusted(t *testing.T) {
 	t.Parallel()
@@ -59,7 +59,7 @@ func TestAnOrganizationIsTrusted(t *testing.T) {
 	} {
 		got := k.exchange(k.identity(job.claims))
 		if in := got.status == http.StatusOK; in != job.in {
-			t.Errorf("a job of %s = %d %s, want it let in: %t", name, got.status, got.body, job.in)
+			t.Errorf("a job of %s = %d %s, want it allowed: %t", name, got.status, got.body, job.in)
 		}
 	}
 }

@@ -75,7 +75,7 @@ func TestARefusedJobIsExplainable(t *testing.T) {
 	}
 	k.policy(func(p *oidc.Policy) { p.Environments = []string{"staging"} })
 	if out := into[api.Explanation](t, explain(id)); !out.Allowed || len(out.Policies) != 2 {
-		t.Errorf("explained by today's policies = %+v, want it let in", out)
+		t.Errorf("explained by today's policies = %+v, want it allowed", out)
 	}
 	if got := explain("ABCDEFGHIJKLMNOPQRSTUVWXYZ"); !strings.Contains(got.body, "request_id=ABCDEFGHIJKLMNOPQRSTUVWXYZ") {
 		t.Errorf("a request that is not there = %s, want it said where to look", got.body)
@@ -106,7 +106,8 @@ func TestAnIdentityThatIsNotProvenIsNotRecorded(t *testing.T) {
 	}
 }
 
-// What a stranger calls a branch gives no orders to whoever reads the log, and cannot look like a token.
+// What an untrusted job calls a branch gives no orders to anyone who reads the log, and cannot look
+// like a token.
 func TestTheLogOfARefusedJobIsBounded(t *testing.T) {
 	t.Parallel()
 	k := newKeyless(t)
@@ -138,7 +139,8 @@ func TestARefusedJobOverTheLimitIsLogged(t *testing.T) {
 	}
 }
 
-// A refusal whose line cannot be written is a refusal all the same, and the log says why there is none.
+// A refusal whose line cannot be written is a refusal all the same, and the log says why there is
+// none.
 func TestARefusalWithoutItsLineIsLogged(t *testing.T) {
 	t.Parallel()
 	k := newKeylessWith(t, servicetest.Options{Between: func(s *parts.Stores) { s.Jobs = noRoom{s.Jobs} }})

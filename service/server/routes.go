@@ -17,7 +17,7 @@ func (s *Server) Routes() []route.Route {
 	return slices.Concat([]route.Route{
 		route.Get("/_api/health", route.Open, s.health),
 		route.Get("/readyz", route.Open, s.ready),
-		route.Post("/_api/license/issue", route.TokenOrIdentity, s.issue).Counted("issue"),
+		route.Post("/_api/license/issue", route.TokenOrIdentity, s.issue).Counted("issue").Once(),
 		route.Get("/_api/license/refresh", route.LicenseToken, s.refresh).Counted("refresh"),
 		route.Get("/_api/license/lease", route.LicenseToken, s.lease),
 		route.Get("/.well-known/jwks.json", route.Open, s.publicKeys),
@@ -43,7 +43,7 @@ func (s *Server) mount() {
 	s.engine.Use(s.access, s.recover)
 	for _, r := range s.Routes() {
 		known := func(c *gin.Context) { route.Set(c, &r) }
-		s.engine.Handle(r.Method, r.Path, known, s.bufferBody(r.Body), s.guard(r.Guard), s.requireID(r.ID), s.handler(r.Handle))
+		s.engine.Handle(r.Method, r.Path, known, s.bufferBody(r.Body), s.guard(r.Guard), s.requireID(r.ID), s.nameRequest(r.Named), s.handler(r.Handle))
 		if r.Method == http.MethodGet && r.Guard.Open() {
 			s.engine.HEAD(r.Path, known, s.handler(r.Handle)) // what probes and proxies ask; net/http leaves the body out
 		}

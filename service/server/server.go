@@ -30,12 +30,13 @@ import (
 // Config is what a Server is made of. Parts, Now and Log must be set.
 type Config struct {
 	Parts          *parts.Parts
-	RateLimits     map[account.Tier]int // requests a minute for each token; 0 or missing: unlimited
-	Repository     admin.Resolver       // finds the ids of a repository by its name; nil: policies are added by ids alone
-	BadCredentials int                  // requests a minute without a good credential, for each address; 0: unlimited
-	TrustedProxies []netip.Prefix       // whose X-Forwarded-For counts
-	Version        string               // of the program, for the metrics
-	Tracer         trace.Tracer         // makes a span of each request; nil: none are made
+	RateLimits     map[account.Tier]int        // requests a minute for each token; 0 or missing: unlimited
+	Repository     admin.Resolver              // finds the ids of a repository by its name; nil: policies are added by ids alone
+	BadCredentials int                         // requests a minute without a good credential, for each address; 0: unlimited
+	TrustedProxies []netip.Prefix              // whose X-Forwarded-For counts
+	Upkeep         func() map[string]time.Time // when each job of upkeep was last done here, for the metrics; nil: none is
+	Version        string                      // of the program, for the metrics
+	Tracer         trace.Tracer                // makes a span of each request; nil: none are made
 	Now            func() time.Time
 	Elapsed        func() time.Duration // by a clock that nobody sets, for the limits; nil: by Now
 	Log            *slog.Logger
@@ -94,6 +95,9 @@ func New(cfg Config) (*Server, error) {
 	}
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	s.metrics.telemetry(s.TelemetryReports)
+	if cfg.Upkeep != nil {
+		s.metrics.registry.MustRegister(upkeepCollector{cfg.Upkeep})
+	}
 	s.engine.HandleMethodNotAllowed = true
 	s.engine.RedirectTrailingSlash = false
 	s.engine.RemoteIPHeaders = []string{"X-Forwarded-For"} // gin would believe X-Real-IP too, which proxies pass on as the client wrote it
@@ -118,7 +122,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.engine.ServeHTTP(w, oneSlash(r))
 }
 
-// oneSlash takes the slashes away that a client adds whose base URL ends with one, as the pageflare CLI does: /_api//license/refresh.
+// oneSlash takes the slashes away that a client adds whose base URL ends with one, as the pageflare
+// CLI does: /_api//license/refresh.
 func oneSlash(r *http.Request) *http.Request {
 	const base = "/_api/"
 	if !strings.HasPrefix(r.URL.Path, base+"/") || r.URL.RawPath != "" {

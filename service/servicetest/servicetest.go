@@ -30,13 +30,14 @@ import (
 	"github.com/pageflare/ci/service/server"
 	"github.com/pageflare/ci/service/server/admin"
 	"github.com/pageflare/ci/service/store"
+	"github.com/pageflare/ci/service/upkeep"
 )
 
 // Options are what a test may choose. The zero value is a service as it starts without any
 // configuration.
 type Options struct {
 	Now            func() time.Time     // time.Now when nil
-	Elapsed        func() time.Duration // by Now when nil; for the limits
+	Elapsed        func() time.Duration // for the limits, by Now when nil; and for upkeep
 	TokenTTL       time.Duration        // a year when 0
 	LeaseGrace     time.Duration        // a week when 0; no leases when negative
 	Rand           io.Reader            // of the service and its master key; rand.Reader when nil
@@ -60,6 +61,7 @@ type Service struct {
 	Rules
 	Server *server.Server
 	Store  *store.Store
+	Upkeep *upkeep.Upkeep // does nothing by itself: a test calls Turn
 	Log    *slog.Logger
 	URL    string // base path of the API: http://127.0.0.1:PORT/_api
 	Origin string // http://127.0.0.1:PORT
@@ -139,8 +141,15 @@ func start(t testing.TB, s Service) *Service {
 	})
 	must(t, err)
 	s.Rules = RulesOf(joined)
+	elapsed, begin := o.Elapsed, time.Now()
+	if elapsed == nil {
+		elapsed = func() time.Duration { return time.Since(begin) }
+	}
+	s.Upkeep = joined.Upkeep(upkeep.Config{
+		Retention: 9600 * time.Hour, Owner: rand.Text(), Now: o.Now, Elapsed: elapsed, After: time.After, Events: s.Log,
+	})
 	s.Server, err = server.New(server.Config{
-		Parts: joined, Repository: o.Repository,
+		Parts: joined, Upkeep: s.Upkeep.Done, Repository: o.Repository,
 		Version: "test", RateLimits: o.RateLimits, BadCredentials: o.BadCredentials, TrustedProxies: o.TrustedProxies, Now: o.Now,
 		Elapsed: o.Elapsed, Log: s.Log, Drain: o.Drain, After: o.After,
 	})
@@ -203,7 +212,7 @@ func (s *Service) AdminToken(t testing.TB, scopes ...auth.Scope) string {
 	return text.Reveal()
 }
 
-// IssueToken issues a license token that lives for ttl (0: the usual life).
+// IssueToken issues a license token that lives for ttl (0: the usual lifetime).
 func (s *Service) IssueToken(t testing.TB, account string, ttl time.Duration) string {
 	t.Helper()
 	issued, err := s.IssueFor(context.Background(), account, ttl)

@@ -27,7 +27,7 @@ func Each[T, U any](list []T, show func(T) U) []U {
 }
 
 // Time is a time as it is shown: RFC 3339 with milliseconds, as in the claims of a token.
-func Time(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z07:00") }
+func Time(t time.Time) string { return api.Time{Time: t}.String() }
 
 // Optional is a time that may be missing.
 func Optional(t time.Time) *string {
@@ -62,6 +62,14 @@ func Line(l audit.Line) api.AuditLine {
 		}, Account: l.Account,
 		Object: l.Object, Details: json.RawMessage(l.Details), Address: l.Actor.Address, RequestID: l.Actor.RequestID, Hash: l.Hash,
 	}
+}
+
+// Pruning is what was pruned of a log; zero when nothing was.
+func Pruning(p audit.Pruned) api.AuditPruning {
+	if p.Records == 0 {
+		return api.AuditPruning{}
+	}
+	return api.AuditPruning{Records: p.Records, From: p.From, Through: p.Through, At: Time(p.At)}
 }
 
 // Key is a signing key.
@@ -152,8 +160,8 @@ func Repository(r license.Repository) api.Repository {
 // Issued is a license token that was just issued or refreshed.
 func Issued(i license.Issued) api.IssuedToken {
 	out := api.IssuedToken{
-		Token: i.Token.Reveal(), ExpiresAt: second(i.ExpiresAt),
-		RefreshAfter: second(i.RefreshAfter),
+		Token: i.Token.Reveal(), ExpiresAt: Second(i.ExpiresAt),
+		RefreshAfter: Second(i.RefreshAfter),
 	}
 	if i.Capped {
 		out.CappedBy = api.CappedByValidUntil
@@ -161,5 +169,5 @@ func Issued(i license.Issued) api.IssuedToken {
 	return out
 }
 
-// second is a time in whole seconds, as the claims of a token have it.
-func second(t time.Time) time.Time { return t.UTC().Truncate(time.Second) }
+// Second is a time in whole seconds, as the claims of a token have it.
+func Second(t time.Time) api.Time { return api.Time{Time: t.UTC().Truncate(time.Second)} }

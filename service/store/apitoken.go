@@ -81,7 +81,7 @@ func (s *Store) APITokens(ctx context.Context, owner, after string,
 	return list, storeError(rows.Err())
 }
 
-// madeAt reads when the row was made that a list, oldest first, goes on after; before everything
+// madeAt reads when the row was made that a list, oldest first, continues after; before everything
 // when after is empty. ErrInvalid: there is no such row.
 func madeAt(row *sql.Row, after string) (at int64, err error) {
 	err = row.Scan(&at)
@@ -89,8 +89,7 @@ func madeAt(row *sql.Row, after string) (at int64, err error) {
 	case after == "":
 		return math.MinInt64, nil
 	case errors.Is(err, sql.ErrNoRows):
-		return 0, fmt.Errorf("%w: nothing in this list has the id %s to go on after",
-			failure.ErrInvalid, after)
+		return 0, failure.Cursor("nothing in this list has the id " + after)
 	}
 	return at, err
 }

@@ -83,8 +83,8 @@ func taken(err error, seq int64) error {
 	return err
 }
 
-// indexRepository notes the line of a repository, so that it is found by it. Most lines are of none,
-// and cost nothing.
+// indexRepository notes the line of a repository, so that it is found by it. Most lines are of
+// none, and cost nothing.
 func (t *tx) indexRepository(ctx context.Context, seq int64, details string) error {
 	if !strings.Contains(details, `"repository_id"`) {
 		return nil
@@ -245,18 +245,21 @@ func (s *Store) AuditLines(ctx context.Context, q audit.Query) ([]audit.Line, er
 	f.where("account_id = %s", q.Account, q.Account != "")
 	f.where("action = %s", string(q.Action), q.Action != "")
 	f.where("actor_id = %s", q.Actor, q.Actor != "")
-	byID := license.IsRepositoryID(q.Repository)
-	f.where("seq IN (SELECT seq FROM audit_repositories WHERE repository_id = %s)", q.Repository, byID)
-	f.where(`seq IN (SELECT seq FROM audit_repositories WHERE repository_id IN
-		(SELECT repository_id FROM audit_repositories WHERE name = %s))`,
-		strings.ToLower(q.Repository), q.Repository != "" && !byID)
+	var ids []string
+	if q.Repository != "" {
+		var err error
+		if ids, err = s.repositoryIDs(ctx, q.Repository); err != nil {
+			return nil, err
+		}
+		f.conditions = append(f.conditions, "seq IN (SELECT seq FROM audit_repositories WHERE repository_id IN ("+f.oneOf(ids)+"))")
+	}
 	f.where("at >= %s", millis(q.Since), !q.Since.IsZero())
 	f.where("at < %s", millis(q.Until), !q.Until.IsZero())
 	lines, err := readLines(ctx, s.read, f.list("seq DESC", q.Limit), f.args...)
 	if err != nil {
 		return nil, err
 	}
-	recorded, err := s.recordedLines(ctx, q)
+	recorded, err := s.recordedLines(ctx, q, ids)
 	if err != nil {
 		return nil, err
 	}
@@ -265,17 +268,58 @@ func (s *Store) AuditLines(ctx context.Context, q audit.Query) ([]audit.Line, er
 	return lines[:min(len(lines), q.Limit)], nil
 }
 
-// recordedLines is the lines of the blocks that a query asks for, newest first. A repository that is
-// given by name is asked for by that name alone.
-func (s *Store) recordedLines(ctx context.Context, q audit.Query) (list []audit.Line, err error) {
+// repositoryIDs is the ids of a repository: the one that is given, or those of all lines that have
+// its name. The newest blocks come first: of those that are put into a segment meanwhile the tables
+// tell.
+func (s *Store) repositoryIDs(ctx context.Context, repository string) (ids []string, err error) {
+	if license.IsRepositoryID(repository) {
+		return []string{repository}, nil
+	}
+	name := strings.ToLower(repository)
+	covered, err := coveredUpTo(ctx, s.read)
+	if err != nil {
+		return nil, err
+	}
+	var q search
+	q.where(ledger.OfRepositoryName, name)
+	_, err = q.blocks(ctx, s.read, covered, 0, func(_ int64, r *ledger.Reader) bool {
+		record := r.Record()
+		id, _ := ledger.Repository(&record)
+		ids = append(ids, id)
+		return true
+	})
+	if err != nil {
+		return nil, err
+	}
+	rows, err := s.read.QueryContext(ctx, `SELECT repository_id FROM audit_repositories WHERE name = $1
+		UNION SELECT repository_id FROM ledger_repositories WHERE name = $1`, name)
+	if err != nil {
+		return nil, fmt.Errorf("look up the ids of %s: %w", repository, storeError(err))
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id string
+		if err := rows.Scan(&id); err != nil {
+			return nil, fmt.Errorf("look up the ids of %s: %w", repository, storeError(err))
+		}
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	return slices.Compact(ids), storeError(rows.Err())
+}
+
+// recordedLines is the lines of the blocks that a query asks for, newest first; ids are those of its
+// repository.
+func (s *Store) recordedLines(ctx context.Context, q audit.Query, ids []string) (list []audit.Line, err error) {
 	r := search{before: q.Before}
 	r.where(ledger.OfAccount, q.Account)
 	r.where(ledger.OfAction, string(q.Action))
 	r.where(ledger.OfActor, q.Actor)
-	if license.IsRepositoryID(q.Repository) {
-		r.where(ledger.OfRepositoryID, q.Repository)
-	} else {
-		r.where(ledger.OfRepositoryName, strings.ToLower(q.Repository))
+	if q.Repository != "" {
+		r.oneOf = append(r.oneOf, name{ledger.OfRepositoryName, strings.ToLower(q.Repository)})
+		for _, id := range ids {
+			r.oneOf = append(r.oneOf, name{ledger.OfRepositoryID, id})
+		}
 	}
 	if !q.Since.IsZero() {
 		r.since = millis(q.Since)

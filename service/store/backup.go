@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/pageflare/ci/service/audit"
 )
@@ -64,6 +65,45 @@ func Backup(ctx context.Context, url, to string, replace bool) (made Copy, err e
 		put = os.Rename
 	}
 	return made, errors.Join(temp.Sync(), put(temp.Name(), to), syncFolder(filepath.Dir(to)))
+}
+
+// backupTime is what the name of a database ends with in that of an empty file beside it, which was
+// changed when the newest backup was made. A file, for a backup changes nothing in the database and
+// is also made by a version that is newer than its tables.
+const backupTime = ".backup-time"
+
+// RecordBackup notes for the metrics of a running service that a backup of the database that url
+// names was made just now, and has come to where it belongs. The file takes the place of the one
+// before, which may be another user's.
+func RecordBackup(url string) error {
+	path, err := sqlitePath(url)
+	if err != nil {
+		return err
+	}
+	temp, err := os.CreateTemp(filepath.Dir(path), ".pageflare-license-*")
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(temp.Close(), os.Rename(temp.Name(), path+backupTime)); err != nil {
+		return errors.Join(err, os.Remove(temp.Name()))
+	}
+	return nil
+}
+
+// backedUp is when the newest backup was made; zero when none was, and on PostgreSQL, whose backups
+// others make.
+func (s *Store) backedUp() (time.Time, error) {
+	if s.read.engine == postgres {
+		return time.Time{}, nil
+	}
+	info, err := os.Stat(s.path + backupTime)
+	if errors.Is(err, fs.ErrNotExist) {
+		return time.Time{}, nil
+	}
+	if err != nil {
+		return time.Time{}, err
+	}
+	return info.ModTime(), nil
 }
 
 // copyTo writes the database as it is now into an empty file.

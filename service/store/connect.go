@@ -117,6 +117,7 @@ type place struct {
 	MayCreate bool   // tables in the schema
 	Used      bool   // there are tables in the schema
 	Ours      bool   // ours are among them
+	HalfMoved bool   // see ErrHalfMoved
 }
 
 func (s *Store) lookAtPlace(ctx context.Context) (p place, err error) {
@@ -127,8 +128,9 @@ func (s *Store) lookAtPlace(ctx context.Context) (p place, err error) {
 		coalesce(has_schema_privilege(current_schema(), 'CREATE'), FALSE),
 		EXISTS (SELECT 1 FROM pg_tables WHERE schemaname = current_schema()),
 		EXISTS (SELECT 1 FROM pg_tables WHERE schemaname = current_schema()
-			AND tablename IN ('goose_db_version', 'migration_lock'))`).
-		Scan(&p.User, &p.Schema, &p.MayCreate, &p.Used, &p.Ours)
+			AND tablename IN ('goose_db_version', 'migration_lock')),
+		EXISTS (SELECT 1 FROM pg_tables WHERE schemaname = current_schema() AND tablename = 'engine_move')`).
+		Scan(&p.User, &p.Schema, &p.MayCreate, &p.Used, &p.Ours, &p.HalfMoved)
 	if fault := connectFault(err); fault != nil {
 		return place{}, fault
 	}
@@ -149,6 +151,8 @@ func (s *Store) checkPlace(ctx context.Context) error {
 	case p.Used && !p.Ours:
 		return fmt.Errorf("its schema %s has the tables of another program: "+
 			"name another database in LICENSE_DATABASE_URL, or a schema by search_path", p.Schema)
+	case p.HalfMoved:
+		return ErrHalfMoved
 	case !p.Ours && !p.MayCreate:
 		return fmt.Errorf("user %[1]s may not make tables in schema %[2]s: "+
 			"run GRANT USAGE, CREATE ON SCHEMA %[2]s TO %[1]s as the owner of the database", p.User, p.Schema)

@@ -36,8 +36,8 @@ func (r *deviceRow) login() auth.DeviceLogin {
 	return d
 }
 
-// purgeBatch is how many rows that ended are deleted when one is added: more than come, so that they get
-// fewer, and few, so that nobody waits.
+// purgeBatch is how many rows that ended are deleted when one is added: more than come, so that
+// they get fewer, and few, so that nobody waits.
 const purgeBatch = 16
 
 func (s *Store) AddDeviceLogin(ctx context.Context, d auth.DeviceLogin) error {
@@ -59,7 +59,7 @@ func (t *tx) purge(ctx context.Context, table, key string, before int64) error {
 	_, err := t.ExecContext(ctx, `DELETE FROM `+table+` WHERE `+key+` IN
 		(SELECT `+key+` FROM `+table+` WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)`, before, purgeBatch)
 	if err != nil {
-		return fmt.Errorf("let go of old %s: %w", table, storeError(err))
+		return fmt.Errorf("purge old %s: %w", table, storeError(err))
 	}
 	return nil
 }

@@ -15,7 +15,7 @@ import (
 const forgotten = 2 * maxGroup
 
 func (s *Store) RecordExchange(ctx context.Context, use license.IdentityUse, r license.TokenRecord,
-	by license.Repository, act audit.Act) (first license.IdentityUse, err error) {
+	by *license.Repository, act audit.Act) (first license.IdentityUse, err error) {
 	if err := s.recent.remember(ctx); err != nil {
 		return license.IdentityUse{}, err
 	}
@@ -27,7 +27,10 @@ func (s *Store) RecordExchange(ctx context.Context, use license.IdentityUse, r l
 			if err := t.recordToken(ctx, r, act); err != nil {
 				return err
 			}
-			return t.useRepository(ctx, by)
+			if by == nil {
+				return nil
+			}
+			return t.useRepository(ctx, *by)
 		}
 		found, err = identityUse(ctx, t, use.Hash)
 		return err

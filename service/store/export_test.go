@@ -131,3 +131,16 @@ func ExecMode(t *testing.T, url string) pgx.QueryExecMode {
 	}
 	return c.DefaultQueryExecMode
 }
+
+// InBatches is the move with n rows to a batch.
+func (m Move) InBatches(n int) Move { m.batch = n; return m }
+
+// AddPolled is a write of the service that no line of the audit log tells of.
+func (s *Store) AddPolled(t *testing.T) error {
+	t.Helper()
+	return inTx(t.Context(), s.write, func(t *tx) error {
+		t.wrote = true
+		_, err := t.ExecContext(context.Background(), `UPDATE device_logins SET polled_at = 9`)
+		return storeError(err)
+	})
+}

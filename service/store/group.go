@@ -42,6 +42,7 @@ type groupWrite struct {
 	use    *license.IdentityUse // of an identity, which is stored before run; nil: none
 	run    func(ctx context.Context, t *tx) error
 	result chan error
+	left   bool // its caller had left when it was to be run
 }
 
 func startGroup(db *pool) *group {
@@ -144,9 +145,13 @@ func (g *group) commit(batch []*groupWrite) {
 		return
 	}
 	ctx := context.Background()
-	ofOne := false // a write failed, not the transaction
+	var ofOne bool // a write failed, not the transaction
 	err := inTx(ctx, g.db, func(t *tx) (err error) {
-		ofOne, err = t.runAll(ctx, batch)
+		// once more, for the second try of inTx may come after this process was stopped for long
+		ofOne, err = t.runAll(ctx, slices.DeleteFunc(slices.Clone(batch), func(w *groupWrite) bool {
+			w.left = w.ctx.Err() != nil
+			return w.left
+		}))
 		return err
 	})
 	for _, w := range batch {
@@ -155,6 +160,10 @@ func (g *group) commit(batch []*groupWrite) {
 				_, err := t.runAll(ctx, []*groupWrite{w})
 				return err
 			})
+			continue
+		}
+		if err == nil && w.left {
+			w.result <- context.Cause(w.ctx) // it is not recorded
 			continue
 		}
 		w.result <- err

@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/opaque"
@@ -48,6 +47,11 @@ func (f *issuedFamilies) add(ctx context.Context, db reads, upTo int64) error {
 const revokeRows = `INSERT INTO revocations (subject, account_id, revoked_at, rights)
 	SELECT DISTINCT substr(id, 9, 16), account_id, CAST($2 AS BIGINT), CAST($3 AS BIGINT) FROM tokens WHERE issued_by = $1 AND issued_by <> '' ON CONFLICT (subject) DO NOTHING`
 
+// revokePruned revokes the families whose first record was pruned. Those that were pruned since found
+// was made are among them.
+const revokePruned = `INSERT INTO revocations (subject, account_id, revoked_at, rights)
+	SELECT family, account_id, CAST($2 AS BIGINT), CAST($3 AS BIGINT) FROM ledger_families WHERE issued_by = $1 ON CONFLICT (subject) DO NOTHING`
+
 // revokeIssuedBy revokes every family whose first token says that it was issued by this, and
 // returns how many were not revoked before; nothing without an act. found is what was found before
 // the transaction.
@@ -66,35 +70,24 @@ func (t *tx) revokeIssuedBy(ctx context.Context, found *issuedFamilies, act *aud
 	if families, err = done.RowsAffected(); err != nil {
 		return 0, err
 	}
-	var args []any
-	flush := func() error {
-		if len(args) == 0 {
-			return nil
-		}
-		marks := make([]string, len(args)/4)
-		for i := range marks {
-			marks[i] = fmt.Sprintf("($%d, $%d, $%d, $%d)", 4*i+1, 4*i+2, 4*i+3, 4*i+4)
-		}
-		// past the statements that are kept: there is one text for each number of families
-		done, err := t.Tx.ExecContext(ctx, `INSERT INTO revocations (subject, account_id, revoked_at, rights) VALUES `+strings.Join(marks, ", ")+` ON CONFLICT (subject) DO NOTHING`, args...)
-		if err != nil {
-			return fault(err)
-		}
-		n, err := done.RowsAffected()
-		families, args = families+n, args[:0]
-		return err
+	done, err = t.ExecContext(ctx, revokePruned, found.issuer, millis(act.At), t.head.rights+1)
+	if err != nil {
+		return 0, fault(err)
 	}
-	const together = 300
-	for family, account := range found.accounts {
-		args = append(args, family, account, millis(act.At), t.head.rights+1)
-		if len(args) == 4*together {
-			if err := flush(); err != nil {
-				return 0, err
-			}
-		}
-	}
-	if err := flush(); err != nil || families == 0 {
+	n, err := done.RowsAffected()
+	if err != nil {
 		return 0, err
+	}
+	families += n
+	add := t.adder(ctx, `INSERT INTO revocations (subject, account_id, revoked_at, rights) VALUES `, 4, ` ON CONFLICT (subject) DO NOTHING`)
+	for family, account := range found.accounts {
+		add.row(family, account, millis(act.At), t.head.rights+1)
+	}
+	if err := add.flush(); err != nil {
+		return 0, fault(err)
+	}
+	if families += add.added; families == 0 {
+		return 0, nil
 	}
 	t.ended = true
 	noted := *act

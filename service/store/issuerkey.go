@@ -17,7 +17,7 @@ func (s *Store) StoreIssuerKeys(ctx context.Context, issuer string, jwks []byte,
 			ON CONFLICT (issuer) DO UPDATE SET jwks = excluded.jwks, fetched_at = excluded.fetched_at`,
 			issuer, string(jwks), millis(fetched))
 		if err != nil {
-			return fmt.Errorf("keep the keys of an issuer: %w", storeError(err))
+			return fmt.Errorf("store the keys of an issuer: %w", storeError(err))
 		}
 		return nil
 	})

@@ -15,12 +15,12 @@ import (
 )
 
 // What one transaction records of tokens is one row, a block of the audit log (docs/decisions/
-// 0011-ledger.md): a refresh costs a hundred bytes of it, and no index. So that records are found
+// 0013-ledger.md): a refresh costs a hundred bytes of it, and no index. So that records are found
 // all the same, upkeep sums up stretches of blocks (segment.go), and the newest blocks are read as
 // they are (search.go).
 
-// recordToken adds the record of a token and its act to the block of this transaction, unless it was
-// recorded before. ErrRetired, and as in mayDescend. ErrNotFound: there is no such account.
+// recordToken adds the record of a token and its act to the block of this transaction, unless it
+// was recorded before. ErrRetired, and as in mayDescend. ErrNotFound: there is no such account.
 func (t *tx) recordToken(ctx context.Context, r license.TokenRecord, act audit.Act) error {
 	if r.AsOf == 0 || r.AsOf != t.head.rights { // a right may have ended since it was looked at
 		if err := t.mayRecord(ctx, r.KeyID); err != nil {

@@ -60,14 +60,27 @@ func migrate(ctx context.Context, db *pool, mayChange bool, all fs.FS) error {
 	}
 }
 
+// newestMigration is the version of a database that is up to date.
+func newestMigration() (newest int64, err error) {
+	files, err := fs.Glob(migrations, "migrations/*.sql")
+	for _, file := range files {
+		version, err := goose.NumericComponent(file)
+		if err != nil {
+			return 0, err
+		}
+		newest = max(newest, version)
+	}
+	return newest, err
+}
+
 // A starter that finds another one migrating looks again every migrationPoll, for two minutes.
 const (
 	migrationPoll  = 200 * time.Millisecond
 	migrationPolls = 600
 )
 
-// inUse tells a database that serves somebody from one that another process is just making: it has a
-// signing key.
+// inUse tells a database that serves somebody from one that another process is just making: it has
+// a signing key.
 func inUse(ctx context.Context, db *pool) (used bool) {
 	err := db.DB.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM signing_keys)`).Scan(&used)
 	return err == nil && used // without that table it is new

@@ -13,7 +13,7 @@ import (
 
 const policyColumns = `id, version, account_id, repository, issuer, repository_id, owner_id, narrowing, created_at`
 
-// conditions is the part of a policy that is kept as JSON: nothing is ever asked for by it.
+// conditions is the part of a policy that is stored as JSON: nothing is ever asked for by it.
 type conditions struct {
 	Refs            []string `json:"ref,omitempty"`
 	Environments    []string `json:"environment,omitempty"`

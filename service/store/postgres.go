@@ -31,7 +31,8 @@ const (
 	connectionLife = 15 * time.Minute
 	// connectionIdle is how long a connection that nobody uses stays open.
 	connectionIdle = 5 * time.Minute
-	// connectPatience is how long a connection may take to open, unless the URL says connect_timeout.
+	// connectPatience is how long a connection may take to open, unless the URL says
+	// connect_timeout.
 	connectPatience = 5 * time.Second
 	// answerPatience is how long the server may take to answer anything that it is asked.
 	answerPatience = 7 * time.Second
@@ -151,11 +152,47 @@ func broken(err error) bool {
 		strings.Contains(err.Error(), "conn closed")
 }
 
+// mayTryAgain says whether a transaction that failed left nothing behind, and may go well when it is
+// tried once more: the process was held up inside it for longer than the server waits, met another
+// transaction, or lost its connection. Once COMMIT was sent a lost connection says nothing of what
+// became of it, so the caller has to hear of that.
+func mayTryAgain(err error, committing bool) bool {
+	var said *pgconn.PgError
+	if errors.As(err, &said) {
+		switch said.Code {
+		case "25P03", "25P04", // idle_in_transaction_session_timeout, transaction_timeout
+			"40001", "40P01": // serialization_failure, deadlock_detected
+			return true
+		}
+	}
+	return !committing && (isMoved(err) || isLost(err))
+}
+
+// isLost says whether a connection that was open ended, or its server is about to: others to the same
+// server are most likely no better.
+func isLost(err error) bool {
+	var said *pgconn.PgError
+	if errors.As(err, &said) {
+		switch said.Code {
+		case "57P01", "57P02", "57P03": // admin_shutdown, crash_shutdown, cannot_connect_now
+			return true
+		}
+		return strings.HasPrefix(said.Code, "08") // connection_exception
+	}
+	var connect *pgconn.ConnectError
+	var network net.Error
+	hangs := errors.As(err, &network) && network.Timeout()
+	return broken(err) && !hangs && !errors.As(err, &connect)
+}
+
 // isMoved says whether the server that we write to is not the primary any more.
 func isMoved(err error) bool {
 	var said *pgconn.PgError
-	return errors.As(err, &said) && said.Code == "25006"
+	return errors.Is(err, errReadOnly) || errors.As(err, &said) && said.Code == "25006"
 }
+
+// errReadOnly says that a server takes no writes, which a read found.
+var errReadOnly = fmt.Errorf("%w: the server takes no writes: it is not the primary any more", failure.ErrUnavailable)
 
 // readyPostgres tries a write each time: a connection to a primary of before looks healthy until it
 // is asked to write.

@@ -18,7 +18,12 @@ import (
 	"github.com/pageflare/ci/service/store/storetest"
 )
 
-func TestMain(m *testing.M) { os.Exit(postgrestest.Run(m)) }
+func TestMain(m *testing.M) {
+	if url := os.Getenv(migrating); url != "" {
+		os.Exit(migrateAsChild(url))
+	}
+	os.Exit(postgrestest.Run(m))
+}
 
 func TestPostgresKeepsThePromisesOfAStore(t *testing.T) {
 	t.Parallel()

@@ -17,7 +17,7 @@ func (p *pool) note(err error, wrote bool) {
 		return
 	}
 	err = damaged(err)
-	if p.moved != nil && isMoved(err) {
+	if p.moved != nil && err != nil && (isMoved(err) || isLost(err)) {
 		p.moved.Add(1)
 	}
 	switch {

@@ -35,8 +35,8 @@ func (t *tx) useRepository(ctx context.Context, r license.Repository) error {
 	return nil
 }
 
-// usedRepositories is the uses that this process has noted last, so that it need not ask the database
-// with each job whether its row is new enough.
+// usedRepositories is the uses that this process has noted last, so that it need not ask the
+// database with each job whether its row is new enough.
 type usedRepositories struct {
 	mu   sync.Mutex
 	last map[license.RepositoryKey]license.Repository

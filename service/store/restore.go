@@ -20,8 +20,9 @@ type Restored struct {
 	Replaced string     // where that one is now; empty when there was none
 }
 
-// Restore puts a backup, read from copy, in the place of the database that url names, whose owner it gets. No process may work on the database. What was
-// there is kept beside it, with .replaced added. The backup was checked before anything is changed, and appears whole or not at all.
+// Restore puts a backup, read from copy, in the place of the database that url names, whose owner
+// it gets. No process may work on the database. What was there is kept beside it, with .replaced
+// added. The backup was checked before anything is changed, and appears whole or not at all.
 func Restore(ctx context.Context, copy io.Reader, url string) (done Restored, err error) {
 	to, err := sqlitePath(url)
 	if err != nil {

@@ -52,9 +52,9 @@ func (k *rightsKnown) saw(state int64, began time.Duration) {
 
 func (k *rightsKnown) elapsed() time.Duration { return time.Since(k.begin) }
 
-// Rights returns the state of rights, at most 250 ms old, and never one of before a change that this
-// process has made. It grows with each transaction that ends or changes a right, in the order in
-// which they are committed. 0: nothing tells it.
+// Rights returns the state of rights, at most 250 ms old, and never one of before a change that
+// this process has made. It grows with each transaction that ends or changes a right, in the order
+// in which they are committed. 0: nothing tells it.
 func (s *Store) Rights(ctx context.Context) (int64, error) {
 	k := s.write.rights
 	if seen := k.now.Load(); seen != nil && k.elapsed()-seen.at < k.maxAge {
@@ -66,8 +66,11 @@ func (s *Store) Rights(ctx context.Context) (int64, error) {
 	if seen := k.now.Load(); seen != nil && began-seen.at < k.maxAge {
 		return seen.state, nil // somebody has read it while we waited
 	}
-	var state int64
-	err := s.read.QueryRowContext(ctx, `SELECT rights FROM audit_head WHERE id = 1`).Scan(&state)
+	state, err := s.readRights(ctx)
+	if isMoved(err) {
+		s.read.note(err, false) // no connection to that server is used again
+		state, err = s.readRights(ctx)
+	}
 	if errors.Is(err, sql.ErrNoRows) {
 		return 0, nil // somebody took it away, which is for the audit log to say
 	}
@@ -76,6 +79,21 @@ func (s *Store) Rights(ctx context.Context) (int64, error) {
 	}
 	k.saw(state, began)
 	return state, nil
+}
+
+// readRights reads the state of rights. PostgreSQL has to say that it takes writes, too: a server that
+// was the primary before answers reads as it did, and never hears of what ends.
+func (s *Store) readRights(ctx context.Context) (state int64, err error) {
+	if s.read.engine != postgres {
+		err = s.read.QueryRowContext(ctx, `SELECT rights FROM audit_head WHERE id = 1`).Scan(&state)
+		return state, err
+	}
+	var reads bool
+	err = s.read.QueryRowContext(ctx, `SELECT rights, current_setting('transaction_read_only') = 'on' FROM audit_head WHERE id = 1`).Scan(&state, &reads)
+	if err == nil && reads {
+		return 0, errReadOnly
+	}
+	return state, err
 }
 
 // AlwaysAsk makes Rights read the database each time. It is for tests in which what one process

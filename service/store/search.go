@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"math"
+	"slices"
 	"time"
 
 	"github.com/pageflare/ci/service/audit"
@@ -16,9 +18,9 @@ type name struct {
 	name string
 }
 
-// search says which records are wanted: those that have all the names.
+// search says which records are wanted: those that have all the names, and one of oneOf.
 type search struct {
-	names        []name
+	names, oneOf []name
 	before       int64 // numbers below this one; 0: all
 	after        int64 // numbers above this one
 	since, until int64 // times from and below, in milliseconds; 0: all
@@ -38,21 +40,22 @@ func (q *search) has(r *ledger.Reader) bool {
 			return false
 		}
 	}
+	if len(q.oneOf) > 0 && !slices.ContainsFunc(q.oneOf, func(n name) bool { return r.Has(n.kind, n.name) }) {
+		return false
+	}
 	at := r.At()
 	return (q.since == 0 || at >= q.since) && (q.until == 0 || at < q.until)
 }
 
 // mayBeIn says whether a segment may have wanted records.
 func (q *search) mayBeIn(s segment) bool {
-	if q.since != 0 && s.toAt < q.since || q.until != 0 && s.fromAt >= q.until {
-		return false
-	}
-	for _, n := range q.names {
-		if !s.filter.MayHave(n.kind, n.name) && (n.kind != ledger.OfActor || !s.filter.MayHave(ledger.OfParent, n.name)) {
-			return false
-		}
-	}
-	return true
+	return !slices.ContainsFunc(q.names, func(n name) bool { return !s.mayHave(n) }) &&
+		(len(q.oneOf) == 0 || slices.ContainsFunc(q.oneOf, s.mayHave))
+}
+
+// mayHave says whether a record of the segment may have a name.
+func (s segment) mayHave(n name) bool {
+	return s.filter.MayHave(n.kind, n.name) || n.kind == ledger.OfActor && s.filter.MayHave(ledger.OfParent, n.name)
 }
 
 // reads is what both a database and a transaction can do.
@@ -91,9 +94,9 @@ func (q search) find(ctx context.Context, db reads, use func(seq int64, r *ledge
 	return err
 }
 
-// coveredUpTo is the number of the newest record that a segment covers.
+// coveredUpTo is the number of the newest record that was put into a segment, pruned ones included.
 func coveredUpTo(ctx context.Context, db querier) (seq int64, err error) {
-	err = db.QueryRowContext(ctx, `SELECT coalesce(max(seq), 0) FROM ledger_segments`).Scan(&seq)
+	err = db.QueryRowContext(ctx, `SELECT coalesce(max(indexed), 0) FROM upkeep WHERE id = 1`).Scan(&seq)
 	if err != nil {
 		return 0, fmt.Errorf("read the segments of the ledger: %w", storeError(err))
 	}
@@ -106,6 +109,8 @@ func (q search) segments(ctx context.Context, db reads, at int64) ([]segment, er
 	f.where("seq > %s", q.after, true)
 	f.where("first < %s", q.before, q.before != 0)
 	f.where("seq < %s", at, true)
+	f.where("to_at >= %s", q.since, q.since != 0)
+	f.where("from_at < %s", q.until, q.until != 0)
 	rows, err := db.QueryContext(ctx, `SELECT seq, first, from_at, to_at, filter FROM ledger_segments`+f.list("seq DESC", segmentPage), f.args...)
 	if err != nil {
 		return nil, fmt.Errorf("read the segments of the ledger: %w", storeError(err))
@@ -163,20 +168,16 @@ func (q search) block(b block, use func(seq int64, r *ledger.Reader) bool) (bool
 	}
 	// a block is read from its start: first which are wanted, then each of them from behind
 	var wanted []int64
-	r := ledger.NewReader(b.body)
-	for seq := b.seq - b.n + 1; r.Next(); seq++ {
+	err := b.each(func(seq int64, r *ledger.Reader) {
 		if (q.before == 0 || seq < q.before) && seq > q.after && q.has(r) {
 			wanted = append(wanted, seq)
 		}
-	}
-	if err := r.Err(); err != nil {
-		return false, fmt.Errorf("lines %d to %d of the audit log: %w", b.seq-b.n+1, b.seq, err)
-	}
-	if len(wanted) == 0 {
-		return true, nil
+	})
+	if err != nil || len(wanted) == 0 {
+		return err == nil, err
 	}
 	readers := make([]ledger.Reader, 0, len(wanted))
-	r = ledger.NewReader(b.body)
+	r := ledger.NewReader(b.body)
 	next := 0
 	for seq := b.seq - b.n + 1; next < len(wanted) && r.Next(); seq++ {
 		if seq == wanted[next] {
@@ -195,13 +196,34 @@ func (q search) block(b block, use func(seq int64, r *ledger.Reader) bool) (bool
 // block is a row of the ledger.
 type block struct {
 	seq, n int64
+	at     int64  // time of the newest record
 	body   []byte // nil when it was pruned
 	digest []byte
 	hash   string
 }
 
+// each calls use with each record and its number, oldest first. audit.ErrTampered: the block has not
+// as many records as its row says.
+func (b block) each(use func(seq int64, r *ledger.Reader)) error {
+	first := b.seq - b.n + 1
+	r := ledger.NewReader(b.body)
+	seq := first
+	for ; r.Next(); seq++ {
+		if seq <= b.seq {
+			use(seq, r)
+		}
+	}
+	if err := r.Err(); err != nil {
+		return fmt.Errorf("lines %d to %d of the audit log: %w", first, b.seq, err)
+	}
+	if seq != b.seq+1 {
+		return fmt.Errorf("%w: lines %d to %d have %d records: run `pageflare-license audit verify`", audit.ErrTampered, first, b.seq, seq-first)
+	}
+	return nil
+}
+
 func readBlocks(ctx context.Context, db reads, which string, args ...any) ([]block, error) {
-	rows, err := db.QueryContext(ctx, `SELECT seq, n, body, digest, hash FROM ledger`+which, args...)
+	rows, err := db.QueryContext(ctx, `SELECT seq, n, at, body, digest, hash FROM ledger`+which, args...)
 	if err != nil {
 		return nil, fmt.Errorf("read the ledger: %w", storeError(err))
 	}
@@ -209,7 +231,7 @@ func readBlocks(ctx context.Context, db reads, which string, args ...any) ([]blo
 	var page []block
 	for rows.Next() {
 		var b block
-		if err := rows.Scan(&b.seq, &b.n, &b.body, &b.digest, &b.hash); err != nil {
+		if err := rows.Scan(&b.seq, &b.n, &b.at, &b.body, &b.digest, &b.hash); err != nil {
 			return nil, fmt.Errorf("read the ledger: %w", storeError(err))
 		}
 		page = append(page, b)
@@ -227,16 +249,32 @@ func (b block) entry() (audit.Entry, error) {
 	return e, nil
 }
 
-// newestRecords is the records of the newest blocks that are not older than a time, oldest first.
+// newestRecords is the records of the newest blocks that are not older than a time, oldest first. It
+// reads no further back than that, but for the difference of clocks.
 func (s *Store) newestRecords(ctx context.Context, since time.Time, limit int) ([]ledger.Record, error) {
 	var found []ledger.Record
-	q := search{since: millis(since)}
-	_, err := q.blocks(ctx, s.read, 0, 0, func(_ int64, r *ledger.Reader) bool {
-		found = append(found, r.Record())
-		return len(found) < limit
-	})
-	for i, j := 0, len(found)-1; i < j; i, j = i+1, j-1 {
-		found[i], found[j] = found[j], found[i]
+	q, oldest := search{since: millis(since)}, millis(since.Add(-audit.ClockSlack))
+	going := true
+	for to := int64(math.MaxInt64); going; {
+		page, err := readBlocks(ctx, s.read, ` WHERE seq < $1 ORDER BY seq DESC LIMIT $2`, to, blockPage)
+		if err != nil {
+			return nil, err
+		}
+		for _, b := range page {
+			if going = going && b.at >= oldest; !going {
+				break
+			}
+			going, err = q.block(b, func(_ int64, r *ledger.Reader) bool {
+				found = append(found, r.Record())
+				return len(found) < limit
+			})
+			if err != nil {
+				return nil, err
+			}
+			to = b.seq
+		}
+		going = going && len(page) == blockPage
 	}
-	return found, err
+	slices.Reverse(found)
+	return found, nil
 }

@@ -103,11 +103,15 @@ func checkOurs(ctx context.Context, path string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	var foreign bool
+	var foreign, half bool
 	err = db.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%')
-		AND NOT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'goose_db_version')`).Scan(&foreign)
-	if err == nil && foreign {
+		AND NOT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'goose_db_version'),
+		EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'engine_move')`).Scan(&foreign, &half)
+	switch {
+	case err == nil && foreign:
 		err = errors.New("is the database of another program: name another file in LICENSE_DATABASE_URL")
+	case err == nil && half:
+		err = ErrHalfMoved
 	}
 	return damaged(err)
 }

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"strconv"
 	"sync"
 	"sync/atomic"
 )
@@ -32,8 +33,8 @@ const (
 	postgres
 )
 
-// statement is the prepared statement of a text. It takes a connection, so a caller that holds the last
-// one must not ask.
+// statement is the prepared statement of a text. It takes a connection, so a caller that holds the
+// last one must not ask.
 func (p *pool) statement(ctx context.Context, text string) (*sql.Stmt, error) {
 	if s, ok := p.prepared.Load(text); ok {
 		return s.(*sql.Stmt), nil
@@ -110,4 +111,63 @@ func (t *tx) QueryRowContext(ctx context.Context, text string, args ...any) *sql
 	}
 	t.unprepared = append(t.unprepared, text)
 	return t.Tx.QueryRowContext(ctx, text, args...)
+}
+
+// adder adds rows to a table, many by one statement.
+type adder struct {
+	ctx        context.Context
+	t          *tx
+	head, tail string // what stands before and behind the rows
+	columns    int
+	args       []any
+	added      int64
+	err        error
+}
+
+// addedTogether is how many values one statement adds at most.
+const addedTogether = 1200
+
+// adder returns what adds rows by a statement; head ends with VALUES.
+func (t *tx) adder(ctx context.Context, head string, columns int, tail string) *adder {
+	return &adder{ctx: ctx, t: t, head: head, tail: tail, columns: columns}
+}
+
+// row adds a row. That it failed is known when the last one is flushed.
+func (a *adder) row(values ...any) {
+	a.args = append(a.args, values...)
+	if len(a.args)+a.columns > addedTogether {
+		a.send()
+	}
+}
+
+// flush adds the last rows, and returns why any could not be added.
+func (a *adder) flush() error {
+	a.send()
+	return a.err
+}
+
+func (a *adder) send() {
+	if len(a.args) == 0 || a.err != nil {
+		return
+	}
+	text := []byte(a.head)
+	for i := range a.args {
+		switch {
+		case i == 0:
+			text = append(text, '(')
+		case i%a.columns == 0:
+			text = append(text, "), ("...)
+		default:
+			text = append(text, ", "...)
+		}
+		text = strconv.AppendInt(append(text, '$'), int64(i+1), 10)
+	}
+	text = append(append(text, ')'), a.tail...)
+	// past the statements that are kept: there is a text for each number of rows
+	done, err := a.t.Tx.ExecContext(a.ctx, string(text), a.args...)
+	var n int64
+	if err == nil {
+		n, err = done.RowsAffected()
+	}
+	a.added, a.err, a.args = a.added+n, storeError(err), a.args[:0]
 }

@@ -8,8 +8,8 @@ import (
 	"github.com/pageflare/ci/service/audit"
 )
 
-// Prepared statements are kept permanently, by their text: a text with a value in it would be one more
-// for each value.
+// Prepared statements are kept permanently, by their text: a text with a value in it would be one
+// more for each value.
 func TestStatementsAreKeptOnceHoweverManyValuesTheyMeet(t *testing.T) {
 	t.Parallel()
 	s := open(t, "sqlite:"+filepath.Join(t.TempDir(), "license.db"))

@@ -40,7 +40,10 @@ func (s *Store) Stock(ctx context.Context, now time.Time) (license.Stock, error)
 	if err := rows.Err(); err != nil {
 		return license.Stock{}, fmt.Errorf("list keys of issuers: %w", storeError(err))
 	}
-	out.Bytes, err = s.size(ctx)
+	if out.Bytes, err = s.size(ctx); err != nil {
+		return license.Stock{}, err
+	}
+	out.BackedUp, err = s.backedUp()
 	return out, err
 }
 

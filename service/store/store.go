@@ -1,6 +1,6 @@
 // Package store is all SQL of the License service: one text for SQLite and PostgreSQL.
 //
-// It decides how things are kept and that what it acknowledges is durable. What may be kept is
+// It decides how things are stored and that what it acknowledges is durable. What may be stored is
 // decided in service/license, whose Store interface this package meets; its errors are that
 // package's.
 package store
@@ -25,6 +25,7 @@ import (
 	"github.com/pageflare/ci/service/oidc"
 	"github.com/pageflare/ci/service/opaque"
 	"github.com/pageflare/ci/service/store/ledger"
+	"github.com/pageflare/ci/service/upkeep"
 )
 
 // Store is a database of the License service. It is safe for use by several goroutines, and several
@@ -53,6 +54,7 @@ var (
 	_ license.Store        = (*Store)(nil)
 	_ license.MachineStore = (*Store)(nil)
 	_ oidc.KeyStore        = (*Store)(nil)
+	_ upkeep.Store         = (*Store)(nil)
 )
 
 // ErrNewer says that the database was made by a newer version of the service.
@@ -64,8 +66,8 @@ var ErrOlder = errors.New("the database is from an older version of pageflare-li
 	"make a backup, then start the service of this version, or run `pageflare-license migrate`")
 
 // Open opens the database that url names (sqlite:PATH or postgres://…), creates its file or its
-// tables if they are not there, and brings the tables up to date. The error says what is wrong with the database in one line; ErrNewer is
-// one of them.
+// tables if they are not there, and brings the tables up to date. The error says what is wrong with
+// the database in one line; ErrNewer is one of them.
 func Open(ctx context.Context, url string) (*Store, error) { return open(ctx, url, true, migrations) }
 
 // OpenCurrent is Open for those who must not change the tables of a database that is in use:

@@ -5,6 +5,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -17,6 +18,7 @@ import (
 	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/opaque"
 	"github.com/pageflare/ci/service/store"
 	"github.com/pageflare/ci/service/store/storetest"
 )
@@ -266,5 +268,36 @@ func spoil(t *testing.T, file string, at int64, noise []byte) {
 	_, err = f.WriteAt(noise, at)
 	if err := errors.Join(err, f.Close()); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// A process that starts knows the tokens of the last windows, and reads no further back.
+func TestTheNewestTokensAreRememberedAfterAStart(t *testing.T) {
+	t.Parallel()
+	url := "sqlite:" + filepath.Join(t.TempDir(), "license.db")
+	before := open(t, url)
+	now := time.Now().UTC().Truncate(time.Millisecond)
+	a := account.Account{ID: "user_1", Email: "a@example.com", Tier: account.Pro, Features: []string{}, ValidUntil: now.Add(time.Hour), Status: account.Active, CreatedAt: now}
+	if err := before.CreateAccount(t.Context(), a, account.APIToken{ID: "at_1", AccountID: a.ID, Hash: "h", CreatedAt: now}); err != nil {
+		t.Fatal(err)
+	}
+	record := func(id opaque.TokenID, at time.Time) {
+		r := license.TokenRecord{ID: id, AccountID: a.ID, KeyID: "k_1", IssuedAt: at, ExpiresAt: at.Add(time.Hour), Recorded: at}
+		if err := before.RecordToken(t.Context(), r, audit.Act{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	record("old", now.Add(-time.Hour))
+	for i := range 70 { // more blocks than are read at a time
+		record(opaque.TokenID(fmt.Sprint(i)), now.Add(time.Duration(i)*time.Millisecond))
+	}
+	after := open(t, url)
+	for _, id := range []opaque.TokenID{"0", "69"} {
+		if _, err := after.RecordedAt(t.Context(), id); err != nil {
+			t.Errorf("RecordedAt(%s) = %v, want it remembered", id, err)
+		}
+	}
+	if _, err := after.RecordedAt(t.Context(), "old"); !errors.Is(err, failure.ErrNotFound) {
+		t.Errorf("RecordedAt(an hour old) = %v, want ErrNotFound", err)
 	}
 }

@@ -151,18 +151,30 @@ func (s *Store) Tokens(ctx context.Context, q license.TokenQuery) (list []licens
 	return append(list, older...), err
 }
 
+// recordedWithin is how far from the time of issue in its id a token is recorded: refreshing goes by
+// windows, and clocks differ.
+const recordedWithin = 2*license.MaxWindow + audit.ClockSlack
+
 // find returns the record of a token and its number in the audit log; 0 when it has a row of its own
 // from before there was a ledger. ErrNotFound.
 func (s *Store) find(ctx context.Context, id opaque.TokenID) (found license.TokenRecord, seq int64, err error) {
-	var q search
-	q.where(ledger.OfToken, string(id))
-	err = q.find(ctx, s.read, func(n int64, r *ledger.Reader) bool {
-		record := r.Record()
-		found, seq = tokenOf(&record), n
-		return false
-	})
-	if err != nil || seq != 0 {
-		return found, seq, err
+	var everywhere search
+	everywhere.where(ledger.OfToken, string(id))
+	tries := []search{everywhere}
+	if issued, ok := id.IssuedAt(); ok { // the record was made soon after, and most often that is all that is read
+		near := everywhere
+		near.since, near.until = millis(issued.Add(-recordedWithin)), millis(issued.Add(recordedWithin))
+		tries = []search{near, everywhere}
+	}
+	for _, q := range tries {
+		err = q.find(ctx, s.read, func(n int64, r *ledger.Reader) bool {
+			record := r.Record()
+			found, seq = tokenOf(&record), n
+			return false
+		})
+		if err != nil || seq != 0 {
+			return found, seq, err
+		}
 	}
 	var r tokenRow
 	if err := s.read.QueryRowContext(ctx, `SELECT `+tokenColumns+` FROM tokens t WHERE t.id = $1`,

@@ -23,17 +23,24 @@ import (
 // at the end, by appendActs, would be too late for what f has read.
 
 // inTx runs f in a transaction of its own, durable when it returns nil, and adds the acts that it
-// noted to the audit log.
+// noted to the audit log. What PostgreSQL ended before it was asked to commit is tried once more, so
+// f must be able to run twice.
 func inTx(ctx context.Context, db *pool, f func(*tx) error) (err error) {
 	ctx, written := traceWrite(ctx)
-	var t *tx
-	defer func() {
-		db.note(err, t != nil && (t.wrote || len(t.acts) > 0 || len(t.records) > 0))
-		written(err)
-	}()
+	defer func() { written(err) }()
+	t, err := tryTx(ctx, db, f)
+	if err != nil && ctx.Err() == nil && mayTryAgain(err, t != nil && t.committing) {
+		_, err = tryTx(ctx, db, f)
+	}
+	return err
+}
+
+// tryTx is one try of inTx. The transaction is nil when none began.
+func tryTx(ctx context.Context, db *pool, f func(*tx) error) (t *tx, err error) {
+	defer func() { db.note(err, t != nil && (t.wrote || len(t.acts) > 0 || len(t.records) > 0)) }()
 	begun, err := db.BeginTx(ctx, nil)
 	if err != nil {
-		return fmt.Errorf("begin: %w", storeError(err))
+		return nil, fmt.Errorf("begin: %w", storeError(err))
 	}
 	t = &tx{Tx: begun, pool: db, recent: db.recent, alive: map[string]bool{}}
 	defer func() { db.prepareAll(ctx, t.unprepared) }()
@@ -46,17 +53,18 @@ func inTx(ctx context.Context, db *pool, f func(*tx) error) (err error) {
 	}
 	if err != nil {
 		_ = t.Rollback() // a full disk has undone all already, and says so once more
-		return err
+		return t, err
 	}
+	t.committing = true
 	if err := t.Commit(); err != nil {
-		return fmt.Errorf("commit: %w", storeError(err))
+		return t, fmt.Errorf("commit: %w", storeError(err))
 	}
 	t.recent.add(t.records)
 	db.used.noted(t.used)
 	if t.rights > t.head.rights {
 		db.rights.saw(t.rights, db.rights.elapsed())
 	}
-	return nil
+	return t, nil
 }
 
 // beginReading begins a transaction that sees the database as it is at one moment.
@@ -85,6 +93,7 @@ type tx struct {
 	unprepared []string // texts of statements that had to be parsed
 	acts       []audit.Act
 	wrote      bool            // something was written for certain, acts apart
+	committing bool            // COMMIT was sent, and so an error may stand for either outcome
 	alive      map[string]bool // signing keys that were found not to be retired, see mayRecord
 
 	head    head // as it was when the transaction began; nobody else changes it meanwhile

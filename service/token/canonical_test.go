@@ -9,7 +9,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// What is read sooner is what is read in full, and what Sign writes of ordinary claims is read sooner.
+// What is read sooner is what is read in full, and what Sign writes of ordinary claims is read
+// sooner.
 func TestCanonicalPayloadsAreReadAsAllOthers(t *testing.T) {
 	t.Parallel()
 	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)

@@ -74,8 +74,8 @@ type Claims struct {
 	Issuer     string    // who issued it; empty in tokens of the vendor
 }
 
-// Life is the time from issue to expiry; 0 where the token does not say when it was issued.
-func (c Claims) Life() time.Duration {
+// Lifetime is the time from issue to expiry; 0 where the token does not say when it was issued.
+func (c Claims) Lifetime() time.Duration {
 	if c.IssuedAt.IsZero() {
 		return 0
 	}

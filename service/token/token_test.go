@@ -155,9 +155,9 @@ func TestUnusableKeysAreRefused(t *testing.T) {
 func TestIncompleteClaimsAreNotSigned(t *testing.T) {
 	t.Parallel()
 	for name, spoil := range map[string]func(*token.Claims){
-		"no subject":     func(c *token.Claims) { c.Subject = "" },
-		"no issue time":  func(c *token.Claims) { c.IssuedAt = time.Time{} },
-		"no life at all": func(c *token.Claims) { c.ExpiresAt = c.IssuedAt },
+		"no subject":         func(c *token.Claims) { c.Subject = "" },
+		"no issue time":      func(c *token.Claims) { c.IssuedAt = time.Time{} },
+		"no lifetime at all": func(c *token.Claims) { c.ExpiresAt = c.IssuedAt },
 	} {
 		c := testClaims()
 		spoil(&c)

@@ -49,9 +49,10 @@ type scriptFacts struct {
 	facts      map[fact]*tally
 }
 
-// lost lists what the result has less often than the source needs it, and what it has that the source
-// has nowhere. Numbers, and names and keywords that other forms stand for, must be there at all:
-// minifiers merge and fold them. More of the same is no loss: constants are put where they are used.
+// lost lists what the result has less often than the source needs it, and what it has that the
+// source has nowhere. Numbers, and names and keywords that other forms stand for, must be there at
+// all: minifiers merge and fold them. More of the same is no loss: constants are put where they are
+// used.
 func (s *scriptFacts) lost(after *scriptFacts) []Finding {
 	var d []Finding
 	for _, f := range sortedFacts(s.facts) {

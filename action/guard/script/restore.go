@@ -8,11 +8,11 @@ import (
 	"github.com/tdewolff/parse/v2/js"
 )
 
-// Restore puts back into a result what the optimizer is known to lose though it changes nothing else:
-// "use strict", without which this and assignments work in another way, in the file and in functions;
-// and with a byte order mark the certainty of how the script is read, where it was plain ASCII and no
-// longer is. Whether that is enough is for Compare to say. It returns false where it finds nothing to
-// put back.
+// Restore puts back into a result what the optimizer is known to lose though it changes nothing
+// else: "use strict", without which this and assignments work in another way, in the file and in
+// functions; and with a byte order mark the certainty of how the script is read, where it was plain
+// ASCII and no longer is. Whether that is enough is for Compare to say. It returns false where it
+// finds nothing to put back.
 func Restore(source, result []byte, isModule bool) ([]byte, bool) {
 	before, err := readScript(source, isModule)
 	if err != nil || before.isModule {
@@ -77,8 +77,8 @@ func restoreDirectives(before, after []function, result []byte) []byte {
 	return append(out, result[done:]...)
 }
 
-// functionBodies finds where the body of each function begins that is written with that word. It may
-// take a slash for the wrong thing; what comes of that is compared by whoever uses it.
+// functionBodies finds where the body of each function begins that is written with that word. It
+// may take a slash for the wrong thing; what comes of that is compared by its user.
 func functionBodies(source []byte) []int {
 	lexer := js.NewLexer(parse.NewInputBytes(bytes.Clone(source)))
 	type state struct{ index, depth int }

@@ -1,5 +1,5 @@
-// Package script decides whether a changed script is still the same script, by what can be seen of it
-// from outside and by what it is made of. What follows from a difference: package guard.
+// Package script decides whether a changed script is still the same script, by what can be seen of
+// it from outside and by what it is made of. What follows from a difference: package guard.
 package script
 
 import (
@@ -20,12 +20,12 @@ const (
 	maxScriptText  = 256 << 20 // bytes of all facts together
 )
 
-// Compare holds a script against its source by what can be seen of it from outside and by what
-// it is made of: the names that it defines for other scripts, what it imports and exports, the global
-// names that it uses and sets, property names, strings, numbers, regular expressions and keywords with
-// an effect. Each must be there as often as in the source, except in code that cannot run and in
-// values that nothing uses. Order of evaluation and operators are not compared: this finds what was
-// lost or invented, and does not prove that two programs are the same.
+// Compare holds a script against its source by what can be seen of it from outside and by what it
+// is made of: the names that it defines for other scripts, what it imports and exports, the global
+// names that it uses and sets, property names, strings, numbers, regular expressions and keywords
+// with an effect. Each must be there as often as in the source, except in code that cannot run and
+// in values that nothing uses. Order of evaluation and operators are not compared: this finds what
+// was lost or invented, and does not prove that two programs are the same.
 //
 // Comments are free to go, license comments and source map references included. A directive that is
 // repeated where the code is strict anyway may go.

@@ -8,8 +8,8 @@ import (
 	"github.com/pageflare/ci/action/guard/script"
 )
 
-// What the results are: the output of the CLI 0.9.2 for the source, several of them shortened by hand to
-// what the case is about, unless a damage is made up.
+// What the results are: the output of the CLI 0.9.2 for the source, several of them shortened by
+// hand to what the case is about, unless a damage is made up.
 var cases = []struct {
 	name           string
 	source, result string

@@ -36,7 +36,8 @@ const maxFold = 24
 
 func (c *collector) constant(e js.IExpr) value { return c.fold(e, maxFold) }
 
-// truth is 1 or -1 where an expression of constants is true or false, and 0 where that is not known.
+// truth is 1 or -1 where an expression of constants is true or false, and 0 where that is not
+// known.
 func (c *collector) truth(e js.IExpr) int {
 	v := c.constant(e)
 	switch {
@@ -204,7 +205,8 @@ func (c *collector) foldCall(n *js.CallExpr, depth int) value {
 	return value{}
 }
 
-// foldMethod folds the methods with arguments that take a constant string apart or put one together.
+// foldMethod folds the methods with arguments that take a constant string apart or put one
+// together.
 func (c *collector) foldMethod(n *js.CallExpr, m *js.DotExpr, depth int) value {
 	args := make([]value, len(n.Args.List))
 	for i := range args {
@@ -469,7 +471,8 @@ type part struct {
 	value value
 }
 
-// flatten lists the operands of a chain from left to right. Right operands in brackets are operands.
+// flatten lists the operands of a chain from left to right. Right operands in brackets are
+// operands.
 func (c *collector) flatten(e js.IExpr, parts []part) []part {
 	var right []js.IExpr
 	for {
@@ -566,8 +569,8 @@ func bigintText(s string) string {
 	return s
 }
 
-// Unquote is the value of a string literal of JavaScript, or of JSON. Lone surrogates become bytes that
-// no valid text has; false where an escape is malformed.
+// Unquote is the value of a string literal of JavaScript, or of JSON. Lone surrogates become bytes
+// that no valid text has; false where an escape is malformed.
 func Unquote(b []byte) (string, bool) {
 	if len(b) < 2 {
 		return string(b), false
@@ -577,8 +580,8 @@ func Unquote(b []byte) (string, bool) {
 
 var simpleEscapes = map[byte]string{'n': "\n", 't': "\t", 'r': "\r", 'b': "\b", 'f': "\f", 'v': "\v"}
 
-// unescape takes the escapes out of a string. Lone surrogates, which UTF-8 cannot hold, become bytes
-// that no valid text has.
+// unescape takes the escapes out of a string. Lone surrogates, which UTF-8 cannot hold, become
+// bytes that no valid text has.
 func unescape(s string) (string, bool) {
 	if !strings.Contains(s, `\`) {
 		return s, true
@@ -654,7 +657,8 @@ func unit(out *strings.Builder, digits string) bool {
 	return true
 }
 
-// joinSurrogates turns pairs of surrogates, written by unit, into the character that they stand for.
+// joinSurrogates turns pairs of surrogates, written by unit, into the character that they stand
+// for.
 func joinSurrogates(s string) string {
 	if !strings.Contains(s, "\xed") {
 		return s

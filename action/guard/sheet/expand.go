@@ -11,8 +11,8 @@ import (
 // one sequence.
 type longhand struct{ family, name, value string }
 
-// words splits a value at spaces that stand outside of brackets and strings, and keeps "/" and "," as
-// words of their own.
+// words splits a value at spaces that stand outside of brackets and strings, and keeps "/" and ","
+// as words of their own.
 func words(s string) []string {
 	var list []string
 	depth, start := 0, 0

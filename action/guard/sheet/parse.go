@@ -52,8 +52,8 @@ var (
 	errSheetDepth = errors.New("nested deeper than the guard compares")
 )
 
-// items reads rules and declarations up to the end of the block or sheet. Statements of a style rule
-// and of a sheet are read alike: what has a block is a rule.
+// items reads rules and declarations up to the end of the block or sheet. Statements of a style
+// rule and of a sheet are read alike: what has a block is a rule.
 func (p *sheetParser) items(depth int) ([]item, error) {
 	if depth > maxSheetDepth {
 		return nil, errSheetDepth

@@ -1,5 +1,5 @@
-// Package sheet decides whether a changed style sheet is still the same sheet, by the cascade that it
-// comes to. What follows from a difference: package guard.
+// Package sheet decides whether a changed style sheet is still the same sheet, by the cascade that
+// it comes to. What follows from a difference: package guard.
 package sheet
 
 import (
@@ -16,14 +16,14 @@ import (
 
 // Compare holds a style sheet against its source. For each property it compares the sequence of
 // what is declared for it: under which media, supports, layer, container and scope conditions, for
-// which selector, with which value and importance. Where these sequences are equal the cascade comes
-// to the same for every element, however rules were merged, split or reordered.
+// which selector, with which value and importance. Where these sequences are equal the cascade
+// comes to the same for every element, however rules were merged, split or reordered.
 //
-// A declaration may go where a later one of the same selector, under the same conditions, is certain
-// to take its place in every browser; fallbacks for values that not every browser knows must stay.
-// Selectors that a browser may not know must stay in the group that they were in. Range syntax of
-// media queries counts as equal to min- and max-: browsers know it since 2023. font-display may be
-// added to @font-face. Values that cannot be proven equal count as different.
+// A declaration may go where a later one of the same selector, under the same conditions, is
+// certain to take its place in every browser; fallbacks for values that not every browser knows
+// must stay. Selectors that a browser may not know must stay in the group that they were in. Range
+// syntax of media queries counts as equal to min- and max-: browsers know it since 2023.
+// font-display may be added to @font-face. Values that cannot be proven equal count as different.
 func Compare(source, result []byte) []Finding {
 	return compareStyles(source, result, readSheet)
 }

@@ -81,8 +81,8 @@ func valueText(name string, tokens []css.Token) string {
 }
 
 // customText is the value of a custom property: the tokens as written, save for white space and the
-// way in which colours and numbers are written. A script that takes such a value apart by its letters
-// would see the difference; whatever passes it on does not.
+// way in which colours and numbers are written. A script that takes such a value apart by its
+// letters would see the difference; whatever passes it on does not.
 func customText(tokens []css.Token) string {
 	var s strings.Builder
 	space := false
@@ -176,7 +176,8 @@ func (v *valueWriter) write(tokens []css.Token) {
 	}
 }
 
-// put writes a component; between words, one space, whether the source has one or a bracket ends there.
+// put writes a component; between words, one space, whether the source has one or a bracket ends
+// there.
 func (v *valueWriter) put(s string, space bool) {
 	text := v.out.String()
 	if len(text) > 0 && len(s) > 0 {
@@ -251,7 +252,8 @@ func numeric(t css.Token, typed bool) string {
 	return short(f) + unit
 }
 
-// short writes a number as the optimizer does, which keeps six digits; the last of them is uncertain.
+// short writes a number as the optimizer does, which keeps six digits; the last of them is
+// uncertain.
 func short(f float64) string {
 	if f == math.Trunc(f) && math.Abs(f) < 1e15 {
 		return strconv.FormatFloat(f, 'f', -1, 64)
@@ -291,7 +293,8 @@ func namedColour(s string) (string, bool) {
 	return fmt.Sprintf("#%02x%02x%02xff", c.R, c.G, c.B), ok
 }
 
-// functionEnd is where the function that begins at i ends, for functions of one level; 0 if none does.
+// functionEnd is where the function that begins at i ends, for functions of one level; 0 if none
+// does.
 func functionEnd(tokens []css.Token, i int) int {
 	if tokens[i].TokenType != css.FunctionToken {
 		return 0

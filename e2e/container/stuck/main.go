@@ -1,5 +1,6 @@
-// Command stuck stands for an optimizer that hangs: it writes half a site to its output folder, says so where the Action lets it be
-// seen (its standard output is taken for a report), and does not end by itself.
+// Command stuck stands for an optimizer that hangs: it writes half a site to its output folder,
+// says so where the Action lets it be seen (its standard output is taken for a report), and does
+// not end by itself.
 package main
 
 import (

@@ -66,17 +66,17 @@ func (h *Handlers) Routes() []route.Route {
 	const at = "/_api/admin"
 	return []route.Route{
 		route.Get(at+"/accounts", route.Admin(auth.ScopeAccountsRead), h.listAccounts),
-		route.Post(at+"/accounts", route.Admin(auth.ScopeAccountsWrite), h.createAccount).Bare(),
+		route.Post(at+"/accounts", route.Admin(auth.ScopeAccountsWrite), h.createAccount).Bare().Once(),
 		route.Get(at+"/accounts/:id", route.Admin(auth.ScopeAccountsRead), h.getAccount).Of(accountID).Bare(),
 		route.Patch(at+"/accounts/:id", route.Admin(auth.ScopeAccountsWrite), h.updateAccount).Of(accountID).Bare(),
 		route.Delete(at+"/accounts/:id", route.Admin(auth.ScopeAccountsWrite), h.deleteAccount).Of(accountID).Bare(),
 		route.Post(at+"/accounts/:id/suspend", route.Admin(auth.ScopeAccountsWrite), h.suspendAccount).Of(accountID).Bare(),
 		route.Post(at+"/accounts/:id/restore", route.Admin(auth.ScopeAccountsWrite), h.restoreAccount).Of(accountID).Bare(),
 		route.Get(at+"/accounts/:id/api-tokens", route.Admin(auth.ScopeTokensRead), h.listAPITokens).Of(accountID),
-		route.Post(at+"/accounts/:id/api-tokens", route.Admin(auth.ScopeTokensWrite), h.createAPIToken).Of(accountID).Bare(),
+		route.Post(at+"/accounts/:id/api-tokens", route.Admin(auth.ScopeTokensWrite), h.createAPIToken).Of(accountID).Bare().Once(),
 		route.Delete(at+"/api-tokens/:id", route.Admin(auth.ScopeTokensWrite), h.revokeAPIToken).Of(apiTokenID),
 		route.Get(at+"/accounts/:id/tokens", route.Admin(auth.ScopeTokensRead), h.listTokens).Of(accountID),
-		route.Post(at+"/accounts/:id/tokens", route.Admin(auth.ScopeTokensWrite), h.issueToken).Of(accountID).Bare(),
+		route.Post(at+"/accounts/:id/tokens", route.Admin(auth.ScopeTokensWrite), h.issueToken).Of(accountID).Bare().Once(),
 		route.Get(at+"/tokens", route.Admin(auth.ScopeTokensRead), h.findTokens),
 		route.Get(at+"/tokens/:jti", route.Admin(auth.ScopeTokensRead), h.getToken).Of(tokenID).Bare(),
 		route.Post(at+"/tokens/revoke", route.Admin(auth.ScopeTokensWrite), h.revokeToken).Bare(),
@@ -89,14 +89,14 @@ func (h *Handlers) Routes() []route.Route {
 		route.Post(at+"/policies/explain", route.Admin(auth.ScopePoliciesRead), h.explainPolicies).Bare(),
 		route.Get(at+"/repositories", route.Admin(auth.ScopePoliciesRead), h.listRepositories),
 		route.Get(at+"/keys", route.Admin(auth.ScopeKeysRead), h.listKeys).Bare(),
-		route.Post(at+"/keys", route.Admin(auth.ScopeKeysWrite), h.rotateKey),
+		route.Post(at+"/keys", route.Admin(auth.ScopeKeysWrite), h.rotateKey).Once(),
 		route.Delete(at+"/keys/:kid", route.Admin(auth.ScopeKeysWrite), h.retireKey).Of(keyID),
 		route.Get(at+"/admin-tokens", route.Admin(auth.ScopeAdminRead), h.listAdminTokens),
-		route.Post(at+"/admin-tokens", route.Admin(auth.ScopeAdminWrite), h.createAdminToken).Bare(),
+		route.Post(at+"/admin-tokens", route.Admin(auth.ScopeAdminWrite), h.createAdminToken).Bare().Once(),
 		route.Delete(at+"/admin-tokens/:id", route.Admin(auth.ScopeAdminWrite), h.revokeAdminToken).Of(adminTokenID).Bare(),
 		route.Get(at+"/audit", route.Admin(auth.ScopeAuditRead), h.listAudit),
 		route.Get(at+"/audit/verify", route.Admin(auth.ScopeAuditRead), h.verifyAudit),
-		route.Post(at+"/accounts/:id/sign-in", route.Admin(auth.ScopeTokensWrite), h.createSignInLink).Of(accountID).Bare(),
+		route.Post(at+"/accounts/:id/sign-in", route.Admin(auth.ScopeTokensWrite), h.createSignInLink).Of(accountID).Bare().Once(),
 	}
 }
 

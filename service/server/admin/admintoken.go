@@ -33,7 +33,7 @@ func (h *Handlers) createAdminToken(c *gin.Context) error {
 	}
 	text, made, err := h.Admins.CreateAdminToken(c.Request.Context(), auth.NewAdminToken{
 		Name: in.Name, Scopes: show.Each(in.Scopes,
-			func(s string) auth.Scope { return auth.Scope(s) }), Life: ttl,
+			func(s string) auth.Scope { return auth.Scope(s) }), Lifetime: ttl,
 	}, route.Caller(c).Admin)
 	return route.Answer(c, func(t auth.AdminToken) api.AdminToken {
 		out := show.AdminToken(t)

@@ -79,8 +79,10 @@ func (h *Handlers) verifyAudit(c *gin.Context) error {
 	defer h.verifying.Unlock()
 	ctx, end := h.Extend(c, verifyTime)
 	defer end()
-	head, err := h.Log.Verify(ctx, check)
-	out := api.AuditVerdict{Intact: err == nil, Lines: head.Seq, End: head.String()}
+	proof, err := h.Log.Verify(ctx, check)
+	out := api.AuditVerdict{
+		Intact: err == nil, Lines: proof.Seq, End: proof.String(), ContentsFrom: proof.ContentsFrom(check), Pruned: show.Pruning(proof.Pruned),
+	}
 	switch {
 	case errors.Is(err, audit.ErrTampered):
 		out.Fault = err.Error()

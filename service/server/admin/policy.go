@@ -120,7 +120,7 @@ func (h *Handlers) policyOf(in api.NewPolicy) (license.TrustPolicy, error) {
 	}
 	if !slices.Contains(trusted, p.Issuer) {
 		return p, failure.Invalid("issuer " + strconv.Quote(p.Issuer) +
-			" is not trusted here, so a policy for it would let nobody in: see LICENSE_OIDC_ISSUERS")
+			" is not trusted here, so a policy for it would allow nobody: see LICENSE_OIDC_ISSUERS")
 	}
 	if in.Organization == "" {
 		return p, nil

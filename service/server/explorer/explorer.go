@@ -72,8 +72,8 @@ var bundleTag = sync.OnceValues(func() (string, error) {
 
 const bundleFile = "bundle.gen.js.gz"
 
-// docsBundle answers GET /docs/bundle.js: compressed for anyone who takes it so. It is a megabyte, so
-// a browser may keep it; it asks each time whether it is still that of the service (RFC 9111,
+// docsBundle answers GET /docs/bundle.js: compressed for anyone who takes it so. It is a megabyte,
+// so a browser may keep it; it asks each time whether it is still that of the service (RFC 9111,
 // 5.2.2.4), for the page that starts it changes with it.
 func docsBundle(c *gin.Context) error {
 	tag, err := bundleTag()

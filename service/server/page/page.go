@@ -220,8 +220,8 @@ func (p *Pages) cookieName() string {
 	return "pageflare-session"
 }
 
-func (p *Pages) setSession(c *gin.Context, secret string, life time.Duration) {
-	age := int(life / time.Second)
+func (p *Pages) setSession(c *gin.Context, secret string, lifetime time.Duration) {
+	age := int(lifetime / time.Second)
 	if secret == "" {
 		age = -1
 	}
@@ -420,7 +420,7 @@ func (p *Pages) deviceApprove(c *gin.Context) error {
 	}
 	p.Message(c, http.StatusOK, "Approved",
 		"You approved the login of "+d.ClientName()+
-			". It goes on by itself in a few seconds; you can close this page.")
+			". It continues on its own in a few seconds; you can close this page.")
 	return nil
 }
 

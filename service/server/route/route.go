@@ -20,6 +20,7 @@ type Route struct {
 	Format Format // of errors
 	ID     ID     // the part of the path that names something
 	Counts string // the act that it counts as in the metric of tokens; "" for none
+	Named  bool   // a request may have a name (Idempotency-Key), and is done once under it
 	Handle Handler
 }
 
@@ -58,6 +59,9 @@ func (r Route) Of(id ID) Route { r.ID = id; return r }
 
 // Counted is the route as an act in the metric of tokens.
 func (r Route) Counted(act string) Route { r.Counts = act; return r }
+
+// Once is the route that a request may be sent to again under its name, and does nothing twice.
+func (r Route) Once() Route { r.Named = true; return r }
 
 // Reads is the route with another limit for its body. It is read before anyone is asked who they
 // are: a large one costs memory that nobody has a right to yet.

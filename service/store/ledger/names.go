@@ -80,6 +80,10 @@ func (r *Reader) Has(kind Kind, name string) bool {
 	return false
 }
 
+// Repository is the repository of the job that a record's token is for: its id, and its name in lower
+// case. Both are empty when the record speaks of none.
+func Repository(r *Record) (id, name string) { return repository([]byte(r.Extra)) }
+
 // repository is the repository of a job according to Extra. Most records have none, and an Extra
 // that is not such a JSON object gives none either.
 func repository(extra []byte) (id, name string) {

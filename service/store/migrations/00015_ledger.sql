@@ -17,16 +17,16 @@ CREATE TABLE ledger_segments (
     first   BIGINT NOT NULL,                -- of its first
     from_at BIGINT NOT NULL,                -- times of its oldest and its newest record
     to_at   BIGINT NOT NULL,
+    ends    BIGINT NOT NULL,                -- when the last of its tokens expires
     filter  BYTEA  NOT NULL                 -- of the names in its records
 );
 
--- How many tokens of a segment a key signed, by the hour in which they expire.
+-- How many tokens in segments a key signed, by the hour in which they expire.
 CREATE TABLE ledger_lives (
     key_id  TEXT   NOT NULL,
     hour    BIGINT NOT NULL,                -- number of hours since 1970
-    segment BIGINT NOT NULL,                -- its seq
     n       BIGINT NOT NULL,
-    PRIMARY KEY (key_id, hour, segment)
+    PRIMARY KEY (key_id, hour)
 );
 
 -- Grows with each transaction that ends or changes a right: what was read before is true as long as it is the same.

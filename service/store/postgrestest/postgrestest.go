@@ -40,7 +40,7 @@ type Options struct {
 	Bin      string   // the folder with initdb, pg_ctl and postgres; empty: the newest that Debian's packages installed
 	Durable  bool     // what is committed survives a crash of the machine; tests do without
 	Settings []string // name=value, of postgresql.conf
-	Access   string   // pg_hba.conf; empty: everybody on this machine is let in
+	Access   string   // pg_hba.conf; empty: everybody on this machine may connect
 	// Certificate and Key are PEM, for a server that speaks TLS; empty: it does not.
 	Certificate, Key []byte
 }
@@ -67,6 +67,30 @@ func Start(ctx context.Context, o Options) (s *Server, err error) {
 		return nil, errors.Join(err, s.Stop(ctx))
 	}
 	return s, nil
+}
+
+// Standby starts a server that follows this one, which knows it by the name. Stop ends it.
+func (s *Server) Standby(ctx context.Context, name string) (standby *Server, err error) {
+	standby = &Server{bin: s.bin, as: s.as}
+	if standby.dir, err = os.MkdirTemp("", "pageflare-postgres-"); err != nil {
+		return nil, err
+	}
+	if s.as != nil {
+		if err := os.Chown(standby.dir, int(s.as.Uid), int(s.as.Gid)); err != nil {
+			return nil, errors.Join(err, standby.Stop(ctx))
+		}
+	}
+	from := fmt.Sprintf("host=127.0.0.1 port=%d user=postgres application_name=%s", s.port, name)
+	if err := standby.run(ctx, "pg_basebackup", "-D", standby.data(), "-d", from, "-R", "-X", "stream", "-c", "fast", "--no-sync"); err != nil {
+		return nil, errors.Join(err, standby.Stop(ctx))
+	}
+	if standby.port, err = freePort(ctx); err == nil {
+		err = standby.Resume(ctx, "port="+strconv.Itoa(standby.port), "unix_socket_directories="+standby.dir)
+	}
+	if err != nil {
+		return nil, errors.Join(err, standby.Stop(ctx))
+	}
+	return standby, nil
 }
 
 // Installed is the folder of the newest PostgreSQL that Debian's packages installed.

@@ -13,9 +13,9 @@ import (
 )
 
 var devices = suite{
-	"a device login is found by both of its codes":     deviceLogins,
-	"a device login is consumed once":                  deviceOnce,
-	"old device logins are let go of, a few at a time": deviceLetGo,
+	"a device login is found by both of its codes":  deviceLogins,
+	"a device login is consumed once":               deviceOnce,
+	"old device logins are purged, a few at a time": deviceLetGo,
 }
 
 func newDeviceLogin(n int) auth.DeviceLogin {

@@ -32,7 +32,7 @@ func identityOnce(t *testing.T, s Store) {
 		wg.Go(func() {
 			id := tokenID(1, i, i)
 			firsts[i], errs[i] = s.RecordExchange(context.WithoutCancel(t.Context()),
-				newUse("h", id), newToken(a.ID, id), usedBy(a.ID), did(at))
+				newUse("h", id), newToken(a.ID, id), new(usedBy(a.ID)), did(at))
 		})
 	}
 	wg.Wait()
@@ -53,7 +53,7 @@ func identitiesForgotten(t *testing.T, s Store) {
 	use := newUse("h", tokenID(1, 1, 1))
 	_, err := s.IdentityUse(t.Context(), "h")
 	wantErr(t, "IdentityUse(unused)", err, failure.ErrNotFound)
-	_, err = s.RecordExchange(t.Context(), use, newToken(a.ID, use.Token), usedBy(a.ID), did(at))
+	_, err = s.RecordExchange(t.Context(), use, newToken(a.ID, use.Token), new(usedBy(a.ID)), did(at))
 	must(t, err)
 	got, err := s.IdentityUse(t.Context(), "h")
 	must(t, err)
@@ -68,7 +68,7 @@ func identitiesForgotten(t *testing.T, s Store) {
 	} {
 		again := newUse("h", tokenID(9, 9, i))
 		again.At = test.at
-		first, err := s.RecordExchange(t.Context(), again, newToken(a.ID, again.Token), usedBy(a.ID), did(at))
+		first, err := s.RecordExchange(t.Context(), again, newToken(a.ID, again.Token), new(usedBy(a.ID)), did(at))
 		must(t, err)
 		same(t, test.want, first.Token)
 	}

@@ -120,11 +120,11 @@ func retiredKey(t *testing.T, s Store) {
 	wantErr(t, "RecordLease(retired key)",
 		s.RecordLease(t.Context(), newLease(a.ID, before.ID, 1), did(at)), keyring.ErrRetired)
 	use := newUse("h", tokenID(3, 1, 3))
-	_, err := s.RecordExchange(t.Context(), use, newToken(a.ID, use.Token), usedBy(a.ID), did(at))
+	_, err := s.RecordExchange(t.Context(), use, newToken(a.ID, use.Token), new(usedBy(a.ID)), did(at))
 	wantErr(t, "RecordExchange(retired key)", err, keyring.ErrRetired)
 	again := newToken(a.ID, use.Token)
 	again.KeyID = "k_2"
-	first, err := s.RecordExchange(t.Context(), use, again, usedBy(a.ID),
+	first, err := s.RecordExchange(t.Context(), use, again, new(usedBy(a.ID)),
 		did(at)) // the identity was not used up by the attempt
 	must(t, err)
 	same(t, use, first)

@@ -30,7 +30,7 @@ func usedBy(account string) license.Repository {
 func exchange(t *testing.T, s Store, n int, by license.Repository) {
 	t.Helper()
 	id := tokenID(n, 7, n)
-	_, err := s.RecordExchange(t.Context(), newUse(fmt.Sprint("h", n), id), newToken(by.AccountID, id), by, did(at))
+	_, err := s.RecordExchange(t.Context(), newUse(fmt.Sprint("h", n), id), newToken(by.AccountID, id), &by, did(at))
 	must(t, err)
 }
 

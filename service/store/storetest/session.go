@@ -58,7 +58,7 @@ func sessions(t *testing.T, s Store) {
 	third.CreatedAt, third.ExpiresAt = later.At, later.At.Add(time.Hour)
 	must(t, s.BeginSession(t.Context(), "late", third, later))
 	_, _, err = s.Session(t.Context(), session(1).Hash)
-	wantErr(t, "Session(let go of)", err, failure.ErrNotFound)
+	wantErr(t, "Session(purged)", err, failure.ErrNotFound)
 	before, err := s.AuditHead(t.Context())
 	must(t, err)
 	for range 2 {

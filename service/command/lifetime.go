@@ -7,11 +7,11 @@ import (
 	"github.com/pageflare/ci/service/api"
 )
 
-// life is a duration that a person gives for a token.
-type life struct{ time.Duration }
+// lifetime is a duration that a person gives for a token.
+type lifetime struct{ time.Duration }
 
 // UnmarshalText reads 7d, 72h or 90s.
-func (l *life) UnmarshalText(text []byte) error {
+func (l *lifetime) UnmarshalText(text []byte) error {
 	d, err := api.ParseDuration(string(text))
 	if err != nil {
 		return fmt.Errorf("%q is not a duration: give hours, such as 168h, or days, such as 7d", text)

@@ -1,0 +1,75 @@
+package license
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"time"
+
+	"github.com/pageflare/ci/service/account"
+	"github.com/pageflare/ci/service/audit"
+	"github.com/pageflare/ci/service/failure"
+	"github.com/pageflare/ci/service/keyring"
+	"github.com/pageflare/ci/service/opaque"
+)
+
+// RequestRetry is how long a request for a token that its sender named gets the same token again.
+const RequestRetry = 24 * time.Hour
+
+// issueOnce is issue for a request that its sender named: the first one remembers, in the
+// transaction that records its token, which one that is. ErrTokenRevoked: it was revoked.
+// failure.ErrConflict: the account, or the key that signed it, was changed since, so that it cannot be
+// made once more.
+func (s *Service) issueOnce(ctx context.Context, name string, a account.Account, r TokenRecord,
+	ttl time.Duration) (Issued, error) {
+	iat := r.Recorded.Truncate(time.Second)
+	id, err := opaque.NewTokenID(iat, r.Parent.Family(), opaque.RandOf(ctx, s.cfg.Rand))
+	if err != nil {
+		return Issued{}, err
+	}
+	claims, capped := s.claims(a, iat, ttl)
+	claims.ID = string(id)
+	return keyring.Sign(ctx, s.keys, func(view *keyring.View) (Issued, error) {
+		out, r, act, err := s.sign(ctx, view, claims, capped, r, audit.TokenIssued)
+		if err != nil {
+			return Issued{}, err
+		}
+		use := IdentityUse{Hash: name, At: r.Recorded, Until: r.Recorded.Add(RequestRetry), Token: out.ID}
+		first, err := s.store.RecordExchange(ctx, use, r, nil, act)
+		if err != nil {
+			return Issued{}, err
+		}
+		if first.Token == out.ID && first.At.Equal(use.At) {
+			return out, nil
+		}
+		return s.issuedAgain(ctx, a, first.Token, view)
+	})
+}
+
+// issuedAgain makes a token on record once more, under the key of then.
+func (s *Service) issuedAgain(ctx context.Context, a account.Account, id opaque.TokenID,
+	view *keyring.View) (Issued, error) {
+	r, err := s.store.Token(ctx, id)
+	if err != nil {
+		return Issued{}, err
+	}
+	if r.Revoked {
+		return Issued{}, ErrTokenRevoked
+	}
+	changed := fmt.Errorf("token: %w: %s was given for this Idempotency-Key, and its account or its signing key was changed since: use a new one",
+		failure.ErrConflict, id)
+	then, ok := view.Tokens.By(r.KeyID)
+	if !ok {
+		return Issued{}, changed
+	}
+	claims, _ := s.claims(a, r.IssuedAt, r.ExpiresAt.Sub(r.IssuedAt))
+	claims.ID = string(id)
+	out, err := signWith(then, claims, r.ExpiresAt.Equal(a.ValidUntil.Truncate(time.Second)))
+	if err == nil && sha256.Sum256([]byte(out.Token.Reveal())) != r.Hash {
+		err = changed
+	}
+	if err != nil {
+		return Issued{}, err
+	}
+	return out, nil
+}

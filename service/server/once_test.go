@@ -1,0 +1,125 @@
+package server_test
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/getkin/kin-openapi/openapi3"
+
+	"github.com/pageflare/ci/service/account"
+	"github.com/pageflare/ci/service/api"
+	"github.com/pageflare/ci/service/audit"
+	"github.com/pageflare/ci/service/auth"
+	"github.com/pageflare/ci/service/servicetest"
+)
+
+// named is the headers of a request with a name.
+func named(token, name string) []string {
+	return append(bearer(token), "Idempotency-Key", name, "Content-Type", "application/json")
+}
+
+func TestARequestThatIsSentAgainUnderItsNameDoesNothingTwice(t *testing.T) {
+	t.Parallel()
+	s := servicetest.Start(t, servicetest.Options{})
+	replica := s.Replica(t, nil)
+	a, key := s.Account(t, "a@example.com")
+	admin, other := s.AdminToken(t, auth.Scopes...), s.AdminToken(t, auth.Scopes...)
+	of := "/_api/admin/accounts/" + a.ID
+	const account = `{"email":"b@example.com","tier":"pro","valid_until":"2099-01-01"}`
+	for _, test := range []struct {
+		path, token, body string
+		did               audit.Action
+	}{
+		{"/_api/license/issue", key, "", audit.TokenIssued},
+		{"/_api/license/issue", s.IssueToken(t, a.ID, 0), "", audit.TokenIssued},
+		{of + "/tokens", admin, `{"ttl":"72h"}`, audit.TokenIssued},
+		{"/_api/admin/accounts", admin, account, audit.AccountCreated},
+		{of + "/api-tokens", admin, `{"name":"x"}`, audit.APITokenCreated},
+		{of + "/sign-in", admin, "", audit.SignInLinkCreated},
+		{"/_api/admin/keys", admin, "", audit.KeyAdded},
+		{"/_api/admin/admin-tokens", admin, `{"name":"x","scopes":["keys:read"]}`, audit.AdminTokenCreated},
+	} {
+		before := s.Acts(t, test.did)
+		first := call(t, s, "POST", test.path, test.body, named(test.token, "n-1")...)
+		again := call(t, replica, "POST", test.path, test.body, named(test.token, "n-1")...)
+		if first.status != 200 {
+			t.Fatalf("POST %s = %d %s", test.path, first.status, first.body)
+		}
+		again.want(t, 200, first.body)
+		if n := s.Acts(t, test.did) - before; n != 1 {
+			t.Errorf("POST %s twice under one name did it %d times", test.path, n)
+		}
+		if test.path == "/_api/admin/accounts" {
+			continue // its address is taken
+		}
+		if another := call(t, s, "POST", test.path, test.body, named(test.token, "n-2")...); another.status != 200 || another.body == first.body && strings.HasSuffix(test.path, "tokens") {
+			t.Errorf("POST %s under another name = %d %s, want something new", test.path, another.status, another.body)
+		}
+	}
+	// a name is that of a credential
+	call(t, s, "POST", "/_api/admin/accounts", account, named(other, "n-1")...).wantCode(t, 409, api.CodeConflict)
+}
+
+// issuedBy is the token of an answer.
+func issuedBy(t *testing.T, a answer) string {
+	t.Helper()
+	var issued api.IssuedToken
+	if err := json.Unmarshal([]byte(a.body), &issued); err != nil || issued.Token == "" {
+		t.Fatalf("answer = %d %s, want a token", a.status, a.body)
+	}
+	return issued.Token
+}
+
+func TestANameStandsForOneRequest(t *testing.T) {
+	t.Parallel()
+	s := servicetest.Start(t, servicetest.Options{})
+	a, key := s.Account(t, "a@example.com")
+	admin := s.AdminToken(t, auth.Scopes...)
+	const body = `{"email":"b@example.com","tier":"pro","valid_until":"2099-01-01"}`
+	call(t, s, "POST", "/_api/admin/accounts", body, named(admin, "n")...)
+	call(t, s, "POST", "/_api/admin/accounts", strings.Replace(body, "b@", "c@", 1), named(admin, "n")...).wantCode(t, 409, api.CodeConflict)
+	call(t, s, "POST", "/_api/admin/accounts/"+a.ID+"/api-tokens", `{"name":"x"}`, named(admin, "n")...)
+	call(t, s, "POST", "/_api/admin/accounts/"+a.ID+"/api-tokens", `{"name":"y"}`, named(admin, "n")...).wantCode(t, 409, api.CodeConflict)
+
+	issue := func(name string) answer { return call(t, s, "POST", "/_api/license/issue", "", named(key, name)...) }
+	issue("changed")
+	if _, err := s.UpdateAccount(t.Context(), a.ID, account.Change{Tier: new(account.Team)}); err != nil {
+		t.Fatal(err)
+	}
+	issue("changed").wantCode(t, 409, api.CodeConflict)
+	token := issuedBy(t, issue("revoked"))
+	if got := call(t, s, "POST", "/_api/oauth/revoke", "token="+token, append(bearer(key), "Content-Type", "application/x-www-form-urlencoded")...); got.status != 200 {
+		t.Fatalf("revoke = %d %s", got.status, got.body)
+	}
+	issue("revoked").wantCode(t, 403, api.CodeTokenRevoked)
+
+	for _, bad := range []string{" ", "a b", "ä", strings.Repeat("x", 256)} {
+		issue(bad).wantCode(t, 400, api.CodeInvalidRequest)
+	}
+	call(t, s, "POST", "/_api/license/issue", "", append(named(key, "a"), "Idempotency-Key", "b")...).wantCode(t, 400, api.CodeInvalidRequest)
+}
+
+func TestRoutesThatTakeANameAreInTheDocument(t *testing.T) {
+	t.Parallel()
+	doc, err := openapi3.NewLoader().LoadFromData(api.Document())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := servicetest.Start(t, servicetest.Options{})
+	n := 0
+	for _, r := range s.Server.Routes() {
+		op := doc.Paths.Find(documentPath(r.Path)).GetOperation(r.Method)
+		told := slices.ContainsFunc(op.Parameters, func(p *openapi3.ParameterRef) bool { return p.Value.Name == "Idempotency-Key" })
+		if told != r.Named {
+			t.Errorf("%s %s takes an Idempotency-Key: %t, openapi.yaml says %t", r.Method, r.Path, r.Named, told)
+		}
+		if r.Named {
+			n++
+		}
+	}
+	if n == 0 {
+		t.Error("no route takes an Idempotency-Key")
+	}
+}

@@ -1,0 +1,374 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/pageflare/ci/service/audit"
+	"github.com/pageflare/ci/service/opaque"
+	"github.com/pageflare/ci/service/store/ledger"
+	"github.com/pageflare/ci/service/upkeep"
+)
+
+// Records are pruned a segment at a time, when the newest of them is old enough and all their tokens
+// have expired: their blocks lose the body, the segment goes, and a line of the audit log says so.
+//
+// What must outlive a record is whose family it began. A token can be refreshed again and again, and
+// what an API token, a login or a policy issued is ended with all that it was refreshed to; so the
+// issuer of a family is kept (ledger_families) as long as the family can have a valid token.
+//
+// How long that is, and how long a revocation is needed, follows from one time: that of the oldest
+// record that has not been pruned. All records of before were pruned, so their tokens have expired.
+//
+//   - A revocation of before that time is not needed: after it nothing was recorded that it is meant
+//     for, and what was recorded before has expired. This holds whatever LICENSE_TOKEN_TTL was.
+//   - A family all of whose pruned tokens expired before that time has ended: another one would have
+//     been refreshed from one of them while that was valid, so recorded before that time.
+//
+// The clocks of replicas differ, and a record is written some seconds after it was made: pruneSlack
+// is more than both.
+const pruneSlack = 10 * time.Minute
+
+// pruneBatch is how many rows of other tables than the ledger one transaction removes at most.
+const pruneBatch = 500
+
+// restAge is how much later than due records are pruned that do not fill a segment: it bounds how
+// many lines of the audit log a quiet service gets for it.
+const restAge = 24 * time.Hour
+
+// Prune does the first of these that there is something to do for.
+func (s *Store) Prune(ctx context.Context, held upkeep.Lease, p upkeep.Pruning) (did bool, err error) {
+	for _, step := range []func(context.Context, upkeep.Lease, upkeep.Pruning) (bool, error){
+		s.pruneRows, s.segmentOfRest, s.pruneSegment, s.pruneEnded, s.pruneLimits,
+	} {
+		if did, err = step(ctx, held, p); did || err != nil {
+			return did, err
+		}
+	}
+	return false, nil
+}
+
+// segmentOfRest puts old records into a segment that they do not fill.
+func (s *Store) segmentOfRest(ctx context.Context, held upkeep.Lease, p upkeep.Pruning) (bool, error) {
+	covered, err := coveredUpTo(ctx, s.read)
+	if err != nil {
+		return false, err
+	}
+	at, there, err := s.oldestUncovered(ctx, covered)
+	if err != nil || !there || at >= millis(p.Before.Add(-restAge)) {
+		return false, err
+	}
+	sum, _, err := s.sumUp(ctx, covered, millis(p.Before))
+	if err != nil || sum.seq == 0 {
+		return false, err
+	}
+	return true, s.addSegment(ctx, held, covered, sum)
+}
+
+// oldestUncovered is the time of the first block that no segment covers.
+func (s *Store) oldestUncovered(ctx context.Context, covered int64) (at int64, there bool, err error) {
+	err = s.read.QueryRowContext(ctx, `SELECT at FROM ledger WHERE seq > $1 ORDER BY seq LIMIT 1`, covered).Scan(&at)
+	if errors.Is(err, sql.ErrNoRows) {
+		return 0, false, nil
+	}
+	if err != nil {
+		return 0, false, fmt.Errorf("read the ledger: %w", storeError(err))
+	}
+	return at, true, nil
+}
+
+// oldest is the time of the oldest record that has not been pruned, a segment apart, in
+// milliseconds, and no later than what is old at all.
+func (s *Store) oldest(ctx context.Context, apart int64, p upkeep.Pruning) (int64, error) {
+	covered, err := coveredUpTo(ctx, s.read)
+	if err != nil {
+		return 0, err
+	}
+	oldest := millis(p.Before)
+	at, there, err := s.oldestUncovered(ctx, covered)
+	if err != nil {
+		return 0, err
+	}
+	if there {
+		oldest = min(oldest, at)
+	}
+	for _, of := range []struct {
+		text string
+		args []any
+	}{
+		{`SELECT min(from_at) FROM ledger_segments WHERE seq <> $1`, []any{apart}},
+		{`SELECT (SELECT issued_at FROM tokens ORDER BY id LIMIT 1)`, nil},
+	} {
+		var at sql.NullInt64
+		if err := s.read.QueryRowContext(ctx, of.text, of.args...).Scan(&at); err != nil {
+			return 0, fmt.Errorf("look for the oldest record: %w", storeError(err))
+		}
+		if at.Valid {
+			oldest = min(oldest, at.Int64)
+		}
+	}
+	return oldest - pruneSlack.Milliseconds(), nil
+}
+
+// pruneSegment prunes the records of the oldest segment that can be.
+func (s *Store) pruneSegment(ctx context.Context, held upkeep.Lease, p upkeep.Pruning) (bool, error) {
+	var seg segment
+	var pruned int64
+	err := s.read.QueryRowContext(ctx, `SELECT s.seq, s.first, u.pruned FROM ledger_segments s, upkeep u
+		WHERE u.id = 1 AND s.to_at < $1 AND s.ends <= $2 ORDER BY s.seq LIMIT 1`, millis(p.Before), millis(p.Now)).Scan(&seg.seq, &seg.first, &pruned)
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("look for records to prune: %w", storeError(err))
+	}
+	f := families{ends: map[string]int64{}}
+	blocks := int64(0)
+	for from := seg.first - 1; from < seg.seq; {
+		page, err := readBlocks(ctx, s.read, ` WHERE seq > $1 AND seq <= $2 ORDER BY seq LIMIT $3`, from, seg.seq, blockPage)
+		if err != nil {
+			return false, err
+		}
+		for _, b := range page {
+			blocks++
+			if b.body == nil {
+				return false, fmt.Errorf("%w: the records of lines %d to %d are missing: run `pageflare-license audit verify`", audit.ErrTampered, b.seq-b.n+1, b.seq)
+			}
+			err := b.each(func(_ int64, r *ledger.Reader) {
+				record := r.Record()
+				f.add(opaque.TokenID(record.ID), record.IssuedBy, record.Account, record.ExpiresAt*1000)
+			})
+			if err != nil {
+				return false, err
+			}
+		}
+		if len(page) < blockPage {
+			break
+		}
+		from = page[len(page)-1].seq
+	}
+	oldest, err := s.oldest(ctx, seg.seq, p)
+	if err != nil {
+		return false, err
+	}
+	if err := f.match(ctx, s); err != nil {
+		return false, err
+	}
+	return true, inTx(ctx, s.write, func(t *tx) error {
+		if err := t.holds(ctx, held); err != nil {
+			return err
+		}
+		err := changedOne(t.ExecContext(ctx, `DELETE FROM ledger_segments WHERE seq = $1 AND first = $2`, seg.seq, seg.first))
+		if err != nil {
+			return fmt.Errorf("remove a segment: %w", storeError(err))
+		}
+		done, err := t.ExecContext(ctx, `UPDATE ledger SET body = NULL WHERE seq >= $1 AND seq <= $2`, seg.first, seg.seq)
+		if err != nil {
+			return fmt.Errorf("prune records: %w", storeError(err))
+		}
+		if n, err := done.RowsAffected(); err != nil || n != blocks {
+			return errors.Join(fmt.Errorf("%w: lines %d to %d were changed while they were read", audit.ErrTampered, seg.first, seg.seq), err)
+		}
+		// families of before that have tokens in what was pruned already, though that came later:
+		// nothing of them was noted then
+		late := int64(0)
+		if seg.seq < pruned {
+			late = millis(p.Now)
+		}
+		if err := f.keep(ctx, t, late, oldest); err != nil {
+			return err
+		}
+		if _, err := t.ExecContext(ctx, `UPDATE upkeep SET pruned = $1 WHERE id = 1 AND pruned < $1`, seg.seq); err != nil {
+			return fmt.Errorf("note what was pruned: %w", storeError(err))
+		}
+		t.log(p.Act(seg.first, seg.seq))
+		return nil
+	})
+}
+
+// families is the families of records that are to be pruned.
+type families struct {
+	ends   map[string]int64 // family -> when the last of its tokens expires
+	issued []issuedFamily
+	known  []string // those that are in ledger_families already
+}
+
+type issuedFamily struct{ family, issuer, account string }
+
+// add adds a record.
+func (f *families) add(id opaque.TokenID, issuer, account string, ends int64) {
+	family := id.Family()
+	f.ends[family] = max(f.ends[family], ends)
+	if issuer != "" {
+		f.issued = append(f.issued, issuedFamily{family, issuer, account})
+	}
+}
+
+// match looks which families have rows already. Only upkeep adds some.
+func (f *families) match(ctx context.Context, s *Store) error {
+	var some bool
+	if err := s.read.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM ledger_families)`).Scan(&some); err != nil || !some {
+		return storeError(err)
+	}
+	all := make([]string, 0, len(f.ends))
+	for family := range f.ends {
+		all = append(all, family)
+	}
+	for page := range slices.Chunk(all, 256) {
+		if err := f.matchPage(ctx, s, page); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (f *families) matchPage(ctx context.Context, s *Store, page []string) error {
+	var q filter
+	text := `SELECT DISTINCT family FROM ledger_families WHERE family IN (` + q.oneOf(page) + `)`
+	rows, err := s.read.QueryContext(ctx, text, q.args...)
+	if err != nil {
+		return fmt.Errorf("look up families: %w", storeError(err))
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var family string
+		if err := rows.Scan(&family); err != nil {
+			return fmt.Errorf("look up families: %w", storeError(err))
+		}
+		f.known = append(f.known, family)
+	}
+	return storeError(rows.Err())
+}
+
+// keep notes the families that can have a valid token: whose last one expires after oldest. All of
+// them are taken to have one until late.
+func (f *families) keep(ctx context.Context, t *tx, late, oldest int64) error {
+	for _, family := range f.known {
+		if _, err := t.ExecContext(ctx, `UPDATE ledger_families SET ends = $2 WHERE family = $1 AND ends < $2`, family, max(f.ends[family], late)); err != nil {
+			return fmt.Errorf("note the end of a family: %w", storeError(err))
+		}
+	}
+	add := t.adder(ctx, `INSERT INTO ledger_families (family, issued_by, account_id, ends) VALUES `, 4, ` ON CONFLICT (family, issued_by) DO NOTHING`)
+	for _, i := range f.issued {
+		if ends := max(f.ends[i.family], late); ends >= oldest {
+			add.row(i.family, i.issuer, i.account, ends)
+		}
+	}
+	if err := add.flush(); err != nil {
+		return fmt.Errorf("note whose families were: %w", err)
+	}
+	return nil
+}
+
+// pruneRows prunes tokens of before there was a ledger, oldest first, up to one that cannot be.
+func (s *Store) pruneRows(ctx context.Context, held upkeep.Lease, p upkeep.Pruning) (bool, error) {
+	ids, f, err := s.oldRows(ctx, p)
+	if err != nil || len(ids) == 0 {
+		return false, err
+	}
+	if err := f.match(ctx, s); err != nil {
+		return false, err
+	}
+	return true, inTx(ctx, s.write, func(t *tx) error {
+		if err := t.holds(ctx, held); err != nil {
+			return err
+		}
+		for _, id := range ids {
+			if _, err := t.ExecContext(ctx, `DELETE FROM tokens WHERE id = $1`, id); err != nil {
+				return fmt.Errorf("prune token %s: %w", id, storeError(err))
+			}
+		}
+		// the ledger may have been pruned farther than this
+		return f.keep(ctx, t, millis(p.Now), 0)
+	})
+}
+
+// oldRows is the first tokens of before there was a ledger that can be pruned.
+func (s *Store) oldRows(ctx context.Context, p upkeep.Pruning) (ids []string, f families, err error) {
+	f.ends = map[string]int64{}
+	rows, err := s.read.QueryContext(ctx, `SELECT id, issued_by, account_id, expires_at, recorded_at FROM tokens ORDER BY id LIMIT $1`, pruneBatch)
+	if err != nil {
+		return nil, f, fmt.Errorf("look for tokens to prune: %w", storeError(err))
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id, issuer, account string
+		var expires, recorded int64
+		if err := rows.Scan(&id, &issuer, &account, &expires, &recorded); err != nil {
+			return nil, f, fmt.Errorf("look for tokens to prune: %w", storeError(err))
+		}
+		if expires > millis(p.Now) || recorded >= millis(p.Before) {
+			break
+		}
+		ids = append(ids, id)
+		f.add(opaque.TokenID(id), issuer, account, expires)
+	}
+	return ids, f, storeError(rows.Err())
+}
+
+// pruneEnded removes revocations, families and counts that nothing valid can be meant by.
+func (s *Store) pruneEnded(ctx context.Context, held upkeep.Lease, p upkeep.Pruning) (bool, error) {
+	oldest, err := s.oldest(ctx, 0, p)
+	if err != nil {
+		return false, err
+	}
+	hour := hourOf(millis(p.Now)/1000) - 24
+	subjects, err := s.oldRevocations(ctx, oldest)
+	if err != nil {
+		return false, err
+	}
+	var others bool
+	err = s.read.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM ledger_families WHERE ends < $1) OR EXISTS (SELECT 1 FROM ledger_lives WHERE hour < $2)`,
+		oldest, hour).Scan(&others)
+	if err != nil || len(subjects) == 0 && !others {
+		return false, storeError(err)
+	}
+	return true, inTx(ctx, s.write, func(t *tx) error {
+		if err := t.holds(ctx, held); err != nil {
+			return err
+		}
+		for _, subject := range subjects {
+			if _, err := t.ExecContext(ctx, `DELETE FROM revocations WHERE subject = $1`, subject); err != nil {
+				return fmt.Errorf("prune a revocation: %w", storeError(err))
+			}
+		}
+		_, err := t.ExecContext(ctx, `DELETE FROM ledger_families WHERE family IN (SELECT family FROM ledger_families WHERE ends < $1 ORDER BY ends LIMIT $2)`,
+			oldest, pruneBatch)
+		if err == nil {
+			_, err = t.ExecContext(ctx, `DELETE FROM ledger_lives WHERE hour < $1`, hour)
+		}
+		return storeError(err)
+	})
+}
+
+// oldRevocations is some revocations of before a time.
+func (s *Store) oldRevocations(ctx context.Context, before int64) (subjects []string, err error) {
+	rows, err := s.read.QueryContext(ctx, `SELECT subject FROM revocations WHERE revoked_at < $1 LIMIT $2`, before, pruneBatch)
+	if err != nil {
+		return nil, fmt.Errorf("look for revocations to prune: %w", storeError(err))
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var subject string
+		if err := rows.Scan(&subject); err != nil {
+			return nil, fmt.Errorf("look for revocations to prune: %w", storeError(err))
+		}
+		subjects = append(subjects, subject)
+	}
+	return subjects, storeError(rows.Err())
+}
+
+// limitsAge is how long a bucket of a limit has been full when it is removed, which is more than the
+// clocks of a replica and its database differ.
+const limitsAge = time.Hour
+
+// pruneLimits removes buckets that say nothing any more. It needs no lease: to remove one twice is
+// the same.
+func (s *Store) pruneLimits(ctx context.Context, _ upkeep.Lease, p upkeep.Pruning) (bool, error) {
+	n, err := s.PruneLimits(ctx, p.Now.Add(-limitsAge))
+	return n > 0, err
+}
