@@ -1,3 +1,4 @@
 // Package proxies has tests that run the examples of deploy/proxy with the real nginx, HAProxy and
-// Caddy. `make e2e` makes them.
+// Caddy: in front of one service, and HAProxy in front of the three replicas of
+// deploy/compose.postgres.yaml. `make e2e` makes them.
 package proxies
