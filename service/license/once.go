@@ -22,13 +22,10 @@ const RequestRetry = 24 * time.Hour
 // made once more.
 func (s *Service) issueOnce(ctx context.Context, name string, a account.Account, r TokenRecord,
 	ttl time.Duration) (Issued, error) {
-	iat := r.Recorded.Truncate(time.Second)
-	id, err := opaque.NewTokenID(iat, r.Parent.Family(), opaque.RandOf(ctx, s.cfg.Rand))
+	claims, capped, err := s.newClaims(a, r, ttl, opaque.RandOf(ctx, s.cfg.Rand))
 	if err != nil {
 		return Issued{}, err
 	}
-	claims, capped := s.claims(a, iat, ttl)
-	claims.ID = string(id)
 	return keyring.Sign(ctx, s.keys, func(view *keyring.View) (Issued, error) {
 		out, r, act, err := s.sign(ctx, view, claims, capped, r, audit.TokenIssued)
 		if err != nil {

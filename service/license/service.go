@@ -122,13 +122,10 @@ func (s *Service) issue(ctx context.Context, a account.Account, r TokenRecord, t
 		}
 		record = s.store.RecordToken
 	}
-	iat := r.Recorded.Truncate(time.Second)
-	id, err := opaque.NewTokenID(iat, r.Parent.Family(), s.cfg.Rand)
+	claims, capped, err := s.newClaims(a, r, ttl, s.cfg.Rand)
 	if err != nil {
 		return Issued{}, err
 	}
-	claims, capped := s.claims(a, iat, ttl)
-	claims.ID = string(id)
 	return keyring.Sign(ctx, s.keys, func(view *keyring.View) (Issued, error) {
 		out, r, act, err := s.sign(ctx, view, claims, capped, r, audit.TokenIssued)
 		if err != nil {
@@ -203,6 +200,19 @@ func (s *Service) successor(c auth.Caller, parent opaque.TokenID, iat time.Time,
 		return token.Claims{}, false, fmt.Errorf("derive a token id: %w", err)
 	}
 	claims.ID = string(opaque.DeriveTokenID(iat, parent, content, s.cfg.DeriveKey))
+	return claims, capped, nil
+}
+
+// newClaims is what a new token says, under an id of its own.
+func (s *Service) newClaims(a account.Account, r TokenRecord, ttl time.Duration,
+	rand io.Reader) (token.Claims, bool, error) {
+	iat := r.Recorded.Truncate(time.Second)
+	id, err := opaque.NewTokenID(iat, r.Parent.Family(), rand)
+	if err != nil {
+		return token.Claims{}, false, err
+	}
+	claims, capped := s.claims(a, iat, ttl)
+	claims.ID = string(id)
 	return claims, capped, nil
 }
 

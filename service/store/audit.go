@@ -168,7 +168,7 @@ func (s *Store) SealAuditEnd(ctx context.Context, seal func(audit.End) string) e
 	})
 }
 
-func auditEnd(ctx context.Context, q reads) (e audit.End, err error) {
+func auditEnd(ctx context.Context, q querier) (e audit.End, err error) {
 	var stray sql.NullInt64
 	err = q.QueryRowContext(ctx, `SELECT h.seq, h.hash, h.seal,
 		coalesce((SELECT max(seq) FROM audit_log WHERE seq > h.seq), (SELECT max(seq) FROM ledger WHERE seq > h.seq),
@@ -193,7 +193,7 @@ func auditEnd(ctx context.Context, q reads) (e audit.End, err error) {
 }
 
 // lastEntry is the newest entry up to a number; its Seq is 0 when there is none.
-func lastEntry(ctx context.Context, q reads, seq int64) (audit.Entry, error) {
+func lastEntry(ctx context.Context, q querier, seq int64) (audit.Entry, error) {
 	var last audit.Entry
 	lines, err := readLines(ctx, q, ` WHERE seq <= $1 AND seq > 0 ORDER BY seq DESC LIMIT $2`, seq, 1)
 	if err != nil {
@@ -335,7 +335,7 @@ func (s *Store) recordedLines(ctx context.Context, q audit.Query, ids []string) 
 	return list, err
 }
 
-func readLines(ctx context.Context, q reads, which string, args ...any) ([]audit.Line, error) {
+func readLines(ctx context.Context, q querier, which string, args ...any) ([]audit.Line, error) {
 	rows, err := q.QueryContext(ctx, `SELECT `+auditColumns+` FROM audit_log`+which, args...)
 	if err != nil {
 		return nil, fmt.Errorf("read the audit log: %w", storeError(err))

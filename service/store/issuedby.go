@@ -29,7 +29,7 @@ func (s *Store) issuedBy(ctx context.Context, issuer string) (*issuedFamilies, e
 }
 
 // add adds those that stand in the log behind what was looked at already, up to a number.
-func (f *issuedFamilies) add(ctx context.Context, db reads, upTo int64) error {
+func (f *issuedFamilies) add(ctx context.Context, db querier, upTo int64) error {
 	q := search{after: f.upTo, before: upTo + 1}
 	q.where(ledger.OfIssuer, f.issuer)
 	err := q.find(ctx, db, func(_ int64, r *ledger.Reader) bool {

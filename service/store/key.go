@@ -87,7 +87,7 @@ func (s *Store) LiveTokens(ctx context.Context, key string, now time.Time) (int6
 	return liveTokens(ctx, s.read, key, now)
 }
 
-func liveTokens(ctx context.Context, q reads, key string, now time.Time) (n int64, err error) {
+func liveTokens(ctx context.Context, q querier, key string, now time.Time) (n int64, err error) {
 	recorded, err := ledgerLives(ctx, q, key, millis(now))
 	if err != nil {
 		return 0, err

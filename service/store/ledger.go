@@ -33,7 +33,7 @@ func (t *tx) recordToken(ctx context.Context, r license.TokenRecord, act audit.A
 			return err
 		}
 	}
-	if t.recent.has(r.ID) || t.blockIDs[r.ID] {
+	if t.pool.recent.has(r.ID) || t.blockIDs[r.ID] {
 		return nil
 	}
 	t.addRecord(r, act)

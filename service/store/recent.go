@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pageflare/ci/service/license"
@@ -20,14 +21,14 @@ const recentAge = 2 * license.MaxWindow
 
 // recent is the tokens that were recorded last, by this process or before it started, and when.
 type recent struct {
-	load  func(context.Context) ([]ledger.Record, error) // the newest records in the database
-	first sync.Mutex                                     // held while they are loaded
+	load   func(context.Context) ([]ledger.Record, error) // the newest records in the database
+	first  sync.Mutex                                     // held while they are loaded
+	loaded atomic.Bool
 
-	mu     sync.RWMutex
-	loaded bool
-	at     map[opaque.TokenID]int64
-	order  []opaque.TokenID // ring, the oldest at next
-	next   int
+	mu    sync.RWMutex
+	at    map[opaque.TokenID]int64
+	order []opaque.TokenID // ring, the oldest at next
+	next  int
 }
 
 func newRecent(load func(context.Context) ([]ledger.Record, error)) *recent {
@@ -78,18 +79,12 @@ func (r *recent) when(ctx context.Context, id opaque.TokenID) (at time.Time, kno
 
 // remember loads what was recorded before this process started.
 func (r *recent) remember(ctx context.Context) error {
-	r.mu.RLock()
-	loaded := r.loaded
-	r.mu.RUnlock()
-	if loaded {
+	if r.loaded.Load() {
 		return nil
 	}
 	r.first.Lock()
 	defer r.first.Unlock()
-	r.mu.RLock()
-	loaded = r.loaded
-	r.mu.RUnlock()
-	if loaded {
+	if r.loaded.Load() {
 		return nil
 	}
 	records, err := r.load(ctx)
@@ -97,8 +92,6 @@ func (r *recent) remember(ctx context.Context) error {
 		return err
 	}
 	r.add(records)
-	r.mu.Lock()
-	r.loaded = true
-	r.mu.Unlock()
+	r.loaded.Store(true)
 	return nil
 }

@@ -18,7 +18,7 @@ const useInterval = time.Hour
 // useRepository notes that a job of a repository got a token. Most uses find a row that is new
 // enough, and write nothing.
 func (t *tx) useRepository(ctx context.Context, r license.Repository) error {
-	if t.pool.used.isNew(r) {
+	if t.pool.used.has(r) {
 		return nil
 	}
 	t.used = append(t.used, r)
@@ -45,8 +45,8 @@ type usedRepositories struct {
 // maxUsed bounds them.
 const maxUsed = 50_000
 
-// isNew says whether a use says nothing that was not noted already.
-func (u *usedRepositories) isNew(r license.Repository) bool {
+// has says whether a use says nothing that was not noted already.
+func (u *usedRepositories) has(r license.Repository) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	last, there := u.last[r.RepositoryKey]

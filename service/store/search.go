@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"math"
 	"slices"
@@ -58,12 +57,6 @@ func (s segment) mayHave(n name) bool {
 	return s.filter.MayHave(n.kind, n.name) || n.kind == ledger.OfActor && s.filter.MayHave(ledger.OfParent, n.name)
 }
 
-// reads is what both a database and a transaction can do.
-type reads interface {
-	querier
-	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
-}
-
 const (
 	blockPage   = 64 // blocks that are read at a time
 	segmentPage = 64 // segments whose filters are read at a time
@@ -71,7 +64,7 @@ const (
 
 // find calls use with the wanted records, newest first, until it returns false. It reads the blocks
 // that no segment covers yet, and of the others those whose segment may have what is wanted.
-func (q search) find(ctx context.Context, db reads, use func(seq int64, r *ledger.Reader) bool) error {
+func (q search) find(ctx context.Context, db querier, use func(seq int64, r *ledger.Reader) bool) error {
 	covered, err := coveredUpTo(ctx, db)
 	if err != nil {
 		return err
@@ -104,7 +97,7 @@ func coveredUpTo(ctx context.Context, db querier) (seq int64, err error) {
 }
 
 // segments is a page of segments with numbers below at that the search touches.
-func (q search) segments(ctx context.Context, db reads, at int64) ([]segment, error) {
+func (q search) segments(ctx context.Context, db querier, at int64) ([]segment, error) {
 	var f filter
 	f.where("seq > %s", q.after, true)
 	f.where("first < %s", q.before, q.before != 0)
@@ -133,7 +126,7 @@ func (q search) segments(ctx context.Context, db reads, at int64) ([]segment, er
 
 // blocks calls use with the wanted records of the blocks above from and up to to (0: all), newest
 // first; it returns false when use did.
-func (q search) blocks(ctx context.Context, db reads, from, to int64, use func(seq int64, r *ledger.Reader) bool) (bool, error) {
+func (q search) blocks(ctx context.Context, db querier, from, to int64, use func(seq int64, r *ledger.Reader) bool) (bool, error) {
 	if q.before != 0 && (to == 0 || q.before-1 < to) {
 		// the block that has the number before-1 may end behind it
 		err := db.QueryRowContext(ctx, `SELECT coalesce(min(seq), 0) FROM ledger WHERE seq >= $1`, q.before-1).Scan(&to)
@@ -222,7 +215,7 @@ func (b block) each(use func(seq int64, r *ledger.Reader)) error {
 	return nil
 }
 
-func readBlocks(ctx context.Context, db reads, which string, args ...any) ([]block, error) {
+func readBlocks(ctx context.Context, db querier, which string, args ...any) ([]block, error) {
 	rows, err := db.QueryContext(ctx, `SELECT seq, n, at, body, digest, hash FROM ledger`+which, args...)
 	if err != nil {
 		return nil, fmt.Errorf("read the ledger: %w", storeError(err))

@@ -199,7 +199,7 @@ func hourOf(second int64) int64 {
 // ledgerLives counts the tokens of a key that expire after a time, in milliseconds. Those in
 // segments are counted by whole hours: one that expired in the hour of that time counts too. So a key
 // is needed for an hour longer at most, and nobody has to read records.
-func ledgerLives(ctx context.Context, db reads, key string, after int64) (n int64, err error) {
+func ledgerLives(ctx context.Context, db querier, key string, after int64) (n int64, err error) {
 	second := after / 1000
 	if after%1000 < 0 {
 		second--

@@ -42,7 +42,7 @@ func tryTx(ctx context.Context, db *pool, f func(*tx) error) (t *tx, err error) 
 	if err != nil {
 		return nil, fmt.Errorf("begin: %w", storeError(err))
 	}
-	t = &tx{Tx: begun, pool: db, recent: db.recent, alive: map[string]bool{}}
+	t = &tx{Tx: begun, pool: db, alive: map[string]bool{}}
 	defer func() { db.prepareAll(ctx, t.unprepared) }()
 	err = t.lockHead(ctx)
 	if err == nil {
@@ -59,7 +59,7 @@ func tryTx(ctx context.Context, db *pool, f func(*tx) error) (t *tx, err error) 
 	if err := t.Commit(); err != nil {
 		return t, fmt.Errorf("commit: %w", storeError(err))
 	}
-	t.recent.add(t.records)
+	db.recent.add(t.records)
 	db.used.noted(t.used)
 	if t.rights > t.head.rights {
 		db.rights.saw(t.rights, db.rights.elapsed())
@@ -107,7 +107,6 @@ type tx struct {
 	forgot   bool                 // see forgetIdentities
 	firstUse map[string]bool      // see useIdentities
 	used     []license.Repository // whose use was noted
-	recent   *recent
 }
 
 // head is the row that says where the audit log ends.
