@@ -34,6 +34,9 @@ type Settings struct {
 	OIDCTokenTTL   string `name:"oidc-token-ttl" env:"LICENSE_OIDC_TOKEN_TTL" default:"1h" help:"Lifetime of a token that a job got for its identity."`
 	OIDCIssuers    string `name:"oidc-issuers" env:"LICENSE_OIDC_ISSUERS" default:"https://token.actions.githubusercontent.com" help:"Issuers of identities that are trusted, character by character, separated by commas; none: no job is allowed."`
 	GitHubAPIURL   string `name:"github-api-url" env:"LICENSE_GITHUB_API_URL" default:"https://api.github.com" help:"GitHub's API, which is asked for the ids of repositories."`
+	GitHubAppID    string `name:"github-app-id" env:"LICENSE_GITHUB_APP_ID" placeholder:"ID" help:"Id or client id of the GitHub App. Default: the App that github-app create made, if any."`
+	GitHubAppKey   string `name:"github-app-key-file" env:"LICENSE_GITHUB_APP_KEY_FILE" placeholder:"PATH" help:"Private key of the GitHub App, as GitHub gave it. LICENSE_GITHUB_WEBHOOK_SECRET and LICENSE_GITHUB_WEBHOOK_PREVIOUS_SECRET (environment only) are the secrets of its webhook: both count during a change."`
+	WebhookAllow   string `env:"LICENSE_WEBHOOK_ALLOW" placeholder:"CIDR,…" help:"Networks that webhooks may be sent to beside public https addresses; there also by plain http and on any port. Default: none."`
 	LeaseGrace     string `env:"LICENSE_LEASE_GRACE" default:"168h" help:"How long a lease bridges a service that cannot be reached, at most; 0: no leases."`
 	Retention      string `env:"LICENSE_RETENTION" default:"9600h" help:"How long records of tokens are kept after they were made; they go when their tokens have expired."`
 	KeyFile        string `env:"LICENSE_KEY_FILE" placeholder:"PATH" help:"Key-encryption key; made at the first start. Default: the SQLite file with .key added. LICENSE_KEY (base64, 32 bytes; environment only) holds the key itself."`
@@ -54,6 +57,10 @@ type Config struct {
 	OIDCTokenTTL   time.Duration
 	OIDCIssuers    []string
 	GitHubAPIURL   string
+	GitHubAppID    string          // empty: the App in the database, if any
+	GitHubAppKey   string          // path of its private key; empty exactly when GitHubAppID is
+	WebhookSecrets []opaque.Secret // of GitHub's webhook: the one that counts, and the one before; empty: those in the database, if any
+	WebhookAllow   []netip.Prefix
 	LeaseGrace     time.Duration // 0: no leases
 	Retention      time.Duration
 	KeyFile        string
@@ -101,6 +108,19 @@ func (s Settings) config(getenv func(string) string) (Config, error) {
 	check("LICENSE_OIDC_ISSUERS", opaque.HideUserInfo(s.OIDCIssuers), "URLs such as https://token.actions.githubusercontent.com", err)
 	check("LICENSE_GITHUB_API_URL", opaque.HideUserInfo(s.GitHubAPIURL), "a URL such as https://api.github.com or https://HOST/api/v3", checkAPIURL(s.GitHubAPIURL))
 	c.GitHubAPIURL = s.GitHubAPIURL
+	c.GitHubAppID, c.GitHubAppKey = s.GitHubAppID, s.GitHubAppKey
+	if (c.GitHubAppID == "") != (c.GitHubAppKey == "") {
+		faults = append(faults, errors.New("LICENSE_GITHUB_APP_ID and LICENSE_GITHUB_APP_KEY_FILE go together: give both, or neither and run `pageflare-license github-app create`"))
+	}
+	for _, name := range []string{"LICENSE_GITHUB_WEBHOOK_SECRET", "LICENSE_GITHUB_WEBHOOK_PREVIOUS_SECRET"} {
+		if secret := getenv(name); secret != "" {
+			c.WebhookSecrets = append(c.WebhookSecrets, opaque.Secret(secret))
+		} else if name == "LICENSE_GITHUB_WEBHOOK_SECRET" && getenv("LICENSE_GITHUB_WEBHOOK_PREVIOUS_SECRET") != "" {
+			faults = append(faults, errors.New("LICENSE_GITHUB_WEBHOOK_PREVIOUS_SECRET: it counts beside LICENSE_GITHUB_WEBHOOK_SECRET during a change: set that one too"))
+		}
+	}
+	c.WebhookAllow, err = parseProxies(s.WebhookAllow)
+	check("LICENSE_WEBHOOK_ALLOW", s.WebhookAllow, "networks such as 10.20.0.0/16", err)
 	c.LeaseGrace, err = parseGrace(s.LeaseGrace)
 	check("LICENSE_LEASE_GRACE", s.LeaseGrace, "a duration of at least 1m such as 168h, or 0", err)
 	c.Retention, err = parseRetention(s.Retention, c.TokenTTL)

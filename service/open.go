@@ -168,7 +168,7 @@ func (a *app) publicURL(addr string) string {
 
 // knownSettings are the names of all variables that mean something.
 func knownSettings() []string {
-	names := []string{"LICENSE_KEY"}
+	names := []string{"LICENSE_KEY", "LICENSE_GITHUB_WEBHOOK_SECRET", "LICENSE_GITHUB_WEBHOOK_PREVIOUS_SECRET"}
 	for f := range reflect.TypeFor[Settings]().Fields() {
 		names = append(names, f.Tag.Get("env"))
 	}

@@ -34,12 +34,12 @@ github/internal/parallel ->
 github/secret            -> github github/internal/parallel
 github/githubtest        ->
 
-NOUNS               -> service/license service/auth service/account service/keyring service/audit service/oidc service/opaque service/failure service/rights service/limit service/upkeep
+NOUNS               -> service/license service/auth service/account service/keyring service/audit service/oidc service/opaque service/failure service/rights service/limit service/upkeep service/billing service/githubapp service/leak service/rotation service/webhook/out service/webhook/deliver service/webhook/in service/webhook/signature
 
-service             -> NOUNS github service/origin service/command service/parts service/server service/server/admin service/console service/store service/webhook service/token service/api
+service             -> NOUNS github service/origin service/command service/parts service/server service/server/admin service/console service/store service/token service/api
 service/token       ->
 service/api         ->
-service/client      -> service/api service/origin
+service/client      -> service/api service/origin service/webhook/signature
 service/oidc        -> service/origin
 service/origin      ->
 service/failure     ->
@@ -52,19 +52,26 @@ service/account     -> service/audit service/opaque service/failure
 service/auth        -> service/account service/audit service/oidc service/opaque service/failure service/token service/rights
 service/license     -> service/account service/auth service/keyring service/audit service/oidc service/opaque service/failure service/token service/rights
 service/upkeep      -> service/audit
-service/parts       -> NOUNS
+service/parts       -> NOUNS github github/secret
 service/show        -> NOUNS service/api
 service/command     -> NOUNS service/parts service/show service/api
-service/webhook     -> service/audit service/account service/license
-service/store       -> NOUNS service/webhook service/store/ledger
+service/webhook/signature ->
+service/webhook/out     -> service/audit service/account service/keyring service/opaque service/failure service/rights
+service/webhook/deliver -> service/audit service/webhook/out service/webhook/signature service/keyring service/opaque service/failure service/origin
+service/webhook/in      -> service/audit service/account service/license service/billing service/githubapp service/leak service/rotation service/opaque service/failure github
+service/billing     -> service/audit service/account service/opaque service/failure github
+service/githubapp   -> service/audit service/keyring service/opaque service/failure service/origin github
+service/leak        -> service/audit service/account service/auth service/license service/token service/opaque service/failure github
+service/rotation    -> service/audit service/account service/license service/githubapp service/opaque service/failure service/token github github/secret
+service/store       -> NOUNS service/store/ledger
 service/store/ledger    ->
-service/server      -> NOUNS service/server/route service/server/admin service/server/page service/server/explorer service/parts service/show service/webhook service/api
+service/server      -> NOUNS service/server/route service/server/admin service/server/page service/server/explorer service/parts service/show service/api
 service/server/route    -> NOUNS service/api
 service/server/admin    -> NOUNS service/server/route service/show service/api
 service/server/page     -> service/server/route service/auth service/api
 service/server/explorer -> service/server/route
 service/console     -> NOUNS service/parts service/api
-service/servicetest -> NOUNS service/server service/server/admin service/console service/store service/parts service/webhook service/token service/api service/client
+service/servicetest -> NOUNS service/server service/server/admin service/console service/store service/parts service/token service/api service/client
 service/store/storetest -> NOUNS service/token
 service/store/postgrestest ->
 `

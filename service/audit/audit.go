@@ -22,6 +22,7 @@ const (
 	ActorCommand ActorKind = "command-line" // somebody who can open the database
 	ActorJob     ActorKind = "github-job"   // a job of GitHub Actions, by its identity
 	ActorService ActorKind = "service"      // the service itself
+	ActorGitHub  ActorKind = "github"       // GitHub, by a signed webhook; the id is that of the delivery
 )
 
 // Actor is who acts, and from where.
@@ -105,6 +106,29 @@ const (
 	MachineActivated   Action = "machine.activate"
 	MachineDeactivated Action = "machine.deactivate"
 	MachineEnded       Action = "machine.end"
+
+	PlanChanged  Action = "account.plan" // what was bought changed what the account may use
+	PlanMapped   Action = "plan.add"     // an operator said what a plan of GitHub's gives
+	PlanUnmapped Action = "plan.remove"
+
+	LicenseExpiring Action = "license.expiring" // an account was told that its license ends soon
+	LicenseExpired  Action = "license.expire"
+
+	TokenLeaked Action = "token.leak" // somebody published it, and it was revoked
+
+	EndpointAdded     Action = "webhook.add"
+	EndpointUpdated   Action = "webhook.update"
+	EndpointRemoved   Action = "webhook.remove"
+	EndpointRotated   Action = "webhook.rotate-secret"
+	EndpointDisabled  Action = "webhook.disable" // by the service: its receiver is gone
+	EndpointTested    Action = "webhook.test"
+	DeliveryReplayed  Action = "webhook.replay"
+	AppConnected      Action = "github-app.create"
+	RotationAdded     Action = "rotation.add"
+	RotationRemoved   Action = "rotation.remove"
+	SecretRotated     Action = "secret.rotate"
+	SecretNotRotated  Action = "secret.rotate-failed"
+	RepositoryChanged Action = "repository.change" // GitHub told of a new name, a new owner or the end of a repository
 )
 
 // ChangesRights says whether an act can change who may do what. One that only adds something that
@@ -115,6 +139,8 @@ var onlyAdding = []Action{
 	AccountCreated, APITokenCreated, AdminTokenCreated, TokenIssued, TokenRefreshed, TokenExchanged, LeaseIssued,
 	SignInLinkCreated, SignedIn, SignedOut, DeviceWasApproved, DeviceWasDenied, DeviceLoggedIn, MachineActivated, ExchangeRefused,
 	RecordsPruned, // what is pruned has ended
+	PlanMapped, PlanUnmapped, LicenseExpiring, LicenseExpired, EndpointTested, DeliveryReplayed, AppConnected,
+	RotationAdded, RotationRemoved, SecretRotated, SecretNotRotated,
 }
 
 // Actions are all actions there are.
@@ -122,7 +148,9 @@ var Actions = []Action{
 	AccountCreated, AccountUpdated, AccountSuspended, AccountRestored, AccountDeleted, APITokenCreated, APITokenRevoked, AdminTokenCreated,
 	AdminTokenRevoked, TokenIssued, TokenRefreshed, TokenRevoked, FamilyRevoked, IssuesRevoked, TokenExchanged, PolicyAdded, PolicyRemoved, LeaseIssued,
 	KeyAdded, KeyRetired, SignInLinkCreated, SignedIn, SignedOut, DeviceWasApproved, DeviceWasDenied, DeviceLoggedIn, LoginRevoked, MachineActivated,
-	MachineDeactivated, MachineEnded, ClockAccepted, ExchangeRefused, RecordsPruned,
+	MachineDeactivated, MachineEnded, ClockAccepted, ExchangeRefused, RecordsPruned, PlanChanged, PlanMapped, PlanUnmapped, LicenseExpiring,
+	LicenseExpired, TokenLeaked, EndpointAdded, EndpointUpdated, EndpointRemoved, EndpointRotated, EndpointDisabled, EndpointTested, DeliveryReplayed,
+	AppConnected, RotationAdded, RotationRemoved, SecretRotated, SecretNotRotated, RepositoryChanged,
 }
 
 // Act is one line of the audit log: who did what, on what, from where. It holds ids and hashes,

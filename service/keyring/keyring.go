@@ -230,7 +230,7 @@ func (r *Keyring) open(sealed []SealedKey) (*View, error) {
 	view := &View{}
 	var hmac []token.Key
 	for _, s := range signingFirst(sealed, r.now()) {
-		secret, err := r.master.open(s.purpose(), s.Sealed)
+		secret, err := r.master.Open(s.purpose(), s.Sealed)
 		if err != nil {
 			return nil, fmt.Errorf("signing key %s: %w", s.ID, err)
 		}
@@ -321,7 +321,7 @@ func (r *Keyring) newKey(ctx context.Context, a Algorithm,
 		return SealedKey{}, audit.Act{}, err
 	}
 	k := SealedKey{ID: id, Algorithm: a, CreatedAt: r.now(), SignsFrom: signsFrom}
-	if k.Sealed, err = r.master.seal(k.purpose(), secret, r.rand); err != nil {
+	if k.Sealed, err = r.master.Seal(k.purpose(), secret, r.rand); err != nil {
 		return SealedKey{}, audit.Act{}, err
 	}
 	return k, r.log.Act(ctx, audit.KeyAdded, "", id,

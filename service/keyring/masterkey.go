@@ -73,9 +73,9 @@ func (k MasterKey) Derive(purpose string) ([]byte, error) {
 	return key, nil
 }
 
-// seal encrypts a secret. The wire form is nonce || ciphertext || tag, bound to what the secret is
-// for.
-func (k MasterKey) seal(purpose string, secret []byte, random io.Reader) ([]byte, error) {
+// Seal encrypts a secret for a purpose that names what it is and whose: only for the same purpose does
+// Open give it back. The wire form is nonce || ciphertext || tag.
+func (k MasterKey) Seal(purpose string, secret []byte, random io.Reader) ([]byte, error) {
 	gcm := k.gcm()
 	nonce := make([]byte, gcm.NonceSize())
 	if _, err := io.ReadFull(random, nonce); err != nil {
@@ -84,8 +84,8 @@ func (k MasterKey) seal(purpose string, secret []byte, random io.Reader) ([]byte
 	return gcm.Seal(nonce, nonce, secret, []byte(purpose)), nil
 }
 
-// open decrypts what seal made for the same purpose. ErrWrongMasterKey.
-func (k MasterKey) open(purpose string, sealed []byte) ([]byte, error) {
+// Open decrypts what Seal made for the same purpose. ErrWrongMasterKey.
+func (k MasterKey) Open(purpose string, sealed []byte) ([]byte, error) {
 	gcm := k.gcm()
 	if len(sealed) < gcm.NonceSize() {
 		return nil, ErrWrongMasterKey
@@ -101,7 +101,7 @@ func (k MasterKey) open(purpose string, sealed []byte) ([]byte, error) {
 // Opens says whether the key opens all of these signing keys. ErrWrongMasterKey.
 func (k MasterKey) Opens(keys []SealedKey) error {
 	for _, sealed := range keys {
-		if _, err := k.open(sealed.purpose(), sealed.Sealed); err != nil {
+		if _, err := k.Open(sealed.purpose(), sealed.Sealed); err != nil {
 			return err
 		}
 	}

@@ -29,6 +29,9 @@ const (
 	OfMachine     Kind = "mac_"
 	OfDeviceLogin Kind = "dev_"
 	OfSession     Kind = "ses_"
+	OfEndpoint    Kind = "wh_" // a webhook endpoint that events are sent to
+	OfEvent       Kind = "evt_"
+	OfRotation    Kind = "rot_"
 )
 
 // New generates an id of the kind.

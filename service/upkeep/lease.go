@@ -58,6 +58,7 @@ func (u *Upkeep) look(ctx context.Context) error {
 // lost ends upkeep by this replica until it gets the lease again.
 func (u *Upkeep) lost() {
 	u.held, u.since = nil, 0
+	u.cancelErrands()
 	u.cfg.Events.Warn("upkeep", "job", "lease", "err", ErrLost)
 }
 

@@ -1,5 +1,6 @@
 // Package upkeep does what a database needs now and then: it makes the index of the ledger, and
-// prunes records that are older than anyone wants to keep.
+// prunes records that are older than anyone wants to keep. What else one replica must do, and the others
+// not, are errands (errand.go).
 //
 // It decides which replica does it and when. How each step is done, in one small transaction, is
 // decided in service/store.
@@ -79,6 +80,7 @@ type Config struct {
 	Store     Store
 	Log       *audit.Log
 	Retention time.Duration // how long records are kept
+	Errands   []Errand      // what else this replica does while it has the lease; none: nothing
 	Owner     string        // tells this replica from others, and from itself after a restart
 	Now       func() time.Time
 	Elapsed   func() time.Duration // by a clock that nobody sets
@@ -90,6 +92,9 @@ type Config struct {
 type Upkeep struct {
 	cfg  Config
 	jobs []*job
+
+	errands []*errand
+	running sync.WaitGroup // of errands
 
 	held   *Lease // nil: another replica has it
 	seen   Lease  // what was looked at last
@@ -125,6 +130,9 @@ const stepTime = time.Minute
 // New returns the upkeep of a database.
 func New(c Config) *Upkeep {
 	u := &Upkeep{cfg: c, done: map[string]time.Time{}}
+	for _, e := range c.Errands {
+		u.errands = append(u.errands, &errand{Errand: e})
+	}
 	u.jobs = []*job{
 		{name: JobIndex, every: time.Second, rest: 1, step: c.Store.Index},
 		{name: JobPrune, every: time.Hour, rest: 4, step: u.prune},
@@ -138,6 +146,8 @@ func (u *Upkeep) Run(ctx context.Context) {
 		wait := u.Turn(ctx)
 		select {
 		case <-ctx.Done():
+			u.cancelErrands()
+			u.running.Wait()
 			u.release(context.WithoutCancel(ctx))
 			return
 		case <-u.cfg.After(wait):
@@ -158,6 +168,9 @@ func (u *Upkeep) Turn(ctx context.Context) (wait time.Duration) {
 		if u.held != nil {
 			next = min(next, j.next)
 		}
+	}
+	if u.held != nil && ctx.Err() == nil {
+		next = min(next, u.startErrands(ctx))
 	}
 	return max(0, next-u.cfg.Elapsed())
 }

@@ -85,11 +85,11 @@ type replica struct {
 	log     bytes.Buffer
 }
 
-func newReplica(d *database, name string) *replica {
+func newReplica(d *database, name string, errands ...upkeep.Errand) *replica {
 	r := &replica{}
 	wrong := time.Date(2026, 3, 1, 12, 0, len(name)*30, 0, time.UTC) // no two clocks say the same
 	r.Upkeep = upkeep.New(upkeep.Config{
-		Store: d, Log: &audit.Log{}, Retention: 400 * 24 * time.Hour, Owner: name,
+		Store: d, Log: &audit.Log{}, Retention: 400 * 24 * time.Hour, Owner: name, Errands: errands,
 		Now:     func() time.Time { return wrong.Add(r.elapsed) },
 		Elapsed: func() time.Duration { return r.elapsed },
 		After: func(time.Duration) <-chan time.Time {
@@ -227,4 +227,37 @@ func TestAnErrorIsLoggedOnceInAWhile(t *testing.T) {
 	if n := strings.Count(a.log.String(), `job=index err="the disk is full"`); n != 2 {
 		t.Errorf("logged %d times, want once more after it went well", n)
 	}
+}
+
+// What waits for others runs beside the jobs, ends with the lease, and begins again with the next.
+func TestAnErrandRunsWhileTheLeaseIsHeld(t *testing.T) {
+	t.Parallel()
+	d := &database{}
+	begun, done := make(chan context.Context), make(chan error)
+	soon := make(chan struct{}, 1)
+	w := newReplica(d, "a", upkeep.Errand{Name: "heal", Every: time.Hour, Soon: soon, Do: func(ctx context.Context) error {
+		begun <- ctx
+		select {
+		case err := <-done:
+			return err
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}})
+	w.Turn(t.Context())
+	ctx := <-begun
+	w.Turn(t.Context()) // it runs: not a second time
+	done <- nil
+	for w.Done()["heal"].IsZero() {
+		w.Turn(t.Context())
+	}
+	w.elapsed += 59 * time.Minute
+	w.Turn(t.Context())
+	soon <- struct{}{}
+	w.Turn(t.Context())
+	ctx = <-begun
+	d.lease = upkeep.Lease{Owner: "b", Fence: 9}
+	w.elapsed += upkeep.BeatEvery
+	w.Turn(t.Context())
+	<-ctx.Done()
 }
