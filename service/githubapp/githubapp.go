@@ -55,7 +55,7 @@ type Store interface {
 	// PutGitHubApp stores the App. ErrConflict: there is one, and it must not be replaced.
 	PutGitHubApp(ctx context.Context, a SealedApp, replace bool, act audit.Act) error
 	// AddSetup stores a link by which the App is made, and purges some that have expired.
-	AddSetup(ctx context.Context, s Setup) error
+	AddSetup(ctx context.Context, s Setup, act audit.Act) error
 	// SetupOf returns the link whose secret, or whose state, has that hash. ErrNotFound: there is
 	// none, or it was used.
 	SetupOf(ctx context.Context, hash string) (Setup, error)

@@ -113,8 +113,12 @@ func (r *Registry) CreateSetup(ctx context.Context, ask Ask) (url opaque.Secret,
 		Hash: opaque.Hash(secret.Reveal()), State: opaque.Hash(State(secret)), Ask: ask,
 		ExpiresAt: r.cfg.Now().Add(SetupTTL),
 	}
-	return opaque.Secret(r.cfg.PublicURL + SetupPath + "?link=" + secret.Reveal()), s.ExpiresAt, r.cfg.Store.AddSetup(ctx, s)
+	return opaque.Secret(r.cfg.PublicURL + SetupPath + "?link=" + secret.Reveal()), s.ExpiresAt,
+		r.cfg.Store.AddSetup(ctx, s, r.cfg.Log.Act(ctx, audit.AppLinkCreated, "", s.name(), audit.Details{"organization": ask.Organization, "expires_at": s.ExpiresAt.Unix()}))
 }
+
+// name is what the audit log calls a link: nothing can be found by it but the line that made it.
+func (s Setup) name() string { return s.Hash[:16] }
 
 // SetupPath is the page of the service on which the App is made, and CallbackPath is where GitHub
 // sends the browser back.
@@ -150,7 +154,7 @@ func (r *Registry) FinishSetup(ctx context.Context, state, code string) (App, er
 	if err != nil {
 		return App{}, err
 	}
-	return r.Convert(ctx, s.Ask, code)
+	return r.convert(ctx, s.Ask, code, audit.Details{"by_link": s.name()})
 }
 
 func (r *Registry) setup(ctx context.Context, secretOrState string) (Setup, error) {
@@ -167,6 +171,11 @@ var codeForm = regexp.MustCompile(`\A[A-Za-z0-9_-]{1,200}\z`)
 // is none, or the App is not whose it was to be; ErrConflict, there is an App. An error of GitHub's is
 // a *github.Error.
 func (r *Registry) Convert(ctx context.Context, ask Ask, code string) (App, error) {
+	return r.convert(ctx, ask, code, audit.Details{})
+}
+
+// convert is Convert with what else is worth knowing of it.
+func (r *Registry) convert(ctx context.Context, ask Ask, code string, details audit.Details) (App, error) {
 	if !codeForm.MatchString(code) {
 		return App{}, failure.Invalid("that is not a code of GitHub's: it stands behind code= in the address that GitHub sent the browser to")
 	}
@@ -185,7 +194,8 @@ func (r *Registry) Convert(ctx context.Context, ask Ask, code string) (App, erro
 	if err != nil {
 		return App{}, err
 	}
-	act := r.cfg.Log.Act(ctx, audit.AppConnected, "", fmt.Sprint(a.ID), audit.Details{"slug": a.Slug, "owner": a.Owner})
+	details["slug"], details["owner"] = a.Slug, a.Owner
+	act := r.cfg.Log.Act(ctx, audit.AppConnected, "", fmt.Sprint(a.ID), details)
 	if err := r.cfg.Store.PutGitHubApp(ctx, sealed, ask.Replace, act); err != nil {
 		return App{}, fmt.Errorf("store GitHub App %s: %w", a.Slug, err)
 	}

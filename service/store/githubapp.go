@@ -46,7 +46,7 @@ func (s *Store) PutGitHubApp(ctx context.Context, a githubapp.SealedApp, replace
 	})
 }
 
-func (s *Store) AddSetup(ctx context.Context, n githubapp.Setup) error {
+func (s *Store) AddSetup(ctx context.Context, n githubapp.Setup, act audit.Act) error {
 	stores, err := json.Marshal(n.Ask.Stores)
 	if err != nil {
 		return err
@@ -55,6 +55,7 @@ func (s *Store) AddSetup(ctx context.Context, n githubapp.Setup) error {
 		if err := t.purge(ctx, "github_setups", "hash", millis(n.ExpiresAt.Add(-githubapp.SetupTTL))); err != nil {
 			return err
 		}
+		t.log(act)
 		replace := 0
 		if n.Ask.Replace {
 			replace = 1

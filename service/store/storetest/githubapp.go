@@ -49,8 +49,8 @@ func setups(t *testing.T, s Store) {
 		}
 	}
 	old, fresh := link("1", at.Add(githubapp.SetupTTL)), link("2", at.Add(2*githubapp.SetupTTL+time.Second))
-	must(t, s.AddSetup(t.Context(), old))
-	must(t, s.AddSetup(t.Context(), fresh))
+	must(t, s.AddSetup(t.Context(), old, did(at)))
+	must(t, s.AddSetup(t.Context(), fresh, did(at)))
 	_, err := s.SetupOf(t.Context(), old.Hash)
 	wantErr(t, "SetupOf(expired)", err, failure.ErrNotFound)
 	for _, by := range []string{fresh.Hash, fresh.State} {
