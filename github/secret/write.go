@@ -28,16 +28,16 @@ type Writer struct {
 
 // WriterConfig is what a Writer needs.
 type WriterConfig struct {
-	API    github.Config // required, its Token alone not with Installations; it writes the secrets, and must be empty with an App
-	App    *github.App   // optional
-	Repo   github.Repo   // required; only with Installations it may be empty, for the secrets of organizations
+	API  github.Config // required, its Token alone not with Installations; it writes the secrets, and must be empty with an App
+	App  *github.App   // optional
+	Repo github.Repo   // required; only with Installations it may be empty, for the secrets of organizations
 
 	// Installations are in the place of API's token and App, for a program that has them for long:
 	// Close then leaves them as they are, and Check makes tokens in order to look closer. Optional.
 	Installations *github.Installations
 
-	RepoID int64         // optional; saves a call now and then
-	Rand   io.Reader     // required; seals the values; must be cryptographically strong, and safe for several goroutines
+	RepoID int64     // optional; saves a call now and then
+	Rand   io.Reader // required; seals the values; must be cryptographically strong, and safe for several goroutines
 }
 
 // NewWriter makes a writer for the targets of a repository. Close it.

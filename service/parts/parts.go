@@ -7,6 +7,7 @@ package parts
 import (
 	"context"
 	"io"
+	"log/slog"
 	"time"
 
 	"github.com/pageflare/ci/service/account"
@@ -17,6 +18,7 @@ import (
 	"github.com/pageflare/ci/service/limit"
 	"github.com/pageflare/ci/service/oidc"
 	"github.com/pageflare/ci/service/opaque"
+	"github.com/pageflare/ci/service/rotation"
 	"github.com/pageflare/ci/service/upkeep"
 )
 
@@ -35,6 +37,7 @@ type Stores struct {
 	Jobs        license.JobStore
 	Limits      limit.Store // nil: each process counts requests alone
 	Upkeep      upkeep.Store
+	Rotations   rotation.Store
 
 	// Ready returns nil when the newest write went well, or when a small one does now; else why the
 	// database cannot write.
@@ -58,12 +61,13 @@ func On(s interface {
 	license.JobStore
 	SharedLimits() limit.Store
 	upkeep.Store
+	rotation.Store
 	Ready(context.Context) error
 	Stock(context.Context, time.Time) (license.Stock, error)
 }) Stores {
 	return Stores{
 		Audit: s, Keys: s, Accounts: s, Credentials: s, Admins: s, Devices: s, Sessions: s, Policies: s,
-		Licenses: s, Machines: s, Jobs: s, Limits: s.SharedLimits(), Upkeep: s, Ready: s.Ready, Stock: s.Stock,
+		Licenses: s, Machines: s, Jobs: s, Limits: s.SharedLimits(), Upkeep: s, Rotations: s, Ready: s.Ready, Stock: s.Stock,
 	}
 }
 
@@ -76,6 +80,8 @@ type Config struct {
 	IdentityTokenTTL time.Duration  // the same of a token that was got by an identity; 0: an hour
 	LeaseGrace       time.Duration  // how long a lease lasts at most; 0: there are no leases
 	Identities       *oidc.Verifier // proves identity tokens of jobs; nil: none is accepted
+	Apps             rotation.Apps  // the GitHub App, which writes secrets; nil: there is none
+	Events           *slog.Logger   // gets what work in the background comes across; nil: nobody
 	Now              func() time.Time
 	Rand             io.Reader // cryptographic randomness
 }
@@ -93,6 +99,7 @@ type Parts struct {
 	Licenses *license.Service
 	Machines *license.Machines
 	Jobs     *license.Jobs
+	Rotation *rotation.Rotations
 	Limits   limit.Store // nil: each process counts requests alone
 
 	Identities *oidc.Verifier
@@ -149,6 +156,9 @@ func New(ctx context.Context, c Config) (*Parts, error) {
 		IdentityTokenTTL: c.IdentityTokenTTL, LeaseGrace: c.LeaseGrace, Now: now, Rand: c.Rand,
 	})
 	p.Machines = license.NewMachines(c.Stores.Machines, p.Licenses)
+	p.Rotation = rotation.New(rotation.Config{
+		Store: c.Stores.Rotations, Tokens: p.Licenses, Apps: c.Apps, Log: p.Log, Now: now, Rand: c.Rand, Events: c.Events,
+	})
 	return p, nil
 }
 
