@@ -33,6 +33,9 @@ func (t *tx) appendActs(ctx context.Context) error {
 	if err != nil {
 		return appendFault(taken(err, end.Seq))
 	}
+	if err := t.tellRecords(ctx, end.Hash); err != nil {
+		return appendFault(err)
+	}
 	newest, rights := max(t.head.newest, t.newestRecord()), t.head.rights
 	for _, a := range t.acts {
 		newest = max(newest, millis(a.At))
@@ -49,6 +52,15 @@ func (t *tx) appendActs(ctx context.Context) error {
 		if err != nil {
 			return appendFault(taken(err, end.Seq))
 		}
+		t.tell(&a, end.Seq, end.Hash)
+	}
+	events, err := t.writeEvents(ctx)
+	if err != nil {
+		return appendFault(err)
+	}
+	endpoints := t.head.endpoints
+	if t.changesEndpoints() {
+		endpoints++
 	}
 	if t.ended {
 		rights = t.head.rights + 1
@@ -63,9 +75,9 @@ func (t *tx) appendActs(ctx context.Context) error {
 	t.rights = rights
 	// that the block is in the place of no line, nothing else would say
 	first, last := t.head.Seq+1, t.head.Seq+int64(len(t.records))
-	err = changedOne(t.ExecContext(ctx, `UPDATE audit_head SET seq = $1, hash = $2, seal = $3, newest = $4, rights = $5
-		WHERE id = 1 AND NOT EXISTS (SELECT 1 FROM audit_log WHERE seq >= $6 AND seq <= $7)`,
-		end.Seq, end.Hash, seal, newest, rights, first, last))
+	err = changedOne(t.ExecContext(ctx, `UPDATE audit_head SET seq = $1, hash = $2, seal = $3, newest = $4, rights = $5, events = $6, endpoints = $7
+		WHERE id = 1 AND NOT EXISTS (SELECT 1 FROM audit_log WHERE seq >= $8 AND seq <= $9)`,
+		end.Seq, end.Hash, seal, newest, rights, events, endpoints, first, last))
 	if errors.Is(err, failure.ErrNotFound) {
 		err = fmt.Errorf("%w: line %d is there already", audit.ErrTampered, first)
 	}

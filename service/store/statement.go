@@ -21,6 +21,9 @@ type pool struct {
 	recent   *recent
 	rights   *rightsKnown
 	used     *usedRepositories
+
+	heard     atomic.Pointer[heard] // who hears of license tokens; nil: it is not known
+	published *publication
 	prepared sync.Map              // text -> *sql.Stmt
 	fault    atomic.Pointer[error] // of the newest write, when the database itself failed
 }

@@ -88,6 +88,7 @@ func open(ctx context.Context, url string, mayChange bool, files fs.FS) (*Store,
 		return s.newestRecords(ctx, time.Now().Add(-recentAge), maxRecent)
 	})
 	s.write.recent, s.write.rights, s.write.used = s.recent, newRightsKnown(), &usedRepositories{}
+	s.write.published = newPublication()
 	s.group = startGroup(s.write)
 	return s, nil
 }

@@ -61,6 +61,9 @@ func tryTx(ctx context.Context, db *pool, f func(*tx) error) (t *tx, err error) 
 	}
 	db.recent.add(t.records)
 	db.used.noted(t.used)
+	if len(t.events) > 0 {
+		db.published.tell()
+	}
 	if t.rights > t.head.rights {
 		db.rights.saw(t.rights, db.rights.elapsed())
 	}
@@ -104,6 +107,7 @@ type tx struct {
 	records  []ledger.Record // the block that it adds to the audit log
 	blockIDs map[opaque.TokenID]bool
 	recorded audit.Act            // one of the acts of the block
+	events   []eventRow           // what is told of all that
 	forgot   bool                 // see forgetIdentities
 	firstUse map[string]bool      // see useIdentities
 	used     []license.Repository // whose use was noted
@@ -115,6 +119,9 @@ type head struct {
 	seal   string
 	rights int64 // see audit.Action.ChangesRights
 	newest int64 // the newest time that was ever written
+	events int64 // number of the newest event
+
+	endpoints int64 // grows when it changes who hears which events
 }
 
 // lockHead reads the head of the audit log, and on PostgreSQL takes it as the lock of all writers.
@@ -125,7 +132,7 @@ func (t *tx) lockHead(ctx context.Context) error {
 		text = lockHead
 	}
 	h := &t.head
-	err := t.QueryRowContext(ctx, text).Scan(&h.Seq, &h.Hash, &h.seal, &h.rights, &h.newest, new(any))
+	err := t.QueryRowContext(ctx, text).Scan(&h.Seq, &h.Hash, &h.seal, &h.rights, &h.newest, &h.events, &h.endpoints, new(any))
 	if errors.Is(err, sql.ErrNoRows) {
 		t.headErr = noHead(err)
 		return nil
@@ -136,7 +143,7 @@ func (t *tx) lockHead(ctx context.Context) error {
 	return nil
 }
 
-const readHead = `SELECT seq, hash, seal, rights, newest, '' FROM audit_head WHERE id = 1`
+const readHead = `SELECT seq, hash, seal, rights, newest, events, endpoints, '' FROM audit_head WHERE id = 1`
 
 // log notes acts. They stand in the log exactly when the transaction is committed.
 func (t *tx) log(acts ...audit.Act) { t.acts = append(t.acts, acts...) }
