@@ -56,7 +56,7 @@ func (a *app) join(ctx context.Context, s *store.Store, issuer string, identitie
 	}
 	c := parts.Config{
 		Stores: parts.On(s), MasterKey: master, Issuer: issuer, TokenTTL: a.cfg.TokenTTL, IdentityTokenTTL: a.cfg.OIDCTokenTTL,
-		LeaseGrace: a.cfg.LeaseGrace, Now: time.Now, Rand: rand.Reader,
+		LeaseGrace: a.cfg.LeaseGrace, WebhookAllow: a.cfg.WebhookAllow, Now: time.Now, Rand: rand.Reader,
 	}
 	if identities != nil {
 		if c.Identities, err = identities(s); err != nil {

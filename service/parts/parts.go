@@ -7,6 +7,7 @@ package parts
 import (
 	"context"
 	"io"
+	"net/netip"
 	"time"
 
 	"github.com/pageflare/ci/service/account"
@@ -18,6 +19,7 @@ import (
 	"github.com/pageflare/ci/service/oidc"
 	"github.com/pageflare/ci/service/opaque"
 	"github.com/pageflare/ci/service/upkeep"
+	"github.com/pageflare/ci/service/webhook/out"
 )
 
 // Stores is what each noun needs of a database.
@@ -35,6 +37,9 @@ type Stores struct {
 	Jobs        license.JobStore
 	Limits      limit.Store // nil: each process counts requests alone
 	Upkeep      upkeep.Store
+	Notices     account.NoticeStore
+	Endpoints   out.Store
+	Feed        out.FeedStore
 
 	// Ready returns nil when the newest write went well, or when a small one does now; else why the
 	// database cannot write.
@@ -58,12 +63,15 @@ func On(s interface {
 	license.JobStore
 	SharedLimits() limit.Store
 	upkeep.Store
+	account.NoticeStore
+	out.Store
+	out.FeedStore
 	Ready(context.Context) error
 	Stock(context.Context, time.Time) (license.Stock, error)
 }) Stores {
 	return Stores{
 		Audit: s, Keys: s, Accounts: s, Credentials: s, Admins: s, Devices: s, Sessions: s, Policies: s,
-		Licenses: s, Machines: s, Jobs: s, Limits: s.SharedLimits(), Upkeep: s, Ready: s.Ready, Stock: s.Stock,
+		Licenses: s, Machines: s, Jobs: s, Limits: s.SharedLimits(), Upkeep: s, Notices: s, Endpoints: s, Feed: s, Ready: s.Ready, Stock: s.Stock,
 	}
 }
 
@@ -77,7 +85,8 @@ type Config struct {
 	LeaseGrace       time.Duration  // how long a lease lasts at most; 0: there are no leases
 	Identities       *oidc.Verifier // proves identity tokens of jobs; nil: none is accepted
 	Now              func() time.Time
-	Rand             io.Reader // cryptographic randomness
+	Rand             io.Reader      // cryptographic randomness
+	WebhookAllow     []netip.Prefix // networks that events may be sent to beside public https addresses; nil: none
 }
 
 // Parts are the nouns of the service.
@@ -94,6 +103,10 @@ type Parts struct {
 	Machines *license.Machines
 	Jobs     *license.Jobs
 	Limits   limit.Store // nil: each process counts requests alone
+
+	Notices   *account.Notices
+	Endpoints *out.Registry
+	Feed      *out.Feed
 
 	Identities *oidc.Verifier
 	PublicURL  string
@@ -133,6 +146,11 @@ func New(ctx context.Context, c Config) (*Parts, error) {
 	p.Accounts = account.NewRegistry(account.Config{
 		Store: c.Stores.Accounts, Log: p.Log, Now: now, Rand: c.Rand,
 	})
+	p.Notices = account.NewNotices(c.Stores.Notices, p.Log, now)
+	p.Endpoints = out.New(out.Config{
+		Store: c.Stores.Endpoints, Master: c.MasterKey, Log: p.Log, Allow: c.WebhookAllow, Now: now, Rand: c.Rand,
+	})
+	p.Feed = out.NewFeed(c.Stores.Feed, time.After)
 	common := auth.Config{Log: p.Log, Now: now, Rand: c.Rand}
 	p.Admins = auth.NewAdmins(c.Stores.Admins, common)
 	p.Devices = auth.NewDevices(c.Stores.Devices, keys["user codes"], common)

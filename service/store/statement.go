@@ -24,8 +24,8 @@ type pool struct {
 
 	heard     atomic.Pointer[heard] // who hears of license tokens; nil: it is not known
 	published *publication
-	prepared sync.Map              // text -> *sql.Stmt
-	fault    atomic.Pointer[error] // of the newest write, when the database itself failed
+	prepared  sync.Map              // text -> *sql.Stmt
+	fault     atomic.Pointer[error] // of the newest write, when the database itself failed
 }
 
 // engine is which database it is.

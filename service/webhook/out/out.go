@@ -56,5 +56,5 @@ type Event struct {
 	At        time.Time
 
 	EndpointID string // it is for this endpoint alone, to try it; empty: for all that hear it
-	Data      string // JSON object: ids and dates, no token and no address of a person
+	Data       string // JSON object: ids and dates, no token and no address of a person
 }
