@@ -60,7 +60,13 @@ func (s *Server) describe(app *App, fits func(Installation) bool) answer {
 	if n < 0 {
 		return notFound()
 	}
-	i := app.Installations[n]
+	return answer{
+		status: http.StatusOK, header: http.Header{"Content-Type": {"application/json; charset=utf-8"}},
+		body: s.describeInstallation(app.Installations[n]),
+	}
+}
+
+func (s *Server) describeInstallation(i Installation) []byte {
 	body := struct {
 		ID          int64             `json:"id"`
 		Account     owner             `json:"account"`
@@ -70,7 +76,7 @@ func (s *Server) describe(app *App, fits func(Installation) bool) answer {
 	if i.Suspended {
 		body.SuspendedAt = new(s.cfg.Now())
 	}
-	return answerJSON(http.StatusOK, body)
+	return answerJSON(http.StatusOK, body).body
 }
 
 // mintToken makes a token for an installation, which may have less than the installation has and never more. It is as long

@@ -15,6 +15,7 @@ import (
 	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/auth"
 	"github.com/pageflare/ci/service/failure"
+	"github.com/pageflare/ci/service/githubapp"
 	"github.com/pageflare/ci/service/keyring"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/limit"
@@ -43,6 +44,7 @@ type Store interface {
 	PruneLimits(ctx context.Context, before time.Time) (int64, error)
 	upkeep.Store
 	rotation.Store
+	githubapp.Store
 }
 
 // suite is the promises of one noun, each by its name.
@@ -52,7 +54,8 @@ type suite map[string]func(*testing.T, Store)
 func Run(t *testing.T, open func(t *testing.T) Store) {
 	for _, s := range []suite{
 		general, accounts, apiTokens, tokens, endings, signingKeys, leaseRecords, adminTokenRecords, auditLog,
-		trustPolicies, exchanges, devices, signIns, machineRecords, jobRecords, limits, upkeeping, rotationRecords,
+		trustPolicies, exchanges, devices, signIns, machineRecords, jobRecords, limits, upkeeping,
+		githubApps, rotationRecords,
 	} {
 		for name, test := range s {
 			t.Run(name, func(t *testing.T) {
