@@ -1,7 +1,6 @@
 package rotation_test
 
 import (
-	"context"
 	"crypto/rand"
 	"errors"
 	"net/http"
@@ -72,8 +71,7 @@ func newWorld(t *testing.T) *world {
 		Stores: parts.On(w.store), MasterKey: master, Issuer: "https://license.example", TokenTTL: 365 * day, Now: w.now, Rand: rand.Reader,
 		App: githubapp.Given{ID: "1", Key: opaque.Secret(githubtest.PEM(githubtest.AppKey()))},
 		GitHub: github.Config{
-			APIURL: w.github.URL(), Transport: &http.Transport{DisableKeepAlives: true}, UserAgent: "test", Now: w.now, Rand: rand.Reader, Attempts: 2,
-			Sleep: func(ctx context.Context, d time.Duration) error { return ctx.Err() },
+			APIURL: w.github.URL(), Transport: &http.Transport{DisableKeepAlives: true}, UserAgent: "test", Now: w.now, Rand: rand.Reader, Attempts: 1,
 		},
 	}
 	w.start(t)
