@@ -20,6 +20,7 @@ import (
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/oidc"
 	"github.com/pageflare/ci/service/opaque"
+	"github.com/pageflare/ci/service/rotation"
 	"github.com/pageflare/ci/service/server/route"
 	"github.com/pageflare/ci/service/webhook/out"
 )
@@ -33,6 +34,7 @@ type Handlers struct {
 	Machines   *license.Machines
 	Policies   *license.Policies
 	Jobs       *license.Jobs
+	Rotation   *rotation.Rotations
 	Keys       *keyring.Keyring
 	Log        *audit.Log
 	Identities *oidc.Verifier // explains identity tokens; nil: no issuer is trusted
@@ -95,6 +97,11 @@ func (h *Handlers) Routes() []route.Route {
 		route.Post(at+"/policies/batch", route.Admin(auth.ScopePoliciesWrite), h.addPolicyBatch).Bare().Reads(BatchBody),
 		route.Delete(at+"/policies/:id", route.Admin(auth.ScopePoliciesWrite), h.removePolicy).Of(policyID),
 		route.Post(at+"/policies/explain", route.Admin(auth.ScopePoliciesRead), h.explainPolicies).Bare(),
+		route.Get(at+"/rotations", route.Admin(auth.ScopeRotationsRead), h.listRotations),
+		route.Post(at+"/rotations", route.Admin(auth.ScopeRotationsWrite), h.addRotation).Bare(),
+		route.Get(at+"/rotations/:id", route.Admin(auth.ScopeRotationsRead), h.getRotation).Of(rotationID).Bare(),
+		route.Post(at+"/rotations/:id/run", route.Admin(auth.ScopeRotationsWrite), h.hurryRotation).Of(rotationID).Bare(),
+		route.Delete(at+"/rotations/:id", route.Admin(auth.ScopeRotationsWrite), h.removeRotation).Of(rotationID),
 		route.Get(at+"/repositories", route.Admin(auth.ScopePoliciesRead), h.listRepositories),
 		route.Get(at+"/keys", route.Admin(auth.ScopeKeysRead), h.listKeys).Bare(),
 		route.Post(at+"/keys", route.Admin(auth.ScopeKeysWrite), h.rotateKey).Once(),
@@ -120,6 +127,7 @@ func (h *Handlers) Routes() []route.Route {
 func Refusals() []route.Refusal {
 	return []route.Refusal{
 		{Err: errGitHub, Status: http.StatusServiceUnavailable, Code: api.CodeUnavailable},
+		{Err: rotation.ErrNoAnswer, Status: http.StatusServiceUnavailable, Code: api.CodeUnavailable},
 		{Err: errVerifying, Status: http.StatusServiceUnavailable, Code: api.CodeUnavailable},
 		{Err: out.ErrBusy, Status: http.StatusServiceUnavailable, Code: api.CodeUnavailable},
 		{Err: errNoVerdict, Status: http.StatusServiceUnavailable, Code: api.CodeUnavailable},
