@@ -10,9 +10,11 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/pageflare/ci/github"
 	"github.com/pageflare/ci/service/account"
 	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/auth"
+	"github.com/pageflare/ci/service/githubapp"
 	"github.com/pageflare/ci/service/keyring"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/limit"
@@ -40,6 +42,7 @@ type Stores struct {
 	Notices     account.NoticeStore
 	Endpoints   out.Store
 	Feed        out.FeedStore
+	App         githubapp.Store
 
 	// Ready returns nil when the newest write went well, or when a small one does now; else why the
 	// database cannot write.
@@ -66,12 +69,14 @@ func On(s interface {
 	account.NoticeStore
 	out.Store
 	out.FeedStore
+	githubapp.Store
 	Ready(context.Context) error
 	Stock(context.Context, time.Time) (license.Stock, error)
 }) Stores {
 	return Stores{
 		Audit: s, Keys: s, Accounts: s, Credentials: s, Admins: s, Devices: s, Sessions: s, Policies: s,
 		Licenses: s, Machines: s, Jobs: s, Limits: s.SharedLimits(), Upkeep: s, Notices: s, Endpoints: s, Feed: s, Ready: s.Ready, Stock: s.Stock,
+		App: s,
 	}
 }
 
@@ -79,11 +84,13 @@ func On(s interface {
 type Config struct {
 	Stores           Stores
 	MasterKey        keyring.MasterKey
-	Issuer           string         // the public URL of the service, without a slash at its end
-	TokenTTL         time.Duration  // lifetime of a token, capped by the end of the license
-	IdentityTokenTTL time.Duration  // the same of a token that was got by an identity; 0: an hour
-	LeaseGrace       time.Duration  // how long a lease lasts at most; 0: there are no leases
-	Identities       *oidc.Verifier // proves identity tokens of jobs; nil: none is accepted
+	Issuer           string          // the public URL of the service, without a slash at its end
+	TokenTTL         time.Duration   // lifetime of a token, capped by the end of the license
+	IdentityTokenTTL time.Duration   // the same of a token that was got by an identity; 0: an hour
+	LeaseGrace       time.Duration   // how long a lease lasts at most; 0: there are no leases
+	Identities       *oidc.Verifier  // proves identity tokens of jobs; nil: none is accepted
+	App              githubapp.Given // the GitHub App of the settings; zero: that of the database
+	GitHub           github.Config   // how GitHub's API is reached, its Token empty; without a Transport it is not
 	Now              func() time.Time
 	Rand             io.Reader      // cryptographic randomness
 	WebhookAllow     []netip.Prefix // networks that events may be sent to beside public https addresses; nil: none
@@ -102,6 +109,7 @@ type Parts struct {
 	Licenses *license.Service
 	Machines *license.Machines
 	Jobs     *license.Jobs
+	App      *githubapp.Registry
 	Limits   limit.Store // nil: each process counts requests alone
 
 	Notices   *account.Notices
@@ -167,7 +175,10 @@ func New(ctx context.Context, c Config) (*Parts, error) {
 		IdentityTokenTTL: c.IdentityTokenTTL, LeaseGrace: c.LeaseGrace, Now: now, Rand: c.Rand,
 	})
 	p.Machines = license.NewMachines(c.Stores.Machines, p.Licenses)
-	return p, nil
+	p.App, err = githubapp.New(githubapp.Config{
+		Store: c.Stores.App, Master: c.MasterKey, Log: p.Log, Given: c.App, GitHub: c.GitHub, PublicURL: c.Issuer, Now: now, Rand: c.Rand,
+	})
+	return p, err
 }
 
 // WithRequest is opaque.WithRequest with the key of this installation: every replica has it.

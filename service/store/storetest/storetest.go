@@ -15,6 +15,7 @@ import (
 	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/auth"
 	"github.com/pageflare/ci/service/failure"
+	"github.com/pageflare/ci/service/githubapp"
 	"github.com/pageflare/ci/service/keyring"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/limit"
@@ -46,6 +47,7 @@ type Store interface {
 	out.Store
 	out.FeedStore
 	Published() <-chan struct{}
+	githubapp.Store
 }
 
 // suite is the promises of one noun, each by its name.
@@ -56,6 +58,8 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 	for _, s := range []suite{
 		general, accounts, apiTokens, tokens, endings, signingKeys, leaseRecords, adminTokenRecords, auditLog,
 		trustPolicies, exchanges, devices, signIns, machineRecords, jobRecords, limits, upkeeping, events, endpoints, notices,
+		trustPolicies, exchanges, devices, signIns, machineRecords, jobRecords, limits, upkeeping,
+		githubApps,
 	} {
 		for name, test := range s {
 			t.Run(name, func(t *testing.T) {
