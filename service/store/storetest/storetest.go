@@ -21,6 +21,7 @@ import (
 	"github.com/pageflare/ci/service/limit"
 	"github.com/pageflare/ci/service/oidc"
 	"github.com/pageflare/ci/service/opaque"
+	"github.com/pageflare/ci/service/rotation"
 	"github.com/pageflare/ci/service/upkeep"
 	"github.com/pageflare/ci/service/webhook/out"
 )
@@ -48,6 +49,7 @@ type Store interface {
 	out.FeedStore
 	Published() <-chan struct{}
 	githubapp.Store
+	rotation.Store
 }
 
 // suite is the promises of one noun, each by its name.
@@ -59,6 +61,7 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		general, accounts, apiTokens, tokens, endings, signingKeys, leaseRecords, adminTokenRecords, auditLog,
 		trustPolicies, exchanges, devices, signIns, machineRecords, jobRecords, limits, upkeeping, events, endpoints, notices,
 		trustPolicies, exchanges, devices, signIns, machineRecords, jobRecords, limits, upkeeping,
+		trustPolicies, exchanges, devices, signIns, machineRecords, jobRecords, limits, upkeeping, rotationRecords,
 		githubApps,
 	} {
 		for name, test := range s {
