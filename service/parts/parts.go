@@ -41,11 +41,11 @@ type Stores struct {
 	Jobs        license.JobStore
 	Limits      limit.Store // nil: each process counts requests alone
 	Upkeep      upkeep.Store
+	App         githubapp.Store
+	Rotations   rotation.Store
 	Notices     account.NoticeStore
 	Endpoints   out.Store
 	Feed        out.FeedStore
-	App         githubapp.Store
-	Rotations   rotation.Store
 
 	// Ready returns nil when the newest write went well, or when a small one does now; else why the
 	// database cannot write.
@@ -69,18 +69,18 @@ func On(s interface {
 	license.JobStore
 	SharedLimits() limit.Store
 	upkeep.Store
+	githubapp.Store
+	rotation.Store
 	account.NoticeStore
 	out.Store
 	out.FeedStore
-	githubapp.Store
-	rotation.Store
 	Ready(context.Context) error
 	Stock(context.Context, time.Time) (license.Stock, error)
 }) Stores {
 	return Stores{
 		Audit: s, Keys: s, Accounts: s, Credentials: s, Admins: s, Devices: s, Sessions: s, Policies: s,
-		Licenses: s, Machines: s, Jobs: s, Limits: s.SharedLimits(), Upkeep: s, Notices: s, Endpoints: s, Feed: s, Ready: s.Ready, Stock: s.Stock,
-		App: s, Rotations: s,
+		Licenses: s, Machines: s, Jobs: s, Limits: s.SharedLimits(), Upkeep: s, Ready: s.Ready, Stock: s.Stock,
+		App: s, Rotations: s, Notices: s, Endpoints: s, Feed: s,
 	}
 }
 
