@@ -59,6 +59,8 @@ type suite map[string]func(*testing.T, Store)
 func Run(t *testing.T, open func(t *testing.T) Store) {
 	for _, s := range []suite{
 		general, accounts, apiTokens, tokens, endings, signingKeys, leaseRecords, adminTokenRecords, auditLog,
+		trustPolicies, exchanges, devices, signIns, machineRecords, jobRecords, limits, upkeeping, events, endpoints, notices,
+		trustPolicies, exchanges, devices, signIns, machineRecords, jobRecords, limits, upkeeping,
 		trustPolicies, exchanges, devices, signIns, machineRecords, jobRecords, limits, upkeeping, rotationRecords,
 		githubApps,
 		trustPolicies, exchanges, devices, signIns, machineRecords, jobRecords, limits, upkeeping, events, endpoints, notices,
