@@ -74,6 +74,7 @@ type Server struct {
 	requests []Request
 	faults   []string
 	planned  []*plan
+	world    world
 }
 
 // NewServer starts a fake GitHub; Close stops it.
