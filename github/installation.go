@@ -33,6 +33,7 @@ type Installations struct {
 // Installation is an App installed in an account, in GitHub's words.
 type Installation struct {
 	ID          int64             `json:"id"`
+	Account     Account           `json:"account"` // that it is installed in
 	Permissions map[string]string `json:"permissions"`
 	SuspendedAt *time.Time        `json:"suspended_at"`
 
@@ -49,6 +50,9 @@ type Grant struct {
 	// RepoID is asked for in place of the name, where it is known: GitHub follows a former name
 	// everywhere but here. Optional.
 	RepoID int64
+	// Installation is its id, where a webhook told it: then it is not looked for by a name, which may
+	// have changed since. RepoID is required with it. Optional.
+	Installation int64
 	// Permissions are asked for, and no others: "secrets": "write". Required for a client.
 	Permissions map[string]string
 }
@@ -61,6 +65,9 @@ type grantedClient struct {
 const (
 	// foundFor is how long an installation is not asked for again.
 	foundFor = 10 * time.Minute
+	// many is how many installations, and how many clients, are remembered before those that are
+	// no longer good are dropped.
+	many = 500
 	// notUsedBefore is how long before its end a token is not handed out any more.
 	notUsedBefore = 5 * time.Minute
 )
@@ -122,6 +129,16 @@ func (i *Installations) Find(ctx context.Context, g Grant) (Installation, error)
 	return at, nil
 }
 
+// Forget drops what is known of the installation of a grant, and the client for it: they are asked
+// for again. It is for a program that lives longer than an installation, whose token then fails
+// with BadCredentials.
+func (i *Installations) Forget(g Grant) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	delete(i.found, g.path())
+	delete(i.made, g.key())
+}
+
 // Granted says what the installation lacks for a grant, by its own words and without a call: nil,
 // also when it does not say.
 func (i *Installations) Granted(at Installation, g Grant) *Error {
@@ -156,6 +173,9 @@ func (i *Installations) AsApp() (*Client, error) {
 }
 
 func (g Grant) path() string {
+	if g.Installation != 0 {
+		return fmt.Sprintf("app/installations/%d", g.Installation)
+	}
 	if g.Organization != "" {
 		return fmt.Sprintf("orgs/%s/installation", g.Organization)
 	}
@@ -164,6 +184,9 @@ func (g Grant) path() string {
 
 func (g Grant) key() string {
 	text := g.path()
+	if g.Installation != 0 {
+		text += fmt.Sprintf(" repository %d", g.RepoID)
+	}
 	for _, permission := range slices.Sorted(maps.Keys(g.Permissions)) {
 		text += " " + permission + "=" + g.Permissions[permission]
 	}
@@ -250,7 +273,7 @@ func (i *Installations) signedCall(ctx context.Context, method, path string, bod
 	if err != nil {
 		return err
 	}
-	_, err = api.Call(ctx, method, path, body, answer)
+	_, err = api.Call(asApp(ctx), method, path, body, answer)
 	return err
 }
 
@@ -297,4 +320,17 @@ func revokeWith(ctx context.Context, api *Client) error {
 		return fmt.Errorf("no answer within %s", revokeTime)
 	}
 	return err
+}
+
+// Call makes one call as the App itself, of a path under the API's address; a nil body sends none.
+// The error is an *Error.
+func (i *Installations) Call(ctx context.Context, method, path string, body, answer any) error {
+	err := i.call(ctx, method, path, body, answer)
+	if err == nil {
+		return nil
+	}
+	if StatusOf(err) == http.StatusNotFound {
+		return Explain(ctx, err)
+	}
+	return i.explain(ctx, err, Grant{})
 }

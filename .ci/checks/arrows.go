@@ -68,10 +68,10 @@ service/store/ledger    ->
 service/server      -> NOUNS service/server/route service/server/admin service/server/page service/server/explorer service/parts service/show service/api
 service/server/route    -> NOUNS service/api
 service/server/admin    -> NOUNS service/server/route service/show service/api
-service/server/page     -> service/server/route service/auth service/api
+service/server/page     -> service/server/route service/auth service/githubapp service/opaque service/api github
 service/server/explorer -> service/server/route
 service/console     -> NOUNS service/parts service/api
-service/servicetest -> NOUNS service/server service/server/admin service/console service/store service/parts service/token service/api service/client
+service/servicetest -> NOUNS github service/server service/server/admin service/console service/store service/parts service/token service/api service/client
 service/store/storetest -> NOUNS service/token
 service/store/postgrestest ->
 `

@@ -68,9 +68,12 @@ type Server struct {
 	addr string
 	done chan struct{} // closed when no more connections are taken
 
+	world sync.RWMutex // guards cfg, see Change
+
 	mu       sync.Mutex
 	stores   map[string]*store // by the path that owns them: "repos/acme/site/actions"
 	minted   []*minted         // installation tokens
+	madeApps []*madeApp        // by manifests
 	requests []Request
 	faults   []string
 	planned  []*plan

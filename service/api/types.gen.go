@@ -1121,6 +1121,21 @@ type DeviceFormParams struct {
 	UserCode UserCode `form:"user_code,omitempty" json:"user_code,omitempty,omitzero"`
 }
 
+// GithubSetupParams defines parameters for GithubSetup.
+type GithubSetupParams struct {
+	// Link Secret of a sign-in link.
+	Link Link `form:"link,omitempty" json:"link,omitempty,omitzero"`
+}
+
+// GithubSetupDoneParams defines parameters for GithubSetupDone.
+type GithubSetupDoneParams struct {
+	// State What the form of the page before had.
+	State string `form:"state,omitempty" json:"state,omitempty,omitzero"`
+
+	// Code The code that GitHub gave.
+	Code string `form:"code,omitempty" json:"code,omitempty,omitzero"`
+}
+
 // SignInFormParams defines parameters for SignInForm.
 type SignInFormParams struct {
 	// Link Secret of a sign-in link.

@@ -40,7 +40,7 @@ func TestASecretHidesItself(t *testing.T) {
 func TestATokenFitsItsPrefixAlone(t *testing.T) {
 	t.Parallel()
 	prefixes := []opaque.Prefix{
-		opaque.APIToken, opaque.AdminToken, opaque.LoginToken, opaque.DeviceCode, opaque.SignInLink, opaque.Session,
+		opaque.APIToken, opaque.AdminToken, opaque.LoginToken, opaque.DeviceCode, opaque.SignInLink, opaque.Session, opaque.SetupLink,
 	}
 	for _, made := range prefixes {
 		token, err := made.New(rand.Reader)
@@ -55,6 +55,14 @@ func TestATokenFitsItsPrefixAlone(t *testing.T) {
 		if got := opaque.HideSecrets("no " + token.Reveal() + " here"); got != "no [hidden] here" {
 			t.Errorf("HideSecrets leaves %q", got)
 		}
+	}
+}
+
+func TestTheSecretOfAWebhookIsHidden(t *testing.T) {
+	t.Parallel()
+	got := opaque.HideSecrets(`{"secret":"whsec_AAECAwQFBgcICQoLDA0O+/8Q="}`)
+	if got != `{"secret":"[hidden]"}` {
+		t.Errorf("HideSecrets leaves %q", got)
 	}
 }
 

@@ -7,16 +7,20 @@ package parts
 import (
 	"context"
 	"io"
+	"log/slog"
 	"time"
 
+	"github.com/pageflare/ci/github"
 	"github.com/pageflare/ci/service/account"
 	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/auth"
+	"github.com/pageflare/ci/service/githubapp"
 	"github.com/pageflare/ci/service/keyring"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/limit"
 	"github.com/pageflare/ci/service/oidc"
 	"github.com/pageflare/ci/service/opaque"
+	"github.com/pageflare/ci/service/rotation"
 	"github.com/pageflare/ci/service/upkeep"
 )
 
@@ -35,6 +39,8 @@ type Stores struct {
 	Jobs        license.JobStore
 	Limits      limit.Store // nil: each process counts requests alone
 	Upkeep      upkeep.Store
+	App         githubapp.Store
+	Rotations   rotation.Store
 
 	// Ready returns nil when the newest write went well, or when a small one does now; else why the
 	// database cannot write.
@@ -58,12 +64,15 @@ func On(s interface {
 	license.JobStore
 	SharedLimits() limit.Store
 	upkeep.Store
+	githubapp.Store
+	rotation.Store
 	Ready(context.Context) error
 	Stock(context.Context, time.Time) (license.Stock, error)
 }) Stores {
 	return Stores{
 		Audit: s, Keys: s, Accounts: s, Credentials: s, Admins: s, Devices: s, Sessions: s, Policies: s,
 		Licenses: s, Machines: s, Jobs: s, Limits: s.SharedLimits(), Upkeep: s, Ready: s.Ready, Stock: s.Stock,
+		App: s, Rotations: s,
 	}
 }
 
@@ -71,11 +80,14 @@ func On(s interface {
 type Config struct {
 	Stores           Stores
 	MasterKey        keyring.MasterKey
-	Issuer           string         // the public URL of the service, without a slash at its end
-	TokenTTL         time.Duration  // lifetime of a token, capped by the end of the license
-	IdentityTokenTTL time.Duration  // the same of a token that was got by an identity; 0: an hour
-	LeaseGrace       time.Duration  // how long a lease lasts at most; 0: there are no leases
-	Identities       *oidc.Verifier // proves identity tokens of jobs; nil: none is accepted
+	Issuer           string          // the public URL of the service, without a slash at its end
+	TokenTTL         time.Duration   // lifetime of a token, capped by the end of the license
+	IdentityTokenTTL time.Duration   // the same of a token that was got by an identity; 0: an hour
+	LeaseGrace       time.Duration   // how long a lease lasts at most; 0: there are no leases
+	Identities       *oidc.Verifier  // proves identity tokens of jobs; nil: none is accepted
+	App              githubapp.Given // the GitHub App of the settings; zero: that of the database
+	GitHub           github.Config   // how GitHub's API is reached, its Token empty; without a Transport it is not
+	Events           *slog.Logger    // gets what work in the background comes across; nil: nobody
 	Now              func() time.Time
 	Rand             io.Reader // cryptographic randomness
 }
@@ -93,6 +105,8 @@ type Parts struct {
 	Licenses *license.Service
 	Machines *license.Machines
 	Jobs     *license.Jobs
+	App      *githubapp.Registry
+	Rotation *rotation.Rotations
 	Limits   limit.Store // nil: each process counts requests alone
 
 	Identities *oidc.Verifier
@@ -149,6 +163,15 @@ func New(ctx context.Context, c Config) (*Parts, error) {
 		IdentityTokenTTL: c.IdentityTokenTTL, LeaseGrace: c.LeaseGrace, Now: now, Rand: c.Rand,
 	})
 	p.Machines = license.NewMachines(c.Stores.Machines, p.Licenses)
+	p.App, err = githubapp.New(githubapp.Config{
+		Store: c.Stores.App, Master: c.MasterKey, Log: p.Log, Given: c.App, GitHub: c.GitHub, PublicURL: c.Issuer, Now: now, Rand: c.Rand,
+	})
+	if err != nil {
+		return nil, err
+	}
+	p.Rotation = rotation.New(rotation.Config{
+		Store: c.Stores.Rotations, Tokens: p.Licenses, Apps: p.App, Log: p.Log, Now: now, Rand: c.Rand, Events: c.Events,
+	})
 	return p, nil
 }
 

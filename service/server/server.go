@@ -82,7 +82,7 @@ func New(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	s.pages = page.New(page.Config{
-		Devices: cfg.Parts.Devices, Sessions: cfg.Parts.Sessions, PublicURL: cfg.Parts.PublicURL, Limits: s.limits, Log: cfg.Log,
+		Devices: cfg.Parts.Devices, Sessions: cfg.Parts.Sessions, App: cfg.Parts.App, PublicURL: cfg.Parts.PublicURL, Limits: s.limits, Log: cfg.Log,
 	})
 	s.admin = &admin.Handlers{
 		Accounts: cfg.Parts.Accounts, Admins: cfg.Parts.Admins, Sessions: cfg.Parts.Sessions, Licenses: cfg.Parts.Licenses,

@@ -15,11 +15,13 @@ import (
 	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/auth"
 	"github.com/pageflare/ci/service/failure"
+	"github.com/pageflare/ci/service/githubapp"
 	"github.com/pageflare/ci/service/keyring"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/limit"
 	"github.com/pageflare/ci/service/oidc"
 	"github.com/pageflare/ci/service/opaque"
+	"github.com/pageflare/ci/service/rotation"
 	"github.com/pageflare/ci/service/upkeep"
 )
 
@@ -41,6 +43,8 @@ type Store interface {
 	SetLimitClock(func() time.Time)
 	PruneLimits(ctx context.Context, before time.Time) (int64, error)
 	upkeep.Store
+	githubapp.Store
+	rotation.Store
 }
 
 // suite is the promises of one noun, each by its name.
@@ -50,7 +54,8 @@ type suite map[string]func(*testing.T, Store)
 func Run(t *testing.T, open func(t *testing.T) Store) {
 	for _, s := range []suite{
 		general, accounts, apiTokens, tokens, endings, signingKeys, leaseRecords, adminTokenRecords, auditLog,
-		trustPolicies, exchanges, devices, signIns, machineRecords, jobRecords, limits, upkeeping,
+		trustPolicies, exchanges, devices, signIns, machineRecords, jobRecords, limits, upkeeping, rotationRecords,
+		githubApps,
 	} {
 		for name, test := range s {
 			t.Run(name, func(t *testing.T) {
