@@ -54,6 +54,7 @@ func (serveCmd) Run(ctx context.Context, a *app) error {
 	defer stopTracing()
 	keeping := svc.Upkeep(upkeep.Config{
 		Retention: a.cfg.Retention, Owner: rand.Text(), Now: time.Now, Elapsed: elapsed(), After: time.After, Events: log,
+		Errands: a.hearErrands(svc, log),
 	})
 	srv, err := server.New(server.Config{
 		Parts: svc, Upkeep: keeping.Done, RateLimits: a.cfg.RateLimits, Repository: a.repository, BadCredentials: server.DefaultBadCredentials,
@@ -68,8 +69,9 @@ func (serveCmd) Run(ctx context.Context, a *app) error {
 		attrs = append(attrs, "metrics", metrics.Addr().String())
 	}
 	log.Info("listening", attrs...)
-	stopUpkeep := startUpkeep(keeping)
+	stopUpkeep, stopReceiving := startUpkeep(keeping), startReceiving(svc, log)
 	err = serveBoth(ctx, srv, l, metrics)
+	stopReceiving()
 	stopUpkeep()
 	err = errors.Join(err, closeStore())
 	log.Info("stopped")

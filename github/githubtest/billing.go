@@ -46,8 +46,8 @@ type Sponsor struct {
 	Once      bool
 }
 
-// world is what Apps and maintainers see beside repositories.
-type world struct {
+// shop is what Apps and maintainers see beside repositories.
+type shop struct {
 	deliveries []Delivery // oldest first
 	redelivers func(Delivery)
 	plans      []Plan // nil: there is no listing
@@ -59,24 +59,24 @@ type world struct {
 func (s *Server) SetDeliveries(list []Delivery, again func(Delivery)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.world.deliveries, s.world.redelivers = slices.Clone(list), again
+	s.shop.deliveries, s.shop.redelivers = slices.Clone(list), again
 }
 
 // SetListing sets the plans of the App's Marketplace listing; nil: it has none.
 func (s *Server) SetListing(plans []Plan) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.world.plans = plans
+	s.shop.plans = plans
 }
 
 // SetSponsors sets the sponsorships of a maintainer.
 func (s *Server) SetSponsors(maintainer string, list []Sponsor) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.world.sponsors == nil {
-		s.world.sponsors = map[string][]Sponsor{}
+	if s.shop.sponsors == nil {
+		s.shop.sponsors = map[string][]Sponsor{}
 	}
-	s.world.sponsors[maintainer] = list
+	s.shop.sponsors[maintainer] = list
 }
 
 // hookDeliveriesPath takes a cursor in place of a page.
@@ -111,7 +111,7 @@ func (s *Server) listDeliveries(req *request) answer {
 		size = min(n, 100)
 	}
 	s.mu.Lock()
-	list := slices.Clone(s.world.deliveries)
+	list := slices.Clone(s.shop.deliveries)
 	s.mu.Unlock()
 	slices.Reverse(list)
 	if cursor := query.Get("cursor"); cursor != "" {
@@ -147,11 +147,11 @@ func (s *Server) listDeliveries(req *request) answer {
 // redeliver answers 202 and delivers.
 func (s *Server) redeliver(req *request) answer {
 	s.mu.Lock()
-	i := slices.IndexFunc(s.world.deliveries, func(d Delivery) bool { return strconv.FormatInt(d.ID, 10) == req.values["delivery"] })
+	i := slices.IndexFunc(s.shop.deliveries, func(d Delivery) bool { return strconv.FormatInt(d.ID, 10) == req.values["delivery"] })
 	var d Delivery
-	again := s.world.redelivers
+	again := s.shop.redelivers
 	if i >= 0 {
-		d = s.world.deliveries[i]
+		d = s.shop.deliveries[i]
 	}
 	s.mu.Unlock()
 	if i < 0 {
@@ -178,7 +178,7 @@ func (p Plan) answer() planAnswer {
 func (s *Server) listing() []Plan {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.world.plans
+	return s.shop.plans
 }
 
 // listPlans answers as
@@ -272,7 +272,7 @@ func (s *Server) graphQL(req *request) answer {
 		return invalid("the query is not known")
 	}
 	s.mu.Lock()
-	list, known := s.world.sponsors[in.Variables.Login]
+	list, known := s.shop.sponsors[in.Variables.Login]
 	s.mu.Unlock()
 	type object = map[string]any
 	if !known {
@@ -308,4 +308,3 @@ func takesCursor(query url.Values) bool {
 	}
 	return true
 }
-

@@ -77,7 +77,7 @@ type Server struct {
 	requests []Request
 	faults   []string
 	planned  []*plan
-	world    world
+	shop     shop
 }
 
 // NewServer starts a fake GitHub; Close stops it.

@@ -64,6 +64,8 @@ type Server struct {
 	drain    time.Duration
 	after    func(time.Duration) <-chan time.Time
 	draining atomic.Bool
+	// oldSecret lets the log tell now and then that webhooks are signed with the secret of before
+	oldSecret seldom
 	stopping context.Context // ends when Serve closes its listener
 	stop     context.CancelFunc
 }
@@ -95,6 +97,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	s.metrics.telemetry(s.TelemetryReports)
+	s.metrics.registry.MustRegister(receivedCollector{cfg.Parts.Received})
 	if cfg.Upkeep != nil {
 		s.metrics.registry.MustRegister(upkeepCollector{cfg.Upkeep})
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -104,6 +105,25 @@ func (h Hears) sponsorship(ctx context.Context, d Delivery) error {
 		return err
 	}
 	return h.Billing.Hear(ctx, n)
+}
+
+// IssuerOf is the issuer of identities of jobs at the GitHub of an API: that of github.com, of a
+// subdomain of ghe.com, or of an Enterprise Server. "": the address is none of GitHub's.
+// https://docs.github.com/en/actions/reference/security/oidc
+func IssuerOf(apiURL string) string {
+	u, err := url.Parse(apiURL)
+	if err != nil || u.Host == "" {
+		return ""
+	}
+	if host, ok := strings.CutPrefix(u.Host, "api."); ok && u.Scheme == "https" {
+		if host == "github.com" {
+			host = "actions.githubusercontent.com"
+		} else {
+			host = "actions." + host
+		}
+		return "https://token." + host
+	}
+	return u.Scheme + "://" + u.Host + "/_services/token"
 }
 
 // account is an account of GitHub in a payload.
