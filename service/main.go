@@ -83,6 +83,7 @@ func (a *app) share() {
 	a.commands = command.App{
 		Stdin: a.stdin, Stdout: a.stdout, Stderr: a.stderr, Terminal: a.typed, Watched: a.watched, Move: a.move,
 		Database: opaque.HideUserInfo(a.cfg.DatabaseURL), DatabaseFile: a.databasePath(), DumpURL: a.dumpURL(), Issuers: a.cfg.OIDCIssuers, NoLink: a.cfg.noLink(),
+		Getenv: a.getenv, APIURL: a.publicURL(a.cfg.Listen) + "/_api",
 		HaveDatabase: a.haveDatabase, Repository: a.repository,
 		Open: func(ctx context.Context) (*parts.Parts, func() error, error) {
 			return a.open(ctx, store.OpenCurrent, a.publicURL(a.cfg.Listen), nil)
@@ -126,6 +127,9 @@ type commands struct {
 	Policy     command.Policy     `cmd:"" help:"Trust policies: which jobs of GitHub Actions get license tokens without a secret."`
 	Repository command.Repository `cmd:"" help:"Repositories whose jobs got license tokens."`
 	GitHubApp  command.GitHubApp  `cmd:"" name:"github-app" help:"The GitHub App, by which the service hears GitHub and writes secrets."`
+	Webhook    command.Webhook    `cmd:"" help:"Webhook endpoints: where what happens is sent."`
+	Plan       command.Plan       `cmd:"" help:"What plans of GitHub's Marketplace and sponsorships give, and who bought them."`
+	Received   command.Received   `cmd:"" help:"What GitHub told the service by webhooks."`
 	AdminToken command.AdminToken `cmd:"" name:"admin-token" help:"Admin tokens, by which the operator calls the Admin API."`
 	Audit      command.Audit      `cmd:"" help:"The audit log: who did what."`
 	Backup     command.Backup     `cmd:"" help:"Copy the database to a new file, also while the service runs. The key is not in it."`

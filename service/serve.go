@@ -53,8 +53,8 @@ func (serveCmd) Run(ctx context.Context, a *app) error {
 	}
 	defer stopTracing()
 	keeping := svc.Upkeep(upkeep.Config{
+		Errands:   append(a.hearErrands(svc, log), upkeep.Errand{Name: "notices", Every: time.Minute, Do: svc.Notices.Give}),
 		Retention: a.cfg.Retention, Owner: rand.Text(), Now: time.Now, Elapsed: elapsed(), After: time.After, Events: log,
-		Errands: a.hearErrands(svc, log),
 	})
 	srv, err := server.New(server.Config{
 		Parts: svc, Upkeep: keeping.Done, RateLimits: a.cfg.RateLimits, Repository: a.repository, BadCredentials: server.DefaultBadCredentials,

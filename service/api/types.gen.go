@@ -210,6 +210,14 @@ type Deactivated struct {
 	Status string `json:"status"`
 }
 
+// DeliveryPage defines model for DeliveryPage.
+type DeliveryPage struct {
+	Items []GitHubDelivery `json:"items"`
+
+	// NextCursor Give it as cursor for the next page; missing on the last one.
+	NextCursor string `json:"next_cursor,omitempty,omitzero"`
+}
+
 // DeviceCode The codes of a device login (RFC 8628, 3.2).
 type DeviceCode struct {
 	// DeviceCode A secret of the program that asks.
@@ -259,6 +267,7 @@ type Error struct {
 	// | `invalid_request` | 400 | the request cannot be read or makes no sense | final; fix what the message names |
 	// | `insufficient_scope` | 403 | the token is good and may not do this | final; take one that may |
 	// | `conflict` | 409 | the request contradicts what is there | look again at what is there |
+	// | `events_missing` | 410 | events behind `after` were pruned, or lost by a restored backup | look at what may have changed, and go on where the message says |
 	// | `unsupported_media_type` | 415 | the body is of another kind | final; send the kind that the message names |
 	// | `not_found` | 404 | no such path, or nothing by that name | final; check the address |
 	// | `method_not_allowed` | 405 | the path has other methods | final; see `Allow` |
@@ -276,6 +285,20 @@ type Error struct {
 	Message string `json:"message"`
 }
 
+// Event What happened, as webhooks get it. docs/webhooks.md has the types and what their data are.
+type Event = json.RawMessage
+
+// EventPage defines model for EventPage.
+type EventPage struct {
+	Events []Event `json:"events"`
+
+	// Latest Number of the newest event there is, whatever was asked for.
+	Latest int64 `json:"latest"`
+
+	// Next Give it as after for what comes next.
+	Next int64 `json:"next"`
+}
+
 // Explanation defines model for Explanation.
 type Explanation struct {
 	// Allowed Whether an exchange would be granted now. Never without a signature that was checked.
@@ -290,6 +313,26 @@ type Explanation struct {
 
 	// Policies Those for the repository, then those for its whole owner; none means that there is no policy for it.
 	Policies []PolicyVerdict `json:"policies"`
+}
+
+// GitHubDelivery A delivery of GitHub's webhooks.
+type GitHubDelivery struct {
+	// Action Empty when the event has none.
+	Action   string `json:"action"`
+	Attempts int64  `json:"attempts"`
+
+	// DueAt When it is tried next; null when it is not.
+	DueAt *string `json:"due_at"`
+
+	// Error Of the newest attempt; empty when there was none.
+	Error       string  `json:"error"`
+	Event       string  `json:"event"`
+	ID          string  `json:"id"`
+	ProcessedAt *string `json:"processed_at"`
+	ReceivedAt  string  `json:"received_at"`
+
+	// State received, processed, failed or ignored.
+	State string `json:"state"`
 }
 
 // Health The answer of health.
@@ -439,6 +482,25 @@ type NewAdminToken struct {
 	TTL string `json:"ttl,omitempty,omitzero"`
 }
 
+// NewPlan defines model for NewPlan.
+type NewPlan struct {
+	// Days How long a sponsorship that is paid once lasts.
+	Days     int64    `json:"days,omitempty,omitzero"`
+	Features []string `json:"features,omitempty,omitzero"`
+
+	// PlanID Id of a plan of the Marketplace.
+	PlanID int64 `json:"plan_id,omitempty,omitzero"`
+
+	// SponsorMonthlyCents Sponsorships of so many US cents a month at least.
+	SponsorMonthlyCents int64 `json:"sponsor_monthly_cents,omitempty,omitzero"`
+
+	// SponsorOnceCents Sponsorships of so many US cents, paid once, at least.
+	SponsorOnceCents int64 `json:"sponsor_once_cents,omitempty,omitzero"`
+
+	// Tier free, pro or team.
+	Tier string `json:"tier"`
+}
+
 // NewPolicies defines model for NewPolicies.
 type NewPolicies struct {
 	// Items 1000 at most.
@@ -485,6 +547,18 @@ type NewToken struct {
 	TTL string `json:"ttl,omitempty,omitzero"`
 }
 
+// NewWebhook defines model for NewWebhook.
+type NewWebhook struct {
+	// Account Whose events it hears; missing: all, and what is nobody's.
+	Account string `json:"account,omitempty,omitzero"`
+
+	// Events The types that it hears; none: all.
+	Events []string `json:"events,omitempty,omitzero"`
+
+	// URL Where events are sent, such as https://example.com/hooks.
+	URL string `json:"url"`
+}
+
 // OAuthAPIError A refusal of introspection or revocation, in the words of OAuth (RFC 6749, 5.2; RFC 6750, 3.1) and in those of this API.
 type OAuthAPIError struct {
 	// Code The stable reason of an error. More of them may come: read one that you do not know as its status alone.
@@ -500,6 +574,7 @@ type OAuthAPIError struct {
 	// | `invalid_request` | 400 | the request cannot be read or makes no sense | final; fix what the message names |
 	// | `insufficient_scope` | 403 | the token is good and may not do this | final; take one that may |
 	// | `conflict` | 409 | the request contradicts what is there | look again at what is there |
+	// | `events_missing` | 410 | events behind `after` were pruned, or lost by a restored backup | look at what may have changed, and go on where the message says |
 	// | `unsupported_media_type` | 415 | the body is of another kind | final; send the kind that the message names |
 	// | `not_found` | 404 | no such path, or nothing by that name | final; check the address |
 	// | `method_not_allowed` | 405 | the path has other methods | final; see `Allow` |
@@ -527,6 +602,30 @@ type PageForm struct {
 	Form     string `json:"form,omitempty,omitzero"`
 	Link     string `json:"link,omitempty,omitzero"`
 	UserCode string `json:"user_code,omitempty,omitzero"`
+}
+
+// Plan What a plan of GitHub's gives.
+type Plan struct {
+	// Cents Of sponsorships: the least amount, in US cents.
+	Cents     int64  `json:"cents,omitempty,omitzero"`
+	CreatedAt string `json:"created_at"`
+
+	// Days Of sponsorships that are paid once.
+	Days     int64    `json:"days,omitempty,omitzero"`
+	Features []string `json:"features"`
+	ID       string   `json:"id"`
+
+	// PlanID Of the Marketplace.
+	PlanID int64 `json:"plan_id,omitempty,omitzero"`
+
+	// Source marketplace, sponsors-monthly or sponsors-once.
+	Source string `json:"source"`
+	Tier   string `json:"tier"`
+}
+
+// PlanPage defines model for PlanPage.
+type PlanPage struct {
+	Items []Plan `json:"items"`
 }
 
 // Policy Which jobs of GitHub Actions get license tokens of an account.
@@ -596,9 +695,83 @@ type PublicKeySet struct {
 	Keys []PublicKey `json:"keys"`
 }
 
+// Purchase What an account of GitHub has bought.
+type Purchase struct {
+	// Account Who gets it; missing while nobody does.
+	Account string `json:"account,omitempty,omitzero"`
+
+	// Cents A month, in US cents; of what is paid once, in all.
+	Cents int64 `json:"cents,omitempty,omitzero"`
+
+	// GithubID Of the buyer; missing for a private sponsor.
+	GithubID int64 `json:"github_id,omitempty,omitzero"`
+
+	// GithubLogin When it was heard last.
+	GithubLogin   string `json:"github_login,omitempty,omitzero"`
+	ID            string `json:"id"`
+	NextBillingAt string `json:"next_billing_at,omitempty,omitzero"`
+
+	// Once It is paid once.
+	Once bool `json:"once,omitempty,omitzero"`
+
+	// Pending The plan that it will change to, or cancelled.
+	Pending string `json:"pending,omitempty,omitzero"`
+
+	// PendingAt When it will change.
+	PendingAt string `json:"pending_at,omitempty,omitzero"`
+
+	// Plan Its name, for people.
+	Plan string `json:"plan,omitempty,omitzero"`
+
+	// PlanID Of the Marketplace.
+	PlanID int64 `json:"plan_id,omitempty,omitzero"`
+
+	// Source marketplace or sponsors.
+	Source string `json:"source"`
+
+	// Status active, ended, or unknown.
+	Status string `json:"status"`
+
+	// Tier What it gives; missing while no plan says.
+	Tier        string `json:"tier,omitempty,omitzero"`
+	TrialEndsAt string `json:"trial_ends_at,omitempty,omitzero"`
+	Units       int64  `json:"units,omitempty,omitzero"`
+
+	// Unmatched What is missing: plan or buyer; missing when nothing is.
+	Unmatched string `json:"unmatched,omitempty,omitzero"`
+	UpdatedAt string `json:"updated_at"`
+
+	// ValidUntil Until when it gives that.
+	ValidUntil string `json:"valid_until,omitempty,omitzero"`
+}
+
+// PurchaseMatch defines model for PurchaseMatch.
+type PurchaseMatch struct {
+	Account string `json:"account"`
+}
+
+// PurchasePage defines model for PurchasePage.
+type PurchasePage struct {
+	Items []Purchase `json:"items"`
+
+	// NextCursor Give it as cursor for the next page; missing on the last one.
+	NextCursor string `json:"next_cursor,omitempty,omitzero"`
+}
+
 // Ready The answer of readyz when requests are served.
 type Ready struct {
 	Status string `json:"status"`
+}
+
+// Received defines model for Received.
+type Received struct {
+	ID string `json:"id"`
+
+	// Repeated It was processed before.
+	Repeated bool `json:"repeated,omitempty,omitzero"`
+
+	// State received, ignored or processed.
+	State string `json:"state"`
 }
 
 // RefusedJob A job that was refused. What it did not have is missing; a value longer than 500 bytes is cut.
@@ -622,11 +795,23 @@ type RefusedJob struct {
 	Visibility        string `json:"visibility,omitempty,omitzero"`
 }
 
+// RemovedPlan defines model for RemovedPlan.
+type RemovedPlan struct {
+	ID     string `json:"id"`
+	Status string `json:"status"`
+}
+
 // RemovedPolicy defines model for RemovedPolicy.
 type RemovedPolicy struct {
 	FamiliesRevoked int64  `json:"families_revoked"`
 	ID              string `json:"id"`
 	Status          string `json:"status"`
+}
+
+// RemovedWebhook defines model for RemovedWebhook.
+type RemovedWebhook struct {
+	ID     string `json:"id"`
+	Status string `json:"status"`
 }
 
 // Repository A repository whose jobs got license tokens of an account.
@@ -673,6 +858,12 @@ type RevokedAPIToken struct {
 type RevokedAdminToken struct {
 	ID     string `json:"id"`
 	Status string `json:"status"`
+}
+
+// SecretRotation defines model for SecretRotation.
+type SecretRotation struct {
+	// Overlap How long the secret of before signs too, such as 24h; 168h at most. None by default.
+	Overlap string `json:"overlap,omitempty,omitzero"`
 }
 
 // SignInLink A link by which a person signs in, once. It is a secret.
@@ -749,6 +940,51 @@ type ValidCI struct {
 	Valid     bool     `json:"valid"`
 }
 
+// Webhook Where events are sent.
+type Webhook struct {
+	// Account Whose events it hears; missing when it hears all.
+	Account   string `json:"account,omitempty,omitzero"`
+	CreatedAt string `json:"created_at"`
+
+	// Events The types that it hears; none: all.
+	Events []string `json:"events"`
+	ID     string   `json:"id"`
+
+	// PreviousSecretUntil Until then the secret of before signs too; missing when it does not.
+	PreviousSecretUntil string `json:"previous_secret_until,omitempty,omitzero"`
+
+	// Reason Why the service disabled it; missing when it did not.
+	Reason string `json:"reason,omitempty,omitzero"`
+
+	// Secret Shown once, when it is made.
+	Secret string `json:"secret,omitempty,omitzero"`
+	Status string `json:"status"`
+	URL    string `json:"url"`
+}
+
+// WebhookChange defines model for WebhookChange.
+type WebhookChange struct {
+	Events *[]string `json:"events,omitempty,omitzero"`
+
+	// Status active or disabled.
+	Status *string `json:"status,omitempty,omitzero"`
+	URL    *string `json:"url,omitempty,omitzero"`
+}
+
+// WebhookPage defines model for WebhookPage.
+type WebhookPage struct {
+	Items []Webhook `json:"items"`
+
+	// NextCursor Give it as cursor for the next page; missing on the last one.
+	NextCursor string `json:"next_cursor,omitempty,omitzero"`
+}
+
+// WebhookTest defines model for WebhookTest.
+type WebhookTest struct {
+	// Type A type of events, such as ping or account.updated.
+	Type string `json:"type"`
+}
+
 // ActivationID defines model for activation_id.
 type ActivationID = string
 
@@ -769,6 +1005,9 @@ type Force = bool
 
 // From defines model for from.
 type From = string
+
+// GUID defines model for guid.
+type GUID = string
 
 // ID defines model for id.
 type ID = string
@@ -803,6 +1042,9 @@ type OfActor = string
 // OfEmail defines model for of_email.
 type OfEmail = string
 
+// OfEvent defines model for of_event.
+type OfEvent = string
+
 // OfKid defines model for of_kid.
 type OfKid = string
 
@@ -812,8 +1054,20 @@ type OfLeases = bool
 // OfRepository defines model for of_repository.
 type OfRepository = string
 
+// OfState defines model for of_state.
+type OfState = string
+
+// OfUnmatched defines model for of_unmatched.
+type OfUnmatched = bool
+
+// PlanID defines model for plan_id.
+type PlanID = string
+
 // PolicyID defines model for policy_id.
 type PolicyID = string
+
+// PurchaseID defines model for purchase_id.
+type PurchaseID = string
 
 // Since defines model for since.
 type Since = string
@@ -823,6 +1077,9 @@ type Until = string
 
 // UserCode defines model for user_code.
 type UserCode = string
+
+// WebhookID defines model for webhook_id.
+type WebhookID = string
 
 // WithTokens defines model for with_tokens.
 type WithTokens = bool
@@ -862,6 +1119,12 @@ type CLIUnavailable = Error
 
 // Conflict The body of every error but 401.
 type Conflict = Error
+
+// DeliveryTooLarge The body of every error but 401.
+type DeliveryTooLarge = Error
+
+// EventsMissing The body of every error but 401.
+type EventsMissing = Error
 
 // Forbidden The body of every error but 401.
 type Forbidden = Error
@@ -1041,6 +1304,27 @@ type VerifyAuditParams struct {
 	ExpectedHead ExpectedHead `form:"expected_head,omitempty" json:"expected_head,omitempty,omitzero"`
 }
 
+// ListEventsParams defines parameters for ListEvents.
+type ListEventsParams struct {
+	// After Only events behind this number: `next` of the page before.
+	After int64 `form:"after,omitempty" json:"after,omitempty,omitzero"`
+
+	// Limit How many at most.
+	Limit int `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
+
+	// Wait How many seconds to wait for an event when there is none.
+	Wait int `form:"wait,omitempty" json:"wait,omitempty,omitzero"`
+
+	// Account Only what was done to this account.
+	Account OfAccount `form:"account,omitempty" json:"account,omitempty,omitzero"`
+
+	// Type Only events of this type, such as account.updated.
+	Type string `form:"type,omitempty" json:"type,omitempty,omitzero"`
+
+	// Tests Also events that were made to try an endpoint.
+	Tests bool `form:"tests,omitempty" json:"tests,omitempty,omitzero"`
+}
+
 // RotateKeyParams defines parameters for RotateKey.
 type RotateKeyParams struct {
 	// Lease A key of leases instead of license tokens.
@@ -1078,6 +1362,36 @@ type RemovePolicyParams struct {
 	WithTokens WithTokens `form:"with_tokens,omitempty" json:"with_tokens,omitempty,omitzero"`
 }
 
+// ListPurchasesParams defines parameters for ListPurchases.
+type ListPurchasesParams struct {
+	// Limit How many to list at most.
+	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
+
+	// Cursor The next_cursor of the page before.
+	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
+
+	// Account Only what was done to this account.
+	Account OfAccount `form:"account,omitempty" json:"account,omitempty,omitzero"`
+
+	// Unmatched Only what nobody gets.
+	Unmatched OfUnmatched `form:"unmatched,omitempty" json:"unmatched,omitempty,omitzero"`
+}
+
+// ListReceivedParams defines parameters for ListReceived.
+type ListReceivedParams struct {
+	// Limit How many to list at most.
+	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
+
+	// Cursor The next_cursor of the page before.
+	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
+
+	// State Only received, processed, failed or ignored ones.
+	State OfState `form:"state,omitempty" json:"state,omitempty,omitzero"`
+
+	// Event Only deliveries of this event, such as marketplace_purchase.
+	Event OfEvent `form:"event,omitempty" json:"event,omitempty,omitzero"`
+}
+
 // ListRepositoriesParams defines parameters for ListRepositories.
 type ListRepositoriesParams struct {
 	// Limit How many to list at most.
@@ -1108,12 +1422,41 @@ type FindTokensParams struct {
 	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
 }
 
+// ListWebhooksParams defines parameters for ListWebhooks.
+type ListWebhooksParams struct {
+	// Limit How many to list at most.
+	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
+
+	// Cursor The next_cursor of the page before.
+	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
+
+	// Account Only what was done to this account.
+	Account OfAccount `form:"account,omitempty" json:"account,omitempty,omitzero"`
+}
+
+// AddWebhookParams defines parameters for AddWebhook.
+type AddWebhookParams struct {
+	// IdempotencyKey A name for this request, new for each, such as a UUID. Sent again under it with the same credential, because the answer was lost, it does
+	// nothing twice and gets the same answer: of a license token for 24 hours.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
+// RotateWebhookSecretParams defines parameters for RotateWebhookSecret.
+type RotateWebhookSecretParams struct {
+	// IdempotencyKey A name for this request, new for each, such as a UUID. Sent again under it with the same credential, because the answer was lost, it does
+	// nothing twice and gets the same answer: of a license token for 24 hours.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
 // IssueLicenseParams defines parameters for IssueLicense.
 type IssueLicenseParams struct {
 	// IdempotencyKey A name for this request, new for each, such as a UUID. Sent again under it with the same credential, because the answer was lost, it does
 	// nothing twice and gets the same answer: of a license token for 24 hours.
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
 }
+
+// HearGitHubJSONBody defines parameters for HearGitHub.
+type HearGitHubJSONBody = map[string]interface{}
 
 // DeviceFormParams defines parameters for DeviceForm.
 type DeviceFormParams struct {
@@ -1160,6 +1503,9 @@ type IssueTokenJSONRequestBody = NewToken
 // CreateAdminTokenJSONRequestBody defines body for CreateAdminToken for application/json ContentType.
 type CreateAdminTokenJSONRequestBody = NewAdminToken
 
+// AddPlanJSONRequestBody defines body for AddPlan for application/json ContentType.
+type AddPlanJSONRequestBody = NewPlan
+
 // AddPolicyJSONRequestBody defines body for AddPolicy for application/json ContentType.
 type AddPolicyJSONRequestBody = NewPolicy
 
@@ -1169,8 +1515,23 @@ type AddPoliciesJSONRequestBody = NewPolicies
 // ExplainPoliciesJSONRequestBody defines body for ExplainPolicies for application/json ContentType.
 type ExplainPoliciesJSONRequestBody = IdentityToExplain
 
+// MatchPurchaseJSONRequestBody defines body for MatchPurchase for application/json ContentType.
+type MatchPurchaseJSONRequestBody = PurchaseMatch
+
 // RevokeTokenJSONRequestBody defines body for RevokeToken for application/json ContentType.
 type RevokeTokenJSONRequestBody = TokenToRevoke
+
+// AddWebhookJSONRequestBody defines body for AddWebhook for application/json ContentType.
+type AddWebhookJSONRequestBody = NewWebhook
+
+// UpdateWebhookJSONRequestBody defines body for UpdateWebhook for application/json ContentType.
+type UpdateWebhookJSONRequestBody = WebhookChange
+
+// RotateWebhookSecretJSONRequestBody defines body for RotateWebhookSecret for application/json ContentType.
+type RotateWebhookSecretJSONRequestBody = SecretRotation
+
+// TestWebhookJSONRequestBody defines body for TestWebhook for application/json ContentType.
+type TestWebhookJSONRequestBody = WebhookTest
 
 // BeginDeviceLoginJSONRequestBody defines body for BeginDeviceLogin for application/json ContentType.
 type BeginDeviceLoginJSONRequestBody = DeviceCodeRequest
@@ -1195,6 +1556,9 @@ type IntrospectFormdataRequestBody = TokenForm
 
 // RevokeFormdataRequestBody defines body for Revoke for application/x-www-form-urlencoded ContentType.
 type RevokeFormdataRequestBody = TokenForm
+
+// HearGitHubJSONRequestBody defines body for HearGitHub for application/json ContentType.
+type HearGitHubJSONRequestBody = HearGitHubJSONBody
 
 // DeviceConfirmFormdataRequestBody defines body for DeviceConfirm for application/x-www-form-urlencoded ContentType.
 type DeviceConfirmFormdataRequestBody = PageForm

@@ -142,8 +142,8 @@ var onlyAdding = []Action{
 	AccountCreated, APITokenCreated, AdminTokenCreated, TokenIssued, TokenRefreshed, TokenExchanged, LeaseIssued,
 	SignInLinkCreated, SignedIn, SignedOut, DeviceWasApproved, DeviceWasDenied, DeviceLoggedIn, MachineActivated, ExchangeRefused,
 	RecordsPruned, // what is pruned has ended
-	PlanMapped, PlanUnmapped, LicenseExpiring, LicenseExpired, EndpointTested, DeliveryReplayed, AppConnected, AppLinkCreated, PurchaseMatched,
-	RotationAdded, RotationRemoved, SecretRotated, SecretNotRotated,
+	PlanMapped, LicenseExpiring, LicenseExpired, EndpointTested, DeliveryReplayed, AppConnected, AppLinkCreated, PurchaseMatched,
+	RotationAdded, SecretRotated, SecretNotRotated,
 }
 
 // Actions are all actions there are.

@@ -197,6 +197,9 @@ func (r *Receiver) Events() []string {
 	return events
 }
 
+// IsDeliveryID says whether a text can be the id of a delivery.
+func IsDeliveryID(text string) bool { return idForm.MatchString(text) }
+
 // Deliveries returns the deliveries that are asked for, newest first. ErrInvalid.
 func (r *Receiver) Deliveries(ctx context.Context, q Query) ([]Record, error) {
 	return r.cfg.Store.ListReceived(ctx, q)
