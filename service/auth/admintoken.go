@@ -33,12 +33,14 @@ const (
 	ScopeAdminWrite     Scope = "admin-tokens:write"
 	ScopeRotationsRead  Scope = "rotations:read"
 	ScopeRotationsWrite Scope = "rotations:write"
+	ScopePlansRead      Scope = "plans:read" // plans and purchases
+	ScopePlansWrite     Scope = "plans:write"
 )
 
 // Scopes are all scopes there are.
 var Scopes = []Scope{
 	ScopeAccountsRead, ScopeAccountsWrite, ScopeTokensRead, ScopeTokensWrite, ScopePoliciesRead, ScopePoliciesWrite, ScopeKeysRead, ScopeKeysWrite,
-	ScopeAuditRead, ScopeWebhooksRead, ScopeWebhooksWrite, ScopeEventsRead, ScopeRotationsRead, ScopeRotationsWrite, ScopeAdminRead, ScopeAdminWrite,
+	ScopeAuditRead, ScopeWebhooksRead, ScopeWebhooksWrite, ScopeEventsRead, ScopeRotationsRead, ScopeRotationsWrite, ScopeAdminRead, ScopeAdminWrite, ScopePlansRead, ScopePlansWrite,
 }
 
 // AdminToken is the record of an admin token: what the operator calls the Admin API with. Its text
