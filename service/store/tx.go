@@ -38,16 +38,12 @@ func inTx(ctx context.Context, db *pool, f func(*tx) error) (err error) {
 // tryTx is one try of inTx. The transaction is nil when none began.
 func tryTx(ctx context.Context, db *pool, f func(*tx) error) (t *tx, err error) {
 	defer func() { db.note(err, t != nil && (t.wrote || len(t.acts) > 0 || len(t.records) > 0)) }()
-	begun, err := db.BeginTx(ctx, nil)
-	if err != nil {
+	t = &tx{pool: db, alive: map[string]bool{}}
+	if err := t.begin(ctx); err != nil {
 		return nil, fmt.Errorf("begin: %w", storeError(err))
 	}
-	t = &tx{Tx: begun, pool: db, alive: map[string]bool{}}
 	defer func() { db.prepareAll(ctx, t.unprepared) }()
-	err = t.lockHead(ctx)
-	if err == nil {
-		err = f(t)
-	}
+	err = f(t)
 	if err == nil {
 		err = t.appendActs(ctx)
 	}
@@ -88,7 +84,8 @@ type querier interface {
 
 // tx is a transaction with the lines that it adds to the audit log.
 type tx struct {
-	*sql.Tx
+	transaction
+	sqlite     *sql.Tx // the same; nil on PostgreSQL
 	pool       *pool
 	unprepared []string // texts of statements that had to be parsed
 	acts       []audit.Act
@@ -117,23 +114,33 @@ type head struct {
 	newest int64 // the newest time that was ever written
 }
 
-// lockHead reads the head of the audit log, and on PostgreSQL takes it as the lock of all writers.
-// A database without one can still be written, until there is a line to add.
-func (t *tx) lockHead(ctx context.Context) error {
-	text := readHead
+func (h *head) into() []any { return []any{&h.Seq, &h.Hash, &h.seal, &h.rights, &h.newest, new(any)} }
+
+// begin begins the transaction and reads the head of the audit log, and on PostgreSQL takes it as
+// the lock of all writers. A database without one can still be written, until there is a line to
+// add.
+func (t *tx) begin(ctx context.Context) error {
 	if t.pool.engine == postgres {
-		text = lockHead
+		begun, missing, err := beginPipelined(ctx, t.pool.DB, &t.head)
+		if missing {
+			t.headErr = noHead(sql.ErrNoRows)
+		}
+		t.transaction = begun
+		return err
 	}
-	h := &t.head
-	err := t.QueryRowContext(ctx, text).Scan(&h.Seq, &h.Hash, &h.seal, &h.rights, &h.newest, new(any))
+	begun, err := t.pool.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	t.transaction, t.sqlite = begun, begun
+	err = t.QueryRowContext(ctx, readHead).Scan(t.head.into()...)
 	if errors.Is(err, sql.ErrNoRows) {
-		t.headErr = noHead(err)
-		return nil
+		t.headErr, err = noHead(err), nil
 	}
 	if err != nil {
-		return fmt.Errorf("begin: %w", storeError(err))
+		_ = t.Rollback() // it changed nothing
 	}
-	return nil
+	return err
 }
 
 const readHead = `SELECT seq, hash, seal, rights, newest, '' FROM audit_head WHERE id = 1`
@@ -150,10 +157,11 @@ func (t *tx) logIf(r sql.Result, a audit.Act) error {
 	return err
 }
 
-// ownerOf is the account that an API token, a trust policy or a device login belongs to; "" when
+// ownerOf is the account that an API token, a trust policy, a rotation or a device login belongs to; "" when
 // there is none by that id, or it is nobody's.
 func (t *tx) ownerOf(ctx context.Context, id string) (account string, err error) {
 	err = t.QueryRowContext(ctx, `SELECT account_id FROM api_tokens WHERE id = $1 UNION ALL SELECT account_id FROM policies WHERE id = $1
+		UNION ALL SELECT account_id FROM rotations WHERE id = $1
 		UNION ALL SELECT account_id FROM device_logins WHERE id = $1 AND account_id IS NOT NULL`, id).Scan(&account)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return "", fmt.Errorf("look up whose %s is: %w", id, storeError(err))

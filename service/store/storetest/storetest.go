@@ -21,6 +21,7 @@ import (
 	"github.com/pageflare/ci/service/limit"
 	"github.com/pageflare/ci/service/oidc"
 	"github.com/pageflare/ci/service/opaque"
+	"github.com/pageflare/ci/service/rotation"
 	"github.com/pageflare/ci/service/upkeep"
 )
 
@@ -43,6 +44,7 @@ type Store interface {
 	PruneLimits(ctx context.Context, before time.Time) (int64, error)
 	upkeep.Store
 	githubapp.Store
+	rotation.Store
 }
 
 // suite is the promises of one noun, each by its name.
@@ -52,7 +54,7 @@ type suite map[string]func(*testing.T, Store)
 func Run(t *testing.T, open func(t *testing.T) Store) {
 	for _, s := range []suite{
 		general, accounts, apiTokens, tokens, endings, signingKeys, leaseRecords, adminTokenRecords, auditLog,
-		trustPolicies, exchanges, devices, signIns, machineRecords, jobRecords, limits, upkeeping,
+		trustPolicies, exchanges, devices, signIns, machineRecords, jobRecords, limits, upkeeping, rotationRecords,
 		githubApps,
 	} {
 		for name, test := range s {
