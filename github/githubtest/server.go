@@ -74,9 +74,12 @@ type Server struct {
 	stores   map[string]*store // by the path that owns them: "repos/acme/site/actions"
 	minted   []*minted         // installation tokens
 	madeApps []*madeApp        // by manifests
-	requests []Request
-	faults   []string
-	planned  []*plan
+
+	alertKeys []alertKey
+	alerts    map[string][]Alert // by repository, in small letters
+	requests  []Request
+	faults    []string
+	planned   []*plan
 }
 
 // NewServer starts a fake GitHub; Close stops it.

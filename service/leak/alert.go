@@ -65,7 +65,7 @@ func (s *Service) Alert(ctx context.Context, delivery string, body []byte) error
 		return errors.New("secret_scanning_alert: the event names no alert or no repository")
 	}
 	ctx = audit.WithActor(ctx, audit.Actor{Kind: audit.ActorGitHub, ID: delivery})
-	api, err := s.clientFor(ctx, e)
+	api, mayResolve, err := s.clientFor(ctx, e)
 	if err != nil {
 		return fmt.Errorf("secret_scanning_alert: %w", err)
 	}
@@ -85,6 +85,9 @@ func (s *Service) Alert(ctx context.Context, delivery string, body []byte) error
 	if err != nil || !v.Ours() || a.State == "resolved" {
 		return err
 	}
+	if mayResolve != nil {
+		return fmt.Errorf("secret_scanning_alert: %s %s has ended, and alert %d stays open: %w", v.Kind, v.ID, e.Alert.Number, mayResolve)
+	}
 	_, err = api.Call(ctx, http.MethodPatch, path, resolution{
 		"resolved", "revoked", "Revoked by pageflare-license: " + string(v.Kind) + " " + v.ID + ".",
 	}, nil)
@@ -94,23 +97,32 @@ func (s *Service) Alert(ctx context.Context, delivery string, body []byte) error
 	return nil
 }
 
-// clientFor is a client for the repository of an event, with the right to its alerts alone.
-func (s *Service) clientFor(ctx context.Context, e alertEvent) (*github.Client, error) {
+// clientFor is a client for the repository of an event, with the right to its alerts alone. Where the
+// App may only read them the token can end all the same: mayResolve says why the alert cannot.
+func (s *Service) clientFor(ctx context.Context, e alertEvent) (api *github.Client, mayResolve, err error) {
 	if s.cfg.Installations == nil {
-		return nil, fmt.Errorf("GitHub App: %w", failure.ErrNotFound)
+		return nil, nil, fmt.Errorf("GitHub App: %w", failure.ErrNotFound)
 	}
 	all, err := s.cfg.Installations(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	api, err := all.Client(ctx, github.Grant{
-		Repo: github.Repo{Owner: e.Repository.Owner.Login, Name: e.Repository.Name}, RepoID: e.Repository.ID, Installation: e.Installation.ID,
-		Permissions: map[string]string{"secret_scanning_alerts": "write"},
-	})
-	if fault, ok := errors.AsType[*github.Error](err); ok && fault.Kind == github.NotGranted {
-		return nil, fmt.Errorf("%w: an owner of %s has to accept the permission secret_scanning_alerts of the App: its tokens that leak are not ended before", err, github.Plain(e.Repository.Owner.Login))
+	grant := func(level string) github.Grant {
+		return github.Grant{
+			Repo: github.Repo{Owner: e.Repository.Owner.Login, Name: e.Repository.Name}, RepoID: e.Repository.ID, Installation: e.Installation.ID,
+			Permissions: map[string]string{"secret_scanning_alerts": level},
+		}
 	}
-	return api, err
+	api, err = all.Client(ctx, grant("write"))
+	fault, ok := errors.AsType[*github.Error](err)
+	if !ok || fault.Kind != github.NotGranted {
+		return api, nil, err
+	}
+	mayResolve = fmt.Errorf("%w: an owner of %.100q has to accept the permission secret_scanning_alerts=write of the App", err, e.Repository.Owner.Login)
+	if api, err = all.Client(ctx, grant("read")); err != nil {
+		return nil, nil, mayResolve
+	}
+	return api, mayResolve, nil
 }
 
 // alertFault is what a refusal of GitHub's means. An alert that is gone, with its repository or

@@ -37,7 +37,7 @@ func (s *Service) identify(ctx context.Context, text string) (t Target, ours boo
 		found, err := s.cfg.Store.SignInLink(ctx, hash)
 		return known(Target{Kind: SignInLink, ID: found.AccountID, AccountID: found.AccountID, Subject: hash}, err)
 	case opaque.SetupLink.Fits(text):
-		return Target{Kind: SetupLink, ID: hash[:16], Subject: hash}, true, nil // whether there is one, the end of it says
+		return Target{Kind: SetupLink, ID: hash[:16], Subject: hash, Unproven: true}, true, nil
 	}
 	return s.licenseToken(ctx, text)
 }

@@ -37,14 +37,15 @@ const (
 )
 
 // ErrKeys says that GitHub cannot be asked for its keys now, so nobody can tell whether an alert is
-// GitHub's. It is an auth.ErrIssuer in words of its own.
+// GitHub's.
 var ErrKeys = errors.New("GitHub does not give the keys of its alerts now: send the alert again later")
 
 // publishedKeys are those of GitHub, as they were when it was asked last.
 type publishedKeys struct {
-	cfg Config
+	cfg    Config
+	asking sync.Mutex // held by the one that asks GitHub
 
-	mu    sync.Mutex // held while GitHub is asked: who needs a key then waits for the answer
+	mu    sync.Mutex // guards the rest, and is not held while GitHub is asked
 	keys  map[string]*ecdsa.PublicKey
 	etag  string
 	asked time.Time // with an answer or without
@@ -58,25 +59,40 @@ var keyID = regexp.MustCompile(`\A[0-9A-Za-z_-]{1,128}\z`)
 // find returns the key of an id. ErrUnauthenticated: GitHub has none; ErrKeys: nobody can tell.
 // While GitHub does not answer, the keys of before go on being used.
 func (k *publishedKeys) find(ctx context.Context, id string) (*ecdsa.PublicKey, error) {
+	if key, err, current := k.known(id); current {
+		return key, err
+	}
+	k.asking.Lock()
+	defer k.asking.Unlock()
+	if key, err, current := k.known(id); current { // somebody has asked while we waited
+		return key, err
+	}
+	k.ask(ctx)
+	key, err, _ := k.known(id)
+	return key, err
+}
+
+// known is find by what GitHub said before; not current: it is time to ask again.
+func (k *publishedKeys) known(id string) (key *ecdsa.PublicKey, err error, current bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	age := k.cfg.Now().Sub(k.asked).Abs() // a clock that is set back makes nothing last
-	if k.asked.IsZero() || age >= keysMaxAge || k.keys[id] == nil && age >= keysMinAge {
-		k.ask(ctx)
-	}
-	switch key := k.keys[id]; {
+	key = k.keys[id]
+	current = !k.asked.IsZero() && (key != nil && age < keysMaxAge || key == nil && age < keysMinAge)
+	switch {
 	case key != nil:
-		return key, nil
 	case k.err != nil:
-		return nil, fmt.Errorf("%w: %w", ErrKeys, k.err)
+		err = fmt.Errorf("%w: %w", ErrKeys, k.err)
+	default:
+		err = fmt.Errorf("%w: no key of GitHub's has the id of this signature", auth.ErrUnauthenticated)
 	}
-	return nil, fmt.Errorf("%w: no key of GitHub's has the id of this signature", auth.ErrUnauthenticated)
+	return key, err, current
 }
 
 // askTime is how long GitHub may take: it waits for our answer itself.
 const askTime = 8 * time.Second
 
-// ask asks GitHub. k.mu must be held.
+// ask asks GitHub. k.asking must be held.
 func (k *publishedKeys) ask(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), askTime) // others wait for it too
 	defer cancel()
@@ -87,21 +103,21 @@ func (k *publishedKeys) ask(ctx context.Context) {
 		} `json:"public_keys"`
 	}
 	etag, unchanged, err := k.get(github.Once(ctx), &answer)
-	k.asked, k.err = k.cfg.Now(), err
-	if err != nil || unchanged {
-		return
-	}
 	found := map[string]*ecdsa.PublicKey{}
 	for _, published := range answer.Keys {
 		if key, err := parsePublicKey(published.Key); err == nil && keyID.MatchString(published.ID) {
 			found[published.ID] = key // another curve is a key of nobody
 		}
 	}
-	if len(found) == 0 {
-		k.err = errors.New("the answer has no key on P-256")
-		return
+	if err == nil && !unchanged && len(found) == 0 {
+		err = errors.New("the answer has no key on P-256")
 	}
-	k.keys, k.etag = found, etag
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.asked, k.err = k.cfg.Now(), err
+	if err == nil && !unchanged {
+		k.keys, k.etag = found, etag
+	}
 }
 
 func (k *publishedKeys) get(ctx context.Context, answer any) (etag string, unchanged bool, err error) {
@@ -116,12 +132,15 @@ func (k *publishedKeys) get(ctx context.Context, answer any) (etag string, uncha
 	if err != nil {
 		return "", false, err
 	}
-	if k.etag != "" {
-		req.Header.Set("If-None-Match", k.etag)
+	k.mu.Lock()
+	before := k.etag
+	k.mu.Unlock()
+	if before != "" {
+		req.Header.Set("If-None-Match", before)
 	}
 	res, err := c.Do(ctx, req, answer)
 	if res != nil && res.StatusCode == http.StatusNotModified {
-		return k.etag, true, nil
+		return before, true, nil
 	}
 	if err != nil {
 		return "", false, github.Explain(ctx, err)

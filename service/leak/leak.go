@@ -52,6 +52,7 @@ type Target struct {
 	AccountID string // whose; empty: nobody's
 	Subject   string // what ends: a family, or the hash of what is stored; empty: the ID says it
 	Over      bool   // nothing is left that could end
+	Unproven  bool   // it has the form alone: only that it ended proves that it was ours
 }
 
 // Acts are the lines of the audit log that belong to a leak, in one transaction with what they tell.
@@ -189,9 +190,12 @@ func (s *Service) Report(ctx context.Context, f Found) (Verdict, error) {
 		if err != nil {
 			return Verdict{}, fmt.Errorf("end %s %s, which leaked: %w", t.Kind, t.ID, err)
 		}
-		if ended {
+		switch {
+		case ended:
 			v.Outcome = Ended
 			s.wake()
+		case t.Unproven:
+			v, ours = Verdict{Outcome: NotOurs}, false
 		}
 	}
 	s.count(f.Door, v)

@@ -16,6 +16,7 @@ import (
 	"github.com/pageflare/ci/service/auth"
 	"github.com/pageflare/ci/service/githubapp"
 	"github.com/pageflare/ci/service/keyring"
+	"github.com/pageflare/ci/service/leak"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/limit"
 	"github.com/pageflare/ci/service/oidc"
@@ -40,6 +41,7 @@ type Stores struct {
 	Limits      limit.Store // nil: each process counts requests alone
 	Upkeep      upkeep.Store
 	App         githubapp.Store
+	Leaks       leak.Store
 	Rotations   rotation.Store
 
 	// Ready returns nil when the newest write went well, or when a small one does now; else why the
@@ -66,13 +68,14 @@ func On(s interface {
 	upkeep.Store
 	githubapp.Store
 	rotation.Store
+	leak.Store
 	Ready(context.Context) error
 	Stock(context.Context, time.Time) (license.Stock, error)
 }) Stores {
 	return Stores{
 		Audit: s, Keys: s, Accounts: s, Credentials: s, Admins: s, Devices: s, Sessions: s, Policies: s,
 		Licenses: s, Machines: s, Jobs: s, Limits: s.SharedLimits(), Upkeep: s, Ready: s.Ready, Stock: s.Stock,
-		App: s, Rotations: s,
+		App: s, Rotations: s, Leaks: s,
 	}
 }
 
@@ -106,6 +109,7 @@ type Parts struct {
 	Machines *license.Machines
 	Jobs     *license.Jobs
 	App      *githubapp.Registry
+	Leaks    *leak.Service
 	Rotation *rotation.Rotations
 	Limits   limit.Store // nil: each process counts requests alone
 
@@ -171,6 +175,10 @@ func New(ctx context.Context, c Config) (*Parts, error) {
 	}
 	p.Rotation = rotation.New(rotation.Config{
 		Store: c.Stores.Rotations, Tokens: p.Licenses, Apps: p.App, Log: p.Log, Now: now, Rand: c.Rand, Events: c.Events,
+	})
+	p.Leaks = leak.New(leak.Config{
+		Store: c.Stores.Leaks, Keys: p.Keys, Log: p.Log, GitHub: c.GitHub, Installations: p.App.Installations, Hurry: p.Rotation.Hurry,
+		Events: c.Events, Now: now, Rand: c.Rand,
 	})
 	return p, nil
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/pageflare/ci/service/auth"
 	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/keyring"
+	"github.com/pageflare/ci/service/leak"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/oidc"
 	"github.com/pageflare/ci/service/opaque"
@@ -33,6 +34,7 @@ type Handlers struct {
 	Policies   *license.Policies
 	Jobs       *license.Jobs
 	Keys       *keyring.Keyring
+	Leaks      *leak.Service
 	Log        *audit.Log
 	Identities *oidc.Verifier // explains identity tokens; nil: no issuer is trusted
 	Repository Resolver       // finds the ids of a repository by its name; nil: policies are added by ids alone
@@ -80,6 +82,7 @@ func (h *Handlers) Routes() []route.Route {
 		route.Get(at+"/tokens", route.Admin(auth.ScopeTokensRead), h.findTokens),
 		route.Get(at+"/tokens/:jti", route.Admin(auth.ScopeTokensRead), h.getToken).Of(tokenID).Bare(),
 		route.Post(at+"/tokens/revoke", route.Admin(auth.ScopeTokensWrite), h.revokeToken).Bare(),
+		route.Post(at+"/leaks", route.Admin(auth.ScopeTokensWrite), h.reportLeak).Bare(),
 		route.Get(at+"/accounts/:id/machines", route.Admin(auth.ScopeTokensRead), h.listMachines).Of(accountID),
 		route.Delete(at+"/machines/:id", route.Admin(auth.ScopeTokensWrite), h.endMachine).Of(machineID).Bare(),
 		route.Get(at+"/policies", route.Admin(auth.ScopePoliciesRead), h.listPolicies),
