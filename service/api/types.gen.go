@@ -371,16 +371,8 @@ type Leak struct {
 	Outcome string `json:"outcome"`
 }
 
-// LeakAlerts defines model for LeakAlerts.
-type LeakAlerts = []struct {
-	// Source What kind of place: any text.
-	Source string `json:"source,omitempty,omitzero"`
-	Token  string `json:"token"`
-	Type   string `json:"type,omitempty,omitzero"`
-
-	// URL May be empty.
-	URL string `json:"url,omitempty,omitzero"`
-}
+// LeakAlerts Entries have `token`, `type`, `url`, which may be empty, and `source`, which may be any text. One that has another form is passed over.
+type LeakAlerts = []*interface{}
 
 // LeakLabel defines model for LeakLabel.
 type LeakLabel struct {

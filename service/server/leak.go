@@ -124,4 +124,3 @@ func (l leakCollector) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(leaksDesc, prometheus.CounterValue, float64(n), string(c.Door), kind, string(c.Outcome))
 	}
 }
-

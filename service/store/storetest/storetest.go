@@ -17,6 +17,7 @@ import (
 	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/githubapp"
 	"github.com/pageflare/ci/service/keyring"
+	"github.com/pageflare/ci/service/leak"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/limit"
 	"github.com/pageflare/ci/service/oidc"
@@ -44,6 +45,7 @@ type Store interface {
 	PruneLimits(ctx context.Context, before time.Time) (int64, error)
 	upkeep.Store
 	githubapp.Store
+	leak.Store
 	rotation.Store
 }
 
@@ -55,7 +57,7 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 	for _, s := range []suite{
 		general, accounts, apiTokens, tokens, endings, signingKeys, leaseRecords, adminTokenRecords, auditLog,
 		trustPolicies, exchanges, devices, signIns, machineRecords, jobRecords, limits, upkeeping, rotationRecords,
-		githubApps,
+		githubApps, leaks,
 	} {
 		for name, test := range s {
 			t.Run(name, func(t *testing.T) {
