@@ -53,6 +53,7 @@ func (serveCmd) Run(ctx context.Context, a *app) error {
 	}
 	defer stopTracing()
 	keeping := svc.Upkeep(upkeep.Config{
+		Errands:   []upkeep.Errand{{Name: "notices", Every: time.Minute, Do: svc.Notices.Give}},
 		Retention: a.cfg.Retention, Owner: rand.Text(), Now: time.Now, Elapsed: elapsed(), After: time.After, Events: log,
 	})
 	srv, err := server.New(server.Config{

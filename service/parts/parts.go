@@ -8,6 +8,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"net/netip"
 	"time"
 
 	"github.com/pageflare/ci/github"
@@ -23,6 +24,7 @@ import (
 	"github.com/pageflare/ci/service/opaque"
 	"github.com/pageflare/ci/service/rotation"
 	"github.com/pageflare/ci/service/upkeep"
+	"github.com/pageflare/ci/service/webhook/out"
 )
 
 // Stores is what each noun needs of a database.
@@ -43,6 +45,9 @@ type Stores struct {
 	App         githubapp.Store
 	Leaks       leak.Store
 	Rotations   rotation.Store
+	Notices     account.NoticeStore
+	Endpoints   out.Store
+	Feed        out.FeedStore
 
 	// Ready returns nil when the newest write went well, or when a small one does now; else why the
 	// database cannot write.
@@ -69,13 +74,16 @@ func On(s interface {
 	githubapp.Store
 	rotation.Store
 	leak.Store
+	account.NoticeStore
+	out.Store
+	out.FeedStore
 	Ready(context.Context) error
 	Stock(context.Context, time.Time) (license.Stock, error)
 }) Stores {
 	return Stores{
 		Audit: s, Keys: s, Accounts: s, Credentials: s, Admins: s, Devices: s, Sessions: s, Policies: s,
 		Licenses: s, Machines: s, Jobs: s, Limits: s.SharedLimits(), Upkeep: s, Ready: s.Ready, Stock: s.Stock,
-		App: s, Rotations: s, Leaks: s,
+		App: s, Rotations: s, Leaks: s, Notices: s, Endpoints: s, Feed: s,
 	}
 }
 
@@ -92,7 +100,8 @@ type Config struct {
 	GitHub           github.Config   // how GitHub's API is reached, its Token empty; without a Transport it is not
 	Events           *slog.Logger    // gets what work in the background comes across; nil: nobody
 	Now              func() time.Time
-	Rand             io.Reader // cryptographic randomness
+	Rand             io.Reader      // cryptographic randomness
+	WebhookAllow     []netip.Prefix // networks that events may be sent to beside public https addresses; nil: none
 }
 
 // Parts are the nouns of the service.
@@ -112,6 +121,10 @@ type Parts struct {
 	Leaks    *leak.Service
 	Rotation *rotation.Rotations
 	Limits   limit.Store // nil: each process counts requests alone
+
+	Notices   *account.Notices
+	Endpoints *out.Registry
+	Feed      *out.Feed
 
 	Identities *oidc.Verifier
 	PublicURL  string
@@ -151,6 +164,11 @@ func New(ctx context.Context, c Config) (*Parts, error) {
 	p.Accounts = account.NewRegistry(account.Config{
 		Store: c.Stores.Accounts, Log: p.Log, Now: now, Rand: c.Rand,
 	})
+	p.Notices = account.NewNotices(c.Stores.Notices, p.Log, now)
+	p.Endpoints = out.New(out.Config{
+		Store: c.Stores.Endpoints, Master: c.MasterKey, Log: p.Log, Allow: c.WebhookAllow, Now: now, Rand: c.Rand,
+	})
+	p.Feed = out.NewFeed(c.Stores.Feed, time.After)
 	common := auth.Config{Log: p.Log, Now: now, Rand: c.Rand}
 	p.Admins = auth.NewAdmins(c.Stores.Admins, common)
 	p.Devices = auth.NewDevices(c.Stores.Devices, keys["user codes"], common)

@@ -82,10 +82,26 @@ func (s *Server) recover(c *gin.Context) {
 func (s *Server) extendDeadline(c *gin.Context,
 	d time.Duration) (context.Context, context.CancelFunc) {
 	until := time.Now().Add(d + writeTimeout)
-	_ = http.NewResponseController(c.Writer).SetWriteDeadline(until) // without a connection there is none
+	rc := http.NewResponseController(c.Writer) // without a connection there are no deadlines
+	_ = rc.SetReadDeadline(until)              // net/http reads on to see whether the client leaves, and takes this for that
+	_ = rc.SetWriteDeadline(until)
 	ctx, cancel := context.WithTimeout(c.Request.Context(), d)
 	stop := context.AfterFunc(s.stopping, cancel)
 	return ctx, func() { stop(); cancel() }
+}
+
+// await is extendDeadline for an answer that waits for something to happen: it comes at once when the
+// service begins to drain, and ends its connection then.
+func (s *Server) await(c *gin.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	ctx, end := s.extendDeadline(c, d)
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(s.leaving, cancel)
+	return ctx, func() {
+		stop()
+		cancel()
+		end()
+		s.closeWhileDraining(c.Writer)
+	}
 }
 
 // bufferBody reads the body before authentication, so that a slow upload cannot outlive the

@@ -67,6 +67,8 @@ type Server struct {
 	draining atomic.Bool
 	stopping context.Context // ends when Serve closes its listener
 	stop     context.CancelFunc
+	leaving  context.Context // ends when it drains, or else with stopping
+	leave    context.CancelFunc
 }
 
 // New returns a Server. The error says what is wrong with the configuration.
@@ -89,6 +91,7 @@ func New(cfg Config) (*Server, error) {
 		Accounts: cfg.Parts.Accounts, Admins: cfg.Parts.Admins, Sessions: cfg.Parts.Sessions, Licenses: cfg.Parts.Licenses,
 		Machines: cfg.Parts.Machines, Policies: cfg.Parts.Policies, Jobs: cfg.Parts.Jobs, Keys: cfg.Parts.Keys, Log: cfg.Parts.Log,
 		Leaks: cfg.Parts.Leaks, Identities: cfg.Parts.Identities, Repository: cfg.Repository, Now: cfg.Now, Extend: s.extendDeadline,
+		Endpoints: cfg.Parts.Endpoints, Feed: cfg.Parts.Feed, Await: s.await,
 	}
 	s.alerts = make(chan struct{}, alertsAtOnce)
 	s.metrics.registry.MustRegister(leakCollector{cfg.Parts.Leaks.Counts})
@@ -97,6 +100,7 @@ func New(cfg Config) (*Server, error) {
 		s.after = time.After
 	}
 	s.stopping, s.stop = context.WithCancel(context.Background())
+	s.leaving, s.leave = context.WithCancel(s.stopping)
 	s.metrics.telemetry(s.TelemetryReports)
 	if cfg.Upkeep != nil {
 		s.metrics.registry.MustRegister(upkeepCollector{cfg.Upkeep})

@@ -30,6 +30,9 @@ func (t *tx) appendActs(ctx context.Context) error {
 		return appendFault(t.headErr)
 	}
 	end, commands := t.block(t.head.Head)
+	if err := t.tellRecords(ctx, end.Hash); err != nil {
+		return appendFault(err)
+	}
 	newest, rights := max(t.head.newest, t.newestRecord()), t.head.rights
 	for _, a := range t.acts {
 		newest = max(newest, millis(a.At))
@@ -41,6 +44,15 @@ func (t *tx) appendActs(ctx context.Context) error {
 			`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`, []any{
 			end.Seq, millis(a.At), a.Actor.Kind, a.Actor.ID, a.Actor.Address, a.Actor.RequestID, a.Action, a.Account, a.Object, a.Details, end.Hash,
 		}}), indexRepository(end.Seq, a.Details)...)
+		t.tell(&a, end.Seq, end.Hash)
+	}
+	events, err := t.writeEvents(ctx)
+	if err != nil {
+		return appendFault(err)
+	}
+	endpoints := t.head.endpoints
+	if t.changesEndpoints() {
+		endpoints++
 	}
 	if t.ended {
 		rights = t.head.rights + 1
@@ -55,9 +67,9 @@ func (t *tx) appendActs(ctx context.Context) error {
 	t.rights = rights
 	// that the block is in the place of no line, nothing else would say
 	first, last := t.head.Seq+1, t.head.Seq+int64(len(t.records))
-	commands = append(commands, command{`UPDATE audit_head SET seq = $1, hash = $2, seal = $3, newest = $4, rights = $5
-		WHERE id = 1 AND NOT EXISTS (SELECT 1 FROM audit_log WHERE seq >= $6 AND seq <= $7)`,
-		[]any{end.Seq, end.Hash, seal, newest, rights, first, last}})
+	commands = append(commands, command{`UPDATE audit_head SET seq = $1, hash = $2, seal = $3, newest = $4, rights = $5, events = $6, endpoints = $7
+		WHERE id = 1 AND NOT EXISTS (SELECT 1 FROM audit_log WHERE seq >= $8 AND seq <= $9)`,
+		[]any{end.Seq, end.Hash, seal, newest, rights, events, endpoints, first, last}})
 	changed, err := t.together(ctx, commands...)
 	switch {
 	case errors.Is(storeError(err), failure.ErrConflict): // the command that failed adds a number

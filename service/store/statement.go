@@ -21,8 +21,11 @@ type pool struct {
 	recent   *recent
 	rights   *rightsKnown
 	used     *usedRepositories
-	prepared sync.Map              // text -> *sql.Stmt
-	fault    atomic.Pointer[error] // of the newest write, when the database itself failed
+
+	heard     atomic.Pointer[heard] // who hears of license tokens; nil: it is not known
+	published *publication
+	prepared  sync.Map              // text -> *sql.Stmt
+	fault     atomic.Pointer[error] // of the newest write, when the database itself failed
 }
 
 // engine is which database it is.

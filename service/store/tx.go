@@ -57,6 +57,9 @@ func tryTx(ctx context.Context, db *pool, f func(*tx) error) (t *tx, err error) 
 	}
 	db.recent.add(t.records)
 	db.used.noted(t.used)
+	if len(t.events) > 0 {
+		db.published.tell()
+	}
 	if t.rights > t.head.rights {
 		db.rights.saw(t.rights, db.rights.elapsed())
 	}
@@ -101,6 +104,7 @@ type tx struct {
 	records  []ledger.Record // the block that it adds to the audit log
 	blockIDs map[opaque.TokenID]bool
 	recorded audit.Act            // one of the acts of the block
+	events   []eventRow           // what is told of all that
 	forgot   bool                 // see forgetIdentities
 	firstUse map[string]bool      // see useIdentities
 	used     []license.Repository // whose use was noted
@@ -112,9 +116,12 @@ type head struct {
 	seal   string
 	rights int64 // see audit.Action.ChangesRights
 	newest int64 // the newest time that was ever written
+	events int64 // number of the newest event
+
+	endpoints int64 // grows when it changes who hears which events
 }
 
-func (h *head) into() []any { return []any{&h.Seq, &h.Hash, &h.seal, &h.rights, &h.newest, new(any)} }
+func (h *head) into() []any { return []any{&h.Seq, &h.Hash, &h.seal, &h.rights, &h.newest, &h.events, &h.endpoints, new(any)} }
 
 // begin begins the transaction and reads the head of the audit log, and on PostgreSQL takes it as
 // the lock of all writers. A database without one can still be written, until there is a line to
@@ -143,7 +150,7 @@ func (t *tx) begin(ctx context.Context) error {
 	return err
 }
 
-const readHead = `SELECT seq, hash, seal, rights, newest, '' FROM audit_head WHERE id = 1`
+const readHead = `SELECT seq, hash, seal, rights, newest, events, endpoints, '' FROM audit_head WHERE id = 1`
 
 // log notes acts. They stand in the log exactly when the transaction is committed.
 func (t *tx) log(acts ...audit.Act) { t.acts = append(t.acts, acts...) }
