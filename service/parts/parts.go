@@ -206,16 +206,18 @@ func New(ctx context.Context, c Config) (*Parts, error) {
 		Store: c.Stores.Rotations, Tokens: p.Licenses, Apps: p.App, Log: p.Log, Now: now, Rand: c.Rand, Events: c.Events,
 	})
 	p.Billing = billing.NewRegistry(billing.Config{Store: c.Stores.Billing, Log: p.Log, Now: now, Rand: c.Rand})
-	hears := in.Hears{
-		Billing: p.Billing, Places: c.Stores.Places, Trust: p.Policies, Rotations: p.Rotation, Issuer: in.IssuerOf(c.GitHub.APIURL),
-	}
-	p.Received, p.Places = in.New(in.Config{
-		Store: c.Stores.Received, Secrets: p.App.WebhookSecrets, Handlers: hears.Handlers(), Now: now, Rand: c.Rand,
-	}), c.Stores.Places
 	p.Leaks = leak.New(leak.Config{
 		Store: c.Stores.Leaks, Keys: p.Keys, Log: p.Log, GitHub: c.GitHub, Installations: p.App.Installations, Hurry: p.Rotation.Hurry,
 		Events: c.Events, Now: now, Rand: c.Rand,
 	})
+	hears := in.Hears{
+		Billing: p.Billing, Places: c.Stores.Places, Trust: p.Policies, Rotations: p.Rotation, Issuer: in.IssuerOf(c.GitHub.APIURL),
+	}
+	handlers := hears.Handlers()
+	handlers["secret_scanning_alert"] = func(ctx context.Context, d in.Delivery) error { return p.Leaks.Alert(ctx, d.ID, d.Body) }
+	p.Received, p.Places = in.New(in.Config{
+		Store: c.Stores.Received, Secrets: p.App.WebhookSecrets, Handlers: handlers, Now: now, Rand: c.Rand,
+	}), c.Stores.Places
 	return p, nil
 }
 
