@@ -49,6 +49,9 @@ type Grant struct {
 	// RepoID is asked for in place of the name, where it is known: GitHub follows a former name
 	// everywhere but here. Optional.
 	RepoID int64
+	// Installation is its id, where a webhook told it: then it is not looked for by a name, which may
+	// have changed since. RepoID is required with it. Optional.
+	Installation int64
 	// Permissions are asked for, and no others: "secrets": "write". Required for a client.
 	Permissions map[string]string
 }
@@ -156,6 +159,9 @@ func (i *Installations) AsApp() (*Client, error) {
 }
 
 func (g Grant) path() string {
+	if g.Installation != 0 {
+		return fmt.Sprintf("app/installations/%d", g.Installation)
+	}
 	if g.Organization != "" {
 		return fmt.Sprintf("orgs/%s/installation", g.Organization)
 	}
@@ -164,6 +170,9 @@ func (g Grant) path() string {
 
 func (g Grant) key() string {
 	text := g.path()
+	if g.Installation != 0 {
+		text += fmt.Sprintf(" repository %d", g.RepoID)
+	}
 	for _, permission := range slices.Sorted(maps.Keys(g.Permissions)) {
 		text += " " + permission + "=" + g.Permissions[permission]
 	}
@@ -297,4 +306,17 @@ func revokeWith(ctx context.Context, api *Client) error {
 		return fmt.Errorf("no answer within %s", revokeTime)
 	}
 	return err
+}
+
+// Call makes one call as the App itself, of a path under the API's address; a nil body sends none.
+// The error is an *Error.
+func (i *Installations) Call(ctx context.Context, method, path string, body, answer any) error {
+	err := i.call(ctx, method, path, body, answer)
+	if err == nil {
+		return nil
+	}
+	if StatusOf(err) == http.StatusNotFound {
+		return Explain(ctx, err)
+	}
+	return i.explain(ctx, err, Grant{})
 }

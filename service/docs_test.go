@@ -23,6 +23,7 @@ import (
 	"github.com/pageflare/ci/service/account"
 	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/auth"
+	"github.com/pageflare/ci/service/githubapp"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/oidc"
 	"github.com/pageflare/ci/service/servicetest"
@@ -377,10 +378,19 @@ func exampleLogins(t *testing.T, s *servicetest.Service, account string, env map
 	machine, record, err := s.Activate(ctx, program, "0f3a5c", "build-7")
 	must(t, err)
 	maps.Copy(env, map[string]string{
-		"LINK": linkSecret(), "SESSION": secret.Reveal(), "DEVICE_CODE": approved.DeviceCode.Reveal(), "USER_CODE": waiting.UserCode.Reveal(),
+		"SETUP": setupSecret(t, s), "LINK": linkSecret(), "SESSION": secret.Reveal(), "DEVICE_CODE": approved.DeviceCode.Reveal(), "USER_CODE": waiting.UserCode.Reveal(),
 		"LOGIN_TOKEN": login.Token.Reveal(), "MACHINE_TOKEN": machine.Token.Reveal(), "MACHINE": record.ID, "FORM_DEVICE": session.FormToken("device"),
 		"FORM_SIGN_OUT": session.FormToken("sign-out"), "FORM_DECIDE": session.FormToken("decide " + waiting.UserCode.Reveal()),
 	})
+}
+
+// setupSecret is the secret of a link by which the GitHub App is made.
+func setupSecret(t *testing.T, s *servicetest.Service) string {
+	t.Helper()
+	link, _, err := s.Parts.App.CreateSetup(t.Context(), githubapp.Ask{})
+	must(t, err)
+	_, secret, _ := strings.Cut(link.Reveal(), "link=")
+	return secret
 }
 
 // ofItsOwn are the members whose value differs from run to run.

@@ -37,11 +37,17 @@ const askTime = 10 * time.Second
 
 // github is a client of GitHub's API with the token of GITHUB_TOKEN, if there is one.
 func (a *app) github() (*github.Client, error) {
-	return github.New(github.Config{
-		APIURL: cmp.Or(a.cfg.GitHubAPIURL, "https://api.github.com"), Token: opaque.Secret(a.getenv("GITHUB_TOKEN")),
-		Transport: outside().Transport, UserAgent: "pageflare-license/" + version,
-		Now: time.Now, Rand: rand.Reader, Attempts: 2,
-	})
+	cfg := a.githubConfig()
+	cfg.Token, cfg.Attempts = opaque.Secret(a.getenv("GITHUB_TOKEN")), 2
+	return github.New(cfg)
+}
+
+// githubConfig is how GitHub's API is reached.
+func (a *app) githubConfig() github.Config {
+	return github.Config{
+		APIURL: cmp.Or(a.cfg.GitHubAPIURL, "https://api.github.com"), Transport: outside().Transport,
+		UserAgent: "pageflare-license/" + version, Now: time.Now, Rand: rand.Reader,
+	}
 }
 
 // repository asks GitHub for the ids of a repository and its owner; for OWNER/* it is

@@ -11,6 +11,7 @@ import (
 	"reflect"
 	"time"
 
+	"github.com/pageflare/ci/github"
 	"github.com/pageflare/ci/service/command"
 	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/keyring"
@@ -36,7 +37,10 @@ func (a *app) open(ctx context.Context, database openDatabase, issuer string, id
 	if err != nil {
 		return nil, nil, errors.Join(err, s.Close())
 	}
-	return l, s.Close, nil
+	return l, func() error {
+		_ = l.App.Revoke(ctx) // what is left of the tokens ends by itself within the hour
+		return s.Close()
+	}, nil
 }
 
 // openDatabase is store.Open or store.OpenCurrent.
@@ -56,7 +60,10 @@ func (a *app) join(ctx context.Context, s *store.Store, issuer string, identitie
 	}
 	c := parts.Config{
 		Stores: parts.On(s), MasterKey: master, Issuer: issuer, TokenTTL: a.cfg.TokenTTL, IdentityTokenTTL: a.cfg.OIDCTokenTTL,
-		LeaseGrace: a.cfg.LeaseGrace, Now: time.Now, Rand: rand.Reader,
+		LeaseGrace: a.cfg.LeaseGrace, GitHub: a.githubConfig(), WebhookAllow: a.cfg.WebhookAllow, Now: time.Now, Rand: rand.Reader,
+	}
+	if c.App, err = a.givenApp(); err != nil {
+		return nil, command.UsageError{Err: err}
 	}
 	if identities != nil {
 		if c.Identities, err = identities(s); err != nil {
@@ -64,6 +71,9 @@ func (a *app) join(ctx context.Context, s *store.Store, issuer string, identitie
 		}
 	}
 	l, err := parts.New(ctx, c)
+	if fault, ok := errors.AsType[*github.AppError](err); ok {
+		return nil, command.UsageError{Err: appFault(fault, a.cfg.GitHubAppKey)}
+	}
 	if errors.Is(err, keyring.ErrWrongMasterKey) {
 		return nil, command.Usagef("%s does not open the signing keys in %s: %w: give the key that this database was made with",
 			a.keySource(), opaque.HideUserInfo(a.cfg.DatabaseURL), keyring.ErrWrongMasterKey)

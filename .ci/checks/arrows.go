@@ -54,9 +54,9 @@ service/license     -> service/account service/auth service/keyring service/audi
 service/upkeep      -> service/audit
 service/parts       -> NOUNS github github/secret
 service/show        -> NOUNS service/api
-service/command     -> NOUNS service/parts service/show service/api
+service/command     -> NOUNS service/parts service/show service/api service/client
 service/webhook/signature ->
-service/webhook/out     -> service/audit service/account service/keyring service/opaque service/failure service/rights
+service/webhook/out     -> service/webhook/signature service/audit service/account service/keyring service/opaque service/failure service/rights
 service/webhook/deliver -> service/audit service/webhook/out service/webhook/signature service/keyring service/opaque service/failure service/origin
 service/webhook/in      -> service/audit service/account service/license service/billing service/githubapp service/leak service/rotation service/opaque service/failure github
 service/billing     -> service/audit service/account service/opaque service/failure github
@@ -68,10 +68,10 @@ service/store/ledger    ->
 service/server      -> NOUNS service/server/route service/server/admin service/server/page service/server/explorer service/parts service/show service/api
 service/server/route    -> NOUNS service/api
 service/server/admin    -> NOUNS service/server/route service/show service/api
-service/server/page     -> service/server/route service/auth service/api
+service/server/page     -> service/server/route service/auth service/githubapp service/opaque service/api github
 service/server/explorer -> service/server/route
 service/console     -> NOUNS service/parts service/api
-service/servicetest -> NOUNS service/server service/server/admin service/console service/store service/parts service/token service/api service/client
+service/servicetest -> NOUNS github service/server service/server/admin service/console service/store service/parts service/token service/api service/client
 service/store/storetest -> NOUNS service/token
 service/store/postgrestest ->
 `

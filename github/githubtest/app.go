@@ -17,6 +17,11 @@ type App struct {
 	ClientID      string
 	Key           *rsa.PublicKey
 	Installations []Installation
+
+	Slug, Name, Owner string
+	Permissions       map[string]string // that it asks for
+	Events            []string          // that it subscribes to
+	HookURL           string            // of its webhook; empty: it has none
 }
 
 // GitHub's words for JWTs that it refuses.
@@ -65,7 +70,7 @@ func (s *Server) findApp(issuer string) (*App, bool) {
 			return &s.cfg.Apps[i], true
 		}
 	}
-	return nil, false
+	return s.findMadeApp(issuer)
 }
 
 func signedBy(app *App, raw string, parts []string) bool {

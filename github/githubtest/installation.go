@@ -59,7 +59,13 @@ func (app *App) describe(fits func(Installation) bool, now time.Time) answer {
 	if n < 0 {
 		return notFound()
 	}
-	i := app.Installations[n]
+	return answer{
+		status: http.StatusOK, header: http.Header{"Content-Type": {"application/json; charset=utf-8"}},
+		body: app.Installations[n].describe(now),
+	}
+}
+
+func (i Installation) describe(now time.Time) []byte {
 	body := struct {
 		ID          int64             `json:"id"`
 		Account     owner             `json:"account"`
@@ -69,7 +75,7 @@ func (app *App) describe(fits func(Installation) bool, now time.Time) answer {
 	if i.Suspended {
 		body.SuspendedAt = &now
 	}
-	return answerJSON(http.StatusOK, body)
+	return answerJSON(http.StatusOK, body).body
 }
 
 // mintToken makes a token for an installation, which may have less than the installation has and never more. It is as long

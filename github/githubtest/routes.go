@@ -25,6 +25,7 @@ const (
 	byToken        caller = iota // any token
 	byApp                        // the JWT that an App signs
 	byInstallation               // the token of an installation
+	byAnyone                     // nobody is asked
 )
 
 // routes lists every route with its guard; the first that fits counts.
@@ -35,6 +36,11 @@ func routes() []route {
 
 		{"GET", "/repos/{owner}/{repo}/installation", byApp, "", "", false, (*Server).repositoryInstallation},
 		{"GET", "/orgs/{org}/installation", byApp, "", "", false, (*Server).organizationInstallation},
+		{"POST", "/app-manifests/{code}/conversions", byAnyone, "", "", false, (*Server).convertManifest},
+		{"GET", "/app", byApp, "", "", false, (*Server).getApp},
+		{"GET", "/app/hook/config", byApp, "", "", false, (*Server).hookConfig},
+		{"GET", "/app/installations", byApp, "", "", true, (*Server).listInstallations},
+		{"GET", "/app/installations/{installation}", byApp, "", "", false, (*Server).oneInstallation},
 		{"POST", "/app/installations/{installation}/access_tokens", byApp, "", "", false, (*Server).mintToken},
 		{"DELETE", "/installation/token", byInstallation, "", "", false, (*Server).revokeToken},
 	}

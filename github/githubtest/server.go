@@ -71,6 +71,7 @@ type Server struct {
 	mu       sync.Mutex
 	stores   map[string]*store // by the path that owns them: "repos/acme/site/actions"
 	minted   []*minted         // installation tokens
+	madeApps []*madeApp        // by manifests
 	requests []Request
 	faults   []string
 	planned  []*plan

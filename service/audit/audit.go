@@ -124,6 +124,7 @@ const (
 	EndpointTested    Action = "webhook.test"
 	DeliveryReplayed  Action = "webhook.replay"
 	AppConnected      Action = "github-app.create"
+	AppLinkCreated    Action = "github-app.create-link"
 	RotationAdded     Action = "rotation.add"
 	RotationRemoved   Action = "rotation.remove"
 	SecretRotated     Action = "secret.rotate"
@@ -139,7 +140,7 @@ var onlyAdding = []Action{
 	AccountCreated, APITokenCreated, AdminTokenCreated, TokenIssued, TokenRefreshed, TokenExchanged, LeaseIssued,
 	SignInLinkCreated, SignedIn, SignedOut, DeviceWasApproved, DeviceWasDenied, DeviceLoggedIn, MachineActivated, ExchangeRefused,
 	RecordsPruned, // what is pruned has ended
-	PlanMapped, PlanUnmapped, LicenseExpiring, LicenseExpired, EndpointTested, DeliveryReplayed, AppConnected,
+	PlanMapped, PlanUnmapped, LicenseExpiring, LicenseExpired, EndpointTested, DeliveryReplayed, AppConnected, AppLinkCreated,
 	RotationAdded, RotationRemoved, SecretRotated, SecretNotRotated,
 }
 
@@ -150,7 +151,7 @@ var Actions = []Action{
 	KeyAdded, KeyRetired, SignInLinkCreated, SignedIn, SignedOut, DeviceWasApproved, DeviceWasDenied, DeviceLoggedIn, LoginRevoked, MachineActivated,
 	MachineDeactivated, MachineEnded, ClockAccepted, ExchangeRefused, RecordsPruned, PlanChanged, PlanMapped, PlanUnmapped, LicenseExpiring,
 	LicenseExpired, TokenLeaked, EndpointAdded, EndpointUpdated, EndpointRemoved, EndpointRotated, EndpointDisabled, EndpointTested, DeliveryReplayed,
-	AppConnected, RotationAdded, RotationRemoved, SecretRotated, SecretNotRotated, RepositoryChanged,
+	AppConnected, AppLinkCreated, RotationAdded, RotationRemoved, SecretRotated, SecretNotRotated, RepositoryChanged,
 }
 
 // Act is one line of the audit log: who did what, on what, from where. It holds ids and hashes,

@@ -26,6 +26,9 @@ const (
 	ScopeKeysRead      Scope = "keys:read"
 	ScopeKeysWrite     Scope = "keys:write"
 	ScopeAuditRead     Scope = "audit:read"
+	ScopeWebhooksRead  Scope = "webhooks:read"
+	ScopeWebhooksWrite Scope = "webhooks:write"
+	ScopeEventsRead    Scope = "events:read" // what happened, of all accounts
 	ScopeAdminRead     Scope = "admin-tokens:read"
 	ScopeAdminWrite    Scope = "admin-tokens:write"
 )
@@ -33,7 +36,7 @@ const (
 // Scopes are all scopes there are.
 var Scopes = []Scope{
 	ScopeAccountsRead, ScopeAccountsWrite, ScopeTokensRead, ScopeTokensWrite, ScopePoliciesRead, ScopePoliciesWrite, ScopeKeysRead, ScopeKeysWrite,
-	ScopeAuditRead, ScopeAdminRead, ScopeAdminWrite,
+	ScopeAuditRead, ScopeWebhooksRead, ScopeWebhooksWrite, ScopeEventsRead, ScopeAdminRead, ScopeAdminWrite,
 }
 
 // AdminToken is the record of an admin token: what the operator calls the Admin API with. Its text

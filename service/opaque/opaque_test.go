@@ -40,7 +40,7 @@ func TestASecretHidesItself(t *testing.T) {
 func TestATokenFitsItsPrefixAlone(t *testing.T) {
 	t.Parallel()
 	prefixes := []opaque.Prefix{
-		opaque.APIToken, opaque.AdminToken, opaque.LoginToken, opaque.DeviceCode, opaque.SignInLink, opaque.Session,
+		opaque.APIToken, opaque.AdminToken, opaque.LoginToken, opaque.DeviceCode, opaque.SignInLink, opaque.Session, opaque.SetupLink,
 	}
 	for _, made := range prefixes {
 		token, err := made.New(rand.Reader)

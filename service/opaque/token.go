@@ -36,6 +36,7 @@ const (
 	DeviceCode Prefix = "pf_dc_"
 	SignInLink Prefix = "pf_sl_"
 	Session    Prefix = "pf_ss_"
+	SetupLink  Prefix = "pf_gs_" // by which an operator makes the GitHub App
 )
 
 // Fits tells a token with the prefix, good or revoked, from any other text.

@@ -7,17 +7,21 @@ package parts
 import (
 	"context"
 	"io"
+	"net/netip"
 	"time"
 
+	"github.com/pageflare/ci/github"
 	"github.com/pageflare/ci/service/account"
 	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/auth"
+	"github.com/pageflare/ci/service/githubapp"
 	"github.com/pageflare/ci/service/keyring"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/limit"
 	"github.com/pageflare/ci/service/oidc"
 	"github.com/pageflare/ci/service/opaque"
 	"github.com/pageflare/ci/service/upkeep"
+	"github.com/pageflare/ci/service/webhook/out"
 )
 
 // Stores is what each noun needs of a database.
@@ -35,6 +39,10 @@ type Stores struct {
 	Jobs        license.JobStore
 	Limits      limit.Store // nil: each process counts requests alone
 	Upkeep      upkeep.Store
+	Notices     account.NoticeStore
+	Endpoints   out.Store
+	Feed        out.FeedStore
+	App         githubapp.Store
 
 	// Ready returns nil when the newest write went well, or when a small one does now; else why the
 	// database cannot write.
@@ -58,12 +66,17 @@ func On(s interface {
 	license.JobStore
 	SharedLimits() limit.Store
 	upkeep.Store
+	account.NoticeStore
+	out.Store
+	out.FeedStore
+	githubapp.Store
 	Ready(context.Context) error
 	Stock(context.Context, time.Time) (license.Stock, error)
 }) Stores {
 	return Stores{
 		Audit: s, Keys: s, Accounts: s, Credentials: s, Admins: s, Devices: s, Sessions: s, Policies: s,
-		Licenses: s, Machines: s, Jobs: s, Limits: s.SharedLimits(), Upkeep: s, Ready: s.Ready, Stock: s.Stock,
+		Licenses: s, Machines: s, Jobs: s, Limits: s.SharedLimits(), Upkeep: s, Notices: s, Endpoints: s, Feed: s, Ready: s.Ready, Stock: s.Stock,
+		App: s,
 	}
 }
 
@@ -71,13 +84,16 @@ func On(s interface {
 type Config struct {
 	Stores           Stores
 	MasterKey        keyring.MasterKey
-	Issuer           string         // the public URL of the service, without a slash at its end
-	TokenTTL         time.Duration  // lifetime of a token, capped by the end of the license
-	IdentityTokenTTL time.Duration  // the same of a token that was got by an identity; 0: an hour
-	LeaseGrace       time.Duration  // how long a lease lasts at most; 0: there are no leases
-	Identities       *oidc.Verifier // proves identity tokens of jobs; nil: none is accepted
+	Issuer           string          // the public URL of the service, without a slash at its end
+	TokenTTL         time.Duration   // lifetime of a token, capped by the end of the license
+	IdentityTokenTTL time.Duration   // the same of a token that was got by an identity; 0: an hour
+	LeaseGrace       time.Duration   // how long a lease lasts at most; 0: there are no leases
+	Identities       *oidc.Verifier  // proves identity tokens of jobs; nil: none is accepted
+	App              githubapp.Given // the GitHub App of the settings; zero: that of the database
+	GitHub           github.Config   // how GitHub's API is reached, its Token empty; without a Transport it is not
 	Now              func() time.Time
-	Rand             io.Reader // cryptographic randomness
+	Rand             io.Reader      // cryptographic randomness
+	WebhookAllow     []netip.Prefix // networks that events may be sent to beside public https addresses; nil: none
 }
 
 // Parts are the nouns of the service.
@@ -93,7 +109,12 @@ type Parts struct {
 	Licenses *license.Service
 	Machines *license.Machines
 	Jobs     *license.Jobs
+	App      *githubapp.Registry
 	Limits   limit.Store // nil: each process counts requests alone
+
+	Notices   *account.Notices
+	Endpoints *out.Registry
+	Feed      *out.Feed
 
 	Identities *oidc.Verifier
 	PublicURL  string
@@ -133,6 +154,11 @@ func New(ctx context.Context, c Config) (*Parts, error) {
 	p.Accounts = account.NewRegistry(account.Config{
 		Store: c.Stores.Accounts, Log: p.Log, Now: now, Rand: c.Rand,
 	})
+	p.Notices = account.NewNotices(c.Stores.Notices, p.Log, now)
+	p.Endpoints = out.New(out.Config{
+		Store: c.Stores.Endpoints, Master: c.MasterKey, Log: p.Log, Allow: c.WebhookAllow, Now: now, Rand: c.Rand,
+	})
+	p.Feed = out.NewFeed(c.Stores.Feed, time.After)
 	common := auth.Config{Log: p.Log, Now: now, Rand: c.Rand}
 	p.Admins = auth.NewAdmins(c.Stores.Admins, common)
 	p.Devices = auth.NewDevices(c.Stores.Devices, keys["user codes"], common)
@@ -149,7 +175,10 @@ func New(ctx context.Context, c Config) (*Parts, error) {
 		IdentityTokenTTL: c.IdentityTokenTTL, LeaseGrace: c.LeaseGrace, Now: now, Rand: c.Rand,
 	})
 	p.Machines = license.NewMachines(c.Stores.Machines, p.Licenses)
-	return p, nil
+	p.App, err = githubapp.New(githubapp.Config{
+		Store: c.Stores.App, Master: c.MasterKey, Log: p.Log, Given: c.App, GitHub: c.GitHub, PublicURL: c.Issuer, Now: now, Rand: c.Rand,
+	})
+	return p, err
 }
 
 // WithRequest is opaque.WithRequest with the key of this installation: every replica has it.

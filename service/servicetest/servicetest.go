@@ -5,6 +5,7 @@
 package servicetest
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"database/sql"
@@ -21,9 +22,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pageflare/ci/github"
 	"github.com/pageflare/ci/service/account"
 	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/auth"
+	"github.com/pageflare/ci/service/githubapp"
 	"github.com/pageflare/ci/service/keyring"
 	"github.com/pageflare/ci/service/oidc"
 	"github.com/pageflare/ci/service/parts"
@@ -46,6 +49,8 @@ type Options struct {
 	TrustedProxies []netip.Prefix
 	Issuers        []string // of identities; none when nil
 	Repository     admin.Resolver
+	GitHub         string           // address of the API; one at which nothing answers when empty
+	App            githubapp.Given  // of the settings
 	PublicURL      string           // the origin when empty
 	DatabaseURL    string           // of an empty database; a SQLite file of its own when empty
 	DatabaseNow    func() time.Time // the clock of the database, for limits of several replicas; its own when nil
@@ -137,6 +142,10 @@ func start(t testing.TB, s Service) *Service {
 	must(t, err)
 	joined, err := parts.New(context.Background(), parts.Config{
 		Stores: stores, MasterKey: s.master, Issuer: o.PublicURL, TokenTTL: o.TokenTTL, LeaseGrace: max(o.LeaseGrace, 0), Identities: identities,
+		App: o.App, GitHub: github.Config{
+			APIURL: cmp.Or(o.GitHub, "http://127.0.0.1:1"), Transport: &http.Transport{DisableKeepAlives: true}, UserAgent: "servicetest",
+			Now: o.Now, Rand: rand.Reader, Attempts: 1,
+		},
 		Now: o.Now, Rand: o.Rand,
 	})
 	must(t, err)

@@ -142,7 +142,7 @@ func updateAccount(ctx context.Context, t *tx, a account.Account) error {
 	if err != nil {
 		return err
 	}
-	_, err = t.ExecContext(ctx, `UPDATE accounts SET email = $2, tier = $3, features = $4, valid_until = $5, status = $6 WHERE id = $1`,
-		a.ID, sql.NullString{String: a.Email, Valid: a.Email != ""}, a.Tier, string(features), millis(a.ValidUntil), a.Status)
+	_, err = t.ExecContext(ctx, `UPDATE accounts SET email = $2, tier = $3, features = $4, valid_until = $5, status = $6, notice_at = $7 WHERE id = $1`,
+		a.ID, sql.NullString{String: a.Email, Valid: a.Email != ""}, a.Tier, string(features), millis(a.ValidUntil), a.Status, lookNow)
 	return storeError(err)
 }

@@ -6,6 +6,7 @@ package page
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"embed"
@@ -22,6 +23,7 @@ import (
 
 	"github.com/pageflare/ci/service/api"
 	"github.com/pageflare/ci/service/auth"
+	"github.com/pageflare/ci/service/githubapp"
 	"github.com/pageflare/ci/service/server/route"
 )
 
@@ -43,6 +45,7 @@ type Limits interface {
 type Config struct {
 	Devices   *auth.Devices
 	Sessions  *auth.Sessions
+	App       *githubapp.Registry
 	PublicURL string // where people reach the service; it has no slash at its end
 	Limits    Limits
 	Log       *slog.Logger
@@ -83,6 +86,8 @@ func (p *Pages) Routes() []route.Route {
 		route.Get("/sign-in", route.Open, p.signInForm).As(route.Page),
 		route.Post("/sign-in", route.Open, p.signIn).As(route.Page),
 		route.Post("/sign-out", route.SignedIn, p.signOut).As(route.Page),
+		route.Get(githubapp.SetupPath, route.Open, p.setupForm).As(route.Page),
+		route.Get(githubapp.CallbackPath, route.Open, p.setupDone).As(route.Page),
 	}
 }
 
@@ -92,6 +97,8 @@ func Refusals() []route.Refusal {
 		{Err: errForeignForm, Status: http.StatusForbidden, Code: api.CodeInvalidRequest},
 		{Err: errStaleForm, Status: http.StatusForbidden, Code: api.CodeInvalidRequest},
 		{Err: errUsedLink, Status: http.StatusForbidden, Code: api.CodeInvalidRequest},
+		{Err: githubapp.ErrLink, Status: http.StatusForbidden, Code: api.CodeInvalidRequest},
+		{Err: errSetupFailed, Status: http.StatusServiceUnavailable, Code: api.CodeUnavailable},
 	}
 }
 
@@ -108,6 +115,8 @@ type view struct {
 	UserCode string
 	Link     string // secret of a sign-in link
 	Login    auth.DeviceLogin
+	Setup    githubapp.Form
+	Policy   string // of the page; empty: that of all pages
 }
 
 // Since says when the login was begun.
@@ -124,7 +133,7 @@ func (p *Pages) show(c *gin.Context, status int, name string, v view) error {
 		return err
 	}
 	h := c.Writer.Header()
-	h.Set("Content-Security-Policy", p.policy)
+	h.Set("Content-Security-Policy", cmp.Or(v.Policy, p.policy))
 	h.Set("Referrer-Policy",
 		"same-origin") // with less, the browser would not say where a form comes from
 	h.Set("X-Content-Type-Options", "nosniff")
@@ -325,7 +334,7 @@ func (p *Pages) signIn(c *gin.Context) error {
 	ctx := c.Request.Context()
 	secret, _, err := p.cfg.Sessions.SignIn(ctx, linkSecret(form["link"]))
 	if errors.Is(err, auth.ErrUnauthenticated) {
-		if over := p.cfg.Limits.TakeAddress(ctx, c.ClientIP()); over != nil {
+		if over := p.cfg.Limits.TakeAddress(ctx, route.Address(c)); over != nil {
 			return over
 		}
 		return errUsedLink
@@ -391,7 +400,7 @@ func (p *Pages) deviceConfirm(c *gin.Context) error {
 			"That is no code. A code has eight letters, such as WDJB-MJHT.")
 	}
 	if err := p.cfg.Limits.TakeCode(c.Request.Context(), route.Caller(c).Session.ID,
-		c.ClientIP()); err != nil {
+		route.Address(c)); err != nil {
 		return err
 	}
 	d, err := p.cfg.Devices.FindDevice(c.Request.Context(), code)

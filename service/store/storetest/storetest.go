@@ -15,12 +15,14 @@ import (
 	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/auth"
 	"github.com/pageflare/ci/service/failure"
+	"github.com/pageflare/ci/service/githubapp"
 	"github.com/pageflare/ci/service/keyring"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/limit"
 	"github.com/pageflare/ci/service/oidc"
 	"github.com/pageflare/ci/service/opaque"
 	"github.com/pageflare/ci/service/upkeep"
+	"github.com/pageflare/ci/service/webhook/out"
 )
 
 // Store is a whole database.
@@ -41,6 +43,11 @@ type Store interface {
 	SetLimitClock(func() time.Time)
 	PruneLimits(ctx context.Context, before time.Time) (int64, error)
 	upkeep.Store
+	account.NoticeStore
+	out.Store
+	out.FeedStore
+	Published() <-chan struct{}
+	githubapp.Store
 }
 
 // suite is the promises of one noun, each by its name.
@@ -50,7 +57,9 @@ type suite map[string]func(*testing.T, Store)
 func Run(t *testing.T, open func(t *testing.T) Store) {
 	for _, s := range []suite{
 		general, accounts, apiTokens, tokens, endings, signingKeys, leaseRecords, adminTokenRecords, auditLog,
+		trustPolicies, exchanges, devices, signIns, machineRecords, jobRecords, limits, upkeeping, events, endpoints, notices,
 		trustPolicies, exchanges, devices, signIns, machineRecords, jobRecords, limits, upkeeping,
+		githubApps,
 	} {
 		for name, test := range s {
 			t.Run(name, func(t *testing.T) {
