@@ -3,6 +3,7 @@ package github
 import (
 	"context"
 	"errors"
+	"maps"
 	"sync"
 )
 
@@ -30,6 +31,9 @@ func (f *flight[T]) over() bool {
 func shared[T any](ctx context.Context, mu *sync.Mutex, flights map[string]*flight[T], key string,
 	usable func(T) bool, ask func() (T, error)) (T, error) {
 	mu.Lock()
+	if len(flights) > many {
+		maps.DeleteFunc(flights, func(_ string, f *flight[T]) bool { return f.over() && !usable(f.value) })
+	}
 	f := flights[key]
 	if f == nil || f.over() && !usable(f.value) {
 		f = &flight[T]{done: make(chan struct{}), err: errors.New("the question was given up")}

@@ -33,6 +33,7 @@ type Installations struct {
 // Installation is an App installed in an account, in GitHub's words.
 type Installation struct {
 	ID          int64             `json:"id"`
+	Account     Account           `json:"account"` // that it is installed in
 	Permissions map[string]string `json:"permissions"`
 	SuspendedAt *time.Time        `json:"suspended_at"`
 
@@ -64,6 +65,9 @@ type grantedClient struct {
 const (
 	// foundFor is how long an installation is not asked for again.
 	foundFor = 10 * time.Minute
+	// many is how many installations, and how many clients, are remembered before those that are
+	// no longer good are dropped.
+	many = 500
 	// notUsedBefore is how long before its end a token is not handed out any more.
 	notUsedBefore = 5 * time.Minute
 )
@@ -123,6 +127,16 @@ func (i *Installations) Find(ctx context.Context, g Grant) (Installation, error)
 		return Installation{}, Explain(ctx, err)
 	}
 	return at, nil
+}
+
+// Forget drops what is known of the installation of a grant, and the client for it: they are asked
+// for again. It is for a program that lives longer than an installation, whose token then fails
+// with BadCredentials.
+func (i *Installations) Forget(g Grant) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	delete(i.found, g.path())
+	delete(i.made, g.key())
 }
 
 // Granted says what the installation lacks for a grant, by its own words and without a call: nil,
@@ -259,7 +273,7 @@ func (i *Installations) signedCall(ctx context.Context, method, path string, bod
 	if err != nil {
 		return err
 	}
-	_, err = api.Call(ctx, method, path, body, answer)
+	_, err = api.Call(asApp(ctx), method, path, body, answer)
 	return err
 }
 

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+
+	gh "github.com/google/go-github/v60/github"
 )
 
 // Repo names a repository.
@@ -39,6 +41,10 @@ type Repository struct {
 // https://docs.github.com/en/rest/repos/repos#get-a-repository
 func (c *Client) Repository(ctx context.Context, r Repo) (Repository, error) {
 	found, _, err := c.Repositories.Get(ctx, r.Owner, r.Name)
+	return described(ctx, found, err)
+}
+
+func described(ctx context.Context, found *gh.Repository, err error) (Repository, error) {
 	if err == nil && (found.GetID() == 0 || found.GetOwner().GetID() == 0) {
 		err = errors.New("the answer lacks ids")
 	}
@@ -48,11 +54,18 @@ func (c *Client) Repository(ctx context.Context, r Repo) (Repository, error) {
 	return Repository{ID: found.GetID(), OwnerID: found.GetOwner().GetID(), FullName: Plain(found.GetFullName())}, nil
 }
 
+// RepositoryByID asks for a repository by its id, which it keeps whatever it is called and whoever
+// has it. The error is an *Error.
+func (c *Client) RepositoryByID(ctx context.Context, id int64) (Repository, error) {
+	found, _, err := c.Repositories.GetByID(ctx, id)
+	return described(ctx, found, err)
+}
+
 // An Account is what GitHub says of an owner of repositories.
 type Account struct {
-	ID    int64
-	Login string // as it is today
-	Type  string // "Organization" or "User"
+	ID    int64  `json:"id"`
+	Login string `json:"login"` // as it is today
+	Type  string `json:"type"`  // "Organization" or "User"
 }
 
 // Account asks for an owner by its login. The error is an *Error.

@@ -64,6 +64,7 @@ func (r *retrier) RoundTrip(req *http.Request) (*http.Response, error) {
 	for attempt := 1; ; attempt++ {
 		before := r.shutdown.state()
 		resp, err := r.next.RoundTrip(req)
+		tellAllowance(req.Context(), resp, r.now())
 		v := judge(resp, err, attempt, r.now())
 		if !v.again {
 			return hideLimits(resp), err

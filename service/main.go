@@ -126,8 +126,8 @@ type commands struct {
 	Key        command.Key        `cmd:"" help:"Signing keys."`
 	Policy     command.Policy     `cmd:"" help:"Trust policies: which jobs of GitHub Actions get license tokens without a secret."`
 	Repository command.Repository `cmd:"" help:"Repositories whose jobs got license tokens."`
-	Webhook    command.Webhook    `cmd:"" help:"Webhook endpoints: where what happens is sent."`
 	GitHubApp  command.GitHubApp  `cmd:"" name:"github-app" help:"The GitHub App, by which the service hears GitHub and writes secrets."`
+	Webhook    command.Webhook    `cmd:"" help:"Webhook endpoints: where what happens is sent."`
 	AdminToken command.AdminToken `cmd:"" name:"admin-token" help:"Admin tokens, by which the operator calls the Admin API."`
 	Audit      command.Audit      `cmd:"" help:"The audit log: who did what."`
 	Backup     command.Backup     `cmd:"" help:"Copy the database to a new file, also while the service runs. The key is not in it."`

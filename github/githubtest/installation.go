@@ -15,6 +15,7 @@ import (
 type Installation struct {
 	ID           int64
 	Account      string
+	AccountID    int64    // optional; that of the owner of its repositories
 	Repositories []string // "acme/site"; the ones it reaches. nil: all of the account
 	Permissions  map[string]string
 	Suspended    bool
@@ -41,39 +42,39 @@ type minted struct {
 // repositoryInstallation finds the installation that reaches a repository.
 func (s *Server) repositoryInstallation(req *request) answer {
 	repo := req.place.repo
-	return req.app.describe(func(i Installation) bool {
+	return s.describe(req.app, func(i Installation) bool {
 		return strings.EqualFold(i.Account, repo.Owner) && (i.Repositories == nil || slices.ContainsFunc(i.Repositories, repo.is))
-	}, s.cfg.Now())
+	})
 }
 
 // organizationInstallation finds the installation in an organization.
 func (s *Server) organizationInstallation(req *request) answer {
-	return req.app.describe(func(i Installation) bool { return strings.EqualFold(i.Account, req.place.org) }, s.cfg.Now())
+	return s.describe(req.app, func(i Installation) bool { return strings.EqualFold(i.Account, req.place.org) })
 }
 
 // describe answers
 //
-//	{"id":1,"account":{"login":"acme"},"permissions":{"secrets":"write"},"suspended_at":null}
-func (app *App) describe(fits func(Installation) bool, now time.Time) answer {
+//	{"id":1,"account":{"login":"acme","id":1},"permissions":{"secrets":"write"},"suspended_at":null}
+func (s *Server) describe(app *App, fits func(Installation) bool) answer {
 	n := slices.IndexFunc(app.Installations, fits)
 	if n < 0 {
 		return notFound()
 	}
 	return answer{
 		status: http.StatusOK, header: http.Header{"Content-Type": {"application/json; charset=utf-8"}},
-		body: app.Installations[n].describe(now),
+		body: s.describeInstallation(app.Installations[n]),
 	}
 }
 
-func (i Installation) describe(now time.Time) []byte {
+func (s *Server) describeInstallation(i Installation) []byte {
 	body := struct {
 		ID          int64             `json:"id"`
 		Account     owner             `json:"account"`
 		Permissions map[string]string `json:"permissions"`
 		SuspendedAt *time.Time        `json:"suspended_at"`
-	}{i.ID, owner{Login: i.Account}, i.Permissions, nil}
+	}{i.ID, owner{i.Account, s.accountID(i)}, i.Permissions, nil}
 	if i.Suspended {
-		body.SuspendedAt = &now
+		body.SuspendedAt = new(s.cfg.Now())
 	}
 	return answerJSON(http.StatusOK, body).body
 }

@@ -189,7 +189,7 @@ func (s *Server) listInstallations(req *request) answer {
 	}
 	all := []json.RawMessage{}
 	for _, i := range req.app.Installations[shown.from:shown.to] {
-		all = append(all, i.describe(s.cfg.Now()))
+		all = append(all, s.describeInstallation(i))
 	}
 	return answerJSON(http.StatusOK, all).with(header)
 }
@@ -200,7 +200,7 @@ func (s *Server) oneInstallation(req *request) answer {
 	if !ok {
 		return notFound()
 	}
-	return answer{status: http.StatusOK, header: http.Header{"Content-Type": {"application/json; charset=utf-8"}}, body: i.describe(s.cfg.Now())}
+	return answer{status: http.StatusOK, header: http.Header{"Content-Type": {"application/json; charset=utf-8"}}, body: s.describeInstallation(i)}
 }
 
 // findMadeApp is findApp among those that manifests made.

@@ -76,6 +76,8 @@ func secretsAt(path, permission, toRead string) []route {
 // answer takes a request through the checks in GitHub's order: its form, who asks, what is asked, whether the token sees it,
 // and whether it may.
 func (s *Server) answer(req *request) answer {
+	s.world.RLock()
+	defer s.world.RUnlock()
 	if a, ok := malformed(req); !ok {
 		return a
 	}

@@ -68,6 +68,8 @@ type Server struct {
 	addr string
 	done chan struct{} // closed when no more connections are taken
 
+	world sync.RWMutex // guards cfg, see Change
+
 	mu       sync.Mutex
 	stores   map[string]*store // by the path that owns them: "repos/acme/site/actions"
 	minted   []*minted         // installation tokens

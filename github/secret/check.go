@@ -21,7 +21,7 @@ type Finding struct {
 	// fine-grained token only that it may read, as its answers to reading name no other right.
 	Proven bool
 
-	Known     bool      // Exists is known; with a GitHub App it is not, since that would take a token
+	Known     bool      // Exists is known; with a GitHub App it is not, since that would take a token, unless the Writer has Installations
 	Exists    bool      // there is such a secret
 	UpdatedAt time.Time // when it was last written
 	Access    string    // who may read it in an organization: "all", "selected (3 repositories)"
@@ -43,10 +43,14 @@ func (w *Writer) Check(ctx context.Context, targets []Target, name string) []Fin
 }
 
 func (w *Writer) check(ctx context.Context, t Target, name string) (Finding, error) {
+	level := "read"
 	if app, ok := w.credential.(*installed); ok {
-		return Finding{Proven: true}, app.check(ctx, t)
+		if err := app.check(ctx, t); err != nil || !app.shared {
+			return Finding{Proven: true}, err
+		}
+		level = "write" // so that a write to come has a token
 	}
-	st, s, err := w.open(ctx, t, "read")
+	st, s, err := w.open(ctx, t, level)
 	if err != nil {
 		return Finding{}, err
 	}
@@ -54,7 +58,7 @@ func (w *Writer) check(ctx context.Context, t Target, name string) (Finding, err
 	if err != nil {
 		return Finding{}, err
 	}
-	f := Finding{Proven: proven(t, resp), Known: true}
+	f := Finding{Proven: w.byApp || proven(t, resp), Known: true}
 	found, _, err := st.read(ctx, name)
 	if github.StatusOf(err) == http.StatusNotFound {
 		return f, w.checkFirst(ctx, s, t)

@@ -30,6 +30,7 @@ type installed struct {
 	at     *github.Installations
 	repo   github.Repo
 	repoID int64 // 0: not known
+	shared bool  // at belongs to somebody else
 }
 
 func (i *installed) client(ctx context.Context, t Target, level string) (*github.Client, error) {
@@ -82,4 +83,9 @@ func (i *installed) check(ctx context.Context, t Target) error {
 	return nil
 }
 
-func (i *installed) revoke(ctx context.Context) error { return i.at.Revoke(ctx) }
+func (i *installed) revoke(ctx context.Context) error {
+	if i.shared {
+		return nil
+	}
+	return i.at.Revoke(ctx)
+}

@@ -63,7 +63,7 @@ func (w *Writer) refuse(act string, target Target, name string, err error) *Erro
 // explain turns what came back from a call under ctx into an Error.
 func (w *Writer) explain(ctx context.Context, act string, target Target, name string, err error) *Error {
 	e := w.errorFor(act, target, name)
-	if errors.Is(err, errNewElsewhere) {
+	if errors.Is(err, errNewElsewhere) || errors.Is(err, errNewNowhere) {
 		e.Fact = Fact{Message: err.Error(), Err: err}
 		return e
 	}

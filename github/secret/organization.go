@@ -45,10 +45,16 @@ func accessFor(ctx context.Context, o organization, s *session, t Target, name s
 	return readAccess(ctx, o, found)
 }
 
+var errNewNowhere = errors.New("there is no such secret yet, and who may read it cannot be guessed: " +
+	"create it there once, by hand, and choose its repositories")
+
 var errNewElsewhere = errors.New("there is no such secret yet, and who may read it cannot be guessed, since this repository is not of " +
 	"that organization: create it there once, by hand, and choose its repositories")
 
 func firstAccess(ctx context.Context, s *session, t Target) (access, error) {
+	if s.repo == (github.Repo{}) {
+		return access{}, errNewNowhere
+	}
 	if !strings.EqualFold(t.name, s.repo.Owner) {
 		return access{}, errNewElsewhere
 	}

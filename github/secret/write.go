@@ -28,18 +28,31 @@ type Writer struct {
 
 // WriterConfig is what a Writer needs.
 type WriterConfig struct {
-	API    github.Config // required; its Token writes the secrets, and must be empty with an App
-	App    *github.App   // optional
-	Repo   github.Repo   // required
-	RepoID int64         // optional; saves a call now and then
-	Rand   io.Reader     // required; seals the values; must be cryptographically strong, and safe for several goroutines
+	API  github.Config // required, its Token alone not with Installations; it writes the secrets, and must be empty with an App
+	App  *github.App   // optional
+	Repo github.Repo   // required; only with Installations it may be empty, for the secrets of organizations
+
+	// Installations are in the place of API's token and App, for a program that has them for long:
+	// Close then leaves them as they are, and Check makes tokens in order to look closer. Optional.
+	Installations *github.Installations
+
+	RepoID int64     // optional; saves a call now and then
+	Rand   io.Reader // required; seals the values; must be cryptographically strong, and safe for several goroutines
 }
 
 // NewWriter makes a writer for the targets of a repository. Close it.
 func NewWriter(cfg WriterConfig) (*Writer, error) {
 	w := &Writer{byApp: cfg.App != nil, repo: cfg.Repo, repoID: cfg.RepoID, rand: cfg.Rand, now: cfg.API.Now}
-	if cfg.Repo == (github.Repo{}) || cfg.Rand == nil {
+	if cfg.Repo == (github.Repo{}) && cfg.Installations == nil || cfg.Rand == nil {
 		return nil, errors.New("secret writer: Repo and Rand must be set")
+	}
+	if cfg.Installations != nil {
+		if cfg.App != nil || cfg.API.Token != "" || cfg.API.Now == nil {
+			return nil, errors.New("secret writer: with Installations give the clock of API, no token and no App")
+		}
+		w.byApp = true
+		w.credential = &installed{at: cfg.Installations, repo: cfg.Repo, repoID: cfg.RepoID, shared: true}
+		return w, nil
 	}
 	if cfg.App == nil {
 		if err := errors.Join(cfg.API.Check(), github.CheckToken(cfg.API.Token)); err != nil {

@@ -2,7 +2,7 @@ package license
 
 import (
 	"context"
-	"crypto/sha256"
+	"errors"
 	"fmt"
 	"time"
 
@@ -50,23 +50,10 @@ func (s *Service) issuedAgain(ctx context.Context, a account.Account, id opaque.
 	if err != nil {
 		return Issued{}, err
 	}
-	if r.Revoked {
-		return Issued{}, ErrTokenRevoked
+	out, err := s.again(a, r, view)
+	if errors.Is(err, ErrChanged) {
+		err = fmt.Errorf("token: %w: %s was given for this Idempotency-Key, and %w: use a new one",
+			failure.ErrConflict, id, ErrChanged)
 	}
-	changed := fmt.Errorf("token: %w: %s was given for this Idempotency-Key, and its account or its signing key was changed since: use a new one",
-		failure.ErrConflict, id)
-	then, ok := view.Tokens.By(r.KeyID)
-	if !ok {
-		return Issued{}, changed
-	}
-	claims, _ := s.claims(a, r.IssuedAt, r.ExpiresAt.Sub(r.IssuedAt))
-	claims.ID = string(id)
-	out, err := signWith(then, claims, r.ExpiresAt.Equal(a.ValidUntil.Truncate(time.Second)))
-	if err == nil && sha256.Sum256([]byte(out.Token.Reveal())) != r.Hash {
-		err = changed
-	}
-	if err != nil {
-		return Issued{}, err
-	}
-	return out, nil
+	return out, err
 }

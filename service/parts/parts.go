@@ -7,6 +7,7 @@ package parts
 import (
 	"context"
 	"io"
+	"log/slog"
 	"net/netip"
 	"time"
 
@@ -20,6 +21,7 @@ import (
 	"github.com/pageflare/ci/service/limit"
 	"github.com/pageflare/ci/service/oidc"
 	"github.com/pageflare/ci/service/opaque"
+	"github.com/pageflare/ci/service/rotation"
 	"github.com/pageflare/ci/service/upkeep"
 	"github.com/pageflare/ci/service/webhook/out"
 )
@@ -39,10 +41,11 @@ type Stores struct {
 	Jobs        license.JobStore
 	Limits      limit.Store // nil: each process counts requests alone
 	Upkeep      upkeep.Store
+	App         githubapp.Store
+	Rotations   rotation.Store
 	Notices     account.NoticeStore
 	Endpoints   out.Store
 	Feed        out.FeedStore
-	App         githubapp.Store
 
 	// Ready returns nil when the newest write went well, or when a small one does now; else why the
 	// database cannot write.
@@ -66,17 +69,18 @@ func On(s interface {
 	license.JobStore
 	SharedLimits() limit.Store
 	upkeep.Store
+	githubapp.Store
+	rotation.Store
 	account.NoticeStore
 	out.Store
 	out.FeedStore
-	githubapp.Store
 	Ready(context.Context) error
 	Stock(context.Context, time.Time) (license.Stock, error)
 }) Stores {
 	return Stores{
 		Audit: s, Keys: s, Accounts: s, Credentials: s, Admins: s, Devices: s, Sessions: s, Policies: s,
-		Licenses: s, Machines: s, Jobs: s, Limits: s.SharedLimits(), Upkeep: s, Notices: s, Endpoints: s, Feed: s, Ready: s.Ready, Stock: s.Stock,
-		App: s,
+		Licenses: s, Machines: s, Jobs: s, Limits: s.SharedLimits(), Upkeep: s, Ready: s.Ready, Stock: s.Stock,
+		App: s, Rotations: s, Notices: s, Endpoints: s, Feed: s,
 	}
 }
 
@@ -91,6 +95,7 @@ type Config struct {
 	Identities       *oidc.Verifier  // proves identity tokens of jobs; nil: none is accepted
 	App              githubapp.Given // the GitHub App of the settings; zero: that of the database
 	GitHub           github.Config   // how GitHub's API is reached, its Token empty; without a Transport it is not
+	Events           *slog.Logger    // gets what work in the background comes across; nil: nobody
 	Now              func() time.Time
 	Rand             io.Reader      // cryptographic randomness
 	WebhookAllow     []netip.Prefix // networks that events may be sent to beside public https addresses; nil: none
@@ -110,6 +115,7 @@ type Parts struct {
 	Machines *license.Machines
 	Jobs     *license.Jobs
 	App      *githubapp.Registry
+	Rotation *rotation.Rotations
 	Limits   limit.Store // nil: each process counts requests alone
 
 	Notices   *account.Notices
@@ -178,7 +184,13 @@ func New(ctx context.Context, c Config) (*Parts, error) {
 	p.App, err = githubapp.New(githubapp.Config{
 		Store: c.Stores.App, Master: c.MasterKey, Log: p.Log, Given: c.App, GitHub: c.GitHub, PublicURL: c.Issuer, Now: now, Rand: c.Rand,
 	})
-	return p, err
+	if err != nil {
+		return nil, err
+	}
+	p.Rotation = rotation.New(rotation.Config{
+		Store: c.Stores.Rotations, Tokens: p.Licenses, Apps: p.App, Log: p.Log, Now: now, Rand: c.Rand, Events: c.Events,
+	})
+	return p, nil
 }
 
 // WithRequest is opaque.WithRequest with the key of this installation: every replica has it.

@@ -124,8 +124,11 @@ func (s *Store) ChangeAccount(ctx context.Context, id string, change func(*accou
 			id); err != nil { // host names often name their owner
 			return err
 		}
-		_, err = t.ExecContext(ctx, `DELETE FROM repositories WHERE account_id = $1`, id) // as do names of repositories
-		return err
+		if _, err = t.ExecContext(ctx, `DELETE FROM repositories WHERE account_id = $1`,
+			id); err != nil { // as do names of repositories
+			return err
+		}
+		return t.forgetBuyer(ctx, id)
 	})
 	return a, err
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/pageflare/ci/service/limit"
 	"github.com/pageflare/ci/service/oidc"
 	"github.com/pageflare/ci/service/opaque"
+	"github.com/pageflare/ci/service/rotation"
 	"github.com/pageflare/ci/service/upkeep"
 	"github.com/pageflare/ci/service/webhook/out"
 )
@@ -43,6 +44,8 @@ type Store interface {
 	SetLimitClock(func() time.Time)
 	PruneLimits(ctx context.Context, before time.Time) (int64, error)
 	upkeep.Store
+	githubapp.Store
+	rotation.Store
 	account.NoticeStore
 	out.Store
 	out.FeedStore
@@ -59,6 +62,7 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		general, accounts, apiTokens, tokens, endings, signingKeys, leaseRecords, adminTokenRecords, auditLog,
 		trustPolicies, exchanges, devices, signIns, machineRecords, jobRecords, limits, upkeeping, events, endpoints, notices,
 		trustPolicies, exchanges, devices, signIns, machineRecords, jobRecords, limits, upkeeping,
+		trustPolicies, exchanges, devices, signIns, machineRecords, jobRecords, limits, upkeeping, rotationRecords,
 		githubApps,
 	} {
 		for name, test := range s {

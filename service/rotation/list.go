@@ -1,0 +1,83 @@
+package rotation
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/pageflare/ci/github"
+	"github.com/pageflare/ci/service/audit"
+	"github.com/pageflare/ci/service/failure"
+	"github.com/pageflare/ci/service/opaque"
+)
+
+// Rotations returns the rotations that are asked for, in the order of ids. failure.ErrInvalid: After
+// is no id, or Repository no name. failure.ErrNotFound: no such account.
+func (r *Rotations) Rotations(ctx context.Context, q Query) ([]Rotation, error) {
+	if err := opaque.OfRotation.CheckAfter(q.After); err != nil {
+		return nil, err
+	}
+	if q.Repository != "" {
+		if _, err := github.ParseRepo(q.Repository); err != nil {
+			return nil, failure.Invalid(err.Error())
+		}
+	}
+	if q.Account != "" {
+		if err := r.store.HasAccount(ctx, q.Account); err != nil {
+			return nil, err
+		}
+	}
+	return r.store.Rotations(ctx, q)
+}
+
+// Rotation returns one rotation. failure.ErrNotFound.
+func (r *Rotations) Rotation(ctx context.Context, id string) (Rotation, error) {
+	found, err := r.store.Rotations(ctx, Query{ID: id, Limit: 1})
+	if err == nil && len(found) == 0 {
+		err = fmt.Errorf("rotation %.100s: %w", id, failure.ErrNotFound)
+	}
+	if err != nil {
+		return Rotation{}, err
+	}
+	return found[0], nil
+}
+
+// Remove ends a rotation. The secrets stay as they are, and so does the token in each to its own
+// end, unless withTokens revokes what was issued for the rotation in the same moment; the answer is
+// how many families that were. Removing it twice is no error. failure.ErrNotFound.
+func (r *Rotations) Remove(ctx context.Context, id string, withTokens bool) (families int64, err error) {
+	var issued *audit.Act
+	if withTokens {
+		issued = new(r.cfg.Log.Act(ctx, audit.IssuesRevoked, "", id, nil))
+	}
+	return r.store.RemoveRotation(ctx, id, r.cfg.Log.Act(ctx, audit.RotationRemoved, "", id, nil), issued)
+}
+
+// Hurry has all secrets of an account written as soon as can be: a token of it has leaked.
+func (r *Rotations) Hurry(ctx context.Context, accountID string) error {
+	n, err := r.store.HurryTargets(ctx, accountID, r.cfg.Now())
+	if err == nil && n > 0 {
+		r.wake()
+	}
+	return err
+}
+
+// RepositoryRenamed notes that a repository is called otherwise, as GitHub told. It is looked up by
+// its id before each write in any case.
+func (r *Rotations) RepositoryRenamed(ctx context.Context, repositoryID int64, owner, name string) error {
+	repo, err := github.ParseRepo(owner + "/" + name)
+	if err != nil {
+		return failure.Invalid(err.Error())
+	}
+	_, err = r.store.ChangeRepository(ctx, repositoryID, repo.String(), "")
+	return err
+}
+
+// RepositoryGone stops the rotations of a repository that was deleted, or belongs to somebody else
+// now: nothing is written for them any more. why is for people.
+func (r *Rotations) RepositoryGone(ctx context.Context, repositoryID int64, why string) error {
+	if why == "" {
+		why = "the repository is gone"
+	}
+	_, err := r.store.ChangeRepository(ctx, repositoryID, "", github.Plain(why))
+	return err
+}
