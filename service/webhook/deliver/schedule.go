@@ -17,7 +17,7 @@ import (
 //     when it has been tried for three days.
 //   - An endpoint that failed circuitAfter times in a row is asked by one delivery at a time, later
 //     and later, an hour apart at most: it is never hammered, and one that is back is found within
-//     the hour. From then on twice as many are sent with each success, up to the cap.
+//     the hour. From then on one more is sent at once with each success, up to the cap.
 //   - An endpoint that answers 410, or nothing but failures for three days, is disabled. What was
 //     queued for it stays queued.
 
@@ -131,7 +131,7 @@ func (c Circuit) After(s Step, a Answer, now time.Time, random float64) (next Ci
 	case Cut:
 		return c, ""
 	case Delivered:
-		return Circuit{Allowed: min(PerEndpoint, max(1, c.Allowed)*2)}, ""
+		return Circuit{Allowed: min(PerEndpoint, max(1, c.Allowed)+1)}, ""
 	case Gone:
 		return c, "its receiver answered 410 Gone"
 	}

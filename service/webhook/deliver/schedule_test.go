@@ -139,7 +139,7 @@ func TestAnEndpointThatFailsIsProbedLaterAndLater(t *testing.T) {
 		c, _ = c.After(ok, status(200), now, 0)
 		allowed = append(allowed, c.Allowed)
 	}
-	if diff := cmp.Diff([]int64{2, 4, 8, 16, 16}, allowed); diff != "" || !c.FailingSince.IsZero() || c.Failures != 0 || !c.NotBefore.IsZero() {
+	if diff := cmp.Diff([]int64{2, 3, 4, 5, 6}, allowed); diff != "" || !c.FailingSince.IsZero() || c.Failures != 0 || !c.NotBefore.IsZero() {
 		t.Errorf("after successes: %+v, and at once (-want +got)\n%s", c, diff)
 	}
 }
