@@ -15,6 +15,7 @@ import (
 	"github.com/pageflare/ci/service/account"
 	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/auth"
+	"github.com/pageflare/ci/service/billing"
 	"github.com/pageflare/ci/service/githubapp"
 	"github.com/pageflare/ci/service/keyring"
 	"github.com/pageflare/ci/service/license"
@@ -23,6 +24,8 @@ import (
 	"github.com/pageflare/ci/service/opaque"
 	"github.com/pageflare/ci/service/rotation"
 	"github.com/pageflare/ci/service/upkeep"
+	"github.com/pageflare/ci/service/webhook/deliver"
+	"github.com/pageflare/ci/service/webhook/in"
 	"github.com/pageflare/ci/service/webhook/out"
 )
 
@@ -43,9 +46,15 @@ type Stores struct {
 	Upkeep      upkeep.Store
 	App         githubapp.Store
 	Rotations   rotation.Store
+	Billing     billing.Store
+	Received    in.Store
+	Places      in.Places
 	Notices     account.NoticeStore
 	Endpoints   out.Store
 	Feed        out.FeedStore
+	Sends       deliver.Store
+	Sent        deliver.HistoryStore
+	Published   func() <-chan struct{} // gets a value when this process wrote events
 
 	// Ready returns nil when the newest write went well, or when a small one does now; else why the
 	// database cannot write.
@@ -71,16 +80,23 @@ func On(s interface {
 	upkeep.Store
 	githubapp.Store
 	rotation.Store
+	billing.Store
+	in.Store
+	in.Places
 	account.NoticeStore
 	out.Store
 	out.FeedStore
+	deliver.Store
+	deliver.HistoryStore
+	Published() <-chan struct{}
 	Ready(context.Context) error
 	Stock(context.Context, time.Time) (license.Stock, error)
 }) Stores {
 	return Stores{
 		Audit: s, Keys: s, Accounts: s, Credentials: s, Admins: s, Devices: s, Sessions: s, Policies: s,
 		Licenses: s, Machines: s, Jobs: s, Limits: s.SharedLimits(), Upkeep: s, Ready: s.Ready, Stock: s.Stock,
-		App: s, Rotations: s, Notices: s, Endpoints: s, Feed: s,
+		App: s, Rotations: s, Billing: s, Received: s, Places: s, Notices: s, Endpoints: s, Feed: s,
+		Sends: s, Sent: s, Published: s.Published,
 	}
 }
 
@@ -99,6 +115,7 @@ type Config struct {
 	Now              func() time.Time
 	Rand             io.Reader      // cryptographic randomness
 	WebhookAllow     []netip.Prefix // networks that events may be sent to beside public https addresses; nil: none
+	Guard            *deliver.Guard // looks where the address of an endpoint leads; nil: its text is all that is looked at
 }
 
 // Parts are the nouns of the service.
@@ -116,16 +133,26 @@ type Parts struct {
 	Jobs     *license.Jobs
 	App      *githubapp.Registry
 	Rotation *rotation.Rotations
+	Billing  *billing.Registry
+	Received *in.Receiver
+	Places   in.Places
 	Limits   limit.Store // nil: each process counts requests alone
 
 	Notices   *account.Notices
 	Endpoints *out.Registry
 	Feed      *out.Feed
+	Sent      *deliver.History
+	Guard     *deliver.Guard // nil: nothing is sent
 
 	Identities *oidc.Verifier
 	PublicURL  string
 
 	requests []byte // the key of WithRequest
+
+	master    keyring.MasterKey
+	sends     deliver.Store
+	published func() <-chan struct{}
+	now       func() time.Time
 
 	upkeep upkeep.Store
 	ready  func(context.Context) error
@@ -163,7 +190,11 @@ func New(ctx context.Context, c Config) (*Parts, error) {
 	p.Notices = account.NewNotices(c.Stores.Notices, p.Log, now)
 	p.Endpoints = out.New(out.Config{
 		Store: c.Stores.Endpoints, Master: c.MasterKey, Log: p.Log, Allow: c.WebhookAllow, Now: now, Rand: c.Rand,
+		Leads: c.Guard.Leads(),
 	})
+	p.Sent = deliver.NewHistory(deliver.HistoryConfig{Store: c.Stores.Sent, Log: p.Log, Now: now, Rand: c.Rand})
+	p.Guard = c.Guard
+	p.master, p.sends, p.published, p.now = c.MasterKey, c.Stores.Sends, c.Stores.Published, now
 	p.Feed = out.NewFeed(c.Stores.Feed, time.After)
 	common := auth.Config{Log: p.Log, Now: now, Rand: c.Rand}
 	p.Admins = auth.NewAdmins(c.Stores.Admins, common)
@@ -190,6 +221,13 @@ func New(ctx context.Context, c Config) (*Parts, error) {
 	p.Rotation = rotation.New(rotation.Config{
 		Store: c.Stores.Rotations, Tokens: p.Licenses, Apps: p.App, Log: p.Log, Now: now, Rand: c.Rand, Events: c.Events,
 	})
+	p.Billing = billing.NewRegistry(billing.Config{Store: c.Stores.Billing, Log: p.Log, Now: now, Rand: c.Rand})
+	hears := in.Hears{
+		Billing: p.Billing, Places: c.Stores.Places, Trust: p.Policies, Rotations: p.Rotation, Issuer: in.IssuerOf(c.GitHub.APIURL),
+	}
+	p.Received, p.Places = in.New(in.Config{
+		Store: c.Stores.Received, Secrets: p.App.WebhookSecrets, Handlers: hears.Handlers(), Now: now, Rand: c.Rand,
+	}), c.Stores.Places
 	return p, nil
 }
 
@@ -219,4 +257,11 @@ func (p *Parts) Stock(ctx context.Context, at time.Time) (license.Stock, error) 
 func (p *Parts) Upkeep(c upkeep.Config) *upkeep.Upkeep {
 	c.Store, c.Log = p.upkeep, p.Log
 	return upkeep.New(c)
+}
+
+// Dispatcher sends events to endpoints, by what is set of c; Store, Endpoints, Master, Published and
+// Now are ours.
+func (p *Parts) Dispatcher(c deliver.Config) *deliver.Dispatcher {
+	c.Store, c.Endpoints, c.Master, c.Published, c.Now = p.sends, p.Endpoints, p.master, p.published(), p.now
+	return deliver.New(c)
 }

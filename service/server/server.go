@@ -35,6 +35,7 @@ type Config struct {
 	BadCredentials int                         // requests a minute without a good credential, for each address; 0: unlimited
 	TrustedProxies []netip.Prefix              // whose X-Forwarded-For counts
 	Upkeep         func() map[string]time.Time // when each job of upkeep was last done here, for the metrics; nil: none is
+	Webhooks       *WebhookMeter               // what came of deliveries, for the metrics; nil: none is
 	Version        string                      // of the program, for the metrics
 	Tracer         trace.Tracer                // makes a span of each request; nil: none are made
 	Now            func() time.Time
@@ -64,10 +65,12 @@ type Server struct {
 	drain    time.Duration
 	after    func(time.Duration) <-chan time.Time
 	draining atomic.Bool
-	stopping context.Context // ends when Serve closes its listener
-	stop     context.CancelFunc
-	leaving  context.Context // ends when it drains, or else with stopping
-	leave    context.CancelFunc
+	// oldSecret lets the log tell now and then that webhooks are signed with the secret of before
+	oldSecret seldom
+	stopping  context.Context // ends when Serve closes its listener
+	stop      context.CancelFunc
+	leaving   context.Context // ends when it drains, or else with stopping
+	leave     context.CancelFunc
 }
 
 // New returns a Server. The error says what is wrong with the configuration.
@@ -75,7 +78,7 @@ func New(cfg Config) (*Server, error) {
 	quietGin()
 	s := &Server{
 		parts: cfg.Parts, metrics: newMetrics(cfg.Version,
-			newKeyCollector(func(ctx context.Context) ([]keyring.Key, error) { return cfg.Parts.Keys.Keys(ctx) }, cfg.Parts.Stock, cfg.Now)),
+			newKeyCollector(func(ctx context.Context) ([]keyring.Key, error) { return cfg.Parts.Keys.Keys(ctx) }, cfg.Parts.Stock, cfg.Parts.Sent.Stock, cfg.Now)),
 		tracer: cfg.Tracer, timeouts: timeouts{headerTimeout, readTimeout, writeTimeout}, now: cfg.Now, log: cfg.Log, engine: gin.New(),
 	}
 	clock := steady(cfg.Now, cfg.Elapsed)
@@ -88,7 +91,9 @@ func New(cfg Config) (*Server, error) {
 	})
 	s.admin = &admin.Handlers{
 		Accounts: cfg.Parts.Accounts, Admins: cfg.Parts.Admins, Sessions: cfg.Parts.Sessions, Licenses: cfg.Parts.Licenses,
-		Machines: cfg.Parts.Machines, Policies: cfg.Parts.Policies, Jobs: cfg.Parts.Jobs, Keys: cfg.Parts.Keys, Log: cfg.Parts.Log,
+		Machines: cfg.Parts.Machines, Policies: cfg.Parts.Policies, Jobs: cfg.Parts.Jobs, Rotation: cfg.Parts.Rotation,
+		Keys: cfg.Parts.Keys, Log: cfg.Parts.Log,
+		Billing: cfg.Parts.Billing, Received: cfg.Parts.Received,
 		Identities: cfg.Parts.Identities, Repository: cfg.Repository, Now: cfg.Now, Extend: s.extendDeadline,
 		Endpoints: cfg.Parts.Endpoints, Feed: cfg.Parts.Feed, Await: s.await,
 	}
@@ -99,6 +104,10 @@ func New(cfg Config) (*Server, error) {
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	s.leaving, s.leave = context.WithCancel(s.stopping)
 	s.metrics.telemetry(s.TelemetryReports)
+	s.metrics.registry.MustRegister(receivedCollector{cfg.Parts.Received})
+	if cfg.Webhooks != nil {
+		s.metrics.registry.MustRegister(cfg.Webhooks.collectors()...)
+	}
 	if cfg.Upkeep != nil {
 		s.metrics.registry.MustRegister(upkeepCollector{cfg.Upkeep})
 	}

@@ -45,7 +45,6 @@ type Store interface {
 	SetLimitClock(func() time.Time)
 	PruneLimits(ctx context.Context, before time.Time) (int64, error)
 	upkeep.Store
-	githubapp.Store
 	rotation.Store
 	account.NoticeStore
 	out.Store
@@ -64,9 +63,7 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 	for _, s := range []suite{
 		general, accounts, apiTokens, tokens, endings, signingKeys, leaseRecords, adminTokenRecords, auditLog,
 		trustPolicies, exchanges, devices, signIns, machineRecords, jobRecords, limits, upkeeping, events, endpoints, notices, sends,
-		trustPolicies, exchanges, devices, signIns, machineRecords, jobRecords, limits, upkeeping,
-		trustPolicies, exchanges, devices, signIns, machineRecords, jobRecords, limits, upkeeping, rotationRecords,
-		githubApps,
+		githubApps, rotationRecords,
 	} {
 		for name, test := range s {
 			t.Run(name, func(t *testing.T) {

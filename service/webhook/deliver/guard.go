@@ -105,6 +105,14 @@ func (g *Guard) Check(ctx context.Context, address string) error {
 	return nil
 }
 
+// Leads is Check as a field; nil for no guard.
+func (g *Guard) Leads() func(context.Context, string) error {
+	if g == nil {
+		return nil
+	}
+	return g.Check
+}
+
 func lookupFault(err error) string {
 	var fault *net.DNSError
 	switch {
