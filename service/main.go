@@ -83,6 +83,7 @@ func (a *app) share() {
 	a.commands = command.App{
 		Stdin: a.stdin, Stdout: a.stdout, Stderr: a.stderr, Terminal: a.typed, Watched: a.watched, Move: a.move,
 		Database: opaque.HideUserInfo(a.cfg.DatabaseURL), DatabaseFile: a.databasePath(), DumpURL: a.dumpURL(), Issuers: a.cfg.OIDCIssuers, NoLink: a.cfg.noLink(),
+		Getenv: a.getenv, APIURL: a.publicURL(a.cfg.Listen) + "/_api",
 		HaveDatabase: a.haveDatabase, Repository: a.repository,
 		Open: func(ctx context.Context) (*parts.Parts, func() error, error) {
 			return a.open(ctx, store.OpenCurrent, a.publicURL(a.cfg.Listen), nil)
@@ -127,6 +128,7 @@ type commands struct {
 	Repository command.Repository `cmd:"" help:"Repositories whose jobs got license tokens."`
 	GitHubApp  command.GitHubApp  `cmd:"" name:"github-app" help:"The GitHub App, by which the service hears GitHub and writes secrets."`
 	Rotation   command.Rotation   `cmd:"" help:"Managed rotation: secrets at GitHub that hold a living license token, also where workflows rarely run."`
+	Webhook    command.Webhook    `cmd:"" help:"Webhook endpoints: where what happens is sent."`
 	AdminToken command.AdminToken `cmd:"" name:"admin-token" help:"Admin tokens, by which the operator calls the Admin API."`
 	Audit      command.Audit      `cmd:"" help:"The audit log: who did what."`
 	Backup     command.Backup     `cmd:"" help:"Copy the database to a new file, also while the service runs. The key is not in it."`

@@ -54,9 +54,9 @@ service/license     -> service/account service/auth service/keyring service/audi
 service/upkeep      -> service/audit
 service/parts       -> NOUNS github github/secret
 service/show        -> NOUNS service/api
-service/command     -> NOUNS service/parts service/show service/api
+service/command     -> NOUNS service/parts service/show service/api service/client
 service/webhook/signature ->
-service/webhook/out     -> service/audit service/account service/keyring service/opaque service/failure service/rights
+service/webhook/out     -> service/webhook/signature service/audit service/account service/keyring service/opaque service/failure service/rights
 service/webhook/deliver -> service/audit service/webhook/out service/webhook/signature service/keyring service/opaque service/failure service/origin
 service/webhook/in      -> service/audit service/account service/license service/billing service/githubapp service/leak service/rotation service/opaque service/failure github
 service/billing     -> service/audit service/account service/opaque service/failure github

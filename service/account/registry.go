@@ -88,7 +88,7 @@ func (r *Registry) CreateAccount(ctx context.Context,
 	}
 	now := r.now()
 	a := Account{
-		ID: id, Email: normalEmail(n.Email), Tier: n.Tier, Features: withoutRepeats(n.Features),
+		ID: id, Email: NormalEmail(n.Email), Tier: n.Tier, Features: WithoutRepeats(n.Features),
 		ValidUntil: n.ValidUntil.UTC().Truncate(time.Millisecond), Status: Active, CreatedAt: now,
 	}
 	if err := Check(a); err != nil {
@@ -132,7 +132,7 @@ func (r *Registry) Accounts(ctx context.Context, q Query) ([]Account, error) {
 	if err := opaque.OfAccount.CheckAfter(q.After); err != nil {
 		return nil, err
 	}
-	q.Email = normalEmail(q.Email)
+	q.Email = NormalEmail(q.Email)
 	return r.store.Accounts(ctx, q)
 }
 
@@ -149,13 +149,13 @@ type Change struct {
 func (r *Registry) UpdateAccount(ctx context.Context, id string, ch Change) (Account, error) {
 	return r.change(ctx, id, audit.AccountUpdated, ch.details(), func(a *Account) error {
 		if ch.Email != nil {
-			a.Email = normalEmail(*ch.Email)
+			a.Email = NormalEmail(*ch.Email)
 		}
 		if ch.Tier != nil {
 			a.Tier = *ch.Tier
 		}
 		if ch.Features != nil {
-			a.Features = withoutRepeats(*ch.Features)
+			a.Features = WithoutRepeats(*ch.Features)
 		}
 		if ch.ValidUntil != nil {
 			a.ValidUntil = ch.ValidUntil.UTC().Truncate(time.Millisecond)

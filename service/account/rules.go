@@ -59,10 +59,10 @@ func ParseDay(text string) (time.Time, error) {
 		failure.Invalid(fmt.Sprintf("%q is not a date such as 2027-03-12 or a time such as 2027-03-12T12:00:00Z", text))
 }
 
-const (
-	maxEmail    = 254 // RFC 5321, 4.5.3.1.3
-	maxFeatures = 50
-)
+const maxEmail = 254 // RFC 5321, 4.5.3.1.3
+
+// MaxFeatures is how many features a license has at most.
+const MaxFeatures = 50
 
 var featureName = regexp.MustCompile(`^[a-z][a-z0-9_]{0,63}$`)
 
@@ -79,30 +79,41 @@ func Check(a Account) error {
 	} else if strings.ContainsFunc(a.Email, notPrintable) { // readers of tokens refuse it
 		fault("email %q holds a character that cannot be seen: type it again", a.Email)
 	}
-	if !slices.Contains([]Tier{Free, Pro, Team}, a.Tier) {
-		fault("tier %q is not free, pro or team", a.Tier)
-	}
-	if len(a.Features) > maxFeatures {
-		fault("%d features are more than %d", len(a.Features), maxFeatures)
-	}
-	for _, f := range a.Features {
-		if !featureName.MatchString(f) {
-			fault("feature %q is not a name such as critical_css", f)
-		}
-	}
+	faults = append(faults, CheckTerms(a.Tier, a.Features))
 	if a.ValidUntil.IsZero() || a.ValidUntil.UTC().Year() > 9999 {
 		fault("valid-until is missing: give a date such as 2027-03-12")
 	}
 	return errors.Join(faults...)
 }
 
+// CheckTerms returns every fault of what a license gives, joined; each wraps ErrInvalid.
+func CheckTerms(tier Tier, features []string) error {
+	var faults []error
+	fault := func(format string, args ...any) {
+		faults = append(faults,
+			fmt.Errorf("%w: "+format, append([]any{failure.ErrInvalid}, args...)...))
+	}
+	if !slices.Contains([]Tier{Free, Pro, Team}, tier) {
+		fault("tier %q is not free, pro or team", tier)
+	}
+	if len(features) > MaxFeatures {
+		fault("%d features are more than %d", len(features), MaxFeatures)
+	}
+	for _, f := range features {
+		if !featureName.MatchString(f) {
+			fault("feature %q is not a name such as critical_css", f)
+		}
+	}
+	return errors.Join(faults...)
+}
+
 func notPrintable(r rune) bool { return !unicode.IsPrint(r) }
 
-// normalEmail is how addresses are stored, so that one person is one account.
-func normalEmail(s string) string { return strings.ToLower(strings.TrimSpace(s)) }
+// NormalEmail is how addresses are stored, so that one person is one account.
+func NormalEmail(s string) string { return strings.ToLower(strings.TrimSpace(s)) }
 
-// withoutRepeats keeps the first of equal features, in their order; never nil.
-func withoutRepeats(features []string) []string {
+// WithoutRepeats keeps the first of equal features, in their order; never nil.
+func WithoutRepeats(features []string) []string {
 	out := make([]string, 0, len(features))
 	seen := map[string]bool{}
 	for _, f := range features {

@@ -57,6 +57,11 @@ const (
 	// The caller looks again.
 	CodeConflict Code = "conflict"
 
+	// CodeEventsMissing (410) says that events behind the number that was asked for are not there:
+	// they were pruned, or an older backup was restored. The caller looks at what may have changed,
+	// and goes on where the message says.
+	CodeEventsMissing Code = "events_missing"
+
 	// CodeUnsupportedMediaType (415) says that the body is of another kind than the route reads.
 	// The caller sends what the message names.
 	CodeUnsupportedMediaType Code = "unsupported_media_type"

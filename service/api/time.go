@@ -7,8 +7,13 @@ import "time"
 // another.
 type Time struct{ time.Time }
 
+const timeLayout = "2006-01-02T15:04:05.000Z07:00"
+
 // String is the time as it is written.
-func (t Time) String() string { return t.UTC().Format("2006-01-02T15:04:05.000Z07:00") }
+func (t Time) String() string { return t.UTC().Format(timeLayout) }
+
+// Append appends String.
+func (t Time) Append(b []byte) []byte { return t.UTC().AppendFormat(b, timeLayout) }
 
 // MarshalJSON writes String.
 func (t Time) MarshalJSON() ([]byte, error) { return []byte(`"` + t.String() + `"`), nil }

@@ -259,6 +259,7 @@ type Error struct {
 	// | `invalid_request` | 400 | the request cannot be read or makes no sense | final; fix what the message names |
 	// | `insufficient_scope` | 403 | the token is good and may not do this | final; take one that may |
 	// | `conflict` | 409 | the request contradicts what is there | look again at what is there |
+	// | `events_missing` | 410 | events behind `after` were pruned, or lost by a restored backup | look at what may have changed, and go on where the message says |
 	// | `unsupported_media_type` | 415 | the body is of another kind | final; send the kind that the message names |
 	// | `not_found` | 404 | no such path, or nothing by that name | final; check the address |
 	// | `method_not_allowed` | 405 | the path has other methods | final; see `Allow` |
@@ -274,6 +275,20 @@ type Error struct {
 
 	// Message What went wrong and what to do, for people.
 	Message string `json:"message"`
+}
+
+// Event What happened, as webhooks get it. docs/webhooks.md has the types and what their data are.
+type Event = json.RawMessage
+
+// EventPage defines model for EventPage.
+type EventPage struct {
+	Events []Event `json:"events"`
+
+	// Latest Number of the newest event there is, whatever was asked for.
+	Latest int64 `json:"latest"`
+
+	// Next Give it as after for what comes next.
+	Next int64 `json:"next"`
 }
 
 // Explanation defines model for Explanation.
@@ -505,6 +520,18 @@ type NewToken struct {
 	TTL string `json:"ttl,omitempty,omitzero"`
 }
 
+// NewWebhook defines model for NewWebhook.
+type NewWebhook struct {
+	// Account Whose events it hears; missing: all, and what is nobody's.
+	Account string `json:"account,omitempty,omitzero"`
+
+	// Events The types that it hears; none: all.
+	Events []string `json:"events,omitempty,omitzero"`
+
+	// URL Where events are sent, such as https://example.com/hooks.
+	URL string `json:"url"`
+}
+
 // OAuthAPIError A refusal of introspection or revocation, in the words of OAuth (RFC 6749, 5.2; RFC 6750, 3.1) and in those of this API.
 type OAuthAPIError struct {
 	// Code The stable reason of an error. More of them may come: read one that you do not know as its status alone.
@@ -520,6 +547,7 @@ type OAuthAPIError struct {
 	// | `invalid_request` | 400 | the request cannot be read or makes no sense | final; fix what the message names |
 	// | `insufficient_scope` | 403 | the token is good and may not do this | final; take one that may |
 	// | `conflict` | 409 | the request contradicts what is there | look again at what is there |
+	// | `events_missing` | 410 | events behind `after` were pruned, or lost by a restored backup | look at what may have changed, and go on where the message says |
 	// | `unsupported_media_type` | 415 | the body is of another kind | final; send the kind that the message names |
 	// | `not_found` | 404 | no such path, or nothing by that name | final; check the address |
 	// | `method_not_allowed` | 405 | the path has other methods | final; see `Allow` |
@@ -656,6 +684,12 @@ type RemovedRotation struct {
 	Status          string `json:"status"`
 }
 
+// RemovedWebhook defines model for RemovedWebhook.
+type RemovedWebhook struct {
+	ID     string `json:"id"`
+	Status string `json:"status"`
+}
+
 // Repository A repository whose jobs got license tokens of an account.
 type Repository struct {
 	Account string `json:"account"`
@@ -764,6 +798,12 @@ type RotationTarget struct {
 	WrittenAt *string `json:"written_at,omitempty,omitzero"`
 }
 
+// SecretRotation defines model for SecretRotation.
+type SecretRotation struct {
+	// Overlap How long the secret of before signs too, such as 24h; 168h at most. None by default.
+	Overlap string `json:"overlap,omitempty,omitzero"`
+}
+
 // SignInLink A link by which a person signs in, once. It is a secret.
 type SignInLink struct {
 	ExpiresAt string `json:"expires_at"`
@@ -836,6 +876,51 @@ type ValidCI struct {
 	Features  []string `json:"features"`
 	Tier      string   `json:"tier"`
 	Valid     bool     `json:"valid"`
+}
+
+// Webhook Where events are sent.
+type Webhook struct {
+	// Account Whose events it hears; missing when it hears all.
+	Account   string `json:"account,omitempty,omitzero"`
+	CreatedAt string `json:"created_at"`
+
+	// Events The types that it hears; none: all.
+	Events []string `json:"events"`
+	ID     string   `json:"id"`
+
+	// PreviousSecretUntil Until then the secret of before signs too; missing when it does not.
+	PreviousSecretUntil string `json:"previous_secret_until,omitempty,omitzero"`
+
+	// Reason Why the service disabled it; missing when it did not.
+	Reason string `json:"reason,omitempty,omitzero"`
+
+	// Secret Shown once, when it is made.
+	Secret string `json:"secret,omitempty,omitzero"`
+	Status string `json:"status"`
+	URL    string `json:"url"`
+}
+
+// WebhookChange defines model for WebhookChange.
+type WebhookChange struct {
+	Events *[]string `json:"events,omitempty,omitzero"`
+
+	// Status active or disabled.
+	Status *string `json:"status,omitempty,omitzero"`
+	URL    *string `json:"url,omitempty,omitzero"`
+}
+
+// WebhookPage defines model for WebhookPage.
+type WebhookPage struct {
+	Items []Webhook `json:"items"`
+
+	// NextCursor Give it as cursor for the next page; missing on the last one.
+	NextCursor string `json:"next_cursor,omitempty,omitzero"`
+}
+
+// WebhookTest defines model for WebhookTest.
+type WebhookTest struct {
+	// Type A type of events, such as ping or account.updated.
+	Type string `json:"type"`
 }
 
 // ActivationID defines model for activation_id.
@@ -919,6 +1004,9 @@ type Until = string
 // UserCode defines model for user_code.
 type UserCode = string
 
+// WebhookID defines model for webhook_id.
+type WebhookID = string
+
 // WithTokens defines model for with_tokens.
 type WithTokens = bool
 
@@ -957,6 +1045,9 @@ type CLIUnavailable = Error
 
 // Conflict The body of every error but 401.
 type Conflict = Error
+
+// EventsMissing The body of every error but 401.
+type EventsMissing = Error
 
 // Forbidden The body of every error but 401.
 type Forbidden = Error
@@ -1136,6 +1227,27 @@ type VerifyAuditParams struct {
 	ExpectedHead ExpectedHead `form:"expected_head,omitempty" json:"expected_head,omitempty,omitzero"`
 }
 
+// ListEventsParams defines parameters for ListEvents.
+type ListEventsParams struct {
+	// After Only events behind this number: `next` of the page before.
+	After int64 `form:"after,omitempty" json:"after,omitempty,omitzero"`
+
+	// Limit How many at most.
+	Limit int `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
+
+	// Wait How many seconds to wait for an event when there is none.
+	Wait int `form:"wait,omitempty" json:"wait,omitempty,omitzero"`
+
+	// Account Only what was done to this account.
+	Account OfAccount `form:"account,omitempty" json:"account,omitempty,omitzero"`
+
+	// Type Only events of this type, such as account.updated.
+	Type string `form:"type,omitempty" json:"type,omitempty,omitzero"`
+
+	// Tests Also events that were made to try an endpoint.
+	Tests bool `form:"tests,omitempty" json:"tests,omitempty,omitzero"`
+}
+
 // RotateKeyParams defines parameters for RotateKey.
 type RotateKeyParams struct {
 	// Lease A key of leases instead of license tokens.
@@ -1224,6 +1336,32 @@ type FindTokensParams struct {
 	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
 }
 
+// ListWebhooksParams defines parameters for ListWebhooks.
+type ListWebhooksParams struct {
+	// Limit How many to list at most.
+	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
+
+	// Cursor The next_cursor of the page before.
+	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
+
+	// Account Only what was done to this account.
+	Account OfAccount `form:"account,omitempty" json:"account,omitempty,omitzero"`
+}
+
+// AddWebhookParams defines parameters for AddWebhook.
+type AddWebhookParams struct {
+	// IdempotencyKey A name for this request, new for each, such as a UUID. Sent again under it with the same credential, because the answer was lost, it does
+	// nothing twice and gets the same answer: of a license token for 24 hours.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
+// RotateWebhookSecretParams defines parameters for RotateWebhookSecret.
+type RotateWebhookSecretParams struct {
+	// IdempotencyKey A name for this request, new for each, such as a UUID. Sent again under it with the same credential, because the answer was lost, it does
+	// nothing twice and gets the same answer: of a license token for 24 hours.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
 // IssueLicenseParams defines parameters for IssueLicense.
 type IssueLicenseParams struct {
 	// IdempotencyKey A name for this request, new for each, such as a UUID. Sent again under it with the same credential, because the answer was lost, it does
@@ -1290,6 +1428,18 @@ type AddRotationJSONRequestBody = NewRotation
 
 // RevokeTokenJSONRequestBody defines body for RevokeToken for application/json ContentType.
 type RevokeTokenJSONRequestBody = TokenToRevoke
+
+// AddWebhookJSONRequestBody defines body for AddWebhook for application/json ContentType.
+type AddWebhookJSONRequestBody = NewWebhook
+
+// UpdateWebhookJSONRequestBody defines body for UpdateWebhook for application/json ContentType.
+type UpdateWebhookJSONRequestBody = WebhookChange
+
+// RotateWebhookSecretJSONRequestBody defines body for RotateWebhookSecret for application/json ContentType.
+type RotateWebhookSecretJSONRequestBody = SecretRotation
+
+// TestWebhookJSONRequestBody defines body for TestWebhook for application/json ContentType.
+type TestWebhookJSONRequestBody = WebhookTest
 
 // BeginDeviceLoginJSONRequestBody defines body for BeginDeviceLogin for application/json ContentType.
 type BeginDeviceLoginJSONRequestBody = DeviceCodeRequest

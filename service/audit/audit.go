@@ -111,6 +111,8 @@ const (
 	PlanMapped   Action = "plan.add"     // an operator said what a plan of GitHub's gives
 	PlanUnmapped Action = "plan.remove"
 
+	PurchaseMatched Action = "purchase.match" // the operator said which account gets what was bought
+
 	LicenseExpiring Action = "license.expiring" // an account was told that its license ends soon
 	LicenseExpired  Action = "license.expire"
 
@@ -140,8 +142,8 @@ var onlyAdding = []Action{
 	AccountCreated, APITokenCreated, AdminTokenCreated, TokenIssued, TokenRefreshed, TokenExchanged, LeaseIssued,
 	SignInLinkCreated, SignedIn, SignedOut, DeviceWasApproved, DeviceWasDenied, DeviceLoggedIn, MachineActivated, ExchangeRefused,
 	RecordsPruned, // what is pruned has ended
-	PlanMapped, PlanUnmapped, LicenseExpiring, LicenseExpired, EndpointTested, DeliveryReplayed, AppConnected, AppLinkCreated,
-	RotationAdded, RotationRemoved, SecretRotated, SecretNotRotated,
+	PlanMapped, LicenseExpiring, LicenseExpired, EndpointTested, DeliveryReplayed, AppConnected, AppLinkCreated, PurchaseMatched,
+	RotationAdded, SecretRotated, SecretNotRotated,
 }
 
 // Actions are all actions there are.
@@ -151,7 +153,7 @@ var Actions = []Action{
 	KeyAdded, KeyRetired, SignInLinkCreated, SignedIn, SignedOut, DeviceWasApproved, DeviceWasDenied, DeviceLoggedIn, LoginRevoked, MachineActivated,
 	MachineDeactivated, MachineEnded, ClockAccepted, ExchangeRefused, RecordsPruned, PlanChanged, PlanMapped, PlanUnmapped, LicenseExpiring,
 	LicenseExpired, TokenLeaked, EndpointAdded, EndpointUpdated, EndpointRemoved, EndpointRotated, EndpointDisabled, EndpointTested, DeliveryReplayed,
-	AppConnected, AppLinkCreated, RotationAdded, RotationRemoved, SecretRotated, SecretNotRotated, RepositoryChanged,
+	AppConnected, AppLinkCreated, RotationAdded, RotationRemoved, SecretRotated, SecretNotRotated, RepositoryChanged, PurchaseMatched,
 }
 
 // Act is one line of the audit log: who did what, on what, from where. It holds ids and hashes,

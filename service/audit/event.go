@@ -1,5 +1,12 @@
 package audit
 
+import (
+	"crypto/sha256"
+	"encoding/json"
+	"slices"
+	"time"
+)
+
 // EventType is what an event tells: the name under which receivers of webhooks subscribe to it.
 // The names never change.
 type EventType string
@@ -39,20 +46,92 @@ var EventTypes = []EventType{
 	EventWebhookDisabled, EventPing,
 }
 
-// events are which acts are published, and as what.
-var events = map[Action]EventType{
-	TokenIssued: EventLicenseIssued, TokenRefreshed: EventLicenseRefreshed, TokenExchanged: EventLicenseExchanged,
-	TokenRevoked: EventLicenseRevoked, FamilyRevoked: EventLicenseRevoked, IssuesRevoked: EventLicenseRevoked,
-	LicenseExpiring: EventLicenseExpiring, LicenseExpired: EventLicenseExpired,
-	AccountCreated: EventAccountCreated, AccountUpdated: EventAccountUpdated, AccountSuspended: EventAccountSuspended,
-	AccountRestored: EventAccountRestored, AccountDeleted: EventAccountDeleted, PlanChanged: EventPlanChanged,
-	SecretRotated: EventSecretRotated, SecretNotRotated: EventSecretRotationFailed, TokenLeaked: EventTokenLeaked,
-	KeyAdded: EventKeyRotated, PolicyAdded: EventPolicyAdded, PolicyRemoved: EventPolicyRemoved,
-	EndpointDisabled: EventWebhookDisabled, EndpointTested: EventPing,
+// eventsOf are which acts are published, and as what. One that has two is told as both.
+var eventsOf = map[Action][]EventType{
+	TokenIssued: {EventLicenseIssued}, TokenRefreshed: {EventLicenseRefreshed}, TokenExchanged: {EventLicenseExchanged},
+	TokenRevoked: {EventLicenseRevoked}, FamilyRevoked: {EventLicenseRevoked}, IssuesRevoked: {EventLicenseRevoked},
+	MachineDeactivated: {EventLicenseRevoked}, MachineEnded: {EventLicenseRevoked},
+	LicenseExpiring: {EventLicenseExpiring}, LicenseExpired: {EventLicenseExpired},
+	AccountCreated: {EventAccountCreated}, AccountUpdated: {EventAccountUpdated, EventPlanChanged}, AccountSuspended: {EventAccountSuspended},
+	AccountRestored: {EventAccountRestored}, AccountDeleted: {EventAccountDeleted}, PlanChanged: {EventPlanChanged},
+	SecretRotated: {EventSecretRotated}, SecretNotRotated: {EventSecretRotationFailed}, TokenLeaked: {EventTokenLeaked},
+	KeyAdded: {EventKeyRotated}, PolicyAdded: {EventPolicyAdded}, PolicyRemoved: {EventPolicyRemoved},
+	EndpointDisabled: {EventWebhookDisabled},
 }
 
-// Event is what an act is published as; false: it is not.
-func (a Action) Event() (EventType, bool) {
-	t, ok := events[a]
-	return t, ok
+// Published says whether an act may be told to others.
+func (a Action) Published() bool { return a == EndpointTested || len(eventsOf[a]) > 0 }
+
+// Event is what others are told of an act.
+type Event struct {
+	Type     EventType
+	Account  string // whose; empty: nobody's
+	Endpoint string // it is for this endpoint alone, to try it; empty: for all that hear it
+	Data     string // JSON object: ids and dates, no token and no address of a person; below MaxData
+}
+
+// MaxData is more than the data of any event have.
+const MaxData = 19 << 10
+
+// TokenFacts are what the record of a license token says.
+type TokenFacts struct {
+	Family, Parent, IssuedBy string // Parent and IssuedBy may be empty
+	ExpiresAt                time.Time
+}
+
+// Events are what an act is told as; none: it is not told.
+func (a Act) Events() []Event {
+	if a.Action == EndpointTested {
+		return a.test()
+	}
+	types := eventsOf[a.Action]
+	if len(types) == 0 {
+		return nil
+	}
+	facts := a.facts()
+	var list []Event
+	for _, t := range types {
+		if a.Action == AccountUpdated && t == EventPlanChanged && !changesPlan(facts) {
+			continue
+		}
+		list = append(list, Event{Type: t, Account: a.Account, Data: a.data(t, facts)})
+	}
+	return list
+}
+
+// TokenEvent is what an act is told as that gave a license token; ok is false when it is not told.
+func (a Act) TokenEvent(of TokenFacts) (e Event, ok bool) {
+	types := eventsOf[a.Action]
+	if len(types) == 0 {
+		return Event{}, false
+	}
+	facts := a.facts()
+	facts["family"], facts["expires_at"] = of.Family, float64(of.ExpiresAt.Unix())
+	for name, value := range map[string]string{"parent": of.Parent, "issued_by": of.IssuedBy} {
+		if value != "" {
+			facts[name] = value
+		}
+	}
+	return Event{Type: types[0], Account: a.Account, Data: a.data(types[0], facts)}, true
+}
+
+// EventSeed is what the id of an event is made of that the line with this number and hash is told
+// as; a record of tokens has the hash of its block. It cannot be foreseen without the key, and is the
+// same however often it is asked for. What takes the number of a line that is lost, because an older
+// backup was restored, has another hash and so another id.
+func (a Act) EventSeed(seq int64, hash string, t EventType) [sha256.Size]byte {
+	return sha256.Sum256([]byte(auditMAC(a.key, "event", hash, seq, t)))
+}
+
+// facts are the details of an act.
+func (a Act) facts() map[string]any {
+	facts := map[string]any{}
+	if err := json.Unmarshal([]byte(a.Details), &facts); err != nil {
+		return map[string]any{} // an act is told whatever its details are
+	}
+	return facts
+}
+
+func changesPlan(facts map[string]any) bool {
+	return slices.ContainsFunc([]string{"tier", "features", "valid_until"}, func(name string) bool { return facts[name] != nil })
 }

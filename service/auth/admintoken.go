@@ -28,6 +28,9 @@ const (
 	ScopeKeysRead       Scope = "keys:read"
 	ScopeKeysWrite      Scope = "keys:write"
 	ScopeAuditRead      Scope = "audit:read"
+	ScopeWebhooksRead   Scope = "webhooks:read"
+	ScopeWebhooksWrite  Scope = "webhooks:write"
+	ScopeEventsRead     Scope = "events:read" // what happened, of all accounts
 	ScopeAdminRead      Scope = "admin-tokens:read"
 	ScopeAdminWrite     Scope = "admin-tokens:write"
 )
@@ -36,7 +39,7 @@ const (
 var Scopes = []Scope{
 	ScopeAccountsRead, ScopeAccountsWrite, ScopeTokensRead, ScopeTokensWrite, ScopePoliciesRead, ScopePoliciesWrite,
 	ScopeRotationsRead, ScopeRotationsWrite, ScopeKeysRead, ScopeKeysWrite,
-	ScopeAuditRead, ScopeAdminRead, ScopeAdminWrite,
+	ScopeAuditRead, ScopeWebhooksRead, ScopeWebhooksWrite, ScopeEventsRead, ScopeAdminRead, ScopeAdminWrite,
 }
 
 // AdminToken is the record of an admin token: what the operator calls the Admin API with. Its text

@@ -37,6 +37,7 @@ type request struct {
 	silent           bool                    // a 204 says yes too
 	reads            bool                    // changes nothing
 	patient          bool                    // its answer may take long: Budget bounds the waits between tries, and nothing but ctx the tries
+	waits            time.Duration           // its answer may take longer by so much
 	once             bool                    // must not be done twice: it is sent again only when nothing was done
 	named            bool                    // sent under a name, so that it can be sent again and does nothing twice
 	accept           func(body []byte) error // takes over the body of a 200; an error says why it is no answer
@@ -57,7 +58,8 @@ func (c *Client) call(ctx context.Context, r request) error {
 	if r.patient {
 		hc.Timeout = 0
 	} else {
-		budget, cancel = context.WithTimeout(ctx, c.cfg.Budget)
+		hc.Timeout += r.waits
+		budget, cancel = context.WithTimeout(ctx, c.cfg.Budget+r.waits)
 	}
 	defer cancel()
 	req, err := c.build(budget, r)

@@ -30,6 +30,10 @@ type App struct {
 	Issuers      []string // of identities that are trusted
 	NoLink       string   // why a link that begins with the public URL would lead nowhere; "" when it leads somewhere
 
+	// Getenv is a variable of the environment.
+	Getenv func(string) string
+	// APIURL is the base path of the API of a service with these settings.
+	APIURL string
 	// HaveDatabase tells whether there is a database, which an empty file is not, nor one of a
 	// server without the tables of this service.
 	HaveDatabase func(context.Context) bool

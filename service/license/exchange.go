@@ -118,6 +118,6 @@ func (s *Service) tokenFor(id oidc.Identity, p oidc.Policy, a account.Account, a
 	if err != nil {
 		return token.Claims{}, false, fmt.Errorf("derive a token id: %w", err)
 	}
-	claims.ID = string(opaque.DeriveExchangedID(iat, content, s.cfg.DeriveKey))
+	claims.ID = string(s.names.ExchangedID(iat, content))
 	return claims, capped, nil
 }

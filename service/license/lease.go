@@ -74,7 +74,7 @@ func (s *Service) signLease(ctx context.Context, view *keyring.View,
 	if err != nil {
 		return "", fmt.Errorf("derive a lease id: %w", err)
 	}
-	says.ID = opaque.DeriveLeaseID(content, s.cfg.DeriveKey)
+	says.ID = s.names.LeaseID(content)
 	text, err := key.Sign(*says)
 	if err != nil {
 		return "", fmt.Errorf("sign a lease: %w", err)

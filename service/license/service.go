@@ -3,7 +3,6 @@ package license
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -26,7 +25,7 @@ type Config struct {
 	Auth             *auth.Authenticator
 	Devices          *auth.Devices
 	Log              *audit.Log
-	DeriveKey        []byte           // names refreshed tokens, see opaque.DeriveTokenID
+	DeriveKey        []byte           // names refreshed tokens, see opaque.Deriver
 	Issuer           string           // the `iss` of tokens: the public URL of the service
 	TokenTTL         time.Duration    // lifetime of a token, capped by the end of the license
 	IdentityTokenTTL time.Duration    // the same of a token that was got by an identity; 0: an hour
@@ -42,6 +41,7 @@ type Service struct {
 	store Store
 	keys  *keyring.Keyring
 	log   *audit.Log
+	names *opaque.Deriver
 }
 
 // New returns a Service.
@@ -49,7 +49,7 @@ func New(cfg Config) *Service {
 	if cfg.IdentityTokenTTL == 0 {
 		cfg.IdentityTokenTTL = time.Hour
 	}
-	return &Service{cfg: cfg, store: cfg.Store, keys: cfg.Keys, log: cfg.Log}
+	return &Service{cfg: cfg, store: cfg.Store, keys: cfg.Keys, log: cfg.Log, names: opaque.NewDeriver(cfg.DeriveKey)}
 }
 
 // mayUse is the rule for a caller: its token must not be revoked and its account must be allowed to
@@ -195,11 +195,12 @@ func (s *Service) successor(c auth.Caller, parent opaque.TokenID, iat time.Time,
 	if parent.ByIdentity() && claims.ExpiresAt.After(c.Token.ExpiresAt) {
 		claims.ExpiresAt = c.Token.ExpiresAt
 	}
-	content, err := json.Marshal([]any{set.SigningKey(), claims})
+	says, err := token.Payload(claims)
 	if err != nil {
-		return token.Claims{}, false, fmt.Errorf("derive a token id: %w", err)
+		return token.Claims{}, false, unsigned(claims, err)
 	}
-	claims.ID = string(opaque.DeriveTokenID(iat, parent, content, s.cfg.DeriveKey))
+	content := append(append(append(make([]byte, 0, len(set.SigningKey())+1+len(says)), set.SigningKey()...), 0), says...)
+	claims.ID = string(s.names.TokenID(iat, parent, content))
 	return claims, capped, nil
 }
 
@@ -239,12 +240,7 @@ func (s *Service) sign(ctx context.Context, view *keyring.View, c token.Claims, 
 func signWith(set *token.KeySet, c token.Claims, capped bool) (Issued, error) {
 	text, err := set.Sign(c)
 	if err != nil {
-		// the license ends within this very second: there is no whole second left for a token to
-		// live
-		if errors.Is(err, token.ErrClaims) && !c.ExpiresAt.After(c.IssuedAt) {
-			return Issued{}, account.ErrExpired
-		}
-		return Issued{}, err
+		return Issued{}, unsigned(c, err)
 	}
 	return Issued{
 		Token: opaque.Secret(text), ID: opaque.TokenID(c.ID), ExpiresAt: c.ExpiresAt, RefreshAfter: RefreshAfter(c.IssuedAt, c.ExpiresAt), Capped: capped,
@@ -254,3 +250,12 @@ func signWith(set *token.KeySet, c token.Claims, capped bool) (Issued, error) {
 // Validate says whether a caller's license token may be used now. Refusals: ErrExpired,
 // ErrInactive, ErrRevoked, ErrTokenRevoked.
 func (s *Service) Validate(c auth.Caller) error { return mayUse(c, s.cfg.Now()) }
+
+// unsigned says why claims cannot be signed.
+func unsigned(c token.Claims, err error) error {
+	// the license ends within this very second: there is no whole second left for a token to live
+	if errors.Is(err, token.ErrClaims) && !c.ExpiresAt.After(c.IssuedAt) {
+		return account.ErrExpired
+	}
+	return err
+}

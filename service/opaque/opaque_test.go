@@ -58,6 +58,14 @@ func TestATokenFitsItsPrefixAlone(t *testing.T) {
 	}
 }
 
+func TestTheSecretOfAWebhookIsHidden(t *testing.T) {
+	t.Parallel()
+	got := opaque.HideSecrets(`{"secret":"whsec_AAECAwQFBgcICQoLDA0O+/8Q="}`)
+	if got != `{"secret":"[hidden]"}` {
+		t.Errorf("HideSecrets leaves %q", got)
+	}
+}
+
 func TestATokenIDSaysWhenItWasIssued(t *testing.T) {
 	t.Parallel()
 	issued := time.Date(2026, 3, 1, 12, 0, 7, 0, time.UTC)

@@ -78,9 +78,10 @@ func Hash(text string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// secretForm is how tokens of this service and JWTs look, also without letters at their end.
+// secretForm is how tokens of this service, secrets of webhooks and JWTs look, also without letters at
+// their end.
 var secretForm = regexp.MustCompile(
-	`pf_[a-z]{2,3}_[0-9A-Za-z]+|eyJ[0-9A-Za-z_-]{6,}(\.[0-9A-Za-z_-]*)*`)
+	`pf_[a-z]{2,3}_[0-9A-Za-z]+|whsec_[0-9A-Za-z+/=]+|eyJ[0-9A-Za-z_-]{6,}(\.[0-9A-Za-z_-]*)*`)
 
 // HideSecrets replaces what looks like a token in a text that may quote what somebody sent. It is
 // the second line of defence: the author of such a text leaves out what can be a secret.

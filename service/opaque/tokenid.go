@@ -1,11 +1,14 @@
 package opaque
 
 import (
+	"bytes"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"hash"
 	"io"
+	"sync"
 	"time"
 
 	"github.com/pageflare/ci/service/failure"
@@ -61,16 +64,6 @@ const byIdentity = 'z'
 // ByIdentity says whether the token's family began with the identity of a job.
 func (id TokenID) ByIdentity() bool { return len(id) == idLetters && id[timeLetters] == byIdentity }
 
-// DeriveExchangedID names a token that is given for an identity: a new family, and the same name
-// for the same content.
-func DeriveExchangedID(issued time.Time, content, key []byte) TokenID {
-	mac := hmac.New(sha256.New, key)
-	mac.Write(content)
-	sum := mac.Sum(nil)
-	return joinTokenID(issued, string(byIdentity)+idEncoding.EncodeToString(sum[:10])[1:],
-		sum[10:20])
-}
-
 // NewTokenID names a token: a new family of its own when family is empty.
 func NewTokenID(issued time.Time, family string, rand io.Reader) (TokenID, error) {
 	var random [20]byte
@@ -84,23 +77,53 @@ func NewTokenID(issued time.Time, family string, rand io.Reader) (TokenID, error
 	return joinTokenID(issued, family, random[10:]), nil
 }
 
-// DeriveTokenID names what a token is refreshed to. The same parent and the same content give the
-// same name, on every replica, and nobody without the key can foresee it.
-func DeriveTokenID(issued time.Time, parent TokenID, content, key []byte) TokenID {
-	mac := hmac.New(sha256.New, key)
-	mac.Write([]byte(parent))
-	mac.Write([]byte{0})
-	mac.Write(content)
-	return joinTokenID(issued, parent.Family(), mac.Sum(nil)[:10])
+// A Deriver names tokens and leases by what they follow from and what they say. The same in gives
+// the same name, on every replica, and nobody without the key can foresee it. Several goroutines
+// may use it.
+type Deriver struct{ macs sync.Pool }
+
+// derivation is a keyed hash, ready to begin, and room for its sum.
+type derivation struct {
+	hash.Hash
+	sum [sha256.Size]byte
 }
 
-// DeriveLeaseID names a lease by its content: the same content gives the same name, on every
-// replica.
-func DeriveLeaseID(content, key []byte) string {
-	mac := hmac.New(sha256.New, key)
-	mac.Write([]byte("lease\x00"))
-	mac.Write(content)
-	return "ls_" + idEncoding.EncodeToString(mac.Sum(nil)[:10])
+// NewDeriver returns what names by a key.
+func NewDeriver(key []byte) *Deriver {
+	key = bytes.Clone(key)
+	return &Deriver{sync.Pool{New: func() any { return &derivation{Hash: hmac.New(sha256.New, key)} }}}
+}
+
+func (d *Deriver) of(parts ...[]byte) (sum [sha256.Size]byte) {
+	mac, ok := d.macs.Get().(*derivation)
+	if !ok {
+		panic("opaque: a pool of something else")
+	}
+	defer d.macs.Put(mac)
+	mac.Reset()
+	for _, p := range parts {
+		mac.Write(p)
+	}
+	copy(sum[:], mac.Sum(mac.sum[:0]))
+	return sum
+}
+
+// TokenID names what a token is refreshed to, by its parent and its content.
+func (d *Deriver) TokenID(issued time.Time, parent TokenID, content []byte) TokenID {
+	sum := d.of([]byte(parent), []byte{0}, content)
+	return joinTokenID(issued, parent.Family(), sum[:10])
+}
+
+// ExchangedID names a token that is given for an identity: a new family.
+func (d *Deriver) ExchangedID(issued time.Time, content []byte) TokenID {
+	sum := d.of(content)
+	return joinTokenID(issued, string(byIdentity)+idEncoding.EncodeToString(sum[:10])[1:], sum[10:20])
+}
+
+// LeaseID names a lease by its content.
+func (d *Deriver) LeaseID(content []byte) string {
+	sum := d.of([]byte("lease\x00"), content)
+	return "ls_" + idEncoding.EncodeToString(sum[:10])
 }
 
 func joinTokenID(issued time.Time, family string, own []byte) TokenID {

@@ -8,6 +8,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"net/netip"
 	"time"
 
 	"github.com/pageflare/ci/github"
@@ -22,6 +23,7 @@ import (
 	"github.com/pageflare/ci/service/opaque"
 	"github.com/pageflare/ci/service/rotation"
 	"github.com/pageflare/ci/service/upkeep"
+	"github.com/pageflare/ci/service/webhook/out"
 )
 
 // Stores is what each noun needs of a database.
@@ -39,8 +41,11 @@ type Stores struct {
 	Jobs        license.JobStore
 	Limits      limit.Store // nil: each process counts requests alone
 	Upkeep      upkeep.Store
-	Rotations   rotation.Store
 	App         githubapp.Store
+	Rotations   rotation.Store
+	Notices     account.NoticeStore
+	Endpoints   out.Store
+	Feed        out.FeedStore
 
 	// Ready returns nil when the newest write went well, or when a small one does now; else why the
 	// database cannot write.
@@ -64,15 +69,18 @@ func On(s interface {
 	license.JobStore
 	SharedLimits() limit.Store
 	upkeep.Store
-	rotation.Store
 	githubapp.Store
+	rotation.Store
+	account.NoticeStore
+	out.Store
+	out.FeedStore
 	Ready(context.Context) error
 	Stock(context.Context, time.Time) (license.Stock, error)
 }) Stores {
 	return Stores{
 		Audit: s, Keys: s, Accounts: s, Credentials: s, Admins: s, Devices: s, Sessions: s, Policies: s,
 		Licenses: s, Machines: s, Jobs: s, Limits: s.SharedLimits(), Upkeep: s, Ready: s.Ready, Stock: s.Stock,
-		App: s, Rotations: s,
+		App: s, Rotations: s, Notices: s, Endpoints: s, Feed: s,
 	}
 }
 
@@ -89,7 +97,8 @@ type Config struct {
 	GitHub           github.Config   // how GitHub's API is reached, its Token empty; without a Transport it is not
 	Events           *slog.Logger    // gets what work in the background comes across; nil: nobody
 	Now              func() time.Time
-	Rand             io.Reader // cryptographic randomness
+	Rand             io.Reader      // cryptographic randomness
+	WebhookAllow     []netip.Prefix // networks that events may be sent to beside public https addresses; nil: none
 }
 
 // Parts are the nouns of the service.
@@ -105,9 +114,13 @@ type Parts struct {
 	Licenses *license.Service
 	Machines *license.Machines
 	Jobs     *license.Jobs
-	Rotation *rotation.Rotations
 	App      *githubapp.Registry
+	Rotation *rotation.Rotations
 	Limits   limit.Store // nil: each process counts requests alone
+
+	Notices   *account.Notices
+	Endpoints *out.Registry
+	Feed      *out.Feed
 
 	Identities *oidc.Verifier
 	PublicURL  string
@@ -147,6 +160,11 @@ func New(ctx context.Context, c Config) (*Parts, error) {
 	p.Accounts = account.NewRegistry(account.Config{
 		Store: c.Stores.Accounts, Log: p.Log, Now: now, Rand: c.Rand,
 	})
+	p.Notices = account.NewNotices(c.Stores.Notices, p.Log, now)
+	p.Endpoints = out.New(out.Config{
+		Store: c.Stores.Endpoints, Master: c.MasterKey, Log: p.Log, Allow: c.WebhookAllow, Now: now, Rand: c.Rand,
+	})
+	p.Feed = out.NewFeed(c.Stores.Feed, time.After)
 	common := auth.Config{Log: p.Log, Now: now, Rand: c.Rand}
 	p.Admins = auth.NewAdmins(c.Stores.Admins, common)
 	p.Devices = auth.NewDevices(c.Stores.Devices, keys["user codes"], common)
@@ -166,10 +184,13 @@ func New(ctx context.Context, c Config) (*Parts, error) {
 	p.App, err = githubapp.New(githubapp.Config{
 		Store: c.Stores.App, Master: c.MasterKey, Log: p.Log, Given: c.App, GitHub: c.GitHub, PublicURL: c.Issuer, Now: now, Rand: c.Rand,
 	})
+	if err != nil {
+		return nil, err
+	}
 	p.Rotation = rotation.New(rotation.Config{
 		Store: c.Stores.Rotations, Tokens: p.Licenses, Apps: p.App, Log: p.Log, Now: now, Rand: c.Rand, Events: c.Events,
 	})
-	return p, err
+	return p, nil
 }
 
 // WithRequest is opaque.WithRequest with the key of this installation: every replica has it.

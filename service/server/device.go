@@ -42,10 +42,10 @@ func (s *Server) deviceCode(c *gin.Context) error {
 	if in.ClientID == "" {
 		return route.BadRequest("client_id is missing")
 	}
-	if err := s.limits.takeLogin(c.Request.Context(), c.ClientIP()); err != nil {
+	if err := s.limits.takeLogin(c.Request.Context(), route.Address(c)); err != nil {
 		return err
 	}
-	codes, err := s.parts.Devices.BeginDevice(c.Request.Context(), in.ClientID, c.ClientIP())
+	codes, err := s.parts.Devices.BeginDevice(c.Request.Context(), in.ClientID, route.Address(c))
 	if err != nil {
 		return err
 	}

@@ -24,6 +24,7 @@ func (s *Server) drained(ctx context.Context) (context.Context, context.CancelFu
 			return
 		}
 		s.draining.Store(true)
+		s.leave()
 		over := s.after(s.drain)
 		s.log.Info("draining", "for", s.drain.String())
 		select {

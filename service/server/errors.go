@@ -19,6 +19,7 @@ import (
 	"github.com/pageflare/ci/service/server/admin"
 	"github.com/pageflare/ci/service/server/page"
 	"github.com/pageflare/ci/service/server/route"
+	"github.com/pageflare/ci/service/webhook/out"
 )
 
 var (
@@ -73,6 +74,8 @@ var detailed = []route.Refusal{
 	with(failure.ErrNotFound, http.StatusNotFound, api.CodeNotFound),
 	with(failure.ErrConflict, http.StatusConflict, api.CodeConflict),
 	with(keyring.ErrInUse, http.StatusConflict, api.CodeConflict),
+	with(out.ErrTooMany, http.StatusConflict, api.CodeConflict),
+	with(out.ErrGone, http.StatusGone, api.CodeEventsMissing),
 	with(auth.ErrScope, http.StatusForbidden, api.CodeInsufficientScope),
 }
 

@@ -44,7 +44,7 @@ func (s *Server) guard(g route.Guard) gin.HandlerFunc {
 // returns err, or that the address has shown too many.
 func (s *Server) countRefusal(c *gin.Context, err error) error {
 	if errors.Is(err, auth.ErrUnauthenticated) || errors.Is(err, auth.ErrUntrustedJob) {
-		if over := s.limits.TakeAddress(c.Request.Context(), c.ClientIP()); over != nil {
+		if over := s.limits.TakeAddress(c.Request.Context(), route.Address(c)); over != nil {
 			return over
 		}
 	}

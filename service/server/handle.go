@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"os"
 	"runtime/debug"
@@ -32,26 +33,30 @@ func (s *Server) handler(f route.Handler) gin.HandlerFunc {
 // itself is there when the job is refused, bounded and without what looks like a token.
 func (s *Server) access(c *gin.Context) {
 	begun := s.now()
-	route.SetRequestID(c, rand.Text())
+	route.Begin(c, rand.Text())
 	c.Header("X-Request-Id", route.RequestID(c))
 	c.Header("Cache-Control", "no-store")
 	c.Next()
 	took := s.now().Sub(begun)
 	s.metrics.answered(c, took)
-	attrs := []any{
-		"request_id", route.RequestID(c), "method", knownMethod(c.Request.Method), "route", c.FullPath(), "status", c.Writer.Status(),
-		"bytes", c.Writer.Size(), "ms", float64(took.Microseconds()) / 1000, "remote", c.ClientIP(),
+	if !s.log.Enabled(c.Request.Context(), slog.LevelInfo) {
+		return
 	}
+	line := slog.NewRecord(time.Now(), slog.LevelInfo, "request", 0) // where in the program it was written says nothing
+	attrs := append(make([]slog.Attr, 0, 13), slog.String("request_id", route.RequestID(c)), slog.String("method", knownMethod(c.Request.Method)),
+		slog.String("route", c.FullPath()), slog.Int("status", c.Writer.Status()), slog.Int("bytes", c.Writer.Size()),
+		slog.Float64("ms", float64(took.Microseconds())/1000), slog.String("remote", route.Address(c)))
 	if who, ok := route.CallerOf(c); ok {
-		attrs = append(attrs, "account", who.Account.ID, "credential", who.Key())
+		attrs = append(attrs, slog.String("account", who.Account.ID), slog.String("credential", who.Key()))
 	}
 	if code, told, refused := route.RefusalOf(c); refused {
-		attrs = append(attrs, "code", code, "reason", told)
+		attrs = append(attrs, slog.String("code", string(code)), slog.String("reason", told))
 	}
+	line.AddAttrs(attrs...)
 	if job := route.RefusedJob(c); job != nil {
-		attrs = append(attrs, job.Facts()...)
+		line.Add(job.Facts()...)
 	}
-	s.log.Info("request", attrs...)
+	_ = s.log.Handler().Handle(c.Request.Context(), line) // as of a Logger: there is nowhere to say it
 }
 
 // recover turns a panic into a 500. The stack goes to the log.
@@ -77,10 +82,26 @@ func (s *Server) recover(c *gin.Context) {
 func (s *Server) extendDeadline(c *gin.Context,
 	d time.Duration) (context.Context, context.CancelFunc) {
 	until := time.Now().Add(d + writeTimeout)
-	_ = http.NewResponseController(c.Writer).SetWriteDeadline(until) // without a connection there is none
+	rc := http.NewResponseController(c.Writer) // without a connection there are no deadlines
+	_ = rc.SetReadDeadline(until)              // net/http reads on to see whether the client leaves, and takes this for that
+	_ = rc.SetWriteDeadline(until)
 	ctx, cancel := context.WithTimeout(c.Request.Context(), d)
 	stop := context.AfterFunc(s.stopping, cancel)
 	return ctx, func() { stop(); cancel() }
+}
+
+// await is extendDeadline for an answer that waits for something to happen: it comes at once when the
+// service begins to drain, and ends its connection then.
+func (s *Server) await(c *gin.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	ctx, end := s.extendDeadline(c, d)
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(s.leaving, cancel)
+	return ctx, func() {
+		stop()
+		cancel()
+		end()
+		s.closeWhileDraining(c.Writer)
+	}
 }
 
 // bufferBody reads the body before authentication, so that a slow upload cannot outlive the

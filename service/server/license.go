@@ -15,7 +15,7 @@ func (s *Server) issue(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	c.JSON(http.StatusOK, show.Issued(issued))
+	c.Data(http.StatusOK, gin.MIMEJSON+"; charset=utf-8", show.IssuedJSON(issued))
 	return nil
 }
 
@@ -25,6 +25,6 @@ func (s *Server) refresh(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	c.JSON(http.StatusOK, show.Issued(issued))
+	c.Data(http.StatusOK, gin.MIMEJSON+"; charset=utf-8", show.IssuedJSON(issued))
 	return nil
 }

@@ -83,7 +83,7 @@ func (s *Server) revokeOfClient(c *gin.Context, client, text string) error {
 // countGuess counts a token that a public client does not hold. It returns err, or that the address
 // has shown too many.
 func (s *Server) countGuess(c *gin.Context, err error) error {
-	if over := s.limits.TakeAddress(c.Request.Context(), c.ClientIP()); over != nil {
+	if over := s.limits.TakeAddress(c.Request.Context(), route.Address(c)); over != nil {
 		return over
 	}
 	return err

@@ -42,6 +42,7 @@ func (s *Server) mount() {
 	}
 	s.engine.Use(s.access, s.recover)
 	for _, r := range s.Routes() {
+		s.metrics.know(&r)
 		known := func(c *gin.Context) { route.Set(c, &r) }
 		s.engine.Handle(r.Method, r.Path, known, s.bufferBody(r.Body), s.guard(r.Guard), s.requireID(r.ID), s.nameRequest(r.Named), s.handler(r.Handle))
 		if r.Method == http.MethodGet && r.Guard.Open() {

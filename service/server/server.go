@@ -66,6 +66,8 @@ type Server struct {
 	draining atomic.Bool
 	stopping context.Context // ends when Serve closes its listener
 	stop     context.CancelFunc
+	leaving  context.Context // ends when it drains, or else with stopping
+	leave    context.CancelFunc
 }
 
 // New returns a Server. The error says what is wrong with the configuration.
@@ -89,12 +91,14 @@ func New(cfg Config) (*Server, error) {
 		Machines: cfg.Parts.Machines, Policies: cfg.Parts.Policies, Jobs: cfg.Parts.Jobs, Rotation: cfg.Parts.Rotation,
 		Keys: cfg.Parts.Keys, Log: cfg.Parts.Log,
 		Identities: cfg.Parts.Identities, Repository: cfg.Repository, Now: cfg.Now, Extend: s.extendDeadline,
+		Endpoints: cfg.Parts.Endpoints, Feed: cfg.Parts.Feed, Await: s.await,
 	}
 	s.drain, s.after = cfg.Drain, cfg.After
 	if s.after == nil {
 		s.after = time.After
 	}
 	s.stopping, s.stop = context.WithCancel(context.Background())
+	s.leaving, s.leave = context.WithCancel(s.stopping)
 	s.metrics.telemetry(s.TelemetryReports)
 	if cfg.Upkeep != nil {
 		s.metrics.registry.MustRegister(upkeepCollector{cfg.Upkeep})

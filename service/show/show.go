@@ -169,5 +169,18 @@ func Issued(i license.Issued) api.IssuedToken {
 	return out
 }
 
+// IssuedJSON is the JSON of Issued, written sooner: most answers of the service are one.
+func IssuedJSON(i license.Issued) []byte {
+	b := make([]byte, 0, len(i.Token)+160)
+	b = append(b, '{')
+	if i.Capped {
+		b = append(append(append(b, `"capped_by":"`...), api.CappedByValidUntil...), `",`...)
+	}
+	b = Second(i.ExpiresAt).Append(append(b, `"expires_at":"`...))
+	b = Second(i.RefreshAfter).Append(append(b, `","refresh_after":"`...))
+	b = append(append(b, `","token":"`...), i.Token.Reveal()...) // base64url and dots
+	return append(b, `"}`...)
+}
+
 // Second is a time in whole seconds, as the claims of a token have it.
 func Second(t time.Time) api.Time { return api.Time{Time: t.UTC().Truncate(time.Second)} }

@@ -124,8 +124,11 @@ func (s *Store) ChangeAccount(ctx context.Context, id string, change func(*accou
 			id); err != nil { // host names often name their owner
 			return err
 		}
-		_, err = t.ExecContext(ctx, `DELETE FROM repositories WHERE account_id = $1`, id) // as do names of repositories
-		return err
+		if _, err = t.ExecContext(ctx, `DELETE FROM repositories WHERE account_id = $1`,
+			id); err != nil { // as do names of repositories
+			return err
+		}
+		return t.forgetBuyer(ctx, id)
 	})
 	return a, err
 }
@@ -142,7 +145,7 @@ func updateAccount(ctx context.Context, t *tx, a account.Account) error {
 	if err != nil {
 		return err
 	}
-	_, err = t.ExecContext(ctx, `UPDATE accounts SET email = $2, tier = $3, features = $4, valid_until = $5, status = $6 WHERE id = $1`,
-		a.ID, sql.NullString{String: a.Email, Valid: a.Email != ""}, a.Tier, string(features), millis(a.ValidUntil), a.Status)
+	_, err = t.ExecContext(ctx, `UPDATE accounts SET email = $2, tier = $3, features = $4, valid_until = $5, status = $6, notice_at = $7 WHERE id = $1`,
+		a.ID, sql.NullString{String: a.Email, Valid: a.Email != ""}, a.Tier, string(features), millis(a.ValidUntil), a.Status, lookNow)
 	return storeError(err)
 }

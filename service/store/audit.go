@@ -29,9 +29,9 @@ func (t *tx) appendActs(ctx context.Context) error {
 	if t.headErr != nil {
 		return appendFault(t.headErr)
 	}
-	end, err := t.appendBlock(ctx, t.head.Head)
-	if err != nil {
-		return appendFault(taken(err, end.Seq))
+	end, commands := t.block(t.head.Head)
+	if err := t.tellRecords(ctx, end.Hash); err != nil {
+		return appendFault(err)
 	}
 	newest, rights := max(t.head.newest, t.newestRecord()), t.head.rights
 	for _, a := range t.acts {
@@ -40,15 +40,19 @@ func (t *tx) appendActs(ctx context.Context) error {
 			rights = t.head.rights + 1
 		}
 		end = audit.Head{Seq: end.Seq + 1, Hash: a.Link(end.Seq+1, end.Hash)}
-		_, err := t.ExecContext(ctx, `INSERT INTO audit_log (`+auditColumns+
-			`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
-			end.Seq, millis(a.At), a.Actor.Kind, a.Actor.ID, a.Actor.Address, a.Actor.RequestID, a.Action, a.Account, a.Object, a.Details, end.Hash)
-		if err == nil {
-			err = t.indexRepository(ctx, end.Seq, a.Details)
-		}
-		if err != nil {
-			return appendFault(taken(err, end.Seq))
-		}
+		commands = append(append(commands, command{`INSERT INTO audit_log (` + auditColumns +
+			`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`, []any{
+			end.Seq, millis(a.At), a.Actor.Kind, a.Actor.ID, a.Actor.Address, a.Actor.RequestID, a.Action, a.Account, a.Object, a.Details, end.Hash,
+		}}), indexRepository(end.Seq, a.Details)...)
+		t.tell(&a, end.Seq, end.Hash)
+	}
+	events, err := t.writeEvents(ctx)
+	if err != nil {
+		return appendFault(err)
+	}
+	endpoints := t.head.endpoints
+	if t.changesEndpoints() {
+		endpoints++
 	}
 	if t.ended {
 		rights = t.head.rights + 1
@@ -63,11 +67,15 @@ func (t *tx) appendActs(ctx context.Context) error {
 	t.rights = rights
 	// that the block is in the place of no line, nothing else would say
 	first, last := t.head.Seq+1, t.head.Seq+int64(len(t.records))
-	err = changedOne(t.ExecContext(ctx, `UPDATE audit_head SET seq = $1, hash = $2, seal = $3, newest = $4, rights = $5
-		WHERE id = 1 AND NOT EXISTS (SELECT 1 FROM audit_log WHERE seq >= $6 AND seq <= $7)`,
-		end.Seq, end.Hash, seal, newest, rights, first, last))
-	if errors.Is(err, failure.ErrNotFound) {
-		err = fmt.Errorf("%w: line %d is there already", audit.ErrTampered, first)
+	commands = append(commands, command{`UPDATE audit_head SET seq = $1, hash = $2, seal = $3, newest = $4, rights = $5, events = $6, endpoints = $7
+		WHERE id = 1 AND NOT EXISTS (SELECT 1 FROM audit_log WHERE seq >= $8 AND seq <= $9)`,
+		[]any{end.Seq, end.Hash, seal, newest, rights, events, endpoints, first, last}})
+	changed, err := t.together(ctx, commands...)
+	switch {
+	case errors.Is(storeError(err), failure.ErrConflict): // the command that failed adds a number
+		err = thereAlready(commands[len(changed)].args[0])
+	case err == nil && changed[len(changed)-1] == 0:
+		err = thereAlready(first)
 	}
 	if err != nil {
 		return appendFault(err)
@@ -75,17 +83,14 @@ func (t *tx) appendActs(ctx context.Context) error {
 	return nil
 }
 
-// taken says what it means that a number of the log is in use.
-func taken(err error, seq int64) error {
-	if errors.Is(storeError(err), failure.ErrConflict) {
-		return fmt.Errorf("%w: line %d is there already", audit.ErrTampered, seq)
-	}
-	return err
+// thereAlready says what it means that a number of the log is in use.
+func thereAlready(seq any) error {
+	return fmt.Errorf("%w: line %d is there already", audit.ErrTampered, seq)
 }
 
-// indexRepository notes the line of a repository, so that it is found by it. Most lines are of
-// none, and cost nothing.
-func (t *tx) indexRepository(ctx context.Context, seq int64, details string) error {
+// indexRepository is how the line of a repository is noted, so that it is found by it. Most lines
+// are of none, and cost nothing.
+func indexRepository(seq int64, details string) []command {
 	if !strings.Contains(details, `"repository_id"`) {
 		return nil
 	}
@@ -96,9 +101,8 @@ func (t *tx) indexRepository(ctx context.Context, seq int64, details string) err
 	if err := json.Unmarshal([]byte(details), &of); err != nil || of.ID == "" {
 		return nil // a line is written whatever its details are
 	}
-	_, err := t.ExecContext(ctx, `INSERT INTO audit_repositories (repository_id, seq, name) VALUES ($1, $2, $3)`,
-		of.ID, seq, strings.ToLower(of.Name))
-	return err
+	return []command{{`INSERT INTO audit_repositories (seq, repository_id, name) VALUES ($1, $2, $3)`,
+		[]any{seq, of.ID, strings.ToLower(of.Name)}}}
 }
 
 // appendFault is never one of the caller's: what was asked for may be in order.

@@ -53,8 +53,8 @@ func (s *Store) PlanOfPoliciesFor(t *testing.T) (plan []string) {
 	return plan
 }
 
-// Plans is how SQLite finds the rows of each statement that reads was prepared for.
-func (s *Store) Plans(t *testing.T) map[string]string {
+// QueryPlans is how SQLite finds the rows of each statement that reads was prepared for.
+func (s *Store) QueryPlans(t *testing.T) map[string]string {
 	t.Helper()
 	plans := map[string]string{}
 	s.read.prepared.Range(func(text, _ any) bool {

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -39,11 +40,31 @@ type group struct {
 
 type groupWrite struct {
 	ctx    context.Context      // of the caller
+	begun  time.Time            // when the caller began to wait
 	use    *license.IdentityUse // of an identity, which is stored before run; nil: none
 	run    func(ctx context.Context, t *tx) error
 	result chan error
 	left   bool // its caller had left when it was to be run
 }
+
+// gone is why the caller of a write waits no more; nil while it does. It asks the clock and no
+// timer: a process that was stopped for long learns by it at once.
+func (w *groupWrite) gone() error {
+	if w.ctx.Err() != nil {
+		return context.Cause(w.ctx)
+	}
+	if time.Since(w.begun) >= groupPatience {
+		return errTooLong
+	}
+	return nil
+}
+
+// patience are timers, stopped: a write needs one for a moment.
+var patience = sync.Pool{New: func() any {
+	t := time.NewTimer(groupPatience)
+	t.Stop()
+	return t
+}}
 
 func startGroup(db *pool) *group {
 	g := &group{
@@ -64,21 +85,29 @@ func (g *group) do(ctx context.Context, run func(ctx context.Context, t *tx) err
 func (g *group) doWith(ctx context.Context, use *license.IdentityUse, run func(ctx context.Context, t *tx) error) (err error) {
 	ctx, written := traceWrite(ctx)
 	defer func() { written(err) }()
-	ctx, cancel := context.WithTimeoutCause(ctx, groupPatience, errTooLong)
-	defer cancel()
-	w := &groupWrite{ctx: ctx, use: use, run: run, result: make(chan error, 1)}
+	timer, ok := patience.Get().(*time.Timer)
+	if !ok {
+		panic("store: a pool of something else")
+	}
+	timer.Reset(groupPatience)
+	defer func() { timer.Stop(); patience.Put(timer) }()
+	w := &groupWrite{ctx: ctx, begun: time.Now(), use: use, run: run, result: make(chan error, 1)}
 	select {
 	case g.writes <- w:
 	case <-g.closing:
 		return errClosed
 	case <-ctx.Done():
-		return g.leave(ctx)
+		return g.leave(context.Cause(ctx))
+	case <-timer.C:
+		return g.leave(errTooLong)
 	}
 	select {
 	case err := <-w.result:
 		return err
 	case <-ctx.Done():
-		return g.leave(ctx)
+		return g.leave(context.Cause(ctx))
+	case <-timer.C:
+		return g.leave(errTooLong)
 	case <-g.ended:
 	}
 	select {
@@ -90,8 +119,7 @@ func (g *group) doWith(ctx context.Context, use *license.IdentityUse, run func(c
 }
 
 // leave is what a caller learns whose write was not done in time, or who did not wait for it.
-func (g *group) leave(ctx context.Context) error {
-	err := context.Cause(ctx)
+func (g *group) leave(err error) error {
 	g.db.note(err, false)
 	return err
 }
@@ -140,7 +168,7 @@ func (g *group) gather(first *groupWrite) []*groupWrite {
 // the callers' contexts for the transaction: one who leaves must not undo what others wait for. But
 // nothing is begun for those who have left already.
 func (g *group) commit(batch []*groupWrite) {
-	batch = slices.DeleteFunc(batch, func(w *groupWrite) bool { return w.ctx.Err() != nil })
+	batch = slices.DeleteFunc(batch, func(w *groupWrite) bool { return w.gone() != nil })
 	if len(batch) == 0 {
 		return
 	}
@@ -149,7 +177,7 @@ func (g *group) commit(batch []*groupWrite) {
 	err := inTx(ctx, g.db, func(t *tx) (err error) {
 		// once more, for the second try of inTx may come after this process was stopped for long
 		ofOne, err = t.runAll(ctx, slices.DeleteFunc(slices.Clone(batch), func(w *groupWrite) bool {
-			w.left = w.ctx.Err() != nil
+			w.left = w.gone() != nil
 			return w.left
 		}))
 		return err
@@ -163,7 +191,7 @@ func (g *group) commit(batch []*groupWrite) {
 			continue
 		}
 		if err == nil && w.left {
-			w.result <- context.Cause(w.ctx) // it is not recorded
+			w.result <- cmp.Or(w.gone(), errTooLong) // it is not recorded
 			continue
 		}
 		w.result <- err

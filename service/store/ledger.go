@@ -74,8 +74,8 @@ func (t *tx) mayHold(ctx context.Context, r license.TokenRecord) error {
 	return account.MayHoldToken(owner, r.Recorded)
 }
 
-// appendBlock writes the block of the transaction, if it has one, behind the head.
-func (t *tx) appendBlock(ctx context.Context, head audit.Head) (audit.Head, error) {
+// block is the block of the transaction behind the head, and how it is written; no records: none.
+func (t *tx) block(head audit.Head) (audit.Head, []command) {
 	if len(t.records) == 0 {
 		return head, nil
 	}
@@ -84,9 +84,8 @@ func (t *tx) appendBlock(ctx context.Context, head audit.Head) (audit.Head, erro
 	n := int64(len(t.records))
 	next := audit.Head{Seq: head.Seq + n}
 	next.Hash = t.recorded.LinkBlock(head.Seq+1, next.Seq, digest, head.Hash)
-	_, err := t.ExecContext(ctx, `INSERT INTO ledger (seq, n, at, digest, body, hash) VALUES ($1, $2, $3, $4, $5, $6)`,
-		next.Seq, n, t.newestRecord(), digest[:], body, next.Hash)
-	return next, err
+	return next, []command{{`INSERT INTO ledger (seq, n, at, digest, body, hash) VALUES ($1, $2, $3, $4, $5, $6)`,
+		[]any{next.Seq, n, t.newestRecord(), digest[:], body, next.Hash}}}
 }
 
 // newestRecord is the time of the newest record of the block, in milliseconds.

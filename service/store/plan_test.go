@@ -71,7 +71,7 @@ func TestNarrowedListsAreFoundByAnIndex(t *testing.T) {
 			if err := list(s); err != nil {
 				t.Fatal(err)
 			}
-			for text, plan := range s.Plans(t) {
+			for text, plan := range s.QueryPlans(t) {
 				want := index
 				if strings.Contains(text, " FROM ledger") { // by their numbers, a page at a time
 					want = "sqlite_autoindex_ledger"

@@ -42,7 +42,7 @@ const (
 // of all writers of all replicas (tx.go). The time limits are those of this transaction, for a
 // pooler gives the connection to others after it: without them a replica that stops inside its
 // transaction would block every other one until its connection ends.
-const lockHead = `SELECT seq, hash, seal, rights, newest, set_config('lock_timeout', '4s', true) || set_config('statement_timeout', '5s', true)
+const lockHead = `SELECT seq, hash, seal, rights, newest, events, endpoints, set_config('lock_timeout', '4s', true) || set_config('statement_timeout', '5s', true)
 	|| set_config('idle_in_transaction_session_timeout', '800ms', true) FROM audit_head WHERE id = 1 FOR UPDATE`
 
 // openPostgres opens the pools of a database. Nothing is asked of it yet.

@@ -21,8 +21,11 @@ type pool struct {
 	recent   *recent
 	rights   *rightsKnown
 	used     *usedRepositories
-	prepared sync.Map              // text -> *sql.Stmt
-	fault    atomic.Pointer[error] // of the newest write, when the database itself failed
+
+	heard     atomic.Pointer[heard] // who hears of license tokens; nil: it is not known
+	published *publication
+	prepared  sync.Map              // text -> *sql.Stmt
+	fault     atomic.Pointer[error] // of the newest write, when the database itself failed
 }
 
 // engine is which database it is.
@@ -88,29 +91,38 @@ func (p *pool) prepareAll(ctx context.Context, texts []string) {
 
 // ExecContext is that of sql.Tx, with the prepared statement if there is one already.
 func (t *tx) ExecContext(ctx context.Context, text string, args ...any) (sql.Result, error) {
+	if t.sqlite == nil {
+		return t.transaction.ExecContext(ctx, text, args...)
+	}
 	if s, ok := t.pool.prepared.Load(text); ok {
-		return t.StmtContext(ctx, s.(*sql.Stmt)).ExecContext(ctx, args...)
+		return t.sqlite.StmtContext(ctx, s.(*sql.Stmt)).ExecContext(ctx, args...)
 	}
 	t.unprepared = append(t.unprepared, text)
-	return t.Tx.ExecContext(ctx, text, args...)
+	return t.transaction.ExecContext(ctx, text, args...)
 }
 
 // QueryContext is that of sql.Tx, with the prepared statement if there is one already.
 func (t *tx) QueryContext(ctx context.Context, text string, args ...any) (*sql.Rows, error) {
+	if t.sqlite == nil {
+		return t.transaction.QueryContext(ctx, text, args...)
+	}
 	if s, ok := t.pool.prepared.Load(text); ok {
-		return t.StmtContext(ctx, s.(*sql.Stmt)).QueryContext(ctx, args...)
+		return t.sqlite.StmtContext(ctx, s.(*sql.Stmt)).QueryContext(ctx, args...)
 	}
 	t.unprepared = append(t.unprepared, text)
-	return t.Tx.QueryContext(ctx, text, args...)
+	return t.transaction.QueryContext(ctx, text, args...)
 }
 
 // QueryRowContext is that of sql.Tx, with the prepared statement if there is one already.
 func (t *tx) QueryRowContext(ctx context.Context, text string, args ...any) *sql.Row {
+	if t.sqlite == nil {
+		return t.transaction.QueryRowContext(ctx, text, args...)
+	}
 	if s, ok := t.pool.prepared.Load(text); ok {
-		return t.StmtContext(ctx, s.(*sql.Stmt)).QueryRowContext(ctx, args...)
+		return t.sqlite.StmtContext(ctx, s.(*sql.Stmt)).QueryRowContext(ctx, args...)
 	}
 	t.unprepared = append(t.unprepared, text)
-	return t.Tx.QueryRowContext(ctx, text, args...)
+	return t.transaction.QueryRowContext(ctx, text, args...)
 }
 
 // adder adds rows to a table, many by one statement.
@@ -164,7 +176,7 @@ func (a *adder) send() {
 	}
 	text = append(append(text, ')'), a.tail...)
 	// past the statements that are kept: there is a text for each number of rows
-	done, err := a.t.Tx.ExecContext(a.ctx, string(text), a.args...)
+	done, err := a.t.transaction.ExecContext(a.ctx, string(text), a.args...)
 	var n int64
 	if err == nil {
 		n, err = done.RowsAffected()

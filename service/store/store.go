@@ -26,6 +26,7 @@ import (
 	"github.com/pageflare/ci/service/opaque"
 	"github.com/pageflare/ci/service/store/ledger"
 	"github.com/pageflare/ci/service/upkeep"
+	"github.com/pageflare/ci/service/webhook/out"
 )
 
 // Store is a database of the License service. It is safe for use by several goroutines, and several
@@ -55,6 +56,9 @@ var (
 	_ license.MachineStore = (*Store)(nil)
 	_ oidc.KeyStore        = (*Store)(nil)
 	_ upkeep.Store         = (*Store)(nil)
+	_ account.NoticeStore  = (*Store)(nil)
+	_ out.Store            = (*Store)(nil)
+	_ out.FeedStore        = (*Store)(nil)
 )
 
 // ErrNewer says that the database was made by a newer version of the service.
@@ -88,6 +92,7 @@ func open(ctx context.Context, url string, mayChange bool, files fs.FS) (*Store,
 		return s.newestRecords(ctx, time.Now().Add(-recentAge), maxRecent)
 	})
 	s.write.recent, s.write.rights, s.write.used = s.recent, newRightsKnown(), &usedRepositories{}
+	s.write.published = newPublication()
 	s.group = startGroup(s.write)
 	return s, nil
 }

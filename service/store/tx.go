@@ -38,16 +38,12 @@ func inTx(ctx context.Context, db *pool, f func(*tx) error) (err error) {
 // tryTx is one try of inTx. The transaction is nil when none began.
 func tryTx(ctx context.Context, db *pool, f func(*tx) error) (t *tx, err error) {
 	defer func() { db.note(err, t != nil && (t.wrote || len(t.acts) > 0 || len(t.records) > 0)) }()
-	begun, err := db.BeginTx(ctx, nil)
-	if err != nil {
+	t = &tx{pool: db, alive: map[string]bool{}}
+	if err := t.begin(ctx); err != nil {
 		return nil, fmt.Errorf("begin: %w", storeError(err))
 	}
-	t = &tx{Tx: begun, pool: db, alive: map[string]bool{}}
 	defer func() { db.prepareAll(ctx, t.unprepared) }()
-	err = t.lockHead(ctx)
-	if err == nil {
-		err = f(t)
-	}
+	err = f(t)
 	if err == nil {
 		err = t.appendActs(ctx)
 	}
@@ -61,6 +57,9 @@ func tryTx(ctx context.Context, db *pool, f func(*tx) error) (t *tx, err error) 
 	}
 	db.recent.add(t.records)
 	db.used.noted(t.used)
+	if len(t.events) > 0 {
+		db.published.tell()
+	}
 	if t.rights > t.head.rights {
 		db.rights.saw(t.rights, db.rights.elapsed())
 	}
@@ -88,7 +87,8 @@ type querier interface {
 
 // tx is a transaction with the lines that it adds to the audit log.
 type tx struct {
-	*sql.Tx
+	transaction
+	sqlite     *sql.Tx // the same; nil on PostgreSQL
 	pool       *pool
 	unprepared []string // texts of statements that had to be parsed
 	acts       []audit.Act
@@ -104,6 +104,7 @@ type tx struct {
 	records  []ledger.Record // the block that it adds to the audit log
 	blockIDs map[opaque.TokenID]bool
 	recorded audit.Act            // one of the acts of the block
+	events   []eventRow           // what is told of all that
 	forgot   bool                 // see forgetIdentities
 	firstUse map[string]bool      // see useIdentities
 	used     []license.Repository // whose use was noted
@@ -115,28 +116,41 @@ type head struct {
 	seal   string
 	rights int64 // see audit.Action.ChangesRights
 	newest int64 // the newest time that was ever written
+	events int64 // number of the newest event
+
+	endpoints int64 // grows when it changes who hears which events
 }
 
-// lockHead reads the head of the audit log, and on PostgreSQL takes it as the lock of all writers.
-// A database without one can still be written, until there is a line to add.
-func (t *tx) lockHead(ctx context.Context) error {
-	text := readHead
+func (h *head) into() []any { return []any{&h.Seq, &h.Hash, &h.seal, &h.rights, &h.newest, &h.events, &h.endpoints, new(any)} }
+
+// begin begins the transaction and reads the head of the audit log, and on PostgreSQL takes it as
+// the lock of all writers. A database without one can still be written, until there is a line to
+// add.
+func (t *tx) begin(ctx context.Context) error {
 	if t.pool.engine == postgres {
-		text = lockHead
+		begun, missing, err := beginPipelined(ctx, t.pool.DB, &t.head)
+		if missing {
+			t.headErr = noHead(sql.ErrNoRows)
+		}
+		t.transaction = begun
+		return err
 	}
-	h := &t.head
-	err := t.QueryRowContext(ctx, text).Scan(&h.Seq, &h.Hash, &h.seal, &h.rights, &h.newest, new(any))
+	begun, err := t.pool.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	t.transaction, t.sqlite = begun, begun
+	err = t.QueryRowContext(ctx, readHead).Scan(t.head.into()...)
 	if errors.Is(err, sql.ErrNoRows) {
-		t.headErr = noHead(err)
-		return nil
+		t.headErr, err = noHead(err), nil
 	}
 	if err != nil {
-		return fmt.Errorf("begin: %w", storeError(err))
+		_ = t.Rollback() // it changed nothing
 	}
-	return nil
+	return err
 }
 
-const readHead = `SELECT seq, hash, seal, rights, newest, '' FROM audit_head WHERE id = 1`
+const readHead = `SELECT seq, hash, seal, rights, newest, events, endpoints, '' FROM audit_head WHERE id = 1`
 
 // log notes acts. They stand in the log exactly when the transaction is committed.
 func (t *tx) log(acts ...audit.Act) { t.acts = append(t.acts, acts...) }

@@ -1,5 +1,7 @@
 package token
 
+import "strconv"
+
 // canonical reads a payload that has exactly the form in which Sign writes it, with nothing in its
 // texts that JSON escapes and nothing beyond printable ASCII. ok is false for every other payload,
 // good or not, which decodeClaims reads in full: this is the same answer, sooner.
@@ -33,6 +35,40 @@ func canonical(payload []byte) (w wire, ok bool) {
 	}
 	p.literal(`}`)
 	return w, p != nil && len(p) == 0
+}
+
+// appendCanonical appends the JSON of a payload of which canonical could read every text; ok is
+// false for any other. It is what encodeJSON writes, sooner.
+func appendCanonical(b []byte, w wire) (out []byte, ok bool) {
+	if b == nil {
+		b = make([]byte, 0, 384)
+	}
+	ok = true
+	text := func(name, s string) {
+		b = append(append(append(append(b, name...), '"'), s...), '"')
+		for i := range len(s) {
+			ok = ok && s[i] >= ' ' && s[i] <= '~' && s[i] != '"' && s[i] != '\\'
+		}
+	}
+	text(`{"sub":`, w.Subject)
+	text(`,"email":`, w.Email)
+	text(`,"tier":`, w.Tier)
+	b = append(b, `,"features":[`...)
+	comma := ""
+	for _, f := range w.Features {
+		text(comma, f)
+		comma = ","
+	}
+	text(`],"valid_until":`, w.ValidUntil)
+	b = strconv.AppendInt(append(b, `,"iat":`...), *w.IssuedAt, 10)
+	b = strconv.AppendInt(append(b, `,"exp":`...), *w.ExpiresAt, 10)
+	if w.ID != "" {
+		text(`,"jti":`, w.ID)
+	}
+	if w.Issuer != "" {
+		text(`,"iss":`, w.Issuer)
+	}
+	return append(b, '}'), ok
 }
 
 // scanner is what is left to read; nil when something else was found than was expected.

@@ -41,6 +41,35 @@ func TestCanonicalPayloadsAreReadAsAllOthers(t *testing.T) {
 	}
 }
 
+// What is written sooner is what is written in full, and whoever cannot be read sooner is not
+// written so.
+func FuzzAppendCanonical(f *testing.F) {
+	f.Add("user_1", "dev@example.com", "pro", "spa_mode", int64(1772366400), "j", "https://license.example.com")
+	f.Add(`us"er`, `d\\ev@example.com`, "<&>", "", int64(1), "", "")
+	f.Add("üser", "dev@example.com", "pro", "\x00", int64(99), "\xff", "\u2028")
+	f.Fuzz(func(t *testing.T, sub, email, tier, feature string, at int64, id, issuer string) {
+		until := at + 1
+		w := wire{
+			Subject: sub, Email: email, Tier: tier, Features: []string{feature, tier}, ValidUntil: "2027-03-12T00:00:00.000Z",
+			IssuedAt: &at, ExpiresAt: &until, ID: id, Issuer: issuer,
+		}
+		if feature == "" {
+			w.Features = []string{}
+		}
+		got, ok := appendCanonical(nil, w)
+		want, err := encodeJSON(w)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ok && string(got) != string(want) {
+			t.Errorf("written sooner:  %s\nwritten in full: %s", got, want)
+		}
+		if _, canonical := canonical(want); canonical && !ok {
+			t.Errorf("%s is not written sooner", want)
+		}
+	})
+}
+
 func FuzzCanonical(f *testing.F) {
 	const good = `{"sub":"user_1","email":"a@b","tier":"pro","features":["x","y"],"valid_until":"2027-03-12T00:00:00.000Z","iat":1772366400,"exp":1772370000,"jti":"j","iss":"i"}`
 	for _, p := range []string{

@@ -114,8 +114,15 @@ func encodeClaims(c Claims) ([]byte, error) {
 	if _, err := w.claims(); err != nil { // no reader would take it
 		return nil, err
 	}
+	if plain, ok := appendCanonical(nil, w); ok {
+		return plain, nil
+	}
 	return encodeJSON(w)
 }
+
+// Payload is what a token that says the claims holds of them, not encoded. Equal claims give equal
+// payloads. ErrClaims, as of Sign.
+func Payload(c Claims) ([]byte, error) { return encodeClaims(c) }
 
 // encodeJSON leaves the letters &, < and > as they are: they would take six bytes each, and no
 // token stands in a page.
@@ -214,15 +221,30 @@ type claim struct{ name, text string }
 // of lines.
 func printable(features []string, claims ...claim) error {
 	for _, f := range features {
-		claims = append(claims, claim{"features", f})
+		if !isPrintable(f) {
+			return claim{"features", f}.unprintable()
+		}
 	}
 	for _, c := range claims {
-		if !utf8.ValidString(c.text) ||
-			strings.ContainsFunc(c.text, func(r rune) bool { return !unicode.IsPrint(r) }) {
-			return fmt.Errorf("%w: %s holds a character that is not for text", ErrClaims, c.name)
+		if !isPrintable(c.text) {
+			return c.unprintable()
 		}
 	}
 	return nil
+}
+
+func (c claim) unprintable() error {
+	return fmt.Errorf("%w: %s holds a character that is not for text", ErrClaims, c.name)
+}
+
+// isPrintable says whether a text is UTF-8 without characters that cannot be seen.
+func isPrintable(s string) bool {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] > '~' {
+			return utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) })
+		}
+	}
+	return true
 }
 
 // maxUnix is 9999-12-31T23:59:59Z, the last second that RFC 3339 can write.

@@ -245,7 +245,7 @@ func TestAnErrandRunsWhileTheLeaseIsHeld(t *testing.T) {
 		}
 	}})
 	w.Turn(t.Context())
-	ctx := <-begun
+	<-begun
 	w.Turn(t.Context()) // it runs: not a second time
 	done <- nil
 	for w.Done()["heal"].IsZero() {
@@ -255,7 +255,7 @@ func TestAnErrandRunsWhileTheLeaseIsHeld(t *testing.T) {
 	w.Turn(t.Context())
 	soon <- struct{}{}
 	w.Turn(t.Context())
-	ctx = <-begun
+	ctx := <-begun
 	d.lease = upkeep.Lease{Owner: "b", Fence: 9}
 	w.elapsed += upkeep.BeatEvery
 	w.Turn(t.Context())

@@ -22,6 +22,7 @@ import (
 	"github.com/pageflare/ci/service/opaque"
 	"github.com/pageflare/ci/service/rotation"
 	"github.com/pageflare/ci/service/server/route"
+	"github.com/pageflare/ci/service/webhook/out"
 )
 
 // Handlers answer the Admin API. All must be set unless they say what nil means.
@@ -39,10 +40,16 @@ type Handlers struct {
 	Identities *oidc.Verifier // explains identity tokens; nil: no issuer is trusted
 	Repository Resolver       // finds the ids of a repository by its name; nil: policies are added by ids alone
 	Now        func() time.Time
+	Endpoints  *out.Registry
+	Feed       *out.Feed
 
 	// Extend gives an answer more time than others have: the context ends when that is over, when
 	// the client leaves, or when the service stops.
 	Extend func(*gin.Context, time.Duration) (context.Context, context.CancelFunc)
+
+	// Await is Extend for who waits for something to happen: the context ends also when the service
+	// begins to drain. The answer is written after it was ended.
+	Await func(*gin.Context, time.Duration) (context.Context, context.CancelFunc)
 
 	verifying sync.Mutex // held by the one that verifies the audit log
 }
@@ -52,6 +59,7 @@ var (
 	accountID = route.OfKind("id", opaque.OfAccount, fmt.Errorf("account: %w", failure.ErrNotFound))
 	policyID  = route.OfKind("id", opaque.OfPolicy, fmt.Errorf("policy: %w", failure.ErrNotFound))
 	keyID     = route.OfKind("kid", opaque.OfKey, fmt.Errorf("signing key: %w", failure.ErrNotFound))
+	webhookID = route.OfKind("id", opaque.OfEndpoint, fmt.Errorf("webhook endpoint: %w", failure.ErrNotFound))
 	machineID = route.OfKind("id", opaque.OfMachine, fmt.Errorf("machine: %w", failure.ErrNotFound))
 	tokenID   = route.ID{
 		Name: "jti", Fits: func(s string) bool { return opaque.TokenID(s).Family() != "" },
@@ -103,6 +111,14 @@ func (h *Handlers) Routes() []route.Route {
 		route.Delete(at+"/admin-tokens/:id", route.Admin(auth.ScopeAdminWrite), h.revokeAdminToken).Of(adminTokenID).Bare(),
 		route.Get(at+"/audit", route.Admin(auth.ScopeAuditRead), h.listAudit),
 		route.Get(at+"/audit/verify", route.Admin(auth.ScopeAuditRead), h.verifyAudit),
+		route.Get(at+"/webhooks", route.Admin(auth.ScopeWebhooksRead), h.listWebhooks),
+		route.Post(at+"/webhooks", route.Admin(auth.ScopeWebhooksWrite), h.addWebhook).Bare().Once(),
+		route.Get(at+"/webhooks/:id", route.Admin(auth.ScopeWebhooksRead), h.getWebhook).Of(webhookID).Bare(),
+		route.Patch(at+"/webhooks/:id", route.Admin(auth.ScopeWebhooksWrite), h.updateWebhook).Of(webhookID).Bare(),
+		route.Delete(at+"/webhooks/:id", route.Admin(auth.ScopeWebhooksWrite), h.removeWebhook).Of(webhookID).Bare(),
+		route.Post(at+"/webhooks/:id/rotate-secret", route.Admin(auth.ScopeWebhooksWrite), h.rotateWebhookSecret).Of(webhookID).Bare().Once(),
+		route.Post(at+"/webhooks/:id/test", route.Admin(auth.ScopeWebhooksWrite), h.testWebhook).Of(webhookID).Bare(),
+		route.Get(at+"/events", route.Admin(auth.ScopeEventsRead), h.listEvents),
 		route.Post(at+"/accounts/:id/sign-in", route.Admin(auth.ScopeTokensWrite), h.createSignInLink).Of(accountID).Bare(),
 	}
 }
@@ -113,6 +129,7 @@ func Refusals() []route.Refusal {
 		{Err: errGitHub, Status: http.StatusServiceUnavailable, Code: api.CodeUnavailable},
 		{Err: rotation.ErrNoAnswer, Status: http.StatusServiceUnavailable, Code: api.CodeUnavailable},
 		{Err: errVerifying, Status: http.StatusServiceUnavailable, Code: api.CodeUnavailable},
+		{Err: out.ErrBusy, Status: http.StatusServiceUnavailable, Code: api.CodeUnavailable},
 		{Err: errNoVerdict, Status: http.StatusServiceUnavailable, Code: api.CodeUnavailable},
 	}
 }

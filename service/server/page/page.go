@@ -334,7 +334,7 @@ func (p *Pages) signIn(c *gin.Context) error {
 	ctx := c.Request.Context()
 	secret, _, err := p.cfg.Sessions.SignIn(ctx, linkSecret(form["link"]))
 	if errors.Is(err, auth.ErrUnauthenticated) {
-		if over := p.cfg.Limits.TakeAddress(ctx, c.ClientIP()); over != nil {
+		if over := p.cfg.Limits.TakeAddress(ctx, route.Address(c)); over != nil {
 			return over
 		}
 		return errUsedLink
@@ -400,7 +400,7 @@ func (p *Pages) deviceConfirm(c *gin.Context) error {
 			"That is no code. A code has eight letters, such as WDJB-MJHT.")
 	}
 	if err := p.cfg.Limits.TakeCode(c.Request.Context(), route.Caller(c).Session.ID,
-		c.ClientIP()); err != nil {
+		route.Address(c)); err != nil {
 		return err
 	}
 	d, err := p.cfg.Devices.FindDevice(c.Request.Context(), code)

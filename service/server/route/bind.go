@@ -157,13 +157,23 @@ func List(c *gin.Context,
 	if query, err = Parameters(c, append([]string{"limit", "cursor"}, others...)...); err != nil {
 		return "", 0, nil, err
 	}
-	limit = defaultPage
-	if text := query.Get("limit"); text != "" {
-		if limit, err = strconv.Atoi(text); err != nil || limit < 1 || limit > maxPage {
-			return "", 0, nil, BadRequest("limit is not a number from 1 to %d", maxPage)
-		}
+	if limit, err = PageSize(query); err != nil {
+		return "", 0, nil, err
 	}
 	return query.Get("cursor"), limit, query, nil
+}
+
+// PageSize reads the parameter `limit`.
+func PageSize(query url.Values) (int, error) {
+	text := query.Get("limit")
+	if text == "" {
+		return defaultPage, nil
+	}
+	limit, err := strconv.Atoi(text)
+	if err != nil || limit < 1 || limit > maxPage {
+		return 0, BadRequest("limit is not a number from 1 to %d", maxPage)
+	}
+	return limit, nil
 }
 
 // noQuery is a handler of a route that takes no parameters.

@@ -9,29 +9,50 @@ import (
 	"github.com/pageflare/ci/service/license"
 )
 
-// The keys under which a request carries what is known of it.
-const (
-	requestIDKey = "request_id"
-	routeKey     = "route"
-	callerKey    = "caller"
-	reasonKey    = "reason"
-	toldKey      = "told"
-	refusedKey   = "refused_job"
-)
+// request is what is known of a request while it is answered.
+type request struct {
+	id      string
+	address string // of the caller, once somebody asked
+	route   *Route
+	caller  *auth.Caller     // nil: the guard has not asked
+	reason  api.Code         // why it was refused
+	told    string           // the same, for the log
+	job     *license.Refusal // that was refused
+}
 
-// SetRequestID names the request.
-func SetRequestID(c *gin.Context, id string) { c.Set(requestIDKey, id) }
+// requestKey is where the gin context has the request: one value, for each costs a look-up in a map.
+const requestKey = "request"
+
+// Begin names a request that begins.
+func Begin(c *gin.Context, id string) { c.Set(requestKey, &request{id: id}) }
+
+func of(c *gin.Context) *request {
+	if r, ok := c.Get(requestKey); ok {
+		return r.(*request)
+	}
+	Begin(c, "") // a handler on its own, in a test
+	return of(c)
+}
 
 // RequestID is the name of the request.
-func RequestID(c *gin.Context) string { return c.GetString(requestIDKey) }
+func RequestID(c *gin.Context) string { return of(c).id }
+
+// Address is the IP address of the caller, by what trusted proxies say.
+func Address(c *gin.Context) string {
+	r := of(c)
+	if r.address == "" {
+		r.address = c.ClientIP()
+	}
+	return r.address
+}
 
 // Set notes the route of the request.
-func Set(c *gin.Context, r *Route) { c.Set(routeKey, r) }
+func Set(c *gin.Context, r *Route) { of(c).route = r }
 
 // From is the route of the request; of one that there is none for, a Route without anything.
 func From(c *gin.Context) *Route {
-	if r, ok := c.Get(routeKey); ok {
-		return r.(*Route)
+	if r := of(c).route; r != nil {
+		return r
 	}
 	return &Route{}
 }
@@ -39,50 +60,42 @@ func From(c *gin.Context) *Route {
 // ActAs makes everything that the request does count as done by the actor, from the caller's
 // address.
 func ActAs(c *gin.Context, who audit.Actor) {
-	who.Address, who.RequestID = c.ClientIP(), RequestID(c)
+	who.Address, who.RequestID = Address(c), RequestID(c)
 	c.Request = c.Request.WithContext(audit.WithActor(c.Request.Context(), who))
 }
 
 // SetCaller notes who calls, for the handler, the access log and the audit log.
 func SetCaller(c *gin.Context, who auth.Caller) {
-	c.Set(callerKey, who)
+	of(c).caller = &who
 	ActAs(c, who.Actor())
 }
 
 // Caller is who the guard allowed.
-func Caller(c *gin.Context) auth.Caller { return c.MustGet(callerKey).(auth.Caller) }
+func Caller(c *gin.Context) auth.Caller { return *of(c).caller }
 
 // CallerOf is who calls, if the guard of the route asked.
 func CallerOf(c *gin.Context) (auth.Caller, bool) {
-	who, ok := c.Get(callerKey)
-	if !ok {
-		return auth.Caller{}, false
+	if who := of(c).caller; who != nil {
+		return *who, true
 	}
-	return who.(auth.Caller), true
+	return auth.Caller{}, false
 }
 
 // RecordRefusal notes why a request is refused. Every answer that is no success calls it. told is
 // for the log: nothing in it may be of the caller's choice.
 func RecordRefusal(c *gin.Context, reason api.Code, told string) {
-	c.Set(reasonKey, reason)
-	c.Set(toldKey, told)
+	r := of(c)
+	r.reason, r.told = reason, told
 }
 
 // SetRefusedJob notes the job that was refused, for the access log.
-func SetRefusedJob(c *gin.Context, r *license.Refusal) { c.Set(refusedKey, r) }
+func SetRefusedJob(c *gin.Context, job *license.Refusal) { of(c).job = job }
 
 // RefusedJob is the job that was refused; nil when none was.
-func RefusedJob(c *gin.Context) *license.Refusal {
-	r, _ := c.Get(refusedKey)
-	job, _ := r.(*license.Refusal)
-	return job
-}
+func RefusedJob(c *gin.Context) *license.Refusal { return of(c).job }
 
 // RefusalOf is why the request was refused: the code for the metrics, and what the log says of it.
 func RefusalOf(c *gin.Context) (reason api.Code, told string, refused bool) {
-	code, refused := c.Get(reasonKey)
-	if !refused {
-		return "", "", false
-	}
-	return code.(api.Code), c.GetString(toldKey), true
+	r := of(c)
+	return r.reason, r.told, r.reason != ""
 }

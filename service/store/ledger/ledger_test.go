@@ -62,7 +62,7 @@ func refreshes(tb testing.TB, accounts, n int) []ledger.Record {
 	for i := range ids {
 		ids[i] = s.id(tb, opaque.OfAccount)
 	}
-	records := make([]ledger.Record, n)
+	records, names := make([]ledger.Record, n), opaque.NewDeriver([]byte("key"))
 	for i := range records {
 		at := noon.Add(time.Duration(i) * time.Millisecond)
 		parent, err := opaque.NewTokenID(at.Add(-time.Duration(i)*time.Hour), "", s)
@@ -70,7 +70,7 @@ func refreshes(tb testing.TB, accounts, n int) []ledger.Record {
 			tb.Fatal(err)
 		}
 		issued := at.Add(-time.Duration(i*6) * time.Second).Truncate(time.Second)
-		id := opaque.DeriveTokenID(issued, parent, []byte{byte(i), byte(i >> 8)}, []byte("key"))
+		id := names.TokenID(issued, parent, []byte{byte(i), byte(i >> 8)})
 		records[i] = ledger.Record{
 			ID: string(id), Account: ids[i%accounts], Parent: string(parent), Key: key,
 			IssuedAt: issued.Unix(), ExpiresAt: issued.Add(year).Unix(), At: at.UnixMilli(),
@@ -87,7 +87,7 @@ func exchanged(tb testing.TB) ledger.Record {
 	s := newSource(2)
 	policy := s.id(tb, opaque.OfPolicy)
 	return ledger.Record{
-		ID:      string(opaque.DeriveExchangedID(noon, []byte("content"), []byte("key"))),
+		ID:      string(opaque.NewDeriver([]byte("key")).ExchangedID(noon, []byte("content"))),
 		Account: s.id(tb, opaque.OfAccount), IssuedBy: policy, Key: s.id(tb, opaque.OfKey),
 		IssuedAt: noon.Unix(), ExpiresAt: noon.Add(time.Hour).Unix(), At: noon.UnixMilli(),
 		Action: "token.exchange", ActorKind: "github-job", ActorID: "Octo-Org/Site",
@@ -208,7 +208,7 @@ func drawRecord(t *rapid.T, before []ledger.Record) ledger.Record {
 	if rapid.Bool().Draw(t, "is a child") && len(r.Parent) == 40 {
 		r.IssuedAt = rapid.Int64Range(0, 1<<40-1).Draw(t, "issued in 40 bits")
 		issued, parent := time.Unix(r.IssuedAt, 0), opaque.TokenID(r.Parent)
-		r.ID = string(opaque.DeriveTokenID(issued, parent, nil, nil))
+		r.ID = string(opaque.NewDeriver(nil).TokenID(issued, parent, nil))
 	}
 	if len(before) > 0 && rapid.Bool().Draw(t, "is like one before") {
 		like := rapid.SampledFrom(before).Draw(t, "which")

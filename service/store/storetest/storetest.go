@@ -23,6 +23,7 @@ import (
 	"github.com/pageflare/ci/service/opaque"
 	"github.com/pageflare/ci/service/rotation"
 	"github.com/pageflare/ci/service/upkeep"
+	"github.com/pageflare/ci/service/webhook/out"
 )
 
 // Store is a whole database.
@@ -45,6 +46,10 @@ type Store interface {
 	upkeep.Store
 	rotation.Store
 	githubapp.Store
+	account.NoticeStore
+	out.Store
+	out.FeedStore
+	Published() <-chan struct{}
 }
 
 // suite is the promises of one noun, each by its name.
@@ -56,6 +61,9 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		general, accounts, apiTokens, tokens, endings, signingKeys, leaseRecords, adminTokenRecords, auditLog,
 		trustPolicies, exchanges, devices, signIns, machineRecords, jobRecords, limits, upkeeping,
 		githubApps, rotationRecords,
+		trustPolicies, exchanges, devices, signIns, machineRecords, jobRecords, limits, upkeeping, rotationRecords,
+		githubApps,
+		trustPolicies, exchanges, devices, signIns, machineRecords, jobRecords, limits, upkeeping, events, endpoints, notices,
 	} {
 		for name, test := range s {
 			t.Run(name, func(t *testing.T) {

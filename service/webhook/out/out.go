@@ -20,6 +20,7 @@ type Status string
 const (
 	Active   Status = "active"
 	Disabled Status = "disabled"
+	Removed  Status = "removed" // permanently: its secrets and its address are gone, and nobody is shown it
 )
 
 // Endpoint is where events are sent. Its secrets are sealed wherever they are stored.
@@ -53,5 +54,7 @@ type Event struct {
 	Type      audit.EventType
 	AccountID string // whose; empty: nobody's
 	At        time.Time
-	Data      string // JSON object: ids and dates, no token and no address of a person
+
+	EndpointID string // it is for this endpoint alone, to try it; empty: for all that hear it
+	Data       string // JSON object: ids and dates, no token and no address of a person
 }

@@ -1,0 +1,125 @@
+package billing
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/pageflare/ci/service/account"
+)
+
+// How long a license lasts beyond what GitHub says.
+const (
+	// grace bridges a payment that GitHub tries again, and an outage: no webhook tells that a cycle
+	// was paid, the hourly reconciliation does.
+	grace = 7 * 24 * time.Hour
+	// trialGrace bridges one reconciliation, which tells that a trial was followed by a paid cycle.
+	// A trial does not get more.
+	trialGrace = 2 * time.Hour
+	// ahead is how long before its end a license gives way to another: the next time that anyone
+	// looks may be an hour away.
+	ahead = 90 * time.Minute
+)
+
+// noEnd is the end of what has none: it lasts until GitHub says that it ended.
+var noEnd = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// grant is what a purchase gives under the plans, until when; false: no plan says, or nothing is
+// known of it.
+func (p Purchase) grant(plans []Plan) (License, bool) {
+	plan, ok := planOf(p.Ref.Source, p.Terms.Offer, plans)
+	if !ok || !p.Terms.known() {
+		return License{}, false
+	}
+	return License{Tier: plan.Tier, Features: plan.Features, ValidUntil: p.Terms.end(plan).UTC().Truncate(time.Millisecond)}, true
+}
+
+// end is when what was bought ends.
+func (t Terms) end(p Plan) time.Time {
+	switch {
+	case t.Offer.Once: // a fixed term, whatever comes after
+		return t.Since.AddDate(0, 0, int(p.Days))
+	case !t.Active:
+		return t.Ended
+	case !t.TrialEnds.IsZero():
+		return t.TrialEnds.Add(trialGrace)
+	case !t.NextBilling.IsZero():
+		return t.NextBilling.Add(grace)
+	case p.Source != FromMarketplace || t.Offer.Cents == 0:
+		return noEnd
+	case t.Yearly:
+		return t.Since.AddDate(1, 0, 0).Add(grace)
+	}
+	return t.Since.AddDate(0, 1, 0).Add(grace)
+}
+
+// planOf finds the plan of an offer: that with its id, or for sponsorships the dearest one that it
+// reaches.
+func planOf(s Source, o Offer, plans []Plan) (best Plan, ok bool) {
+	for _, p := range plans {
+		fits := false
+		switch p.Source {
+		case FromMarketplace:
+			fits = s == Marketplace && p.Number == o.PlanID
+		case FromSponsorsMonthly:
+			fits = s == Sponsors && !o.Once && p.Number <= o.Cents
+		case FromSponsorsOnce:
+			fits = s == Sponsors && o.Once && p.Number <= o.Cents
+		}
+		if fits && (!ok || p.Number > best.Number) {
+			best, ok = p, true
+		}
+	}
+	return best, ok
+}
+
+// settle is the license that an account has: of what the operator gave it and of all that its
+// purchases give, the highest tier of those that last, then the one that lasts longest; with the
+// features of all that last. So a purchase only adds. When nothing lasts, it is what the operator
+// gave, or else the free tier, over since the last purchase ended.
+func settle(base *License, grants []License, now time.Time) License {
+	all := slices.Clone(grants)
+	if base != nil {
+		all = append(all, *base)
+	}
+	lasting := lastingAt(all, now.Add(ahead))
+	if len(lasting) == 0 {
+		lasting = lastingAt(all, now)
+	}
+	if len(lasting) == 0 {
+		if base != nil {
+			return *base
+		}
+		over := License{Tier: account.Free, Features: []string{}}
+		for _, g := range grants {
+			if g.ValidUntil.After(over.ValidUntil) {
+				over.ValidUntil = g.ValidUntil
+			}
+		}
+		return over
+	}
+	slices.SortStableFunc(lasting, func(a, b License) int {
+		return -cmp.Or(cmp.Compare(rankOf(a.Tier), rankOf(b.Tier)), a.ValidUntil.Compare(b.ValidUntil))
+	})
+	out := lasting[0]
+	out.Features = []string{}
+	for _, l := range lasting {
+		for _, f := range l.Features {
+			if !slices.Contains(out.Features, f) && len(out.Features) < account.MaxFeatures {
+				out.Features = append(out.Features, f)
+			}
+		}
+	}
+	return out
+}
+
+func lastingAt(all []License, t time.Time) (lasting []License) {
+	for _, l := range all {
+		if t.Before(l.ValidUntil) {
+			lasting = append(lasting, l)
+		}
+	}
+	return lasting
+}
+
+func rankOf(t account.Tier) int { return slices.Index([]account.Tier{account.Free, account.Pro, account.Team}, t) }

@@ -1,0 +1,359 @@
+package command
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/pageflare/ci/service/api"
+	"github.com/pageflare/ci/service/client"
+	"github.com/pageflare/ci/service/webhook/out"
+	"github.com/pageflare/ci/service/webhook/signature"
+)
+
+// webhookListen follows the event feed of a service that may be anywhere: it needs no database.
+//
+//   - It goes on behind the last event that was dealt with, which it keeps in a file: shown, or accepted
+//     by the address that it forwards to. So what happens while it does not run is shown later.
+//   - It never goes on quietly when it misses something: every reason to stop is an error.
+type webhookListen struct {
+	Forward   string    `help:"Send each event to this address, signed as a delivery is. The secret is printed when it is made, at the first time." placeholder:"URL"`
+	APIURL    string    `name:"api-url" env:"PAGEFLARE_API_URL" help:"Base path of the API. Default: that of the service with the settings of this folder." placeholder:"URL"`
+	Account   string    `help:"Only events of this account." placeholder:"ID"`
+	Event     eventType `help:"Only events of this type." placeholder:"TYPE"`
+	After     *int64    `help:"Begin behind this number, 0 for the oldest event there is, instead of where it ended last; the first time it begins with what happens next." placeholder:"SEQUENCE"`
+	KeepGoing bool      `help:"Go on with the next event when the address does not accept one. Without it, that is an error, and the next run begins with that event."`
+	NewSecret bool      `help:"Make another secret for --forward."`
+	Once      bool      `help:"End when all events that there are were dealt with, instead of waiting for more."`
+	JSON      bool      `name:"json" help:"Print each event as webhooks get it, one a line."`
+}
+
+// adminTokenVariable holds the admin token, which needs the scope events:read.
+const adminTokenVariable = "PAGEFLARE_ADMIN_TOKEN"
+
+// listenWait is how long a request waits for an event, in seconds: a heartbeat is printed as often.
+const listenWait = 25
+
+// forwardTime is how long the address may take to accept an event.
+const forwardTime = 15 * time.Second
+
+// forwardPauses are the pauses between the tries of one event.
+var forwardPauses = []time.Duration{time.Second, 3 * time.Second}
+
+// listening is a run of webhookListen.
+type listening struct {
+	webhookListen
+	app    *App
+	api    *client.Admin
+	http   *http.Client
+	file   listenFile
+	own    *listenState // in file
+	behind int64        // the last event that was dealt with
+}
+
+// Run shows events until it is interrupted.
+func (c webhookListen) Run(ctx context.Context, a *App) error {
+	l, err := c.begin(a)
+	if err != nil {
+		return err
+	}
+	if err := l.from(ctx); err != nil {
+		return l.ended(ctx, err)
+	}
+	fmt.Fprintf(a.Stderr, "listening: %s, behind event %d\n", l.own.API, l.behind)
+	for {
+		more, err := l.page(ctx)
+		if err != nil {
+			return l.ended(ctx, err)
+		}
+		if c.Once && !more {
+			return nil
+		}
+	}
+}
+
+// begin checks what was given and reads the file.
+func (c webhookListen) begin(a *App) (*listening, error) {
+	token := a.Getenv(adminTokenVariable)
+	if token == "" {
+		return nil, Usagef("%s is not set: give it an admin token with the scope events:read, as `pageflare-license admin-token create --scope events:read` makes one", adminTokenVariable)
+	}
+	if c.APIURL == "" {
+		c.APIURL = a.APIURL
+	}
+	if c.After != nil && *c.After < 0 {
+		return nil, Usagef("--after: %d is below 0", *c.After)
+	}
+	if c.NewSecret && c.Forward == "" {
+		return nil, Usagef("--new-secret is for --forward")
+	}
+	if u, err := url.Parse(c.Forward); c.Forward != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.User != nil) {
+		return nil, Usagef("--forward: %q is not an address such as http://127.0.0.1:3000/hooks", hideURL(c.Forward))
+	}
+	api, err := client.New(client.Config{BaseURL: c.APIURL, UserAgent: "pageflare-license"})
+	if err != nil {
+		return nil, UsageError{err}
+	}
+	file, err := openListenFile(a.Getenv)
+	if err != nil {
+		return nil, err
+	}
+	l := &listening{webhookListen: c, app: a, api: api.Admin(token), file: file, http: &http.Client{
+		Transport: &http.Transport{Proxy: nil}, Timeout: forwardTime,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}
+	l.own = l.file.of(api.BaseURL(), c.Account)
+	return l, l.secret()
+}
+
+// hideURL leaves a password out of a message.
+func hideURL(text string) string {
+	if i := strings.LastIndex(text, "@"); i >= 0 {
+		return "[hidden]" + text[i:]
+	}
+	return text
+}
+
+// secret makes the secret of --forward, if there is none.
+func (l *listening) secret() error {
+	if l.Forward == "" || l.own.Secret != "" && !l.NewSecret {
+		return nil
+	}
+	var err error
+	if l.own.Secret, err = signature.NewSecret(rand.Reader); err != nil {
+		return err
+	}
+	fmt.Fprintf(l.app.Stderr, "secret: %s (of this address alone, printed this once)\n", l.own.Secret)
+	return l.file.save()
+}
+
+// from decides where to begin.
+func (l *listening) from(ctx context.Context) error {
+	switch {
+	case l.After != nil:
+		l.behind = *l.After
+	case l.own.After != nil:
+		l.behind = *l.own.After
+	default:
+		page, err := l.api.ListEvents(ctx, api.ListEventsParams{Limit: 1})
+		if err != nil {
+			return err
+		}
+		l.behind = page.Latest
+	}
+	return l.dealtWith(l.behind)
+}
+
+// page deals with the next events, or prints a heartbeat when there are none. more says that there
+// may be others right behind them.
+func (l *listening) page(ctx context.Context) (more bool, err error) {
+	p := api.ListEventsParams{After: l.behind, Limit: 50, Wait: listenWait, Account: l.Account, Type: string(l.Event), Tests: true}
+	if l.Once {
+		p.Wait = 0
+	}
+	page, err := l.api.ListEvents(ctx, p)
+	if err != nil {
+		return false, err
+	}
+	for _, raw := range page.Events {
+		if err := l.event(ctx, raw); err != nil {
+			return false, err
+		}
+	}
+	if len(page.Events) == 0 && !l.JSON {
+		fmt.Fprintf(l.app.Stderr, "heartbeat: %s, nothing behind event %d\n", time.Now().UTC().Format(time.RFC3339), page.Next)
+	}
+	return page.Next < page.Latest, l.dealtWith(page.Next)
+}
+
+// event shows an event and forwards it.
+func (l *listening) event(ctx context.Context, raw api.Event) error {
+	var e struct {
+		ID, Type  string
+		Timestamp string
+		Sequence  int64
+		Data      json.RawMessage
+	}
+	if err := json.Unmarshal(raw, &e); err != nil || e.Sequence <= l.behind {
+		return fmt.Errorf("the feed answered what is not the event behind %d: is --api-url right?", l.behind)
+	}
+	if l.JSON {
+		fmt.Fprintf(l.app.Stdout, "%s\n", raw)
+	} else {
+		Row(l.app.Stdout, fmt.Sprintf("%s %d %s %s %s", e.Timestamp, e.Sequence, e.Type, e.ID, e.Data))
+	}
+	if l.Forward != "" {
+		if err := l.forward(ctx, e.ID, e.Type, raw); err != nil {
+			if ctx.Err() != nil || !l.KeepGoing {
+				return fmt.Errorf("event %d (%s) was not accepted: %w", e.Sequence, e.ID, err)
+			}
+			fmt.Fprintf(l.app.Stderr, "warning: event %d (%s) was not accepted: %v\n", e.Sequence, e.ID, err)
+		}
+	}
+	return l.dealtWith(e.Sequence)
+}
+
+// forward sends an event to the address until it accepts it by a 2xx.
+func (l *listening) forward(ctx context.Context, id, kind string, body []byte) (err error) {
+	for try := 0; ; try++ {
+		if err = l.send(ctx, id, kind, body); err == nil || try == len(forwardPauses) {
+			return err
+		}
+		select {
+		case <-time.After(forwardPauses[try]):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func (l *listening) send(ctx context.Context, id, kind string, body []byte) error {
+	now := time.Now()
+	signed, err := signature.Message{ID: id, At: now, Body: body}.Sign(l.own.Secret)
+	if err != nil {
+		return err
+	}
+	vendor, err := signature.Vendor(body, l.own.Secret)
+	if err != nil {
+		return err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, l.Forward, bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	for name, value := range map[string]string{
+		"Content-Type": "application/json", signature.HeaderID: id, signature.HeaderTimestamp: strconv.FormatInt(now.Unix(), 10),
+		signature.HeaderSignature: signed, signature.HeaderVendorEvent: kind, signature.HeaderVendorSignature: vendor,
+	} {
+		req.Header.Set(name, value)
+	}
+	res, err := l.http.Do(req)
+	if err != nil {
+		return errors.Unwrap(err) // without the address, which the person knows
+	}
+	defer res.Body.Close()
+	if _, err := io.Copy(io.Discard, io.LimitReader(res.Body, out.MaxBody)); err != nil {
+		return err
+	}
+	if res.StatusCode/100 != 2 {
+		return fmt.Errorf("it answered %s", res.Status)
+	}
+	if !l.JSON {
+		fmt.Fprintf(l.app.Stderr, "forwarded: %s, %s\n", id, res.Status)
+	}
+	return nil
+}
+
+// dealtWith notes the last event that was dealt with.
+func (l *listening) dealtWith(seq int64) error {
+	l.behind = seq
+	if l.own.After != nil && *l.own.After == seq {
+		return nil
+	}
+	l.own.After = &seq
+	return l.file.save()
+}
+
+// ended is the error with which it ends; nil when it was interrupted.
+func (l *listening) ended(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	hint := "run this again to go on behind it"
+	if fault, ok := errors.AsType[*client.Error](err); ok {
+		switch {
+		case fault.Code == api.CodeEventsMissing:
+			hint = "give --after to go on where the message says"
+		case errors.Is(err, client.ErrUnauthorized), errors.Is(err, client.ErrRefused):
+			hint = "give another admin token in " + adminTokenVariable + ": it needs the scope events:read"
+		}
+	}
+	return fmt.Errorf("stopped behind event %d: %w: %s", l.behind, err, hint)
+}
+
+// listenFile is where `webhook listen` keeps how far it came.
+type listenFile struct {
+	path   string
+	states []*listenState
+}
+
+// listenState is how far it came with one service, and one account or all.
+type listenState struct {
+	API     string `json:"api"`
+	Account string `json:"account,omitempty"`
+	After   *int64 `json:"after,omitempty"`
+	Secret  string `json:"secret,omitempty"` // of --forward
+}
+
+// openListenFile reads the file: below XDG_STATE_HOME, or ~/.local/state.
+func openListenFile(getenv func(string) string) (f listenFile, err error) {
+	dir := getenv("XDG_STATE_HOME")
+	if !filepath.IsAbs(dir) { // counts for nothing, as the XDG Base Directory Specification has it
+		home := getenv("HOME")
+		if !filepath.IsAbs(home) {
+			return f, Usagef("there is no folder to keep how far it came: set HOME or XDG_STATE_HOME to an absolute path")
+		}
+		dir = filepath.Join(home, ".local", "state")
+	}
+	f.path = filepath.Join(dir, "pageflare", "webhook-listen.json")
+	text, err := os.ReadFile(f.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return f, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(text, &f.states)
+	}
+	if err != nil {
+		return f, Usagef("%s cannot be read: %w: remove it to begin anew", f.path, err)
+	}
+	return f, nil
+}
+
+// of is the state of a service and an account.
+func (f *listenFile) of(service, account string) *listenState {
+	for _, s := range f.states {
+		if s.API == service && s.Account == account {
+			return s
+		}
+	}
+	s := &listenState{API: service, Account: account}
+	f.states = append(f.states, s)
+	return s
+}
+
+// save writes the file, as a whole or not at all; its owner alone can read it.
+func (f *listenFile) save() error {
+	text, err := json.MarshalIndent(f.states, "", "  ")
+	if err != nil {
+		return err
+	}
+	fault := func(err error) error { return fmt.Errorf("keep how far it came in %s: %w", f.path, err) }
+	if err := os.MkdirAll(filepath.Dir(f.path), 0o700); err != nil {
+		return fault(err)
+	}
+	temp, err := os.CreateTemp(filepath.Dir(f.path), ".webhook-listen-*") // mode 0600
+	if err != nil {
+		return fault(err)
+	}
+	defer os.Remove(temp.Name())
+	_, err = temp.Write(append(text, '\n'))
+	if err = errors.Join(err, temp.Close()); err == nil {
+		err = os.Rename(temp.Name(), f.path)
+	}
+	if err != nil {
+		return fault(err)
+	}
+	return nil
+}
