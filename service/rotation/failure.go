@@ -97,7 +97,11 @@ func explain(e *github.Error, r Rotation, t secret.Target) (Code, string) {
 	case github.NotGranted, github.IntegrationForbidden, github.PermissionMissing:
 		return PermissionMissing, fmt.Sprintf("give the App the %s, and have the owner accept it in the settings of the installation", t.Permission())
 	case github.OutOfReach:
-		return OutOfReach, "choose the repository in the settings of the installation, under Repository access"
+		remedy := "choose the repository in the settings of the installation, under Repository access"
+		if r.RepositoryID == 0 { // it was looked for by a name
+			remedy += "; if it was renamed, give the name that it has today"
+		}
+		return OutOfReach, remedy
 	case github.Archived:
 		return Archived, "unarchive the repository, or run rotation remove"
 	case github.NotFound:
