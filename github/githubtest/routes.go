@@ -44,7 +44,7 @@ func routes() []route {
 		{"POST", "/app/installations/{installation}/access_tokens", byApp, "", "", false, (*Server).mintToken},
 		{"DELETE", "/installation/token", byInstallation, "", "", false, (*Server).revokeToken},
 	}
-	all = slices.Concat(all,
+	all = slices.Concat(all, billingRoutes(),
 		secretsAt("/repos/{owner}/{repo}/actions/secrets", "secrets", "read"),
 		secretsAt("/repos/{owner}/{repo}/environments/{environment}/secrets", "environments", "read"),
 		secretsAt("/repos/{owner}/{repo}/dependabot/secrets", "dependabot_secrets", "read"),
@@ -131,6 +131,9 @@ func findRoute(req *request) (route, bool) {
 }
 
 func (r route) takesQuery(u *url.URL) bool {
+	if r.path == hookDeliveriesPath {
+		return takesCursor(u.Query())
+	}
 	if !r.paged {
 		return u.RawQuery == "" && !u.ForceQuery
 	}

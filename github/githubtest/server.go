@@ -77,6 +77,7 @@ type Server struct {
 	requests []Request
 	faults   []string
 	planned  []*plan
+	shop     shop
 }
 
 // NewServer starts a fake GitHub; Close stops it.

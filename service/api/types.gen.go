@@ -210,6 +210,14 @@ type Deactivated struct {
 	Status string `json:"status"`
 }
 
+// DeliveryPage defines model for DeliveryPage.
+type DeliveryPage struct {
+	Items []GitHubDelivery `json:"items"`
+
+	// NextCursor Give it as cursor for the next page; missing on the last one.
+	NextCursor string `json:"next_cursor,omitempty,omitzero"`
+}
+
 // DeviceCode The codes of a device login (RFC 8628, 3.2).
 type DeviceCode struct {
 	// DeviceCode A secret of the program that asks.
@@ -305,6 +313,26 @@ type Explanation struct {
 
 	// Policies Those for the repository, then those for its whole owner; none means that there is no policy for it.
 	Policies []PolicyVerdict `json:"policies"`
+}
+
+// GitHubDelivery A delivery of GitHub's webhooks.
+type GitHubDelivery struct {
+	// Action Empty when the event has none.
+	Action   string `json:"action"`
+	Attempts int64  `json:"attempts"`
+
+	// DueAt When it is tried next; null when it is not.
+	DueAt *string `json:"due_at"`
+
+	// Error Of the newest attempt; empty when there was none.
+	Error       string  `json:"error"`
+	Event       string  `json:"event"`
+	ID          string  `json:"id"`
+	ProcessedAt *string `json:"processed_at"`
+	ReceivedAt  string  `json:"received_at"`
+
+	// State received, processed, failed or ignored.
+	State string `json:"state"`
 }
 
 // Health The answer of health.
@@ -454,6 +482,25 @@ type NewAdminToken struct {
 	TTL string `json:"ttl,omitempty,omitzero"`
 }
 
+// NewPlan defines model for NewPlan.
+type NewPlan struct {
+	// Days How long a sponsorship that is paid once lasts.
+	Days     int64    `json:"days,omitempty,omitzero"`
+	Features []string `json:"features,omitempty,omitzero"`
+
+	// PlanID Id of a plan of the Marketplace.
+	PlanID int64 `json:"plan_id,omitempty,omitzero"`
+
+	// SponsorMonthlyCents Sponsorships of so many US cents a month at least.
+	SponsorMonthlyCents int64 `json:"sponsor_monthly_cents,omitempty,omitzero"`
+
+	// SponsorOnceCents Sponsorships of so many US cents, paid once, at least.
+	SponsorOnceCents int64 `json:"sponsor_once_cents,omitempty,omitzero"`
+
+	// Tier free, pro or team.
+	Tier string `json:"tier"`
+}
+
 // NewPolicies defines model for NewPolicies.
 type NewPolicies struct {
 	// Items 1000 at most.
@@ -577,6 +624,30 @@ type PageForm struct {
 	UserCode string `json:"user_code,omitempty,omitzero"`
 }
 
+// Plan What a plan of GitHub's gives.
+type Plan struct {
+	// Cents Of sponsorships: the least amount, in US cents.
+	Cents     int64  `json:"cents,omitempty,omitzero"`
+	CreatedAt string `json:"created_at"`
+
+	// Days Of sponsorships that are paid once.
+	Days     int64    `json:"days,omitempty,omitzero"`
+	Features []string `json:"features"`
+	ID       string   `json:"id"`
+
+	// PlanID Of the Marketplace.
+	PlanID int64 `json:"plan_id,omitempty,omitzero"`
+
+	// Source marketplace, sponsors-monthly or sponsors-once.
+	Source string `json:"source"`
+	Tier   string `json:"tier"`
+}
+
+// PlanPage defines model for PlanPage.
+type PlanPage struct {
+	Items []Plan `json:"items"`
+}
+
 // Policy Which jobs of GitHub Actions get license tokens of an account.
 type Policy struct {
 	Account   string `json:"account"`
@@ -644,9 +715,83 @@ type PublicKeySet struct {
 	Keys []PublicKey `json:"keys"`
 }
 
+// Purchase What an account of GitHub has bought.
+type Purchase struct {
+	// Account Who gets it; missing while nobody does.
+	Account string `json:"account,omitempty,omitzero"`
+
+	// Cents A month, in US cents; of what is paid once, in all.
+	Cents int64 `json:"cents,omitempty,omitzero"`
+
+	// GithubID Of the buyer; missing for a private sponsor.
+	GithubID int64 `json:"github_id,omitempty,omitzero"`
+
+	// GithubLogin When it was heard last.
+	GithubLogin   string `json:"github_login,omitempty,omitzero"`
+	ID            string `json:"id"`
+	NextBillingAt string `json:"next_billing_at,omitempty,omitzero"`
+
+	// Once It is paid once.
+	Once bool `json:"once,omitempty,omitzero"`
+
+	// Pending The plan that it will change to, or cancelled.
+	Pending string `json:"pending,omitempty,omitzero"`
+
+	// PendingAt When it will change.
+	PendingAt string `json:"pending_at,omitempty,omitzero"`
+
+	// Plan Its name, for people.
+	Plan string `json:"plan,omitempty,omitzero"`
+
+	// PlanID Of the Marketplace.
+	PlanID int64 `json:"plan_id,omitempty,omitzero"`
+
+	// Source marketplace or sponsors.
+	Source string `json:"source"`
+
+	// Status active, ended, or unknown.
+	Status string `json:"status"`
+
+	// Tier What it gives; missing while no plan says.
+	Tier        string `json:"tier,omitempty,omitzero"`
+	TrialEndsAt string `json:"trial_ends_at,omitempty,omitzero"`
+	Units       int64  `json:"units,omitempty,omitzero"`
+
+	// Unmatched What is missing: plan or buyer; missing when nothing is.
+	Unmatched string `json:"unmatched,omitempty,omitzero"`
+	UpdatedAt string `json:"updated_at"`
+
+	// ValidUntil Until when it gives that.
+	ValidUntil string `json:"valid_until,omitempty,omitzero"`
+}
+
+// PurchaseMatch defines model for PurchaseMatch.
+type PurchaseMatch struct {
+	Account string `json:"account"`
+}
+
+// PurchasePage defines model for PurchasePage.
+type PurchasePage struct {
+	Items []Purchase `json:"items"`
+
+	// NextCursor Give it as cursor for the next page; missing on the last one.
+	NextCursor string `json:"next_cursor,omitempty,omitzero"`
+}
+
 // Ready The answer of readyz when requests are served.
 type Ready struct {
 	Status string `json:"status"`
+}
+
+// Received defines model for Received.
+type Received struct {
+	ID string `json:"id"`
+
+	// Repeated It was processed before.
+	Repeated bool `json:"repeated,omitempty,omitzero"`
+
+	// State received, ignored or processed.
+	State string `json:"state"`
 }
 
 // RefusedJob A job that was refused. What it did not have is missing; a value longer than 500 bytes is cut.
@@ -668,6 +813,12 @@ type RefusedJob struct {
 	RequestID         string `json:"request_id"`
 	RunID             string `json:"run_id,omitempty,omitzero"`
 	Visibility        string `json:"visibility,omitempty,omitzero"`
+}
+
+// RemovedPlan defines model for RemovedPlan.
+type RemovedPlan struct {
+	ID     string `json:"id"`
+	Status string `json:"status"`
 }
 
 // RemovedPolicy defines model for RemovedPolicy.
@@ -944,6 +1095,9 @@ type Force = bool
 // From defines model for from.
 type From = string
 
+// GUID defines model for guid.
+type GUID = string
+
 // ID defines model for id.
 type ID = string
 
@@ -980,6 +1134,9 @@ type OfActor = string
 // OfEmail defines model for of_email.
 type OfEmail = string
 
+// OfEvent defines model for of_event.
+type OfEvent = string
+
 // OfKid defines model for of_kid.
 type OfKid = string
 
@@ -989,8 +1146,20 @@ type OfLeases = bool
 // OfRepository defines model for of_repository.
 type OfRepository = string
 
+// OfState defines model for of_state.
+type OfState = string
+
+// OfUnmatched defines model for of_unmatched.
+type OfUnmatched = bool
+
+// PlanID defines model for plan_id.
+type PlanID = string
+
 // PolicyID defines model for policy_id.
 type PolicyID = string
+
+// PurchaseID defines model for purchase_id.
+type PurchaseID = string
 
 // RotationID defines model for rotation_id.
 type RotationID = string
@@ -1045,6 +1214,9 @@ type CLIUnavailable = Error
 
 // Conflict The body of every error but 401.
 type Conflict = Error
+
+// DeliveryTooLarge The body of every error but 401.
+type DeliveryTooLarge = Error
 
 // EventsMissing The body of every error but 401.
 type EventsMissing = Error
@@ -1285,6 +1457,36 @@ type RemovePolicyParams struct {
 	WithTokens WithTokens `form:"with_tokens,omitempty" json:"with_tokens,omitempty,omitzero"`
 }
 
+// ListPurchasesParams defines parameters for ListPurchases.
+type ListPurchasesParams struct {
+	// Limit How many to list at most.
+	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
+
+	// Cursor The next_cursor of the page before.
+	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
+
+	// Account Only what was done to this account.
+	Account OfAccount `form:"account,omitempty" json:"account,omitempty,omitzero"`
+
+	// Unmatched Only what nobody gets.
+	Unmatched OfUnmatched `form:"unmatched,omitempty" json:"unmatched,omitempty,omitzero"`
+}
+
+// ListReceivedParams defines parameters for ListReceived.
+type ListReceivedParams struct {
+	// Limit How many to list at most.
+	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
+
+	// Cursor The next_cursor of the page before.
+	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
+
+	// State Only received, processed, failed or ignored ones.
+	State OfState `form:"state,omitempty" json:"state,omitempty,omitzero"`
+
+	// Event Only deliveries of this event, such as marketplace_purchase.
+	Event OfEvent `form:"event,omitempty" json:"event,omitempty,omitzero"`
+}
+
 // ListRepositoriesParams defines parameters for ListRepositories.
 type ListRepositoriesParams struct {
 	// Limit How many to list at most.
@@ -1369,6 +1571,9 @@ type IssueLicenseParams struct {
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
 }
 
+// HearGitHubJSONBody defines parameters for HearGitHub.
+type HearGitHubJSONBody = map[string]interface{}
+
 // DeviceFormParams defines parameters for DeviceForm.
 type DeviceFormParams struct {
 	// UserCode A user code, such as WDJB-MJHT.
@@ -1414,6 +1619,9 @@ type IssueTokenJSONRequestBody = NewToken
 // CreateAdminTokenJSONRequestBody defines body for CreateAdminToken for application/json ContentType.
 type CreateAdminTokenJSONRequestBody = NewAdminToken
 
+// AddPlanJSONRequestBody defines body for AddPlan for application/json ContentType.
+type AddPlanJSONRequestBody = NewPlan
+
 // AddPolicyJSONRequestBody defines body for AddPolicy for application/json ContentType.
 type AddPolicyJSONRequestBody = NewPolicy
 
@@ -1422,6 +1630,9 @@ type AddPoliciesJSONRequestBody = NewPolicies
 
 // ExplainPoliciesJSONRequestBody defines body for ExplainPolicies for application/json ContentType.
 type ExplainPoliciesJSONRequestBody = IdentityToExplain
+
+// MatchPurchaseJSONRequestBody defines body for MatchPurchase for application/json ContentType.
+type MatchPurchaseJSONRequestBody = PurchaseMatch
 
 // AddRotationJSONRequestBody defines body for AddRotation for application/json ContentType.
 type AddRotationJSONRequestBody = NewRotation
@@ -1464,6 +1675,9 @@ type IntrospectFormdataRequestBody = TokenForm
 
 // RevokeFormdataRequestBody defines body for Revoke for application/x-www-form-urlencoded ContentType.
 type RevokeFormdataRequestBody = TokenForm
+
+// HearGitHubJSONRequestBody defines body for HearGitHub for application/json ContentType.
+type HearGitHubJSONRequestBody = HearGitHubJSONBody
 
 // DeviceConfirmFormdataRequestBody defines body for DeviceConfirm for application/x-www-form-urlencoded ContentType.
 type DeviceConfirmFormdataRequestBody = PageForm

@@ -15,6 +15,7 @@ import (
 	"github.com/pageflare/ci/service/account"
 	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/auth"
+	"github.com/pageflare/ci/service/billing"
 	"github.com/pageflare/ci/service/githubapp"
 	"github.com/pageflare/ci/service/keyring"
 	"github.com/pageflare/ci/service/license"
@@ -23,6 +24,7 @@ import (
 	"github.com/pageflare/ci/service/opaque"
 	"github.com/pageflare/ci/service/rotation"
 	"github.com/pageflare/ci/service/upkeep"
+	"github.com/pageflare/ci/service/webhook/in"
 	"github.com/pageflare/ci/service/webhook/out"
 )
 
@@ -43,6 +45,9 @@ type Stores struct {
 	Upkeep      upkeep.Store
 	App         githubapp.Store
 	Rotations   rotation.Store
+	Billing     billing.Store
+	Received    in.Store
+	Places      in.Places
 	Notices     account.NoticeStore
 	Endpoints   out.Store
 	Feed        out.FeedStore
@@ -71,6 +76,9 @@ func On(s interface {
 	upkeep.Store
 	githubapp.Store
 	rotation.Store
+	billing.Store
+	in.Store
+	in.Places
 	account.NoticeStore
 	out.Store
 	out.FeedStore
@@ -80,7 +88,7 @@ func On(s interface {
 	return Stores{
 		Audit: s, Keys: s, Accounts: s, Credentials: s, Admins: s, Devices: s, Sessions: s, Policies: s,
 		Licenses: s, Machines: s, Jobs: s, Limits: s.SharedLimits(), Upkeep: s, Ready: s.Ready, Stock: s.Stock,
-		App: s, Rotations: s, Notices: s, Endpoints: s, Feed: s,
+		App: s, Rotations: s, Billing: s, Received: s, Places: s, Notices: s, Endpoints: s, Feed: s,
 	}
 }
 
@@ -116,6 +124,9 @@ type Parts struct {
 	Jobs     *license.Jobs
 	App      *githubapp.Registry
 	Rotation *rotation.Rotations
+	Billing  *billing.Registry
+	Received *in.Receiver
+	Places   in.Places
 	Limits   limit.Store // nil: each process counts requests alone
 
 	Notices   *account.Notices
@@ -190,6 +201,13 @@ func New(ctx context.Context, c Config) (*Parts, error) {
 	p.Rotation = rotation.New(rotation.Config{
 		Store: c.Stores.Rotations, Tokens: p.Licenses, Apps: p.App, Log: p.Log, Now: now, Rand: c.Rand, Events: c.Events,
 	})
+	p.Billing = billing.NewRegistry(billing.Config{Store: c.Stores.Billing, Log: p.Log, Now: now, Rand: c.Rand})
+	hears := in.Hears{
+		Billing: p.Billing, Places: c.Stores.Places, Trust: p.Policies, Rotations: p.Rotation, Issuer: in.IssuerOf(c.GitHub.APIURL),
+	}
+	p.Received, p.Places = in.New(in.Config{
+		Store: c.Stores.Received, Secrets: p.App.WebhookSecrets, Handlers: hears.Handlers(), Now: now, Rand: c.Rand,
+	}), c.Stores.Places
 	return p, nil
 }
 

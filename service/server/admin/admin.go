@@ -15,6 +15,7 @@ import (
 	"github.com/pageflare/ci/service/api"
 	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/auth"
+	"github.com/pageflare/ci/service/billing"
 	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/keyring"
 	"github.com/pageflare/ci/service/license"
@@ -22,6 +23,7 @@ import (
 	"github.com/pageflare/ci/service/opaque"
 	"github.com/pageflare/ci/service/rotation"
 	"github.com/pageflare/ci/service/server/route"
+	"github.com/pageflare/ci/service/webhook/in"
 	"github.com/pageflare/ci/service/webhook/out"
 )
 
@@ -36,6 +38,8 @@ type Handlers struct {
 	Jobs       *license.Jobs
 	Rotation   *rotation.Rotations
 	Keys       *keyring.Keyring
+	Billing    *billing.Registry
+	Received   *in.Receiver
 	Log        *audit.Log
 	Identities *oidc.Verifier // explains identity tokens; nil: no issuer is trusted
 	Repository Resolver       // finds the ids of a repository by its name; nil: policies are added by ids alone
@@ -119,6 +123,13 @@ func (h *Handlers) Routes() []route.Route {
 		route.Post(at+"/webhooks/:id/rotate-secret", route.Admin(auth.ScopeWebhooksWrite), h.rotateWebhookSecret).Of(webhookID).Bare().Once(),
 		route.Post(at+"/webhooks/:id/test", route.Admin(auth.ScopeWebhooksWrite), h.testWebhook).Of(webhookID).Bare(),
 		route.Get(at+"/events", route.Admin(auth.ScopeEventsRead), h.listEvents),
+		route.Get(at+"/plans", route.Admin(auth.ScopePlansRead), h.listPlans).Bare(),
+		route.Post(at+"/plans", route.Admin(auth.ScopePlansWrite), h.addPlan).Bare(),
+		route.Delete(at+"/plans/:plan", route.Admin(auth.ScopePlansWrite), h.removePlan).Of(planID).Bare(),
+		route.Get(at+"/purchases", route.Admin(auth.ScopePlansRead), h.listPurchases),
+		route.Post(at+"/purchases/:purchase/match", route.Admin(auth.ScopePlansWrite), h.matchPurchase).Of(purchaseID).Bare(),
+		route.Get(at+"/received", route.Admin(auth.ScopeWebhooksRead), h.listReceived),
+		route.Post(at+"/received/:guid/retry", route.Admin(auth.ScopeWebhooksWrite), h.retryReceived).Of(deliveryID).Bare().Reads(0),
 		route.Post(at+"/accounts/:id/sign-in", route.Admin(auth.ScopeTokensWrite), h.createSignInLink).Of(accountID).Bare(),
 	}
 }
