@@ -7,14 +7,11 @@ import (
 	"time"
 
 	"github.com/pageflare/ci/github/githubtest"
-	"github.com/pageflare/ci/service/githubapp"
-	"github.com/pageflare/ci/service/opaque"
-	"github.com/pageflare/ci/service/rotation"
 	"github.com/pageflare/ci/service/servicetest"
 )
 
 // rotated gives the job a service that keeps the secret of its repository fresh.
-func (j *job) rotated(t *testing.T) rotation.Rotation {
+func (j *job) rotated(t *testing.T) {
 	t.Helper()
 	j.github = githubtest.Start(t, githubtest.Config{
 		Repositories: []githubtest.Repository{{ID: 1296269, Owner: "acme", OwnerID: 583231, Name: "site"}},
@@ -23,15 +20,11 @@ func (j *job) rotated(t *testing.T) rotation.Rotation {
 			{ID: 1, Account: "acme", Permissions: map[string]string{"secrets": "write", "metadata": "read"}},
 		}}},
 	})
-	j.service = servicetest.Start(t, servicetest.Options{
-		GitHub: j.github.URL(), App: githubapp.Given{ID: "1", Key: opaque.Secret(githubtest.PEM(githubtest.AppKey()))},
-	})
+	j.service = servicetest.Start(t, servicetest.Options{GitHub: j.github.URL(), App: servicetest.GivenApp("1")})
 	a, _ := j.service.Account(t, "rotated@example.com")
 	j.account = a.ID
 	j.env["GITHUB_API_URL"], j.env["INPUT_API-URL"] = j.github.URL(), j.service.URL
-	made, err := j.service.Parts.Rotation.Add(t.Context(), rotation.NewRotation{Account: j.account, Repository: repoName})
-	must(t, err)
-	return made
+	j.service.KeepFresh(t, j.account, repoName)
 }
 
 // asked is what the Action asked GitHub and the License API for, since before.
@@ -48,7 +41,7 @@ func TestASecretThatTheServiceKeepsFreshIsNotTouched(t *testing.T) {
 	t.Parallel()
 	j := newJob(t)
 	j.rotated(t)
-	must(t, j.service.Parts.Rotation.Run(t.Context()))
+	j.service.WriteSecrets(t)
 	stored := j.stored()
 	if stored == "" {
 		t.Fatal("the service wrote no secret")
@@ -78,7 +71,7 @@ func TestASecretThatTheServiceWroteMeanwhileIsLeftAlone(t *testing.T) {
 	begun := time.Now().Add(-3 * time.Second)
 	must(t, os.Chtimes(event, begun, begun))
 	j.env["GITHUB_EVENT_PATH"] = event
-	must(t, j.service.Parts.Rotation.Run(t.Context()))
+	j.service.WriteSecrets(t)
 	stored, before := j.stored(), len(j.github.Requests())
 	r := j.run()
 	r.wantExit(t, 0)

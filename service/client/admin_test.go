@@ -21,8 +21,6 @@ import (
 	"github.com/pageflare/ci/service/api"
 	"github.com/pageflare/ci/service/auth"
 	"github.com/pageflare/ci/service/client"
-	"github.com/pageflare/ci/service/githubapp"
-	"github.com/pageflare/ci/service/opaque"
 	"github.com/pageflare/ci/service/servicetest"
 )
 
@@ -75,7 +73,7 @@ func TestAdminOfTheRealService(t *testing.T) {
 	})
 	s := servicetest.Start(t, servicetest.Options{
 		Issuers: []string{actionsIssuer}, LeaseGrace: 24 * time.Hour,
-		GitHub: gh.URL(), App: githubapp.Given{ID: "1", Key: opaque.Secret(githubtest.PEM(githubtest.AppKey()))},
+		GitHub: gh.URL(), App: servicetest.GivenApp("1"),
 	})
 	seen := &recorder{}
 	c := newClient(t, client.Config{BaseURL: s.URL, HTTP: &http.Client{Transport: seen}})
@@ -182,9 +180,7 @@ func TestAdminOfTheRealService(t *testing.T) {
 	if kept.RepositoryID != "7" || len(kept.Targets) != 1 || kept.Targets[0].State != "due" {
 		t.Errorf("AddRotation = %+v", kept)
 	}
-	if err := s.Parts.Rotation.Run(ctx); err != nil {
-		t.Fatal(err)
-	}
+	s.WriteSecrets(t)
 	if got := must[api.Rotation](t)(a.GetRotation(ctx, kept.ID)); got.Targets[0].State != "fresh" || got.Targets[0].Jti == "" || got.Targets[0].NextAt == nil {
 		t.Errorf("GetRotation = %+v", got)
 	}
