@@ -20,7 +20,7 @@ func (j *job) rotated(t *testing.T) {
 			{ID: 1, Account: "acme", Permissions: map[string]string{"secrets": "write", "metadata": "read"}},
 		}}},
 	})
-	j.service = servicetest.Start(t, servicetest.Options{GitHub: j.github.URL(), App: servicetest.GivenApp("1")})
+	j.service = servicetest.Start(t, servicetest.Options{GitHub: j.github.URL(), App: servicetest.GivenApp("1", githubtest.PEM(githubtest.AppKey()))})
 	a, _ := j.service.Account(t, "rotated@example.com")
 	j.account = a.ID
 	j.env["GITHUB_API_URL"], j.env["INPUT_API-URL"] = j.github.URL(), j.service.URL

@@ -73,7 +73,7 @@ func TestAdminOfTheRealService(t *testing.T) {
 	})
 	s := servicetest.Start(t, servicetest.Options{
 		Issuers: []string{actionsIssuer}, LeaseGrace: 24 * time.Hour,
-		GitHub: gh.URL(), App: servicetest.GivenApp("1"),
+		GitHub: gh.URL(), App: servicetest.GivenApp("1", githubtest.PEM(githubtest.AppKey())),
 	})
 	seen := &recorder{}
 	c := newClient(t, client.Config{BaseURL: s.URL, HTTP: &http.Client{Transport: seen}})

@@ -3,15 +3,14 @@ package servicetest
 import (
 	"testing"
 
-	"github.com/pageflare/ci/github/githubtest"
 	"github.com/pageflare/ci/service/githubapp"
 	"github.com/pageflare/ci/service/opaque"
 	"github.com/pageflare/ci/service/rotation"
 )
 
-// GivenApp is the App of an id whose key is githubtest.AppKey.
-func GivenApp(id string) githubapp.Given {
-	return githubapp.Given{ID: id, Key: opaque.Secret(githubtest.PEM(githubtest.AppKey()))}
+// GivenApp is an App of the settings, by its id and its key in PEM.
+func GivenApp(id, key string) githubapp.Given {
+	return githubapp.Given{ID: id, Key: opaque.Secret(key)}
 }
 
 // KeepFresh puts the secret of a repository under managed rotation.
