@@ -128,6 +128,7 @@ type commands struct {
 	Repository command.Repository `cmd:"" help:"Repositories whose jobs got license tokens."`
 	GitHubApp  command.GitHubApp  `cmd:"" name:"github-app" help:"The GitHub App, by which the service hears GitHub and writes secrets."`
 	Webhook    command.Webhook    `cmd:"" help:"Webhook endpoints: where what happens is sent."`
+	Rotation   command.Rotation   `cmd:"" help:"Managed rotation: secrets at GitHub that hold a living license token, also where workflows rarely run."`
 	Plan       command.Plan       `cmd:"" help:"What plans of GitHub's Marketplace and sponsorships give, and who bought them."`
 	Received   command.Received   `cmd:"" help:"What GitHub told the service by webhooks."`
 	AdminToken command.AdminToken `cmd:"" name:"admin-token" help:"Admin tokens, by which the operator calls the Admin API."`

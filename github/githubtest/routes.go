@@ -172,6 +172,8 @@ func (s *Server) guarded(r route, req *request) answer {
 	var a answer
 	forbidden, policy := s.forbidden(req)
 	switch {
+	case s.suspended(req.token.account) && req.Method != http.MethodDelete:
+		a = refuse(http.StatusForbidden, isSuspended)
 	case policy:
 		a = forbidden
 	case r.permission == "":

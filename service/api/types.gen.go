@@ -541,6 +541,26 @@ type NewPolicy struct {
 	Visibility []string `json:"visibility,omitempty,omitzero"`
 }
 
+// NewRotation Give repository or organization.
+type NewRotation struct {
+	Account string `json:"account"`
+
+	// DryRun Look whether it could be done and store nothing.
+	DryRun bool `json:"dry_run,omitempty,omitzero"`
+
+	// Organization Name of an organization whose own secrets are meant.
+	Organization string `json:"organization,omitempty,omitzero"`
+
+	// Repository OWNER/NAME.
+	Repository string `json:"repository,omitempty,omitzero"`
+
+	// SecretName PAGEFLARE_TOKEN when it is missing.
+	SecretName string `json:"secret_name,omitempty,omitzero"`
+
+	// Targets As the input secret-targets of the Action has them; without any: repository, or organization:NAME.
+	Targets []string `json:"targets,omitempty,omitzero"`
+}
+
 // NewToken defines model for NewToken.
 type NewToken struct {
 	// TTL Its lifetime, such as 72h; missing: the usual one.
@@ -808,6 +828,13 @@ type RemovedPolicy struct {
 	Status          string `json:"status"`
 }
 
+// RemovedRotation defines model for RemovedRotation.
+type RemovedRotation struct {
+	FamiliesRevoked int64  `json:"families_revoked"`
+	ID              string `json:"id"`
+	Status          string `json:"status"`
+}
+
 // RemovedWebhook defines model for RemovedWebhook.
 type RemovedWebhook struct {
 	ID     string `json:"id"`
@@ -858,6 +885,68 @@ type RevokedAPIToken struct {
 type RevokedAdminToken struct {
 	ID     string `json:"id"`
 	Status string `json:"status"`
+}
+
+// Rotation Secrets of a repository, or of an organization, that hold license tokens of an account and are kept fresh.
+type Rotation struct {
+	Account   string `json:"account"`
+	CreatedAt string `json:"created_at"`
+	ID        string `json:"id"`
+	Owner     string `json:"owner"`
+
+	// OwnerID A number. What belongs to another owner gets nothing any more.
+	OwnerID string `json:"owner_id"`
+
+	// Reason Why nothing is written now; missing when it is.
+	Reason string `json:"reason,omitempty,omitzero"`
+
+	// Repository OWNER/NAME as it was called last; empty: they are secrets of an organization.
+	Repository string `json:"repository"`
+
+	// RepositoryID A number; missing of an organization.
+	RepositoryID string           `json:"repository_id,omitempty,omitzero"`
+	SecretName   string           `json:"secret_name"`
+	Targets      []RotationTarget `json:"targets"`
+}
+
+// RotationFailure defines model for RotationFailure.
+type RotationFailure struct {
+	// Attempts How often in a row it was the target itself.
+	Attempts int64  `json:"attempts"`
+	Code     string `json:"code"`
+	Message  string `json:"message"`
+	Remedy   string `json:"remedy"`
+	Since    string `json:"since"`
+}
+
+// RotationPage defines model for RotationPage.
+type RotationPage struct {
+	Items []Rotation `json:"items"`
+
+	// NextCursor Give it as cursor for the next page; missing on the last one.
+	NextCursor string `json:"next_cursor,omitempty,omitzero"`
+}
+
+// RotationTarget defines model for RotationTarget.
+type RotationTarget struct {
+	// ExpiresAt When that token expires.
+	ExpiresAt *string `json:"expires_at,omitempty,omitzero"`
+
+	// Failure Why the last try failed.
+	Failure *RotationFailure `json:"failure,omitempty,omitzero"`
+
+	// Jti Id of the token that was written last.
+	Jti string `json:"jti,omitempty,omitzero"`
+
+	// NextAt When it is written next, or tried again; missing: as soon as its turn comes, or not at all.
+	NextAt *string `json:"next_at,omitempty,omitzero"`
+
+	// State paused: the account may not hold tokens now. stopped: nothing is written any more.
+	State string `json:"state"`
+
+	// Target As the input secret-targets of the Action has it: repository, environment:NAME, organization:NAME.
+	Target    string  `json:"target"`
+	WrittenAt *string `json:"written_at,omitempty,omitzero"`
 }
 
 // SecretRotation defines model for SecretRotation.
@@ -1030,6 +1119,9 @@ type Link = string
 // MachineID defines model for machine_id.
 type MachineID = string
 
+// NamedRepository defines model for named_repository.
+type NamedRepository = string
+
 // OfAccount defines model for of_account.
 type OfAccount = string
 
@@ -1068,6 +1160,9 @@ type PolicyID = string
 
 // PurchaseID defines model for purchase_id.
 type PurchaseID = string
+
+// RotationID defines model for rotation_id.
+type RotationID = string
 
 // Since defines model for since.
 type Since = string
@@ -1407,6 +1502,27 @@ type ListRepositoriesParams struct {
 	UnusedSince string `form:"unused_since,omitempty" json:"unused_since,omitempty,omitzero"`
 }
 
+// ListRotationsParams defines parameters for ListRotations.
+type ListRotationsParams struct {
+	// Repository Only those of the repository of this name, OWNER/NAME, as it was called last.
+	Repository NamedRepository `form:"repository,omitempty" json:"repository,omitempty,omitzero"`
+
+	// Limit How many to list at most.
+	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
+
+	// Cursor The next_cursor of the page before.
+	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
+
+	// Account Only what was done to this account.
+	Account OfAccount `form:"account,omitempty" json:"account,omitempty,omitzero"`
+}
+
+// RemoveRotationParams defines parameters for RemoveRotation.
+type RemoveRotationParams struct {
+	// WithTokens Also what was issued by it.
+	WithTokens WithTokens `form:"with_tokens,omitempty" json:"with_tokens,omitempty,omitzero"`
+}
+
 // FindTokensParams defines parameters for FindTokens.
 type FindTokensParams struct {
 	// Kid Only those that this key signed.
@@ -1517,6 +1633,9 @@ type ExplainPoliciesJSONRequestBody = IdentityToExplain
 
 // MatchPurchaseJSONRequestBody defines body for MatchPurchase for application/json ContentType.
 type MatchPurchaseJSONRequestBody = PurchaseMatch
+
+// AddRotationJSONRequestBody defines body for AddRotation for application/json ContentType.
+type AddRotationJSONRequestBody = NewRotation
 
 // RevokeTokenJSONRequestBody defines body for RevokeToken for application/json ContentType.
 type RevokeTokenJSONRequestBody = TokenToRevoke

@@ -2,7 +2,6 @@ package oidc
 
 import (
 	"context"
-	"crypto"
 	"crypto/rsa"
 	"encoding/json"
 	"errors"
@@ -49,11 +48,11 @@ type keys struct {
 }
 
 // keysByID are usable keys by kid; nil before the first fetch that went well.
-type keysByID map[string][]crypto.PublicKey
+type keysByID map[string][]*rsa.PublicKey
 
 // lookup returns the keys of that name. ErrUnknownKey: the issuer has published none.
 // ErrUnreachable: it does not answer, and may have.
-func (k *keys) lookup(ctx context.Context, keyID string) ([]crypto.PublicKey, error) {
+func (k *keys) lookup(ctx context.Context, keyID string) ([]*rsa.PublicKey, error) {
 	for {
 		found, wait, err := k.look(ctx, keyID)
 		if wait == nil {
@@ -69,7 +68,7 @@ func (k *keys) lookup(ctx context.Context, keyID string) ([]crypto.PublicKey, er
 
 // look answers from what is known, or fetches, or says for whose fetch to wait.
 func (k *keys) look(ctx context.Context,
-	keyID string) (found []crypto.PublicKey, wait <-chan struct{}, err error) {
+	keyID string) (found []*rsa.PublicKey, wait <-chan struct{}, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	now := k.now()

@@ -21,6 +21,7 @@ import (
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/oidc"
 	"github.com/pageflare/ci/service/opaque"
+	"github.com/pageflare/ci/service/rotation"
 	"github.com/pageflare/ci/service/server/route"
 	"github.com/pageflare/ci/service/webhook/in"
 	"github.com/pageflare/ci/service/webhook/out"
@@ -35,6 +36,7 @@ type Handlers struct {
 	Machines   *license.Machines
 	Policies   *license.Policies
 	Jobs       *license.Jobs
+	Rotation   *rotation.Rotations
 	Keys       *keyring.Keyring
 	Billing    *billing.Registry
 	Received   *in.Receiver
@@ -99,6 +101,11 @@ func (h *Handlers) Routes() []route.Route {
 		route.Post(at+"/policies/batch", route.Admin(auth.ScopePoliciesWrite), h.addPolicyBatch).Bare().Reads(BatchBody),
 		route.Delete(at+"/policies/:id", route.Admin(auth.ScopePoliciesWrite), h.removePolicy).Of(policyID),
 		route.Post(at+"/policies/explain", route.Admin(auth.ScopePoliciesRead), h.explainPolicies).Bare(),
+		route.Get(at+"/rotations", route.Admin(auth.ScopeRotationsRead), h.listRotations),
+		route.Post(at+"/rotations", route.Admin(auth.ScopeRotationsWrite), h.addRotation).Bare(),
+		route.Get(at+"/rotations/:id", route.Admin(auth.ScopeRotationsRead), h.getRotation).Of(rotationID).Bare(),
+		route.Post(at+"/rotations/:id/run", route.Admin(auth.ScopeRotationsWrite), h.hurryRotation).Of(rotationID).Bare(),
+		route.Delete(at+"/rotations/:id", route.Admin(auth.ScopeRotationsWrite), h.removeRotation).Of(rotationID),
 		route.Get(at+"/repositories", route.Admin(auth.ScopePoliciesRead), h.listRepositories),
 		route.Get(at+"/keys", route.Admin(auth.ScopeKeysRead), h.listKeys).Bare(),
 		route.Post(at+"/keys", route.Admin(auth.ScopeKeysWrite), h.rotateKey).Once(),
@@ -131,6 +138,7 @@ func (h *Handlers) Routes() []route.Route {
 func Refusals() []route.Refusal {
 	return []route.Refusal{
 		{Err: errGitHub, Status: http.StatusServiceUnavailable, Code: api.CodeUnavailable},
+		{Err: rotation.ErrNoAnswer, Status: http.StatusServiceUnavailable, Code: api.CodeUnavailable},
 		{Err: errVerifying, Status: http.StatusServiceUnavailable, Code: api.CodeUnavailable},
 		{Err: out.ErrBusy, Status: http.StatusServiceUnavailable, Code: api.CodeUnavailable},
 		{Err: errNoVerdict, Status: http.StatusServiceUnavailable, Code: api.CodeUnavailable},
