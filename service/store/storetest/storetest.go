@@ -14,6 +14,7 @@ import (
 	"github.com/pageflare/ci/service/account"
 	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/auth"
+	"github.com/pageflare/ci/service/billing"
 	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/githubapp"
 	"github.com/pageflare/ci/service/keyring"
@@ -23,6 +24,7 @@ import (
 	"github.com/pageflare/ci/service/opaque"
 	"github.com/pageflare/ci/service/rotation"
 	"github.com/pageflare/ci/service/upkeep"
+	"github.com/pageflare/ci/service/webhook/in"
 	"github.com/pageflare/ci/service/webhook/out"
 )
 
@@ -50,6 +52,9 @@ type Store interface {
 	out.FeedStore
 	Published() <-chan struct{}
 	githubapp.Store
+	billing.Store
+	in.Store
+	in.Places
 }
 
 // suite is the promises of one noun, each by its name.
@@ -58,14 +63,10 @@ type suite map[string]func(*testing.T, Store)
 // Run runs the suites. open returns an empty store, and closes it when its test ends.
 func Run(t *testing.T, open func(t *testing.T) Store) {
 	for _, s := range []suite{
-		general, accounts, apiTokens, tokens, endings, signingKeys, leaseRecords, adminTokenRecords, auditLog,
-		trustPolicies, exchanges, devices, signIns, machineRecords, jobRecords, limits, upkeeping, events, endpoints, notices,
-		trustPolicies, exchanges, devices, signIns, machineRecords, jobRecords, limits, upkeeping,
-		trustPolicies, exchanges, devices, signIns, machineRecords, jobRecords, limits, upkeeping, rotationRecords,
-		githubApps,
-		trustPolicies, exchanges, devices, signIns, machineRecords, jobRecords, limits, upkeeping, events, endpoints, notices,
-		trustPolicies, exchanges, devices, signIns, machineRecords, jobRecords, limits, upkeeping,
-		githubApps, rotationRecords,
+		general, accounts, apiTokens, tokens, endings, signingKeys, leaseRecords, adminTokenRecords,
+		auditLog, trustPolicies, exchanges, devices, signIns, machineRecords, jobRecords, limits,
+		upkeeping, events, endpoints, notices, rotationRecords, githubApps, purchaseRecords,
+		receivedDeliveries, places,
 	} {
 		for name, test := range s {
 			t.Run(name, func(t *testing.T) {
