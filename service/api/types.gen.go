@@ -1572,7 +1572,7 @@ type IssueLicenseParams struct {
 }
 
 // HearGitHubJSONBody defines parameters for HearGitHub.
-type HearGitHubJSONBody = map[string]interface{}
+type HearGitHubJSONBody = interface{}
 
 // DeviceFormParams defines parameters for DeviceForm.
 type DeviceFormParams struct {
