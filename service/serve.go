@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/pageflare/ci/service/command"
+	"github.com/pageflare/ci/service/leak"
 	"github.com/pageflare/ci/service/oidc"
 	"github.com/pageflare/ci/service/opaque"
 	"github.com/pageflare/ci/service/server"
@@ -53,7 +54,10 @@ func (serveCmd) Run(ctx context.Context, a *app) error {
 	}
 	defer stopTracing()
 	keeping := svc.Upkeep(upkeep.Config{
-		Errands:   []upkeep.Errand{{Name: "notices", Every: time.Minute, Do: svc.Notices.Give}},
+		Errands: []upkeep.Errand{
+			{Name: "notices", Every: time.Minute, Do: svc.Notices.Give},
+			{Name: "leaks", Every: leak.FollowEvery, Soon: svc.Leaks.Soon(), Do: svc.Leaks.Follow},
+		},
 		Retention: a.cfg.Retention, Owner: rand.Text(), Now: time.Now, Elapsed: elapsed(), After: time.After, Events: log,
 	})
 	srv, err := server.New(server.Config{
