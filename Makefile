@@ -90,7 +90,7 @@ generate: ## rewrite the generated files
 	go generate ./...
 
 update-golden: optimizer ## rewrite golden files and vectors; look at the change before you commit it
-	go test ./action/summary ./service/token -update
+	go test ./action/summary ./service/token ./service/audit -update
 
 clean: ## remove what the commands above made
 	rm -rf bin build $(cli)/node_modules e2e/postgres/node_modules

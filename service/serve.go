@@ -16,6 +16,7 @@ import (
 	"github.com/pageflare/ci/service/leak"
 	"github.com/pageflare/ci/service/oidc"
 	"github.com/pageflare/ci/service/opaque"
+	"github.com/pageflare/ci/service/rotation"
 	"github.com/pageflare/ci/service/server"
 	"github.com/pageflare/ci/service/store"
 	"github.com/pageflare/ci/service/upkeep"
@@ -54,11 +55,12 @@ func (serveCmd) Run(ctx context.Context, a *app) error {
 	}
 	defer stopTracing()
 	keeping := svc.Upkeep(upkeep.Config{
-		Errands: []upkeep.Errand{
-			{Name: "notices", Every: time.Minute, Do: svc.Notices.Give},
-			{Name: "leaks", Every: leak.FollowEvery, Soon: svc.Leaks.Soon(), Do: svc.Leaks.Follow},
-		},
 		Retention: a.cfg.Retention, Owner: rand.Text(), Now: time.Now, Elapsed: elapsed(), After: time.After, Events: log,
+		Errands: append(a.hearErrands(svc, log),
+			upkeep.Errand{Name: "notices", Every: time.Minute, Do: svc.Notices.Give},
+			upkeep.Errand{Name: "rotate", Every: rotation.Every, Soon: svc.Rotation.Soon(), Do: svc.Rotation.Run},
+			upkeep.Errand{Name: "leaks", Every: leak.FollowEvery, Soon: svc.Leaks.Soon(), Do: svc.Leaks.Follow},
+		),
 	})
 	srv, err := server.New(server.Config{
 		Parts: svc, Upkeep: keeping.Done, RateLimits: a.cfg.RateLimits, Repository: a.repository, BadCredentials: server.DefaultBadCredentials,
@@ -73,8 +75,9 @@ func (serveCmd) Run(ctx context.Context, a *app) error {
 		attrs = append(attrs, "metrics", metrics.Addr().String())
 	}
 	log.Info("listening", attrs...)
-	stopUpkeep := startUpkeep(keeping)
+	stopUpkeep, stopReceiving := startUpkeep(keeping), startReceiving(svc, log)
 	err = serveBoth(ctx, srv, l, metrics)
+	stopReceiving()
 	stopUpkeep()
 	err = errors.Join(err, closeStore())
 	log.Info("stopped")

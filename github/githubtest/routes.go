@@ -47,7 +47,7 @@ func routes() []route {
 		{"POST", "/app/installations/{installation}/access_tokens", byApp, "", "", false, (*Server).mintToken},
 		{"DELETE", "/installation/token", byInstallation, "", "", false, (*Server).revokeToken},
 	}
-	all = slices.Concat(all,
+	all = slices.Concat(all, billingRoutes(),
 		secretsAt("/repos/{owner}/{repo}/actions/secrets", "secrets", "read"),
 		secretsAt("/repos/{owner}/{repo}/environments/{environment}/secrets", "environments", "read"),
 		secretsAt("/repos/{owner}/{repo}/dependabot/secrets", "dependabot_secrets", "read"),
@@ -134,6 +134,9 @@ func findRoute(req *request) (route, bool) {
 }
 
 func (r route) takesQuery(u *url.URL) bool {
+	if r.path == hookDeliveriesPath {
+		return takesCursor(u.Query())
+	}
 	if !r.paged {
 		return u.RawQuery == "" && !u.ForceQuery
 	}
@@ -172,6 +175,8 @@ func (s *Server) guarded(r route, req *request) answer {
 	var a answer
 	forbidden, policy := s.forbidden(req)
 	switch {
+	case s.suspended(req.token.account) && req.Method != http.MethodDelete:
+		a = refuse(http.StatusForbidden, isSuspended)
 	case policy:
 		a = forbidden
 	case r.permission == "":

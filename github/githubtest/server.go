@@ -80,6 +80,7 @@ type Server struct {
 	requests  []Request
 	faults    []string
 	planned   []*plan
+	shop      shop
 }
 
 // NewServer starts a fake GitHub; Close stops it.

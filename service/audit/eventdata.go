@@ -2,6 +2,7 @@ package audit
 
 import (
 	"encoding/json"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -16,8 +17,8 @@ import (
 type kind int
 
 const (
-	text   kind = iota
-	number      // a whole number
+	text   kind = iota // also a whole number, which becomes one: an id is a text whoever noted it
+	number             // a whole number
 	texts
 	date // a Unix time, or a time of RFC 3339: shown as the latter, with milliseconds
 )
@@ -44,17 +45,17 @@ var dataRules = map[EventType]dataRule{
 	EventAccountRestored:  {},
 	EventAccountDeleted:   {},
 	EventPlanChanged: {"", map[string]kind{
-		"tier": text, "features": texts, "valid_until": date, "plan_id": number, "effective_at": date, "source": text,
+		"tier": text, "features": texts, "valid_until": date, "purchase": text,
 	}},
 
 	EventSecretRotated: {"rotation", map[string]kind{
-		"target": text, "repository_id": text, "repository": text, "jti": text, "family": text, "expires_at": date,
+		"target": text, "secret": text, "repository_id": text, "repository": text, "jti": text, "expires_at": date,
 	}},
 	EventSecretRotationFailed: {"rotation", map[string]kind{
-		"target": text, "repository_id": text, "repository": text, "reason": text, "remedy": text, "next_at": date,
+		"target": text, "secret": text, "repository_id": text, "repository": text, "code": text, "message": text,
 	}},
-	EventTokenLeaked: {"", map[string]kind{
-		"kind": text, "id": text, "jti": text, "family": text, "source": text, "url": text, "location": text, "alert": text,
+	EventTokenLeaked: {"id", map[string]kind{
+		"kind": text, "door": text, "source": text, "url": text, "repository": text, "repository_id": text,
 	}},
 	EventKeyRotated: {"kid", map[string]kind{"alg": text, "signs_from": date}},
 	EventPolicyAdded: {"policy", map[string]kind{
@@ -69,7 +70,7 @@ var dataRules = map[EventType]dataRule{
 var plan = map[string]kind{"tier": text, "features": texts, "valid_until": date}
 
 const (
-	maxText  = 256 // bytes of a text
+	maxText  = 512 // bytes of a text
 	maxTexts = 100 // of a list
 )
 
@@ -149,6 +150,8 @@ func shown(k kind, v any) any {
 		}
 	case float64:
 		switch {
+		case k == text && v == float64(int64(v)):
+			return strconv.FormatInt(int64(v), 10)
 		case k == number && v == float64(int64(v)):
 			return int64(v)
 		case k == date:
@@ -195,7 +198,10 @@ func (a Act) test() []Event {
 		return nil
 	}
 	example := Act{Action: did.action, Account: a.Account, Object: did.object, Details: did.details}
-	if example.Account == "" && did.action != KeyAdded && did.action != EndpointTested {
+	switch {
+	case did.action == KeyAdded: // it is nobody's
+		example.Account = ""
+	case example.Account == "" && did.action != EndpointTested:
 		example.Account = "user_0123456789abcdef"
 	}
 	if did.object == "" {
@@ -229,10 +235,10 @@ var examples = map[EventType]struct {
 	EventPlanChanged:      {PlanChanged, "user_0123456789abcdef", examplePlan},
 
 	EventSecretRotated: {SecretRotated, "rot_0123456789abcdef",
-		`{"target":"repository","repository_id":"1296269","repository":"acme/site","jti":"` + exampleJTI + `","expires_at":1893456000}`},
+		`{"target":"repository","secret":"PAGEFLARE_TOKEN","repository_id":1296269,"repository":"acme/site","jti":"` + exampleJTI + `","expires_at":1893456000}`},
 	EventSecretRotationFailed: {SecretNotRotated, "rot_0123456789abcdef",
-		`{"target":"repository","repository_id":"1296269","repository":"acme/site","reason":"the App is not installed there","next_at":1893456000}`},
-	EventTokenLeaked:   {TokenLeaked, "at_0123456789abcdef", `{"kind":"api-token","id":"at_0123456789abcdef","source":"github"}`},
+		`{"target":"repository","secret":"PAGEFLARE_TOKEN","repository_id":1296269,"repository":"acme/site","code":"not_installed","message":"the App is not installed there"}`},
+	EventTokenLeaked:   {TokenLeaked, "at_0123456789abcdef", `{"kind":"api_token","door":"partner","source":"content","url":"https://github.com/acme/site/blob/main/config.yml"}`},
 	EventKeyRotated:    {KeyAdded, "k_0123456789abcdef", `{"alg":"HS256","signs_from":1893456000}`},
 	EventPolicyAdded:   {PolicyAdded, "pol_0123456789abcdef", `{"repository_id":"1296269","repository_owner_id":"583231","issuer":"https://token.actions.githubusercontent.com"}`},
 	EventPolicyRemoved: {PolicyRemoved, "pol_0123456789abcdef", `{}`},

@@ -15,6 +15,7 @@ import (
 	"github.com/pageflare/ci/service/account"
 	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/auth"
+	"github.com/pageflare/ci/service/billing"
 	"github.com/pageflare/ci/service/githubapp"
 	"github.com/pageflare/ci/service/keyring"
 	"github.com/pageflare/ci/service/leak"
@@ -24,6 +25,7 @@ import (
 	"github.com/pageflare/ci/service/opaque"
 	"github.com/pageflare/ci/service/rotation"
 	"github.com/pageflare/ci/service/upkeep"
+	"github.com/pageflare/ci/service/webhook/in"
 	"github.com/pageflare/ci/service/webhook/out"
 )
 
@@ -45,6 +47,9 @@ type Stores struct {
 	App         githubapp.Store
 	Leaks       leak.Store
 	Rotations   rotation.Store
+	Billing     billing.Store
+	Received    in.Store
+	Places      in.Places
 	Notices     account.NoticeStore
 	Endpoints   out.Store
 	Feed        out.FeedStore
@@ -74,6 +79,9 @@ func On(s interface {
 	githubapp.Store
 	rotation.Store
 	leak.Store
+	billing.Store
+	in.Store
+	in.Places
 	account.NoticeStore
 	out.Store
 	out.FeedStore
@@ -83,7 +91,7 @@ func On(s interface {
 	return Stores{
 		Audit: s, Keys: s, Accounts: s, Credentials: s, Admins: s, Devices: s, Sessions: s, Policies: s,
 		Licenses: s, Machines: s, Jobs: s, Limits: s.SharedLimits(), Upkeep: s, Ready: s.Ready, Stock: s.Stock,
-		App: s, Rotations: s, Leaks: s, Notices: s, Endpoints: s, Feed: s,
+		App: s, Rotations: s, Leaks: s, Billing: s, Received: s, Places: s, Notices: s, Endpoints: s, Feed: s,
 	}
 }
 
@@ -120,6 +128,9 @@ type Parts struct {
 	App      *githubapp.Registry
 	Leaks    *leak.Service
 	Rotation *rotation.Rotations
+	Billing  *billing.Registry
+	Received *in.Receiver
+	Places   in.Places
 	Limits   limit.Store // nil: each process counts requests alone
 
 	Notices   *account.Notices
@@ -198,6 +209,15 @@ func New(ctx context.Context, c Config) (*Parts, error) {
 		Store: c.Stores.Leaks, Keys: p.Keys, Log: p.Log, GitHub: c.GitHub, Installations: p.App.Installations, Hurry: p.Rotation.Hurry,
 		Events: c.Events, Now: now, Rand: c.Rand,
 	})
+	p.Billing = billing.NewRegistry(billing.Config{Store: c.Stores.Billing, Log: p.Log, Now: now, Rand: c.Rand})
+	hears := in.Hears{
+		Billing: p.Billing, Places: c.Stores.Places, Trust: p.Policies, Rotations: p.Rotation, Issuer: in.IssuerOf(c.GitHub.APIURL),
+	}
+	handlers := hears.Handlers()
+	handlers["secret_scanning_alert"] = func(ctx context.Context, d in.Delivery) error { return p.Leaks.Alert(ctx, d.ID, d.Body) }
+	p.Received, p.Places = in.New(in.Config{
+		Store: c.Stores.Received, Secrets: p.App.WebhookSecrets, Handlers: handlers, Now: now, Rand: c.Rand,
+	}), c.Stores.Places
 	return p, nil
 }
 

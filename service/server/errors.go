@@ -62,7 +62,7 @@ var refusals = slices.Concat([]route.Refusal{
 		api.CodeUnavailable), // twice in one moment: the next try has another key
 	with(errNotReady, http.StatusServiceUnavailable, api.CodeUnavailable),
 	with(errDraining, http.StatusServiceUnavailable, api.CodeUnavailable),
-}, admin.Refusals(), page.Refusals())
+}, refusalsOfHooks, admin.Refusals(), page.Refusals())
 
 // with is a line of the tables.
 func with(err error, status int, code api.Code) route.Refusal {

@@ -65,10 +65,12 @@ type Server struct {
 	drain    time.Duration
 	after    func(time.Duration) <-chan time.Time
 	draining atomic.Bool
-	stopping context.Context // ends when Serve closes its listener
-	stop     context.CancelFunc
-	leaving  context.Context // ends when it drains, or else with stopping
-	leave    context.CancelFunc
+	// oldSecret lets the log tell now and then that webhooks are signed with the secret of before
+	oldSecret seldom
+	stopping  context.Context // ends when Serve closes its listener
+	stop      context.CancelFunc
+	leaving   context.Context // ends when it drains, or else with stopping
+	leave     context.CancelFunc
 }
 
 // New returns a Server. The error says what is wrong with the configuration.
@@ -89,7 +91,9 @@ func New(cfg Config) (*Server, error) {
 	})
 	s.admin = &admin.Handlers{
 		Accounts: cfg.Parts.Accounts, Admins: cfg.Parts.Admins, Sessions: cfg.Parts.Sessions, Licenses: cfg.Parts.Licenses,
-		Machines: cfg.Parts.Machines, Policies: cfg.Parts.Policies, Jobs: cfg.Parts.Jobs, Keys: cfg.Parts.Keys, Log: cfg.Parts.Log,
+		Machines: cfg.Parts.Machines, Policies: cfg.Parts.Policies, Jobs: cfg.Parts.Jobs, Rotation: cfg.Parts.Rotation,
+		Keys: cfg.Parts.Keys, Log: cfg.Parts.Log,
+		Billing: cfg.Parts.Billing, Received: cfg.Parts.Received,
 		Leaks: cfg.Parts.Leaks, Identities: cfg.Parts.Identities, Repository: cfg.Repository, Now: cfg.Now, Extend: s.extendDeadline,
 		Endpoints: cfg.Parts.Endpoints, Feed: cfg.Parts.Feed, Await: s.await,
 	}
@@ -102,6 +106,7 @@ func New(cfg Config) (*Server, error) {
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	s.leaving, s.leave = context.WithCancel(s.stopping)
 	s.metrics.telemetry(s.TelemetryReports)
+	s.metrics.registry.MustRegister(receivedCollector{cfg.Parts.Received})
 	if cfg.Upkeep != nil {
 		s.metrics.registry.MustRegister(upkeepCollector{cfg.Upkeep})
 	}

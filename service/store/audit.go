@@ -46,14 +46,6 @@ func (t *tx) appendActs(ctx context.Context) error {
 		}}), indexRepository(end.Seq, a.Details)...)
 		t.tell(&a, end.Seq, end.Hash)
 	}
-	events, err := t.writeEvents(ctx)
-	if err != nil {
-		return appendFault(err)
-	}
-	endpoints := t.head.endpoints
-	if t.changesEndpoints() {
-		endpoints++
-	}
 	if t.ended {
 		rights = t.head.rights + 1
 	}
@@ -65,6 +57,15 @@ func (t *tx) appendActs(ctx context.Context) error {
 		seal = sealer.Seal(end)
 	}
 	t.rights = rights
+	added, events, err := t.eventCommands()
+	if err != nil {
+		return appendFault(err)
+	}
+	commands = append(commands, added...)
+	endpoints := t.head.endpoints
+	if t.changesEndpoints() {
+		endpoints++
+	}
 	// that the block is in the place of no line, nothing else would say
 	first, last := t.head.Seq+1, t.head.Seq+int64(len(t.records))
 	commands = append(commands, command{`UPDATE audit_head SET seq = $1, hash = $2, seal = $3, newest = $4, rights = $5, events = $6, endpoints = $7
@@ -73,9 +74,9 @@ func (t *tx) appendActs(ctx context.Context) error {
 	changed, err := t.together(ctx, commands...)
 	switch {
 	case errors.Is(storeError(err), failure.ErrConflict): // the command that failed adds a number
-		err = thereAlready(commands[len(changed)].args[0])
+		err = thereAlready(commands[len(changed)])
 	case err == nil && changed[len(changed)-1] == 0:
-		err = thereAlready(first)
+		err = thereAlready(command{args: []any{first}})
 	}
 	if err != nil {
 		return appendFault(err)
@@ -83,9 +84,12 @@ func (t *tx) appendActs(ctx context.Context) error {
 	return nil
 }
 
-// thereAlready says what it means that a number of the log is in use.
-func thereAlready(seq any) error {
-	return fmt.Errorf("%w: line %d is there already", audit.ErrTampered, seq)
+// thereAlready says what it means that the number that a command adds is in use.
+func thereAlready(c command) error {
+	if strings.HasPrefix(c.text, insertEvents) {
+		return fmt.Errorf("event %d is there already: events or audit_head were changed by other means: restore a backup", c.args[0])
+	}
+	return fmt.Errorf("%w: line %d is there already", audit.ErrTampered, c.args[0])
 }
 
 // indexRepository is how the line of a repository is noted, so that it is found by it. Most lines

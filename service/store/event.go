@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"strings"
 	"sync"
 	"time"
 
@@ -172,26 +173,42 @@ func (t *tx) tell(a *audit.Act, seq int64, hash string) {
 	}
 }
 
-// writeEvents writes what was noted, and returns the number of the newest event there is.
-func (t *tx) writeEvents(ctx context.Context) (newest int64, err error) {
+const insertEvents = `INSERT INTO events (` + eventColumns + `) VALUES `
+
+// eventCommands writes what was noted, and returns the number of the newest event that there is then.
+func (t *tx) eventCommands() (commands []command, newest int64, err error) {
 	newest = t.head.events
-	if len(t.events) == 0 {
-		return newest, nil
-	}
-	add := t.adder(ctx, `INSERT INTO events (seq, id, type, account_id, endpoint_id, at, data) VALUES `, 7, ``)
-	for i := range t.events {
-		e := &t.events[i]
-		id, err := opaque.OfEvent.New(bytes.NewReader(e.seed[:]))
-		if err != nil {
-			return 0, err
+	rows := t.events
+	for _, together := range []int{64, 8, 1} { // so that there are few texts of this statement
+		for len(rows) >= together {
+			c := command{text: eventsText(together)}
+			for i := range rows[:together] {
+				e := &rows[i]
+				id, err := opaque.OfEvent.New(bytes.NewReader(e.seed[:]))
+				if err != nil {
+					return nil, 0, err
+				}
+				newest++
+				c.args = append(c.args, newest, id, string(e.Type), e.Account, e.Endpoint, e.at, e.Data)
+			}
+			commands, rows = append(commands, c), rows[together:]
 		}
-		newest++
-		add.row(newest, id, string(e.Type), e.Account, e.Endpoint, e.at, e.Data)
 	}
-	if err := add.flush(); err != nil {
-		return 0, fmt.Errorf("write events: %w", err)
+	return commands, newest, nil
+}
+
+// eventsText is the statement that adds n events.
+func eventsText(n int) string {
+	const columns = 7
+	rows := make([]string, n)
+	for i := range rows {
+		marks := make([]string, columns)
+		for j := range marks {
+			marks[j] = fmt.Sprintf("$%d", i*columns+j+1)
+		}
+		rows[i] = "(" + strings.Join(marks, ", ") + ")"
 	}
-	return newest, nil
+	return insertEvents + strings.Join(rows, ", ")
 }
 
 // publication tells, in this process, that events were committed by it.

@@ -121,7 +121,9 @@ type head struct {
 	endpoints int64 // grows when it changes who hears which events
 }
 
-func (h *head) into() []any { return []any{&h.Seq, &h.Hash, &h.seal, &h.rights, &h.newest, &h.events, &h.endpoints, new(any)} }
+func (h *head) into() []any {
+	return []any{&h.Seq, &h.Hash, &h.seal, &h.rights, &h.newest, &h.events, &h.endpoints, new(any)}
+}
 
 // begin begins the transaction and reads the head of the audit log, and on PostgreSQL takes it as
 // the lock of all writers. A database without one can still be written, until there is a line to

@@ -52,6 +52,7 @@ type Store interface {
 	out.Store
 	out.FeedStore
 	Published() <-chan struct{}
+	githubapp.Store
 }
 
 // suite is the promises of one noun, each by its name.
@@ -61,10 +62,14 @@ type suite map[string]func(*testing.T, Store)
 func Run(t *testing.T, open func(t *testing.T) Store) {
 	for _, s := range []suite{
 		general, accounts, apiTokens, tokens, endings, signingKeys, leaseRecords, adminTokenRecords, auditLog,
+		trustPolicies, exchanges, devices, signIns, machineRecords, jobRecords, limits, upkeeping, events, endpoints, notices,
+		trustPolicies, exchanges, devices, signIns, machineRecords, jobRecords, limits, upkeeping,
 		trustPolicies, exchanges, devices, signIns, machineRecords, jobRecords, limits, upkeeping, rotationRecords,
 		githubApps, leaks,
 		githubApps,
 		trustPolicies, exchanges, devices, signIns, machineRecords, jobRecords, limits, upkeeping, events, endpoints, notices,
+		trustPolicies, exchanges, devices, signIns, machineRecords, jobRecords, limits, upkeeping,
+		githubApps, rotationRecords,
 	} {
 		for name, test := range s {
 			t.Run(name, func(t *testing.T) {
