@@ -74,13 +74,13 @@ type Server struct {
 	stores   map[string]*store // by the path that owns them: "repos/acme/site/actions"
 	minted   []*minted         // installation tokens
 	madeApps []*madeApp        // by manifests
+	requests []Request
+	faults   []string
+	planned  []*plan
+	shop     shop
 
 	alertKeys []alertKey
 	alerts    map[string][]Alert // by repository, in small letters
-	requests  []Request
-	faults    []string
-	planned   []*plan
-	shop      shop
 }
 
 // NewServer starts a fake GitHub; Close stops it.

@@ -78,10 +78,10 @@ func On(s interface {
 	upkeep.Store
 	githubapp.Store
 	rotation.Store
-	leak.Store
 	billing.Store
 	in.Store
 	in.Places
+	leak.Store
 	account.NoticeStore
 	out.Store
 	out.FeedStore
@@ -91,7 +91,7 @@ func On(s interface {
 	return Stores{
 		Audit: s, Keys: s, Accounts: s, Credentials: s, Admins: s, Devices: s, Sessions: s, Policies: s,
 		Licenses: s, Machines: s, Jobs: s, Limits: s.SharedLimits(), Upkeep: s, Ready: s.Ready, Stock: s.Stock,
-		App: s, Rotations: s, Leaks: s, Billing: s, Received: s, Places: s, Notices: s, Endpoints: s, Feed: s,
+		App: s, Rotations: s, Billing: s, Received: s, Places: s, Notices: s, Endpoints: s, Feed: s, Leaks: s,
 	}
 }
 
@@ -205,11 +205,11 @@ func New(ctx context.Context, c Config) (*Parts, error) {
 	p.Rotation = rotation.New(rotation.Config{
 		Store: c.Stores.Rotations, Tokens: p.Licenses, Apps: p.App, Log: p.Log, Now: now, Rand: c.Rand, Events: c.Events,
 	})
+	p.Billing = billing.NewRegistry(billing.Config{Store: c.Stores.Billing, Log: p.Log, Now: now, Rand: c.Rand})
 	p.Leaks = leak.New(leak.Config{
 		Store: c.Stores.Leaks, Keys: p.Keys, Log: p.Log, GitHub: c.GitHub, Installations: p.App.Installations, Hurry: p.Rotation.Hurry,
 		Events: c.Events, Now: now, Rand: c.Rand,
 	})
-	p.Billing = billing.NewRegistry(billing.Config{Store: c.Stores.Billing, Log: p.Log, Now: now, Rand: c.Rand})
 	hears := in.Hears{
 		Billing: p.Billing, Places: c.Stores.Places, Trust: p.Policies, Rotations: p.Rotation, Issuer: in.IssuerOf(c.GitHub.APIURL),
 	}

@@ -91,10 +91,11 @@ func New(cfg Config) (*Server, error) {
 	})
 	s.admin = &admin.Handlers{
 		Accounts: cfg.Parts.Accounts, Admins: cfg.Parts.Admins, Sessions: cfg.Parts.Sessions, Licenses: cfg.Parts.Licenses,
-		Machines: cfg.Parts.Machines, Policies: cfg.Parts.Policies, Jobs: cfg.Parts.Jobs, Rotation: cfg.Parts.Rotation,
-		Keys: cfg.Parts.Keys, Log: cfg.Parts.Log,
-		Billing: cfg.Parts.Billing, Received: cfg.Parts.Received,
-		Leaks: cfg.Parts.Leaks, Identities: cfg.Parts.Identities, Repository: cfg.Repository, Now: cfg.Now, Extend: s.extendDeadline,
+		Machines: cfg.Parts.Machines, Policies: cfg.Parts.Policies, Jobs: cfg.Parts.Jobs, Keys: cfg.Parts.Keys, Log: cfg.Parts.Log,
+		Identities: cfg.Parts.Identities, Repository: cfg.Repository, Now: cfg.Now, Extend: s.extendDeadline,
+		Rotation: cfg.Parts.Rotation,
+		Billing:  cfg.Parts.Billing, Received: cfg.Parts.Received,
+		Leaks:     cfg.Parts.Leaks,
 		Endpoints: cfg.Parts.Endpoints, Feed: cfg.Parts.Feed, Await: s.await,
 	}
 	s.alerts = make(chan struct{}, alertsAtOnce)

@@ -39,9 +39,9 @@ type Handlers struct {
 	Jobs       *license.Jobs
 	Rotation   *rotation.Rotations
 	Keys       *keyring.Keyring
-	Leaks      *leak.Service
 	Billing    *billing.Registry
 	Received   *in.Receiver
+	Leaks      *leak.Service
 	Log        *audit.Log
 	Identities *oidc.Verifier // explains identity tokens; nil: no issuer is trusted
 	Repository Resolver       // finds the ids of a repository by its name; nil: policies are added by ids alone
