@@ -69,7 +69,7 @@ type installation struct {
 	apiToken string
 	admin    string   // an admin token that may do everything
 	issuers  string   // of identities
-	settings []string // others: NAME=VALUE
+	settings []string // what else, as NAME=VALUE
 }
 
 // install makes an account in a database, which is new.
