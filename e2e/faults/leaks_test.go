@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/pageflare/ci/github/githubtest"
+	"github.com/pageflare/ci/service/githubapp"
 	"github.com/pageflare/ci/service/store/postgrestest"
 )
 
@@ -86,6 +87,51 @@ func TestATokenThatLeaksIsRefusedEverywhere(t *testing.T) {
 			all[len(all)/2].Round(time.Millisecond), all[len(all)*99/100].Round(time.Millisecond), all[len(all)-1].Round(time.Millisecond), len(all))
 	}
 	until(t, "all alerts are resolved", func() bool { return github.Alert("acme/site", int64(number)).State == "resolved" })
+	in.wantWhole()
+}
+
+// The secret of a managed repository that held the token gets a fresh one, also when the process that
+// took the alert is killed right after its answer.
+func TestAManagedSecretIsFreshAfterALeak(t *testing.T) {
+	t.Parallel()
+	github := githubtest.Start(t, githubtest.Config{
+		Repositories: []githubtest.Repository{{ID: 7, Owner: "acme", Name: "site", OwnerID: 1}}, Organizations: []string{"acme"},
+		Apps: []githubtest.App{{ID: 4711, Key: &githubtest.AppKey().PublicKey, Installations: []githubtest.Installation{
+			{ID: 5, Account: "acme", Permissions: githubapp.Permissions(githubapp.Ask{Organization: "acme"})},
+		}}},
+	})
+	in := install(t, sqliteFile(t))
+	file := filepath.Join(in.dir, "app.pem")
+	must(t, os.WriteFile(file, []byte(githubtest.PEM(githubtest.AppKey())), 0o600))
+	in.settings = []string{"LICENSE_GITHUB_API_URL=" + github.URL(), "LICENSE_GITHUB_APP_ID=4711", "LICENSE_GITHUB_APP_KEY_FILE=" + file}
+	in.ok("rotation", "add", "--account", in.account, "--repository", "acme/site")
+	r := in.serve()
+	secret := func() string {
+		value, _, _ := github.Secret("acme/site", "PAGEFLARE_TOKEN")
+		return value
+	}
+	until(t, "the secret is written", func() bool { return secret() != "" })
+	for _, killed := range []bool{false, true} {
+		leaked := secret()
+		body, err := json.Marshal(map[string]string{"token": leaked, "source": "test"})
+		must(t, err)
+		a, err := r.send(t.Context(), "POST", "/_api/admin/leaks", in.admin, http.Header{"Content-Type": {"application/json"}}, strings.NewReader(string(body)))
+		if err != nil || a.status != http.StatusOK {
+			t.Fatalf("the report = %d %s, %v", a.status, a.body, err)
+		}
+		if killed { // the next one waits until the lease of upkeep has ended
+			r.kill()
+			r = in.serve()
+		}
+		took := until(t, "the secret is fresh", func() bool { return secret() != leaked })
+		t.Logf("the secret is fresh after %s; the process was killed: %t", took.Round(time.Millisecond), killed)
+		if a := r.validate(leaked); a.status != http.StatusForbidden {
+			t.Errorf("the leaked token = %d %s", a.status, a.body)
+		}
+		if a := r.validate(secret()); a.status != http.StatusOK {
+			t.Errorf("the fresh token = %d %s", a.status, a.body)
+		}
+	}
 	in.wantWhole()
 }
 
