@@ -24,6 +24,7 @@ import (
 	"github.com/pageflare/ci/service/opaque"
 	"github.com/pageflare/ci/service/rotation"
 	"github.com/pageflare/ci/service/upkeep"
+	"github.com/pageflare/ci/service/webhook/deliver"
 	"github.com/pageflare/ci/service/webhook/out"
 )
 
@@ -48,10 +49,13 @@ type Store interface {
 	githubapp.Store
 	leak.Store
 	rotation.Store
+	githubapp.Store
 	account.NoticeStore
 	out.Store
 	out.FeedStore
 	Published() <-chan struct{}
+	deliver.Store
+	deliver.HistoryStore
 	githubapp.Store
 }
 
@@ -62,6 +66,8 @@ type suite map[string]func(*testing.T, Store)
 func Run(t *testing.T, open func(t *testing.T) Store) {
 	for _, s := range []suite{
 		general, accounts, apiTokens, tokens, endings, signingKeys, leaseRecords, adminTokenRecords, auditLog,
+		trustPolicies, exchanges, devices, signIns, machineRecords, jobRecords, limits, upkeeping,
+		githubApps, rotationRecords,
 		trustPolicies, exchanges, devices, signIns, machineRecords, jobRecords, limits, upkeeping, events, endpoints, notices,
 		trustPolicies, exchanges, devices, signIns, machineRecords, jobRecords, limits, upkeeping,
 		trustPolicies, exchanges, devices, signIns, machineRecords, jobRecords, limits, upkeeping, rotationRecords,
@@ -69,6 +75,7 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		githubApps,
 		trustPolicies, exchanges, devices, signIns, machineRecords, jobRecords, limits, upkeeping, events, endpoints, notices,
 		trustPolicies, exchanges, devices, signIns, machineRecords, jobRecords, limits, upkeeping,
+		trustPolicies, exchanges, devices, signIns, machineRecords, jobRecords, limits, upkeeping, events, endpoints, notices, sends,
 		githubApps, rotationRecords,
 	} {
 		for name, test := range s {
