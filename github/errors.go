@@ -137,6 +137,8 @@ func byPolicy(answer *gh.ErrorResponse) (kind Kind, at string) {
 	switch said := strings.ToLower(answer.Message); {
 	case strings.Contains(said, "archived so is read-only"):
 		return Archived, ""
+	case strings.Contains(said, "installation has been suspended"):
+		return Suspended, ""
 	case !strings.Contains(said, "forbids access via a"):
 		return 0, ""
 	case strings.Contains(said, "lifetime"):

@@ -62,6 +62,9 @@ func (a *app) join(ctx context.Context, s *store.Store, issuer string, identitie
 		Stores: parts.On(s), MasterKey: master, Issuer: issuer, TokenTTL: a.cfg.TokenTTL, IdentityTokenTTL: a.cfg.OIDCTokenTTL,
 		LeaseGrace: a.cfg.LeaseGrace, GitHub: a.githubConfig(), WebhookAllow: a.cfg.WebhookAllow, Now: time.Now, Rand: rand.Reader,
 	}
+	if a.serving {
+		c.Events = a.cfg.logger(a.stderr)
+	}
 	if c.App, err = a.givenApp(); err != nil {
 		return nil, command.UsageError{Err: err}
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/pageflare/ci/service/command"
 	"github.com/pageflare/ci/service/oidc"
 	"github.com/pageflare/ci/service/opaque"
+	"github.com/pageflare/ci/service/rotation"
 	"github.com/pageflare/ci/service/server"
 	"github.com/pageflare/ci/service/store"
 	"github.com/pageflare/ci/service/upkeep"
@@ -53,8 +54,11 @@ func (serveCmd) Run(ctx context.Context, a *app) error {
 	}
 	defer stopTracing()
 	keeping := svc.Upkeep(upkeep.Config{
-		Errands:   []upkeep.Errand{{Name: "notices", Every: time.Minute, Do: svc.Notices.Give}},
 		Retention: a.cfg.Retention, Owner: rand.Text(), Now: time.Now, Elapsed: elapsed(), After: time.After, Events: log,
+		Errands: append(a.hearErrands(svc, log),
+			upkeep.Errand{Name: "notices", Every: time.Minute, Do: svc.Notices.Give},
+			upkeep.Errand{Name: "rotate", Every: rotation.Every, Soon: svc.Rotation.Soon(), Do: svc.Rotation.Run},
+		),
 	})
 	srv, err := server.New(server.Config{
 		Parts: svc, Upkeep: keeping.Done, RateLimits: a.cfg.RateLimits, Repository: a.repository, BadCredentials: server.DefaultBadCredentials,
@@ -69,8 +73,9 @@ func (serveCmd) Run(ctx context.Context, a *app) error {
 		attrs = append(attrs, "metrics", metrics.Addr().String())
 	}
 	log.Info("listening", attrs...)
-	stopUpkeep := startUpkeep(keeping)
+	stopUpkeep, stopReceiving := startUpkeep(keeping), startReceiving(svc, log)
 	err = serveBoth(ctx, srv, l, metrics)
+	stopReceiving()
 	stopUpkeep()
 	err = errors.Join(err, closeStore())
 	log.Info("stopped")

@@ -44,6 +44,25 @@ func TestPostgresRestarts(t *testing.T) {
 	in.wantWhole()
 }
 
+// The disk that has the tables is full. That of the write-ahead log is another one here: a server
+// without room for it stops, which is TestPostgresRestarts.
+func TestTheDiskOfPostgresFills(t *testing.T) {
+	t.Parallel()
+	s := server(t, postgrestest.Options{Durable: true})
+	dir := filepath.Join(s.Dir(), "small")
+	must(t, os.Mkdir(dir, 0o700))
+	smallDisk(t, dir, "24m")
+	must(t, s.Own(dir))
+	conn, err := pgx.Connect(t.Context(), s.URL("postgres"))
+	must(t, err)
+	for _, text := range []string{`CREATE TABLESPACE small LOCATION '` + dir + `'`, `CREATE DATABASE small TABLESPACE small`} {
+		_, err := conn.Exec(t.Context(), text)
+		must(t, err)
+	}
+	must(t, conn.Close(t.Context()))
+	install(t, s.URL("small")).outlastsAFullDisk(filepath.Join(dir, "filler"))
+}
+
 // until503 calls until the answer is that the database is away; anything but the right answer before
 // that is an error.
 func until503(t *testing.T, r *replica, method, path, bearer string) (a answer) {

@@ -50,14 +50,26 @@ func TestTheFileIsLockedByAnotherProcess(t *testing.T) {
 func TestTheDiskFills(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	if err := syscall.Mount("none", dir, "tmpfs", 0, "size=2m"); err != nil {
+	smallDisk(t, dir, "2m")
+	install(t, "sqlite:"+filepath.Join(dir, "license.db")).outlastsAFullDisk(filepath.Join(dir, "filler"))
+}
+
+// smallDisk makes a folder a file system of its own.
+func smallDisk(t *testing.T, dir, size string) {
+	t.Helper()
+	if err := syscall.Mount("none", dir, "tmpfs", 0, "size="+size); err != nil {
 		t.Skipf("a small disk cannot be mounted: %v; CI runs as root, who can", err) //check:allow root alone can mount
 	}
-	t.Cleanup(func() { must(t, syscall.Unmount(dir, 0)) })
-	in := install(t, "sqlite:"+filepath.Join(dir, "license.db"))
+	t.Cleanup(func() { must(t, syscall.Unmount(dir, syscall.MNT_DETACH)) }) // a server may still run on it
+}
+
+// outlastsAFullDisk fills the disk of the database by a file, and wants what was acknowledged before
+// to be there when the file is gone.
+func (in *installation) outlastsAFullDisk(filler string) {
+	t := in.t
+	t.Helper()
 	r := in.serve()
 	token, id := r.want(http.StatusOK, "POST", issuePath, in.apiToken).Token(t)
-	filler := filepath.Join(dir, "filler")
 	fill(t, filler)
 	there := []string{id}
 	until(t, "the disk is full", func() bool {
@@ -76,7 +88,7 @@ func TestTheDiskFills(t *testing.T) {
 	r.want(http.StatusServiceUnavailable, "GET", "/readyz", "")
 	r.wantSaid("level=WARN", "msg=unavailable")
 	must(t, os.Remove(filler))
-	t.Logf("room again: issues after %s", r.recovers(in.apiToken).Round(time.Millisecond))
+	t.Logf("room again: issues after %s; %d tokens were acknowledged while it filled", r.recovers(in.apiToken).Round(time.Millisecond), len(there))
 	records := in.records(r)
 	for _, id := range there {
 		if records[id].ID == "" {

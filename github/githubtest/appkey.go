@@ -9,13 +9,16 @@ import (
 )
 
 // AppKey is the private key of a GitHub App. It is made once: that takes a while.
-var AppKey = sync.OnceValue(func() *rsa.PrivateKey {
+var AppKey = sync.OnceValue(NewAppKey)
+
+// NewAppKey makes another one.
+func NewAppKey() *rsa.PrivateKey {
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
 		panic(err) // the system's randomness never fails
 	}
 	return key
-})
+}
 
 // PEM is a private key in the form that GitHub gives.
 func PEM(key *rsa.PrivateKey) string {

@@ -30,6 +30,7 @@ type plan struct {
 	match string
 	fault Fault
 	left  int
+	while func() bool // nil: always
 }
 
 // FailNext plans a fault for the next requests that match: a method, a space and the end of a path, as in
@@ -44,11 +45,18 @@ func (s *Server) FailNext(match string, fault Fault) {
 	s.planned = append(s.planned, &plan{match: match, fault: fault, left: left})
 }
 
+// FailNextWhile has every request fail as long as while says so.
+func (s *Server) FailNextWhile(while func() bool, fault Fault) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.planned = append(s.planned, &plan{fault: fault, left: -1, while: while})
+}
+
 func (s *Server) nextFault(req *request) (Fault, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, p := range s.planned {
-		if p.left == 0 || !p.matches(req) {
+		if p.left == 0 || !p.matches(req) || p.while != nil && !p.while() {
 			continue
 		}
 		if p.left > 0 {

@@ -87,7 +87,7 @@ func (s *Server) mintToken(req *request) answer {
 		return notFound()
 	}
 	if i.Suspended {
-		return refuse(http.StatusForbidden, "This installation has been suspended")
+		return refuse(http.StatusForbidden, isSuspended)
 	}
 	token, err := s.narrow(i, req.body)
 	if err != nil {
@@ -103,6 +103,18 @@ func (s *Server) mintToken(req *request) answer {
 		ExpiresAt   time.Time         `json:"expires_at"`
 		Permissions map[string]string `json:"permissions"`
 	}{token.Value, expires, token.Permissions})
+}
+
+const isSuspended = "This installation has been suspended"
+
+// suspended tells whether the installation in an account is: its tokens are then good for nothing.
+func (s *Server) suspended(account string) bool {
+	if account == "" {
+		return false
+	}
+	return slices.ContainsFunc(s.cfg.Apps, func(app App) bool {
+		return slices.ContainsFunc(app.Installations, func(i Installation) bool { return i.Suspended && strings.EqualFold(i.Account, account) })
+	})
 }
 
 func (app *App) installation(id string) (Installation, bool) {

@@ -52,6 +52,9 @@ func (s *Server) locate(req *request, pattern string) bool {
 // https://docs.github.com/en/rest/using-the-rest-api/best-practices-for-using-the-rest-api#follow-redirects
 func (s *Server) moved(req *request) (answer, bool) {
 	named := req.values["owner"] + "/" + req.values["repo"]
+	if _, taken := s.find(named); taken {
+		return answer{}, false
+	}
 	for _, repo := range s.cfg.Repositories {
 		if !slices.ContainsFunc(repo.FormerNames, func(name string) bool { return strings.EqualFold(name, named) }) || !req.sees(repo) {
 			continue

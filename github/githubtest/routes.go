@@ -36,6 +36,9 @@ func routes() []route {
 
 		{"GET", "/repos/{owner}/{repo}/installation", byApp, "", "", false, (*Server).repositoryInstallation},
 		{"GET", "/orgs/{org}/installation", byApp, "", "", false, (*Server).organizationInstallation},
+		{"GET", "/repos/{owner}/{repo}/secret-scanning/alerts/{number}", byToken, "secret_scanning_alerts", "read", false, (*Server).getAlert},
+		{"PATCH", "/repos/{owner}/{repo}/secret-scanning/alerts/{number}", byToken, "secret_scanning_alerts", "write", false, (*Server).updateAlert},
+		{"GET", "/meta/public_keys/secret_scanning", byAnyone, "", "", false, (*Server).alertKeysList},
 		{"POST", "/app-manifests/{code}/conversions", byAnyone, "", "", false, (*Server).convertManifest},
 		{"GET", "/app", byApp, "", "", false, (*Server).getApp},
 		{"GET", "/app/hook/config", byApp, "", "", false, (*Server).hookConfig},
@@ -44,7 +47,7 @@ func routes() []route {
 		{"POST", "/app/installations/{installation}/access_tokens", byApp, "", "", false, (*Server).mintToken},
 		{"DELETE", "/installation/token", byInstallation, "", "", false, (*Server).revokeToken},
 	}
-	all = slices.Concat(all,
+	all = slices.Concat(all, billingRoutes(),
 		secretsAt("/repos/{owner}/{repo}/actions/secrets", "secrets", "read"),
 		secretsAt("/repos/{owner}/{repo}/environments/{environment}/secrets", "environments", "read"),
 		secretsAt("/repos/{owner}/{repo}/dependabot/secrets", "dependabot_secrets", "read"),
@@ -131,6 +134,9 @@ func findRoute(req *request) (route, bool) {
 }
 
 func (r route) takesQuery(u *url.URL) bool {
+	if r.path == hookDeliveriesPath {
+		return takesCursor(u.Query())
+	}
 	if !r.paged {
 		return u.RawQuery == "" && !u.ForceQuery
 	}
@@ -169,6 +175,8 @@ func (s *Server) guarded(r route, req *request) answer {
 	var a answer
 	forbidden, policy := s.forbidden(req)
 	switch {
+	case s.suspended(req.token.account) && req.Method != http.MethodDelete:
+		a = refuse(http.StatusForbidden, isSuspended)
 	case policy:
 		a = forbidden
 	case r.permission == "":

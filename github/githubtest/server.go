@@ -77,6 +77,10 @@ type Server struct {
 	requests []Request
 	faults   []string
 	planned  []*plan
+	shop     shop
+
+	alertKeys []alertKey
+	alerts    map[string][]Alert // by repository, in small letters
 }
 
 // NewServer starts a fake GitHub; Close stops it.

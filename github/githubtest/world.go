@@ -1,6 +1,9 @@
 package githubtest
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // Change changes what the fake GitHub holds while it runs: an installation is suspended, an
 // environment is gone, the key of an App is another one. No request is answered meanwhile. What was
@@ -48,6 +51,23 @@ func (s *Server) moveStores(from, to string) {
 				m.token.Repositories[i] = to
 			}
 		}
+	}
+}
+
+// Uninstall takes every App out of an account. The tokens of its installation end.
+func (s *Server) Uninstall(account string) {
+	s.Change(func(cfg *Config) {
+		apps := append([]App(nil), cfg.Apps...)
+		for i := range apps {
+			apps[i].Installations = slices.DeleteFunc(slices.Clone(apps[i].Installations),
+				func(i Installation) bool { return strings.EqualFold(i.Account, account) })
+		}
+		cfg.Apps = apps
+	})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, m := range s.minted {
+		m.revoked = m.revoked || strings.EqualFold(m.token.account, account)
 	}
 }
 

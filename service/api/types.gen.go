@@ -210,6 +210,14 @@ type Deactivated struct {
 	Status string `json:"status"`
 }
 
+// DeliveryPage defines model for DeliveryPage.
+type DeliveryPage struct {
+	Items []GitHubDelivery `json:"items"`
+
+	// NextCursor Give it as cursor for the next page; missing on the last one.
+	NextCursor string `json:"next_cursor,omitempty,omitzero"`
+}
+
 // DeviceCode The codes of a device login (RFC 8628, 3.2).
 type DeviceCode struct {
 	// DeviceCode A secret of the program that asks.
@@ -307,6 +315,26 @@ type Explanation struct {
 	Policies []PolicyVerdict `json:"policies"`
 }
 
+// GitHubDelivery A delivery of GitHub's webhooks.
+type GitHubDelivery struct {
+	// Action Empty when the event has none.
+	Action   string `json:"action"`
+	Attempts int64  `json:"attempts"`
+
+	// DueAt When it is tried next; null when it is not.
+	DueAt *string `json:"due_at"`
+
+	// Error Of the newest attempt; empty when there was none.
+	Error       string  `json:"error"`
+	Event       string  `json:"event"`
+	ID          string  `json:"id"`
+	ProcessedAt *string `json:"processed_at"`
+	ReceivedAt  string  `json:"received_at"`
+
+	// State received, processed, failed or ignored.
+	State string `json:"state"`
+}
+
 // Health The answer of health.
 type Health struct {
 	Status string `json:"status"`
@@ -370,6 +398,49 @@ type KeyPage struct {
 
 	// NextCursor Give it as cursor for the next page; missing on the last one.
 	NextCursor string `json:"next_cursor,omitempty,omitzero"`
+}
+
+// Leak defines model for Leak.
+type Leak struct {
+	// Account Whose it is.
+	Account string `json:"account,omitempty,omitzero"`
+
+	// ID Id of the token.
+	ID    string `json:"id,omitempty,omitzero"`
+	Kind  string `json:"kind,omitempty,omitzero"`
+	Label string `json:"label"`
+
+	// Outcome `over`: it is a token of this service, and nothing of it was left to end.
+	Outcome string `json:"outcome"`
+}
+
+// LeakAlerts Entries have `token`, `type`, `url`, which may be empty, and `source`, which may be any text. One that has another form is passed over.
+type LeakAlerts = []*interface{}
+
+// LeakLabel defines model for LeakLabel.
+type LeakLabel struct {
+	Label string `json:"label"`
+
+	// TokenHash SHA-256 of the token, hexadecimal.
+	TokenHash string `json:"token_hash"`
+
+	// TokenType As it was sent.
+	TokenType string `json:"token_type"`
+}
+
+// LeakLabels defines model for LeakLabels.
+type LeakLabels = []LeakLabel
+
+// LeakReport defines model for LeakReport.
+type LeakReport struct {
+	// Source What found it, or in what kind of place: any text.
+	Source string `json:"source,omitempty,omitzero"`
+
+	// Token The text that was found.
+	Token string `json:"token"`
+
+	// URL Where. Of a web address, host and path are noted.
+	URL string `json:"url,omitempty,omitzero"`
 }
 
 // Lease What a lease says, beside the lease itself.
@@ -454,6 +525,25 @@ type NewAdminToken struct {
 	TTL string `json:"ttl,omitempty,omitzero"`
 }
 
+// NewPlan defines model for NewPlan.
+type NewPlan struct {
+	// Days How long a sponsorship that is paid once lasts.
+	Days     int64    `json:"days,omitempty,omitzero"`
+	Features []string `json:"features,omitempty,omitzero"`
+
+	// PlanID Id of a plan of the Marketplace.
+	PlanID int64 `json:"plan_id,omitempty,omitzero"`
+
+	// SponsorMonthlyCents Sponsorships of so many US cents a month at least.
+	SponsorMonthlyCents int64 `json:"sponsor_monthly_cents,omitempty,omitzero"`
+
+	// SponsorOnceCents Sponsorships of so many US cents, paid once, at least.
+	SponsorOnceCents int64 `json:"sponsor_once_cents,omitempty,omitzero"`
+
+	// Tier free, pro or team.
+	Tier string `json:"tier"`
+}
+
 // NewPolicies defines model for NewPolicies.
 type NewPolicies struct {
 	// Items 1000 at most.
@@ -492,6 +582,26 @@ type NewPolicy struct {
 
 	// Visibility public, private or internal.
 	Visibility []string `json:"visibility,omitempty,omitzero"`
+}
+
+// NewRotation Give repository or organization.
+type NewRotation struct {
+	Account string `json:"account"`
+
+	// DryRun Look whether it could be done and store nothing.
+	DryRun bool `json:"dry_run,omitempty,omitzero"`
+
+	// Organization Name of an organization whose own secrets are meant.
+	Organization string `json:"organization,omitempty,omitzero"`
+
+	// Repository OWNER/NAME.
+	Repository string `json:"repository,omitempty,omitzero"`
+
+	// SecretName PAGEFLARE_TOKEN when it is missing.
+	SecretName string `json:"secret_name,omitempty,omitzero"`
+
+	// Targets As the input secret-targets of the Action has them; without any: repository, or organization:NAME.
+	Targets []string `json:"targets,omitempty,omitzero"`
 }
 
 // NewToken defines model for NewToken.
@@ -555,6 +665,30 @@ type PageForm struct {
 	Form     string `json:"form,omitempty,omitzero"`
 	Link     string `json:"link,omitempty,omitzero"`
 	UserCode string `json:"user_code,omitempty,omitzero"`
+}
+
+// Plan What a plan of GitHub's gives.
+type Plan struct {
+	// Cents Of sponsorships: the least amount, in US cents.
+	Cents     int64  `json:"cents,omitempty,omitzero"`
+	CreatedAt string `json:"created_at"`
+
+	// Days Of sponsorships that are paid once.
+	Days     int64    `json:"days,omitempty,omitzero"`
+	Features []string `json:"features"`
+	ID       string   `json:"id"`
+
+	// PlanID Of the Marketplace.
+	PlanID int64 `json:"plan_id,omitempty,omitzero"`
+
+	// Source marketplace, sponsors-monthly or sponsors-once.
+	Source string `json:"source"`
+	Tier   string `json:"tier"`
+}
+
+// PlanPage defines model for PlanPage.
+type PlanPage struct {
+	Items []Plan `json:"items"`
 }
 
 // Policy Which jobs of GitHub Actions get license tokens of an account.
@@ -624,9 +758,83 @@ type PublicKeySet struct {
 	Keys []PublicKey `json:"keys"`
 }
 
+// Purchase What an account of GitHub has bought.
+type Purchase struct {
+	// Account Who gets it; missing while nobody does.
+	Account string `json:"account,omitempty,omitzero"`
+
+	// Cents A month, in US cents; of what is paid once, in all.
+	Cents int64 `json:"cents,omitempty,omitzero"`
+
+	// GithubID Of the buyer; missing for a private sponsor.
+	GithubID int64 `json:"github_id,omitempty,omitzero"`
+
+	// GithubLogin When it was heard last.
+	GithubLogin   string `json:"github_login,omitempty,omitzero"`
+	ID            string `json:"id"`
+	NextBillingAt string `json:"next_billing_at,omitempty,omitzero"`
+
+	// Once It is paid once.
+	Once bool `json:"once,omitempty,omitzero"`
+
+	// Pending The plan that it will change to, or cancelled.
+	Pending string `json:"pending,omitempty,omitzero"`
+
+	// PendingAt When it will change.
+	PendingAt string `json:"pending_at,omitempty,omitzero"`
+
+	// Plan Its name, for people.
+	Plan string `json:"plan,omitempty,omitzero"`
+
+	// PlanID Of the Marketplace.
+	PlanID int64 `json:"plan_id,omitempty,omitzero"`
+
+	// Source marketplace or sponsors.
+	Source string `json:"source"`
+
+	// Status active, ended, or unknown.
+	Status string `json:"status"`
+
+	// Tier What it gives; missing while no plan says.
+	Tier        string `json:"tier,omitempty,omitzero"`
+	TrialEndsAt string `json:"trial_ends_at,omitempty,omitzero"`
+	Units       int64  `json:"units,omitempty,omitzero"`
+
+	// Unmatched What is missing: plan or buyer; missing when nothing is.
+	Unmatched string `json:"unmatched,omitempty,omitzero"`
+	UpdatedAt string `json:"updated_at"`
+
+	// ValidUntil Until when it gives that.
+	ValidUntil string `json:"valid_until,omitempty,omitzero"`
+}
+
+// PurchaseMatch defines model for PurchaseMatch.
+type PurchaseMatch struct {
+	Account string `json:"account"`
+}
+
+// PurchasePage defines model for PurchasePage.
+type PurchasePage struct {
+	Items []Purchase `json:"items"`
+
+	// NextCursor Give it as cursor for the next page; missing on the last one.
+	NextCursor string `json:"next_cursor,omitempty,omitzero"`
+}
+
 // Ready The answer of readyz when requests are served.
 type Ready struct {
 	Status string `json:"status"`
+}
+
+// Received defines model for Received.
+type Received struct {
+	ID string `json:"id"`
+
+	// Repeated It was processed before.
+	Repeated bool `json:"repeated,omitempty,omitzero"`
+
+	// State received, ignored or processed.
+	State string `json:"state"`
 }
 
 // RefusedJob A job that was refused. What it did not have is missing; a value longer than 500 bytes is cut.
@@ -650,8 +858,21 @@ type RefusedJob struct {
 	Visibility        string `json:"visibility,omitempty,omitzero"`
 }
 
+// RemovedPlan defines model for RemovedPlan.
+type RemovedPlan struct {
+	ID     string `json:"id"`
+	Status string `json:"status"`
+}
+
 // RemovedPolicy defines model for RemovedPolicy.
 type RemovedPolicy struct {
+	FamiliesRevoked int64  `json:"families_revoked"`
+	ID              string `json:"id"`
+	Status          string `json:"status"`
+}
+
+// RemovedRotation defines model for RemovedRotation.
+type RemovedRotation struct {
 	FamiliesRevoked int64  `json:"families_revoked"`
 	ID              string `json:"id"`
 	Status          string `json:"status"`
@@ -707,6 +928,68 @@ type RevokedAPIToken struct {
 type RevokedAdminToken struct {
 	ID     string `json:"id"`
 	Status string `json:"status"`
+}
+
+// Rotation Secrets of a repository, or of an organization, that hold license tokens of an account and are kept fresh.
+type Rotation struct {
+	Account   string `json:"account"`
+	CreatedAt string `json:"created_at"`
+	ID        string `json:"id"`
+	Owner     string `json:"owner"`
+
+	// OwnerID A number. What belongs to another owner gets nothing any more.
+	OwnerID string `json:"owner_id"`
+
+	// Reason Why nothing is written now; missing when it is.
+	Reason string `json:"reason,omitempty,omitzero"`
+
+	// Repository OWNER/NAME as it was called last; empty: they are secrets of an organization.
+	Repository string `json:"repository"`
+
+	// RepositoryID A number; missing of an organization.
+	RepositoryID string           `json:"repository_id,omitempty,omitzero"`
+	SecretName   string           `json:"secret_name"`
+	Targets      []RotationTarget `json:"targets"`
+}
+
+// RotationFailure defines model for RotationFailure.
+type RotationFailure struct {
+	// Attempts How often in a row it was the target itself.
+	Attempts int64  `json:"attempts"`
+	Code     string `json:"code"`
+	Message  string `json:"message"`
+	Remedy   string `json:"remedy"`
+	Since    string `json:"since"`
+}
+
+// RotationPage defines model for RotationPage.
+type RotationPage struct {
+	Items []Rotation `json:"items"`
+
+	// NextCursor Give it as cursor for the next page; missing on the last one.
+	NextCursor string `json:"next_cursor,omitempty,omitzero"`
+}
+
+// RotationTarget defines model for RotationTarget.
+type RotationTarget struct {
+	// ExpiresAt When that token expires.
+	ExpiresAt *string `json:"expires_at,omitempty,omitzero"`
+
+	// Failure Why the last try failed.
+	Failure *RotationFailure `json:"failure,omitempty,omitzero"`
+
+	// Jti Id of the token that was written last.
+	Jti string `json:"jti,omitempty,omitzero"`
+
+	// NextAt When it is written next, or tried again; missing: as soon as its turn comes, or not at all.
+	NextAt *string `json:"next_at,omitempty,omitzero"`
+
+	// State paused: the account may not hold tokens now. stopped: nothing is written any more.
+	State string `json:"state"`
+
+	// Target As the input secret-targets of the Action has it: repository, environment:NAME, organization:NAME.
+	Target    string  `json:"target"`
+	WrittenAt *string `json:"written_at,omitempty,omitzero"`
 }
 
 // SecretRotation defines model for SecretRotation.
@@ -855,6 +1138,9 @@ type Force = bool
 // From defines model for from.
 type From = string
 
+// GUID defines model for guid.
+type GUID = string
+
 // ID defines model for id.
 type ID = string
 
@@ -876,6 +1162,9 @@ type Link = string
 // MachineID defines model for machine_id.
 type MachineID = string
 
+// NamedRepository defines model for named_repository.
+type NamedRepository = string
+
 // OfAccount defines model for of_account.
 type OfAccount = string
 
@@ -888,6 +1177,9 @@ type OfActor = string
 // OfEmail defines model for of_email.
 type OfEmail = string
 
+// OfEvent defines model for of_event.
+type OfEvent = string
+
 // OfKid defines model for of_kid.
 type OfKid = string
 
@@ -897,8 +1189,23 @@ type OfLeases = bool
 // OfRepository defines model for of_repository.
 type OfRepository = string
 
+// OfState defines model for of_state.
+type OfState = string
+
+// OfUnmatched defines model for of_unmatched.
+type OfUnmatched = bool
+
+// PlanID defines model for plan_id.
+type PlanID = string
+
 // PolicyID defines model for policy_id.
 type PolicyID = string
+
+// PurchaseID defines model for purchase_id.
+type PurchaseID = string
+
+// RotationID defines model for rotation_id.
+type RotationID = string
 
 // Since defines model for since.
 type Since = string
@@ -950,6 +1257,9 @@ type CLIUnavailable = Error
 
 // Conflict The body of every error but 401.
 type Conflict = Error
+
+// DeliveryTooLarge The body of every error but 401.
+type DeliveryTooLarge = Error
 
 // EventsMissing The body of every error but 401.
 type EventsMissing = Error
@@ -1190,6 +1500,36 @@ type RemovePolicyParams struct {
 	WithTokens WithTokens `form:"with_tokens,omitempty" json:"with_tokens,omitempty,omitzero"`
 }
 
+// ListPurchasesParams defines parameters for ListPurchases.
+type ListPurchasesParams struct {
+	// Limit How many to list at most.
+	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
+
+	// Cursor The next_cursor of the page before.
+	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
+
+	// Account Only what was done to this account.
+	Account OfAccount `form:"account,omitempty" json:"account,omitempty,omitzero"`
+
+	// Unmatched Only what nobody gets.
+	Unmatched OfUnmatched `form:"unmatched,omitempty" json:"unmatched,omitempty,omitzero"`
+}
+
+// ListReceivedParams defines parameters for ListReceived.
+type ListReceivedParams struct {
+	// Limit How many to list at most.
+	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
+
+	// Cursor The next_cursor of the page before.
+	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
+
+	// State Only received, processed, failed or ignored ones.
+	State OfState `form:"state,omitempty" json:"state,omitempty,omitzero"`
+
+	// Event Only deliveries of this event, such as marketplace_purchase.
+	Event OfEvent `form:"event,omitempty" json:"event,omitempty,omitzero"`
+}
+
 // ListRepositoriesParams defines parameters for ListRepositories.
 type ListRepositoriesParams struct {
 	// Limit How many to list at most.
@@ -1203,6 +1543,27 @@ type ListRepositoriesParams struct {
 
 	// UnusedSince Only those that no job has used since then: a date, which is its start in UTC, or a time of RFC 3339.
 	UnusedSince string `form:"unused_since,omitempty" json:"unused_since,omitempty,omitzero"`
+}
+
+// ListRotationsParams defines parameters for ListRotations.
+type ListRotationsParams struct {
+	// Repository Only those of the repository of this name, OWNER/NAME, as it was called last.
+	Repository NamedRepository `form:"repository,omitempty" json:"repository,omitempty,omitzero"`
+
+	// Limit How many to list at most.
+	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
+
+	// Cursor The next_cursor of the page before.
+	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
+
+	// Account Only what was done to this account.
+	Account OfAccount `form:"account,omitempty" json:"account,omitempty,omitzero"`
+}
+
+// RemoveRotationParams defines parameters for RemoveRotation.
+type RemoveRotationParams struct {
+	// WithTokens Also what was issued by it.
+	WithTokens WithTokens `form:"with_tokens,omitempty" json:"with_tokens,omitempty,omitzero"`
 }
 
 // FindTokensParams defines parameters for FindTokens.
@@ -1253,6 +1614,18 @@ type IssueLicenseParams struct {
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
 }
 
+// HearGitHubJSONBody defines parameters for HearGitHub.
+type HearGitHubJSONBody = map[string]interface{}
+
+// SecretScanningParams defines parameters for SecretScanning.
+type SecretScanningParams struct {
+	// GithubPublicKeyIdentifier Id of the key.
+	GithubPublicKeyIdentifier string `json:"Github-Public-Key-Identifier"`
+
+	// GithubPublicKeySignature Base64 of the signature, in DER.
+	GithubPublicKeySignature string `json:"Github-Public-Key-Signature"`
+}
+
 // DeviceFormParams defines parameters for DeviceForm.
 type DeviceFormParams struct {
 	// UserCode A user code, such as WDJB-MJHT.
@@ -1298,6 +1671,12 @@ type IssueTokenJSONRequestBody = NewToken
 // CreateAdminTokenJSONRequestBody defines body for CreateAdminToken for application/json ContentType.
 type CreateAdminTokenJSONRequestBody = NewAdminToken
 
+// ReportLeakJSONRequestBody defines body for ReportLeak for application/json ContentType.
+type ReportLeakJSONRequestBody = LeakReport
+
+// AddPlanJSONRequestBody defines body for AddPlan for application/json ContentType.
+type AddPlanJSONRequestBody = NewPlan
+
 // AddPolicyJSONRequestBody defines body for AddPolicy for application/json ContentType.
 type AddPolicyJSONRequestBody = NewPolicy
 
@@ -1306,6 +1685,12 @@ type AddPoliciesJSONRequestBody = NewPolicies
 
 // ExplainPoliciesJSONRequestBody defines body for ExplainPolicies for application/json ContentType.
 type ExplainPoliciesJSONRequestBody = IdentityToExplain
+
+// MatchPurchaseJSONRequestBody defines body for MatchPurchase for application/json ContentType.
+type MatchPurchaseJSONRequestBody = PurchaseMatch
+
+// AddRotationJSONRequestBody defines body for AddRotation for application/json ContentType.
+type AddRotationJSONRequestBody = NewRotation
 
 // RevokeTokenJSONRequestBody defines body for RevokeToken for application/json ContentType.
 type RevokeTokenJSONRequestBody = TokenToRevoke
@@ -1345,6 +1730,12 @@ type IntrospectFormdataRequestBody = TokenForm
 
 // RevokeFormdataRequestBody defines body for Revoke for application/x-www-form-urlencoded ContentType.
 type RevokeFormdataRequestBody = TokenForm
+
+// HearGitHubJSONRequestBody defines body for HearGitHub for application/json ContentType.
+type HearGitHubJSONRequestBody = HearGitHubJSONBody
+
+// SecretScanningJSONRequestBody defines body for SecretScanning for application/json ContentType.
+type SecretScanningJSONRequestBody = LeakAlerts
 
 // DeviceConfirmFormdataRequestBody defines body for DeviceConfirm for application/x-www-form-urlencoded ContentType.
 type DeviceConfirmFormdataRequestBody = PageForm

@@ -17,26 +17,30 @@ type Scope string
 
 // The scopes. A scope that writes does not include the one that reads.
 const (
-	ScopeAccountsRead  Scope = "accounts:read"
-	ScopeAccountsWrite Scope = "accounts:write"
-	ScopeTokensRead    Scope = "tokens:read"  // records of API tokens, license tokens and machines; introspection
-	ScopeTokensWrite   Scope = "tokens:write" // issue and revoke API tokens and license tokens, of any account, and sign its people in: who signs in gets tokens
-	ScopePoliciesRead  Scope = "policies:read"
-	ScopePoliciesWrite Scope = "policies:write"
-	ScopeKeysRead      Scope = "keys:read"
-	ScopeKeysWrite     Scope = "keys:write"
-	ScopeAuditRead     Scope = "audit:read"
-	ScopeWebhooksRead  Scope = "webhooks:read"
-	ScopeWebhooksWrite Scope = "webhooks:write"
-	ScopeEventsRead    Scope = "events:read" // what happened, of all accounts
-	ScopeAdminRead     Scope = "admin-tokens:read"
-	ScopeAdminWrite    Scope = "admin-tokens:write"
+	ScopeAccountsRead   Scope = "accounts:read"
+	ScopeAccountsWrite  Scope = "accounts:write"
+	ScopeTokensRead     Scope = "tokens:read"  // records of API tokens, license tokens and machines; introspection
+	ScopeTokensWrite    Scope = "tokens:write" // issue and revoke API tokens and license tokens, of any account, and sign its people in: who signs in gets tokens
+	ScopePoliciesRead   Scope = "policies:read"
+	ScopePoliciesWrite  Scope = "policies:write"
+	ScopeKeysRead       Scope = "keys:read"
+	ScopeKeysWrite      Scope = "keys:write"
+	ScopeAuditRead      Scope = "audit:read"
+	ScopeWebhooksRead   Scope = "webhooks:read"
+	ScopeWebhooksWrite  Scope = "webhooks:write"
+	ScopeEventsRead     Scope = "events:read" // what happened, of all accounts
+	ScopeAdminRead      Scope = "admin-tokens:read"
+	ScopeAdminWrite     Scope = "admin-tokens:write"
+	ScopeRotationsRead  Scope = "rotations:read"
+	ScopeRotationsWrite Scope = "rotations:write"
+	ScopePlansRead      Scope = "plans:read" // plans and purchases
+	ScopePlansWrite     Scope = "plans:write"
 )
 
 // Scopes are all scopes there are.
 var Scopes = []Scope{
 	ScopeAccountsRead, ScopeAccountsWrite, ScopeTokensRead, ScopeTokensWrite, ScopePoliciesRead, ScopePoliciesWrite, ScopeKeysRead, ScopeKeysWrite,
-	ScopeAuditRead, ScopeWebhooksRead, ScopeWebhooksWrite, ScopeEventsRead, ScopeAdminRead, ScopeAdminWrite,
+	ScopeAuditRead, ScopeWebhooksRead, ScopeWebhooksWrite, ScopeEventsRead, ScopeRotationsRead, ScopeRotationsWrite, ScopeAdminRead, ScopeAdminWrite, ScopePlansRead, ScopePlansWrite,
 }
 
 // AdminToken is the record of an admin token: what the operator calls the Admin API with. Its text

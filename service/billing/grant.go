@@ -122,4 +122,6 @@ func lastingAt(all []License, t time.Time) (lasting []License) {
 	return lasting
 }
 
-func rankOf(t account.Tier) int { return slices.Index([]account.Tier{account.Free, account.Pro, account.Team}, t) }
+func rankOf(t account.Tier) int {
+	return slices.Index([]account.Tier{account.Free, account.Pro, account.Team}, t)
+}

@@ -144,7 +144,7 @@ func (p Purchase) with(n Notice) Purchase {
 	if n.Terms.Order.Compare(p.Terms.Order) > 0 && !(n.Observed && p.Terms.same(n.Terms)) {
 		p.Terms = n.Terms
 	}
-	if n.Buyer.ID != 0 && (p.Buyer.ID == 0 || n.Buyer.Order.Compare(p.Buyer.Order) > 0) {
+	if n.Buyer.ID != 0 && (p.Buyer.ID == 0 || n.Buyer.Order.Compare(p.Buyer.Order) > 0 && !(n.Observed && p.Buyer.Login == n.Buyer.Login)) {
 		p.Buyer = n.Buyer
 	}
 	if n.Pending.Order.Compare(p.Pending.Order) > 0 {

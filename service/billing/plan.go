@@ -52,7 +52,9 @@ const maxDays = 3660
 // check returns every fault of a plan, joined; each is an ErrInvalid.
 func (p Plan) check() error {
 	var faults []error
-	fault := func(format string, args ...any) { faults = append(faults, failure.Invalid(fmt.Sprintf(format, args...))) }
+	fault := func(format string, args ...any) {
+		faults = append(faults, failure.Invalid(fmt.Sprintf(format, args...)))
+	}
 	if !slices.Contains([]PlanSource{FromMarketplace, FromSponsorsMonthly, FromSponsorsOnce}, p.Source) {
 		fault("give one of the id of a Marketplace plan, an amount a month, and an amount once")
 	}

@@ -270,6 +270,47 @@ func (a *Admin) ExplainPolicies(ctx context.Context,
 		})
 }
 
+// ListRotations yields the rotations in the order of their ids, as ListAccounts does.
+func (a *Admin) ListRotations(ctx context.Context,
+	p api.ListRotationsParams) iter.Seq2[api.Rotation, error] {
+	return pages(p.Cursor, func(cursor string) ([]api.Rotation, string, error) {
+		p.Cursor = cursor
+		page, err := ask[api.RotationPage](ctx, a,
+			request{op: "list rotations", path: "admin/rotations", query: query(p)})
+		return page.Items, page.NextCursor, err
+	})
+}
+
+// GetRotation returns a rotation.
+func (a *Admin) GetRotation(ctx context.Context, id string) (api.Rotation, error) {
+	return ask[api.Rotation](ctx, a,
+		request{op: "show the rotation", path: join("admin/rotations", id)})
+}
+
+// AddRotation keeps the license token in secrets of a repository or an organization fresh. The answer
+// takes as long as GitHub does; ctx bounds it.
+func (a *Admin) AddRotation(ctx context.Context, n api.NewRotation) (api.Rotation, error) {
+	return ask[api.Rotation](ctx, a,
+		request{op: "add a rotation", method: http.MethodPost, path: "admin/rotations", body: n, patient: true})
+}
+
+// RunRotation has the secrets of a rotation written as soon as can be, due or not, and returns it as
+// it is now: GetRotation tells what became of it.
+func (a *Admin) RunRotation(ctx context.Context, id string) (api.Rotation, error) {
+	return ask[api.Rotation](ctx, a,
+		request{op: "run the rotation", method: http.MethodPost, path: join("admin/rotations", id, "run")})
+}
+
+// RemoveRotation ends a rotation, with the license tokens that were written for it if p says so.
+func (a *Admin) RemoveRotation(ctx context.Context, id string,
+	p api.RemoveRotationParams) (api.RemovedRotation, error) {
+	return ask[api.RemovedRotation](ctx, a,
+		request{
+			op: "remove the rotation", method: http.MethodDelete,
+			path: join("admin/rotations", id), query: query(p),
+		})
+}
+
 // ListKeys returns the signing keys that are not retired, without their secrets.
 func (a *Admin) ListKeys(ctx context.Context) ([]api.SigningKey, error) {
 	page, err := ask[api.KeyPage](ctx, a, request{op: "list signing keys", path: "admin/keys"})

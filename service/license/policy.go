@@ -51,6 +51,10 @@ type PolicyStore interface {
 	// one.
 	RemovePolicy(ctx context.Context, id string, act audit.Act,
 		issued *audit.Act) (families int64, err error)
+	// RenamePolicies gives each policy of a repository id, or of all repositories of an owner id
+	// where that is "", the name that name tells. The act is noted when that changed one.
+	RenamePolicies(ctx context.Context, repositoryID, ownerID string, name func(TrustPolicy) string,
+		act audit.Act) error
 	// IdentityUse returns the use of an identity that is remembered under a hash. ErrNotFound.
 	IdentityUse(ctx context.Context, hash string) (IdentityUse, error)
 	// Rights returns the state of rights, at most 250 ms old; see service/rights.

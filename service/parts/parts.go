@@ -15,14 +15,17 @@ import (
 	"github.com/pageflare/ci/service/account"
 	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/auth"
+	"github.com/pageflare/ci/service/billing"
 	"github.com/pageflare/ci/service/githubapp"
 	"github.com/pageflare/ci/service/keyring"
+	"github.com/pageflare/ci/service/leak"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/limit"
 	"github.com/pageflare/ci/service/oidc"
 	"github.com/pageflare/ci/service/opaque"
 	"github.com/pageflare/ci/service/rotation"
 	"github.com/pageflare/ci/service/upkeep"
+	"github.com/pageflare/ci/service/webhook/in"
 	"github.com/pageflare/ci/service/webhook/out"
 )
 
@@ -42,7 +45,11 @@ type Stores struct {
 	Limits      limit.Store // nil: each process counts requests alone
 	Upkeep      upkeep.Store
 	App         githubapp.Store
+	Leaks       leak.Store
 	Rotations   rotation.Store
+	Billing     billing.Store
+	Received    in.Store
+	Places      in.Places
 	Notices     account.NoticeStore
 	Endpoints   out.Store
 	Feed        out.FeedStore
@@ -71,6 +78,10 @@ func On(s interface {
 	upkeep.Store
 	githubapp.Store
 	rotation.Store
+	billing.Store
+	in.Store
+	in.Places
+	leak.Store
 	account.NoticeStore
 	out.Store
 	out.FeedStore
@@ -80,7 +91,7 @@ func On(s interface {
 	return Stores{
 		Audit: s, Keys: s, Accounts: s, Credentials: s, Admins: s, Devices: s, Sessions: s, Policies: s,
 		Licenses: s, Machines: s, Jobs: s, Limits: s.SharedLimits(), Upkeep: s, Ready: s.Ready, Stock: s.Stock,
-		App: s, Rotations: s, Notices: s, Endpoints: s, Feed: s,
+		App: s, Rotations: s, Billing: s, Received: s, Places: s, Notices: s, Endpoints: s, Feed: s, Leaks: s,
 	}
 }
 
@@ -115,7 +126,11 @@ type Parts struct {
 	Machines *license.Machines
 	Jobs     *license.Jobs
 	App      *githubapp.Registry
+	Leaks    *leak.Service
 	Rotation *rotation.Rotations
+	Billing  *billing.Registry
+	Received *in.Receiver
+	Places   in.Places
 	Limits   limit.Store // nil: each process counts requests alone
 
 	Notices   *account.Notices
@@ -190,6 +205,19 @@ func New(ctx context.Context, c Config) (*Parts, error) {
 	p.Rotation = rotation.New(rotation.Config{
 		Store: c.Stores.Rotations, Tokens: p.Licenses, Apps: p.App, Log: p.Log, Now: now, Rand: c.Rand, Events: c.Events,
 	})
+	p.Billing = billing.NewRegistry(billing.Config{Store: c.Stores.Billing, Log: p.Log, Now: now, Rand: c.Rand})
+	p.Leaks = leak.New(leak.Config{
+		Store: c.Stores.Leaks, Keys: p.Keys, Log: p.Log, GitHub: c.GitHub, Installations: p.App.Installations, Hurry: p.Rotation.Hurry,
+		Events: c.Events, Now: now, Rand: c.Rand,
+	})
+	hears := in.Hears{
+		Billing: p.Billing, Places: c.Stores.Places, Trust: p.Policies, Rotations: p.Rotation, Issuer: in.IssuerOf(c.GitHub.APIURL),
+	}
+	handlers := hears.Handlers()
+	handlers["secret_scanning_alert"] = func(ctx context.Context, d in.Delivery) error { return p.Leaks.Alert(ctx, d.ID, d.Body) }
+	p.Received, p.Places = in.New(in.Config{
+		Store: c.Stores.Received, Secrets: p.App.WebhookSecrets, Handlers: handlers, Now: now, Rand: c.Rand,
+	}), c.Stores.Places
 	return p, nil
 }
 

@@ -54,11 +54,24 @@ func (r *Rotations) Remove(ctx context.Context, id string, withTokens bool) (fam
 
 // Hurry has all secrets of an account written as soon as can be: a token of it has leaked.
 func (r *Rotations) Hurry(ctx context.Context, accountID string) error {
-	n, err := r.store.HurryTargets(ctx, accountID, r.cfg.Now())
+	n, err := r.store.HurryTargets(ctx, accountID, "", r.cfg.Now())
 	if err == nil && n > 0 {
 		r.wake()
 	}
 	return err
+}
+
+// HurryOne has the secrets of one rotation written as soon as can be, due or not, and returns it.
+// failure.ErrNotFound; failure.ErrInvalid: it is stopped, or its account may not hold a token.
+func (r *Rotations) HurryOne(ctx context.Context, id string) (Rotation, error) {
+	if err := r.mayRun(ctx, id); err != nil {
+		return Rotation{}, err
+	}
+	if _, err := r.store.HurryTargets(ctx, "", id, r.cfg.Now()); err != nil {
+		return Rotation{}, err
+	}
+	r.wake()
+	return r.Rotation(ctx, id)
 }
 
 // RepositoryRenamed notes that a repository is called otherwise, as GitHub told. It is looked up by

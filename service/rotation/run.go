@@ -63,7 +63,7 @@ func (r *Rotations) lookForChanges(ctx context.Context) error {
 	if err != nil || now == r.rights.Load() {
 		return err
 	}
-	if _, err := r.store.HurryTargets(ctx, "", r.cfg.Now()); err != nil {
+	if _, err := r.store.HurryTargets(ctx, "", "", r.cfg.Now()); err != nil {
 		return err
 	}
 	r.rights.Store(now)

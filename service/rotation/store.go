@@ -72,9 +72,10 @@ type Store interface {
 	// FinishTarget stores what a try changed, and ends its claim. ErrLost.
 	FinishTarget(ctx context.Context, w Work, r Result, acts ...audit.Act) error
 
-	// HurryTargets makes due at once: all targets of an account, or, without an account, those whose
-	// token was revoked, or says of the account what is no longer so. It returns how many.
-	HurryTargets(ctx context.Context, account string, now time.Time) (int64, error)
+	// HurryTargets makes due at once: all targets of an account, or of a rotation, or, with neither,
+	// those whose token was revoked, or says of the account what is no longer so. It returns how
+	// many.
+	HurryTargets(ctx context.Context, account, rotation string, now time.Time) (int64, error)
 	// ChangeRepository notes the name of a repository, or why its rotations are stopped, if that is
 	// not empty. It returns the rotations that it changed.
 	ChangeRepository(ctx context.Context, repositoryID int64, name, stopped string) ([]string, error)

@@ -39,11 +39,17 @@ func (a *attempt) do(ctx context.Context) {
 		}
 	}()
 	a.err = a.steps(ctx)
-	var e *github.Error
-	if errors.As(a.err, &e) && e.Kind == github.BadCredentials { // the installation has ended since its token was made
+	if mayBeStale(a.err) {
 		a.forget()
 		a.err = a.steps(ctx)
 	}
+}
+
+// mayBeStale tells refusals that a token of an installation meets which has ended, or was changed,
+// since it was made: a new one tells which it is.
+func mayBeStale(err error) bool {
+	var e *github.Error
+	return errors.As(err, &e) && (e.Kind == github.BadCredentials || e.Kind == github.NotFound || e.Kind == github.IntegrationForbidden)
 }
 
 func (a *attempt) steps(ctx context.Context) (err error) {

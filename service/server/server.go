@@ -54,7 +54,8 @@ type Server struct {
 	admin    *admin.Handlers
 	limits   limits
 	pages    *page.Pages
-	reports  atomic.Int64 // telemetry
+	reports  atomic.Int64  // telemetry
+	alerts   chan struct{} // has a value for each large alert that is in memory
 	metrics  *metrics
 	tracer   trace.Tracer
 	timeouts timeouts
@@ -64,10 +65,12 @@ type Server struct {
 	drain    time.Duration
 	after    func(time.Duration) <-chan time.Time
 	draining atomic.Bool
-	stopping context.Context // ends when Serve closes its listener
-	stop     context.CancelFunc
-	leaving  context.Context // ends when it drains, or else with stopping
-	leave    context.CancelFunc
+	// oldSecret lets the log tell now and then that webhooks are signed with the secret of before
+	oldSecret seldom
+	stopping  context.Context // ends when Serve closes its listener
+	stop      context.CancelFunc
+	leaving   context.Context // ends when it drains, or else with stopping
+	leave     context.CancelFunc
 }
 
 // New returns a Server. The error says what is wrong with the configuration.
@@ -90,8 +93,13 @@ func New(cfg Config) (*Server, error) {
 		Accounts: cfg.Parts.Accounts, Admins: cfg.Parts.Admins, Sessions: cfg.Parts.Sessions, Licenses: cfg.Parts.Licenses,
 		Machines: cfg.Parts.Machines, Policies: cfg.Parts.Policies, Jobs: cfg.Parts.Jobs, Keys: cfg.Parts.Keys, Log: cfg.Parts.Log,
 		Identities: cfg.Parts.Identities, Repository: cfg.Repository, Now: cfg.Now, Extend: s.extendDeadline,
+		Rotation: cfg.Parts.Rotation,
+		Billing:  cfg.Parts.Billing, Received: cfg.Parts.Received,
+		Leaks:     cfg.Parts.Leaks,
 		Endpoints: cfg.Parts.Endpoints, Feed: cfg.Parts.Feed, Await: s.await,
 	}
+	s.alerts = make(chan struct{}, alertsAtOnce)
+	s.metrics.registry.MustRegister(leakCollector{cfg.Parts.Leaks.Counts})
 	s.drain, s.after = cfg.Drain, cfg.After
 	if s.after == nil {
 		s.after = time.After
@@ -99,6 +107,7 @@ func New(cfg Config) (*Server, error) {
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	s.leaving, s.leave = context.WithCancel(s.stopping)
 	s.metrics.telemetry(s.TelemetryReports)
+	s.metrics.registry.MustRegister(receivedCollector{cfg.Parts.Received})
 	if cfg.Upkeep != nil {
 		s.metrics.registry.MustRegister(upkeepCollector{cfg.Upkeep})
 	}

@@ -41,7 +41,7 @@ func (s *Store) ReceiveDelivery(ctx context.Context, d in.Delivery, state in.Sta
 	return before, nil
 }
 
-func (s *Store) NextDelivery(ctx context.Context) (time.Time, error) {
+func (s *Store) NextReceived(ctx context.Context) (time.Time, error) {
 	var due sql.NullInt64
 	err := s.read.QueryRowContext(ctx, `SELECT min(due_at) FROM hook_deliveries WHERE due_at IS NOT NULL`).Scan(&due)
 	if err != nil {
@@ -52,9 +52,9 @@ func (s *Store) NextDelivery(ctx context.Context) (time.Time, error) {
 
 const deliveryColumns = `guid, event, action, state, error, attempts, received_at, processed_at, due_at`
 
-// ClaimDeliveries names the condition in the update too: on PostgreSQL two claims may find the same
+// ClaimReceived names the condition in the update too: on PostgreSQL two claims may find the same
 // rows, and the second of them waits for the first.
-func (s *Store) ClaimDeliveries(ctx context.Context, owner string, now, until time.Time, limit int) (list []in.Claim, err error) {
+func (s *Store) ClaimReceived(ctx context.Context, owner string, now, until time.Time, limit int) (list []in.Claim, err error) {
 	err = inTx(ctx, s.write, func(t *tx) error {
 		list = nil
 		rows, err := t.QueryContext(ctx, `UPDATE hook_deliveries SET owner = $1, due_at = $2, lease_until = $2, attempts = attempts + 1
@@ -87,7 +87,7 @@ func scanDelivery(row interface{ Scan(...any) error }) (r in.Record, err error) 
 	return r, storeError(err)
 }
 
-func (s *Store) DeliveryBody(ctx context.Context, id string) (body []byte, err error) {
+func (s *Store) ReceivedBody(ctx context.Context, id string) (body []byte, err error) {
 	err = s.read.QueryRowContext(ctx, `SELECT body FROM hook_deliveries WHERE guid = $1 AND body IS NOT NULL`, id).Scan(&body)
 	if err != nil {
 		return nil, fmt.Errorf("delivery %s: %w", id, notFound(err))
@@ -95,7 +95,7 @@ func (s *Store) DeliveryBody(ctx context.Context, id string) (body []byte, err e
 	return body, nil
 }
 
-func (s *Store) FinishDelivery(ctx context.Context, c in.Claim, o in.Outcome) error {
+func (s *Store) FinishReceived(ctx context.Context, c in.Claim, o in.Outcome) error {
 	var processed time.Time
 	if o.State == in.Processed {
 		processed = o.At
@@ -112,7 +112,7 @@ func (s *Store) FinishDelivery(ctx context.Context, c in.Claim, o in.Outcome) er
 	return nil
 }
 
-func (s *Store) Deliveries(ctx context.Context, q in.Query) ([]in.Record, error) {
+func (s *Store) ListReceived(ctx context.Context, q in.Query) ([]in.Record, error) {
 	var f filter
 	f.where("state = %s", string(q.State), q.State != "")
 	f.where("event = %s", q.Event, q.Event != "")
@@ -143,7 +143,7 @@ func (s *Store) Deliveries(ctx context.Context, q in.Query) ([]in.Record, error)
 	return list, storeError(rows.Err())
 }
 
-func (s *Store) RetryDelivery(ctx context.Context, id string, now time.Time) (r in.Record, err error) {
+func (s *Store) RetryReceived(ctx context.Context, id string, now time.Time) (r in.Record, err error) {
 	err = inTx(ctx, s.write, func(t *tx) error {
 		var body bool
 		err := t.QueryRowContext(ctx, `SELECT body IS NOT NULL FROM hook_deliveries WHERE guid = $1`, id).Scan(&body)
@@ -151,7 +151,7 @@ func (s *Store) RetryDelivery(ctx context.Context, id string, now time.Time) (r 
 			return notFound(err)
 		}
 		if !body {
-			return fmt.Errorf("%w: its body is not stored any more: let GitHub deliver it again", failure.ErrConflict)
+			return failure.Invalid("its body is not stored any more: let GitHub deliver it again")
 		}
 		r, err = scanDelivery(t.QueryRowContext(ctx, `UPDATE hook_deliveries SET state = $2,
 			due_at = CASE WHEN lease_until > $3 THEN lease_until ELSE $3 END WHERE guid = $1 RETURNING `+deliveryColumns,
@@ -164,7 +164,7 @@ func (s *Store) RetryDelivery(ctx context.Context, id string, now time.Time) (r 
 	return r, nil
 }
 
-func (s *Store) KnownDeliveries(ctx context.Context, ids []string) (map[string]bool, error) {
+func (s *Store) KnownReceived(ctx context.Context, ids []string) (map[string]bool, error) {
 	known := map[string]bool{}
 	for len(ids) > 0 {
 		some := ids[:min(len(ids), 100)]
@@ -189,7 +189,7 @@ func (s *Store) KnownDeliveries(ctx context.Context, ids []string) (map[string]b
 	return known, nil
 }
 
-func (s *Store) PruneDeliveries(ctx context.Context, bodies, rows time.Time, limit int) (pruned int64, err error) {
+func (s *Store) PruneReceived(ctx context.Context, bodies, rows time.Time, limit int) (pruned int64, err error) {
 	err = inTx(ctx, s.write, func(t *tx) error {
 		pruned = 0
 		for _, one := range []struct {

@@ -152,3 +152,32 @@ func (s *Store) RemovePolicy(ctx context.Context, id string, act audit.Act,
 	})
 	return families, err
 }
+
+func (s *Store) RenamePolicies(ctx context.Context, repositoryID, ownerID string,
+	name func(license.TrustPolicy) string, act audit.Act) error {
+	return inTx(ctx, s.write, func(t *tx) error {
+		which, of := ` WHERE removed_at IS NULL AND repository_id = $1 ORDER BY id`, repositoryID
+		if of == "" {
+			which, of = ` WHERE removed_at IS NULL AND owner_id = $1 ORDER BY id`, ownerID
+		}
+		list, err := policies(ctx, t, which, of)
+		if err != nil {
+			return err
+		}
+		changed := false
+		for _, p := range list {
+			now := name(p)
+			if now == p.Repository {
+				continue
+			}
+			if _, err := t.ExecContext(ctx, `UPDATE policies SET repository = $2 WHERE id = $1`, p.ID, now); err != nil {
+				return fmt.Errorf("rename policy %s: %w", p.ID, storeError(err))
+			}
+			changed = true
+		}
+		if changed {
+			t.log(act)
+		}
+		return nil
+	})
+}

@@ -2,10 +2,12 @@ package store
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
-	"strings"
+	"sync"
 
 	"github.com/pageflare/ci/service/failure"
 )
@@ -29,8 +31,26 @@ func (p *pool) note(err error, wrote bool) {
 }
 
 // probes are what a try writes, in turn: a row that keeps its bytes is not written at all, and
-// little finds room where a record does not.
-var probes = [2]string{strings.Repeat("a", 64<<10), strings.Repeat("b", 64<<10)}
+// little finds room where a record does not. PostgreSQL would make little of what repeats itself.
+var probes = sync.OnceValue(func() (two [2]string) {
+	random := rand.NewChaCha8([32]byte{})
+	for i := range two {
+		var raw [48 << 10]byte
+		_, _ = random.Read(raw[:]) // it has no errors
+		two[i] = base64.StdEncoding.EncodeToString(raw[:])
+	}
+	return two
+})
+
+// tryWrite writes one of two texts.
+func (t *tx) tryWrite(ctx context.Context, one, other string) error {
+	t.wrote = true
+	_, err := t.ExecContext(ctx, `UPDATE write_probe SET filler = CASE filler WHEN $1 THEN $2 ELSE $1 END WHERE id = 1`, one, other)
+	if err != nil {
+		return fmt.Errorf("try a write: %w", storeError(err))
+	}
+	return nil
+}
 
 // Ready tries a write on its own after one that failed: a service that gets no writes learns so
 // that its disk has room again. One caller at a time tries; the others hear of the last failure
@@ -52,12 +72,7 @@ func (s *Store) Ready(ctx context.Context) error {
 	}
 	defer s.trying.Unlock()
 	return inTx(ctx, s.write, func(t *tx) error {
-		t.wrote = true
-		_, err := t.ExecContext(ctx,
-			`UPDATE write_probe SET filler = CASE filler WHEN $1 THEN $2 ELSE $1 END WHERE id = 1`, probes[0], probes[1])
-		if err != nil {
-			return fmt.Errorf("try a write: %w", storeError(err))
-		}
-		return nil
+		p := probes()
+		return t.tryWrite(ctx, p[0], p[1])
 	})
 }

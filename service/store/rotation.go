@@ -418,9 +418,12 @@ const changedSince = `t.jti <> '' AND t.due_at > 0 AND t.failure_code = '' AND E
 		AND (a.tier <> t.tier OR a.features <> t.features OR a.valid_until <> t.valid_until
 			OR EXISTS (SELECT 1 FROM revocations v WHERE v.subject = t.jti OR v.subject = substr(t.jti, 9, 16))))`
 
-func (s *Store) HurryTargets(ctx context.Context, of string, now time.Time) (n int64, err error) {
-	which, args := `rotation_id IN (SELECT r.id FROM rotations r WHERE r.account_id = $1 AND r.stopped = '')`, []any{of}
-	if of == "" {
+func (s *Store) HurryTargets(ctx context.Context, account, id string, now time.Time) (n int64, err error) {
+	which, args := `rotation_id IN (SELECT r.id FROM rotations r WHERE r.account_id = $1 AND r.stopped = '')`, []any{account}
+	switch {
+	case id != "":
+		which, args = `rotation_id = $1`, []any{id}
+	case account == "":
 		var some bool // most often none: no writer is kept waiting for that
 		err := s.read.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM rotation_targets t WHERE `+changedSince+`)`, millis(now)).Scan(&some)
 		if err != nil {

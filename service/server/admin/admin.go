@@ -15,12 +15,16 @@ import (
 	"github.com/pageflare/ci/service/api"
 	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/auth"
+	"github.com/pageflare/ci/service/billing"
 	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/keyring"
+	"github.com/pageflare/ci/service/leak"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/oidc"
 	"github.com/pageflare/ci/service/opaque"
+	"github.com/pageflare/ci/service/rotation"
 	"github.com/pageflare/ci/service/server/route"
+	"github.com/pageflare/ci/service/webhook/in"
 	"github.com/pageflare/ci/service/webhook/out"
 )
 
@@ -33,7 +37,11 @@ type Handlers struct {
 	Machines   *license.Machines
 	Policies   *license.Policies
 	Jobs       *license.Jobs
+	Rotation   *rotation.Rotations
 	Keys       *keyring.Keyring
+	Billing    *billing.Registry
+	Received   *in.Receiver
+	Leaks      *leak.Service
 	Log        *audit.Log
 	Identities *oidc.Verifier // explains identity tokens; nil: no issuer is trusted
 	Repository Resolver       // finds the ids of a repository by its name; nil: policies are added by ids alone
@@ -88,6 +96,7 @@ func (h *Handlers) Routes() []route.Route {
 		route.Get(at+"/tokens", route.Admin(auth.ScopeTokensRead), h.findTokens),
 		route.Get(at+"/tokens/:jti", route.Admin(auth.ScopeTokensRead), h.getToken).Of(tokenID).Bare(),
 		route.Post(at+"/tokens/revoke", route.Admin(auth.ScopeTokensWrite), h.revokeToken).Bare(),
+		route.Post(at+"/leaks", route.Admin(auth.ScopeTokensWrite), h.reportLeak).Bare(),
 		route.Get(at+"/accounts/:id/machines", route.Admin(auth.ScopeTokensRead), h.listMachines).Of(accountID),
 		route.Delete(at+"/machines/:id", route.Admin(auth.ScopeTokensWrite), h.endMachine).Of(machineID).Bare(),
 		route.Get(at+"/policies", route.Admin(auth.ScopePoliciesRead), h.listPolicies),
@@ -95,6 +104,11 @@ func (h *Handlers) Routes() []route.Route {
 		route.Post(at+"/policies/batch", route.Admin(auth.ScopePoliciesWrite), h.addPolicyBatch).Bare().Reads(BatchBody),
 		route.Delete(at+"/policies/:id", route.Admin(auth.ScopePoliciesWrite), h.removePolicy).Of(policyID),
 		route.Post(at+"/policies/explain", route.Admin(auth.ScopePoliciesRead), h.explainPolicies).Bare(),
+		route.Get(at+"/rotations", route.Admin(auth.ScopeRotationsRead), h.listRotations),
+		route.Post(at+"/rotations", route.Admin(auth.ScopeRotationsWrite), h.addRotation).Bare(),
+		route.Get(at+"/rotations/:id", route.Admin(auth.ScopeRotationsRead), h.getRotation).Of(rotationID).Bare(),
+		route.Post(at+"/rotations/:id/run", route.Admin(auth.ScopeRotationsWrite), h.hurryRotation).Of(rotationID).Bare(),
+		route.Delete(at+"/rotations/:id", route.Admin(auth.ScopeRotationsWrite), h.removeRotation).Of(rotationID),
 		route.Get(at+"/repositories", route.Admin(auth.ScopePoliciesRead), h.listRepositories),
 		route.Get(at+"/keys", route.Admin(auth.ScopeKeysRead), h.listKeys).Bare(),
 		route.Post(at+"/keys", route.Admin(auth.ScopeKeysWrite), h.rotateKey).Once(),
@@ -112,6 +126,13 @@ func (h *Handlers) Routes() []route.Route {
 		route.Post(at+"/webhooks/:id/rotate-secret", route.Admin(auth.ScopeWebhooksWrite), h.rotateWebhookSecret).Of(webhookID).Bare().Once(),
 		route.Post(at+"/webhooks/:id/test", route.Admin(auth.ScopeWebhooksWrite), h.testWebhook).Of(webhookID).Bare(),
 		route.Get(at+"/events", route.Admin(auth.ScopeEventsRead), h.listEvents),
+		route.Get(at+"/plans", route.Admin(auth.ScopePlansRead), h.listPlans).Bare(),
+		route.Post(at+"/plans", route.Admin(auth.ScopePlansWrite), h.addPlan).Bare(),
+		route.Delete(at+"/plans/:plan", route.Admin(auth.ScopePlansWrite), h.removePlan).Of(planID).Bare(),
+		route.Get(at+"/purchases", route.Admin(auth.ScopePlansRead), h.listPurchases),
+		route.Post(at+"/purchases/:purchase/match", route.Admin(auth.ScopePlansWrite), h.matchPurchase).Of(purchaseID).Bare(),
+		route.Get(at+"/received", route.Admin(auth.ScopeWebhooksRead), h.listReceived),
+		route.Post(at+"/received/:guid/retry", route.Admin(auth.ScopeWebhooksWrite), h.retryReceived).Of(deliveryID).Bare().Reads(0),
 		route.Post(at+"/accounts/:id/sign-in", route.Admin(auth.ScopeTokensWrite), h.createSignInLink).Of(accountID).Bare(),
 	}
 }
@@ -120,6 +141,7 @@ func (h *Handlers) Routes() []route.Route {
 func Refusals() []route.Refusal {
 	return []route.Refusal{
 		{Err: errGitHub, Status: http.StatusServiceUnavailable, Code: api.CodeUnavailable},
+		{Err: rotation.ErrNoAnswer, Status: http.StatusServiceUnavailable, Code: api.CodeUnavailable},
 		{Err: errVerifying, Status: http.StatusServiceUnavailable, Code: api.CodeUnavailable},
 		{Err: out.ErrBusy, Status: http.StatusServiceUnavailable, Code: api.CodeUnavailable},
 		{Err: errNoVerdict, Status: http.StatusServiceUnavailable, Code: api.CodeUnavailable},

@@ -13,13 +13,17 @@ type Guard struct {
 	scope   auth.Scope // of an admin token
 	session bool       // of a person who is signed in, in a browser
 	client  bool       // also without any credential: the handler judges what is shown
+	signed  bool       // the handler proves the sender by a signature over the body
 }
 
 // String is who may call, as the documents say it.
 func (g Guard) String() string { return g.who }
 
 // Open tells a route that anyone may call.
-func (g Guard) Open() bool { return len(g.kinds) == 0 && !g.session }
+func (g Guard) Open() bool { return len(g.kinds) == 0 && !g.session && !g.signed }
+
+// Signed tells a route whose handler proves the sender by a signature over the body.
+func (g Guard) Signed() bool { return g.signed }
 
 // SignIn tells a route that asks for a person who is signed in; others are sent to the sign-in
 // page.
@@ -38,6 +42,8 @@ var (
 	LoginToken = Guard{who: "login token", kinds: []auth.Kind{auth.ByLoginToken}}
 	// SignedIn asks for a person who is signed in, in a browser.
 	SignedIn = Guard{who: "a person who is signed in", session: true}
+	// ByGitHub asks for a signature of GitHub's over the body.
+	ByGitHub = Guard{who: "GitHub, by X-Hub-Signature-256", signed: true}
 	// LicenseToken asks for a license token.
 	LicenseToken = Guard{who: "license token", kinds: []auth.Kind{auth.ByLicenseToken}}
 )

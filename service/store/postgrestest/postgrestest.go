@@ -75,10 +75,8 @@ func (s *Server) Standby(ctx context.Context, name string) (standby *Server, err
 	if standby.dir, err = os.MkdirTemp("", "pageflare-postgres-"); err != nil {
 		return nil, err
 	}
-	if s.as != nil {
-		if err := os.Chown(standby.dir, int(s.as.Uid), int(s.as.Gid)); err != nil {
-			return nil, errors.Join(err, standby.Stop(ctx))
-		}
+	if err := s.Own(standby.dir); err != nil {
+		return nil, errors.Join(err, standby.Stop(ctx))
 	}
 	from := fmt.Sprintf("host=127.0.0.1 port=%d user=postgres application_name=%s", s.port, name)
 	if err := standby.run(ctx, "pg_basebackup", "-D", standby.data(), "-d", from, "-R", "-X", "stream", "-c", "fast", "--no-sync"); err != nil {
@@ -152,7 +150,7 @@ func (s *Server) equip(o *Options) error {
 			return err
 		}
 		if s.as != nil {
-			if err := os.Chown(path, int(s.as.Uid), int(s.as.Gid)); err != nil {
+			if err := s.Own(path); err != nil {
 				return err
 			}
 		}
@@ -206,6 +204,14 @@ func (s *Server) Port() int { return s.port }
 
 // Dir is the folder of the server; its data are in data below it, its log is the file log.
 func (s *Server) Dir() string { return s.dir }
+
+// Own gives a file or a folder to the user that the server runs as.
+func (s *Server) Own(path string) error {
+	if s.as == nil {
+		return nil
+	}
+	return os.Chown(path, int(s.as.Uid), int(s.as.Gid))
+}
 
 // Command is a program of the server's version, to be run as its user.
 func (s *Server) Command(ctx context.Context, name string, args ...string) *exec.Cmd {

@@ -329,7 +329,7 @@ func hurryTargets(t *testing.T, s Store) {
 	write()
 	hurry := func(of string, want int64) {
 		t.Helper()
-		n, err := s.HurryTargets(t.Context(), of, at)
+		n, err := s.HurryTargets(t.Context(), of, "", at)
 		must(t, err)
 		same(t, want, n)
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/githubapp"
 	"github.com/pageflare/ci/service/keyring"
+	"github.com/pageflare/ci/service/leak"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/limit"
 	"github.com/pageflare/ci/service/oidc"
@@ -45,11 +46,13 @@ type Store interface {
 	PruneLimits(ctx context.Context, before time.Time) (int64, error)
 	upkeep.Store
 	githubapp.Store
+	leak.Store
 	rotation.Store
 	account.NoticeStore
 	out.Store
 	out.FeedStore
 	Published() <-chan struct{}
+	githubapp.Store
 }
 
 // suite is the promises of one noun, each by its name.
@@ -62,8 +65,11 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		trustPolicies, exchanges, devices, signIns, machineRecords, jobRecords, limits, upkeeping, events, endpoints, notices,
 		trustPolicies, exchanges, devices, signIns, machineRecords, jobRecords, limits, upkeeping,
 		trustPolicies, exchanges, devices, signIns, machineRecords, jobRecords, limits, upkeeping, rotationRecords,
+		githubApps, leaks,
 		githubApps,
 		trustPolicies, exchanges, devices, signIns, machineRecords, jobRecords, limits, upkeeping, events, endpoints, notices,
+		trustPolicies, exchanges, devices, signIns, machineRecords, jobRecords, limits, upkeeping,
+		githubApps, rotationRecords,
 	} {
 		for name, test := range s {
 			t.Run(name, func(t *testing.T) {

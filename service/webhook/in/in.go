@@ -88,25 +88,25 @@ type Store interface {
 	// returns the state that it found it in when it was there already: one that was not processed
 	// is to be processed now, by the body that came now. "": it was not there.
 	ReceiveDelivery(ctx context.Context, d Delivery, s State, due time.Time) (before State, err error)
-	// NextDelivery is when the next delivery is due; zero: none is.
-	NextDelivery(ctx context.Context) (time.Time, error)
-	// ClaimDeliveries claims up to limit deliveries that are due at now and that nobody else has
+	// NextReceived is when the next delivery is due; zero: none is.
+	NextReceived(ctx context.Context) (time.Time, error)
+	// ClaimReceived claims up to limit deliveries that are due at now and that nobody else has
 	// claimed, until a time.
-	ClaimDeliveries(ctx context.Context, owner string, now, until time.Time, limit int) ([]Claim, error)
-	// DeliveryBody is the body of a delivery. ErrNotFound: it is not stored any more.
-	DeliveryBody(ctx context.Context, id string) ([]byte, error)
-	// FinishDelivery stores what became of a claim, unless another replica has claimed it since.
-	FinishDelivery(ctx context.Context, c Claim, o Outcome) error
-	// Deliveries returns the deliveries that are asked for, newest first. ErrInvalid: After is none.
-	Deliveries(ctx context.Context, q Query) ([]Record, error)
-	// RetryDelivery makes a delivery due at now. ErrNotFound: there is none of that id;
-	// ErrConflict: its body is not stored any more.
-	RetryDelivery(ctx context.Context, id string, now time.Time) (Record, error)
-	// KnownDeliveries tells which of these ids were received.
-	KnownDeliveries(ctx context.Context, ids []string) (map[string]bool, error)
-	// PruneDeliveries drops up to limit bodies that nobody needs of deliveries received before
+	ClaimReceived(ctx context.Context, owner string, now, until time.Time, limit int) ([]Claim, error)
+	// ReceivedBody is the body of a delivery. ErrNotFound: it is not stored any more.
+	ReceivedBody(ctx context.Context, id string) ([]byte, error)
+	// FinishReceived stores what became of a claim, unless another replica has claimed it since.
+	FinishReceived(ctx context.Context, c Claim, o Outcome) error
+	// ListReceived returns the deliveries that are asked for, newest first. ErrInvalid: After is none.
+	ListReceived(ctx context.Context, q Query) ([]Record, error)
+	// RetryReceived makes a delivery due at now. ErrNotFound: there is none of that id;
+	// ErrInvalid: its body is not stored any more.
+	RetryReceived(ctx context.Context, id string, now time.Time) (Record, error)
+	// KnownReceived tells which of these ids were received.
+	KnownReceived(ctx context.Context, ids []string) (map[string]bool, error)
+	// PruneReceived drops up to limit bodies that nobody needs of deliveries received before
 	// bodies, and up to limit deliveries received before rows that are not due. It returns how many.
-	PruneDeliveries(ctx context.Context, bodies, rows time.Time, limit int) (int64, error)
+	PruneReceived(ctx context.Context, bodies, rows time.Time, limit int) (int64, error)
 }
 
 // Config is what a Receiver is made of. All fields must be set unless they say what nil means.
@@ -197,15 +197,18 @@ func (r *Receiver) Events() []string {
 	return events
 }
 
+// IsDeliveryID says whether a text can be the id of a delivery.
+func IsDeliveryID(text string) bool { return idForm.MatchString(text) }
+
 // Deliveries returns the deliveries that are asked for, newest first. ErrInvalid.
 func (r *Receiver) Deliveries(ctx context.Context, q Query) ([]Record, error) {
-	return r.cfg.Store.Deliveries(ctx, q)
+	return r.cfg.Store.ListReceived(ctx, q)
 }
 
 // Retry lets a delivery be processed once more, by whichever replica comes first. ErrNotFound,
-// ErrConflict.
+// ErrInvalid.
 func (r *Receiver) Retry(ctx context.Context, id string) (Record, error) {
-	d, err := r.cfg.Store.RetryDelivery(ctx, id, r.cfg.Now())
+	d, err := r.cfg.Store.RetryReceived(ctx, id, r.cfg.Now())
 	if err == nil {
 		r.awaken()
 	}

@@ -36,6 +36,15 @@ var (
 	ErrBusy = errors.New("other large deliveries are being read: deliver this one again later")
 )
 
+// BodyError is a body that could not be read.
+type BodyError struct{ Err error }
+
+// Error is the cause.
+func (e *BodyError) Error() string { return "read the body: " + e.Err.Error() }
+
+// Unwrap is the cause.
+func (e *BodyError) Unwrap() error { return e.Err }
+
 // Receipt is what a delivery is answered with.
 type Receipt struct {
 	ID        string
@@ -52,9 +61,8 @@ var (
 // Receive proves a delivery and stores it; nothing else is done with it before it is answered. A
 // delivery that came before and was not processed is processed again.
 // Refusals: ErrNoSecret, ErrForm, ErrSignature, ErrTooLarge, ErrBusy; ErrInvalid: a header that
-// GitHub always sends is missing. After a good signature nothing else is refused, for GitHub would
-// take that for a failure of ours. Another error is of the body, which could not be read, or of the
-// database.
+// GitHub always sends is missing; a *BodyError. After a good signature nothing else is refused, for
+// GitHub would take that for a failure of ours. Another error is of the database.
 func (r *Receiver) Receive(ctx context.Context, header http.Header, body io.Reader,
 	length int64) (Receipt, error) {
 	secrets, err := r.cfg.Secrets(ctx)
@@ -134,8 +142,11 @@ func (r *Receiver) read(ctx context.Context, from io.Reader, length int64) (text
 		return nil, nil, ErrTooLarge
 	}
 	text, err = io.ReadAll(io.LimitReader(from, smallBody+1))
-	if err != nil || len(text) <= smallBody {
-		return text, func() {}, err
+	if err != nil {
+		return nil, nil, &BodyError{err}
+	}
+	if len(text) <= smallBody {
+		return text, func() {}, nil
 	}
 	patience, cancel := context.WithTimeout(ctx, r.cfg.Patience)
 	defer cancel()
@@ -147,8 +158,9 @@ func (r *Receiver) read(ctx context.Context, from io.Reader, length int64) (text
 	done = func() { <-r.large }
 	whole := bytes.NewBuffer(make([]byte, 0, max(length+bytes.MinRead, 2*smallBody)))
 	whole.Write(text)
-	_, err = whole.ReadFrom(io.LimitReader(from, MaxBody+1-int64(len(text))))
-	if err == nil && whole.Len() > MaxBody {
+	if _, err = whole.ReadFrom(io.LimitReader(from, MaxBody+1-int64(len(text)))); err != nil {
+		err = &BodyError{err}
+	} else if whole.Len() > MaxBody {
 		err = ErrTooLarge
 	}
 	if err != nil {

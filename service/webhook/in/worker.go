@@ -70,11 +70,11 @@ func (r *Receiver) claim(ctx context.Context, limit int) ([]Claim, error) {
 		return nil, nil
 	}
 	now := r.cfg.Now()
-	next, err := r.cfg.Store.NextDelivery(ctx)
+	next, err := r.cfg.Store.NextReceived(ctx)
 	if err != nil || next.IsZero() || next.After(now) {
 		return nil, err
 	}
-	return r.cfg.Store.ClaimDeliveries(ctx, rand.Text(), now, now.Add(leaseTime), limit)
+	return r.cfg.Store.ClaimReceived(ctx, rand.Text(), now, now.Add(leaseTime), limit)
 }
 
 // process lets the handler of a delivery see it, and stores what became of it. A replica that is
@@ -87,7 +87,7 @@ func (r *Receiver) process(ctx context.Context, c Claim, log *slog.Logger) {
 	o := r.outcome(c, err)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTime)
 	defer cancel()
-	if err := r.cfg.Store.FinishDelivery(ctx, c, o); err != nil {
+	if err := r.cfg.Store.FinishReceived(ctx, c, o); err != nil {
 		log.Error("webhook of GitHub: its outcome is not stored, so it is processed again", "delivery", c.ID, "event", c.Event,
 			"err", opaque.HideSecrets(err.Error()))
 		return
@@ -123,7 +123,7 @@ func (r *Receiver) handle(ctx context.Context, c Claim) (err error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, handleTime)
 	defer cancel()
-	body, err := r.cfg.Store.DeliveryBody(ctx, c.ID)
+	body, err := r.cfg.Store.ReceivedBody(ctx, c.ID)
 	if errors.Is(err, failure.ErrNotFound) {
 		return failure.Invalid("its body is not stored any more: let GitHub deliver it again")
 	}
