@@ -332,7 +332,7 @@ func (s *service) hook(o *others, id, event string, body []byte) int {
 	req.Header = http.Header{
 		"Content-Type": {"application/json"}, "X-Github-Event": {event}, "X-Github-Delivery": {id}, "X-Hub-Signature-256": {v.Signature},
 	}
-	res, err := http.DefaultClient.Do(req)
+	res, err := (&http.Client{Timeout: patience}).Do(req)
 	must(s.t, err)
 	return statusOf(s.t, res)
 }

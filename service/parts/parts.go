@@ -25,6 +25,7 @@ import (
 	"github.com/pageflare/ci/service/opaque"
 	"github.com/pageflare/ci/service/rotation"
 	"github.com/pageflare/ci/service/upkeep"
+	"github.com/pageflare/ci/service/webhook/deliver"
 	"github.com/pageflare/ci/service/webhook/in"
 	"github.com/pageflare/ci/service/webhook/out"
 )
@@ -53,6 +54,9 @@ type Stores struct {
 	Notices     account.NoticeStore
 	Endpoints   out.Store
 	Feed        out.FeedStore
+	Sends       deliver.Store
+	Sent        deliver.HistoryStore
+	Published   func() <-chan struct{} // gets a value when this process wrote events
 
 	// Ready returns nil when the newest write went well, or when a small one does now; else why the
 	// database cannot write.
@@ -85,6 +89,9 @@ func On(s interface {
 	account.NoticeStore
 	out.Store
 	out.FeedStore
+	deliver.Store
+	deliver.HistoryStore
+	Published() <-chan struct{}
 	Ready(context.Context) error
 	Stock(context.Context, time.Time) (license.Stock, error)
 }) Stores {
@@ -92,6 +99,7 @@ func On(s interface {
 		Audit: s, Keys: s, Accounts: s, Credentials: s, Admins: s, Devices: s, Sessions: s, Policies: s,
 		Licenses: s, Machines: s, Jobs: s, Limits: s.SharedLimits(), Upkeep: s, Ready: s.Ready, Stock: s.Stock,
 		App: s, Rotations: s, Billing: s, Received: s, Places: s, Notices: s, Endpoints: s, Feed: s, Leaks: s,
+		Sends: s, Sent: s, Published: s.Published,
 	}
 }
 
@@ -110,6 +118,7 @@ type Config struct {
 	Now              func() time.Time
 	Rand             io.Reader      // cryptographic randomness
 	WebhookAllow     []netip.Prefix // networks that events may be sent to beside public https addresses; nil: none
+	Guard            *deliver.Guard // looks where the address of an endpoint leads; nil: its text is all that is looked at
 }
 
 // Parts are the nouns of the service.
@@ -136,11 +145,18 @@ type Parts struct {
 	Notices   *account.Notices
 	Endpoints *out.Registry
 	Feed      *out.Feed
+	Sent      *deliver.History
+	Guard     *deliver.Guard // nil: nothing is sent
 
 	Identities *oidc.Verifier
 	PublicURL  string
 
 	requests []byte // the key of WithRequest
+
+	master    keyring.MasterKey
+	sends     deliver.Store
+	published func() <-chan struct{}
+	now       func() time.Time
 
 	upkeep upkeep.Store
 	ready  func(context.Context) error
@@ -178,7 +194,11 @@ func New(ctx context.Context, c Config) (*Parts, error) {
 	p.Notices = account.NewNotices(c.Stores.Notices, p.Log, now)
 	p.Endpoints = out.New(out.Config{
 		Store: c.Stores.Endpoints, Master: c.MasterKey, Log: p.Log, Allow: c.WebhookAllow, Now: now, Rand: c.Rand,
+		Leads: c.Guard.Leads(),
 	})
+	p.Sent = deliver.NewHistory(deliver.HistoryConfig{Store: c.Stores.Sent, Log: p.Log, Now: now, Rand: c.Rand})
+	p.Guard = c.Guard
+	p.master, p.sends, p.published, p.now = c.MasterKey, c.Stores.Sends, c.Stores.Published, now
 	p.Feed = out.NewFeed(c.Stores.Feed, time.After)
 	common := auth.Config{Log: p.Log, Now: now, Rand: c.Rand}
 	p.Admins = auth.NewAdmins(c.Stores.Admins, common)
@@ -247,4 +267,11 @@ func (p *Parts) Stock(ctx context.Context, at time.Time) (license.Stock, error) 
 func (p *Parts) Upkeep(c upkeep.Config) *upkeep.Upkeep {
 	c.Store, c.Log = p.upkeep, p.Log
 	return upkeep.New(c)
+}
+
+// Dispatcher sends events to endpoints, by what is set of c; Store, Endpoints, Master, Published and
+// Now are ours.
+func (p *Parts) Dispatcher(c deliver.Config) *deliver.Dispatcher {
+	c.Store, c.Endpoints, c.Master, c.Published, c.Now = p.sends, p.Endpoints, p.master, p.published(), p.now
+	return deliver.New(c)
 }

@@ -35,6 +35,7 @@ type Config struct {
 	BadCredentials int                         // requests a minute without a good credential, for each address; 0: unlimited
 	TrustedProxies []netip.Prefix              // whose X-Forwarded-For counts
 	Upkeep         func() map[string]time.Time // when each job of upkeep was last done here, for the metrics; nil: none is
+	Webhooks       *WebhookMeter               // what came of deliveries, for the metrics; nil: none is
 	Version        string                      // of the program, for the metrics
 	Tracer         trace.Tracer                // makes a span of each request; nil: none are made
 	Now            func() time.Time
@@ -78,7 +79,7 @@ func New(cfg Config) (*Server, error) {
 	quietGin()
 	s := &Server{
 		parts: cfg.Parts, metrics: newMetrics(cfg.Version,
-			newKeyCollector(func(ctx context.Context) ([]keyring.Key, error) { return cfg.Parts.Keys.Keys(ctx) }, cfg.Parts.Stock, cfg.Now)),
+			newKeyCollector(func(ctx context.Context) ([]keyring.Key, error) { return cfg.Parts.Keys.Keys(ctx) }, cfg.Parts.Stock, cfg.Parts.Sent.Stock, cfg.Now)),
 		tracer: cfg.Tracer, timeouts: timeouts{headerTimeout, readTimeout, writeTimeout}, now: cfg.Now, log: cfg.Log, engine: gin.New(),
 	}
 	clock := steady(cfg.Now, cfg.Elapsed)
@@ -108,6 +109,9 @@ func New(cfg Config) (*Server, error) {
 	s.leaving, s.leave = context.WithCancel(s.stopping)
 	s.metrics.telemetry(s.TelemetryReports)
 	s.metrics.registry.MustRegister(receivedCollector{cfg.Parts.Received})
+	if cfg.Webhooks != nil {
+		s.metrics.registry.MustRegister(cfg.Webhooks.collectors()...)
+	}
 	if cfg.Upkeep != nil {
 		s.metrics.registry.MustRegister(upkeepCollector{cfg.Upkeep})
 	}

@@ -24,6 +24,7 @@ import (
 	"github.com/pageflare/ci/service/opaque"
 	"github.com/pageflare/ci/service/rotation"
 	"github.com/pageflare/ci/service/upkeep"
+	"github.com/pageflare/ci/service/webhook/deliver"
 	"github.com/pageflare/ci/service/webhook/out"
 )
 
@@ -52,6 +53,8 @@ type Store interface {
 	out.Store
 	out.FeedStore
 	Published() <-chan struct{}
+	deliver.Store
+	deliver.HistoryStore
 	githubapp.Store
 }
 
@@ -69,6 +72,7 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		githubApps,
 		trustPolicies, exchanges, devices, signIns, machineRecords, jobRecords, limits, upkeeping, events, endpoints, notices,
 		trustPolicies, exchanges, devices, signIns, machineRecords, jobRecords, limits, upkeeping,
+		trustPolicies, exchanges, devices, signIns, machineRecords, jobRecords, limits, upkeeping, events, endpoints, notices, sends,
 		githubApps, rotationRecords,
 	} {
 		for name, test := range s {
