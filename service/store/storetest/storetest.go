@@ -17,12 +17,14 @@ import (
 	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/githubapp"
 	"github.com/pageflare/ci/service/keyring"
+	"github.com/pageflare/ci/service/leak"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/limit"
 	"github.com/pageflare/ci/service/oidc"
 	"github.com/pageflare/ci/service/opaque"
 	"github.com/pageflare/ci/service/rotation"
 	"github.com/pageflare/ci/service/upkeep"
+	"github.com/pageflare/ci/service/webhook/deliver"
 	"github.com/pageflare/ci/service/webhook/out"
 )
 
@@ -44,12 +46,17 @@ type Store interface {
 	SetLimitClock(func() time.Time)
 	PruneLimits(ctx context.Context, before time.Time) (int64, error)
 	upkeep.Store
+	githubapp.Store
+	leak.Store
 	rotation.Store
 	githubapp.Store
 	account.NoticeStore
 	out.Store
 	out.FeedStore
 	Published() <-chan struct{}
+	deliver.Store
+	deliver.HistoryStore
+	githubapp.Store
 }
 
 // suite is the promises of one noun, each by its name.
@@ -64,8 +71,12 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		trustPolicies, exchanges, devices, signIns, machineRecords, jobRecords, limits, upkeeping, events, endpoints, notices,
 		trustPolicies, exchanges, devices, signIns, machineRecords, jobRecords, limits, upkeeping,
 		trustPolicies, exchanges, devices, signIns, machineRecords, jobRecords, limits, upkeeping, rotationRecords,
+		githubApps, leaks,
 		githubApps,
 		trustPolicies, exchanges, devices, signIns, machineRecords, jobRecords, limits, upkeeping, events, endpoints, notices,
+		trustPolicies, exchanges, devices, signIns, machineRecords, jobRecords, limits, upkeeping,
+		trustPolicies, exchanges, devices, signIns, machineRecords, jobRecords, limits, upkeeping, events, endpoints, notices, sends,
+		githubApps, rotationRecords,
 	} {
 		for name, test := range s {
 			t.Run(name, func(t *testing.T) {
