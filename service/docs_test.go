@@ -33,6 +33,7 @@ import (
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/oidc"
 	"github.com/pageflare/ci/service/opaque"
+	"github.com/pageflare/ci/service/rotation"
 	"github.com/pageflare/ci/service/servicetest"
 	"github.com/pageflare/ci/service/store/postgrestest"
 )
@@ -350,6 +351,12 @@ func exampleService(t *testing.T) map[string]string {
 		"ACCOUNT": a.ID, "JTI": string(issued.ID), "KID": keys[0].ID, "API_TOKEN_ID": caller.ID, "POLICY": policy.ID, "IDENTITY": identity,
 		"ADMIN_TOKEN_ID": adminRecord.ID,
 	}
+	kept, err := s.Store.AddRotation(command, rotation.Rotation{
+		ID: "rot_0123456789abcdef", AccountID: a.ID, Repository: "acme/observatory", RepositoryID: 1296269, Owner: "acme", OwnerID: 583231,
+		SecretName: rotation.DefaultSecret, CreatedAt: time.Now(), Targets: []rotation.Target{{Name: "repository", OwnerID: 583231}},
+	}, s.Parts.Log.Act(command, audit.RotationAdded, a.ID, "rot_0123456789abcdef", nil))
+	must(t, err)
+	env["ROTATION"] = kept.ID
 	exampleLogins(t, s, a.ID, env)
 	examplePurchase(t, s, env)
 	return env

@@ -19,6 +19,7 @@ import (
 	"github.com/pageflare/ci/service/opaque"
 	"github.com/pageflare/ci/service/parts"
 	"github.com/pageflare/ci/service/store"
+	"github.com/pageflare/ci/service/webhook/deliver"
 )
 
 // open opens the database and its key and returns the service on it, with what ends it. Errors are
@@ -61,6 +62,7 @@ func (a *app) join(ctx context.Context, s *store.Store, issuer string, identitie
 	c := parts.Config{
 		Stores: parts.On(s), MasterKey: master, Issuer: issuer, TokenTTL: a.cfg.TokenTTL, IdentityTokenTTL: a.cfg.OIDCTokenTTL,
 		LeaseGrace: a.cfg.LeaseGrace, GitHub: a.githubConfig(), WebhookAllow: a.cfg.WebhookAllow, Now: time.Now, Rand: rand.Reader,
+		Guard: deliver.NewGuard(a.cfg.WebhookAllow, nil, nil),
 	}
 	if a.serving {
 		c.Events = a.cfg.logger(a.stderr)

@@ -5,6 +5,8 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"log/slog"
+	mathrand "math/rand/v2"
 	"net"
 	"os/signal"
 	"runtime"
@@ -15,10 +17,12 @@ import (
 	"github.com/pageflare/ci/service/command"
 	"github.com/pageflare/ci/service/oidc"
 	"github.com/pageflare/ci/service/opaque"
+	"github.com/pageflare/ci/service/parts"
 	"github.com/pageflare/ci/service/rotation"
 	"github.com/pageflare/ci/service/server"
 	"github.com/pageflare/ci/service/store"
 	"github.com/pageflare/ci/service/upkeep"
+	"github.com/pageflare/ci/service/webhook/deliver"
 )
 
 type serveCmd struct{}
@@ -60,8 +64,10 @@ func (serveCmd) Run(ctx context.Context, a *app) error {
 			upkeep.Errand{Name: "rotate", Every: rotation.Every, Soon: svc.Rotation.Soon(), Do: svc.Rotation.Run},
 		),
 	})
+	sent := server.NewWebhookMeter()
 	srv, err := server.New(server.Config{
-		Parts: svc, Upkeep: keeping.Done, RateLimits: a.cfg.RateLimits, Repository: a.repository, BadCredentials: server.DefaultBadCredentials,
+		Webhooks: sent,
+		Parts:    svc, Upkeep: keeping.Done, RateLimits: a.cfg.RateLimits, Repository: a.repository, BadCredentials: server.DefaultBadCredentials,
 		TrustedProxies: a.cfg.TrustedProxies, Version: version, Tracer: tracer, Now: time.Now, Elapsed: elapsed(), Log: log,
 		Drain: a.cfg.Drain,
 	})
@@ -73,8 +79,9 @@ func (serveCmd) Run(ctx context.Context, a *app) error {
 		attrs = append(attrs, "metrics", metrics.Addr().String())
 	}
 	log.Info("listening", attrs...)
-	stopUpkeep, stopReceiving := startUpkeep(keeping), startReceiving(svc, log)
+	stopUpkeep, stopReceiving, stopSending := startRunning(keeping.Run), startReceiving(svc, log), startSending(svc, sent, log)
 	err = serveBoth(ctx, srv, l, metrics)
+	stopSending()
 	stopReceiving()
 	stopUpkeep()
 	err = errors.Join(err, closeStore())
@@ -87,15 +94,24 @@ func (serveCmd) Run(ctx context.Context, a *app) error {
 // would spend a quarter of its time on it: with this it waits until there is twice as much more.
 const heapRoom = 24 << 20
 
-// startUpkeep does upkeep until the function that it returns is called, which waits for its end.
-func startUpkeep(u *upkeep.Upkeep) (stop func()) {
+// startRunning runs something until the function that it returns is called, which waits for its end.
+func startRunning(run func(context.Context)) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
-	running.Go(func() { u.Run(ctx) })
+	running.Go(func() { run(ctx) })
 	return func() {
 		cancel()
 		running.Wait()
 	}
+}
+
+// startSending sends events to webhook endpoints until the function that it returns is called, which
+// waits for the attempts that are under way.
+func startSending(svc *parts.Parts, meter deliver.Meter, log *slog.Logger) (stop func()) {
+	return startRunning(svc.Dispatcher(deliver.Config{
+		Sender: deliver.NewSender(deliver.SenderConfig{Guard: svc.Guard, Agent: "pageflare-license/" + version, Now: time.Now}),
+		Owner:  rand.Text(), After: time.After, Random: mathrand.Float64, Log: log, Meter: meter,
+	}).Run)
 }
 
 // elapsed is the time since now by the monotonic clock, which nobody sets.

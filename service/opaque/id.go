@@ -31,6 +31,7 @@ const (
 	OfSession     Kind = "ses_"
 	OfEndpoint    Kind = "wh_" // a webhook endpoint that events are sent to
 	OfEvent       Kind = "evt_"
+	OfReplay      Kind = "rpl_" // events that are sent to an endpoint again
 	OfRotation    Kind = "rot_"
 )
 

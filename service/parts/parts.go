@@ -18,12 +18,14 @@ import (
 	"github.com/pageflare/ci/service/billing"
 	"github.com/pageflare/ci/service/githubapp"
 	"github.com/pageflare/ci/service/keyring"
+	"github.com/pageflare/ci/service/leak"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/limit"
 	"github.com/pageflare/ci/service/oidc"
 	"github.com/pageflare/ci/service/opaque"
 	"github.com/pageflare/ci/service/rotation"
 	"github.com/pageflare/ci/service/upkeep"
+	"github.com/pageflare/ci/service/webhook/deliver"
 	"github.com/pageflare/ci/service/webhook/in"
 	"github.com/pageflare/ci/service/webhook/out"
 )
@@ -44,6 +46,7 @@ type Stores struct {
 	Limits      limit.Store // nil: each process counts requests alone
 	Upkeep      upkeep.Store
 	App         githubapp.Store
+	Leaks       leak.Store
 	Rotations   rotation.Store
 	Billing     billing.Store
 	Received    in.Store
@@ -51,6 +54,9 @@ type Stores struct {
 	Notices     account.NoticeStore
 	Endpoints   out.Store
 	Feed        out.FeedStore
+	Sends       deliver.Store
+	Sent        deliver.HistoryStore
+	Published   func() <-chan struct{} // gets a value when this process wrote events
 
 	// Ready returns nil when the newest write went well, or when a small one does now; else why the
 	// database cannot write.
@@ -79,16 +85,21 @@ func On(s interface {
 	billing.Store
 	in.Store
 	in.Places
+	leak.Store
 	account.NoticeStore
 	out.Store
 	out.FeedStore
+	deliver.Store
+	deliver.HistoryStore
+	Published() <-chan struct{}
 	Ready(context.Context) error
 	Stock(context.Context, time.Time) (license.Stock, error)
 }) Stores {
 	return Stores{
 		Audit: s, Keys: s, Accounts: s, Credentials: s, Admins: s, Devices: s, Sessions: s, Policies: s,
 		Licenses: s, Machines: s, Jobs: s, Limits: s.SharedLimits(), Upkeep: s, Ready: s.Ready, Stock: s.Stock,
-		App: s, Rotations: s, Billing: s, Received: s, Places: s, Notices: s, Endpoints: s, Feed: s,
+		App: s, Rotations: s, Billing: s, Received: s, Places: s, Notices: s, Endpoints: s, Feed: s, Leaks: s,
+		Sends: s, Sent: s, Published: s.Published,
 	}
 }
 
@@ -107,6 +118,7 @@ type Config struct {
 	Now              func() time.Time
 	Rand             io.Reader      // cryptographic randomness
 	WebhookAllow     []netip.Prefix // networks that events may be sent to beside public https addresses; nil: none
+	Guard            *deliver.Guard // looks where the address of an endpoint leads; nil: its text is all that is looked at
 }
 
 // Parts are the nouns of the service.
@@ -123,6 +135,7 @@ type Parts struct {
 	Machines *license.Machines
 	Jobs     *license.Jobs
 	App      *githubapp.Registry
+	Leaks    *leak.Service
 	Rotation *rotation.Rotations
 	Billing  *billing.Registry
 	Received *in.Receiver
@@ -132,11 +145,18 @@ type Parts struct {
 	Notices   *account.Notices
 	Endpoints *out.Registry
 	Feed      *out.Feed
+	Sent      *deliver.History
+	Guard     *deliver.Guard // nil: nothing is sent
 
 	Identities *oidc.Verifier
 	PublicURL  string
 
 	requests []byte // the key of WithRequest
+
+	master    keyring.MasterKey
+	sends     deliver.Store
+	published func() <-chan struct{}
+	now       func() time.Time
 
 	upkeep upkeep.Store
 	ready  func(context.Context) error
@@ -174,7 +194,11 @@ func New(ctx context.Context, c Config) (*Parts, error) {
 	p.Notices = account.NewNotices(c.Stores.Notices, p.Log, now)
 	p.Endpoints = out.New(out.Config{
 		Store: c.Stores.Endpoints, Master: c.MasterKey, Log: p.Log, Allow: c.WebhookAllow, Now: now, Rand: c.Rand,
+		Leads: c.Guard.Leads(),
 	})
+	p.Sent = deliver.NewHistory(deliver.HistoryConfig{Store: c.Stores.Sent, Log: p.Log, Now: now, Rand: c.Rand})
+	p.Guard = c.Guard
+	p.master, p.sends, p.published, p.now = c.MasterKey, c.Stores.Sends, c.Stores.Published, now
 	p.Feed = out.NewFeed(c.Stores.Feed, time.After)
 	common := auth.Config{Log: p.Log, Now: now, Rand: c.Rand}
 	p.Admins = auth.NewAdmins(c.Stores.Admins, common)
@@ -202,11 +226,17 @@ func New(ctx context.Context, c Config) (*Parts, error) {
 		Store: c.Stores.Rotations, Tokens: p.Licenses, Apps: p.App, Log: p.Log, Now: now, Rand: c.Rand, Events: c.Events,
 	})
 	p.Billing = billing.NewRegistry(billing.Config{Store: c.Stores.Billing, Log: p.Log, Now: now, Rand: c.Rand})
+	p.Leaks = leak.New(leak.Config{
+		Store: c.Stores.Leaks, Keys: p.Keys, Log: p.Log, GitHub: c.GitHub, Installations: p.App.Installations, Hurry: p.Rotation.Hurry,
+		Events: c.Events, Now: now, Rand: c.Rand,
+	})
 	hears := in.Hears{
 		Billing: p.Billing, Places: c.Stores.Places, Trust: p.Policies, Rotations: p.Rotation, Issuer: in.IssuerOf(c.GitHub.APIURL),
 	}
+	handlers := hears.Handlers()
+	handlers["secret_scanning_alert"] = func(ctx context.Context, d in.Delivery) error { return p.Leaks.Alert(ctx, d.ID, d.Body) }
 	p.Received, p.Places = in.New(in.Config{
-		Store: c.Stores.Received, Secrets: p.App.WebhookSecrets, Handlers: hears.Handlers(), Now: now, Rand: c.Rand,
+		Store: c.Stores.Received, Secrets: p.App.WebhookSecrets, Handlers: handlers, Now: now, Rand: c.Rand,
 	}), c.Stores.Places
 	return p, nil
 }
@@ -237,4 +267,11 @@ func (p *Parts) Stock(ctx context.Context, at time.Time) (license.Stock, error) 
 func (p *Parts) Upkeep(c upkeep.Config) *upkeep.Upkeep {
 	c.Store, c.Log = p.upkeep, p.Log
 	return upkeep.New(c)
+}
+
+// Dispatcher sends events to endpoints, by what is set of c; Store, Endpoints, Master, Published and
+// Now are ours.
+func (p *Parts) Dispatcher(c deliver.Config) *deliver.Dispatcher {
+	c.Store, c.Endpoints, c.Master, c.Published, c.Now = p.sends, p.Endpoints, p.master, p.published(), p.now
+	return deliver.New(c)
 }

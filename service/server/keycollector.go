@@ -9,6 +9,8 @@ import (
 
 	"github.com/pageflare/ci/service/keyring"
 	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/webhook/deliver"
+	"github.com/pageflare/ci/service/webhook/out"
 )
 
 // Counting the live tokens takes the longer the more there are. So the database is asked at most
@@ -26,22 +28,26 @@ const (
 type keyCollector struct {
 	keys  func(context.Context) ([]keyring.Key, error)
 	stock func(context.Context, time.Time) (license.Stock, error)
+	sends func(context.Context) (deliver.Stock, error)
 	now   func() time.Time
 
 	asks chan chan struct{} // to loop, which closes what it gets when last is new enough
 	mu   sync.Mutex
 	last []prometheus.Metric // what was counted last
 
-	up, tokens, age, policies, ending, issuerAge, size, backupAge, open, unmatched *prometheus.Desc
+	up, tokens, age, policies, ending, issuerAge, size, backupAge *prometheus.Desc
+
+	open, unmatched                         *prometheus.Desc // of what GitHub told
+	endpoints, failing, pending, pendingAge *prometheus.Desc // of webhooks
 }
 
 func newKeyCollector(keys func(context.Context) ([]keyring.Key, error),
-	stock func(context.Context, time.Time) (license.Stock, error), now func() time.Time) *keyCollector {
+	stock func(context.Context, time.Time) (license.Stock, error), sends func(context.Context) (deliver.Stock, error), now func() time.Time) *keyCollector {
 	desc := func(name, help string, labels ...string) *prometheus.Desc {
 		return prometheus.NewDesc(prometheus.BuildFQName(namespace, "", name), help, labels, nil)
 	}
 	return &keyCollector{
-		keys: keys, stock: stock, now: now, asks: make(chan chan struct{}),
+		keys: keys, stock: stock, sends: sends, now: now, asks: make(chan chan struct{}),
 		up: desc("database_up",
 			"1 when the database answered the last time it was asked, else 0."),
 		tokens: desc("tokens_live",
@@ -59,12 +65,17 @@ func newKeyCollector(keys func(context.Context) ([]keyring.Key, error),
 		size:      desc("database_bytes", "Size of the database on the disk, with its write-ahead log."),
 		backupAge: desc("backup_age_seconds",
 			"Time since the command backup made the newest copy. Missing before the first, and on PostgreSQL."),
+		endpoints:  desc("webhook_endpoints", "Webhook endpoints, by status: active, disabled.", "status"),
+		failing:    desc("webhook_endpoints_failing", "Active webhook endpoints whose newest attempt failed."),
+		pending:    desc("webhook_pending", "Webhook deliveries that are prepared and were not accepted yet, by the status of their endpoint.", "status"),
+		pendingAge: desc("webhook_pending_age_seconds", "Time since the oldest event of those happened, by the status of the endpoint.", "status"),
 	}
 }
 
 func (s *keyCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		s.up, s.tokens, s.age, s.policies, s.ending, s.issuerAge, s.size, s.backupAge, s.open, s.unmatched,
+		s.endpoints, s.failing, s.pending, s.pendingAge,
 	} {
 		ch <- d
 	}
@@ -126,19 +137,23 @@ func (s *keyCollector) count(ctx context.Context) []prometheus.Metric {
 	if err == nil {
 		stock, err = s.stock(ctx, now)
 	}
+	var sends deliver.Stock
+	if err == nil {
+		sends, err = s.sends(ctx)
+	}
 	if err != nil {
 		return []prometheus.Metric{prometheus.MustNewConstMetric(s.up, prometheus.GaugeValue, 0)}
 	}
-	out := []prometheus.Metric{prometheus.MustNewConstMetric(s.up, prometheus.GaugeValue, 1)}
+	list := []prometheus.Metric{prometheus.MustNewConstMetric(s.up, prometheus.GaugeValue, 1)}
 	for _, k := range keys {
-		out = append(out,
+		list = append(list,
 			prometheus.MustNewConstMetric(s.tokens, prometheus.GaugeValue, float64(k.LiveTokens),
 				string(k.Algorithm), k.ID),
 			prometheus.MustNewConstMetric(s.age, prometheus.GaugeValue,
 				now.Sub(k.CreatedAt).Seconds(), string(k.Algorithm), k.ID, string(k.State)))
 	}
 	gauge := func(d *prometheus.Desc, value float64, labels ...string) {
-		out = append(out, prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, labels...))
+		list = append(list, prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, labels...))
 	}
 	gauge(s.policies, float64(stock.Policies))
 	gauge(s.ending, float64(stock.EndingWeek), "7d")
@@ -153,5 +168,15 @@ func (s *keyCollector) count(ctx context.Context) []prometheus.Metric {
 	for issuer, fetched := range stock.IssuerKeys {
 		gauge(s.issuerAge, now.Sub(fetched).Seconds(), issuer)
 	}
-	return out
+	gauge(s.failing, float64(sends.Failing))
+	for _, status := range []out.Status{out.Active, out.Disabled} {
+		age := 0.0
+		if oldest := sends.Oldest[status]; !oldest.IsZero() {
+			age = now.Sub(oldest).Seconds()
+		}
+		gauge(s.endpoints, float64(sends.Endpoints[status]), string(status))
+		gauge(s.pending, float64(sends.Pending[status]), string(status))
+		gauge(s.pendingAge, age, string(status))
+	}
+	return list
 }

@@ -35,6 +35,7 @@ type Config struct {
 	BadCredentials int                         // requests a minute without a good credential, for each address; 0: unlimited
 	TrustedProxies []netip.Prefix              // whose X-Forwarded-For counts
 	Upkeep         func() map[string]time.Time // when each job of upkeep was last done here, for the metrics; nil: none is
+	Webhooks       *WebhookMeter               // what came of deliveries, for the metrics; nil: none is
 	Version        string                      // of the program, for the metrics
 	Tracer         trace.Tracer                // makes a span of each request; nil: none are made
 	Now            func() time.Time
@@ -54,7 +55,8 @@ type Server struct {
 	admin    *admin.Handlers
 	limits   limits
 	pages    *page.Pages
-	reports  atomic.Int64 // telemetry
+	reports  atomic.Int64  // telemetry
+	alerts   chan struct{} // has a value for each large alert that is in memory
 	metrics  *metrics
 	tracer   trace.Tracer
 	timeouts timeouts
@@ -77,7 +79,7 @@ func New(cfg Config) (*Server, error) {
 	quietGin()
 	s := &Server{
 		parts: cfg.Parts, metrics: newMetrics(cfg.Version,
-			newKeyCollector(func(ctx context.Context) ([]keyring.Key, error) { return cfg.Parts.Keys.Keys(ctx) }, cfg.Parts.Stock, cfg.Now)),
+			newKeyCollector(func(ctx context.Context) ([]keyring.Key, error) { return cfg.Parts.Keys.Keys(ctx) }, cfg.Parts.Stock, cfg.Parts.Sent.Stock, cfg.Now)),
 		tracer: cfg.Tracer, timeouts: timeouts{headerTimeout, readTimeout, writeTimeout}, now: cfg.Now, log: cfg.Log, engine: gin.New(),
 	}
 	clock := steady(cfg.Now, cfg.Elapsed)
@@ -90,12 +92,15 @@ func New(cfg Config) (*Server, error) {
 	})
 	s.admin = &admin.Handlers{
 		Accounts: cfg.Parts.Accounts, Admins: cfg.Parts.Admins, Sessions: cfg.Parts.Sessions, Licenses: cfg.Parts.Licenses,
-		Machines: cfg.Parts.Machines, Policies: cfg.Parts.Policies, Jobs: cfg.Parts.Jobs, Rotation: cfg.Parts.Rotation,
-		Keys: cfg.Parts.Keys, Log: cfg.Parts.Log,
-		Billing: cfg.Parts.Billing, Received: cfg.Parts.Received,
+		Machines: cfg.Parts.Machines, Policies: cfg.Parts.Policies, Jobs: cfg.Parts.Jobs, Keys: cfg.Parts.Keys, Log: cfg.Parts.Log,
 		Identities: cfg.Parts.Identities, Repository: cfg.Repository, Now: cfg.Now, Extend: s.extendDeadline,
+		Rotation: cfg.Parts.Rotation,
+		Billing:  cfg.Parts.Billing, Received: cfg.Parts.Received,
+		Leaks:     cfg.Parts.Leaks,
 		Endpoints: cfg.Parts.Endpoints, Feed: cfg.Parts.Feed, Await: s.await,
 	}
+	s.alerts = make(chan struct{}, alertsAtOnce)
+	s.metrics.registry.MustRegister(leakCollector{cfg.Parts.Leaks.Counts})
 	s.drain, s.after = cfg.Drain, cfg.After
 	if s.after == nil {
 		s.after = time.After
@@ -104,6 +109,11 @@ func New(cfg Config) (*Server, error) {
 	s.leaving, s.leave = context.WithCancel(s.stopping)
 	s.metrics.telemetry(s.TelemetryReports)
 	s.metrics.registry.MustRegister(receivedCollector{cfg.Parts.Received})
+	if cfg.Webhooks != nil {
+		s.metrics.registry.MustRegister(cfg.Webhooks.collectors()...)
+	}
+	s.metrics.registry.MustRegister(receivedCollector{cfg.Parts.Received},
+		&rotationCollector{stock: cfg.Parts.Rotation.Stock, counts: cfg.Parts.Rotation.Counts, now: cfg.Now})
 	if cfg.Upkeep != nil {
 		s.metrics.registry.MustRegister(upkeepCollector{cfg.Upkeep})
 	}

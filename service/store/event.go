@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"math"
 	"strings"
 	"sync"
 	"time"
@@ -339,9 +338,6 @@ func (s *Store) lastOldEvent(ctx context.Context, before int64) (last int64, err
 	}
 	return last, storeError(rows.Err())
 }
-
-// oldestUnsent is the number of the oldest event that is still to be sent to some endpoint.
-func (s *Store) oldestUnsent(context.Context) (int64, error) { return math.MaxInt64, nil }
 
 func readEvents(ctx context.Context, q querier, which string, args ...any) ([]out.Event, error) {
 	rows, err := q.QueryContext(ctx, `SELECT `+eventColumns+` FROM events`+which, args...)

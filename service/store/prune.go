@@ -43,7 +43,7 @@ const restAge = 24 * time.Hour
 // Prune does the first of these that there is something to do for.
 func (s *Store) Prune(ctx context.Context, held upkeep.Lease, p upkeep.Pruning) (did bool, err error) {
 	for _, step := range []func(context.Context, upkeep.Lease, upkeep.Pruning) (bool, error){
-		s.pruneRows, s.segmentOfRest, s.pruneSegment, s.pruneEnded, s.pruneLimits, s.pruneEvents,
+		s.pruneRows, s.segmentOfRest, s.pruneSegment, s.pruneEnded, s.pruneLimits, s.pruneEvents, s.pruneSends,
 	} {
 		if did, err = step(ctx, held, p); did || err != nil {
 			return did, err

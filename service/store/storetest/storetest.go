@@ -18,12 +18,14 @@ import (
 	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/githubapp"
 	"github.com/pageflare/ci/service/keyring"
+	"github.com/pageflare/ci/service/leak"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/limit"
 	"github.com/pageflare/ci/service/oidc"
 	"github.com/pageflare/ci/service/opaque"
 	"github.com/pageflare/ci/service/rotation"
 	"github.com/pageflare/ci/service/upkeep"
+	"github.com/pageflare/ci/service/webhook/deliver"
 	"github.com/pageflare/ci/service/webhook/in"
 	"github.com/pageflare/ci/service/webhook/out"
 )
@@ -46,11 +48,16 @@ type Store interface {
 	SetLimitClock(func() time.Time)
 	PruneLimits(ctx context.Context, before time.Time) (int64, error)
 	upkeep.Store
+	githubapp.Store
+	leak.Store
 	rotation.Store
+	githubapp.Store
 	account.NoticeStore
 	out.Store
 	out.FeedStore
 	Published() <-chan struct{}
+	deliver.Store
+	deliver.HistoryStore
 	githubapp.Store
 	billing.Store
 	in.Store
@@ -66,7 +73,7 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		general, accounts, apiTokens, tokens, endings, signingKeys, leaseRecords, adminTokenRecords,
 		auditLog, trustPolicies, exchanges, devices, signIns, machineRecords, jobRecords, limits,
 		upkeeping, events, endpoints, notices, rotationRecords, githubApps, purchaseRecords,
-		receivedDeliveries, places,
+		receivedDeliveries, places, leaks, sends,
 	} {
 		for name, test := range s {
 			t.Run(name, func(t *testing.T) {

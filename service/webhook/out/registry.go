@@ -69,6 +69,8 @@ type Config struct {
 	Allow  []netip.Prefix // networks that events may be sent to beside public https addresses; nil: none
 	Now    func() time.Time
 	Rand   io.Reader // cryptographic randomness
+	// Leads refuses an address by where it leads. ErrInvalid; nil: its text is all that is looked at.
+	Leads func(ctx context.Context, address string) error
 }
 
 // Registry is the endpoints of a database.
@@ -92,6 +94,9 @@ type NewEndpoint struct {
 // such account; ErrTooMany.
 func (r *Registry) Add(ctx context.Context, n NewEndpoint) (Endpoint, error) {
 	if err := errors.Join(CheckURL(n.URL, r.cfg.Allow), checkTypes(n.Events)); err != nil {
+		return Endpoint{}, err
+	}
+	if err := r.checkLead(ctx, n.URL); err != nil {
 		return Endpoint{}, err
 	}
 	rand := opaque.RandOf(ctx, r.cfg.Rand)
@@ -121,6 +126,15 @@ func (r *Registry) Add(ctx context.Context, n NewEndpoint) (Endpoint, error) {
 	}
 	made.Secret = opaque.Secret(secret)
 	return made.Endpoint, nil
+}
+
+// checkLead looks where an address leads now; a name can lead elsewhere later, so that is looked at
+// again whenever something is sent.
+func (r *Registry) checkLead(ctx context.Context, address string) error {
+	if r.cfg.Leads == nil {
+		return nil
+	}
+	return r.cfg.Leads(ctx, address)
 }
 
 // log is the act of changing an endpoint. Of its address only the host is told: the rest may be as
@@ -188,6 +202,11 @@ func (r *Registry) Update(ctx context.Context, id string, ch Change) (Endpoint, 
 	}
 	if err := errors.Join(faults...); err != nil {
 		return Endpoint{}, err
+	}
+	if ch.URL != nil {
+		if err := r.checkLead(ctx, *ch.URL); err != nil {
+			return Endpoint{}, err
+		}
 	}
 	e, err := r.store.ChangeEndpoint(ctx, id, func(e *Sealed) error {
 		if ch.URL != nil {
