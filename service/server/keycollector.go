@@ -37,8 +37,8 @@ type keyCollector struct {
 
 	up, tokens, age, policies, ending, issuerAge, size, backupAge *prometheus.Desc
 
-	open, unmatched                         *prometheus.Desc // of what GitHub told
 	endpoints, failing, pending, pendingAge *prometheus.Desc // of webhooks
+	open, unmatched                         *prometheus.Desc // deliveries of GitHub's, purchases
 }
 
 func newKeyCollector(keys func(context.Context) ([]keyring.Key, error),
@@ -74,8 +74,9 @@ func newKeyCollector(keys func(context.Context) ([]keyring.Key, error),
 
 func (s *keyCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		s.up, s.tokens, s.age, s.policies, s.ending, s.issuerAge, s.size, s.backupAge, s.open, s.unmatched,
+		s.up, s.tokens, s.age, s.policies, s.ending, s.issuerAge, s.size, s.backupAge,
 		s.endpoints, s.failing, s.pending, s.pendingAge,
+		s.open, s.unmatched,
 	} {
 		ch <- d
 	}
