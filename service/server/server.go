@@ -95,7 +95,7 @@ func New(cfg Config) (*Server, error) {
 		Keys: cfg.Parts.Keys, Log: cfg.Parts.Log,
 		Billing: cfg.Parts.Billing, Received: cfg.Parts.Received,
 		Identities: cfg.Parts.Identities, Repository: cfg.Repository, Now: cfg.Now, Extend: s.extendDeadline,
-		Endpoints: cfg.Parts.Endpoints, Feed: cfg.Parts.Feed, Await: s.await,
+		Endpoints: cfg.Parts.Endpoints, Feed: cfg.Parts.Feed, Sent: cfg.Parts.Sent, Await: s.await,
 	}
 	s.drain, s.after = cfg.Drain, cfg.After
 	if s.after == nil {
