@@ -59,7 +59,7 @@ rules: ## check and test the alert rules with promtool
 	promtool check rules deploy/prometheus-rules.yml
 	promtool test rules e2e/prometheus-rules-test.yml
 
-e2e: build optimizer rules ## the images as their users run them; PostgreSQL 14 and 18, and PgBouncer; faults of processes, databases and networks; sites of real generators in a browser; the examples of proxies, and a rolling restart behind one; manifests and compose files; a site of 100,000 files and 2 GB
+e2e: build optimizer rules ## the images as their users run them; PostgreSQL 14 and 18, and PgBouncer; faults of processes, databases and networks; sites of real generators in a browser; webhooks against programs of others; the examples of proxies, and a rolling restart behind one; manifests and compose files; a site of 100,000 files and 2 GB
 	go test -tags e2e -count=1 -timeout 9m -run TestAHugeSite ./action
 	@e2e/postgres.sh all
 	go test -tags e2e -count=1 -timeout 5m ./e2e/databases
@@ -70,6 +70,8 @@ e2e: build optimizer rules ## the images as their users run them; PostgreSQL 14 
 	@e2e/chromium.sh headless
 	go test -tags e2e -count=1 ./e2e/browser
 	go test -tags e2e -count=1 -timeout 15m -v ./e2e/sites
+	cd e2e/webhooks && npm ci --no-audit --no-fund
+	go test -tags e2e -count=1 -timeout 5m ./e2e/webhooks -service $(CURDIR)/bin/pageflare-license
 	go test -tags e2e -count=1 -timeout 9m ./e2e/faults -service $(CURDIR)/bin/pageflare-license
 	e2e/container/run.sh
 
@@ -93,4 +95,4 @@ update-golden: optimizer ## rewrite golden files and vectors; look at the change
 	go test ./action/summary ./service/token ./service/audit -update
 
 clean: ## remove what the commands above made
-	rm -rf bin build $(cli)/node_modules e2e/postgres/node_modules
+	rm -rf bin build $(cli)/node_modules e2e/postgres/node_modules e2e/webhooks/node_modules

@@ -82,7 +82,7 @@ type app struct {
 func (a *app) share() {
 	a.commands = command.App{
 		Stdin: a.stdin, Stdout: a.stdout, Stderr: a.stderr, Terminal: a.typed, Watched: a.watched, Move: a.move,
-		Database: opaque.HideUserInfo(a.cfg.DatabaseURL), DatabaseFile: a.databasePath(), DumpURL: a.dumpURL(), Issuers: a.cfg.OIDCIssuers, NoLink: a.cfg.noLink(),
+		Database: opaque.HideUserInfo(a.cfg.DatabaseURL), DatabaseFile: a.databasePath(), DumpURL: a.dumpURL(), Issuers: a.cfg.OIDCIssuers, NoLink: a.cfg.noLink(), HTTP: outside(),
 		Getenv: a.getenv, APIURL: a.publicURL(a.cfg.Listen) + "/_api",
 		HaveDatabase: a.haveDatabase, Repository: a.repository,
 		Open: func(ctx context.Context) (*parts.Parts, func() error, error) {
@@ -127,6 +127,7 @@ type commands struct {
 	Policy     command.Policy     `cmd:"" help:"Trust policies: which jobs of GitHub Actions get license tokens without a secret."`
 	Repository command.Repository `cmd:"" help:"Repositories whose jobs got license tokens."`
 	GitHubApp  command.GitHubApp  `cmd:"" name:"github-app" help:"The GitHub App, by which the service hears GitHub and writes secrets."`
+	Leak       command.Leak       `cmd:"" help:"Leaked tokens: how scanners find them, and whether alerts end them."`
 	Webhook    command.Webhook    `cmd:"" help:"Webhook endpoints: where what happens is sent."`
 	Rotation   command.Rotation   `cmd:"" help:"Managed rotation: secrets at GitHub that hold a living license token, also where workflows rarely run."`
 	Plan       command.Plan       `cmd:"" help:"What plans of GitHub's Marketplace and sponsorships give, and who bought them."`

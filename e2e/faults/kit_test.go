@@ -67,8 +67,9 @@ type installation struct {
 	database string
 	account  string
 	apiToken string
-	admin    string // an admin token that may do everything
-	issuers  string // of identities
+	admin    string   // an admin token that may do everything
+	issuers  string   // of identities
+	settings []string // what else, as NAME=VALUE
 }
 
 // install makes an account in a database, which is new.
@@ -109,6 +110,7 @@ func (in *installation) command(ctx context.Context, database string, args ...st
 		"LICENSE_KEY=AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=", // of databases that end with the test
 		"LICENSE_PUBLIC_URL=http://license.example",
 	}
+	cmd.Env = append(cmd.Env, in.settings...)
 	return cmd
 }
 

@@ -36,6 +36,9 @@ func routes() []route {
 
 		{"GET", "/repos/{owner}/{repo}/installation", byApp, "", "", false, (*Server).repositoryInstallation},
 		{"GET", "/orgs/{org}/installation", byApp, "", "", false, (*Server).organizationInstallation},
+		{"GET", "/repos/{owner}/{repo}/secret-scanning/alerts/{number}", byToken, "secret_scanning_alerts", "read", false, (*Server).getAlert},
+		{"PATCH", "/repos/{owner}/{repo}/secret-scanning/alerts/{number}", byToken, "secret_scanning_alerts", "write", false, (*Server).updateAlert},
+		{"GET", "/meta/public_keys/secret_scanning", byAnyone, "", "", false, (*Server).alertKeysList},
 		{"POST", "/app-manifests/{code}/conversions", byAnyone, "", "", false, (*Server).convertManifest},
 		{"GET", "/app", byApp, "", "", false, (*Server).getApp},
 		{"GET", "/app/hook/config", byApp, "", "", false, (*Server).hookConfig},

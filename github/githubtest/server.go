@@ -78,6 +78,9 @@ type Server struct {
 	faults   []string
 	planned  []*plan
 	shop     shop
+
+	alertKeys []alertKey
+	alerts    map[string][]Alert // by repository, in small letters
 }
 
 // NewServer starts a fake GitHub; Close stops it.

@@ -400,6 +400,49 @@ type KeyPage struct {
 	NextCursor string `json:"next_cursor,omitempty,omitzero"`
 }
 
+// Leak defines model for Leak.
+type Leak struct {
+	// Account Whose it is.
+	Account string `json:"account,omitempty,omitzero"`
+
+	// ID Id of the token.
+	ID    string `json:"id,omitempty,omitzero"`
+	Kind  string `json:"kind,omitempty,omitzero"`
+	Label string `json:"label"`
+
+	// Outcome `over`: it is a token of this service, and nothing of it was left to end.
+	Outcome string `json:"outcome"`
+}
+
+// LeakAlerts Entries have `token`, `type`, `url`, which may be empty, and `source`, which may be any text. One that has another form is passed over.
+type LeakAlerts = []*interface{}
+
+// LeakLabel defines model for LeakLabel.
+type LeakLabel struct {
+	Label string `json:"label"`
+
+	// TokenHash SHA-256 of the token, hexadecimal.
+	TokenHash string `json:"token_hash"`
+
+	// TokenType As it was sent.
+	TokenType string `json:"token_type"`
+}
+
+// LeakLabels defines model for LeakLabels.
+type LeakLabels = []LeakLabel
+
+// LeakReport defines model for LeakReport.
+type LeakReport struct {
+	// Source What found it, or in what kind of place: any text.
+	Source string `json:"source,omitempty,omitzero"`
+
+	// Token The text that was found.
+	Token string `json:"token"`
+
+	// URL Where. Of a web address, host and path are noted.
+	URL string `json:"url,omitempty,omitzero"`
+}
+
 // Lease What a lease says, beside the lease itself.
 type Lease struct {
 	// CappedBy What ends the lease earlier than usual, the license or the license token; missing when nothing does.
@@ -1728,6 +1771,15 @@ type IssueLicenseParams struct {
 // HearGitHubJSONBody defines parameters for HearGitHub.
 type HearGitHubJSONBody = map[string]interface{}
 
+// SecretScanningParams defines parameters for SecretScanning.
+type SecretScanningParams struct {
+	// GithubPublicKeyIdentifier Id of the key.
+	GithubPublicKeyIdentifier string `json:"Github-Public-Key-Identifier"`
+
+	// GithubPublicKeySignature Base64 of the signature, in DER.
+	GithubPublicKeySignature string `json:"Github-Public-Key-Signature"`
+}
+
 // DeviceFormParams defines parameters for DeviceForm.
 type DeviceFormParams struct {
 	// UserCode A user code, such as WDJB-MJHT.
@@ -1772,6 +1824,9 @@ type IssueTokenJSONRequestBody = NewToken
 
 // CreateAdminTokenJSONRequestBody defines body for CreateAdminToken for application/json ContentType.
 type CreateAdminTokenJSONRequestBody = NewAdminToken
+
+// ReportLeakJSONRequestBody defines body for ReportLeak for application/json ContentType.
+type ReportLeakJSONRequestBody = LeakReport
 
 // AddPlanJSONRequestBody defines body for AddPlan for application/json ContentType.
 type AddPlanJSONRequestBody = NewPlan
@@ -1835,6 +1890,9 @@ type RevokeFormdataRequestBody = TokenForm
 
 // HearGitHubJSONRequestBody defines body for HearGitHub for application/json ContentType.
 type HearGitHubJSONRequestBody = HearGitHubJSONBody
+
+// SecretScanningJSONRequestBody defines body for SecretScanning for application/json ContentType.
+type SecretScanningJSONRequestBody = LeakAlerts
 
 // DeviceConfirmFormdataRequestBody defines body for DeviceConfirm for application/x-www-form-urlencoded ContentType.
 type DeviceConfirmFormdataRequestBody = PageForm

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 
 	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/oidc"
@@ -22,13 +23,14 @@ type App struct {
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
 
-	Terminal     bool     // a person types what comes on Stdin
-	Watched      bool     // a person sees what is written to Stderr
-	Database     string   // its URL for messages, without a password
-	DatabaseFile string   // empty when it is on a server
-	DumpURL      string   // of a database on a server, for pg_dump and pg_restore; empty when it is a file
-	Issuers      []string // of identities that are trusted
-	NoLink       string   // why a link that begins with the public URL would lead nowhere; "" when it leads somewhere
+	Terminal     bool         // a person types what comes on Stdin
+	Watched      bool         // a person sees what is written to Stderr
+	Database     string       // its URL for messages, without a password
+	DatabaseFile string       // empty when it is on a server
+	DumpURL      string       // of a database on a server, for pg_dump and pg_restore; empty when it is a file
+	Issuers      []string     // of identities that are trusted
+	HTTP         *http.Client // by which the running service is asked
+	NoLink       string       // why a link that begins with the public URL would lead nowhere; "" when it leads somewhere
 
 	// Getenv is a variable of the environment.
 	Getenv func(string) string

@@ -18,6 +18,7 @@ import (
 	"github.com/pageflare/ci/service/billing"
 	"github.com/pageflare/ci/service/githubapp"
 	"github.com/pageflare/ci/service/keyring"
+	"github.com/pageflare/ci/service/leak"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/limit"
 	"github.com/pageflare/ci/service/oidc"
@@ -45,6 +46,7 @@ type Stores struct {
 	Limits      limit.Store // nil: each process counts requests alone
 	Upkeep      upkeep.Store
 	App         githubapp.Store
+	Leaks       leak.Store
 	Rotations   rotation.Store
 	Billing     billing.Store
 	Received    in.Store
@@ -83,6 +85,7 @@ func On(s interface {
 	billing.Store
 	in.Store
 	in.Places
+	leak.Store
 	account.NoticeStore
 	out.Store
 	out.FeedStore
@@ -95,7 +98,7 @@ func On(s interface {
 	return Stores{
 		Audit: s, Keys: s, Accounts: s, Credentials: s, Admins: s, Devices: s, Sessions: s, Policies: s,
 		Licenses: s, Machines: s, Jobs: s, Limits: s.SharedLimits(), Upkeep: s, Ready: s.Ready, Stock: s.Stock,
-		App: s, Rotations: s, Billing: s, Received: s, Places: s, Notices: s, Endpoints: s, Feed: s,
+		App: s, Rotations: s, Billing: s, Received: s, Places: s, Notices: s, Endpoints: s, Feed: s, Leaks: s,
 		Sends: s, Sent: s, Published: s.Published,
 	}
 }
@@ -132,6 +135,7 @@ type Parts struct {
 	Machines *license.Machines
 	Jobs     *license.Jobs
 	App      *githubapp.Registry
+	Leaks    *leak.Service
 	Rotation *rotation.Rotations
 	Billing  *billing.Registry
 	Received *in.Receiver
@@ -222,11 +226,17 @@ func New(ctx context.Context, c Config) (*Parts, error) {
 		Store: c.Stores.Rotations, Tokens: p.Licenses, Apps: p.App, Log: p.Log, Now: now, Rand: c.Rand, Events: c.Events,
 	})
 	p.Billing = billing.NewRegistry(billing.Config{Store: c.Stores.Billing, Log: p.Log, Now: now, Rand: c.Rand})
+	p.Leaks = leak.New(leak.Config{
+		Store: c.Stores.Leaks, Keys: p.Keys, Log: p.Log, GitHub: c.GitHub, Installations: p.App.Installations, Hurry: p.Rotation.Hurry,
+		Events: c.Events, Now: now, Rand: c.Rand,
+	})
 	hears := in.Hears{
 		Billing: p.Billing, Places: c.Stores.Places, Trust: p.Policies, Rotations: p.Rotation, Issuer: in.IssuerOf(c.GitHub.APIURL),
 	}
+	handlers := hears.Handlers()
+	handlers["secret_scanning_alert"] = func(ctx context.Context, d in.Delivery) error { return p.Leaks.Alert(ctx, d.ID, d.Body) }
 	p.Received, p.Places = in.New(in.Config{
-		Store: c.Stores.Received, Secrets: p.App.WebhookSecrets, Handlers: hears.Handlers(), Now: now, Rand: c.Rand,
+		Store: c.Stores.Received, Secrets: p.App.WebhookSecrets, Handlers: handlers, Now: now, Rand: c.Rand,
 	}), c.Stores.Places
 	return p, nil
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/pageflare/ci/service/auth"
 	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/keyring"
+	"github.com/pageflare/ci/service/leak"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/opaque"
 	"github.com/pageflare/ci/service/server/admin"
@@ -52,6 +53,8 @@ var refusals = slices.Concat([]route.Refusal{
 	with(errNoMethod, http.StatusMethodNotAllowed, api.CodeMethodNotAllowed),
 	with(auth.ErrUnknownCode, http.StatusNotFound, api.CodeNotFound),
 	with(errTooLarge, http.StatusRequestEntityTooLarge, api.CodeRequestTooLarge),
+	with(tooLarge(leak.MaxBody), http.StatusRequestEntityTooLarge, api.CodeRequestTooLarge),
+	with(leak.ErrKeys, http.StatusServiceUnavailable, api.CodeUnavailable),
 	with(tooLarge(admin.BatchBody), http.StatusRequestEntityTooLarge, api.CodeRequestTooLarge),
 	with(errTooSlow, http.StatusRequestTimeout, api.CodeRequestTimeout),
 	with(failure.ErrUnavailable, http.StatusServiceUnavailable, api.CodeUnavailable),

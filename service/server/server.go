@@ -55,7 +55,8 @@ type Server struct {
 	admin    *admin.Handlers
 	limits   limits
 	pages    *page.Pages
-	reports  atomic.Int64 // telemetry
+	reports  atomic.Int64  // telemetry
+	alerts   chan struct{} // has a value for each large alert that is in memory
 	metrics  *metrics
 	tracer   trace.Tracer
 	timeouts timeouts
@@ -91,12 +92,15 @@ func New(cfg Config) (*Server, error) {
 	})
 	s.admin = &admin.Handlers{
 		Accounts: cfg.Parts.Accounts, Admins: cfg.Parts.Admins, Sessions: cfg.Parts.Sessions, Licenses: cfg.Parts.Licenses,
-		Machines: cfg.Parts.Machines, Policies: cfg.Parts.Policies, Jobs: cfg.Parts.Jobs, Rotation: cfg.Parts.Rotation,
-		Keys: cfg.Parts.Keys, Log: cfg.Parts.Log,
-		Billing: cfg.Parts.Billing, Received: cfg.Parts.Received,
+		Machines: cfg.Parts.Machines, Policies: cfg.Parts.Policies, Jobs: cfg.Parts.Jobs, Keys: cfg.Parts.Keys, Log: cfg.Parts.Log,
 		Identities: cfg.Parts.Identities, Repository: cfg.Repository, Now: cfg.Now, Extend: s.extendDeadline,
+		Rotation: cfg.Parts.Rotation,
+		Billing:  cfg.Parts.Billing, Received: cfg.Parts.Received,
+		Leaks:     cfg.Parts.Leaks,
 		Endpoints: cfg.Parts.Endpoints, Feed: cfg.Parts.Feed, Sent: cfg.Parts.Sent, Await: s.await,
 	}
+	s.alerts = make(chan struct{}, alertsAtOnce)
+	s.metrics.registry.MustRegister(leakCollector{cfg.Parts.Leaks.Counts})
 	s.drain, s.after = cfg.Drain, cfg.After
 	if s.after == nil {
 		s.after = time.After

@@ -18,6 +18,7 @@ import (
 	"github.com/pageflare/ci/service/billing"
 	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/keyring"
+	"github.com/pageflare/ci/service/leak"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/oidc"
 	"github.com/pageflare/ci/service/opaque"
@@ -41,6 +42,7 @@ type Handlers struct {
 	Keys       *keyring.Keyring
 	Billing    *billing.Registry
 	Received   *in.Receiver
+	Leaks      *leak.Service
 	Log        *audit.Log
 	Identities *oidc.Verifier // explains identity tokens; nil: no issuer is trusted
 	Repository Resolver       // finds the ids of a repository by its name; nil: policies are added by ids alone
@@ -96,6 +98,7 @@ func (h *Handlers) Routes() []route.Route {
 		route.Get(at+"/tokens", route.Admin(auth.ScopeTokensRead), h.findTokens),
 		route.Get(at+"/tokens/:jti", route.Admin(auth.ScopeTokensRead), h.getToken).Of(tokenID).Bare(),
 		route.Post(at+"/tokens/revoke", route.Admin(auth.ScopeTokensWrite), h.revokeToken).Bare(),
+		route.Post(at+"/leaks", route.Admin(auth.ScopeTokensWrite), h.reportLeak).Bare(),
 		route.Get(at+"/accounts/:id/machines", route.Admin(auth.ScopeTokensRead), h.listMachines).Of(accountID),
 		route.Delete(at+"/machines/:id", route.Admin(auth.ScopeTokensWrite), h.endMachine).Of(machineID).Bare(),
 		route.Get(at+"/policies", route.Admin(auth.ScopePoliciesRead), h.listPolicies),

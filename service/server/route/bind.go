@@ -128,6 +128,9 @@ func (e *TypeError) Error() string {
 	return fmt.Sprintf("send the body with Content-Type: %s, in UTF-8 and not compressed", e.want)
 }
 
+// WantJSON refuses a body that does not say that it is JSON, for a route that reads it itself.
+func WantJSON(c *gin.Context) error { return wantType(c, "application/json") }
+
 // wantType refuses a body of another content type, in another charset, or compressed.
 func wantType(c *gin.Context, want string) error {
 	headers := c.Request.Header
