@@ -28,6 +28,7 @@ import (
 	"github.com/pageflare/ci/service/oidc"
 	"github.com/pageflare/ci/service/servicetest"
 	"github.com/pageflare/ci/service/store/postgrestest"
+	"github.com/pageflare/ci/service/webhook/out"
 )
 
 func document(t *testing.T, name string) string {
@@ -91,6 +92,24 @@ func TestSettingsAndTheirTableAgree(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("settings (-struct +docs/service.md):\n%s", diff)
+	}
+}
+
+func TestEventsAndTheirTableAgree(t *testing.T) {
+	t.Parallel()
+	want := map[string]string{}
+	for _, e := range audit.EventTypes {
+		want[code(string(e))] = code(strings.Join(e.Members(), "`, `"))
+	}
+	got := map[string]string{}
+	for _, row := range table(t, document(t, "webhooks.md"), "| type | what happened | `data` |") {
+		if len(row) != 3 || row[1] == "" {
+			t.Fatalf("row %q lacks something", row)
+		}
+		got[row[0]] = row[2]
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("events (-code +docs/webhooks.md):\n%s", diff)
 	}
 }
 
@@ -220,6 +239,7 @@ func (b *box) exampleVariables(i int) {
 	issued := b.ok("token", "issue", "--account", b.env["ACCOUNT"], "--json")
 	b.env["TOKEN"], b.env["JTI"] = mustMember(b.t, issued, "token"), mustMember(b.t, issued, "jti")
 	b.env["POLICY"] = mustMember(b.t, b.ok("policy", "add", "--account", b.env["ACCOUNT"], "--repository-id", "7", "--repository-owner-id", "8", "--json"), "id")
+	b.env["WEBHOOK"] = mustMember(b.t, b.ok("webhook", "add", "--account", b.env["ACCOUNT"], "--url", "https://example.com/example", "--json"), "id")
 	b.env["ADMIN_TOKEN"] = strings.TrimSpace(b.ok("admin-token", "create", "--scope", "audit:read"))
 	shown := b.ok("token", "show", b.env["JTI"], "--json")
 	b.env["MACHINE"] = fmt.Sprintf("mac_%016d", i)
@@ -343,6 +363,9 @@ func exampleService(t *testing.T) map[string]string {
 		"ACCOUNT": a.ID, "JTI": string(issued.ID), "KID": keys[0].ID, "API_TOKEN_ID": caller.ID, "POLICY": policy.ID, "IDENTITY": identity,
 		"ADMIN_TOKEN_ID": adminRecord.ID,
 	}
+	webhook, err := s.Parts.Endpoints.Add(ctx, out.NewEndpoint{AccountID: a.ID, URL: "https://example.com/hooks", Events: []audit.EventType{audit.EventAccountUpdated}})
+	must(t, err)
+	env["WEBHOOK"] = webhook.ID
 	exampleLogins(t, s, a.ID, env)
 	return env
 }
@@ -399,6 +422,7 @@ var ofItsOwn = map[string]bool{
 	"iat": true, "exp": true, "created_at": true, "issued_at": true, "signs_from": true, "at": true, "object": true, "hash": true, "end": true,
 	"seq": true, "lines": true, "lease": true, "grace_until": true, "x": true,
 	"issuer": true, "api_token": true, "admin_token": true, "next_cursor": true,
+	"timestamp": true, "sequence": true, "next": true, "latest": true, "secret": true, "previous_secret_until": true,
 	"device_code": true, "user_code": true, "verification_uri": true, "verification_uri_complete": true, "access_token": true, "machine": true, "url": true, "ended_at": true,
 	"token_endpoint": true, "device_authorization_endpoint": true, "introspection_endpoint": true, "revocation_endpoint": true,
 }

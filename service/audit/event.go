@@ -126,6 +126,9 @@ func (a Act) EventSeed(seq int64, hash string, t EventType) [sha256.Size]byte {
 // facts are the details of an act.
 func (a Act) facts() map[string]any {
 	facts := map[string]any{}
+	if a.Details == "" || a.Details == "{}" {
+		return facts
+	}
 	if err := json.Unmarshal([]byte(a.Details), &facts); err != nil {
 		return map[string]any{} // an act is told whatever its details are
 	}

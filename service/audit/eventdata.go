@@ -2,6 +2,8 @@ package audit
 
 import (
 	"encoding/json"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -251,3 +253,18 @@ const (
 	exampleJTI  = "0k1b9c3mf0g5h2j4k6n8p0q2r4s6t8v0w2x4y6z8"
 	examplePlan = `{"tier":"pro","features":["critical_css"],"valid_until":"2030-01-01T00:00:00Z"}`
 )
+
+// Members are the names of what the data of an event of this type can have, in their order; not all
+// acts have all of them.
+func (t EventType) Members() []string {
+	rule := dataRules[t]
+	names := slices.Collect(maps.Keys(rule.facts))
+	if rule.object != "" {
+		names = append(names, rule.object)
+	}
+	if t != EventKeyRotated { // it is nobody's
+		names = append(names, "account")
+	}
+	slices.Sort(names)
+	return names
+}

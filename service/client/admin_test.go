@@ -178,6 +178,31 @@ func TestAdminOfTheRealService(t *testing.T) {
 		t.Errorf("RetireKey of the key that signs: %v", err)
 	}
 
+	webhook := must[api.Webhook](t)(a.AddWebhook(ctx, api.NewWebhook{Account: account.ID, URL: "https://example.com/hooks", Events: []string{"policy.added"}}))
+	if got := all(t, a.ListWebhooks(ctx, api.ListWebhooksParams{Account: account.ID, Limit: 1})); len(got) != 1 || got[0].ID != webhook.ID || webhook.Secret == "" {
+		t.Errorf("ListWebhooks = %+v", got)
+	}
+	if got := must[api.Webhook](t)(a.UpdateWebhook(ctx, webhook.ID, api.WebhookChange{Events: &[]string{}})); len(got.Events) != 0 || got.URL != webhook.URL {
+		t.Errorf("UpdateWebhook = %+v", got)
+	}
+	if got := must[api.Webhook](t)(a.RotateWebhookSecret(ctx, webhook.ID, api.SecretRotation{Overlap: "1h"})); got.Secret == webhook.Secret || got.PreviousSecretUntil == "" {
+		t.Errorf("RotateWebhookSecret = %+v", got)
+	}
+	if got := must[api.Webhook](t)(a.GetWebhook(ctx, webhook.ID)); got.Secret != "" || got.Account != account.ID {
+		t.Errorf("GetWebhook = %+v", got)
+	}
+	test := must[api.Event](t)(a.TestWebhook(ctx, webhook.ID, api.WebhookTest{Type: "ping"}))
+	events := must[api.EventPage](t)(a.ListEvents(ctx, api.ListEventsParams{Account: account.ID, Tests: true, Limit: 200}))
+	if n := len(events.Events); n < 5 || string(events.Events[n-1]) != string(test) || events.Next != events.Latest {
+		t.Errorf("ListEvents = %s, want the test event %s as the last one", events.Events, test)
+	}
+	if got := must[api.EventPage](t)(a.ListEvents(ctx, api.ListEventsParams{After: events.Next, Wait: 1})); len(got.Events) != 0 || got.Next != events.Next {
+		t.Errorf("ListEvents behind the newest = %+v", got)
+	}
+	if got := must[api.RemovedWebhook](t)(a.RemoveWebhook(ctx, webhook.ID)); got.Status != "removed" {
+		t.Errorf("RemoveWebhook = %+v", got)
+	}
+
 	small := must[api.AdminToken](t)(a.CreateAdminToken(ctx, api.NewAdminToken{Name: "billing", Scopes: []string{"accounts:read"}}))
 	if got := all(t, a.ListAdminTokens(ctx, api.ListAdminTokensParams{Limit: 1})); len(got) != 2 {
 		t.Errorf("ListAdminTokens = %+v", got)

@@ -2,6 +2,7 @@ package command
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -30,7 +31,7 @@ import (
 //   - It never goes on quietly when it misses something: every reason to stop is an error.
 type webhookListen struct {
 	Forward   string    `help:"Send each event to this address, signed as a delivery is. The secret is printed when it is made, at the first time." placeholder:"URL"`
-	APIURL    string    `name:"api-url" env:"PAGEFLARE_API_URL" help:"Base path of the API. Default: that of the service with the settings of this folder." placeholder:"URL"`
+	APIURL    string    `name:"api-url" help:"Base path of the API. Default: PAGEFLARE_API_URL, else that of the service with the settings of this folder." placeholder:"URL"`
 	Account   string    `help:"Only events of this account." placeholder:"ID"`
 	Event     eventType `help:"Only events of this type." placeholder:"TYPE"`
 	After     *int64    `help:"Begin behind this number, 0 for the oldest event there is, instead of where it ended last; the first time it begins with what happens next." placeholder:"SEQUENCE"`
@@ -90,9 +91,7 @@ func (c webhookListen) begin(a *App) (*listening, error) {
 	if token == "" {
 		return nil, Usagef("%s is not set: give it an admin token with the scope events:read, as `pageflare-license admin-token create --scope events:read` makes one", adminTokenVariable)
 	}
-	if c.APIURL == "" {
-		c.APIURL = a.APIURL
-	}
+	c.APIURL = cmp.Or(c.APIURL, a.Getenv("PAGEFLARE_API_URL"), a.APIURL)
 	if c.After != nil && *c.After < 0 {
 		return nil, Usagef("--after: %d is below 0", *c.After)
 	}

@@ -15,6 +15,7 @@ import (
 var ownTexts = regexp.MustCompile(`^(insufficient scope: this admin token lacks the scope [a-z-]+:[a-z]+: make one that has it|` +
 	`too many requests with this token: try again in \d+ s|the service has an internal error: try again later, and report request [0-9A-Z]{26}|` +
 	`the body has a member "/\w+" that is not known here: see /openapi.yaml|(account \S+|machine): (not found|exists already)|` +
+	`events are missing: those from \d+ to \d+ were pruned, as LICENSE_RETENTION says: look at what may have changed, and go on with after=\d+|` +
 	`invalid request: machine_id is not 1 to 128 letters, digits, - or _|insufficient scope: this token belongs to another account|the form has no parameter token|` +
 	`send the body with Content-Type: application/(json|x-www-form-urlencoded), in UTF-8 and not compressed)$`)
 

@@ -82,9 +82,7 @@ func (s *Server) recover(c *gin.Context) {
 func (s *Server) extendDeadline(c *gin.Context,
 	d time.Duration) (context.Context, context.CancelFunc) {
 	until := time.Now().Add(d + writeTimeout)
-	rc := http.NewResponseController(c.Writer) // without a connection there are no deadlines
-	_ = rc.SetReadDeadline(until)              // net/http reads on to see whether the client leaves, and takes this for that
-	_ = rc.SetWriteDeadline(until)
+	_ = http.NewResponseController(c.Writer).SetWriteDeadline(until) // without a connection there is none
 	ctx, cancel := context.WithTimeout(c.Request.Context(), d)
 	stop := context.AfterFunc(s.stopping, cancel)
 	return ctx, func() { stop(); cancel() }

@@ -100,7 +100,7 @@ func (m *metrics) telemetry(reports func() int64) {
 type upkeepCollector struct{ done func() map[string]time.Time }
 
 var upkeepDone = prometheus.NewDesc(prometheus.BuildFQName(namespace, "", "upkeep_success_timestamp_seconds"),
-	"When a job of upkeep was last done by this replica without an error, by job: index, prune.", []string{"job"}, nil)
+	"When a job of upkeep was last done by this replica without an error, by job: index, prune, notices.", []string{"job"}, nil)
 
 func (u upkeepCollector) Describe(ch chan<- *prometheus.Desc) { ch <- upkeepDone }
 

@@ -38,6 +38,7 @@ func TestARequestThatIsSentAgainUnderItsNameDoesNothingTwice(t *testing.T) {
 		{"/_api/admin/accounts", admin, account, audit.AccountCreated},
 		{of + "/api-tokens", admin, `{"name":"x"}`, audit.APITokenCreated},
 		{"/_api/admin/keys", admin, "", audit.KeyAdded},
+		{"/_api/admin/webhooks", admin, `{"url":"https://example.com"}`, audit.EndpointAdded},
 		{"/_api/admin/admin-tokens", admin, `{"name":"x","scopes":["keys:read"]}`, audit.AdminTokenCreated},
 	} {
 		before := s.Acts(t, test.did)

@@ -178,9 +178,9 @@ const insertEvents = `INSERT INTO events (` + eventColumns + `) VALUES `
 func (t *tx) eventCommands() (commands []command, newest int64, err error) {
 	newest = t.head.events
 	rows := t.events
-	for _, together := range []int{64, 8, 1} { // so that there are few texts of this statement
-		for len(rows) >= together {
-			c := command{text: eventsText(together)}
+	for _, add := range addEvents {
+		for together := add.rows; len(rows) >= together; {
+			c := command{text: add.text, args: make([]any, 0, eventValues*together)}
 			for i := range rows[:together] {
 				e := &rows[i]
 				id, err := opaque.OfEvent.New(bytes.NewReader(e.seed[:]))
@@ -196,9 +196,18 @@ func (t *tx) eventCommands() (commands []command, newest int64, err error) {
 	return commands, newest, nil
 }
 
+// addEvents are the statements that add events: few, for each is kept.
+var addEvents = []struct {
+	rows int
+	text string
+}{{64, eventsText(64)}, {8, eventsText(8)}, {1, eventsText(1)}}
+
+// eventValues is how many values a row of events has.
+const eventValues = 7
+
 // eventsText is the statement that adds n events.
 func eventsText(n int) string {
-	const columns = 7
+	const columns = eventValues
 	rows := make([]string, n)
 	for i := range rows {
 		marks := make([]string, columns)

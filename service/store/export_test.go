@@ -8,6 +8,9 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/pageflare/ci/service/audit"
+	"github.com/pageflare/ci/service/store/ledger"
 )
 
 // Pragma returns the value of a pragma on a connection of each pool.
@@ -143,4 +146,30 @@ func (s *Store) AddPolled(t *testing.T) error {
 		_, err := t.ExecContext(context.Background(), `UPDATE device_logins SET polled_at = 9`)
 		return storeError(err)
 	})
+}
+
+// AllocsOfTelling is how many allocations it costs a transaction to find out who hears of n refreshed
+// tokens. It has nothing to run a statement on.
+func (s *Store) AllocsOfTelling(ctx context.Context, t *testing.T, n int) float64 {
+	t.Helper()
+	known := s.write.heard.Load()
+	if known == nil {
+		t.Fatal("no transaction has read who hears of tokens")
+	}
+	x := &tx{pool: s.write, head: head{endpoints: known.asOf}, records: make([]ledger.Record, n)}
+	for i := range x.records {
+		x.records[i] = ledger.Record{Account: "user_1", Action: string(audit.TokenRefreshed)}
+	}
+	return testing.AllocsPerRun(100, func() {
+		if err := x.tellRecords(ctx, "hash"); err != nil || len(x.events) > 0 {
+			t.Errorf("told %d events, %v", len(x.events), err)
+		}
+	})
+}
+
+// WriteTexts are the statements that were prepared for writing.
+func (s *Store) WriteTexts() map[string]bool {
+	texts := map[string]bool{}
+	s.write.prepared.Range(func(text, _ any) bool { texts[text.(string)] = true; return true })
+	return texts
 }

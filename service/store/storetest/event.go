@@ -17,6 +17,7 @@ import (
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/oidc"
 	"github.com/pageflare/ci/service/opaque"
+	"github.com/pageflare/ci/service/upkeep"
 	"github.com/pageflare/ci/service/webhook/out"
 )
 
@@ -28,6 +29,7 @@ var events = suite{
 	"many acts of one transaction are told together":         manyTold,
 	"the feed is read by account, by type and without tests": feed,
 	"whoever waits learns of events":                         published,
+	"old events are pruned in their order":                   prunedEvents,
 }
 
 // doing is an act that is told.
@@ -291,6 +293,48 @@ func published(t *testing.T, s Store) {
 			t.Error("nobody was woken")
 		}
 	}
+}
+
+func prunedEvents(t *testing.T, s Store) {
+	held, err := s.ClaimUpkeep(t.Context(), upkeep.Lease{}, "a")
+	must(t, err)
+	a := create(t, s, 1)
+	for n := range 6 {
+		act := doing(audit.AccountUpdated, a.ID, a.ID, `{"email":"changed"}`)
+		act.At = at.Add(time.Duration(n) * time.Hour)
+		if n == 3 {
+			act.At = at.Add(-time.Hour) // by a replica whose clock is behind
+		}
+		_, err := s.ChangeAccount(t.Context(), a.ID, func(a *account.Account) error { a.Features = append(a.Features, "x"); return nil }, act)
+		must(t, err)
+	}
+	prune := func(hours int, want ...int64) {
+		t.Helper()
+		p := upkeep.Pruning{Now: at.AddDate(2, 0, 0), Before: at.Add(time.Duration(hours) * time.Hour), Act: func(int64, int64) audit.Act { return did(at) }}
+		for more := true; more; {
+			var err error
+			more, err = s.Prune(t.Context(), held, p)
+			must(t, err)
+		}
+		page, err := s.EventsAfter(t.Context(), out.FeedQuery{Limit: 9})
+		must(t, err)
+		got := []int64{page.Oldest, page.Newest}
+		for _, e := range page.Events {
+			got = append(got, e.Seq)
+		}
+		same(t, want, got)
+	}
+	prune(0, 1, 6, 1, 2, 3, 4, 5, 6)
+	prune(2, 3, 6, 3, 4, 5, 6) // the fourth is older, and stays: there are no gaps
+	prune(5, 6, 6, 6)
+	prune(9, 7, 6)
+	_, err = s.ChangeAccount(t.Context(), a.ID, func(a *account.Account) error { a.Features = nil; return nil }, doing(audit.AccountUpdated, a.ID, a.ID, ""))
+	must(t, err)
+	same(t, int64(7), told(t, s, 0)[0].Seq) // no number comes again
+	_, err = s.ClaimUpkeep(t.Context(), held, "b")
+	must(t, err)
+	_, err = s.Prune(t.Context(), held, upkeep.Pruning{Now: at.AddDate(2, 0, 0), Before: at.AddDate(1, 0, 0), Act: func(int64, int64) audit.Act { return did(at) }})
+	wantErr(t, "Prune(without the lease)", err, upkeep.ErrLost)
 }
 
 var endpoints = suite{

@@ -271,6 +271,9 @@ func (r *Registry) RotateSecret(ctx context.Context, id string, overlap time.Dur
 		if string(before) == secret {
 			return nil // this very request changed it before
 		}
+		if older, err := r.cfg.Master.Open(previousPurpose(id), e.SealedPrevious); err == nil && string(older) == secret {
+			return fmt.Errorf("webhook endpoint %s: this request was done, and its secret was changed again since: %w", id, failure.ErrConflict)
+		}
 		e.SealedPrevious, e.PreviousUntil = nil, time.Time{}
 		if overlap > 0 {
 			e.PreviousUntil = r.cfg.Now().Add(overlap)
