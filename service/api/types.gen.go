@@ -630,13 +630,13 @@ type NewWebhookReplay struct {
 	// Event Id of the one event to send again.
 	Event string `json:"event,omitempty,omitzero"`
 
-	// Since What happened then or later; missing: from the oldest that is kept.
+	// Since A day or a time: what happened then or later; missing: from the oldest that is kept.
 	Since string `json:"since,omitempty,omitzero"`
 
 	// Undelivered Only what the endpoint never accepted.
 	Undelivered bool `json:"undelivered,omitempty,omitzero"`
 
-	// Until And before then; missing: up to now.
+	// Until And before that day or time; missing: up to now.
 	Until string `json:"until,omitempty,omitzero"`
 }
 
