@@ -330,3 +330,46 @@ func TestWhoWaitsIsSentAwayByADrain(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// The end of a license is told by whichever replica looks after it, once, also after it was down.
+func TestTheEndOfALicenseIsTold(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 3, 12, 9, 0, 0, 0, time.UTC)
+	s := servicetest.Start(t, servicetest.Options{Now: func() time.Time { return now }})
+	replica := s.Replica(t, nil)
+	a := &admin{t, s, s.AdminToken(t, auth.Scopes...)}
+	made := into[api.Account](t, a.do("POST", "accounts", `{"email":"dev@example.com","valid_until":"2026-05-01"}`))
+	tell := func(after string, want ...string) {
+		t.Helper()
+		at, err := time.Parse(time.DateOnly, after)
+		if err != nil {
+			t.Fatal(err)
+		}
+		now = at
+		latest := into[feedPage](t, a.do("GET", "events?limit=1", "")).Latest
+		for _, who := range []*servicetest.Service{s, replica, s} {
+			if err := who.Parts.Notices.Give(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var got []string
+		for _, e := range into[feedPage](t, a.do("GET", fmt.Sprintf("events?after=%d", latest), "")).Events {
+			if e.Data["account"] != made.ID || e.Data["valid_until"] != "2026-05-01T00:00:00.000Z" {
+				t.Errorf("%s says %v", e.Type, e.Data)
+			}
+			got = append(got, fmt.Sprint(e.Type, " ", e.Data["days"]))
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("told on %s (-want +got)\n%s", after, diff)
+		}
+	}
+	tell("2026-03-13")
+	tell("2026-04-02", "license.expiring 30")
+	tell("2026-04-30", "license.expiring 1")
+	tell("2026-05-03", "license.expired <nil>")
+	tell("2026-05-04")
+	lines, err := s.Lines(t.Context(), audit.Query{Account: made.ID, Action: audit.LicenseExpired, Limit: 9})
+	if err != nil || len(lines) != 1 {
+		t.Errorf("%d lines say that the license has ended, %v", len(lines), err)
+	}
+}

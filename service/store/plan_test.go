@@ -5,12 +5,14 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/pageflare/ci/service/account"
 	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/store"
+	"github.com/pageflare/ci/service/webhook/out"
 )
 
 // While it runs nobody else can write, so it must not read every token there is.
@@ -58,6 +60,22 @@ func TestNarrowedListsAreFoundByAnIndex(t *testing.T) {
 		},
 		"audit_of_account": func(s *store.Store) error {
 			_, err := s.AuditLines(t.Context(), audit.Query{Account: "user_1", Limit: 1})
+			return err
+		},
+		"accounts_by_notice": func(s *store.Store) error {
+			_, err := s.LookAtEnds(t.Context(), time.Now(), 1, func(account.Account, account.Notice) account.Look { return account.Look{} })
+			return err
+		},
+		"events_of_account": func(s *store.Store) error {
+			_, err := s.EventsAfter(t.Context(), out.FeedQuery{Account: "user_1", Limit: 1})
+			return err
+		},
+		"sqlite_autoindex_events_1": func(s *store.Store) error {
+			_, err := s.EventsAfter(t.Context(), out.FeedQuery{Type: audit.EventPing, Limit: 1})
+			return err
+		},
+		"webhook_endpoints_of_account": func(s *store.Store) error {
+			_, err := s.Endpoints(t.Context(), out.Query{Account: "user_1", Limit: 1})
 			return err
 		},
 		"sqlite_autoindex_audit_log_1": func(s *store.Store) error {
