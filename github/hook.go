@@ -20,20 +20,20 @@ type HookDelivery struct {
 }
 
 // HookDeliveries returns a page of the attempts to deliver events to the webhook of the App whose
-// client this is, newest first, and the cursor of the next page; "": there is none. left is how many
-// requests GitHub still allows in this hour, -1 when it does not say. The error is an *Error.
+// client this is, newest first, and the cursor of the next page; "": there is none. The error is an
+// *Error.
 // https://docs.github.com/en/rest/apps/webhooks#list-deliveries-for-an-app-webhook
-func (c *Client) HookDeliveries(ctx context.Context, cursor string) (list []HookDelivery, next string, left int, err error) {
+func (c *Client) HookDeliveries(ctx context.Context, cursor string) (list []HookDelivery, next string, err error) {
 	found, resp, err := c.Apps.ListHookDeliveries(ctx, &gh.ListCursorOptions{PerPage: 100, Cursor: cursor})
 	if err != nil {
-		return nil, "", -1, Explain(ctx, err)
+		return nil, "", Explain(ctx, err)
 	}
 	for _, d := range found {
 		list = append(list, HookDelivery{
 			ID: d.GetID(), GUID: d.GetGUID(), At: d.GetDeliveredAt().Time, OK: d.GetStatusCode() >= 200 && d.GetStatusCode() < 300,
 		})
 	}
-	return list, resp.Cursor, remaining(resp), nil
+	return list, resp.Cursor, nil
 }
 
 // Redeliver asks GitHub to deliver an event again; GitHub does so a moment later. The error is an
@@ -48,13 +48,6 @@ func (c *Client) Redeliver(ctx context.Context, id int64) error {
 		return Explain(ctx, err)
 	}
 	return nil
-}
-
-func remaining(resp *gh.Response) int {
-	if resp == nil || resp.Header.Get("X-RateLimit-Remaining") == "" {
-		return -1
-	}
-	return resp.Rate.Remaining
 }
 
 // A MarketplaceAccount is who has bought a plan of the App's Marketplace listing, in GitHub's words.

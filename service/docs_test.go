@@ -1,9 +1,14 @@
 package main
 
 import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"maps"
+	"net/http"
 	"net/url"
 	"os"
 	"os/exec"
@@ -23,9 +28,12 @@ import (
 	"github.com/pageflare/ci/service/account"
 	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/auth"
+	"github.com/pageflare/ci/service/billing"
 	"github.com/pageflare/ci/service/githubapp"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/oidc"
+	"github.com/pageflare/ci/service/opaque"
+	"github.com/pageflare/ci/service/rotation"
 	"github.com/pageflare/ci/service/servicetest"
 	"github.com/pageflare/ci/service/store/postgrestest"
 	"github.com/pageflare/ci/service/webhook/out"
@@ -332,7 +340,7 @@ func exampleService(t *testing.T) map[string]string {
 	jobs, err := githubtest.NewIssuer(githubtest.IssuerConfig{Claims: map[string]any{"repository": "acme/observatory", "repository_owner_id": "583231"}})
 	must(t, err)
 	t.Cleanup(jobs.Close)
-	s := servicetest.Start(t, servicetest.Options{Issuers: []string{jobs.URL()}, Now: func() time.Time { return time.Now().Add(time.Duration(ahead.Load()) * time.Second) }})
+	s := servicetest.Start(t, servicetest.Options{Issuers: []string{jobs.URL()}, App: githubapp.Given{Secrets: []opaque.Secret{hookSecret}}, Now: func() time.Time { return time.Now().Add(time.Duration(ahead.Load()) * time.Second) }})
 	command := audit.WithActor(ctx, audit.Actor{Kind: audit.ActorCommand, ID: "root"})
 	a, apiToken, err := s.CreateAccount(command, account.NewAccount{
 		Email: "dev@example.com", Tier: account.Pro, Features: []string{"critical_css"}, ValidUntil: time.Date(2099, 3, 12, 0, 0, 0, 0, time.UTC),
@@ -366,8 +374,40 @@ func exampleService(t *testing.T) map[string]string {
 	webhook, err := s.Parts.Endpoints.Add(ctx, out.NewEndpoint{AccountID: a.ID, URL: "https://example.com/hooks", Events: []audit.EventType{audit.EventAccountUpdated}})
 	must(t, err)
 	env["WEBHOOK"] = webhook.ID
+	kept, err := s.Store.AddRotation(command, rotation.Rotation{
+		ID: "rot_0123456789abcdef", AccountID: a.ID, Repository: "acme/observatory", RepositoryID: 1296269, Owner: "acme", OwnerID: 583231,
+		SecretName: rotation.DefaultSecret, CreatedAt: time.Now(), Targets: []rotation.Target{{Name: "repository", OwnerID: 583231}},
+	}, s.Parts.Log.Act(command, audit.RotationAdded, a.ID, "rot_0123456789abcdef", nil))
+	must(t, err)
+	env["ROTATION"] = kept.ID
 	exampleLogins(t, s, a.ID, env)
+	examplePurchase(t, s, env)
 	return env
+}
+
+// hookSecret is the secret of the webhook of GitHub.
+const hookSecret = "It's a Secret to Everybody"
+
+func hookSignature(body string) string {
+	mac := hmac.New(sha256.New, []byte(hookSecret))
+	mac.Write([]byte(body))
+	return "sha256=" + hex.EncodeToString(mac.Sum(nil))
+}
+
+// examplePurchase adds a plan, and the webhook of a purchase.
+func examplePurchase(t *testing.T, s *servicetest.Service, env map[string]string) {
+	t.Helper()
+	_, err := s.Parts.Billing.AddPlan(t.Context(), billing.Plan{Source: billing.FromMarketplace, Number: 435, Tier: account.Pro, Features: []string{"critical_css"}})
+	must(t, err)
+	const id, body = "72d3162e-cc78-11e3-81ab-4c9367dc0958", `{"action":"purchased","effective_date":"2026-03-12T00:00:00Z","marketplace_purchase":{"account":{"id":18404719,"login":"octo-org",
+		"organization_billing_email":"dev@example.com"},"billing_cycle":"monthly","unit_count":1,"next_billing_date":"2099-03-01T00:00:00Z",
+		"plan":{"id":435,"name":"Basic Plan","monthly_price_in_cents":1000}}}`
+	header := http.Header{"Content-Type": {"application/json"}, "X-Github-Event": {"marketplace_purchase"}, "X-Github-Delivery": {id}, "X-Hub-Signature-256": {hookSignature(body)}}
+	_, err = s.Parts.Received.Receive(t.Context(), header, strings.NewReader(body), -1)
+	must(t, err)
+	_, err = s.Parts.Received.Work(t.Context(), slog.New(slog.DiscardHandler))
+	must(t, err)
+	env["DELIVERY"], env["SIGNATURE"] = id, hookSignature(`{"zen":"Design for failure."}`)
 }
 
 // exampleLogins adds what the examples of device logins and pages speak of.
@@ -419,7 +459,7 @@ func setupSecret(t *testing.T, s *servicetest.Service) string {
 // ofItsOwn are the members whose value differs from run to run.
 var ofItsOwn = map[string]bool{
 	"token": true, "expires_at": true, "refresh_after": true, "id": true, "account": true, "jti": true, "family": true, "kid": true, "sub": true, "iss": true,
-	"iat": true, "exp": true, "created_at": true, "issued_at": true, "signs_from": true, "at": true, "object": true, "hash": true, "end": true,
+	"iat": true, "exp": true, "created_at": true, "received_at": true, "processed_at": true, "due_at": true, "updated_at": true, "issued_at": true, "signs_from": true, "at": true, "object": true, "hash": true, "end": true,
 	"seq": true, "lines": true, "lease": true, "grace_until": true, "x": true,
 	"issuer": true, "api_token": true, "admin_token": true, "next_cursor": true,
 	"timestamp": true, "sequence": true, "next": true, "latest": true, "secret": true, "previous_secret_until": true,

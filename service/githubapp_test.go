@@ -143,7 +143,7 @@ func TestTheCodeOfAManifestCanBeGivenByHand(t *testing.T) {
 	s := b.serve()
 	b.env["LICENSE_PUBLIC_URL"] = "http://" + s.addr
 	s.kill()
-	s = b.serve("--listen", s.addr)
+	b.serve("--listen", s.addr)
 	back, err := url.Parse(continueToGitHub(t, g, b.ok("github-app", "create", "--web")))
 	must(t, err)
 	if text := b.ok("github-app", "create", "--code", back.Query().Get("code")); !strings.Contains(text, "pageflare-license") {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/pageflare/ci/service/command"
+	"github.com/pageflare/ci/service/leak"
 	"github.com/pageflare/ci/service/oidc"
 	"github.com/pageflare/ci/service/opaque"
 	"github.com/pageflare/ci/service/parts"
@@ -62,6 +63,7 @@ func (serveCmd) Run(ctx context.Context, a *app) error {
 		Errands: append(a.hearErrands(svc, log),
 			upkeep.Errand{Name: "notices", Every: time.Minute, Do: svc.Notices.Give},
 			upkeep.Errand{Name: "rotate", Every: rotation.Every, Soon: svc.Rotation.Soon(), Do: svc.Rotation.Run},
+			upkeep.Errand{Name: "leaks", Every: leak.FollowEvery, Soon: svc.Leaks.Soon(), Do: svc.Leaks.Follow},
 		),
 	})
 	sent := server.NewWebhookMeter()

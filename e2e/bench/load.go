@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,6 +26,8 @@ type target struct {
 	method, path string
 	kind, body   string       // content type and body; empty: none
 	status       string       // of the answer; empty: 200
+	credential   string       // the header whose value a bearer is, up to it; empty: that of bearers
+	header       string       // lines of other headers
 	cpu          func() usage // what those that answer have used so far
 }
 
@@ -121,8 +124,9 @@ func newCaller(ctx context.Context, what target, b bearers) (*caller, error) {
 	}
 	c := &caller{
 		conn: conn, bearers: b, in: make([]byte, answerSize), took: make([]time.Duration, 0, 4096),
-		before: fmt.Appendf(nil, "%s %s HTTP/1.1\r\nHost: %s\r\nAuthorization: Bearer ", what.method, what.path, what.addr),
-		after:  []byte("\r\n\r\n"), status: []byte(what.status),
+		before: fmt.Appendf(nil, "%s %s HTTP/1.1\r\nHost: %s\r\n%s%s", what.method, what.path, what.addr, what.header,
+			cmp.Or(what.credential, "Authorization: Bearer ")),
+		after: []byte("\r\n\r\n"), status: []byte(what.status),
 	}
 	if what.status == "" {
 		c.status = []byte("200")

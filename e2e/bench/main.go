@@ -41,6 +41,9 @@ func run(ctx context.Context, args []string) error {
 	flags.IntVar(&b.identities, "identities", 3000, "identities that one load exchanges")
 	flags.BoolVar(&b.quick, "quick", false, "a quick look: fewer rounds, accounts and records; figures vary more")
 
+	hooks := hookBench{serviceBench: &b, queued: 100_000, drained: 20_000, acts: 500, pace: 10 * time.Millisecond}
+	webhooks := flags.Bool("webhooks", false, "measure webhooks instead")
+
 	var profile profileRequest
 	flags.StringVar(&profile.folder, "profile", "", "profile the service instead, into this folder")
 	flags.StringVar(&profile.engine, "profile-on", "sqlite", "the database: sqlite or postgres")
@@ -84,6 +87,12 @@ func run(ctx context.Context, args []string) error {
 		return b.profile(ctx, profile)
 	case b.service == "":
 		return errors.New("-service: missing; `make bench` gives it")
+	}
+	if *webhooks {
+		if b.quick {
+			hooks.queued, hooks.drained, hooks.acts = 5000, 2000, 100
+		}
+		return hooks.run(ctx)
 	}
 	return b.run(ctx)
 }

@@ -294,7 +294,7 @@ func TestAfterARotationOnlyTheNewKeyCounts(t *testing.T) {
 func TestUnknownRoutesAreFaults(t *testing.T) {
 	t.Parallel()
 	for about, c := range map[string]call{
-		"a path that is not known":      {method: "GET", path: "/user"},
+		"a path that is not known":      {method: "GET", path: "/users"},
 		"a method that is not known":    {method: "DELETE", path: secrets + "X"},
 		"an unescaped slash":            {method: "GET", path: secrets + "A/B"},
 		"an unescaped question mark":    {method: "GET", path: secrets + "A?B"},

@@ -1615,7 +1615,7 @@ type IssueLicenseParams struct {
 }
 
 // HearGitHubJSONBody defines parameters for HearGitHub.
-type HearGitHubJSONBody = map[string]interface{}
+type HearGitHubJSONBody = interface{}
 
 // SecretScanningParams defines parameters for SecretScanning.
 type SecretScanningParams struct {

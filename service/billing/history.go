@@ -18,12 +18,13 @@ type Order struct {
 	// Rank tells notices of one moment apart, for GitHub's dates may be whole days: a purchase, then
 	// changes of it, then its end.
 	Rank int `json:"rank,omitempty"`
-	// Cents, Units, Plan and Next tell changes of one moment apart: what costs less begins with a
+	// Cents, Units, Plan, Next and Paid tell changes of one moment apart: what costs less begins with a
 	// new cycle, so what costs more was chosen after it.
 	Cents int64     `json:"cents,omitempty"`
 	Units int64     `json:"units,omitempty"`
 	Plan  int64     `json:"plan,omitempty"`
 	Next  time.Time `json:"next,omitzero"`
+	Paid  int       `json:"paid,omitempty"` // 1 after a trial
 	// Seen is when it was received, of sponsorships alone, whose notices have no date: when they
 	// were stored, which is the same in whatever order they are processed.
 	Seen time.Time `json:"seen,omitzero"`
@@ -39,7 +40,7 @@ const (
 // Compare is below 0 when o comes before p.
 func (o Order) Compare(p Order) int {
 	return cmp.Or(o.At.Compare(p.At), cmp.Compare(o.Rank, p.Rank), o.Seen.Compare(p.Seen), cmp.Compare(o.Cents, p.Cents),
-		cmp.Compare(o.Units, p.Units), cmp.Compare(o.Plan, p.Plan), o.Next.Compare(p.Next))
+		cmp.Compare(o.Units, p.Units), cmp.Compare(o.Plan, p.Plan), o.Next.Compare(p.Next), cmp.Compare(o.Paid, p.Paid))
 }
 
 // Offer is what can be bought.
@@ -78,6 +79,12 @@ type Buyer struct {
 	ID    int64  `json:"id,omitempty"` // of the account of GitHub; 0: not told
 	Login string `json:"login,omitempty"`
 	Email string `json:"email,omitempty"` // until an account of ours was found by it
+}
+
+// after says whether a buyer was told later than another one; of two that were told at once one is
+// chosen, whichever came first.
+func (b Buyer) after(o Buyer) bool {
+	return cmp.Or(b.Order.Compare(o.Order), cmp.Compare(b.Login, o.Login), cmp.Compare(b.Email, o.Email)) > 0
 }
 
 // Pending is what is to change. It is for people: what changes the license is the notice that the
@@ -144,7 +151,7 @@ func (p Purchase) with(n Notice) Purchase {
 	if n.Terms.Order.Compare(p.Terms.Order) > 0 && !(n.Observed && p.Terms.same(n.Terms)) {
 		p.Terms = n.Terms
 	}
-	if n.Buyer.ID != 0 && (p.Buyer.ID == 0 || n.Buyer.Order.Compare(p.Buyer.Order) > 0 && !(n.Observed && p.Buyer.Login == n.Buyer.Login)) {
+	if n.Buyer.ID != 0 && n.Buyer.after(p.Buyer) && !(n.Observed && p.Buyer.ID != 0 && p.Buyer.Login == n.Buyer.Login) {
 		p.Buyer = n.Buyer
 	}
 	if n.Pending.Order.Compare(p.Pending.Order) > 0 {

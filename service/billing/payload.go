@@ -70,10 +70,13 @@ func (p marketplacePurchase) terms(from time.Time, rank int) Terms {
 	t := Terms{
 		Active: true, Offer: p.offer(), Units: p.Units, Yearly: p.Cycle == "yearly", Since: from, NextBilling: p.NextBilling.Time,
 	}
+	t.Order = Order{At: from, Rank: rank, Cents: t.Offer.Cents, Units: t.Units, Plan: t.Offer.PlanID, Next: t.NextBilling}
 	if p.OnTrial {
 		t.TrialEnds = p.TrialEnds.Time
 	}
-	t.Order = Order{At: from, Rank: rank, Cents: t.Offer.Cents, Units: t.Units, Plan: t.Offer.PlanID, Next: t.NextBilling}
+	if t.TrialEnds.IsZero() {
+		t.Order.Paid = 1
+	}
 	return t
 }
 
@@ -93,7 +96,7 @@ func ParseMarketplace(body []byte) (n Notice, known bool, err error) {
 	if p.Account == nil || p.Account.ID <= 0 || p.Plan == nil || p.Plan.ID <= 0 || at.IsZero() {
 		return n, false, fmt.Errorf("%w: marketplace_purchase needs account.id, plan.id and effective_date", ErrPayload)
 	}
-	n = Notice{Ref: Ref{Marketplace, strconv.FormatInt(p.Account.ID, 10)}, Buyer: p.Account.buyer(in.Sender, at)}
+	n = Notice{Ref: Ref{Marketplace, strconv.FormatInt(p.Account.ID, 10)}, Buyer: p.Account.buyer(in.Sender, p.terms(at, rankChange).Order)}
 	switch in.Action {
 	case "purchased":
 		n.Terms = p.terms(at, rankBegin)
@@ -115,8 +118,8 @@ func ParseMarketplace(body []byte) (n Notice, known bool, err error) {
 }
 
 // buyer is the account as the buyer, with the address where GitHub tells one.
-func (p person) buyer(sender *person, at time.Time) Buyer {
-	b := Buyer{Order: Order{At: at}, ID: p.ID, Login: short(p.Login), Email: p.BillingEmail}
+func (p person) buyer(sender *person, o Order) Buyer {
+	b := Buyer{Order: o, ID: p.ID, Login: short(p.Login), Email: p.BillingEmail}
 	if b.Email == "" {
 		b.Email = p.Email
 	}
@@ -152,8 +155,7 @@ func ParseSponsorship(body []byte, received time.Time) (n Notice, known bool, er
 	}
 	order := Order{At: s.CreatedAt.Time, Seen: received.UTC().Truncate(time.Millisecond)}
 	if s.Sponsor != nil && s.Sponsor.ID > 0 {
-		n.Buyer = s.Sponsor.buyer(nil, time.Time{})
-		n.Buyer.Order = order
+		n.Buyer = s.Sponsor.buyer(nil, order)
 	}
 	for _, m := range []*person{s.Maintainer, s.Sponsorable} {
 		if m != nil {

@@ -58,7 +58,7 @@ func observed(a github.MarketplaceAccount, asked time.Time) (Notice, bool) {
 	}
 	buyer := person{ID: a.ID, Login: a.Login, Email: a.Email, BillingEmail: a.BillingEmail}
 	return Notice{
-		Ref: Ref{Marketplace, strconv.FormatInt(a.ID, 10)}, Terms: bought.terms(asked, rankBegin), Buyer: buyer.buyer(nil, asked), Observed: true,
+		Ref: Ref{Marketplace, strconv.FormatInt(a.ID, 10)}, Terms: bought.terms(asked, rankBegin), Buyer: buyer.buyer(nil, Order{At: asked}), Observed: true,
 	}, true
 }
 

@@ -174,6 +174,11 @@ func (r *Registry) settle(ctx context.Context, tx Tx, a account.Account, because
 		}
 	}
 	next := settle(books.Base, grants, r.cfg.Now())
+	if next.ValidUntil.IsZero() { // all of its purchases went to other accounts
+		if next.ValidUntil = r.cfg.Now(); has.ValidUntil.Before(next.ValidUntil) {
+			next.ValidUntil = has.ValidUntil
+		}
+	}
 	books.Applied = &next
 	if err := tx.SaveBooks(ctx, a.ID, books); err != nil || next.Same(has) {
 		return err

@@ -17,6 +17,7 @@ import (
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/pageflare/ci/github/githubtest"
 	"github.com/pageflare/ci/service/api"
 	"github.com/pageflare/ci/service/auth"
 	"github.com/pageflare/ci/service/client"
@@ -64,7 +65,16 @@ func must[T any](t testing.TB) func(T, error) T {
 // Every operation of the Admin API does through the client what it does without.
 func TestAdminOfTheRealService(t *testing.T) {
 	t.Parallel()
-	s := servicetest.Start(t, servicetest.Options{Issuers: []string{actionsIssuer}, LeaseGrace: 24 * time.Hour})
+	gh := githubtest.Start(t, githubtest.Config{
+		Repositories: []githubtest.Repository{{ID: 7, Owner: "acme", OwnerID: 8, Name: "site"}},
+		Apps: []githubtest.App{{ID: 1, Key: &githubtest.AppKey().PublicKey, Installations: []githubtest.Installation{
+			{ID: 1, Account: "acme", Permissions: map[string]string{"secrets": "write"}},
+		}}},
+	})
+	s := servicetest.Start(t, servicetest.Options{
+		Issuers: []string{actionsIssuer}, LeaseGrace: 24 * time.Hour,
+		GitHub: gh.URL(), App: servicetest.GivenApp("1", githubtest.PEM(githubtest.AppKey())),
+	})
 	seen := &recorder{}
 	c := newClient(t, client.Config{BaseURL: s.URL, HTTP: &http.Client{Transport: seen}})
 	a, ctx := c.Admin(s.AdminToken(t, auth.Scopes...)), t.Context()
@@ -165,6 +175,28 @@ func TestAdminOfTheRealService(t *testing.T) {
 		t.Errorf("ListRepositories = %+v, and no job had a token", got)
 	}
 	must[api.RemovedPolicy](t)(a.RemovePolicy(ctx, policy.ID, api.RemovePolicyParams{}))
+
+	kept := must[api.Rotation](t)(a.AddRotation(ctx, api.NewRotation{Account: account.ID, Repository: "acme/site"}))
+	if kept.RepositoryID != "7" || len(kept.Targets) != 1 || kept.Targets[0].State != "due" {
+		t.Errorf("AddRotation = %+v", kept)
+	}
+	s.WriteSecrets(t)
+	if got := must[api.Rotation](t)(a.GetRotation(ctx, kept.ID)); got.Targets[0].State != "fresh" || got.Targets[0].Jti == "" || got.Targets[0].NextAt == nil {
+		t.Errorf("GetRotation = %+v", got)
+	}
+	if got := must[api.Rotation](t)(a.RunRotation(ctx, kept.ID)); got.Targets[0].State != "due" {
+		t.Errorf("RunRotation = %+v", got)
+	}
+	if got := all(t, a.ListRotations(ctx, api.ListRotationsParams{Account: account.ID, Limit: 1})); len(got) != 1 || got[0].ID != kept.ID {
+		t.Errorf("ListRotations = %+v", got)
+	}
+	_, err = a.AddRotation(ctx, api.NewRotation{Account: account.ID, Repository: "acme/site", Targets: []string{"repository", "environment:prod"}})
+	if e := wantFailure(t, err, client.ErrRejected); e.Code != api.CodeInvalidRequest || !strings.Contains(e.Message, `"Environments: read and write"`) {
+		t.Errorf("AddRotation without a permission: %v", err)
+	}
+	if got := must[api.RemovedRotation](t)(a.RemoveRotation(ctx, kept.ID, api.RemoveRotationParams{WithTokens: true})); got.FamiliesRevoked != 1 {
+		t.Errorf("RemoveRotation = %+v", got)
+	}
 
 	first := must[[]api.SigningKey](t)(a.ListKeys(ctx))
 	if got := must[api.SigningKey](t)(a.RotateKey(ctx, api.RotateKeyParams{})); got.Alg != "HS256" || got.State != "waiting" {

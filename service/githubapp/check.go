@@ -24,6 +24,16 @@ type Status struct {
 	Events        []string          // that it subscribes to
 	HookURL       string            // of its webhook; empty: it has none
 	Installations []Installation
+	Failed        *Delivery // the newest delivery of the webhook, when it failed
+	Failures      int       // how many of the newest ones in a row failed
+}
+
+// Delivery is a try of GitHub's to deliver an event to us.
+type Delivery struct {
+	Event  string
+	At     time.Time
+	Status string // GitHub's word for what happened
+	Code   int    // that it got for an answer; 0: none
 }
 
 // Installation is an account that the App is installed in.
@@ -68,8 +78,35 @@ func (r *Registry) Ask(ctx context.Context) (Status, error) {
 		ID: app.ID, ClientID: github.Plain(app.ClientID), Slug: github.Plain(app.Slug), Name: github.Plain(app.Name), Owner: github.Plain(app.Owner.Login),
 		HTMLURL: github.Plain(app.HTMLURL), Permissions: app.Permissions, Events: app.Events, HookURL: github.Plain(hook.URL),
 	}
-	s.Installations, err = installations(ctx, clients)
+	if s.Installations, err = installations(ctx, clients); err != nil {
+		return s, err
+	}
+	if s.HookURL != "" {
+		err = s.askDeliveries(ctx, clients)
+	}
 	return s, err
+}
+
+// askDeliveries looks at the newest deliveries of the webhook.
+func (s *Status) askDeliveries(ctx context.Context, clients *github.Installations) error {
+	var list []struct {
+		Event  string    `json:"event"`
+		At     time.Time `json:"delivered_at"`
+		Status string    `json:"status"`
+		Code   int       `json:"status_code"`
+	}
+	if err := clients.Call(ctx, http.MethodGet, "app/hook/deliveries?per_page=30", nil, &list); err != nil {
+		return err
+	}
+	for _, d := range list {
+		if d.Code >= 200 && d.Code < 300 {
+			break
+		}
+		if s.Failures++; s.Failed == nil {
+			s.Failed = &Delivery{github.Plain(d.Event), d.At, github.Plain(d.Status), d.Code}
+		}
+	}
+	return nil
 }
 
 // noHook tells the answer for an App that has no webhook.
@@ -109,6 +146,10 @@ func (r *Registry) Problems(s Status) (out []string) {
 		out = append(out, "it has no webhook, so nothing of what happens at GitHub comes here: set its webhook URL to "+want+" "+settings)
 	} else if s.HookURL != want {
 		out = append(out, fmt.Sprintf("its webhook goes to %s, and not to %s: change it %s, or set LICENSE_PUBLIC_URL", s.HookURL, want, settings))
+	}
+	if d := s.Failed; d != nil {
+		out = append(out, fmt.Sprintf("its webhook does not arrive: the last %d deliveries failed, the newest at %s with status %d (%s): see its Recent Deliveries on that page; what failed within three days is asked for again on its own",
+			s.Failures, d.At.UTC().Format(time.RFC3339), d.Code, d.Status))
 	}
 	least := Permissions(Ask{})
 	if lacks := lacking(s.Permissions, least); len(lacks) > 0 {

@@ -50,11 +50,12 @@ type resolution struct {
 // Alert does what an event of the webhook secret_scanning_alert asks for: the alert is read, for the
 // event does not have the secret, the token ends, and the alert is resolved as revoked. An alert of
 // another secret is left alone: another program may be waiting for it. One that a person has resolved
-// stays so, and its token ends all the same. An error means that the event is to be tried again.
+// stays so, and its token ends all the same. An error means that the event is to be tried again, unless it
+// is an ErrInvalid.
 func (s *Service) Alert(ctx context.Context, delivery string, body []byte) error {
 	var e alertEvent
 	if err := json.Unmarshal(body, &e); err != nil {
-		return fmt.Errorf("secret_scanning_alert: the body cannot be read: %w", err)
+		return failure.Invalid("secret_scanning_alert: the body cannot be read")
 	}
 	switch e.Action {
 	case "created", "reopened", "publicly_leaked":
@@ -62,7 +63,7 @@ func (s *Service) Alert(ctx context.Context, delivery string, body []byte) error
 		return nil
 	}
 	if e.Alert.Number <= 0 || e.Repository.ID <= 0 {
-		return errors.New("secret_scanning_alert: the event names no alert or no repository")
+		return failure.Invalid("secret_scanning_alert: the event names no alert or no repository")
 	}
 	ctx = audit.WithActor(ctx, audit.Actor{Kind: audit.ActorGitHub, ID: delivery})
 	api, mayResolve, err := s.clientFor(ctx, e)

@@ -9,5 +9,8 @@ type Stock struct {
 	EndingMonth int                  // and within 30
 	IssuerKeys  map[string]time.Time // when the keys of each issuer were fetched last
 	Bytes       int64                // of the database on the disk, with what is not merged yet
+	Waiting     int                  // deliveries of GitHub's that are to be processed
+	Failed      int                  // and those that failed
+	Unmatched   int                  // purchases that nobody gets
 	BackedUp    time.Time            // when the newest backup was made; zero when nobody can tell
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/pageflare/ci/github"
@@ -79,7 +80,7 @@ func (r *Rotations) Add(ctx context.Context, n NewRotation) (Rotation, error) {
 	}
 	details := audit.Details{"targets": names, "secret": made.SecretName}
 	if made.Repository != "" {
-		details["repository"], details["repository_id"] = made.Repository, made.RepositoryID
+		details["repository"], details["repository_id"] = made.Repository, strconv.FormatInt(made.RepositoryID, 10)
 	}
 	status, until := made.AccountStatus, made.ValidUntil
 	made, err = r.store.AddRotation(ctx, made,

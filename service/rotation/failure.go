@@ -91,13 +91,20 @@ func explain(e *github.Error, r Rotation, t secret.Target) (Code, string) {
 	case github.AppUnknown, github.BadCredentials:
 		return AppUnknown, "make a new private key in the settings of the App and give it in LICENSE_GITHUB_APP_KEY_FILE, or run github-app create again; check the clock"
 	case github.NotInstalled:
-		return NotInstalled, "install the App for " + where + "; if that is gone, or was renamed while the service did not look, run rotation remove"
+		if r.ID == "" { // it is about to be added
+			return NotInstalled, "install the App for " + where + ", or check that name"
+		}
+		return NotInstalled, "install the App for " + where + "; if that is gone, run rotation remove"
 	case github.Suspended:
 		return Suspended, "unsuspend the installation of the App in the settings of " + where
 	case github.NotGranted, github.IntegrationForbidden, github.PermissionMissing:
 		return PermissionMissing, fmt.Sprintf("give the App the %s, and have the owner accept it in the settings of the installation", t.Permission())
 	case github.OutOfReach:
-		return OutOfReach, "choose the repository in the settings of the installation, under Repository access"
+		remedy := "choose the repository in the settings of the installation, under Repository access"
+		if r.RepositoryID == 0 { // it was looked for by a name
+			remedy += "; if it was renamed, give the name that it has today"
+		}
+		return OutOfReach, remedy
 	case github.Archived:
 		return Archived, "unarchive the repository, or run rotation remove"
 	case github.NotFound:
@@ -106,7 +113,7 @@ func explain(e *github.Error, r Rotation, t secret.Target) (Code, string) {
 		}
 		return OutOfReach, "check that " + where + " is there and that the installation reaches it"
 	case github.NoStore:
-		return NoStore, "this server has no such secrets: run rotation remove and add it with other targets"
+		return NoStore, "add it with other targets"
 	case github.AddressForbidden:
 		return AddressRefused, "add the address of the service to the list of allowed IP addresses of " + where
 	}

@@ -114,7 +114,7 @@ func TestAFailureOfOneSecretStopsNoOther(t *testing.T) {
 				t.Errorf("it is tried again in %s, want about an hour", wait)
 			}
 			same(t, 1, len(w.acts(t, audit.SecretNotRotated)))
-			wantText(t, w.acts(t, audit.SecretNotRotated)[0], `"code":"`+string(test.code)+`"`, `"target":"`+target+`"`)
+			wantText(t, w.acts(t, audit.SecretNotRotated)[0], `"reason":"`+string(test.code)+`"`, `"target":"`+target+`"`)
 			found, err := w.r.Rotation(t.Context(), bad.ID)
 			must(t, err)
 			same(t, test.stopped, found.Stopped != "")

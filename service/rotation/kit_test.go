@@ -40,7 +40,8 @@ type world struct {
 // rights are what the App has in acme.
 func rights() map[string]string {
 	return map[string]string{
-		"secrets": "write", "environments": "write", "organization_secrets": "write", "dependabot_secrets": "write", "metadata": "read",
+		"secrets": "write", "environments": "write", "organization_secrets": "write", "dependabot_secrets": "write", "organization_dependabot_secrets": "write",
+		"metadata": "read",
 	}
 }
 

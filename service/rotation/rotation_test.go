@@ -40,5 +40,5 @@ func TestASecretIsWrittenLongBeforeItsTokenEnds(t *testing.T) {
 	same(t, made.ID, old.IssuedBy)
 	acts := w.acts(t, audit.SecretRotated)
 	same(t, 2, len(acts))
-	wantText(t, acts[1], `"jti":"`+string(second)+`"`, `"repository":"acme/site"`, `"repository_id":7`, `"target":"repository"`, `"expires_at":`)
+	wantText(t, acts[1], `"jti":"`+string(second)+`"`, `"repository":"acme/site"`, `"repository_id":"7"`, `"target":"repository"`, `"expires_at":`)
 }

@@ -195,17 +195,33 @@ func (g *going) one(ctx context.Context, at *github.Installations, w Work) {
 		g.note(try.giveBack(ctx), Done{Work: w, Outcome: Waits})
 		return
 	}
-	once, cancel := context.WithTimeout(github.OnAllowance(ctx, func(a github.Allowance) {
+	once, cancel := withGrace(ctx)
+	defer cancel()
+	try.do(github.OnAllowance(once, func(a github.Allowance) {
 		if a.App {
 			r.budget.note(ofApp, a)
 			return
 		}
 		r.budget.note(owner, a)
-	}), writeTime)
-	defer cancel()
-	try.do(once)
+	}))
 	done, err := try.finish(ctx)
 	g.note(err, done)
+}
+
+// grace is how long a write that has begun may go on when the service stops.
+const grace = 5 * time.Second
+
+// withGrace returns a context for one target, which ends some time after its parent.
+func withGrace(parent context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(parent), writeTime)
+	stop := context.AfterFunc(parent, func() {
+		select {
+		case <-time.After(grace):
+			cancel()
+		case <-ctx.Done():
+		}
+	})
+	return ctx, func() { stop(); cancel() }
 }
 
 // note takes what became of a target.

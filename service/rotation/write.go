@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"strconv"
 	"time"
 
 	"github.com/pageflare/ci/github"
@@ -215,7 +216,7 @@ func (a *attempt) wrote(ctx context.Context, done Done, result Result) (Done, er
 	t.Due = Due(issuedAt, a.issued.ExpiresAt, a.issued.Capped, place(a.w.Rotation, a.w.Target))
 	t.Pending, t.Failure = "", nil
 	details := a.details(result)
-	details["jti"], details["expires_at"] = a.issued.ID, a.issued.ExpiresAt.Unix()
+	details["jti"], details["family"], details["expires_at"] = a.issued.ID, a.issued.ID.Family(), a.issued.ExpiresAt.Unix()
 	done.Target, done.Outcome, done.JTI, done.ExpiresAt, done.Next = *t, Written, a.issued.ID, t.ExpiresAt, t.Due
 	return done, a.store(ctx, result, a.r.cfg.Log.Act(ctx, audit.SecretRotated, a.w.AccountID, a.w.ID, details))
 }
@@ -232,7 +233,8 @@ func (a *attempt) failed(ctx context.Context, done Done, result Result) (Done, e
 	if f.tell(now) {
 		f.ToldAt = now
 		details := a.details(result)
-		details["code"], details["message"] = f.Code, opaque.HideSecrets(f.Text)
+		details["reason"], details["message"], details["remedy"] = f.Code, opaque.HideSecrets(f.Text), f.Remedy
+		details["next_at"] = t.Due.Unix()
 		acts = append(acts, a.r.cfg.Log.Act(ctx, audit.SecretNotRotated, a.w.AccountID, a.w.ID, details))
 	}
 	done.Target, done.Outcome, done.Next, done.Failure = *t, Failed, t.Due, &f
@@ -243,7 +245,7 @@ func (a *attempt) failed(ctx context.Context, done Done, result Result) (Done, e
 func (a *attempt) details(result Result) audit.Details {
 	d := audit.Details{"target": a.w.Target.Name, "secret": a.w.SecretName}
 	if a.w.RepositoryID != 0 {
-		d["repository"], d["repository_id"] = result.Repository, a.w.RepositoryID
+		d["repository"], d["repository_id"] = result.Repository, strconv.FormatInt(a.w.RepositoryID, 10)
 	}
 	return d
 }

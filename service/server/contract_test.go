@@ -73,6 +73,9 @@ func TestEveryRouteRefusesAlike(t *testing.T) {
 	call(t, limited, "POST", "/_api/license/issue", "").wantUnauthorized(t)
 	for _, r := range whole.Server.Routes() {
 		op := doc.Paths.Find(documentPath(r.Path)).GetOperation(r.Method)
+		if r.Guard.Signed() { // by its body: see github_test.go
+			continue
+		}
 		if op.Security == nil && op.RequestBody == nil || !strings.HasPrefix(r.Path, "/_api/") {
 			continue // pages are for people, not for tokens
 		}

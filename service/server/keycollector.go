@@ -38,6 +38,7 @@ type keyCollector struct {
 	up, tokens, age, policies, ending, issuerAge, size, backupAge *prometheus.Desc
 
 	endpoints, failing, pending, pendingAge *prometheus.Desc // of webhooks
+	open, unmatched                         *prometheus.Desc // deliveries of GitHub's, purchases
 }
 
 func newKeyCollector(keys func(context.Context) ([]keyring.Key, error),
@@ -58,7 +59,10 @@ func newKeyCollector(keys func(context.Context) ([]keyring.Key, error),
 			"Licenses of active accounts that end within so many days and have not ended: 7d, 30d.", "within"),
 		issuerAge: desc("issuer_keys_age_seconds",
 			"Time since the keys of an issuer of identities were fetched and stored.", "issuer"),
-		size: desc("database_bytes", "Size of the database on the disk, with its write-ahead log."),
+		open: desc("github_deliveries_open",
+			"Deliveries of GitHub's webhooks that are not processed, by state: received, failed.", "state"),
+		unmatched: desc("purchases_unmatched", "Purchases that nobody gets."),
+		size:      desc("database_bytes", "Size of the database on the disk, with its write-ahead log."),
 		backupAge: desc("backup_age_seconds",
 			"Time since the command backup made the newest copy. Missing before the first, and on PostgreSQL."),
 		endpoints:  desc("webhook_endpoints", "Webhook endpoints, by status: active, disabled.", "status"),
@@ -72,6 +76,7 @@ func (s *keyCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		s.up, s.tokens, s.age, s.policies, s.ending, s.issuerAge, s.size, s.backupAge,
 		s.endpoints, s.failing, s.pending, s.pendingAge,
+		s.open, s.unmatched,
 	} {
 		ch <- d
 	}
@@ -155,6 +160,9 @@ func (s *keyCollector) count(ctx context.Context) []prometheus.Metric {
 	gauge(s.ending, float64(stock.EndingWeek), "7d")
 	gauge(s.ending, float64(stock.EndingMonth), "30d")
 	gauge(s.size, float64(stock.Bytes))
+	gauge(s.open, float64(stock.Waiting), "received")
+	gauge(s.open, float64(stock.Failed), "failed")
+	gauge(s.unmatched, float64(stock.Unmatched))
 	if !stock.BackedUp.IsZero() {
 		gauge(s.backupAge, now.Sub(stock.BackedUp).Seconds())
 	}

@@ -112,6 +112,8 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Webhooks != nil {
 		s.metrics.registry.MustRegister(cfg.Webhooks.collectors()...)
 	}
+	s.metrics.registry.MustRegister(receivedCollector{cfg.Parts.Received},
+		&rotationCollector{stock: cfg.Parts.Rotation.Stock, counts: cfg.Parts.Rotation.Counts, now: cfg.Now})
 	if cfg.Upkeep != nil {
 		s.metrics.registry.MustRegister(upkeepCollector{cfg.Upkeep})
 	}

@@ -24,6 +24,12 @@ func (s *Store) Stock(ctx context.Context, now time.Time) (license.Stock, error)
 	if err != nil {
 		return license.Stock{}, fmt.Errorf("count policies and licenses: %w", storeError(err))
 	}
+	err = s.read.QueryRowContext(ctx, `SELECT (SELECT count(*) FROM hook_deliveries WHERE state = 'received'),
+		(SELECT count(*) FROM hook_deliveries WHERE state = 'failed'), (SELECT count(*) FROM purchases WHERE unmatched <> '')`).
+		Scan(&out.Waiting, &out.Failed, &out.Unmatched)
+	if err != nil {
+		return license.Stock{}, fmt.Errorf("count deliveries and purchases: %w", storeError(err))
+	}
 	rows, err := s.read.QueryContext(ctx, `SELECT issuer, fetched_at FROM issuer_keys`)
 	if err != nil {
 		return license.Stock{}, fmt.Errorf("list keys of issuers: %w", storeError(err))

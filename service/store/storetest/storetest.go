@@ -14,6 +14,7 @@ import (
 	"github.com/pageflare/ci/service/account"
 	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/auth"
+	"github.com/pageflare/ci/service/billing"
 	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/githubapp"
 	"github.com/pageflare/ci/service/keyring"
@@ -25,6 +26,7 @@ import (
 	"github.com/pageflare/ci/service/rotation"
 	"github.com/pageflare/ci/service/upkeep"
 	"github.com/pageflare/ci/service/webhook/deliver"
+	"github.com/pageflare/ci/service/webhook/in"
 	"github.com/pageflare/ci/service/webhook/out"
 )
 
@@ -49,6 +51,7 @@ type Store interface {
 	githubapp.Store
 	leak.Store
 	rotation.Store
+	githubapp.Store
 	account.NoticeStore
 	out.Store
 	out.FeedStore
@@ -56,6 +59,9 @@ type Store interface {
 	deliver.Store
 	deliver.HistoryStore
 	githubapp.Store
+	billing.Store
+	in.Store
+	in.Places
 }
 
 // suite is the promises of one noun, each by its name.
@@ -65,6 +71,8 @@ type suite map[string]func(*testing.T, Store)
 func Run(t *testing.T, open func(t *testing.T) Store) {
 	for _, s := range []suite{
 		general, accounts, apiTokens, tokens, endings, signingKeys, leaseRecords, adminTokenRecords, auditLog,
+		trustPolicies, exchanges, devices, signIns, machineRecords, jobRecords, limits, upkeeping,
+		githubApps, rotationRecords,
 		trustPolicies, exchanges, devices, signIns, machineRecords, jobRecords, limits, upkeeping, events, endpoints, notices,
 		trustPolicies, exchanges, devices, signIns, machineRecords, jobRecords, limits, upkeeping,
 		trustPolicies, exchanges, devices, signIns, machineRecords, jobRecords, limits, upkeeping, rotationRecords,
@@ -74,6 +82,10 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		trustPolicies, exchanges, devices, signIns, machineRecords, jobRecords, limits, upkeeping,
 		trustPolicies, exchanges, devices, signIns, machineRecords, jobRecords, limits, upkeeping, events, endpoints, notices, sends,
 		githubApps, rotationRecords,
+		general, accounts, apiTokens, tokens, endings, signingKeys, leaseRecords, adminTokenRecords,
+		auditLog, trustPolicies, exchanges, devices, signIns, machineRecords, jobRecords, limits,
+		upkeeping, events, endpoints, notices, rotationRecords, githubApps, purchaseRecords,
+		receivedDeliveries, places,
 	} {
 		for name, test := range s {
 			t.Run(name, func(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/pageflare/ci/github"
@@ -27,13 +28,15 @@ const (
 	healTime   = 5 * time.Minute
 	healPages  = 100
 	healAsks   = 100 // in a round
-	healBudget = 500 // requests of the hour that are left for others
+	healShare  = 5   // a fifth of the requests of an hour is left for others
 	// settleTime is how long GitHub may be about to deliver.
 	settleTime = time.Minute
 	// stubborn is how many attempts are made one after the other; then there are hours between them.
 	stubborn    = 5
 	stubbornFor = 6 * time.Hour
 )
+
+var errBudget = errors.New("most of the requests that GitHub allows the App in an hour are used up, and the rest is for other work: this goes on in the next round")
 
 // event is what GitHub's list tells of one event.
 type event struct {
@@ -55,17 +58,22 @@ func (r *Receiver) Heal(ctx context.Context, app App) (asked int, err error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, healTime)
 	defer cancel()
+	var spent atomic.Bool
+	ctx = github.OnAllowance(ctx, func(a github.Allowance) { spent.Store(a.Remaining < a.Limit/healShare) })
 	client, err := installations.AsApp()
 	if err != nil {
 		return 0, err
 	}
-	missed, err := r.missed(ctx, client)
+	missed, err := r.missed(ctx, client, &spent)
 	if err != nil {
 		return 0, fmt.Errorf("ask GitHub for what it did not deliver: %w", err)
 	}
 	for _, e := range missed {
 		if asked == healAsks {
 			break
+		}
+		if spent.Load() {
+			return asked, errBudget
 		}
 		if err := client.Redeliver(ctx, e.newest.ID); err != nil {
 			if fault := github.Explain(ctx, err); fault.Kind == github.NotFound || fault.Kind == github.Invalid {
@@ -80,9 +88,9 @@ func (r *Receiver) Heal(ctx context.Context, app App) (asked int, err error) {
 }
 
 // missed are the events that GitHub could not deliver and that we have not received, oldest first.
-func (r *Receiver) missed(ctx context.Context, client *github.Client) ([]event, error) {
+func (r *Receiver) missed(ctx context.Context, client *github.Client, spent *atomic.Bool) ([]event, error) {
 	now := r.cfg.Now()
-	events, order, err := failedOf(ctx, client, now)
+	events, order, err := failedOf(ctx, client, now, spent)
 	if err != nil {
 		return nil, err
 	}
@@ -111,12 +119,12 @@ func (r *Receiver) missed(ctx context.Context, client *github.Client) ([]event, 
 }
 
 // failedOf reads GitHub's list, newest first.
-func failedOf(ctx context.Context, client *github.Client, now time.Time) (map[string]*event, []string, error) {
+func failedOf(ctx context.Context, client *github.Client, now time.Time, spent *atomic.Bool) (map[string]*event, []string, error) {
 	events := map[string]*event{}
 	var order []string
 	cursor := ""
 	for range healPages {
-		page, next, left, err := client.HookDeliveries(ctx, cursor)
+		page, next, err := client.HookDeliveries(ctx, cursor)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -139,8 +147,8 @@ func failedOf(ctx context.Context, client *github.Client, now time.Time) (map[st
 		if next == "" || next == cursor {
 			break
 		}
-		if left >= 0 && left < healBudget {
-			return nil, nil, fmt.Errorf("only %d requests are left of the hour's limit, which are for other work: this waits for the next round", left)
+		if spent.Load() {
+			return nil, nil, errBudget
 		}
 		cursor = next
 	}

@@ -1,0 +1,62 @@
+package server
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/pageflare/ci/service/rotation"
+)
+
+// rotationCollector is a Prometheus collector of managed rotation: how the secrets are doing, counted
+// in the database at most every collectAge, and what this process has written.
+type rotationCollector struct {
+	stock  func(context.Context) (rotation.Stock, error)
+	counts func() rotation.Counts
+	now    func() time.Time
+
+	mu   sync.Mutex
+	at   time.Time
+	last rotation.Stock
+}
+
+var (
+	rotationSecrets = prometheus.NewDesc(prometheus.BuildFQName(namespace, "", "rotation_secrets"),
+		"Secrets at GitHub under managed rotation, by state: fresh, due, failing, paused, stopped.", []string{"state"}, nil)
+	rotationWrites = prometheus.NewDesc(prometheus.BuildFQName(namespace, "", "rotation_writes_total"),
+		"Tries of this replica to write a secret under managed rotation, by result: written, failed, limited.", []string{"result"}, nil)
+)
+
+func (*rotationCollector) Describe(ch chan<- *prometheus.Desc) {
+	ch <- rotationSecrets
+	ch <- rotationWrites
+}
+
+func (r *rotationCollector) Collect(ch chan<- prometheus.Metric) {
+	for state, n := range r.counted() {
+		ch <- prometheus.MustNewConstMetric(rotationSecrets, prometheus.GaugeValue, float64(n), string(state))
+	}
+	c := r.counts()
+	for result, n := range map[string]int64{"written": c.Written, "failed": c.Failed, "limited": c.Limited} {
+		ch <- prometheus.MustNewConstMetric(rotationWrites, prometheus.CounterValue, float64(n), result)
+	}
+}
+
+// counted is what was counted last, or now, if that is too old; nothing when the database does not
+// answer.
+func (r *rotationCollector) counted() rotation.Stock {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if now := r.now(); r.last == nil || now.Sub(r.at) >= collectAge || now.Before(r.at) {
+		ctx, cancel := context.WithTimeout(context.Background(), collectPatience)
+		defer cancel()
+		stock, err := r.stock(ctx)
+		if err != nil {
+			return nil
+		}
+		r.at, r.last = now, stock
+	}
+	return r.last
+}
