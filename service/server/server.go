@@ -108,7 +108,6 @@ func New(cfg Config) (*Server, error) {
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	s.leaving, s.leave = context.WithCancel(s.stopping)
 	s.metrics.telemetry(s.TelemetryReports)
-	s.metrics.registry.MustRegister(receivedCollector{cfg.Parts.Received})
 	if cfg.Webhooks != nil {
 		s.metrics.registry.MustRegister(cfg.Webhooks.collectors()...)
 	}
