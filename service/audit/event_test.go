@@ -56,7 +56,7 @@ func TestWhatEachActIsToldAs(t *testing.T) {
 		{audit.PlanChanged, anAccount, anAccount, `{"tier":"pro","features":["a"],"valid_until":"2027-03-12T00:00:00.5+01:00","purchase":"changed"}`},
 		{audit.SecretRotated, anAccount, "rot_0123456789abcdef", `{"target":"repository","secret":"PAGEFLARE_TOKEN","repository":"acme/site","repository_id":7,"jti":"JTI","expires_at":1893456000}`},
 		{audit.SecretNotRotated, anAccount, "rot_0123456789abcdef", `{"target":"environment:production","secret":"PAGEFLARE_TOKEN","code":"forbidden","message":"no"}`},
-		{audit.TokenLeaked, anAccount, "JTI", `{"kind":"license_token","door":"partner","source":"content","url":"https://github.com/acme/site"}`},
+		{audit.TokenLeaked, anAccount, "JTI", `{"kind":"license_token","door":"partner_alert","source":"commit","url":"https://github.com/acme/site"}`},
 		{audit.KeyAdded, "", "k_0123456789abcdef", `{"alg":"HS256","signs_from":1893456000}`},
 		{audit.PolicyAdded, anAccount, "pol_0123456789abcdef", `{"repository_id":"7","repository_owner_id":"8","issuer":"https://issuer.example","ref":["refs/heads/main"]}`},
 		{audit.PolicyRemoved, anAccount, "pol_0123456789abcdef", `{}`},

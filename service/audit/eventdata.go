@@ -240,7 +240,7 @@ var examples = map[EventType]struct {
 		`{"target":"repository","secret":"PAGEFLARE_TOKEN","repository_id":1296269,"repository":"acme/site","jti":"` + exampleJTI + `","expires_at":1893456000}`},
 	EventSecretRotationFailed: {SecretNotRotated, "rot_0123456789abcdef",
 		`{"target":"repository","secret":"PAGEFLARE_TOKEN","repository_id":1296269,"repository":"acme/site","code":"not_installed","message":"the App is not installed there"}`},
-	EventTokenLeaked:   {TokenLeaked, "at_0123456789abcdef", `{"kind":"api_token","door":"partner","source":"content","url":"https://github.com/acme/site/blob/main/config.yml"}`},
+	EventTokenLeaked:   {TokenLeaked, "at_0123456789abcdef", `{"kind":"api_token","door":"partner_alert","source":"commit","url":"https://github.com/acme/site/blob/main/config.yml"}`},
 	EventKeyRotated:    {KeyAdded, "k_0123456789abcdef", `{"alg":"HS256","signs_from":1893456000}`},
 	EventPolicyAdded:   {PolicyAdded, "pol_0123456789abcdef", `{"repository_id":"1296269","repository_owner_id":"583231","issuer":"https://token.actions.githubusercontent.com"}`},
 	EventPolicyRemoved: {PolicyRemoved, "pol_0123456789abcdef", `{}`},

@@ -20,7 +20,7 @@ import (
 
 // Leak is the commands of leaked tokens.
 type Leak struct {
-	Test     leakTest     `cmd:"" help:"Send the running service a signed alert about a token that is made for it, and see that the token is refused. Nothing is left behind but lines in the audit log."`
+	Test     leakTest     `cmd:"" help:"Send the running service a signed alert about a token that is made for it, and see that the token is refused. What is left are lines in the audit log, an event that says it was a test, and the record of the token, which has ended."`
 	Patterns leakPatterns `cmd:"" help:"Print the expressions by which scanners find tokens of this service, ready for custom patterns of GitHub."`
 }
 

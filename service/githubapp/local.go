@@ -29,6 +29,7 @@ type Local struct {
 	server   *http.Server
 	made     chan App // one, when the App is there
 	failed   chan error
+	ended    chan struct{} // closed when nothing is served any more
 }
 
 // Listen starts the listener; port 0 picks one. Refusals: those of Check.
@@ -46,7 +47,7 @@ func (r *Registry) Listen(ctx context.Context, ask Ask, port int) (*Local, error
 		return nil, fmt.Errorf("listen for the answer of GitHub: %w: choose another port with --port", err)
 	}
 	l := &Local{
-		registry: r, ask: ask, secret: secret, at: "http://" + listener.Addr().String(), made: make(chan App, 1), failed: make(chan error, 1),
+		registry: r, ask: ask, secret: secret, at: "http://" + listener.Addr().String(), made: make(chan App, 1), failed: make(chan error, 1), ended: make(chan struct{}),
 	}
 	if l.form, err = r.Form(ask, l.at+"/done", State(secret)); err != nil {
 		return nil, errors.Join(err, listener.Close())
@@ -58,7 +59,10 @@ func (r *Registry) Listen(ctx context.Context, ask Ask, port int) (*Local, error
 		Handler: l.fromHere(mux), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: time.Minute,
 		BaseContext: func(net.Listener) context.Context { return ctx },
 	}
-	go func() { _ = l.server.Serve(listener) }() // until Close
+	go func() {
+		defer close(l.ended)
+		_ = l.server.Serve(listener) // until Close
+	}()
 	return l, nil
 }
 
@@ -81,10 +85,12 @@ func (l *Local) Wait(ctx context.Context) (App, error) {
 func (l *Local) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
+	var err error
 	if l.server.Shutdown(ctx) != nil {
-		return l.server.Close()
+		err = l.server.Close()
 	}
-	return nil
+	<-l.ended
+	return err
 }
 
 // Paste takes the address that GitHub sent a browser to which could not reach the listener.

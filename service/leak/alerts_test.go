@@ -317,6 +317,9 @@ func TestATestOfAlertsEndsItsOwnTokenAlone(t *testing.T) {
 	if status != 200 || !strings.Contains(answer, "true_positive") || !w.refused(t, made) {
 		t.Errorf("= %d %s", status, answer)
 	}
+	if lines := w.lines(t); len(lines) != 1 || !strings.Contains(lines[0].Details, `"test":true`) {
+		t.Errorf("audit log: %+v, want that it was a test", lines)
+	}
 	late, err := w.leaks.SignTest(t.Context(), w.admin)
 	must(t, err)
 	w.ahead.Add(int64(time.Minute))

@@ -194,17 +194,6 @@ func (v Verifier) Check(signature string, body []byte) error {
 	return nil
 }
 
-// Keys says how many keys of GitHub's are known, and why they could not be had when it was asked last.
-func (s *Service) Keys(ctx context.Context) (int, error) {
-	_, err := s.keys.find(ctx, "none")
-	s.keys.mu.Lock()
-	defer s.keys.mu.Unlock()
-	if errors.Is(err, auth.ErrUnauthenticated) {
-		err = nil
-	}
-	return len(s.keys.keys), err
-}
-
 // testVerifier takes the key of leak test, which is used up: see test.go.
 func (s *Service) testVerifier(ctx context.Context, id string) (Verifier, error) {
 	t, err := s.cfg.Store.UseTest(ctx, id)

@@ -214,6 +214,9 @@ func (s *Service) acts(ctx context.Context, t Target, f Found) Acts {
 			details[name] = value
 		}
 	}
+	if f.Door == ByTest {
+		details["test"] = true // receivers of events can tell it from the real thing
+	}
 	a := Acts{Leaked: s.cfg.Log.Act(ctx, audit.TokenLeaked, t.AccountID, t.ID, details)}
 	by := audit.Details{"leaked": true}
 	if ended, ok := endedBy[t.Kind]; ok {
