@@ -377,6 +377,9 @@ func exampleService(t *testing.T) map[string]string {
 	}, s.Parts.Log.Act(command, audit.RotationAdded, a.ID, "rot_0123456789abcdef", nil))
 	must(t, err)
 	env["ROTATION"] = kept.ID
+	webhook, err := s.Parts.Endpoints.Add(ctx, out.NewEndpoint{AccountID: a.ID, URL: "https://example.com/hooks", Events: []audit.EventType{audit.EventAccountUpdated}})
+	must(t, err)
+	env["WEBHOOK"] = webhook.ID
 	exampleLogins(t, s, a.ID, env)
 	examplePurchase(t, s, env)
 	return env
