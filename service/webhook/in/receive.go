@@ -148,11 +148,7 @@ func (r *Receiver) read(ctx context.Context, from io.Reader, length int64) (text
 	if len(text) <= smallBody {
 		return text, func() {}, nil
 	}
-	patience, cancel := context.WithTimeout(ctx, r.cfg.Patience)
-	defer cancel()
-	select {
-	case r.large <- struct{}{}:
-	case <-patience.Done():
+	if !r.takeTurn(ctx) {
 		return nil, nil, ErrBusy
 	}
 	done = func() { <-r.large }
@@ -168,6 +164,23 @@ func (r *Receiver) read(ctx context.Context, from io.Reader, length int64) (text
 		return nil, nil, err
 	}
 	return whole.Bytes(), done, nil
+}
+
+// takeTurn waits for the turn of a large body; false: it did not come in time.
+func (r *Receiver) takeTurn(ctx context.Context) bool {
+	select {
+	case r.large <- struct{}{}:
+		return true
+	default:
+	}
+	patience, cancel := context.WithTimeout(ctx, r.cfg.Patience)
+	defer cancel()
+	select {
+	case r.large <- struct{}{}:
+		return true
+	case <-patience.Done():
+		return false
+	}
 }
 
 // actionOf is the action that a payload names; "" when there is none.
