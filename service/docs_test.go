@@ -378,6 +378,7 @@ func exampleService(t *testing.T) map[string]string {
 	must(t, err)
 	env["ROTATION"] = kept.ID
 	webhook, err := s.Parts.Endpoints.Add(ctx, out.NewEndpoint{AccountID: a.ID, URL: "https://example.com/hooks", Events: []audit.EventType{audit.EventAccountUpdated}})
+	must(t, err)
 	env["WEBHOOK"] = webhook.ID
 	exampleLogins(t, s, a.ID, env)
 	examplePurchase(t, s, env)

@@ -71,6 +71,7 @@ func (c doctorCmd) Run(ctx context.Context, a *app) error {
 	findings = append(findings, a.checkPublicURL(ctx, inside)...)
 	findings = append(findings, a.checkIssuers(ctx)...)
 	findings = append(findings, a.checkGitHubApp(ctx, inside)...)
+	findings = append(findings, a.checkRotation(ctx, inside)...)
 	findings = append(findings, a.checkHeard(ctx, inside)...)
 	if a.cfg.MetricsListen != "" {
 		findings = append(findings, a.checkMetrics(ctx))

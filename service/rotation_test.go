@@ -96,6 +96,7 @@ func TestRotationByCommand(t *testing.T) {
 	})
 	r := b.wantFailed(exitFailure, []string{"1 of 2 secrets could not be written"}, "rotation", "run", made.ID)
 	wantTexts(t, r.out, "acme/site repository written", "acme/site environment:prod failed", "the service never makes one")
+	wantTexts(t, b.run("doctor").out, "WARN rotation 1 of 2 secrets at GitHub cannot be written")
 	wantTexts(t, b.ok("rotation", "list"), "environment:prod PAGEFLARE_TOKEN failing 2", "make the environment in the settings of the repository")
 	b.write("list.csv", "repository,target\nacme/docs,repository\nacme/none,\nacme/site,repository|environment:prod\n")
 	r = b.wantFailed(exitFailure, []string{"--from-file: line 3: ", "--from-file: line 4: "}, "rotation", "add", "--account", account, "--from-file", "list.csv")

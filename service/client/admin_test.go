@@ -266,6 +266,7 @@ func TestAdminOfTheRealService(t *testing.T) {
 	}
 	must[api.AuditVerdict](t)(a.VerifyAudit(ctx, api.VerifyAuditParams{From: verdict.End, ExpectedHead: verdict.End}))
 
+	callsOfPurchases(t, s, a)
 	wantEveryOperation(t, a, seen.asked)
 }
 

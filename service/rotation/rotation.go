@@ -105,11 +105,12 @@ type Config struct {
 
 // Rotations is the managed rotation of a database. It is safe for use by several goroutines.
 type Rotations struct {
-	cfg    Config
-	store  Store
-	budget *budget
-	soon   chan struct{}
-	rights atomic.Int64 // the state of rights of which accounts and tokens were looked at
+	cfg        Config
+	store      Store
+	budget     *budget
+	soon       chan struct{}
+	quietUntil atomic.Int64 // in milliseconds; see quiet
+	rights     atomic.Int64 // the state of rights of which accounts and tokens were looked at
 
 	written, failed, limited atomic.Int64 // see Counts
 }

@@ -12,8 +12,11 @@ import (
 )
 
 const (
-	// Every is how long after a run the next one looks for what is due.
-	Every = time.Minute
+	// Every is how long after a run the next one looks for what is due. It costs two queries, and
+	// after a leak it is how long another replica than the one that heard of it waits.
+	Every = 5 * time.Second
+	// quiet is how long nothing is asked after a run that met what all others would meet too.
+	quiet = time.Minute
 
 	together = 4  // targets that are written at once
 	batch    = 20 // targets that are claimed at once
@@ -52,6 +55,10 @@ const (
 func (r *Rotations) Run(ctx context.Context) error {
 	if err := r.lookForChanges(ctx); err != nil {
 		return err
+	}
+	now := r.cfg.Now()
+	if until := time.UnixMilli(r.quietUntil.Load()); now.Before(until) && until.Sub(now) <= quiet { // else the clock was set back
+		return nil
 	}
 	return r.run(ctx, Claim{}, func(Done) {})
 }
@@ -143,6 +150,9 @@ func (r *Rotations) run(ctx context.Context, c Claim, tell func(Done)) error {
 			return err
 		}
 		g.all(ctx, at, claimed)
+	}
+	if g.over() {
+		r.quietUntil.Store(r.cfg.Now().Add(quiet).UnixMilli())
 	}
 	return g.err
 }

@@ -108,11 +108,11 @@ func New(cfg Config) (*Server, error) {
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	s.leaving, s.leave = context.WithCancel(s.stopping)
 	s.metrics.telemetry(s.TelemetryReports)
+	s.metrics.registry.MustRegister(receivedCollector{cfg.Parts.Received},
+		&rotationCollector{stock: cfg.Parts.Rotation.Stock, counts: cfg.Parts.Rotation.Counts, now: cfg.Now})
 	if cfg.Webhooks != nil {
 		s.metrics.registry.MustRegister(cfg.Webhooks.collectors()...)
 	}
-	s.metrics.registry.MustRegister(receivedCollector{cfg.Parts.Received},
-		&rotationCollector{stock: cfg.Parts.Rotation.Stock, counts: cfg.Parts.Rotation.Counts, now: cfg.Now})
 	if cfg.Upkeep != nil {
 		s.metrics.registry.MustRegister(upkeepCollector{cfg.Upkeep})
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/rotation"
 	"github.com/pageflare/ci/service/store"
 	"github.com/pageflare/ci/service/webhook/out"
 )
@@ -50,6 +51,14 @@ func TestNarrowedListsAreFoundByAnIndex(t *testing.T) {
 		},
 		"sqlite_autoindex_repositories_1": func(s *store.Store) error {
 			_, err := s.Repositories(t.Context(), license.RepositoryQuery{Account: "user_1", Limit: 1})
+			return err
+		},
+		"rotations_of_name": func(s *store.Store) error {
+			_, err := s.Rotations(t.Context(), rotation.Query{Repository: "acme/site", Limit: 1})
+			return err
+		},
+		"rotation_targets_due": func(s *store.Store) error {
+			_, err := s.DueTargets(t.Context(), rotation.Claim{Limit: 1})
 			return err
 		},
 		"audit_refusals": func(s *store.Store) error {

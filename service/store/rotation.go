@@ -294,7 +294,8 @@ func (s *Store) DueTargets(ctx context.Context, c rotation.Claim) ([]rotation.Wo
 }
 
 // dueTargets is what a claim would get. A lease that ends much later than one that begins now is of a
-// clock that was far ahead, and counts for nothing.
+// clock that was far ahead, and counts for nothing. The keys of the joins are expressions, so that
+// SQLite begins with the few targets that are due, and not with all rotations.
 func dueTargets(ctx context.Context, q querier, c rotation.Claim) ([]rotation.Work, error) {
 	var f filter
 	now := f.mark(millis(c.Now))
@@ -316,7 +317,7 @@ func dueTargets(ctx context.Context, q querier, c rotation.Claim) ([]rotation.Wo
 	}
 	var list []rotation.Work
 	err := eachRow(ctx, q, `SELECT `+rotationColumns+`, t.fence, `+targetColumns+` FROM rotation_targets t
-		JOIN rotations r ON r.id = t.rotation_id JOIN accounts a ON a.id = r.account_id`+f.list("t.due_at, t.rotation_id, t.target", c.Limit), f.args,
+		JOIN rotations r ON r.id = t.rotation_id || '' JOIN accounts a ON a.id = r.account_id || ''`+f.list("t.due_at, t.rotation_id, t.target", c.Limit), f.args,
 		func(scan func(...any) error) (err error) {
 			var w rotation.Work
 			var r rotationRow

@@ -166,10 +166,11 @@ func (t *tx) logIf(r sql.Result, a audit.Act) error {
 	return err
 }
 
-// ownerOf is the account that an API token, a trust policy or a device login belongs to; "" when
+// ownerOf is the account that an API token, a trust policy, a rotation or a device login belongs to; "" when
 // there is none by that id, or it is nobody's.
 func (t *tx) ownerOf(ctx context.Context, id string) (account string, err error) {
 	err = t.QueryRowContext(ctx, `SELECT account_id FROM api_tokens WHERE id = $1 UNION ALL SELECT account_id FROM policies WHERE id = $1
+		UNION ALL SELECT account_id FROM rotations WHERE id = $1
 		UNION ALL SELECT account_id FROM device_logins WHERE id = $1 AND account_id IS NOT NULL`, id).Scan(&account)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return "", fmt.Errorf("look up whose %s is: %w", id, storeError(err))

@@ -70,22 +70,10 @@ type suite map[string]func(*testing.T, Store)
 // Run runs the suites. open returns an empty store, and closes it when its test ends.
 func Run(t *testing.T, open func(t *testing.T) Store) {
 	for _, s := range []suite{
-		general, accounts, apiTokens, tokens, endings, signingKeys, leaseRecords, adminTokenRecords, auditLog,
-		trustPolicies, exchanges, devices, signIns, machineRecords, jobRecords, limits, upkeeping,
-		githubApps, rotationRecords,
-		trustPolicies, exchanges, devices, signIns, machineRecords, jobRecords, limits, upkeeping, events, endpoints, notices,
-		trustPolicies, exchanges, devices, signIns, machineRecords, jobRecords, limits, upkeeping,
-		trustPolicies, exchanges, devices, signIns, machineRecords, jobRecords, limits, upkeeping, rotationRecords,
-		githubApps, leaks,
-		githubApps,
-		trustPolicies, exchanges, devices, signIns, machineRecords, jobRecords, limits, upkeeping, events, endpoints, notices,
-		trustPolicies, exchanges, devices, signIns, machineRecords, jobRecords, limits, upkeeping,
-		trustPolicies, exchanges, devices, signIns, machineRecords, jobRecords, limits, upkeeping, events, endpoints, notices, sends,
-		githubApps, rotationRecords,
 		general, accounts, apiTokens, tokens, endings, signingKeys, leaseRecords, adminTokenRecords,
 		auditLog, trustPolicies, exchanges, devices, signIns, machineRecords, jobRecords, limits,
 		upkeeping, events, endpoints, notices, rotationRecords, githubApps, purchaseRecords,
-		receivedDeliveries, places,
+		receivedDeliveries, places, leaks, sends,
 	} {
 		for name, test := range s {
 			t.Run(name, func(t *testing.T) {
