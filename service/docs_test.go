@@ -371,15 +371,15 @@ func exampleService(t *testing.T) map[string]string {
 		"ACCOUNT": a.ID, "JTI": string(issued.ID), "KID": keys[0].ID, "API_TOKEN_ID": caller.ID, "POLICY": policy.ID, "IDENTITY": identity,
 		"ADMIN_TOKEN_ID": adminRecord.ID,
 	}
+	webhook, err := s.Parts.Endpoints.Add(ctx, out.NewEndpoint{AccountID: a.ID, URL: "https://example.com/hooks", Events: []audit.EventType{audit.EventAccountUpdated}})
+	must(t, err)
+	env["WEBHOOK"] = webhook.ID
 	kept, err := s.Store.AddRotation(command, rotation.Rotation{
 		ID: "rot_0123456789abcdef", AccountID: a.ID, Repository: "acme/observatory", RepositoryID: 1296269, Owner: "acme", OwnerID: 583231,
 		SecretName: rotation.DefaultSecret, CreatedAt: time.Now(), Targets: []rotation.Target{{Name: "repository", OwnerID: 583231}},
 	}, s.Parts.Log.Act(command, audit.RotationAdded, a.ID, "rot_0123456789abcdef", nil))
 	must(t, err)
 	env["ROTATION"] = kept.ID
-	webhook, err := s.Parts.Endpoints.Add(ctx, out.NewEndpoint{AccountID: a.ID, URL: "https://example.com/hooks", Events: []audit.EventType{audit.EventAccountUpdated}})
-	must(t, err)
-	env["WEBHOOK"] = webhook.ID
 	exampleLogins(t, s, a.ID, env)
 	examplePurchase(t, s, env)
 	return env

@@ -73,6 +73,7 @@ func (c doctorCmd) Run(ctx context.Context, a *app) error {
 	findings = append(findings, a.checkGitHubApp(ctx, inside)...)
 	findings = append(findings, a.checkRotation(ctx, inside)...)
 	findings = append(findings, a.checkHeard(ctx, inside)...)
+	findings = append(findings, a.checkSent(ctx, inside)...)
 	if a.cfg.MetricsListen != "" {
 		findings = append(findings, a.checkMetrics(ctx))
 	}

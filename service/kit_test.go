@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -23,6 +24,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/pageflare/ci/service/servicetest"
 	"github.com/pageflare/ci/service/store/postgrestest"
 )
 
@@ -30,7 +32,12 @@ import (
 // puts on the PATH.
 const program = "pageflare-license"
 
-func TestMain(m *testing.M) { testscript.Main(beforePostgres{m}, map[string]func(){program: main}) }
+func TestMain(m *testing.M) {
+	testscript.Main(beforePostgres{m}, map[string]func(){program: func() {
+		net.DefaultResolver = servicetest.Names() // of this process alone, which is the program
+		main()
+	}})
+}
 
 // beforePostgres are the tests, and after them the end of the PostgreSQL server that they used.
 type beforePostgres struct{ *testing.M }

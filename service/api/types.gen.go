@@ -622,6 +622,24 @@ type NewWebhook struct {
 	URL string `json:"url"`
 }
 
+// NewWebhookReplay defines model for NewWebhookReplay.
+type NewWebhookReplay struct {
+	// Count Only say how many there are.
+	Count bool `json:"count,omitempty,omitzero"`
+
+	// Event Id of the one event to send again.
+	Event string `json:"event,omitempty,omitzero"`
+
+	// Since A day or a time: what happened then or later; missing: from the oldest that is kept.
+	Since string `json:"since,omitempty,omitzero"`
+
+	// Undelivered Only what the endpoint never accepted.
+	Undelivered bool `json:"undelivered,omitempty,omitzero"`
+
+	// Until And before that day or time; missing: up to now.
+	Until string `json:"until,omitempty,omitzero"`
+}
+
 // OAuthAPIError A refusal of introspection or revocation, in the words of OAuth (RFC 6749, 5.2; RFC 6750, 3.1) and in those of this API.
 type OAuthAPIError struct {
 	// Code The stable reason of an error. More of them may come: read one that you do not know as its status alone.
@@ -1017,6 +1035,13 @@ type SigningKey struct {
 	State      string `json:"state"`
 }
 
+// SkippedWebhook defines model for SkippedWebhook.
+type SkippedWebhook struct {
+	// Events How many events were left out.
+	Events int64  `json:"events"`
+	ID     string `json:"id"`
+}
+
 // Telemetry Whatever the CLI sends.
 type Telemetry = map[string]interface{}
 
@@ -1103,9 +1128,101 @@ type WebhookChange struct {
 	URL    *string `json:"url,omitempty,omitzero"`
 }
 
+// WebhookDelivery An event on its way to a webhook endpoint, or of before.
+type WebhookDelivery struct {
+	// Account Whose event it is; missing when it is nobody's.
+	Account string `json:"account,omitempty,omitzero"`
+
+	// Address Address that was called.
+	Address string `json:"address,omitempty,omitzero"`
+
+	// AttemptedAt When it was tried last, which the rest is of; missing when it was not.
+	AttemptedAt string `json:"attempted_at,omitempty,omitzero"`
+
+	// Event Id of the event; empty when it was pruned.
+	Event string `json:"event"`
+
+	// Milliseconds How long that took.
+	Milliseconds int64 `json:"milliseconds,omitempty,omitzero"`
+
+	// NextAt When it is tried next; missing when it has ended.
+	NextAt string `json:"next_at,omitempty,omitzero"`
+
+	// Reason Why it was not accepted.
+	Reason string `json:"reason,omitempty,omitzero"`
+
+	// Replay Id of the replay that it is of; missing when it is of none.
+	Replay string `json:"replay,omitempty,omitzero"`
+
+	// Response The first 2 KB of the response; what looks like a secret of ours is hidden.
+	Response string `json:"response,omitempty,omitzero"`
+	Sequence int64  `json:"sequence"`
+	State    string `json:"state"`
+
+	// Status Status of the response; missing when there was none.
+	Status int `json:"status,omitempty,omitzero"`
+
+	// Tries Attempts that count.
+	Tries int64  `json:"tries"`
+	Type  string `json:"type"`
+}
+
+// WebhookDeliveryPage defines model for WebhookDeliveryPage.
+type WebhookDeliveryPage struct {
+	Items []WebhookDelivery `json:"items"`
+
+	// NextCursor Give it as cursor for the next page; missing on the last one.
+	NextCursor string `json:"next_cursor,omitempty,omitzero"`
+
+	// Queue How far a webhook endpoint is.
+	Queue WebhookQueue `json:"queue"`
+}
+
 // WebhookPage defines model for WebhookPage.
 type WebhookPage struct {
 	Items []Webhook `json:"items"`
+
+	// NextCursor Give it as cursor for the next page; missing on the last one.
+	NextCursor string `json:"next_cursor,omitempty,omitzero"`
+}
+
+// WebhookQueue How far a webhook endpoint is.
+type WebhookQueue struct {
+	// FailingSince Since when nothing was accepted; missing when the newest attempt went well.
+	FailingSince string `json:"failing_since,omitempty,omitzero"`
+
+	// NextAt When it is asked again, while it fails.
+	NextAt string `json:"next_at,omitempty,omitzero"`
+
+	// Pending Deliveries that are prepared.
+	Pending int64 `json:"pending"`
+
+	// Waiting Events behind them, those included that it does not hear.
+	Waiting int64 `json:"waiting"`
+}
+
+// WebhookReplay Events that are sent to a webhook endpoint again.
+type WebhookReplay struct {
+	CreatedAt string `json:"created_at,omitempty,omitzero"`
+
+	// EndedAt When the last one was put into the queue; missing before.
+	EndedAt string `json:"ended_at,omitempty,omitzero"`
+
+	// Events How many there are.
+	Events int64 `json:"events"`
+
+	// ID Missing when they were only counted.
+	ID string `json:"id,omitempty,omitzero"`
+
+	// Queued How many of them have been put into the queue.
+	Queued      int64  `json:"queued"`
+	State       string `json:"state"`
+	Undelivered bool   `json:"undelivered"`
+}
+
+// WebhookReplayPage defines model for WebhookReplayPage.
+type WebhookReplayPage struct {
+	Items []WebhookReplay `json:"items"`
 
 	// NextCursor Give it as cursor for the next page; missing on the last one.
 	NextCursor string `json:"next_cursor,omitempty,omitzero"`
@@ -1174,11 +1291,17 @@ type OfAction = string
 // OfActor defines model for of_actor.
 type OfActor = string
 
+// OfDeliveryState defines model for of_delivery_state.
+type OfDeliveryState = string
+
 // OfEmail defines model for of_email.
 type OfEmail = string
 
 // OfEvent defines model for of_event.
 type OfEvent = string
+
+// OfEventID defines model for of_event_id.
+type OfEventID = string
 
 // OfKid defines model for of_kid.
 type OfKid = string
@@ -1600,6 +1723,37 @@ type AddWebhookParams struct {
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
 }
 
+// ListWebhookDeliveriesParams defines parameters for ListWebhookDeliveries.
+type ListWebhookDeliveriesParams struct {
+	// Limit How many to list at most.
+	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
+
+	// Cursor The next_cursor of the page before.
+	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
+
+	// State Only pending, sending, held, delivered, failed or skipped ones.
+	State OfDeliveryState `form:"state,omitempty" json:"state,omitempty,omitzero"`
+
+	// Event Only deliveries of the event of this id.
+	Event OfEventID `form:"event,omitempty" json:"event,omitempty,omitzero"`
+}
+
+// ListWebhookReplaysParams defines parameters for ListWebhookReplays.
+type ListWebhookReplaysParams struct {
+	// Limit How many to list at most.
+	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
+
+	// Cursor The next_cursor of the page before.
+	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
+}
+
+// ReplayWebhookParams defines parameters for ReplayWebhook.
+type ReplayWebhookParams struct {
+	// IdempotencyKey A name for this request, new for each, such as a UUID. Sent again under it with the same credential, because the answer was lost, it does
+	// nothing twice and gets the same answer: of a license token for 24 hours.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
 // RotateWebhookSecretParams defines parameters for RotateWebhookSecret.
 type RotateWebhookSecretParams struct {
 	// IdempotencyKey A name for this request, new for each, such as a UUID. Sent again under it with the same credential, because the answer was lost, it does
@@ -1700,6 +1854,9 @@ type AddWebhookJSONRequestBody = NewWebhook
 
 // UpdateWebhookJSONRequestBody defines body for UpdateWebhook for application/json ContentType.
 type UpdateWebhookJSONRequestBody = WebhookChange
+
+// ReplayWebhookJSONRequestBody defines body for ReplayWebhook for application/json ContentType.
+type ReplayWebhookJSONRequestBody = NewWebhookReplay
 
 // RotateWebhookSecretJSONRequestBody defines body for RotateWebhookSecret for application/json ContentType.
 type RotateWebhookSecretJSONRequestBody = SecretRotation

@@ -18,14 +18,18 @@ import (
 
 // Webhook is the commands of webhook endpoints.
 type Webhook struct {
-	Add          webhookAdd    `cmd:"" help:"Send what happens from now on to an address; its secret is shown this once."`
-	List         webhookList   `cmd:"" help:"List the endpoints, without their secrets."`
-	Show         webhookShow   `cmd:"" help:"Show an endpoint, without its secret."`
-	Update       webhookUpdate `cmd:"" help:"Change the address or the events of an endpoint, or disable or enable it."`
-	Remove       webhookRemove `cmd:"" help:"Remove an endpoint permanently, with its secret."`
-	RotateSecret webhookRotate `cmd:"" name:"rotate-secret" help:"Give an endpoint another secret, which is shown this once."`
-	Test         webhookTest   `cmd:"" help:"Send an endpoint, and nobody else, an event of a type, as it would look."`
-	Listen       webhookListen `cmd:"" help:"Show what happens at a service, by its event feed, and forward it to an address on this machine."`
+	Add          webhookAdd        `cmd:"" help:"Send what happens from now on to an address; its secret is shown this once."`
+	List         webhookList       `cmd:"" help:"List the endpoints, without their secrets."`
+	Show         webhookShow       `cmd:"" help:"Show an endpoint, without its secret."`
+	Update       webhookUpdate     `cmd:"" help:"Change the address or the events of an endpoint, or disable or enable it."`
+	Remove       webhookRemove     `cmd:"" help:"Remove an endpoint permanently, with its secret."`
+	RotateSecret webhookRotate     `cmd:"" name:"rotate-secret" help:"Give an endpoint another secret, which is shown this once."`
+	Test         webhookTest       `cmd:"" help:"Send an endpoint, and nobody else, an event of a type, as it would look."`
+	Deliveries   webhookDeliveries `cmd:"" help:"List what was sent to an endpoint, and what came of it."`
+	Replay       webhookReplay     `cmd:"" help:"Send events to an endpoint again: one, those of a time, or those that it never accepted."`
+	Skip         webhookSkip       `cmd:"" help:"Leave out what is queued for an endpoint: it hears what happens from now on."`
+	Verify       webhookVerify     `cmd:"" help:"Say whether a delivery was signed by an endpoint's secret, which PAGEFLARE_WEBHOOK_SECRET holds; the body comes on standard input."`
+	Listen       webhookListen     `cmd:"" help:"Show what happens at a service, by its event feed, and forward it to an address on this machine."`
 }
 
 // webhookText is an endpoint, for people.
@@ -155,7 +159,7 @@ type webhookUpdate struct {
 	Event     []eventType `help:"A type of events; those given replace the old ones." placeholder:"TYPE"`
 	AllEvents bool        `help:"Send all types."`
 	Disable   bool        `help:"Stop sending. What happens is kept, and can be replayed."`
-	Enable    bool        `help:"Send again what happens from now on."`
+	Enable    bool        `help:"Send again: what was queued first, unless skip leaves it out."`
 }
 
 // Run changes the endpoint.

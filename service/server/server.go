@@ -97,7 +97,7 @@ func New(cfg Config) (*Server, error) {
 		Rotation: cfg.Parts.Rotation,
 		Billing:  cfg.Parts.Billing, Received: cfg.Parts.Received,
 		Leaks:     cfg.Parts.Leaks,
-		Endpoints: cfg.Parts.Endpoints, Feed: cfg.Parts.Feed, Await: s.await,
+		Endpoints: cfg.Parts.Endpoints, Feed: cfg.Parts.Feed, Sent: cfg.Parts.Sent, Await: s.await,
 	}
 	s.alerts = make(chan struct{}, alertsAtOnce)
 	s.metrics.registry.MustRegister(leakCollector{cfg.Parts.Leaks.Counts})

@@ -158,7 +158,7 @@ func start(t testing.TB, s Service) *Service {
 		Retention: 9600 * time.Hour, Owner: rand.Text(), Now: o.Now, Elapsed: elapsed, After: time.After, Events: s.Log,
 	})
 	s.Server, err = server.New(server.Config{
-		Parts: joined, Upkeep: s.Upkeep.Done, Repository: o.Repository,
+		Parts: joined, Upkeep: s.Upkeep.Done, Webhooks: server.NewWebhookMeter(), Repository: o.Repository,
 		Version: "test", RateLimits: o.RateLimits, BadCredentials: o.BadCredentials, TrustedProxies: o.TrustedProxies, Now: o.Now,
 		Elapsed: o.Elapsed, Log: s.Log, Drain: o.Drain, After: o.After,
 	})

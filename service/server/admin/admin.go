@@ -24,6 +24,7 @@ import (
 	"github.com/pageflare/ci/service/opaque"
 	"github.com/pageflare/ci/service/rotation"
 	"github.com/pageflare/ci/service/server/route"
+	"github.com/pageflare/ci/service/webhook/deliver"
 	"github.com/pageflare/ci/service/webhook/in"
 	"github.com/pageflare/ci/service/webhook/out"
 )
@@ -48,6 +49,7 @@ type Handlers struct {
 	Now        func() time.Time
 	Endpoints  *out.Registry
 	Feed       *out.Feed
+	Sent       *deliver.History
 
 	// Extend gives an answer more time than others have: the context ends when that is over, when
 	// the client leaves, or when the service stops.
@@ -125,6 +127,10 @@ func (h *Handlers) Routes() []route.Route {
 		route.Delete(at+"/webhooks/:id", route.Admin(auth.ScopeWebhooksWrite), h.removeWebhook).Of(webhookID).Bare(),
 		route.Post(at+"/webhooks/:id/rotate-secret", route.Admin(auth.ScopeWebhooksWrite), h.rotateWebhookSecret).Of(webhookID).Bare().Once(),
 		route.Post(at+"/webhooks/:id/test", route.Admin(auth.ScopeWebhooksWrite), h.testWebhook).Of(webhookID).Bare(),
+		route.Get(at+"/webhooks/:id/deliveries", route.Admin(auth.ScopeWebhooksRead), h.listWebhookDeliveries).Of(webhookID),
+		route.Get(at+"/webhooks/:id/replays", route.Admin(auth.ScopeWebhooksRead), h.listWebhookReplays).Of(webhookID),
+		route.Post(at+"/webhooks/:id/replays", route.Admin(auth.ScopeWebhooksWrite), h.replayWebhook).Of(webhookID).Bare().Once(),
+		route.Post(at+"/webhooks/:id/skip", route.Admin(auth.ScopeWebhooksWrite), h.skipWebhook).Of(webhookID).Bare(),
 		route.Get(at+"/events", route.Admin(auth.ScopeEventsRead), h.listEvents),
 		route.Get(at+"/plans", route.Admin(auth.ScopePlansRead), h.listPlans).Bare(),
 		route.Post(at+"/plans", route.Admin(auth.ScopePlansWrite), h.addPlan).Bare(),

@@ -2,6 +2,9 @@ package deliver_test
 
 import (
 	"net/http"
+	"os"
+	"regexp"
+	"strconv"
 	"testing"
 	"time"
 
@@ -190,5 +193,25 @@ func TestAnEndpointIsDisabled(t *testing.T) {
 	}
 	if _, why := c.After(deliver.Step{Outcome: deliver.Throttled}, status(429), at.Add(72*time.Hour), 0); why == "" {
 		t.Error("after three days of 429 it is not disabled")
+	}
+}
+
+// docs/webhooks.md has the waits as a table.
+func TestRetriesAndTheirTableAgree(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../../../docs/webhooks.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var documented []time.Duration
+	for _, row := range regexp.MustCompile(`(?m)^\| [0-9]+ \| ([0-9]+) (s|min|h) \|$`).FindAllStringSubmatch(string(text), -1) {
+		n, err := strconv.Atoi(row[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		documented = append(documented, time.Duration(n)*map[string]time.Duration{"s": time.Second, "min": time.Minute, "h": time.Hour}[row[2]])
+	}
+	if diff := cmp.Diff(deliver.Retries, documented); diff != "" {
+		t.Errorf("waits (-code +docs/webhooks.md)\n%s", diff)
 	}
 }
