@@ -32,7 +32,7 @@ func (s *Server) Routes() []route.Route {
 		route.Get("/_api/cli/check-version", route.Open, s.checkVersion).As(route.CLI),
 		route.Post("/_api/cli/telemetry", route.Open, s.telemetry).As(route.CLI),
 		route.Post("/_api/webhooks/github", route.ByGitHub, s.hearGitHub).Bare().Reads(0),
-		route.Post("/_api/webhooks/github/secret-scanning", route.Open, s.secretScanning).Reads(0),
+		route.Post("/_api/webhooks/github/secret-scanning", route.ByAlertKey, s.secretScanning).Reads(0),
 		route.Get("/openapi.yaml", route.Open, s.document),
 	}, s.admin.Routes(), s.pages.Routes(), explorer.Routes())
 }

@@ -164,8 +164,12 @@ func TestEveryGuardRefusesWithoutCredentials(t *testing.T) {
 			}
 			continue
 		}
-		if r.Guard.Signed() { // without a secret nobody is believed: see github_test.go
+		switch r.Guard.String() {
+		case route.ByGitHub.String(): // without a secret nobody is believed: see github_test.go
 			got.wantCode(t, http.StatusNotFound, api.CodeNotFound)
+			continue
+		case route.ByLink.String():
+			got.wantPage(t, http.StatusForbidden, "run `pageflare-license github-app create --web`")
 			continue
 		}
 		if r.Guard.SignIn() {

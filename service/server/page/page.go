@@ -86,8 +86,8 @@ func (p *Pages) Routes() []route.Route {
 		route.Get("/sign-in", route.Open, p.signInForm).As(route.Page),
 		route.Post("/sign-in", route.Open, p.signIn).As(route.Page),
 		route.Post("/sign-out", route.SignedIn, p.signOut).As(route.Page),
-		route.Get(githubapp.SetupPath, route.Open, p.setupForm).As(route.Page),
-		route.Get(githubapp.CallbackPath, route.Open, p.setupDone).As(route.Page),
+		route.Get(githubapp.SetupPath, route.ByLink, p.setupForm).As(route.Page),
+		route.Get(githubapp.CallbackPath, route.ByLink, p.setupDone).As(route.Page),
 	}
 }
 

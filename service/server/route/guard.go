@@ -13,7 +13,7 @@ type Guard struct {
 	scope   auth.Scope // of an admin token
 	session bool       // of a person who is signed in, in a browser
 	client  bool       // also without any credential: the handler judges what is shown
-	signed  bool       // the handler proves the sender by a signature over the body
+	signed  bool       // the handler proves the sender by a signature or a secret in the request itself
 }
 
 // String is who may call, as the documents say it.
@@ -22,7 +22,7 @@ func (g Guard) String() string { return g.who }
 // Open tells a route that anyone may call.
 func (g Guard) Open() bool { return len(g.kinds) == 0 && !g.session && !g.signed }
 
-// Signed tells a route whose handler proves the sender by a signature over the body.
+// Signed tells a route whose handler proves the sender by a signature or a secret in the request.
 func (g Guard) Signed() bool { return g.signed }
 
 // SignIn tells a route that asks for a person who is signed in; others are sent to the sign-in
@@ -44,6 +44,10 @@ var (
 	SignedIn = Guard{who: "a person who is signed in", session: true}
 	// ByGitHub asks for a signature of GitHub's over the body.
 	ByGitHub = Guard{who: "GitHub, by X-Hub-Signature-256", signed: true}
+	// ByAlertKey asks for a signature over the body by a key that GitHub publishes for its alerts.
+	ByAlertKey = Guard{who: "GitHub, by Github-Public-Key-Signature", signed: true}
+	// ByLink asks for the secret of a link that a command printed, or for what GitHub hands back of it.
+	ByLink = Guard{who: "the operator, by a link of github-app create --web", signed: true}
 	// LicenseToken asks for a license token.
 	LicenseToken = Guard{who: "license token", kinds: []auth.Kind{auth.ByLicenseToken}}
 )
