@@ -12,6 +12,7 @@ import (
 
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
@@ -48,8 +49,17 @@ func newBrowser(t *testing.T) *browser {
 		stopAll()
 	})
 	must(t, chromedp.Listen(ctx, b.listen))
+	_, err = chromedp.Call(ctx, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: complaintsAsText})
+	must(t, err)
 	return b
 }
+
+// complaintsAsText is a script that turns what the console is told into text, so that a test can say
+// what it was.
+const complaintsAsText = `for (const level of ["warn", "error"]) {
+	const say = console[level];
+	console[level] = (...all) => say(all.map(one => typeof one === "object" ? JSON.stringify(one) : String(one)).join(" "));
+}`
 
 func (b *browser) listen(event any) {
 	b.mu.Lock()
@@ -59,7 +69,11 @@ func (b *browser) listen(event any) {
 		b.faults = append(b.faults, fmt.Sprintf("%s %s: %s", e.Entry.Source, e.Entry.Level, e.Entry.Text))
 	case *runtime.EventConsoleAPICalled:
 		if e.Type != "info" && e.Type != "log" {
-			b.faults = append(b.faults, "console "+string(e.Type))
+			fault := "console " + string(e.Type)
+			for _, a := range e.Args {
+				fault += fmt.Sprintf(" %.600s", a.Value)
+			}
+			b.faults = append(b.faults, fault)
 		}
 	case *runtime.EventExceptionThrown:
 		b.faults = append(b.faults, e.ExceptionDetails.Text)
