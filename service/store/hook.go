@@ -15,8 +15,9 @@ var _ in.Store = (*Store)(nil)
 
 // ReceiveDelivery keeps the first body, event and time of a delivery: of a request only the body is
 // signed, and so a body that was captured must not take the place of another under its id.
-func (s *Store) ReceiveDelivery(ctx context.Context, d in.Delivery, state in.State, due time.Time) (before in.State, err error) {
-	err = inTx(ctx, s.write, func(t *tx) error {
+func (s *Store) ReceiveDelivery(ctx context.Context, d in.Delivery, state in.State, due time.Time) (in.State, error) {
+	var before in.State // not read when the caller has left: the write may yet be done
+	err := s.group.do(ctx, func(ctx context.Context, t *tx) error {
 		before = ""
 		err := t.QueryRowContext(ctx, `SELECT state FROM hook_deliveries WHERE guid = $1`, d.ID).Scan(&before)
 		switch {
