@@ -116,3 +116,39 @@ func TestDeliveriesThroughTheAdminAPI(t *testing.T) {
 		}
 	}
 }
+
+func TestAReplayIsMadeOnceUnderAName(t *testing.T) {
+	t.Parallel()
+	a := newAdmin(t)
+	e := into[api.Webhook](t, a.do("POST", "webhooks", `{"url":"https://example.com/hooks","events":["account.created"]}`))
+	for _, email := range []string{"a@example.com", "b@example.com"} {
+		a.Account(t, email)
+	}
+	a.attempt(t, e.ID, 9, deliver.Answer{Status: 200})
+	path := "/_api/admin/webhooks/" + e.ID + "/replays"
+	sent := into[api.WebhookDeliveryPage](t, a.do("GET", "webhooks/"+e.ID+"/deliveries", "")).Items
+	newest, oldest := `{"event":"`+sent[0].Event+`"}`, `{"event":"`+sent[1].Event+`"}`
+	send := func(name, body string) answer {
+		t.Helper()
+		return call(t, a.Service, "POST", path, body, named(a.token, name)...)
+	}
+	first := into[api.WebhookReplay](t, send("event", oldest))
+	ranged := into[api.WebhookReplay](t, send("time", `{"since":"2020-01-01"}`))
+	a.Account(t, "c@example.com") // the time has no end, and is longer now
+	a.attempt(t, e.ID, 9, deliver.Answer{Status: 200})
+	for name, again := range map[string]api.WebhookReplay{
+		first.ID: into[api.WebhookReplay](t, send("event", oldest)), ranged.ID: into[api.WebhookReplay](t, send("time", `{"since":"2020-01-01"}`)),
+	} {
+		if again.ID != name {
+			t.Errorf("sent again, it is %s, want %s", again.ID, name)
+		}
+	}
+	for body, name := range map[string]string{
+		newest: "event", `{"since":"2020-01-01","undelivered":true}`: "time", `{"until":"2020-01-01"}`: "time", oldest: "time",
+	} {
+		send(name, body).wantCode(t, http.StatusConflict, api.CodeConflict)
+	}
+	if list := into[api.WebhookReplayPage](t, a.do("GET", "webhooks/"+e.ID+"/replays", "")).Items; len(list) != 2 {
+		t.Errorf("there are %d replays, want 2", len(list))
+	}
+}

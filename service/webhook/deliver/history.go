@@ -150,7 +150,7 @@ func (h *History) extent(ctx context.Context, id string, s Scope) (out.Endpoint,
 // Replay sends events to an endpoint again: one, those of a time, or those that it never accepted.
 // There is no limit to how many; what is queued already is not queued twice. A request that its
 // sender named makes one replay, however often it is sent. ErrNotFound: no such endpoint or event;
-// ErrInvalid: the endpoint is disabled.
+// ErrInvalid: the endpoint is disabled; ErrConflict: the name is that of another replay.
 func (h *History) Replay(ctx context.Context, id string, s Scope) (Replay, error) {
 	e, extent, err := h.extent(ctx, id, s)
 	if err != nil {
@@ -171,16 +171,21 @@ func (h *History) Replay(ctx context.Context, id string, s Scope) (Replay, error
 	})
 	err = h.cfg.Store.AddReplay(ctx, r, act)
 	if errors.Is(err, failure.ErrConflict) {
-		return h.named(ctx, r)
+		return h.named(ctx, r, s)
 	}
 	return r, err
 }
 
-// named is the replay that this very request made before.
-func (h *History) named(ctx context.Context, r Replay) (Replay, error) {
+// named is the replay that this very request made before. What it was asked for is told by what is
+// kept of it: a time that has no end, or one to come, may reach further now than it did then.
+func (h *History) named(ctx context.Context, r Replay, s Scope) (Replay, error) {
 	list, err := h.cfg.Store.Replays(ctx, ReplayQuery{Endpoint: r.EndpointID, Limit: 1000})
 	for _, there := range list {
-		if there.ID == r.ID {
+		switch {
+		case there.ID != r.ID:
+		case there.Undelivered != r.Undelivered || there.To > r.To || s.Event != "" && there.To != r.To:
+			return Replay{}, fmt.Errorf("replay %s: %w: its Idempotency-Key was given to another request: give this one a new key", r.ID, failure.ErrConflict)
+		default:
 			return there, nil
 		}
 	}
