@@ -187,6 +187,16 @@ func (a *Admin) RevokeToken(ctx context.Context, which api.TokenToRevoke) (api.T
 		})
 }
 
+// ReportLeak ends a token of any kind that was found in the open. A text that is not a token of the
+// service is no error: Label says so.
+func (a *Admin) ReportLeak(ctx context.Context, found api.LeakReport) (api.Leak, error) {
+	return ask[api.Leak](ctx, a,
+		request{
+			op: "report the leak", method: http.MethodPost, path: "admin/leaks",
+			body: found, secret: found.Token,
+		})
+}
+
 // ListRepositories yields the repositories whose jobs got license tokens, as ListAccounts does.
 func (a *Admin) ListRepositories(ctx context.Context,
 	p api.ListRepositoriesParams) iter.Seq2[api.Repository, error] {

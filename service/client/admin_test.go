@@ -231,8 +231,19 @@ func TestAdminOfTheRealService(t *testing.T) {
 	if got := must[api.EventPage](t)(a.ListEvents(ctx, api.ListEventsParams{After: events.Next, Wait: 1})); len(got.Events) != 0 || got.Next != events.Next {
 		t.Errorf("ListEvents behind the newest = %+v", got)
 	}
+	callsOfDeliveries(t, s, a, webhook.ID)
 	if got := must[api.RemovedWebhook](t)(a.RemoveWebhook(ctx, webhook.ID)); got.Status != "removed" {
 		t.Errorf("RemoveWebhook = %+v", got)
+	}
+
+	leaked := must[api.APIToken](t)(a.CreateAPIToken(ctx, account.ID, api.NewAPIToken{Name: "in the open"}))
+	if got := must[api.Leak](t)(a.ReportLeak(ctx, api.LeakReport{Token: leaked.APIToken, Source: "gitleaks"})); got.Outcome != "ended" || got.Kind != "api_token" || got.ID != leaked.ID || got.Account != account.ID {
+		t.Errorf("ReportLeak = %+v", got)
+	}
+	_, err = c.Issue(ctx, leaked.APIToken)
+	wantFailure(t, err, client.ErrUnauthorized)
+	if got := must[api.Leak](t)(a.ReportLeak(ctx, api.LeakReport{Token: "nothing of ours"})); got.Label != "false_positive" {
+		t.Errorf("ReportLeak of another text = %+v", got)
 	}
 
 	small := must[api.AdminToken](t)(a.CreateAdminToken(ctx, api.NewAdminToken{Name: "billing", Scopes: []string{"accounts:read"}}))

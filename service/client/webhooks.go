@@ -70,6 +70,52 @@ func (a *Admin) TestWebhook(ctx context.Context, id string, which api.WebhookTes
 		})
 }
 
+// ListWebhookDeliveries returns a page of what was sent to a webhook endpoint, newest events first, and
+// how far the endpoint is. Give its NextCursor as Cursor for the next page; the last has none.
+func (a *Admin) ListWebhookDeliveries(ctx context.Context, id string,
+	p api.ListWebhookDeliveriesParams) (api.WebhookDeliveryPage, error) {
+	return ask[api.WebhookDeliveryPage](ctx, a,
+		request{
+			op: "list deliveries to the webhook endpoint", path: join("admin/webhooks", id, "deliveries"),
+			query: query(p),
+		})
+}
+
+// ListWebhookReplays yields the replays of a webhook endpoint, newest first, as ListAccounts does.
+func (a *Admin) ListWebhookReplays(ctx context.Context, id string,
+	p api.ListWebhookReplaysParams) iter.Seq2[api.WebhookReplay, error] {
+	return pages(p.Cursor, func(cursor string) ([]api.WebhookReplay, string, error) {
+		p.Cursor = cursor
+		page, err := ask[api.WebhookReplayPage](ctx, a,
+			request{
+				op: "list replays to the webhook endpoint", path: join("admin/webhooks", id, "replays"),
+				query: query(p),
+			})
+		return page.Items, page.NextCursor, err
+	})
+}
+
+// ReplayWebhook sends events to a webhook endpoint again, or with Count only says how many there are.
+// It returns before they are sent: ListWebhookReplays tells how far it is.
+func (a *Admin) ReplayWebhook(ctx context.Context, id string,
+	which api.NewWebhookReplay) (api.WebhookReplay, error) {
+	return ask[api.WebhookReplay](ctx, a,
+		request{
+			op: "replay to the webhook endpoint", method: http.MethodPost,
+			path: join("admin/webhooks", id, "replays"), body: which, named: true,
+		})
+}
+
+// SkipWebhook leaves out what is queued for a webhook endpoint, and says how many events that were.
+// ReplayWebhook can still send them.
+func (a *Admin) SkipWebhook(ctx context.Context, id string) (api.SkippedWebhook, error) {
+	return ask[api.SkippedWebhook](ctx, a,
+		request{
+			op: "skip the queue of the webhook endpoint", method: http.MethodPost,
+			path: join("admin/webhooks", id, "skip"),
+		})
+}
+
 // ListEvents returns a page of what happened, as webhooks get it, and waits for it as long as p says.
 // It ends with ErrEventsMissing when events behind p.After are not there.
 func (a *Admin) ListEvents(ctx context.Context, p api.ListEventsParams) (api.EventPage, error) {
