@@ -63,7 +63,7 @@ rules: ## check and test the alert rules with promtool
 e2e: build optimizer rules ## the images as their users run them; PostgreSQL 14 and 18, and PgBouncer; faults of processes, databases and networks; sites of real generators in a browser; webhooks against programs of others; the examples of proxies, and a rolling restart behind one; manifests and compose files; a site of 100,000 files and 2 GB
 	go test -tags e2e -count=1 -timeout 9m -run TestAHugeSite ./action
 	@e2e/postgres.sh all
-	go test -tags e2e -count=1 -timeout 5m ./e2e/databases
+	go test -tags e2e -count=1 -timeout 15m ./e2e/databases
 	go -C e2e/manifests vet ./...
 	go -C e2e/manifests test -count=1 ./...
 	@e2e/proxies/install.sh

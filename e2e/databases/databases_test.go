@@ -32,7 +32,7 @@ func TestEveryServerThatIsPromised(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			for i, program := range programs {
-				cmd := exec.CommandContext(t.Context(), program, "-test.run", "^TestPostgres", "-test.timeout", "3m")
+				cmd := exec.CommandContext(t.Context(), program, "-test.run", "^TestPostgres", "-test.timeout", "8m")
 				cmd.Args = append(cmd.Args, flags...)
 				cmd.Dir = packages[i]
 				out, err := cmd.CombinedOutput()
