@@ -23,7 +23,7 @@ demo: build optimizer ## show the whole product on this machine: service, fake G
 test: optimizer ## run all tests; installs Chromium and PostgreSQL when they are missing
 	@e2e/chromium.sh
 	@e2e/postgres.sh
-	go test -race -shuffle=on -timeout 10m $(packages)
+	go test -race -shuffle=on -timeout 25m $(packages)
 
 check: ## formatting, vet, linters, rules of this repository, generated files, known vulnerabilities
 	@bad=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$bad" ] || { echo "error: gofmt would change: $$bad; run gofmt -w on them"; exit 1; }

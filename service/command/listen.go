@@ -247,10 +247,10 @@ func (l *listening) send(ctx context.Context, id, kind string, body []byte) erro
 		return err
 	}
 	if res.StatusCode/100 != 2 {
-		return fmt.Errorf("it answered %s", res.Status)
+		return fmt.Errorf("it answered %d %s", res.StatusCode, http.StatusText(res.StatusCode))
 	}
 	if !l.JSON {
-		fmt.Fprintf(l.app.Stderr, "forwarded: %s, %s\n", id, res.Status)
+		fmt.Fprintf(l.app.Stderr, "forwarded: %s, %d %s\n", id, res.StatusCode, http.StatusText(res.StatusCode)) // not in its own words: they reach a terminal
 	}
 	return nil
 }

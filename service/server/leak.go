@@ -70,7 +70,7 @@ func (s *Server) secretScanning(c *gin.Context) error {
 }
 
 // smallAlert is as many bytes as an alert may have without waiting for others: nearly all have less.
-const smallAlert = 1 << 20
+const smallAlert = 64 << 10
 
 // readAlert reads the body. Of large ones few are read at a time, and the ids of GitHub's keys are no
 // secret: who sends one slowly must not hold up what is small. done is called when the body is not

@@ -32,7 +32,8 @@ func (s *Store) RecordExchange(ctx context.Context, use license.IdentityUse, r l
 			}
 			return t.useRepository(ctx, *by)
 		}
-		found, err = identityUse(ctx, t, use.Hash)
+		before, err := identityUse(ctx, t, use.Hash)
+		found = before // not read when the caller has left
 		return err
 	})
 	if err != nil {

@@ -138,8 +138,12 @@ func (t *pipelined) together(ctx context.Context, commands []command) (changed [
 func (t *pipelined) Commit() error {
 	err := t.raw(func(c *pgx.Conn) error {
 		tag, err := c.Exec(t.ctx, "commit")
-		if err == nil && tag.String() == "ROLLBACK" {
+		switch {
+		case err == nil && tag.String() == "ROLLBACK":
 			return pgx.ErrTxCommitRollback
+		case err != nil && !c.IsClosed() && c.PgConn().TxStatus() != 'I': // it was not sent
+			_, fault := c.Exec(context.WithoutCancel(t.ctx), "rollback")
+			return errors.Join(err, fault)
 		}
 		return err
 	})

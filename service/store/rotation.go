@@ -377,7 +377,7 @@ func (s *Store) FinishTarget(ctx context.Context, w rotation.Work, result rotati
 			return err
 		}
 		if result.Repository != w.Repository || result.Stopped != "" {
-			_, err := t.ExecContext(ctx, `UPDATE rotations SET repository = $2, stopped = $3 WHERE id = $1`, w.ID, result.Repository, result.Stopped)
+			_, err := t.ExecContext(ctx, `UPDATE rotations SET repository = $2, stopped = CASE WHEN $3 = '' THEN stopped ELSE $3 END WHERE id = $1`, w.ID, result.Repository, result.Stopped)
 			if err != nil {
 				return fmt.Errorf("rotation %s: %w", w.ID, storeError(err))
 			}

@@ -603,16 +603,16 @@ func (s *Store) NoteSends(ctx context.Context, notes []deliver.Note, now time.Ti
 	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(notes[a].Endpoint, notes[b].Endpoint) })
 	err = s.inQueueTx(ctx, true, func(t *tx) error {
 		noted = deliver.Noted{Outcomes: make([]deliver.Outcome, len(notes)), Disable: map[string]string{}, More: map[string]bool{}}
-		for len(order) > 0 {
-			id := notes[order[0]].Endpoint
+		for left := order; len(left) > 0; { // it may run twice
+			id := notes[left[0]].Endpoint
 			n := 1
-			for n < len(order) && notes[order[n]].Endpoint == id {
+			for n < len(left) && notes[left[n]].Endpoint == id {
 				n++
 			}
-			if err := t.noteSends(ctx, id, notes, order[:n], now, &noted); err != nil {
+			if err := t.noteSends(ctx, id, notes, left[:n], now, &noted); err != nil {
 				return err
 			}
-			order = order[n:]
+			left = left[n:]
 		}
 		return nil
 	})

@@ -124,6 +124,8 @@ type Send struct {
 // Note is what came of an attempt.
 type Note struct {
 	Endpoint string
+	Account  string // whose endpoint it is; empty: the operator's
+	URL      string // that was asked
 	Owner    string
 	Send     Send
 	Answer   Answer

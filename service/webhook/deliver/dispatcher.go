@@ -53,7 +53,7 @@ const (
 
 // Disabler stops sending to an endpoint, and tells that it did.
 type Disabler interface {
-	Disable(ctx context.Context, id, reason string) error
+	Disable(ctx context.Context, id, url, reason string) error
 }
 
 // Config is what a Dispatcher is made of. All must be set unless they say what nil means.
@@ -275,7 +275,13 @@ func (d *Dispatcher) claim(ctx, attempts context.Context) {
 			limit = min(limit, perAccount-d.ofAccount[r.AccountID])
 		}
 		delete(d.marked, id)
-		if !there || limit <= 0 && !d.changed[id] { // what ends marks it again
+		if !there {
+			continue
+		}
+		if limit <= 0 && !d.changed[id] {
+			// what ends may be of another endpoint of the account, and knows nothing of what is not
+			// prepared yet: so it is looked at again
+			d.behind[id] = now.Add(behindEvery)
 			continue
 		}
 		free -= max(0, limit)
@@ -343,7 +349,7 @@ func (d *Dispatcher) begin(attempts context.Context, of Claimed, limit int) {
 		if send.FirstAt.IsZero() && !send.Replayed && send.Fault == "" {
 			d.cfg.Meter.Began(max(0, d.cfg.Now().Sub(send.Event.At)))
 		}
-		note := Note{Endpoint: id, Owner: d.cfg.Owner, Send: send, Random: d.cfg.Random()}
+		note := Note{Endpoint: id, Account: of.Receiver.AccountID, URL: of.Receiver.URL, Owner: d.cfg.Owner, Send: send, Random: d.cfg.Random()}
 		d.sending.Go(func() { d.notes <- d.send(attempts, of.Receiver, secrets, err, note) })
 	}
 }
@@ -386,12 +392,11 @@ func (d *Dispatcher) note(ctx context.Context, first Note) {
 	}
 	for _, n := range batch {
 		d.used--
-		account := d.known[n.Endpoint].AccountID
 		if d.inFlight[n.Endpoint]--; d.inFlight[n.Endpoint] <= 0 {
 			delete(d.inFlight, n.Endpoint)
 		}
-		if d.ofAccount[account]--; d.ofAccount[account] <= 0 {
-			delete(d.ofAccount, account)
+		if d.ofAccount[n.Account]--; d.ofAccount[n.Account] <= 0 {
+			delete(d.ofAccount, n.Account)
 		}
 		if n.Send.Tries > 0 {
 			d.retrying--
@@ -425,8 +430,12 @@ func (d *Dispatcher) record(ctx context.Context, batch []Note) {
 		d.cfg.Meter.Attempted(string(outcome), n.Answer.Took)
 		d.logAttempt(n, outcome)
 	}
+	asked := map[string]string{}
+	for _, n := range batch {
+		asked[n.Endpoint] = n.URL
+	}
 	for id, reason := range noted.Disable {
-		d.disable(ctx, id, reason)
+		d.disable(ctx, id, asked[id], reason)
 	}
 	for _, n := range batch {
 		_, behind := d.behind[n.Endpoint]
@@ -436,11 +445,12 @@ func (d *Dispatcher) record(ctx context.Context, batch []Note) {
 	}
 }
 
-// disable stops sending to an endpoint. Where that fails, the next attempt leads to it again.
-func (d *Dispatcher) disable(ctx context.Context, id, reason string) {
+// disable stops sending to an endpoint, if it still has the address that answered. Where that fails,
+// the next attempt leads to it again.
+func (d *Dispatcher) disable(ctx context.Context, id, url, reason string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTime)
 	defer cancel()
-	if err := d.cfg.Endpoints.Disable(ctx, id, reason); err != nil {
+	if err := d.cfg.Endpoints.Disable(ctx, id, url, reason); err != nil {
 		d.fault(ctx, fmt.Errorf("disable webhook endpoint %s: %w", id, err))
 		return
 	}

@@ -224,10 +224,11 @@ func (r *Registry) Update(ctx context.Context, id string, ch Change) (Endpoint, 
 }
 
 // Disable stops sending to an endpoint because its receiver is gone. One that is disabled already
-// keeps its reason. ErrNotFound.
-func (r *Registry) Disable(ctx context.Context, id, reason string) error {
+// keeps its reason, and one that has got another address than the one that answered so stays as it
+// is. ErrNotFound.
+func (r *Registry) Disable(ctx context.Context, id, url, reason string) error {
 	_, err := r.store.ChangeEndpoint(ctx, id, func(e *Sealed) error {
-		if e.Status == Active {
+		if e.Status == Active && e.URL == url {
 			e.Status, e.Reason = Disabled, reason
 		}
 		return nil

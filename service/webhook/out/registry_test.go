@@ -137,7 +137,7 @@ func TestAnEndpointThatIsDisabledSaysWhy(t *testing.T) {
 	k := newKit(t)
 	made := k.add(t)
 	for _, reason := range []string{"its receiver answered 410 Gone", "another reason"} {
-		if err := k.Disable(t.Context(), made.ID, reason); err != nil {
+		if err := k.Disable(t.Context(), made.ID, made.URL, reason); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -153,7 +153,7 @@ func TestAnEndpointThatIsDisabledSaysWhy(t *testing.T) {
 	if err != nil || e.Status != out.Active || e.Reason != "" {
 		t.Errorf("enabled = %+v, %v", e, err)
 	}
-	if err := k.Disable(t.Context(), "wh_0000000000000000", "x"); !errors.Is(err, failure.ErrNotFound) {
+	if err := k.Disable(t.Context(), "wh_0000000000000000", "https://example.com", "x"); !errors.Is(err, failure.ErrNotFound) {
 		t.Errorf("Disable(none) = %v, want ErrNotFound", err)
 	}
 }
