@@ -366,6 +366,71 @@ func TestSponsorships(t *testing.T) {
 	}
 }
 
+// A plan that fits no more leaves what it gave only to what ends it.
+func TestWhatNoPlanFitsAnyMoreEnds(t *testing.T) {
+	t.Parallel()
+	const begun = "2026-03-01T00:00:00Z"
+	who := map[string]any{"id": 2, "login": "monalisa"}
+	told := func(d int, action string, cents int, once bool) billing.Notice {
+		return sponsorship(t, day(d), action, "S_1", begun, who, cents, once)
+	}
+	sold := func(action, effective string, plan, cents int64) billing.Notice {
+		h := first(2, "bill@example.com")
+		h.action, h.effective, h.plan, h.cents, h.next = action, effective, plan, cents, ""
+		return h.notice(t)
+	}
+	trial := first(2, "bill@example.com")
+	trial.trial = "2026-03-30T00:00:00Z"
+	endOfTrial := trial
+	endOfTrial.action, endOfTrial.effective = "cancelled", "2026-03-05T00:00:00Z"
+	monthly := billing.Plan{Source: billing.FromSponsorsMonthly, Number: 1000, Tier: account.Team}
+	once := billing.Plan{Source: billing.FromSponsorsOnce, Number: 1000, Days: 30, Tier: account.Team}
+	for about, tc := range map[string]struct {
+		plan   billing.Plan
+		first  billing.Notice
+		remove bool // the plan, before the others are told
+		then   []billing.Notice
+		tier   account.Tier
+		until  string
+	}{
+		"less is paid": {monthly, told(1, "created", 1000, false), false, []billing.Notice{told(3, "tier_changed", 100, false)}, account.Free, "2026-03-03"},
+		"less is paid, then nothing": {monthly, told(1, "created", 1000, false), false,
+			[]billing.Notice{told(3, "tier_changed", 100, false), told(5, "cancelled", 100, false)}, account.Free, "2026-03-05"},
+		"less is paid, and less again": {monthly, told(1, "created", 1000, false), false,
+			[]billing.Notice{told(3, "tier_changed", 500, false), told(5, "tier_changed", 100, false)}, account.Free, "2026-03-05"},
+		"the plan was removed":             {monthly, told(1, "created", 1000, false), true, nil, account.Team, "9999-01-01"},
+		"the plan was removed, it ended":   {monthly, told(1, "created", 1000, false), true, []billing.Notice{told(5, "cancelled", 1000, false)}, account.Free, "2026-03-05"},
+		"a free plan became another one":   {marketplacePlan(1, account.Team), sold("purchased", begun, 1, 0), false, []billing.Notice{sold("changed", "2026-03-04T00:00:00Z", 9, 500)}, account.Free, "2026-03-04"},
+		"a plan has another price":         {marketplacePlan(1, account.Team), sold("purchased", begun, 1, 0), true, []billing.Notice{sold("changed", "2026-03-04T00:00:00Z", 1, 500)}, account.Team, "9999-01-01"},
+		"a trial of a removed plan":        {marketplacePlan(1, account.Team), trial.notice(t), true, []billing.Notice{endOfTrial.notice(t)}, account.Free, "2026-03-05"},
+		"what was paid once keeps its end": {once, told(1, "created", 1000, true), true, []billing.Notice{told(5, "cancelled", 1000, true)}, account.Team, "2026-03-31"},
+		"so does it when a month follows":  {once, told(1, "created", 1000, true), false, []billing.Notice{told(5, "tier_changed", 100, false)}, account.Team, "2026-03-31"},
+	} {
+		permutations(len(tc.then), func(order []int) {
+			b := newBench(t, servicetest.Options{})
+			b.plan(tc.plan)
+			b.hear(tc.first)
+			if tc.remove {
+				if err := b.RemovePlan(t.Context(), tc.plan.ID()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for _, i := range order {
+				b.hear(tc.then[i])
+			}
+			t.Log(about, order)
+			b.want(b.of(tc.first.Ref.String()), tc.tier, tc.until)
+			if err := b.Settle(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			b.want(b.of(tc.first.Ref.String()), tc.tier, tc.until)
+			if got := b.purchase(tc.first.Ref.String()).Granted.ValidUntil.Format(time.DateOnly); got != tc.until {
+				t.Errorf("the purchase is shown as lasting until %s, want %s", got, tc.until)
+			}
+		})
+	}
+}
+
 // A crash anywhere in the transaction leaves nothing of it.
 func TestAnErrorLeavesNothing(t *testing.T) {
 	t.Parallel()

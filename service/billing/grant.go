@@ -34,6 +34,34 @@ func (p Purchase) grant(plans []Plan) (License, bool) {
 	return License{Tier: plan.Tier, Features: plan.Features, ValidUntil: p.Terms.end(plan).UTC().Truncate(time.Millisecond)}, true
 }
 
+// mapped is the purchase with what it gives under the plans. Where none fits, it keeps what it gave
+// last: to its end when it has ended, and to when it became another offer, which nobody has said of
+// that it gives anything. That is worked out from what was mapped, and never from what is left of it:
+// so it does not matter in what order the notices came since. What was paid once keeps its term.
+func (p Purchase) mapped(plans []Plan) (_ Purchase, fits bool) {
+	license, fits := p.grant(plans)
+	if fits {
+		p.Mapped = &Mapped{p.Terms.Offer, license}
+	}
+	if p.Mapped == nil {
+		return p, false
+	}
+	license = p.Mapped.License
+	var end time.Time
+	switch {
+	case fits, p.Mapped.Offer.Once:
+	case !p.Terms.Active:
+		end = p.Terms.Ended
+	case !p.Mapped.Offer.same(p.Terms.Offer):
+		end = p.Terms.Order.told()
+	}
+	if !end.IsZero() && end.Before(license.ValidUntil) {
+		license.ValidUntil = end.UTC().Truncate(time.Millisecond)
+	}
+	p.Granted = &license
+	return p, fits
+}
+
 // end is when what was bought ends.
 func (t Terms) end(p Plan) time.Time {
 	switch {

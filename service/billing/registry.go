@@ -62,10 +62,7 @@ func (r *Registry) give(ctx context.Context, tx Tx, p Purchase) error {
 		return err
 	}
 	p.Unmatched, p.UpdatedAt = "", r.cfg.Now()
-	granted, mapped := p.grant(plans)
-	if mapped {
-		p.Granted = &granted
-	}
+	p, mapped := p.mapped(plans)
 	to, have, err := r.accountOf(ctx, tx, p)
 	if err != nil {
 		return err
@@ -80,7 +77,7 @@ func (r *Registry) give(ctx context.Context, tx Tx, p Purchase) error {
 	if !mapped && p.Terms.Active && p.Unmatched == "" {
 		p.Unmatched = MissingPlan
 	}
-	if !have && (p.Unmatched != "" || !mapped || !granted.ValidUntil.After(r.cfg.Now())) {
+	if !have && (p.Unmatched != "" || !mapped || !p.Granted.ValidUntil.After(r.cfg.Now())) {
 		return tx.SavePurchase(ctx, p) // nobody gets anything
 	}
 	if !have {
