@@ -366,6 +366,65 @@ func TestSponsorships(t *testing.T) {
 	}
 }
 
+// Who changes one field of a license that was bought does not give the others.
+func TestWhatTheOperatorChangesOfALicenseThatWasBought(t *testing.T) {
+	t.Parallel()
+	monalisa := map[string]any{"id": 2, "login": "monalisa"}
+	for about, tc := range map[string]struct {
+		own     *account.NewAccount // what the account had before; nil: nothing
+		changes []account.Change
+		tier    account.Tier // while the sponsorship lasts
+		until   string
+		with    []string
+		after   account.Tier
+		ends    string
+		left    []string
+	}{
+		"a feature": {nil, []account.Change{{Features: new([]string{"critical_css", "x"})}},
+			account.Pro, "9999-01-01", []string{"critical_css", "x"}, account.Free, "2026-03-09", nil},
+		"a tier": {nil, []account.Change{{Tier: new(account.Team)}},
+			account.Team, "9999-01-01", []string{"critical_css"}, account.Free, "2026-03-09", nil},
+		"a feature, then a tier": {nil, []account.Change{{Features: new([]string{"x"})}, {Tier: new(account.Team)}},
+			account.Team, "9999-01-01", []string{"x", "critical_css"}, account.Free, "2026-03-09", nil},
+		"an end": {nil, []account.Change{{ValidUntil: new(day(20))}},
+			account.Pro, "9999-01-01", []string{"critical_css"}, account.Pro, "2026-03-20", []string{"critical_css"}},
+		"a feature of one who had a license": {
+			&account.NewAccount{Tier: account.Free, ValidUntil: day(25), Features: []string{"y"}}, []account.Change{{Features: new([]string{"x"})}},
+			account.Pro, "9999-01-01", []string{"critical_css", "x"}, account.Free, "2026-03-25", []string{"x"}},
+		"a feature of one whose license is over": {
+			&account.NewAccount{Tier: account.Team, ValidUntil: day(5), Features: []string{"y"}}, []account.Change{{Features: new([]string{"x"})}},
+			account.Pro, "9999-01-01", []string{"critical_css", "x"}, account.Free, "2026-03-09", nil},
+	} {
+		b := newBench(t, servicetest.Options{})
+		b.plan(billing.Plan{Source: billing.FromSponsorsMonthly, Number: 1000, Tier: account.Pro, Features: []string{"critical_css"}})
+		if tc.own != nil {
+			tc.own.Email = "2+monalisa@users.noreply.github.com"
+			made, _, err := b.CreateAccount(t.Context(), *tc.own)
+			if err != nil {
+				t.Fatal(err)
+			}
+			b.hear(sponsorship(t, day(1), "created", "S_1", "2026-03-01T00:00:00Z", nil, 1000, false))
+			if _, err := b.Match(t.Context(), billing.Ref{Source: billing.Sponsors, Key: "S_1"}, made.ID); err != nil {
+				t.Fatal(err)
+			}
+		} else {
+			b.hear(sponsorship(t, day(1), "created", "S_1", "2026-03-01T00:00:00Z", monalisa, 1000, false))
+		}
+		for _, c := range tc.changes {
+			if _, err := b.UpdateAccount(t.Context(), b.of("sponsors:S_1").ID, c); err != nil {
+				t.Fatal(err)
+			}
+			if err := b.Settle(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		t.Log(about)
+		b.want(b.of("sponsors:S_1"), tc.tier, tc.until, tc.with...)
+		b.hear(sponsorship(t, day(9), "cancelled", "S_1", "2026-03-01T00:00:00Z", monalisa, 1000, false))
+		b.want(b.of("sponsors:S_1"), tc.after, tc.ends, tc.left...)
+	}
+}
+
 // A plan that fits no more leaves what it gave only to what ends it.
 func TestWhatNoPlanFitsAnyMoreEnds(t *testing.T) {
 	t.Parallel()

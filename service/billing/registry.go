@@ -161,8 +161,11 @@ func (r *Registry) settle(ctx context.Context, tx Tx, a account.Account, because
 		return err
 	}
 	has := LicenseOf(a)
-	if !there || books.Applied == nil || !books.Applied.Same(has) { // the operator's doing
+	switch {
+	case !there || books.Applied == nil:
 		books.Base = &has
+	case !books.Applied.Same(has): // the operator's doing
+		books.Base = new(rebase(books.Base, *books.Applied, has, r.cfg.Now()))
 	}
 	var grants []License
 	for _, p := range list {
