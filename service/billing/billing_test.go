@@ -647,6 +647,43 @@ func TestAnErrorOfGitHubEndsNothing(t *testing.T) {
 	b.want(b.of("marketplace:7"), account.Free, "2026-03-10")
 }
 
+// Who is not in a list may only be missing there.
+func TestASponsorWhoIsMissingInAList(t *testing.T) {
+	t.Parallel()
+	gh, b := newGitHub(t)
+	c, err := github.New(github.Config{APIURL: gh.URL(), Token: "token-of-the-test", Transport: b.transport(), UserAgent: "test", Now: b.Now, Rand: zero{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	reconcile := func(after time.Duration) {
+		t.Helper()
+		b.now = b.now.Add(after)
+		if err := b.ReconcileSponsors(t.Context(), c); err != nil {
+			t.Fatalf("ReconcileSponsors = %v", err)
+		}
+	}
+	b.plan(billing.Plan{Source: billing.FromSponsorsMonthly, Number: 500, Tier: account.Pro})
+	const begun = "2026-03-01T00:00:00Z"
+	b.hear(sponsorship(t, b.now, "created", "S_1", begun, map[string]any{"id": 2, "login": "monalisa"}, 500, false))
+	other := sponsorship(t, b.now, "created", "S_2", "2026-03-02T00:00:00Z", map[string]any{"id": 3, "login": "hubot"}, 500, false)
+	other.Maintainer = "another"
+	b.hear(other)
+	gh.SetSponsors("maintainer", nil)
+	gh.SetSponsors("another", nil)
+	reconcile(9 * time.Minute) // the list may lag
+	b.want(b.of("sponsors:S_1"), account.Pro, "9999-01-01")
+	reconcile(time.Minute)
+	b.want(b.of("sponsors:S_1"), account.Free, "2026-03-10")
+	b.want(b.of("sponsors:S_2"), account.Pro, "9999-01-01") // the token is not that of the other maintainer
+	gh.SetSponsors("maintainer", []githubtest.Sponsor{{NodeID: "S_1", ID: 2, Login: "monalisa", CreatedAt: begun, Cents: 500}})
+	reconcile(time.Hour)
+	b.want(b.of("sponsors:S_1"), account.Pro, "9999-01-01")
+	b.hear(sponsorship(t, b.now, "cancelled", "S_1", begun, map[string]any{"id": 2, "login": "monalisa"}, 500, false))
+	b.want(b.of("sponsors:S_1"), account.Free, "2026-03-10")
+	reconcile(time.Hour) // the list lags, and GitHub's own word for the end counts
+	b.want(b.of("sponsors:S_1"), account.Free, "2026-03-10")
+}
+
 func TestWhatIsComparedWithSponsorships(t *testing.T) {
 	t.Parallel()
 	gh, b := newGitHub(t)
