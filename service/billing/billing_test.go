@@ -265,6 +265,49 @@ func TestADeletedAccountGetsNothing(t *testing.T) {
 	}
 }
 
+// GitHub's own address of a buyer may have an account already: what is bought goes there.
+func TestABuyerWithoutAnAddressWhoHasAnAccount(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, servicetest.Options{})
+	b.plan(marketplacePlan(1, account.Pro))
+	made, _, err := b.CreateAccount(t.Context(), account.NewAccount{Email: "7+acme@users.noreply.github.com", Tier: account.Free, ValidUntil: day(1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, email := range []string{"", "not an address"} {
+		n := first(7, email)
+		n.effective = fmt.Sprintf("2026-03-0%dT00:00:00Z", i+1)
+		if err := b.Hear(t.Context(), n.notice(t)); err != nil {
+			t.Fatalf("Hear(%q) = %v", email, err)
+		}
+	}
+	if got := b.of("marketplace:7"); got.ID != made.ID || got.Tier != account.Pro {
+		t.Errorf("account = %+v, want the one that was there, %s", got, made.ID)
+	}
+}
+
+// A purchase that cannot be given holds up no other.
+func TestAFaultHoldsUpNoOtherPurchase(t *testing.T) {
+	t.Parallel()
+	var broken brokenStore
+	b := newBench(t, servicetest.Options{Between: func(s *parts.Stores) { broken.Store = s.Billing; s.Billing = &broken }})
+	for buyer := range int64(3) {
+		b.hear(first(7+buyer, fmt.Sprintf("bill%d@example.com", buyer)).notice(t))
+	}
+	broken.at, broken.only = "purchase", "7"
+	if _, err := b.AddPlan(t.Context(), marketplacePlan(1, account.Pro)); !errors.Is(err, errCrash) {
+		t.Errorf("AddPlan with a purchase that cannot be given = %v, want the fault", err)
+	}
+	for _, ref := range []string{"marketplace:8", "marketplace:9"} {
+		b.want(b.of(ref), account.Pro, "2026-04-08")
+	}
+	broken.at = ""
+	if err := b.Settle(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	b.want(b.of("marketplace:7"), account.Pro, "2026-04-08")
+}
+
 // In a database, too, every order comes to the same. An account is made for what lasts, and so the
 // clock is before the end.
 func TestEveryOrderComesToTheSameLicense(t *testing.T) {
@@ -514,16 +557,18 @@ var errCrash = errors.New("crash")
 
 type brokenStore struct {
 	billing.Store
-	at string
+	at   string
+	only string // the key of the purchase; empty: all
 }
 
 func (s *brokenStore) Bill(ctx context.Context, f func(billing.Tx) error) error {
-	return s.Store.Bill(ctx, func(tx billing.Tx) error { return f(brokenTx{tx, s.at}) })
+	return s.Store.Bill(ctx, func(tx billing.Tx) error { return f(brokenTx{tx, s.at, s.only}) })
 }
 
 type brokenTx struct {
 	billing.Tx
-	at string
+	at   string
+	only string
 }
 
 func (t brokenTx) after(at string, err error) error {
@@ -534,7 +579,11 @@ func (t brokenTx) after(at string, err error) error {
 }
 
 func (t brokenTx) SavePurchase(ctx context.Context, p billing.Purchase) error {
-	return t.after("purchase", t.Tx.SavePurchase(ctx, p))
+	err := t.Tx.SavePurchase(ctx, p)
+	if t.only != "" && t.only != p.Ref.Key {
+		return err
+	}
+	return t.after("purchase", err)
 }
 
 func (t brokenTx) SaveAccount(ctx context.Context, a account.Account) error {
