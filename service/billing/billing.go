@@ -46,7 +46,7 @@ func LicenseOf(a account.Account) License { return License{a.Tier, a.Features, a
 
 // Books are what billing remembers of an account.
 type Books struct {
-	Base    *License // what the operator gave it; nil: nothing
+	Base    *License // what the operator gave it; nil: nothing. With no ValidUntil it lasts as long as the purchases.
 	Applied *License // what billing set last: the account has another license when the operator changed it since
 }
 

@@ -265,6 +265,49 @@ func TestADeletedAccountGetsNothing(t *testing.T) {
 	}
 }
 
+// GitHub's own address of a buyer may have an account already: what is bought goes there.
+func TestABuyerWithoutAnAddressWhoHasAnAccount(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, servicetest.Options{})
+	b.plan(marketplacePlan(1, account.Pro))
+	made, _, err := b.CreateAccount(t.Context(), account.NewAccount{Email: "7+acme@users.noreply.github.com", Tier: account.Free, ValidUntil: day(1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, email := range []string{"", "not an address"} {
+		n := first(7, email)
+		n.effective = fmt.Sprintf("2026-03-0%dT00:00:00Z", i+1)
+		if err := b.Hear(t.Context(), n.notice(t)); err != nil {
+			t.Fatalf("Hear(%q) = %v", email, err)
+		}
+	}
+	if got := b.of("marketplace:7"); got.ID != made.ID || got.Tier != account.Pro {
+		t.Errorf("account = %+v, want the one that was there, %s", got, made.ID)
+	}
+}
+
+// A purchase that cannot be given holds up no other.
+func TestAFaultHoldsUpNoOtherPurchase(t *testing.T) {
+	t.Parallel()
+	var broken brokenStore
+	b := newBench(t, servicetest.Options{Between: func(s *parts.Stores) { broken.Store = s.Billing; s.Billing = &broken }})
+	for buyer := range int64(3) {
+		b.hear(first(7+buyer, fmt.Sprintf("bill%d@example.com", buyer)).notice(t))
+	}
+	broken.at, broken.only = "purchase", "7"
+	if _, err := b.AddPlan(t.Context(), marketplacePlan(1, account.Pro)); !errors.Is(err, errCrash) {
+		t.Errorf("AddPlan with a purchase that cannot be given = %v, want the fault", err)
+	}
+	for _, ref := range []string{"marketplace:8", "marketplace:9"} {
+		b.want(b.of(ref), account.Pro, "2026-04-08")
+	}
+	broken.at = ""
+	if err := b.Settle(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	b.want(b.of("marketplace:7"), account.Pro, "2026-04-08")
+}
+
 // In a database, too, every order comes to the same. An account is made for what lasts, and so the
 // clock is before the end.
 func TestEveryOrderComesToTheSameLicense(t *testing.T) {
@@ -366,6 +409,130 @@ func TestSponsorships(t *testing.T) {
 	}
 }
 
+// Who changes one field of a license that was bought does not give the others.
+func TestWhatTheOperatorChangesOfALicenseThatWasBought(t *testing.T) {
+	t.Parallel()
+	monalisa := map[string]any{"id": 2, "login": "monalisa"}
+	for about, tc := range map[string]struct {
+		own     *account.NewAccount // what the account had before; nil: nothing
+		changes []account.Change
+		tier    account.Tier // while the sponsorship lasts
+		until   string
+		with    []string
+		after   account.Tier
+		ends    string
+		left    []string
+	}{
+		"a feature": {nil, []account.Change{{Features: new([]string{"critical_css", "x"})}},
+			account.Pro, "9999-01-01", []string{"critical_css", "x"}, account.Free, "2026-03-09", nil},
+		"a tier": {nil, []account.Change{{Tier: new(account.Team)}},
+			account.Team, "9999-01-01", []string{"critical_css"}, account.Free, "2026-03-09", nil},
+		"a feature, then a tier": {nil, []account.Change{{Features: new([]string{"x"})}, {Tier: new(account.Team)}},
+			account.Team, "9999-01-01", []string{"x", "critical_css"}, account.Free, "2026-03-09", nil},
+		"an end": {nil, []account.Change{{ValidUntil: new(day(20))}},
+			account.Pro, "9999-01-01", []string{"critical_css"}, account.Pro, "2026-03-20", []string{"critical_css"}},
+		"a feature of one who had a license": {
+			&account.NewAccount{Tier: account.Free, ValidUntil: day(25), Features: []string{"y"}}, []account.Change{{Features: new([]string{"x"})}},
+			account.Pro, "9999-01-01", []string{"critical_css", "x"}, account.Free, "2026-03-25", []string{"x"}},
+		"a feature of one whose license is over": {
+			&account.NewAccount{Tier: account.Team, ValidUntil: day(5), Features: []string{"y"}}, []account.Change{{Features: new([]string{"x"})}},
+			account.Pro, "9999-01-01", []string{"critical_css", "x"}, account.Free, "2026-03-09", nil},
+	} {
+		b := newBench(t, servicetest.Options{})
+		b.plan(billing.Plan{Source: billing.FromSponsorsMonthly, Number: 1000, Tier: account.Pro, Features: []string{"critical_css"}})
+		if tc.own != nil {
+			tc.own.Email = "2+monalisa@users.noreply.github.com"
+			made, _, err := b.CreateAccount(t.Context(), *tc.own)
+			if err != nil {
+				t.Fatal(err)
+			}
+			b.hear(sponsorship(t, day(1), "created", "S_1", "2026-03-01T00:00:00Z", nil, 1000, false))
+			if _, err := b.Match(t.Context(), billing.Ref{Source: billing.Sponsors, Key: "S_1"}, made.ID); err != nil {
+				t.Fatal(err)
+			}
+		} else {
+			b.hear(sponsorship(t, day(1), "created", "S_1", "2026-03-01T00:00:00Z", monalisa, 1000, false))
+		}
+		for _, c := range tc.changes {
+			if _, err := b.UpdateAccount(t.Context(), b.of("sponsors:S_1").ID, c); err != nil {
+				t.Fatal(err)
+			}
+			if err := b.Settle(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		t.Log(about)
+		b.want(b.of("sponsors:S_1"), tc.tier, tc.until, tc.with...)
+		b.hear(sponsorship(t, day(9), "cancelled", "S_1", "2026-03-01T00:00:00Z", monalisa, 1000, false))
+		b.want(b.of("sponsors:S_1"), tc.after, tc.ends, tc.left...)
+	}
+}
+
+// A plan that fits no more leaves what it gave only to what ends it.
+func TestWhatNoPlanFitsAnyMoreEnds(t *testing.T) {
+	t.Parallel()
+	const begun = "2026-03-01T00:00:00Z"
+	who := map[string]any{"id": 2, "login": "monalisa"}
+	told := func(d int, action string, cents int, once bool) billing.Notice {
+		return sponsorship(t, day(d), action, "S_1", begun, who, cents, once)
+	}
+	sold := func(action, effective string, plan, cents int64) billing.Notice {
+		h := first(2, "bill@example.com")
+		h.action, h.effective, h.plan, h.cents, h.next = action, effective, plan, cents, ""
+		return h.notice(t)
+	}
+	trial := first(2, "bill@example.com")
+	trial.trial = "2026-03-30T00:00:00Z"
+	endOfTrial := trial
+	endOfTrial.action, endOfTrial.effective = "cancelled", "2026-03-05T00:00:00Z"
+	monthly := billing.Plan{Source: billing.FromSponsorsMonthly, Number: 1000, Tier: account.Team}
+	once := billing.Plan{Source: billing.FromSponsorsOnce, Number: 1000, Days: 30, Tier: account.Team}
+	for about, tc := range map[string]struct {
+		plan   billing.Plan
+		first  billing.Notice
+		remove bool // the plan, before the others are told
+		then   []billing.Notice
+		tier   account.Tier
+		until  string
+	}{
+		"less is paid": {monthly, told(1, "created", 1000, false), false, []billing.Notice{told(3, "tier_changed", 100, false)}, account.Free, "2026-03-03"},
+		"less is paid, then nothing": {monthly, told(1, "created", 1000, false), false,
+			[]billing.Notice{told(3, "tier_changed", 100, false), told(5, "cancelled", 100, false)}, account.Free, "2026-03-05"},
+		"less is paid, and less again": {monthly, told(1, "created", 1000, false), false,
+			[]billing.Notice{told(3, "tier_changed", 500, false), told(5, "tier_changed", 100, false)}, account.Free, "2026-03-05"},
+		"the plan was removed":             {monthly, told(1, "created", 1000, false), true, nil, account.Team, "9999-01-01"},
+		"the plan was removed, it ended":   {monthly, told(1, "created", 1000, false), true, []billing.Notice{told(5, "cancelled", 1000, false)}, account.Free, "2026-03-05"},
+		"a free plan became another one":   {marketplacePlan(1, account.Team), sold("purchased", begun, 1, 0), false, []billing.Notice{sold("changed", "2026-03-04T00:00:00Z", 9, 500)}, account.Free, "2026-03-04"},
+		"a plan has another price":         {marketplacePlan(1, account.Team), sold("purchased", begun, 1, 0), true, []billing.Notice{sold("changed", "2026-03-04T00:00:00Z", 1, 500)}, account.Team, "9999-01-01"},
+		"a trial of a removed plan":        {marketplacePlan(1, account.Team), trial.notice(t), true, []billing.Notice{endOfTrial.notice(t)}, account.Free, "2026-03-05"},
+		"what was paid once keeps its end": {once, told(1, "created", 1000, true), true, []billing.Notice{told(5, "cancelled", 1000, true)}, account.Team, "2026-03-31"},
+		"so does it when a month follows":  {once, told(1, "created", 1000, true), false, []billing.Notice{told(5, "tier_changed", 100, false)}, account.Team, "2026-03-31"},
+	} {
+		permutations(len(tc.then), func(order []int) {
+			b := newBench(t, servicetest.Options{})
+			b.plan(tc.plan)
+			b.hear(tc.first)
+			if tc.remove {
+				if err := b.RemovePlan(t.Context(), tc.plan.ID()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for _, i := range order {
+				b.hear(tc.then[i])
+			}
+			t.Log(about, order)
+			b.want(b.of(tc.first.Ref.String()), tc.tier, tc.until)
+			if err := b.Settle(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			b.want(b.of(tc.first.Ref.String()), tc.tier, tc.until)
+			if got := b.purchase(tc.first.Ref.String()).Granted.ValidUntil.Format(time.DateOnly); got != tc.until {
+				t.Errorf("the purchase is shown as lasting until %s, want %s", got, tc.until)
+			}
+		})
+	}
+}
+
 // A crash anywhere in the transaction leaves nothing of it.
 func TestAnErrorLeavesNothing(t *testing.T) {
 	t.Parallel()
@@ -390,16 +557,18 @@ var errCrash = errors.New("crash")
 
 type brokenStore struct {
 	billing.Store
-	at string
+	at   string
+	only string // the key of the purchase; empty: all
 }
 
 func (s *brokenStore) Bill(ctx context.Context, f func(billing.Tx) error) error {
-	return s.Store.Bill(ctx, func(tx billing.Tx) error { return f(brokenTx{tx, s.at}) })
+	return s.Store.Bill(ctx, func(tx billing.Tx) error { return f(brokenTx{tx, s.at, s.only}) })
 }
 
 type brokenTx struct {
 	billing.Tx
-	at string
+	at   string
+	only string
 }
 
 func (t brokenTx) after(at string, err error) error {
@@ -410,7 +579,11 @@ func (t brokenTx) after(at string, err error) error {
 }
 
 func (t brokenTx) SavePurchase(ctx context.Context, p billing.Purchase) error {
-	return t.after("purchase", t.Tx.SavePurchase(ctx, p))
+	err := t.Tx.SavePurchase(ctx, p)
+	if t.only != "" && t.only != p.Ref.Key {
+		return err
+	}
+	return t.after("purchase", err)
 }
 
 func (t brokenTx) SaveAccount(ctx context.Context, a account.Account) error {
@@ -521,6 +694,43 @@ func TestAnErrorOfGitHubEndsNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.want(b.of("marketplace:7"), account.Free, "2026-03-10")
+}
+
+// Who is not in a list may only be missing there.
+func TestASponsorWhoIsMissingInAList(t *testing.T) {
+	t.Parallel()
+	gh, b := newGitHub(t)
+	c, err := github.New(github.Config{APIURL: gh.URL(), Token: "token-of-the-test", Transport: b.transport(), UserAgent: "test", Now: b.Now, Rand: zero{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	reconcile := func(after time.Duration) {
+		t.Helper()
+		b.now = b.now.Add(after)
+		if err := b.ReconcileSponsors(t.Context(), c); err != nil {
+			t.Fatalf("ReconcileSponsors = %v", err)
+		}
+	}
+	b.plan(billing.Plan{Source: billing.FromSponsorsMonthly, Number: 500, Tier: account.Pro})
+	const begun = "2026-03-01T00:00:00Z"
+	b.hear(sponsorship(t, b.now, "created", "S_1", begun, map[string]any{"id": 2, "login": "monalisa"}, 500, false))
+	other := sponsorship(t, b.now, "created", "S_2", "2026-03-02T00:00:00Z", map[string]any{"id": 3, "login": "hubot"}, 500, false)
+	other.Maintainer = "another"
+	b.hear(other)
+	gh.SetSponsors("maintainer", nil)
+	gh.SetSponsors("another", nil)
+	reconcile(9 * time.Minute) // the list may lag
+	b.want(b.of("sponsors:S_1"), account.Pro, "9999-01-01")
+	reconcile(time.Minute)
+	b.want(b.of("sponsors:S_1"), account.Free, "2026-03-10")
+	b.want(b.of("sponsors:S_2"), account.Pro, "9999-01-01") // the token is not that of the other maintainer
+	gh.SetSponsors("maintainer", []githubtest.Sponsor{{NodeID: "S_1", ID: 2, Login: "monalisa", CreatedAt: begun, Cents: 500}})
+	reconcile(time.Hour)
+	b.want(b.of("sponsors:S_1"), account.Pro, "9999-01-01")
+	b.hear(sponsorship(t, b.now, "cancelled", "S_1", begun, map[string]any{"id": 2, "login": "monalisa"}, 500, false))
+	b.want(b.of("sponsors:S_1"), account.Free, "2026-03-10")
+	reconcile(time.Hour) // the list lags, and GitHub's own word for the end counts
+	b.want(b.of("sponsors:S_1"), account.Free, "2026-03-10")
 }
 
 func TestWhatIsComparedWithSponsorships(t *testing.T) {

@@ -34,6 +34,34 @@ func (p Purchase) grant(plans []Plan) (License, bool) {
 	return License{Tier: plan.Tier, Features: plan.Features, ValidUntil: p.Terms.end(plan).UTC().Truncate(time.Millisecond)}, true
 }
 
+// mapped is the purchase with what it gives under the plans. Where none fits, it keeps what it gave
+// last: to its end when it has ended, and to when it became another offer, which nobody has said of
+// that it gives anything. That is worked out from what was mapped, and never from what is left of it:
+// so it does not matter in what order the notices came since. What was paid once keeps its term.
+func (p Purchase) mapped(plans []Plan) (_ Purchase, fits bool) {
+	license, fits := p.grant(plans)
+	if fits {
+		p.Mapped = &Mapped{p.Terms.Offer, license}
+	}
+	if p.Mapped == nil {
+		return p, false
+	}
+	license = p.Mapped.License
+	var end time.Time
+	switch {
+	case fits, p.Mapped.Offer.Once:
+	case !p.Terms.Active:
+		end = p.Terms.Ended
+	case !p.Mapped.Offer.same(p.Terms.Offer):
+		end = p.Terms.Order.told()
+	}
+	if !end.IsZero() && end.Before(license.ValidUntil) {
+		license.ValidUntil = end.UTC().Truncate(time.Millisecond)
+	}
+	p.Granted = &license
+	return p, fits
+}
+
 // end is when what was bought ends.
 func (t Terms) end(p Plan) time.Time {
 	switch {
@@ -76,9 +104,20 @@ func planOf(s Source, o Offer, plans []Plan) (best Plan, ok bool) {
 // settle is the license that an account has: of what the operator gave it and of all that its
 // purchases give, the highest tier of those that last, then the one that lasts longest; with the
 // features of all that last. So a purchase only adds. When nothing lasts, it is what the operator
-// gave, or else the free tier, over since the last purchase ended.
+// gave, or else the free tier, over since the last purchase ended. What the operator gave without an
+// end of its own lasts as long as the purchases.
 func settle(base *License, grants []License, now time.Time) License {
 	all := slices.Clone(grants)
+	over := License{Tier: account.Free, Features: []string{}}
+	for _, g := range grants {
+		if g.ValidUntil.After(over.ValidUntil) {
+			over.ValidUntil = g.ValidUntil
+		}
+	}
+	if base != nil && base.ValidUntil.IsZero() {
+		all = append(all, License{base.Tier, base.Features, over.ValidUntil})
+		base = nil
+	}
 	if base != nil {
 		all = append(all, *base)
 	}
@@ -89,12 +128,6 @@ func settle(base *License, grants []License, now time.Time) License {
 	if len(lasting) == 0 {
 		if base != nil {
 			return *base
-		}
-		over := License{Tier: account.Free, Features: []string{}}
-		for _, g := range grants {
-			if g.ValidUntil.After(over.ValidUntil) {
-				over.ValidUntil = g.ValidUntil
-			}
 		}
 		return over
 	}
@@ -109,6 +142,34 @@ func settle(base *License, grants []License, now time.Time) License {
 				out.Features = append(out.Features, f)
 			}
 		}
+	}
+	return out
+}
+
+// rebase is what the operator gives an account that has a license where billing had applied another
+// one: of its fields only those that differ, for the others come from purchases, and would outlast
+// them. Without a base that lasts, the others are the free tier, no features, and no end of its own;
+// but an end that the operator sets is that of the whole license, of which nothing else says what it
+// is.
+func rebase(base *License, applied, has License, now time.Time) License {
+	sameEnd := func(a, b License) bool { return a.ValidUntil.UnixMilli() == b.ValidUntil.UnixMilli() }
+	none := base == nil || !base.ValidUntil.IsZero() && !now.Before(base.ValidUntil) && !sameEnd(*base, applied)
+	moved := !sameEnd(has, applied)
+	if moved && (none || base.ValidUntil.IsZero()) {
+		return has
+	}
+	out := License{Tier: account.Free, Features: []string{}}
+	if !none {
+		out = *base
+	}
+	if has.Tier != applied.Tier {
+		out.Tier = has.Tier
+	}
+	if !slices.Equal(has.Features, applied.Features) {
+		out.Features = has.Features
+	}
+	if moved {
+		out.ValidUntil = has.ValidUntil
 	}
 	return out
 }

@@ -43,12 +43,26 @@ func (o Order) Compare(p Order) int {
 		cmp.Compare(o.Units, p.Units), cmp.Compare(o.Plan, p.Plan), o.Next.Compare(p.Next), cmp.Compare(o.Paid, p.Paid))
 }
 
+// told is when what a notice says came to be: of a sponsorship, when it was heard of.
+func (o Order) told() time.Time {
+	if o.Seen.IsZero() {
+		return o.At
+	}
+	return o.Seen
+}
+
 // Offer is what can be bought.
 type Offer struct {
 	PlanID int64  `json:"plan_id,omitempty"` // of the Marketplace
 	Name   string `json:"name,omitempty"`    // for people
 	Cents  int64  `json:"cents,omitempty"`   // a month
 	Once   bool   `json:"once,omitempty"`    // a sponsorship that is paid once
+}
+
+// same says whether two offers are one. Neither a new name nor, of the Marketplace's plans, a new
+// price makes another one.
+func (o Offer) same(p Offer) bool {
+	return o.PlanID == p.PlanID && o.Once == p.Once && (o.PlanID != 0 || o.Cents == p.Cents)
 }
 
 // Terms are what was bought, on which terms.
@@ -107,7 +121,14 @@ type Purchase struct {
 	Buyer      Buyer     `json:"buyer"`
 	Pending    Pending   `json:"pending"`
 	Maintainer string    `json:"maintainer,omitempty"` // login of who is sponsored
-	Granted    *License  `json:"granted,omitempty"`    // what it gave last; nil: nothing so far
+	Granted    *License  `json:"granted,omitempty"`    // what it gives, or gave last; nil: nothing so far
+	Mapped     *Mapped   `json:"mapped,omitempty"`     // from what Granted follows; nil: no plan fitted so far
+}
+
+// Mapped is what a purchase gave when a plan last said so.
+type Mapped struct {
+	Offer   Offer   `json:"offer"` // what was bought then
+	License License `json:"license"`
 }
 
 // What can be missing.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/pageflare/ci/github"
@@ -14,11 +15,17 @@ import (
 // GitHub delivers webhooks of Marketplace and Sponsors once, and nobody can ask for them again. No
 // webhook at all tells that a cycle was paid. So what is known is compared with GitHub's lists. What
 // a list shows is as of the time at which it was asked for, and so later than every notice that took
-// effect before. A purchase ends by it only when GitHub says of that very buyer, or of all of a
-// maintainer's sponsorships, that there is none: an error ends nothing.
+// effect before. A purchase ends by it only when GitHub says of that very buyer, or to a maintainer of all
+// of the own sponsorships, that there is none: an error ends nothing.
 
 // ReconcileEvery is how often.
 const ReconcileEvery = time.Hour
+
+// lag is how long GitHub's lists may be without what a webhook told.
+const lag = 10 * time.Minute
+
+// settled says whether a purchase that is not in a list may end by that.
+func (p Purchase) settled(asked time.Time) bool { return asked.Sub(p.UpdatedAt) >= lag }
 
 // ReconcileMarketplace compares purchases with the Marketplace listing of the App whose client this
 // is. An App without a listing has nothing to compare.
@@ -76,7 +83,7 @@ func (r *Registry) endMissing(ctx context.Context, client *github.Client, seen m
 			return err
 		}
 		for _, p := range page {
-			if seen[p.Ref.Key] || !p.Terms.Order.At.Before(asked) {
+			if seen[p.Ref.Key] || !p.Terms.Order.At.Before(asked) || !p.settled(asked) {
 				continue
 			}
 			if err := r.confirm(ctx, client, p, asked); err != nil {
@@ -118,16 +125,16 @@ func (r *Registry) ReconcileSponsors(ctx context.Context, client *github.Client)
 	if err != nil {
 		return err
 	}
-	var maintainers []string
-	if slices.ContainsFunc(plans, func(p Plan) bool { return p.Source != FromMarketplace }) {
-		me, err := client.Me(ctx)
-		if err != nil {
-			return fmt.Errorf("compare sponsorships with GitHub's: %w", err)
-		}
-		maintainers = append(maintainers, me)
+	if len(known) == 0 && !slices.ContainsFunc(plans, func(p Plan) bool { return p.Source != FromMarketplace }) {
+		return nil
 	}
+	me, err := client.Me(ctx)
+	if err != nil {
+		return fmt.Errorf("compare sponsorships with GitHub's: %w", err)
+	}
+	maintainers := []string{me}
 	for _, p := range known {
-		if p.Maintainer != "" && !slices.Contains(maintainers, p.Maintainer) {
+		if p.Maintainer != "" && !slices.ContainsFunc(maintainers, p.of) {
 			maintainers = append(maintainers, p.Maintainer)
 		}
 	}
@@ -136,13 +143,18 @@ func (r *Registry) ReconcileSponsors(ctx context.Context, client *github.Client)
 		asked := r.cfg.Now()
 		list, err := client.Sponsorships(ctx, m)
 		if err != nil {
-			if fault := github.Explain(ctx, err); i == 0 && fault.Kind == github.Refused && len(known) == 0 {
+			sponsored := slices.ContainsFunc(known, func(p Purchase) bool { return p.of(me) })
+			if fault := github.Explain(ctx, err); i == 0 && fault.Kind == github.Refused && !sponsored {
 				continue // who has the token is not sponsored
 			}
 			faults = append(faults, fmt.Errorf("compare sponsorships with GitHub's: %w", err))
 			continue
 		}
-		faults = append(faults, r.compareSponsors(ctx, m, known, list, asked))
+		seen, err := r.hearSponsors(ctx, m, known, list, asked)
+		faults = append(faults, err)
+		if i == 0 { // others may not see all
+			faults = append(faults, r.endAbsent(ctx, m, known, seen, asked))
+		}
 	}
 	return errors.Join(faults...)
 }
@@ -162,9 +174,11 @@ func (r *Registry) sponsorships(ctx context.Context) (all []Purchase, err error)
 	}
 }
 
-// compareSponsors hears each sponsorship of a maintainer's list, and that those are over that are not
-// in it.
-func (r *Registry) compareSponsors(ctx context.Context, maintainer string, known []Purchase, list []github.Sponsorship, asked time.Time) error {
+// of says whether a purchase is a sponsorship of a maintainer.
+func (p Purchase) of(maintainer string) bool { return strings.EqualFold(p.Maintainer, maintainer) }
+
+// hearSponsors hears each sponsorship of a maintainer's list, and returns which those are.
+func (r *Registry) hearSponsors(ctx context.Context, maintainer string, known []Purchase, list []github.Sponsorship, asked time.Time) (map[Ref]bool, error) {
 	seen := map[Ref]bool{}
 	var faults []error
 	for _, s := range list {
@@ -185,13 +199,21 @@ func (r *Registry) compareSponsors(ctx context.Context, maintainer string, known
 		}
 		faults = append(faults, r.Hear(ctx, n))
 	}
+	return seen, errors.Join(faults...)
+}
+
+// endAbsent hears that those sponsorships of a maintainer are over that are not in the list, as it was
+// when it was asked for. It is a change as others are, which a later list takes back: whoever was only
+// missing goes on.
+func (r *Registry) endAbsent(ctx context.Context, maintainer string, known []Purchase, seen map[Ref]bool, asked time.Time) error {
+	var faults []error
 	for _, p := range known {
-		if p.Maintainer != maintainer || seen[p.Ref] || !p.Terms.Active || p.Terms.Offer.Once || !p.Terms.Order.Seen.Before(asked) {
+		if !p.of(maintainer) || seen[p.Ref] || !p.Terms.Active || p.Terms.Offer.Once || !p.settled(asked) {
 			continue
 		}
 		over := p.Terms
 		over.Active, over.Ended = false, asked
-		over.Order = Order{At: p.Terms.Order.At, Rank: rankEnd, Seen: asked}
+		over.Order = Order{At: p.Terms.Order.At, Rank: rankChange, Seen: asked}
 		faults = append(faults, r.Hear(ctx, Notice{Ref: p.Ref, Terms: over, Observed: true}))
 	}
 	return errors.Join(faults...)
@@ -201,7 +223,7 @@ func (r *Registry) compareSponsors(ctx context.Context, maintainer string, known
 // forms, or by when it began and who it may be of.
 func sameSponsorship(maintainer string, known []Purchase, s github.Sponsorship) (Ref, time.Time, bool) {
 	fits := func(p Purchase) bool {
-		return p.Maintainer == maintainer && p.Terms.Order.At.Equal(s.CreatedAt) && (p.Buyer.ID == 0 || p.Buyer.ID == s.SponsorID)
+		return p.of(maintainer) && p.Terms.Order.At.Equal(s.CreatedAt) && (p.Buyer.ID == 0 || p.Buyer.ID == s.SponsorID)
 	}
 	for _, by := range []func(Purchase) bool{func(p Purchase) bool { return p.Ref.Key == s.NodeID }, fits} {
 		if i := slices.IndexFunc(known, by); i >= 0 {

@@ -2,6 +2,7 @@ package billing
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -62,10 +63,7 @@ func (r *Registry) give(ctx context.Context, tx Tx, p Purchase) error {
 		return err
 	}
 	p.Unmatched, p.UpdatedAt = "", r.cfg.Now()
-	granted, mapped := p.grant(plans)
-	if mapped {
-		p.Granted = &granted
-	}
+	p, mapped := p.mapped(plans)
 	to, have, err := r.accountOf(ctx, tx, p)
 	if err != nil {
 		return err
@@ -80,7 +78,7 @@ func (r *Registry) give(ctx context.Context, tx Tx, p Purchase) error {
 	if !mapped && p.Terms.Active && p.Unmatched == "" {
 		p.Unmatched = MissingPlan
 	}
-	if !have && (p.Unmatched != "" || !mapped || !granted.ValidUntil.After(r.cfg.Now())) {
+	if !have && (p.Unmatched != "" || !mapped || !p.Granted.ValidUntil.After(r.cfg.Now())) {
 		return tx.SavePurchase(ctx, p) // nobody gets anything
 	}
 	if !have {
@@ -107,22 +105,29 @@ func (r *Registry) accountOf(ctx context.Context, tx Tx, p Purchase) (a account.
 	return a, have && a.Status != account.Deleted, err
 }
 
-// find links a buyer to the account with its address, or to a new one. The address is GitHub's word
-// for whom an invoice goes to and proves nothing: so the link gives what is bought and no right to
-// the account (decision 18).
+// find links a buyer to the account with its address, or to a new one. Where GitHub tells none that
+// an account can have, it is GitHub's own address of the buyer. An address is GitHub's word for whom
+// an invoice goes to and proves nothing: so the link gives what is bought and no right to the account
+// (decision 18).
 func (r *Registry) find(ctx context.Context, tx Tx, b Buyer) (account.Account, error) {
 	link := Link{GitHubID: b.ID, How: ByEmail, At: r.cfg.Now()}
-	email := account.NormalEmail(b.Email)
-	a, have, err := account.Account{}, false, error(nil)
-	if email != "" {
-		a, have, err = found(tx.AccountByEmail(ctx, email))
+	made := account.Account{
+		Email: account.NormalEmail(b.Email), Tier: account.Free, Features: []string{}, ValidUntil: link.At,
+		Status: account.Active, CreatedAt: link.At,
 	}
+	if account.Check(made) != nil {
+		made.Email = account.NormalEmail(fmt.Sprintf("%d+%s@users.noreply.github.com", b.ID, b.Login))
+	}
+	if err := account.Check(made); err != nil {
+		return made, err
+	}
+	a, have, err := found(tx.AccountByEmail(ctx, made.Email))
 	if err != nil {
 		return a, err
 	}
 	if !have {
 		link.How = ByMaking
-		if a, err = r.make(ctx, tx, b, email); err != nil {
+		if a, err = r.make(ctx, tx, b, made); err != nil {
 			return a, err
 		}
 	}
@@ -130,21 +135,14 @@ func (r *Registry) find(ctx context.Context, tx Tx, b Buyer) (account.Account, e
 	return a, tx.SaveLink(ctx, link)
 }
 
-// make makes an account for a buyer, without a license so far. It has no API token, for there is
+// make stores a, an account for a buyer, under a new id, without a license so far. It has no API token, for there is
 // nobody here to give it to.
-func (r *Registry) make(ctx context.Context, tx Tx, b Buyer, email string) (account.Account, error) {
+func (r *Registry) make(ctx context.Context, tx Tx, b Buyer, a account.Account) (account.Account, error) {
 	id, err := opaque.OfAccount.New(r.cfg.Rand)
 	if err != nil {
-		return account.Account{}, err
-	}
-	now := r.cfg.Now()
-	a := account.Account{ID: id, Email: email, Tier: account.Free, Features: []string{}, ValidUntil: now, Status: account.Active, CreatedAt: now}
-	if account.Check(a) != nil { // GitHub's own address of an account, which nobody else has
-		a.Email = account.NormalEmail(fmt.Sprintf("%d+%s@users.noreply.github.com", b.ID, b.Login))
-	}
-	if err := account.Check(a); err != nil {
 		return a, err
 	}
+	a.ID = id
 	tx.Note(r.cfg.Log.Act(ctx, audit.AccountCreated, id, id, audit.Details{"github_id": b.ID}))
 	if err := tx.SaveAccount(ctx, a); err != nil {
 		return a, err
@@ -164,8 +162,11 @@ func (r *Registry) settle(ctx context.Context, tx Tx, a account.Account, because
 		return err
 	}
 	has := LicenseOf(a)
-	if !there || books.Applied == nil || !books.Applied.Same(has) { // the operator's doing
+	switch {
+	case !there || books.Applied == nil:
 		books.Base = &has
+	case !books.Applied.Same(has): // the operator's doing
+		books.Base = new(rebase(books.Base, *books.Applied, has, r.cfg.Now()))
 	}
 	var grants []License
 	for _, p := range list {
@@ -197,21 +198,25 @@ func (r *Registry) settle(ctx context.Context, tx Tx, a account.Account, because
 
 // Settle goes through all purchases: what a plan gives may have changed, and a license that hid
 // another one may have ended. Each account is a transaction of its own, so it can be ended and
-// begun again.
+// begun again; one that fails does not hold up the others.
 func (r *Registry) Settle(ctx context.Context) error {
 	q := Query{Limit: pageSize}
+	var faults []error
 	for {
 		page, err := r.cfg.Store.Purchases(ctx, q)
 		if err != nil {
-			return err
+			return errors.Join(append(faults, err)...)
 		}
 		for _, p := range page {
 			if err := r.again(ctx, p.Ref); err != nil {
-				return fmt.Errorf("purchase %s: %w", p.Ref, err)
+				faults = append(faults, fmt.Errorf("purchase %s: %w", p.Ref, err))
+			}
+			if ctx.Err() != nil {
+				return errors.Join(append(faults, ctx.Err())...)
 			}
 		}
 		if len(page) < pageSize {
-			return nil
+			return errors.Join(faults...)
 		}
 		q.After = page[len(page)-1].Ref
 	}

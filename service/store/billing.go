@@ -181,14 +181,16 @@ func (t billingTx) account(ctx context.Context, which string, arg any) (account.
 	return r.account()
 }
 
+// SaveAccount stores an account. What was told of its end is looked at again, as after any change.
 func (t billingTx) SaveAccount(ctx context.Context, a account.Account) error {
 	features, err := json.Marshal(a.Features)
 	if err != nil {
 		return err
 	}
 	_, err = t.ExecContext(ctx, `INSERT INTO accounts (id, email, tier, features, valid_until, status, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7)
-		ON CONFLICT (id) DO UPDATE SET tier = excluded.tier, features = excluded.features, valid_until = excluded.valid_until`,
-		a.ID, nullText(a.Email), a.Tier, string(features), millis(a.ValidUntil), a.Status, millis(a.CreatedAt))
+		ON CONFLICT (id) DO UPDATE SET tier = excluded.tier, features = excluded.features, valid_until = excluded.valid_until,
+		notice_at = $8`,
+		a.ID, nullText(a.Email), a.Tier, string(features), millis(a.ValidUntil), a.Status, millis(a.CreatedAt), lookNow)
 	if err != nil {
 		return fmt.Errorf("account %s: %w", a.ID, storeError(err))
 	}

@@ -3,6 +3,7 @@ package storetest
 import (
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/pageflare/ci/service/account"
 	"github.com/pageflare/ci/service/billing"
@@ -15,6 +16,7 @@ var purchaseRecords = suite{
 	"what happened to a purchase is found as it is narrowed":  findPurchases,
 	"a deleted account takes the name of the buyer with it":   deletedBuyer,
 	"an address and an account of GitHub lead to one account": whoBuys,
+	"the end of a license that billing changed is told anew":  billedEnd,
 }
 
 func plans(t *testing.T, s Store) {
@@ -182,4 +184,22 @@ func whoBuys(t *testing.T, s Store) {
 	taken.Email = a.Email
 	err := s.Bill(ctx, func(tx billing.Tx) error { return tx.SaveAccount(ctx, taken) })
 	wantErr(t, "SaveAccount(an address that is taken)", err, failure.ErrConflict)
+}
+
+func billedEnd(t *testing.T, s Store) {
+	ctx := t.Context()
+	a := create(t, s, 1)
+	look := func() (ends []time.Time) {
+		_, err := s.LookAtEnds(ctx, at, 9, func(a account.Account, _ account.Notice) account.Look {
+			ends = append(ends, a.ValidUntil)
+			return account.Look{} // never again, unless it is changed
+		})
+		must(t, err)
+		return ends
+	}
+	same(t, 1, len(look()))
+	same(t, 0, len(look()))
+	a.ValidUntil = at.AddDate(0, 1, 0)
+	must(t, s.Bill(ctx, func(tx billing.Tx) error { return tx.SaveAccount(ctx, a) }))
+	same(t, []time.Time{a.ValidUntil}, look())
 }
