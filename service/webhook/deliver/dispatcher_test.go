@@ -432,3 +432,50 @@ func TestAReplayReachesAReceiverThatWasAway(t *testing.T) {
 		t.Errorf("replays = %+v, %v", list, err)
 	}
 }
+
+// blocked is a receiver that takes what is sent and answers when it is released.
+func (w *world) blocked(r *receiver) (release func()) {
+	held := make(chan struct{})
+	r.answers(func(rw http.ResponseWriter, q *http.Request) {
+		select {
+		case <-held:
+			rw.WriteHeader(http.StatusNoContent)
+		case <-q.Context().Done():
+		}
+	})
+	release = sync.OnceFunc(func() { close(held) })
+	w.t.Cleanup(release)
+	return release
+}
+
+// poll lets the dispatcher look until f says that it has seen enough.
+func (r *replica) poll(t *testing.T, f func() bool) {
+	t.Helper()
+	for !f() {
+		select {
+		case <-r.changed:
+		case r.polls <- time.Time{}:
+		case <-t.Context().Done():
+			t.Fatal("it never came")
+		}
+	}
+}
+
+// What happens while as many attempts are on their way as an endpoint may have is sent when they end.
+func TestWhatHappensWhileAnEndpointIsFullIsSentToo(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	full, _ := w.receiver()
+	release := w.blocked(full)
+	d := w.replica("a", time.Minute)
+	for range deliver.PerEndpoint {
+		w.happen()
+	}
+	d.poll(t, func() bool { ids, _ := full.ids(); return ids == deliver.PerEndpoint })
+	w.happen()
+	for range 3 { // it sees the event, and has no room
+		d.polls <- time.Time{}
+	}
+	release()
+	d.wait(t, "delivered", deliver.PerEndpoint+1)
+}
