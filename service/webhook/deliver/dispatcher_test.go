@@ -479,3 +479,66 @@ func TestWhatHappensWhileAnEndpointIsFullIsSentToo(t *testing.T) {
 	release()
 	d.wait(t, "delivered", deliver.PerEndpoint+1)
 }
+
+// An endpoint that is removed with attempts on their way takes nothing from others of its account.
+func TestARemovedEndpointLeavesItsAccountAllSlots(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	a, _, err := w.Accounts.CreateAccount(w.actor(), account.NewAccount{Email: "owner@example.com", Tier: account.Pro, ValidUntil: at.AddDate(1, 0, 0)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	updates := 0
+	update := func() {
+		updates++
+		if _, err := w.Accounts.UpdateAccount(w.actor(), a.ID, account.Change{Features: &[]string{fmt.Sprintf("feature_%d", updates)}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	add := func() (*receiver, out.Endpoint) {
+		r := newReceiver(t)
+		e, err := w.Endpoints.Add(w.actor(), out.NewEndpoint{AccountID: a.ID, URL: r.URL, Events: []audit.EventType{audit.EventAccountUpdated}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.secret = e.Secret.Reveal()
+		return r, e
+	}
+	var all []*receiver
+	var endpoints []string
+	var release []func()
+	for range 4 {
+		r, e := add()
+		all, endpoints, release = append(all, r), append(endpoints, e.ID), append(release, w.blocked(r))
+	}
+	d := w.replica("a", time.Minute)
+	for range deliver.PerEndpoint {
+		update()
+	}
+	d.poll(t, func() bool {
+		n := 0
+		for _, r := range all {
+			ids, _ := r.ids()
+			n += ids
+		}
+		return n == 4*deliver.PerEndpoint
+	})
+	for _, id := range endpoints {
+		if _, err := w.Endpoints.Remove(w.actor(), id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	good, _ := add()
+	for range 3 { // it learns that they are gone
+		d.polls <- time.Time{}
+	}
+	for _, f := range release {
+		f()
+	}
+	update()
+	d.poll(t, func() bool {
+		w.pass(time.Second) // it may find the account full at first, and looks again
+		ids, _ := good.ids()
+		return ids == 1
+	})
+}
