@@ -178,7 +178,7 @@ func TestAWriterThatStopsInsideItsTransaction(t *testing.T) {
 	inside := make(chan struct{})
 	var once sync.Once
 	l.judge(func(m pgproto3.BackendMessage) verdict {
-		if row, ok := m.(*pgproto3.RowDescription); ok && len(row.Fields) == 6 && string(row.Fields[0].Name) == "seq" { // it has got the lock
+		if row, ok := m.(*pgproto3.RowDescription); ok && len(row.Fields) > 5 && string(row.Fields[0].Name) == "seq" && string(row.Fields[2].Name) == "seal" { // it has got the lock
 			once.Do(func() { stopped.signal(syscall.SIGSTOP); close(inside) })
 		}
 		return pass

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/url"
+	"strings"
 	"sync"
 	"testing"
 
@@ -208,14 +209,19 @@ func (l *link) cut() {
 // saying so, and returns how often it has done that.
 func (l *link) loseCommit(times int) (lost func() int) {
 	var mu sync.Mutex
-	left := times
+	left, added := times, false // added: a record or a line, which what looks after the database does not
 	l.judge(func(m pgproto3.BackendMessage) verdict {
 		done, ok := m.(*pgproto3.CommandComplete)
 		mu.Lock()
 		defer mu.Unlock()
-		if !ok || left == 0 || string(done.CommandTag) != "COMMIT" {
+		if !ok {
 			return pass
 		}
+		added = added || strings.HasPrefix(string(done.CommandTag), "INSERT")
+		if left == 0 || !added || string(done.CommandTag) != "COMMIT" {
+			return pass
+		}
+		added = false
 		left--
 		return cut
 	})

@@ -129,20 +129,16 @@ func (h *head) into() []any {
 // the lock of all writers. A database without one can still be written, until there is a line to
 // add.
 func (t *tx) begin(ctx context.Context) error {
-	if t.pool.engine == postgres {
-		begun, missing, err := beginPipelined(ctx, t.pool.DB, &t.head)
-		if missing {
-			t.headErr = noHead(sql.ErrNoRows)
-		}
-		t.transaction = begun
-		return err
-	}
 	begun, err := t.pool.BeginTx(ctx, nil)
 	if err != nil {
 		return err
 	}
-	t.transaction, t.sqlite = begun, begun
-	err = t.QueryRowContext(ctx, readHead).Scan(t.head.into()...)
+	t.transaction = begun
+	text := lockHead
+	if t.pool.engine != postgres {
+		t.sqlite, text = begun, readHead
+	}
+	err = t.QueryRowContext(ctx, text).Scan(t.head.into()...)
 	if errors.Is(err, sql.ErrNoRows) {
 		t.headErr, err = noHead(err), nil
 	}
