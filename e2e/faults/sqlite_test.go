@@ -23,7 +23,7 @@ func TestTheFileIsLockedByAnotherProcess(t *testing.T) {
 	in := install(t, sqliteFile(t))
 	r := in.serve()
 	token, _ := r.want(http.StatusOK, "POST", issuePath, in.apiToken).Token(t)
-	db, err := sql.Open("sqlite", "file:"+strings.TrimPrefix(in.database, "sqlite:")+"?_txlock=immediate")
+	db, err := sql.Open("sqlite", "file:"+strings.TrimPrefix(in.database, "sqlite:")+"?_txlock=immediate&_pragma=busy_timeout(10000)")
 	must(t, err)
 	defer db.Close()
 	lock, err := db.Begin()
