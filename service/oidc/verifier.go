@@ -108,29 +108,17 @@ func (v *Verifier) verifySignature(ctx context.Context, raw string, p parsed) er
 	if err != nil {
 		return err
 	}
-	signed, signature, ok := cutLast(raw, ".")
-	if !ok {
-		return ErrSignature
-	}
-	mac, err := decodeSegment(signature)
+	end := strings.LastIndexByte(raw, '.') // parse has seen two
+	signature, err := decodeSegment(raw[end+1:])
 	if err != nil {
 		return ErrSignature
 	}
 	for _, key := range public { // header and claims are as parse wants them: RS256, and this kid
-		if jwt.SigningMethodRS256.Verify(signed, mac, key) == nil {
+		if jwt.SigningMethodRS256.Verify(raw[:end], signature, key) == nil {
 			return nil
 		}
 	}
 	return ErrSignature
-}
-
-// cutLast cuts a text around the last separator.
-func cutLast(s, separator string) (before, after string, ok bool) {
-	i := strings.LastIndex(s, separator)
-	if i < 0 {
-		return s, "", false
-	}
-	return s[:i], s[i+len(separator):], true
 }
 
 // Explain says clause by clause what Verify would say, without stopping at the first that fails. A

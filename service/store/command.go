@@ -1,17 +1,6 @@
 package store
 
-import (
-	"context"
-	"database/sql"
-)
-
-// transaction is one that has begun.
-type transaction interface {
-	querier
-	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
-	Commit() error
-	Rollback() error
-}
+import "context"
 
 // command is a statement that gives no rows.
 type command struct {

@@ -126,13 +126,11 @@ func (s *Store) tryQueueTx(ctx context.Context, durable bool, f func(*tx) error)
 	if err != nil {
 		return fmt.Errorf("begin: %w", storeError(err))
 	}
-	t := &tx{transaction: begun, pool: s.write}
+	t := &tx{Tx: begun, pool: s.write}
 	if s.write.engine == postgres {
 		_, err = t.ExecContext(ctx, queueLimits, flag(durable))
-	} else {
-		t.sqlite = begun
-		defer func() { s.write.prepareAll(ctx, t.unprepared) }()
 	}
+	defer func() { s.write.prepareAll(ctx, t.unprepared) }()
 	if err == nil {
 		err = f(t)
 	}

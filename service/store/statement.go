@@ -91,38 +91,29 @@ func (p *pool) prepareAll(ctx context.Context, texts []string) {
 
 // ExecContext is that of sql.Tx, with the prepared statement if there is one already.
 func (t *tx) ExecContext(ctx context.Context, text string, args ...any) (sql.Result, error) {
-	if t.sqlite == nil {
-		return t.transaction.ExecContext(ctx, text, args...)
-	}
 	if s, ok := t.pool.prepared.Load(text); ok {
-		return t.sqlite.StmtContext(ctx, s.(*sql.Stmt)).ExecContext(ctx, args...)
+		return t.StmtContext(ctx, s.(*sql.Stmt)).ExecContext(ctx, args...)
 	}
 	t.unprepared = append(t.unprepared, text)
-	return t.transaction.ExecContext(ctx, text, args...)
+	return t.Tx.ExecContext(ctx, text, args...)
 }
 
 // QueryContext is that of sql.Tx, with the prepared statement if there is one already.
 func (t *tx) QueryContext(ctx context.Context, text string, args ...any) (*sql.Rows, error) {
-	if t.sqlite == nil {
-		return t.transaction.QueryContext(ctx, text, args...)
-	}
 	if s, ok := t.pool.prepared.Load(text); ok {
-		return t.sqlite.StmtContext(ctx, s.(*sql.Stmt)).QueryContext(ctx, args...)
+		return t.StmtContext(ctx, s.(*sql.Stmt)).QueryContext(ctx, args...)
 	}
 	t.unprepared = append(t.unprepared, text)
-	return t.transaction.QueryContext(ctx, text, args...)
+	return t.Tx.QueryContext(ctx, text, args...)
 }
 
 // QueryRowContext is that of sql.Tx, with the prepared statement if there is one already.
 func (t *tx) QueryRowContext(ctx context.Context, text string, args ...any) *sql.Row {
-	if t.sqlite == nil {
-		return t.transaction.QueryRowContext(ctx, text, args...)
-	}
 	if s, ok := t.pool.prepared.Load(text); ok {
-		return t.sqlite.StmtContext(ctx, s.(*sql.Stmt)).QueryRowContext(ctx, args...)
+		return t.StmtContext(ctx, s.(*sql.Stmt)).QueryRowContext(ctx, args...)
 	}
 	t.unprepared = append(t.unprepared, text)
-	return t.transaction.QueryRowContext(ctx, text, args...)
+	return t.Tx.QueryRowContext(ctx, text, args...)
 }
 
 // adder adds rows to a table, many by one statement.
@@ -176,7 +167,7 @@ func (a *adder) send() {
 	}
 	text = append(append(text, ')'), a.tail...)
 	// past the statements that are kept: there is a text for each number of rows
-	done, err := a.t.transaction.ExecContext(a.ctx, string(text), a.args...)
+	done, err := a.t.Tx.ExecContext(a.ctx, string(text), a.args...)
 	var n int64
 	if err == nil {
 		n, err = done.RowsAffected()

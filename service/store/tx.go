@@ -87,8 +87,7 @@ type querier interface {
 
 // tx is a transaction with the lines that it adds to the audit log.
 type tx struct {
-	transaction
-	sqlite     *sql.Tx // the same; nil on PostgreSQL
+	*sql.Tx
 	pool       *pool
 	unprepared []string // texts of statements that had to be parsed
 	acts       []audit.Act
@@ -133,10 +132,10 @@ func (t *tx) begin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	t.transaction = begun
-	text := lockHead
-	if t.pool.engine != postgres {
-		t.sqlite, text = begun, readHead
+	t.Tx = begun
+	text := readHead
+	if t.pool.engine == postgres {
+		text = lockHead
 	}
 	err = t.QueryRowContext(ctx, text).Scan(t.head.into()...)
 	if errors.Is(err, sql.ErrNoRows) {
