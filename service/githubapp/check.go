@@ -47,6 +47,18 @@ type Installation struct {
 // maxInstallations is how many are looked at.
 const maxInstallations = 1000
 
+// described is an App in GitHub's words, wherever it tells of one.
+type described struct {
+	ID       int64  `json:"id"`
+	ClientID string `json:"client_id"`
+	Slug     string `json:"slug"`
+	Name     string `json:"name"`
+	HTMLURL  string `json:"html_url"`
+	Owner    struct {
+		Login string `json:"login"`
+	} `json:"owner"`
+}
+
 // Ask asks GitHub about the App. ErrNotFound: none is set up; an error of GitHub's is a *github.Error.
 func (r *Registry) Ask(ctx context.Context) (Status, error) {
 	clients, err := r.Installations(ctx)
@@ -54,14 +66,7 @@ func (r *Registry) Ask(ctx context.Context) (Status, error) {
 		return Status{}, err
 	}
 	var app struct {
-		ID       int64  `json:"id"`
-		ClientID string `json:"client_id"`
-		Slug     string `json:"slug"`
-		Name     string `json:"name"`
-		HTMLURL  string `json:"html_url"`
-		Owner    struct {
-			Login string `json:"login"`
-		} `json:"owner"`
+		described
 		Permissions map[string]string `json:"permissions"`
 		Events      []string          `json:"events"`
 	}

@@ -213,14 +213,7 @@ func (r *Registry) askForApp(ctx context.Context, code string) (App, error) {
 		return App{}, err
 	}
 	var made struct {
-		ID       int64  `json:"id"`
-		ClientID string `json:"client_id"`
-		Slug     string `json:"slug"`
-		Name     string `json:"name"`
-		HTMLURL  string `json:"html_url"`
-		Owner    struct {
-			Login string `json:"login"`
-		} `json:"owner"`
+		described
 		PEM           opaque.Secret `json:"pem"`
 		WebhookSecret opaque.Secret `json:"webhook_secret"`
 	}
