@@ -158,7 +158,7 @@ type webhookUpdate struct {
 	URL       *string     `name:"url" help:"New address." placeholder:"URL"`
 	Event     []eventType `help:"A type of events; those given replace the old ones." placeholder:"TYPE"`
 	AllEvents bool        `help:"Send all types."`
-	Disable   bool        `help:"Stop sending. What happens is kept, and can be replayed."`
+	Disable   bool        `help:"Stop sending. What happens is kept, and sent when it is enabled."`
 	Enable    bool        `help:"Send again: what was queued first, unless skip leaves it out."`
 }
 

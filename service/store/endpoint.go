@@ -8,6 +8,7 @@ import (
 
 	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/failure"
+	"github.com/pageflare/ci/service/webhook/deliver"
 	"github.com/pageflare/ci/service/webhook/out"
 )
 
@@ -134,9 +135,28 @@ func (s *Store) ChangeEndpoint(ctx context.Context, id string, change func(*out.
 		if err != nil {
 			return fmt.Errorf("webhook endpoint %s: %w", id, storeError(err))
 		}
+		if before.URL != e.URL {
+			return t.beginAnew(ctx, e.Endpoint)
+		}
 		return nil
 	})
 	return e, err
+}
+
+// beginAnew forgets how an endpoint did at the address that it had before: the next claim sends what
+// is queued to the new one at once. What is on its way to the old address is sent to the new one as
+// well, and what comes of it at the old one counts for nothing, since nobody has the delivery then.
+func (t *tx) beginAnew(ctx context.Context, e out.Endpoint) error {
+	q, err := t.lockQueue(ctx, e.ID, e.Since)
+	if err != nil {
+		return err
+	}
+	_, err = t.ExecContext(ctx, `UPDATE webhook_deliveries SET owner = '' WHERE endpoint_id = $1`, e.ID)
+	if err != nil {
+		return fmt.Errorf("deliveries of webhook endpoint %s: %w", e.ID, storeError(err))
+	}
+	q.held, q.circuit, q.next = 1, deliver.Closed, never
+	return t.storeQueue(ctx, e.ID, q)
 }
 
 // sameEndpoint says whether nothing of an endpoint was changed.

@@ -442,7 +442,7 @@ func (t *tx) claimSends(ctx context.Context, c deliver.Claim, o deliver.ClaimOf,
 	return got, t.storeQueue(ctx, id, q)
 }
 
-// resume lets an endpoint begin anew that was disabled.
+// resume lets an endpoint begin anew that was disabled, or that has another address than before.
 func (t *tx) resume(ctx context.Context, id string, now int64, q *queue) error {
 	q.held, q.circuit = 0, deliver.Closed
 	_, err := t.ExecContext(ctx, `UPDATE webhook_deliveries SET tries = 0, first_at = 0, due_at = $2 WHERE endpoint_id = $1 AND owner = ''`, id, now)

@@ -26,6 +26,7 @@ var sends = suite{
 	"a delivery that fails comes back, and first ones go first":  sendRetries,
 	"an endpoint that fails is left alone, and found again":      sendCircuit,
 	"a disabled endpoint holds what it has, and goes on with it": sendHeld,
+	"a new address begins anew, and hears nothing of the old":    sendMoved,
 	"an event that is gone fails alone":                          sendGone,
 	"what was sent is listed by state and event":                 sendList,
 	"what was sent is sent again":                                replays,
@@ -360,6 +361,53 @@ func sendHeld(t *testing.T, s Store) {
 	if why := c.note(t, later, refused, all...).Disable; len(why) > 0 {
 		t.Errorf("the first failure after it was enabled disables it: %v", why)
 	}
+}
+
+// A new address starts with a closed circuit, and what the old one answers counts for nothing.
+func sendMoved(t *testing.T, s Store) {
+	a := create(t, s, 1)
+	e := addEndpoint(t, s, 1, a.ID)
+	publish(t, s, a.ID, 40)
+	c := claimer{s, "a", []out.Sealed{e}}
+	old := c.claim(t, at, 10)
+	first := []deliver.Claimed{{Receiver: old[0].Receiver, Sends: old[0].Sends[:6]}}
+	c.note(t, at, refused, first...)
+	q, err := s.QueueOf(t.Context(), e.Endpoint)
+	must(t, err)
+	same(t, true, q.NextAt.After(at)) // its circuit is open
+
+	e, err = s.ChangeEndpoint(t.Context(), e.ID, func(e *out.Sealed) error {
+		e.URL = "https://example.com/moved"
+		return nil
+	}, doing(audit.EndpointUpdated, "", e.ID, ""))
+	must(t, err)
+	q, err = s.QueueOf(t.Context(), e.Endpoint)
+	must(t, err)
+	same(t, deliver.Queue{Pending: 40}, q)
+
+	late := []deliver.Claimed{{Receiver: old[0].Receiver, Sends: old[0].Sends[6:9]}}
+	for _, a := range []deliver.Answer{refused, {Status: 410}} {
+		noted := c.note(t, at, a, late...)
+		same(t, []deliver.Outcome{"", "", ""}, noted.Outcomes)
+		same(t, map[string]string{}, noted.Disable)
+	}
+	ask := deliver.Claim{Owner: "b", Now: at, Until: at.Add(deliver.LeaseTime), Of: []deliver.ClaimOf{{
+		Receiver: deliver.Receiver{Sealed: e}, Limit: 99, Changed: true,
+	}}}
+	got, err := s.ClaimSends(t.Context(), ask)
+	must(t, err)
+	if n := len(seqs(got...)); n != deliver.PerEndpoint {
+		t.Fatalf("the new address gets %d at once, want %d", n, deliver.PerEndpoint)
+	}
+	same(t, seqs(old...), seqs(got...)[:10]) // those that failed, and those on their way
+	for _, send := range got[0].Sends {
+		if send.Tries != 0 || !send.FirstAt.IsZero() {
+			t.Errorf("event %d was tried %d times at the new address", send.Event.Seq, send.Tries)
+		}
+	}
+	same(t, "https://example.com/moved", got[0].Receiver.URL)
+	late[0].Sends = old[0].Sends[9:] // also when another replica has it by now
+	same(t, map[string]string{}, c.note(t, at, deliver.Answer{Status: 410}, late...).Disable)
 }
 
 func sendGone(t *testing.T, s Store) {

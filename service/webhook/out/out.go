@@ -16,7 +16,8 @@ import (
 // Status is whether events are sent to an endpoint.
 type Status string
 
-// The statuses. What happens while an endpoint is disabled is kept, and can be replayed.
+// The statuses. What happens while an endpoint is disabled is kept, and sent when it is active
+// again.
 const (
 	Active   Status = "active"
 	Disabled Status = "disabled"

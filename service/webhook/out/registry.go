@@ -179,8 +179,8 @@ type Change struct {
 	Status *Status // Active or Disabled
 }
 
-// Update changes an endpoint. What happened while it was disabled is not sent by itself when it is
-// active again: it can be replayed. ErrInvalid for each fault; ErrNotFound.
+// Update changes an endpoint. What happened while it was disabled is sent when it is active again; a
+// new address begins anew, and gets what is queued at once. ErrInvalid for each fault; ErrNotFound.
 func (r *Registry) Update(ctx context.Context, id string, ch Change) (Endpoint, error) {
 	var faults []error
 	details := audit.Details{}

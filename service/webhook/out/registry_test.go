@@ -136,6 +136,12 @@ func TestAnEndpointThatIsDisabledSaysWhy(t *testing.T) {
 	t.Parallel()
 	k := newKit(t)
 	made := k.add(t)
+	if err := k.Disable(t.Context(), made.ID, "https://example.com/old", "410 of the address of before"); err != nil {
+		t.Fatal(err)
+	}
+	if e, err := k.Endpoint(t.Context(), made.ID); err != nil || e.Status != out.Active {
+		t.Errorf("what its address of before answered disables it: %+v, %v", e, err)
+	}
 	for _, reason := range []string{"its receiver answered 410 Gone", "another reason"} {
 		if err := k.Disable(t.Context(), made.ID, made.URL, reason); err != nil {
 			t.Fatal(err)
