@@ -1,12 +1,15 @@
 package main
 
 import (
+	"bufio"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -14,9 +17,12 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/pageflare/ci/service/account"
+	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/auth"
 	"github.com/pageflare/ci/service/client"
 	"github.com/pageflare/ci/service/servicetest"
+	"github.com/pageflare/ci/service/webhook/deliver"
+	"github.com/pageflare/ci/service/webhook/out"
 )
 
 // laptop is a receiver that is reached by `webhook listen` alone.
@@ -28,6 +34,7 @@ type laptop struct {
 	mu     sync.Mutex
 	secret string   // whsec_…; empty: nothing is verified
 	refuse int      // how many of the next events it does not accept
+	first  int      // how many it accepts before it refuses any
 	got    []string // types of the events that it accepted
 	faults []string
 }
@@ -46,7 +53,7 @@ func newLaptop(t *testing.T) *laptop {
 func (l *laptop) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.refuse > 0 {
+	if l.refuse > 0 && len(l.got) >= l.first {
 		l.refuse--
 		w.WriteHeader(http.StatusTeapot)
 		return
@@ -106,11 +113,15 @@ func TestListenForwardsWhatHappensAndGoesOnWhereItWas(t *testing.T) {
 	l.listen("--forward", l.url, "--event", "plan.changed", "--after", "0") // a replay
 	l.wantGot("plan.changed")
 
-	file := filepath.Join(l.dir, ".local", "state", "pageflare", "webhook-listen.json")
-	info, err := os.Stat(file)
+	files, err := filepath.Glob(filepath.Join(l.dir, ".local", "state", "pageflare", "webhook-listen", "*.json"))
+	must(t, err)
+	if len(files) != 1 {
+		t.Fatalf("it keeps how far it came in %v, want one file", files)
+	}
+	info, err := os.Stat(files[0])
 	must(t, err)
 	if info.Mode().Perm() != 0o600 {
-		t.Errorf("%s is %s, and holds a secret", file, info.Mode())
+		t.Errorf("%s is %s, and holds a secret", files[0], info.Mode())
 	}
 	out := l.listen("--json", "--after", "0", "--account", made.ID)
 	for line := range strings.Lines(out.out) {
@@ -146,6 +157,91 @@ func TestListenEndsWhenAnEventIsNotAccepted(t *testing.T) {
 	}
 	l.listen("--forward", l.url)
 	l.wantGot()
+}
+
+// A replay to an endpoint reaches a laptop as well, once, and goes on where it was interrupted.
+func TestListenTakesPartInReplays(t *testing.T) {
+	t.Parallel()
+	l := newLaptop(t)
+	made, _ := l.service.Account(t, "dev@example.com")
+	ctx := audit.WithActor(t.Context(), audit.Actor{Kind: audit.ActorCommand, ID: "test"})
+	e, err := l.service.Parts.Endpoints.Add(ctx, out.NewEndpoint{URL: "https://192.0.2.1/", AccountID: made.ID})
+	must(t, err)
+	for _, tier := range []account.Tier{account.Team, account.Pro} {
+		_, err := l.service.UpdateAccount(t.Context(), made.ID, account.Change{Tier: &tier})
+		must(t, err)
+	}
+	_, err = l.service.Parts.Sent.Skip(ctx, e.ID)
+	must(t, err)
+	l.listen("--forward", l.url) // it begins behind all of that
+	replay := func() {
+		t.Helper()
+		r, err := l.service.Parts.Sent.Replay(ctx, e.ID, deliver.Scope{Undelivered: true})
+		must(t, err)
+		if r.Total != 5 {
+			t.Fatalf("the replay has %d events, want 5", r.Total)
+		}
+	}
+	replay()
+	l.refuse = 3 // all tries of the first one
+	if r := l.listen("--forward", l.url); r.exit != exitFailure || !strings.Contains(r.err, "replay: rpl_") || !strings.Contains(r.err, "was not accepted") {
+		t.Errorf("exit %d: %s, want 1, and of which replay", r.exit, r.err)
+	}
+	want := []string{"account.created", "account.updated", "plan.changed", "account.updated", "plan.changed"}
+	second := l.listen("--forward", l.url)
+	if second.exit != exitOK || !strings.Contains(second.err, "replay: rpl_") || strings.Contains(second.out, "webhook.replayed") {
+		t.Errorf("exit %d: %s%s", second.exit, second.out, second.err)
+	}
+	l.wantGot(want...)
+	l.listen("--forward", l.url)
+	l.wantGot()
+
+	replay()
+	l.service.Account(t, "new@example.com")
+	l.first, l.refuse = 2, 3
+	if r := l.listen("--forward", l.url); r.exit != exitFailure {
+		t.Errorf("exit %d: %s, want 1", r.exit, r.err)
+	}
+	l.wantGot(want[:2]...)
+	l.first = 0
+	l.listen("--forward", l.url, "--event", "account.updated")
+	l.wantGot(want[3])
+	l.listen("--forward", l.url)
+	l.wantGot()
+
+	replay()
+	l.listen("--forward", l.url, "--account", made.ID, "--after", "0", "--new-secret")
+	l.wantGot(slices.Repeat(want, 4)...)
+	l.listen("--forward", l.url)
+	l.wantGot(want...)
+}
+
+// Two that note how far they came in one file would show events again, or never.
+func TestListenRunsOnceForAServiceAndAnAccount(t *testing.T) {
+	t.Parallel()
+	l := newLaptop(t)
+	made, _ := l.service.Account(t, "dev@example.com")
+	cmd := l.command("webhook", "listen")
+	log, err := cmd.StderrPipe()
+	must(t, err)
+	must(t, cmd.Start())
+	lines := bufio.NewScanner(log)
+	if !lines.Scan() || !strings.HasPrefix(lines.Text(), "listening: ") {
+		t.Fatalf("the first one says %q", lines.Text())
+	}
+	second := l.listen()
+	if second.exit != exitFailure || !strings.Contains(second.err, "another `webhook listen` of "+l.service.URL) ||
+		!strings.Contains(second.err, fmt.Sprintf("(process %q)", strconv.Itoa(cmd.Process.Pid))) {
+		t.Errorf("the second one = exit %d: %s, want 1 and who runs", second.exit, second.err)
+	}
+	if r := l.listen("--account", made.ID, "--after", "0"); r.exit != exitOK || !strings.Contains(r.out, "account.created") {
+		t.Errorf("one of an account beside it = exit %d: %s%s", r.exit, r.out, r.err)
+	}
+	must(t, cmd.Process.Kill())
+	_ = cmd.Wait() // it was killed, and its lock ends with it
+	if r := l.listen(); r.exit != exitOK {
+		t.Errorf("one after it = exit %d: %s", r.exit, r.err)
+	}
 }
 
 // It never goes on quietly when it cannot.

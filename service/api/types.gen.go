@@ -1584,6 +1584,12 @@ type ListEventsParams struct {
 
 	// Tests Also events that were made to try an endpoint.
 	Tests bool `form:"tests,omitempty" json:"tests,omitempty,omitzero"`
+
+	// Replays Also tell of replays, whatever `type` says.
+	Replays bool `form:"replays,omitempty" json:"replays,omitempty,omitzero"`
+
+	// Replay Only events of the replay of this id, without waiting.
+	Replay string `form:"replay,omitempty" json:"replay,omitempty,omitzero"`
 }
 
 // RotateKeyParams defines parameters for RotateKey.

@@ -38,7 +38,14 @@ const (
 	EventPing            EventType = "ping"
 )
 
-// EventTypes are all types there are.
+// EventReplayed tells those who follow the feed and ask for it that events are sent to an endpoint
+// again, so that a listener can take them too. Endpoints do not get it, and cannot subscribe to it.
+const EventReplayed EventType = "webhook.replayed"
+
+// ForFollowers is the Endpoint of an event that no endpoint gets.
+const ForFollowers = "followers"
+
+// EventTypes are all types that an endpoint can hear.
 var EventTypes = []EventType{
 	EventLicenseIssued, EventLicenseRefreshed, EventLicenseExchanged, EventLicenseRevoked, EventLicenseExpiring, EventLicenseExpired,
 	EventAccountCreated, EventAccountUpdated, EventAccountSuspended, EventAccountRestored, EventAccountDeleted, EventPlanChanged,
@@ -56,7 +63,7 @@ var eventsOf = map[Action][]EventType{
 	AccountRestored: {EventAccountRestored}, AccountDeleted: {EventAccountDeleted}, PlanChanged: {EventPlanChanged},
 	SecretRotated: {EventSecretRotated}, SecretNotRotated: {EventSecretRotationFailed}, TokenLeaked: {EventTokenLeaked},
 	KeyAdded: {EventKeyRotated}, PolicyAdded: {EventPolicyAdded}, PolicyRemoved: {EventPolicyRemoved},
-	EndpointDisabled: {EventWebhookDisabled},
+	EndpointDisabled: {EventWebhookDisabled}, DeliveryReplayed: {EventReplayed},
 }
 
 // Published says whether an act may be told to others.
@@ -66,7 +73,7 @@ func (a Action) Published() bool { return a == EndpointTested || len(eventsOf[a]
 type Event struct {
 	Type     EventType
 	Account  string // whose; empty: nobody's
-	Endpoint string // it is for this endpoint alone, to try it; empty: for all that hear it
+	Endpoint string // it is for this endpoint alone, to try it, or ForFollowers; empty: for all that hear it
 	Data     string // JSON object: ids and dates, no token and no address of a person; below MaxData
 }
 
@@ -94,7 +101,11 @@ func (a Act) Events() []Event {
 		if a.Action == AccountUpdated && t == EventPlanChanged && !changesPlan(facts) {
 			continue
 		}
-		list = append(list, Event{Type: t, Account: a.Account, Data: a.data(t, facts)})
+		e := Event{Type: t, Account: a.Account, Data: a.data(t, facts)}
+		if t == EventReplayed {
+			e.Endpoint = ForFollowers
+		}
+		list = append(list, e)
 	}
 	return list
 }

@@ -61,6 +61,7 @@ func TestWhatEachActIsToldAs(t *testing.T) {
 		{audit.PolicyAdded, anAccount, "pol_0123456789abcdef", `{"repository_id":"7","repository_owner_id":"8","issuer":"https://issuer.example","ref":["refs/heads/main"]}`},
 		{audit.PolicyRemoved, anAccount, "pol_0123456789abcdef", `{}`},
 		{audit.EndpointDisabled, anAccount, "wh_0123456789abcdef", `{"reason":"its receiver answered 410 Gone"}`},
+		{audit.DeliveryReplayed, anAccount, "wh_0123456789abcdef", `{"replay":"rpl_0123456789abcdef","events":2,"after":0,"to":7,"undelivered":true}`},
 	} {
 		act := audit.Act{Action: c.action, Account: c.account, Object: c.object, Details: c.details}
 		fmt.Fprintf(&b, "# %s %s\n", c.action, c.details)

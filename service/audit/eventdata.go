@@ -67,6 +67,9 @@ var dataRules = map[EventType]dataRule{
 
 	EventWebhookDisabled: {"endpoint", map[string]kind{"reason": text}},
 	EventPing:            {"endpoint", map[string]kind{}},
+	EventReplayed: {"endpoint", map[string]kind{
+		"replay": text, "events": number, "after": number, "to": number,
+	}},
 }
 
 var plan = map[string]kind{"tier": text, "features": texts, "valid_until": date}

@@ -117,7 +117,7 @@ func (a *Admin) SkipWebhook(ctx context.Context, id string) (api.SkippedWebhook,
 }
 
 // ListEvents returns a page of what happened, as webhooks get it, and waits for it as long as p says.
-// It ends with ErrEventsMissing when events behind p.After are not there.
+// It ends with an Error of the code events_missing when events behind p.After are not there.
 func (a *Admin) ListEvents(ctx context.Context, p api.ListEventsParams) (api.EventPage, error) {
 	return ask[api.EventPage](ctx, a,
 		request{

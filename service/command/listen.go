@@ -9,16 +9,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net/http"
 	"net/url"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/pageflare/ci/service/api"
+	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/client"
 	"github.com/pageflare/ci/service/webhook/out"
 	"github.com/pageflare/ci/service/webhook/signature"
@@ -28,6 +26,7 @@ import (
 //
 //   - It goes on behind the last event that was dealt with, which it keeps in a file: shown, or accepted
 //     by the address that it forwards to. So what happens while it does not run is shown later.
+//   - A replay to an endpoint reaches it too: the feed tells of each, and the events are read by its id.
 //   - It never goes on quietly when it misses something: every reason to stop is an error.
 type webhookListen struct {
 	Forward   string    `help:"Send each event to this address, signed as a delivery is. The secret is printed when it is made, at the first time." placeholder:"URL"`
@@ -59,9 +58,8 @@ type listening struct {
 	app    *App
 	api    *client.Admin
 	http   *http.Client
-	file   listenFile
-	own    *listenState // in file
-	behind int64        // the last event that was dealt with
+	own    *listenState
+	behind int64 // the last event that was dealt with
 }
 
 // Run shows events until it is interrupted.
@@ -70,6 +68,7 @@ func (c webhookListen) Run(ctx context.Context, a *App) error {
 	if err != nil {
 		return err
 	}
+	defer l.own.close()
 	if err := l.from(ctx); err != nil {
 		return l.ended(ctx, err)
 	}
@@ -105,16 +104,19 @@ func (c webhookListen) begin(a *App) (*listening, error) {
 	if err != nil {
 		return nil, UsageError{err}
 	}
-	file, err := openListenFile(a.Getenv)
+	own, err := openListenState(a.Getenv, api.BaseURL(), c.Account)
 	if err != nil {
 		return nil, err
 	}
-	l := &listening{webhookListen: c, app: a, api: api.Admin(token), file: file, http: &http.Client{
+	l := &listening{webhookListen: c, app: a, api: api.Admin(token), own: own, http: &http.Client{
 		Transport: &http.Transport{Proxy: nil}, Timeout: forwardTime,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
-	l.own = l.file.of(api.BaseURL(), c.Account)
-	return l, l.secret()
+	if err := l.secret(); err != nil {
+		own.close()
+		return nil, err
+	}
+	return l, nil
 }
 
 // hideURL leaves a password out of a message.
@@ -135,14 +137,14 @@ func (l *listening) secret() error {
 		return err
 	}
 	fmt.Fprintf(l.app.Stderr, "secret: %s (of this address alone, printed this once)\n", l.own.Secret)
-	return l.file.save()
+	return l.own.save()
 }
 
 // from decides where to begin.
 func (l *listening) from(ctx context.Context) error {
 	switch {
 	case l.After != nil:
-		l.behind = *l.After
+		l.behind, l.own.Replay = *l.After, nil
 	case l.own.After != nil:
 		l.behind = *l.own.After
 	default:
@@ -152,13 +154,16 @@ func (l *listening) from(ctx context.Context) error {
 		}
 		l.behind = page.Latest
 	}
+	if l.own.After != nil && *l.own.After == l.behind {
+		return nil // also in the middle of a replay
+	}
 	return l.dealtWith(l.behind)
 }
 
 // page deals with the next events, or prints a heartbeat when there are none. more says that there
 // may be others right behind them.
 func (l *listening) page(ctx context.Context) (more bool, err error) {
-	p := api.ListEventsParams{After: l.behind, Limit: 50, Wait: listenWait, Account: l.Account, Type: string(l.Event), Tests: true}
+	p := api.ListEventsParams{After: l.behind, Limit: 50, Wait: listenWait, Account: l.Account, Type: string(l.Event), Tests: true, Replays: true}
 	if l.Once {
 		p.Wait = 0
 	}
@@ -177,31 +182,106 @@ func (l *listening) page(ctx context.Context) (more bool, err error) {
 	return page.Next < page.Latest, l.dealtWith(page.Next)
 }
 
-// event shows an event and forwards it.
+// listened is an event, as far as it is looked into.
+type listened struct {
+	ID, Type  string
+	Timestamp string
+	Sequence  int64
+	Data      json.RawMessage
+	raw       api.Event
+}
+
+// readEvent reads an event of the feed, which must be behind a number.
+func readEvent(raw api.Event, behind int64) (e listened, err error) {
+	if err := json.Unmarshal(raw, &e); err != nil || e.Sequence <= behind {
+		return e, fmt.Errorf("the feed answered what is not the event behind %d: is --api-url right?", behind)
+	}
+	e.raw = raw
+	return e, nil
+}
+
+// event deals with an event of the feed.
 func (l *listening) event(ctx context.Context, raw api.Event) error {
-	var e struct {
-		ID, Type  string
-		Timestamp string
-		Sequence  int64
-		Data      json.RawMessage
+	e, err := readEvent(raw, l.behind)
+	if err != nil {
+		return err
 	}
-	if err := json.Unmarshal(raw, &e); err != nil || e.Sequence <= l.behind {
-		return fmt.Errorf("the feed answered what is not the event behind %d: is --api-url right?", l.behind)
+	if e.Type == string(audit.EventReplayed) {
+		err = l.replay(ctx, e)
+	} else {
+		err = l.show(ctx, e)
 	}
+	if err != nil {
+		return err
+	}
+	return l.dealtWith(e.Sequence)
+}
+
+// replay deals with the events of a replay that the feed tells of.
+func (l *listening) replay(ctx context.Context, told listened) error {
+	var of struct {
+		Replay, Endpoint  string
+		Events, After, To int64
+	}
+	if err := json.Unmarshal(told.Data, &of); err != nil || of.Replay == "" {
+		return fmt.Errorf("event %d (%s) names no replay: is --api-url right?", told.Sequence, told.ID)
+	}
+	at := of.After
+	if done := l.own.Replay; done != nil && done.Event == told.Sequence {
+		at = done.After
+	}
+	fmt.Fprintf(l.app.Stderr, "replay: %s to %s, %d events\n", of.Replay, of.Endpoint, of.Events)
+	for at < of.To {
+		page, err := l.api.ListEvents(ctx, api.ListEventsParams{
+			Replay: of.Replay, After: at, Limit: 50, Account: l.Account, Type: string(l.Event), Tests: true,
+		})
+		if fault, ok := errors.AsType[*client.Error](err); ok && (fault.Code == api.CodeEventsMissing || fault.Code == api.CodeNotFound) {
+			fmt.Fprintf(l.app.Stderr, "warning: replay %s is not shown beyond event %d: %v\n", of.Replay, at, err)
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		for _, raw := range page.Events {
+			e, err := readEvent(raw, at)
+			if err == nil {
+				err = l.show(ctx, e)
+			}
+			if err != nil {
+				return err
+			}
+			at = e.Sequence
+			l.own.Replay = &listenReplay{Event: told.Sequence, After: at}
+			if err := l.own.save(); err != nil {
+				return err
+			}
+		}
+		if page.Next <= at && len(page.Events) == 0 {
+			return fmt.Errorf("the feed has no end of replay %s behind event %d: is --api-url right?", of.Replay, at)
+		}
+		at = page.Next
+	}
+	return nil
+}
+
+// show shows an event and forwards it.
+func (l *listening) show(ctx context.Context, e listened) error {
 	if l.JSON {
-		fmt.Fprintf(l.app.Stdout, "%s\n", raw)
+		fmt.Fprintf(l.app.Stdout, "%s\n", e.raw)
 	} else {
 		Row(l.app.Stdout, fmt.Sprintf("%s %d %s %s %s", e.Timestamp, e.Sequence, e.Type, e.ID, e.Data))
 	}
-	if l.Forward != "" {
-		if err := l.forward(ctx, e.ID, e.Type, raw); err != nil {
-			if ctx.Err() != nil || !l.KeepGoing {
-				return fmt.Errorf("event %d (%s) was not accepted: %w", e.Sequence, e.ID, err)
-			}
-			fmt.Fprintf(l.app.Stderr, "warning: event %d (%s) was not accepted: %v\n", e.Sequence, e.ID, err)
-		}
+	if l.Forward == "" {
+		return nil
 	}
-	return l.dealtWith(e.Sequence)
+	err := l.forward(ctx, e.ID, e.Type, e.raw)
+	if err != nil && (ctx.Err() != nil || !l.KeepGoing) {
+		return fmt.Errorf("event %d (%s) was not accepted: %w", e.Sequence, e.ID, err)
+	}
+	if err != nil {
+		fmt.Fprintf(l.app.Stderr, "warning: event %d (%s) was not accepted: %v\n", e.Sequence, e.ID, err)
+	}
+	return nil
 }
 
 // forward sends an event to the address until it accepts it by a 2xx.
@@ -261,8 +341,8 @@ func (l *listening) dealtWith(seq int64) error {
 	if l.own.After != nil && *l.own.After == seq {
 		return nil
 	}
-	l.own.After = &seq
-	return l.file.save()
+	l.own.After, l.own.Replay = &seq, nil
+	return l.own.save()
 }
 
 // ended is the error with which it ends; nil when it was interrupted.
@@ -280,79 +360,4 @@ func (l *listening) ended(ctx context.Context, err error) error {
 		}
 	}
 	return fmt.Errorf("stopped behind event %d: %w: %s", l.behind, err, hint)
-}
-
-// listenFile is where `webhook listen` keeps how far it came.
-type listenFile struct {
-	path   string
-	states []*listenState
-}
-
-// listenState is how far it came with one service, and one account or all.
-type listenState struct {
-	API     string `json:"api"`
-	Account string `json:"account,omitempty"`
-	After   *int64 `json:"after,omitempty"`
-	Secret  string `json:"secret,omitempty"` // of --forward
-}
-
-// openListenFile reads the file: below XDG_STATE_HOME, or ~/.local/state.
-func openListenFile(getenv func(string) string) (f listenFile, err error) {
-	dir := getenv("XDG_STATE_HOME")
-	if !filepath.IsAbs(dir) { // counts for nothing, as the XDG Base Directory Specification has it
-		home := getenv("HOME")
-		if !filepath.IsAbs(home) {
-			return f, Usagef("there is no folder to keep how far it came: set HOME or XDG_STATE_HOME to an absolute path")
-		}
-		dir = filepath.Join(home, ".local", "state")
-	}
-	f.path = filepath.Join(dir, "pageflare", "webhook-listen.json")
-	text, err := os.ReadFile(f.path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return f, nil
-	}
-	if err == nil {
-		err = json.Unmarshal(text, &f.states)
-	}
-	if err != nil {
-		return f, Usagef("%s cannot be read: %w: remove it to begin anew", f.path, err)
-	}
-	return f, nil
-}
-
-// of is the state of a service and an account.
-func (f *listenFile) of(service, account string) *listenState {
-	for _, s := range f.states {
-		if s.API == service && s.Account == account {
-			return s
-		}
-	}
-	s := &listenState{API: service, Account: account}
-	f.states = append(f.states, s)
-	return s
-}
-
-// save writes the file, as a whole or not at all; its owner alone can read it.
-func (f *listenFile) save() error {
-	text, err := json.MarshalIndent(f.states, "", "  ")
-	if err != nil {
-		return err
-	}
-	fault := func(err error) error { return fmt.Errorf("keep how far it came in %s: %w", f.path, err) }
-	if err := os.MkdirAll(filepath.Dir(f.path), 0o700); err != nil {
-		return fault(err)
-	}
-	temp, err := os.CreateTemp(filepath.Dir(f.path), ".webhook-listen-*") // mode 0600
-	if err != nil {
-		return fault(err)
-	}
-	defer os.Remove(temp.Name())
-	_, err = temp.Write(append(text, '\n'))
-	if err = errors.Join(err, temp.Close()); err == nil {
-		err = os.Rename(temp.Name(), f.path)
-	}
-	if err != nil {
-		return fault(err)
-	}
-	return nil
 }

@@ -277,13 +277,17 @@ func (s *Store) EventsAfter(ctx context.Context, q out.FeedQuery) (page out.Feed
 	upTo := page.Newest
 	var f filter
 	f.where("seq > %s", q.After, true)
-	if q.Account != "" || q.Type != "" || !q.Tests {
+	if q.Replay != "" {
+		if upTo, err = s.ofReplay(ctx, &f, q.Replay, upTo); err != nil {
+			return page, err
+		}
+	}
+	if q.Account != "" || q.Type != "" || !q.Tests || q.Replay != "" {
 		upTo = min(upTo, q.After+filteredAtOnce)
 	}
 	f.where("seq <= %s", upTo, true)
 	f.where("account_id = %s", q.Account, q.Account != "")
-	f.where("type = %s", string(q.Type), q.Type != "")
-	f.where("endpoint_id = %s", "", !q.Tests)
+	toldTo(&f, q)
 	if page.Events, err = readEvents(ctx, s.read, f.list("seq", q.Limit), f.args...); err != nil {
 		return page, err
 	}
@@ -293,6 +297,45 @@ func (s *Store) EventsAfter(ctx context.Context, q out.FeedQuery) (page out.Feed
 	}
 	page.Oldest, err = s.oldestEvent(ctx, page.Newest)
 	return page, err
+}
+
+// toldTo are the conditions of the types that are asked for, and of the events that are not for all.
+func toldTo(f *filter, q out.FeedQuery) {
+	types, endpoints := []string{string(q.Type)}, []string{""}
+	if q.Replays {
+		types, endpoints = append(types, string(audit.EventReplayed)), append(endpoints, audit.ForFollowers)
+	}
+	if q.Type != "" {
+		f.conditions = append(f.conditions, "type IN ("+f.oneOf(types)+")")
+	}
+	if q.Tests {
+		f.where("endpoint_id <> %s", audit.ForFollowers, !q.Replays)
+	} else {
+		f.conditions = append(f.conditions, "endpoint_id IN ("+f.oneOf(endpoints)+")")
+	}
+}
+
+// ofReplay are the conditions of the events that a replay sends, and the number of the last one that
+// there may be. Of what had never been accepted it is what had not been when the replay was made,
+// however far it is by now.
+func (s *Store) ofReplay(ctx context.Context, f *filter, id string, newest int64) (upTo int64, err error) {
+	var endpoint string
+	var to, undelivered, made int64
+	err = s.read.QueryRowContext(ctx, `SELECT endpoint_id, to_seq, undelivered, created_at FROM webhook_replays WHERE id = $1`, id).
+		Scan(&endpoint, &to, &undelivered, &made)
+	if err != nil {
+		return 0, fmt.Errorf("replay %.100q: %w", id, notFound(err))
+	}
+	e, err := endpointByID(ctx, s.read, endpoint)
+	if err != nil {
+		return 0, err
+	}
+	hears(f, e.Endpoint)
+	if undelivered != 0 {
+		f.conditions = append(f.conditions, fmt.Sprintf(`NOT EXISTS (SELECT 1 FROM webhook_history h WHERE h.endpoint_id = %s AND h.seq = events.seq
+			AND h.state = 'delivered' AND h.tried_at <= %s AND h.replay_id <> %s)`, f.mark(e.ID), f.mark(made), f.mark(id)))
+	}
+	return min(to, newest), nil
 }
 
 // oldestEvent is the number of the oldest event that was not pruned; one more than the newest when

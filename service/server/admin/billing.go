@@ -71,12 +71,8 @@ func (h *Handlers) listPurchases(c *gin.Context) error {
 		return err
 	}
 	q := billing.Query{Account: query.Get("account"), Limit: limit + 1}
-	switch query.Get("unmatched") {
-	case "true":
-		q.Unmatched = true
-	case "", "false":
-	default:
-		return route.BadRequest("unmatched is neither true nor false")
+	if q.Unmatched, err = route.Yes(query, "unmatched"); err != nil {
+		return err
 	}
 	if cursor != "" {
 		if q.After, err = billing.ParseRef(cursor); err != nil {

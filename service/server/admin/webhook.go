@@ -141,7 +141,7 @@ func feedBody(page out.FeedPage) []byte {
 
 // feedQuery reads the parameters of the feed.
 func feedQuery(c *gin.Context) (q out.FeedQuery, wait time.Duration, err error) {
-	query, err := route.Parameters(c, "after", "limit", "wait", "account", "type", "tests")
+	query, err := route.Parameters(c, "after", "limit", "wait", "account", "type", "tests", "replays", "replay")
 	if err != nil {
 		return q, 0, err
 	}
@@ -156,12 +156,11 @@ func feedQuery(c *gin.Context) (q out.FeedQuery, wait time.Duration, err error) 
 	if err != nil {
 		return q, 0, err
 	}
-	switch query.Get("tests") {
-	case "true":
-		q.Tests = true
-	case "", "false":
-	default:
-		return q, 0, route.BadRequest("tests is neither true nor false")
+	q.Replay = query.Get("replay")
+	for name, is := range map[string]*bool{"tests": &q.Tests, "replays": &q.Replays} {
+		if *is, err = route.Yes(query, name); err != nil {
+			return q, 0, err
+		}
 	}
 	return q, time.Duration(seconds) * time.Second, nil
 }

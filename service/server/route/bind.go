@@ -218,6 +218,11 @@ func Flag(c *gin.Context, name string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
+	return Yes(query, name)
+}
+
+// Yes is a parameter that is true or false; false when it is not given.
+func Yes(query url.Values, name string) (bool, error) {
 	switch query.Get(name) {
 	case "true":
 		return true, nil

@@ -30,6 +30,7 @@ var sends = suite{
 	"an event that is gone fails alone":                          sendGone,
 	"what was sent is listed by state and event":                 sendList,
 	"what was sent is sent again":                                replays,
+	"the feed tells of replays to those who ask, and of what":    feedOfReplays,
 	"what is skipped is not sent, and can be replayed":           sendSkipped,
 	"deliveries are pruned with their events":                    sendPruned,
 }
@@ -539,6 +540,73 @@ func replays(t *testing.T, s Store) {
 	third := second
 	third.ID, third.EndpointID = "rpl_3", "wh_none"
 	wantErr(t, "AddReplay(no such endpoint)", s.AddReplay(t.Context(), third, did(at)), failure.ErrNotFound)
+}
+
+// The feed tells of a replay in its order to those who ask for that, and of what it sends; endpoints
+// get neither.
+func feedOfReplays(t *testing.T, s Store) {
+	a, other := create(t, s, 1), create(t, s, 2)
+	e := addEndpoint(t, s, 1, a.ID)
+	all := addEndpoint(t, s, 2, "")
+	publish(t, s, a.ID, 4)
+	publish(t, s, other.ID, 2)
+	c := claimer{s, "a", []out.Sealed{e}}
+	got := c.claim(t, at, 2)
+	c.note(t, at, accepted, got...)
+	must(t, s.AddReplay(t.Context(), deliver.Replay{
+		ID: "rpl_1", EndpointID: e.ID, Extent: deliver.Extent{After: 0, To: 6, Total: 2}, Undelivered: true, CreatedAt: at,
+	}, doing(audit.DeliveryReplayed, a.ID, e.ID, `{"replay":"rpl_1","events":2,"after":0,"to":6,"undelivered":true}`)))
+
+	read := func(q out.FeedQuery) (list []string) {
+		t.Helper()
+		if q.Limit == 0 {
+			q.Limit = 99
+		}
+		page, err := s.EventsAfter(t.Context(), q)
+		must(t, err)
+		for _, e := range page.Events {
+			list = append(list, fmt.Sprint(e.Seq, " ", e.Type))
+		}
+		return list
+	}
+	const told = "7 webhook.replayed"
+	for about, q := range map[string]out.FeedQuery{"everybody": {After: 6}, "with tests": {After: 6, Tests: true}, "of its type": {After: 6, Type: audit.EventReplayed}} {
+		if list := read(q); len(list) > 0 {
+			t.Errorf("the feed for %s has %v", about, list)
+		}
+	}
+	for about, q := range map[string]out.FeedQuery{
+		"who asks": {After: 6, Replays: true}, "with tests too": {After: 6, Replays: true, Tests: true}, "of an account": {After: 6, Replays: true, Account: a.ID},
+		"of another type": {After: 3, Replays: true, Type: audit.EventPing},
+	} {
+		if list := read(q); !slices.Equal(list, []string{told}) {
+			t.Errorf("the feed for one %s has %v, want %q", about, list, told)
+		}
+	}
+	same(t, 0, len(read(out.FeedQuery{After: 6, Replays: true, Account: other.ID})))
+
+	want := []string{"3 policy.added", "4 policy.added"} // those that it had not accepted
+	same(t, want, read(out.FeedQuery{Replay: "rpl_1"}))
+	c.of = []out.Sealed{e, all}
+	for got = c.claim(t, at, 99); len(seqs(got...)) > 0; got = c.claim(t, at, 99) {
+		if slices.Contains(seqs(got...), 7) {
+			t.Error("an endpoint gets what tells of the replay")
+		}
+		c.note(t, at.Add(time.Second), accepted, got...)
+	}
+	same(t, want, read(out.FeedQuery{Replay: "rpl_1"})) // however far it is
+	same(t, want[:1], read(out.FeedQuery{Replay: "rpl_1", Limit: 1}))
+	same(t, want[1:], read(out.FeedQuery{Replay: "rpl_1", After: 3}))
+	same(t, 0, len(read(out.FeedQuery{Replay: "rpl_1", Type: audit.EventPing})))
+	page, err := s.EventsAfter(t.Context(), out.FeedQuery{Replay: "rpl_1", After: 4, Limit: 9})
+	must(t, err)
+	same(t, int64(6), page.Next) // its end, and not that of the feed
+
+	_, err = s.EventsAfter(t.Context(), out.FeedQuery{Replay: "rpl_none", Limit: 9})
+	wantErr(t, "EventsAfter(no such replay)", err, failure.ErrNotFound)
+	must(t, s.RemoveEndpoint(t.Context(), e.ID, did(at)))
+	_, err = s.EventsAfter(t.Context(), out.FeedQuery{Replay: "rpl_1", Limit: 9})
+	wantErr(t, "EventsAfter(its endpoint was removed)", err, failure.ErrNotFound)
 }
 
 func sendSkipped(t *testing.T, s Store) {

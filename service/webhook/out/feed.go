@@ -17,7 +17,8 @@ import (
 
 // FeedStore is what the feed needs of a database.
 type FeedStore interface {
-	// EventsAfter returns events that were committed, in the order of their numbers.
+	// EventsAfter returns events that were committed, in the order of their numbers. ErrNotFound: there
+	// is no such replay, or its endpoint was removed.
 	EventsAfter(ctx context.Context, q FeedQuery) (FeedPage, error)
 	// NewestEvent returns the number of the newest event; 0 when there never was one.
 	NewestEvent(ctx context.Context) (int64, error)
@@ -34,6 +35,8 @@ type FeedQuery struct {
 	Account string          // only its events; "": all
 	Type    audit.EventType // only those; "": all
 	Tests   bool            // also those that were made to try an endpoint
+	Replays bool            // also audit.EventReplayed, whatever Type says
+	Replay  string          // only what this replay sends; "": everything
 }
 
 // FeedPage is a part of the feed.
@@ -72,7 +75,8 @@ func NewFeed(s FeedStore, after func(time.Duration) <-chan time.Time) *Feed {
 
 // Read returns events. When there are none it waits for some until ctx ends or wait is over, and
 // then returns none. ErrGone: some behind q.After were pruned, or the database is older than what
-// was read before. ErrInvalid, ErrNotFound: there is no such type, no such account. ErrBusy.
+// was read before. ErrInvalid, ErrNotFound: there is no such type, no such account or replay. ErrBusy.
+// Nobody waits for events of a replay, to which none are added.
 func (f *Feed) Read(ctx context.Context, q FeedQuery, wait time.Duration) (FeedPage, error) {
 	if q.Type != "" && !slices.Contains(audit.EventTypes, q.Type) {
 		return FeedPage{}, UnknownType(q.Type)
@@ -83,7 +87,7 @@ func (f *Feed) Read(ctx context.Context, q FeedQuery, wait time.Duration) (FeedP
 		}
 	}
 	page, err := f.read(ctx, q)
-	if err != nil || wait <= 0 || !page.end() {
+	if err != nil || wait <= 0 || q.Replay != "" || !page.end() {
 		return page, err
 	}
 	if f.waiters.Add(1) > MaxWaiters {

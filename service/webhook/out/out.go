@@ -56,6 +56,6 @@ type Event struct {
 	AccountID string // whose; empty: nobody's
 	At        time.Time
 
-	EndpointID string // it is for this endpoint alone, to try it; empty: for all that hear it
+	EndpointID string // it is for this endpoint alone, or audit.ForFollowers; empty: for all that hear it
 	Data       string // JSON object: ids and dates, no token and no address of a person
 }
