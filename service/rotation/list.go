@@ -81,16 +81,16 @@ func (r *Rotations) RepositoryRenamed(ctx context.Context, repositoryID int64, o
 	if err != nil {
 		return failure.Invalid(err.Error())
 	}
-	_, err = r.store.ChangeRepository(ctx, repositoryID, repo.String(), "")
+	_, err = r.store.RenameRepository(ctx, repositoryID, repo.String())
 	return err
 }
 
-// RepositoryGone stops the rotations of a repository that was deleted, or belongs to somebody else
-// now: nothing is written for them any more. why is for people.
-func (r *Rotations) RepositoryGone(ctx context.Context, repositoryID int64, why string) error {
+// RepositoryGone stops the rotations of a repository that are not for its owner of now (0: it was
+// deleted): nothing is written for them any more. why is for people.
+func (r *Rotations) RepositoryGone(ctx context.Context, repositoryID, ownerID int64, why string) error {
 	if why == "" {
 		why = "the repository is gone"
 	}
-	_, err := r.store.ChangeRepository(ctx, repositoryID, "", github.Plain(why))
+	_, err := r.store.StopRepository(ctx, repositoryID, ownerID, github.Plain(why))
 	return err
 }

@@ -76,9 +76,11 @@ type Store interface {
 	// those whose token was revoked, or says of the account what is no longer so. It returns how
 	// many.
 	HurryTargets(ctx context.Context, account, rotation string, now time.Time) (int64, error)
-	// ChangeRepository notes the name of a repository, or why its rotations are stopped, if that is
-	// not empty. It returns the rotations that it changed.
-	ChangeRepository(ctx context.Context, repositoryID int64, name, stopped string) ([]string, error)
+	// RenameRepository notes the name of a repository. It returns the rotations that it changed.
+	RenameRepository(ctx context.Context, repositoryID int64, name string) ([]string, error)
+	// StopRepository notes why the rotations of a repository are stopped that are for another owner
+	// than this one (0: for any). It returns the rotations that it changed.
+	StopRepository(ctx context.Context, repositoryID, ownerID int64, why string) ([]string, error)
 	// RotationStock counts the targets by their state at a time.
 	RotationStock(ctx context.Context, now time.Time) (Stock, error)
 	// Rights returns the state of rights, at most 250 ms old; see service/rights.

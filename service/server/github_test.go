@@ -227,9 +227,10 @@ func TestRepositoriesThatMove(t *testing.T) {
 	const github, server = "https://token.actions.githubusercontent.com", "https://ghe.example/_services/token"
 	h := newHooked(t, servicetest.Options{GitHub: "https://api.github.com"})
 	a, _ := h.Account(t, "a@example.com")
+	owner := "70"
 	add := func(issuer, repository, name string) license.TrustPolicy {
 		t.Helper()
-		p, err := h.AddPolicy(t.Context(), license.TrustPolicy{AccountID: a.ID, Repository: name, Policy: oidc.Policy{Issuer: issuer, RepositoryID: repository, OwnerID: "70"}})
+		p, err := h.AddPolicy(t.Context(), license.TrustPolicy{AccountID: a.ID, Repository: name, Policy: oidc.Policy{Issuer: issuer, RepositoryID: repository, OwnerID: owner}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -280,14 +281,30 @@ func TestRepositoriesThatMove(t *testing.T) {
 	if err != nil || len(lines) != 1 || lines[0].Actor.Kind != audit.ActorGitHub || !strings.HasPrefix(lines[0].Actor.ID, "told-") {
 		t.Errorf("the removal was done by %+v, %v, want GitHub", lines, err)
 	}
+	owner = "71"
 	back := add(github, "7", "evil/new") // trusted again, on purpose
 	told("transferred", 72, "third/new", "2026-03-03T12:00:00Z")
 	if names()[back.ID] == "" {
 		t.Error("an older transfer ends trust that was given since")
 	}
-	told("deleted", 71, "evil/new", "2026-03-06T00:00:00Z")
-	if names()[back.ID] != "" {
+	told("renamed", 73, "fourth/new", "2026-03-07T00:00:00Z") // of its owner of now, before it is told how it got there
+	if names()[back.ID] == "" {
+		t.Error("a new name ends trust")
+	}
+	owner = "73"
+	kept := add(github, "7", "fourth/new")
+	told("transferred", 72, "third/new", "2026-03-06T00:00:00Z") // late
+	if names()[back.ID] != "" || names()[kept.ID] == "" {
+		t.Errorf("after a late transfer: %v, want trust in the newest owner that is known alone", names())
+	}
+	told("deleted", 73, "fourth/new", "2026-03-05T00:00:00Z") // with a time before that of the new name
+	if names()[kept.ID] != "" {
 		t.Error("trust in a repository survives its end")
+	}
+	told("renamed", 73, "fourth/again", "2026-03-08T00:00:00Z")
+	told("transferred", 74, "fifth/again", "2026-03-09T00:00:00Z")
+	if r, err := h.Parts.Places.GitHubRepository(t.Context(), 7); err != nil || r.Status != in.Deleted {
+		t.Errorf("the repository = %+v, %v, want it deleted whatever is told late", r, err)
 	}
 	h.tell("repository", `{"action":"deleted","repository":{"id":null}}`)
 	if d := into[api.DeliveryPage](t, (&admin{t, h.Service, h.AdminToken(t, auth.Scopes...)}).do("GET", "received?state=failed", "")); len(d.Items) != 1 {
@@ -324,6 +341,12 @@ func TestInstallationsAreKnown(t *testing.T) {
 	want("octocat suspended")
 	told("installation_repositories", "added", "null", 1525109901)
 	want("octocat active")
-	told("installation", "deleted", "null", 1525109902)
+	told("installation_repositories", "added", `"2026-03-01T00:00:00Z"`, 1525109904)
+	want("octocat suspended")
+	told("installation", "suspend", `"2026-03-01T00:00:00Z"`, 1525109903) // late
+	want("octocat suspended")
+	told("installation", "deleted", "null", 1525109902) // late, and it never comes back
+	want("")
+	told("installation_repositories", "added", "null", 1525109905)
 	want("")
 }

@@ -447,11 +447,19 @@ func (s *Store) HurryTargets(ctx context.Context, account, id string, now time.T
 	return n, err
 }
 
-func (s *Store) ChangeRepository(ctx context.Context, repositoryID int64, name, stopped string) (ids []string, err error) {
+func (s *Store) RenameRepository(ctx context.Context, repositoryID int64, name string) ([]string, error) {
+	return s.changeRotations(ctx, `repository = $2 WHERE repository_id = $1`, repositoryID, name)
+}
+
+func (s *Store) StopRepository(ctx context.Context, repositoryID, ownerID int64, why string) ([]string, error) {
+	return s.changeRotations(ctx, `stopped = $3 WHERE repository_id = $1 AND owner_id <> $2`, repositoryID, ownerID, why)
+}
+
+// changeRotations changes rotations that were not removed, and returns which.
+func (s *Store) changeRotations(ctx context.Context, how string, args ...any) (ids []string, err error) {
 	err = inTx(ctx, s.write, func(t *tx) error {
 		ids = nil
-		return eachRow(ctx, t, `UPDATE rotations SET repository = CASE WHEN $2 = '' THEN repository ELSE $2 END, stopped = CASE WHEN $3 = '' THEN stopped ELSE $3 END
-			WHERE repository_id = $1 AND removed_at IS NULL RETURNING id`, []any{repositoryID, name, stopped},
+		return eachRow(ctx, t, `UPDATE rotations SET `+how+` AND removed_at IS NULL RETURNING id`, args,
 			func(scan func(...any) error) error {
 				var id string
 				err := scan(&id)

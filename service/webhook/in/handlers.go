@@ -67,7 +67,9 @@ type Trust interface {
 // Rotations is what managed rotation hears of repositories.
 type Rotations interface {
 	RepositoryRenamed(ctx context.Context, repositoryID int64, owner, name string) error
-	RepositoryGone(ctx context.Context, repositoryID int64, why string) error
+	// RepositoryGone stops rotations of a repository that are not for its owner of now (0; it was
+	// deleted).
+	RepositoryGone(ctx context.Context, repositoryID, ownerID int64, why string) error
 }
 
 // Hears is what handlers need of others. All must be set unless they say what nil means.
@@ -178,58 +180,71 @@ func (h Hears) repository(ctx context.Context, d Delivery) error {
 		return lacks(d, "repository.id, full_name and owner")
 	}
 	told := Repository{ID: r.ID, OwnerID: r.Owner.ID, Name: r.FullName, Status: Active, UpdatedAt: cmp.Or(r.UpdatedAt.Time, d.ReceivedAt)}
-	var act func() error
-	id, ownerID := strconv.FormatInt(r.ID, 10), strconv.FormatInt(r.Owner.ID, 10)
 	switch in.Action {
 	case "renamed":
-		act = func() error {
-			return h.both(h.Trust.RepositoryRenamed(ctx, h.Issuer, id, r.FullName), func(to Rotations) error {
-				return to.RepositoryRenamed(ctx, r.ID, owner, name)
-			})
-		}
+		return h.unlessLate(ctx, told, func(Repository) error { return h.renamed(ctx, told) }, nil)
 	case "transferred":
-		act = func() error {
-			err := h.both(h.Trust.RepositoryGone(ctx, h.Issuer, id, ownerID), func(to Rotations) error {
-				return to.RepositoryGone(ctx, r.ID, "it was transferred to another owner")
-			})
-			if err != nil {
+		gone := func(newest Repository) error {
+			return h.gone(ctx, newest, newest.OwnerID, "it was transferred to another owner")
+		}
+		return h.unlessLate(ctx, told, func(newest Repository) error {
+			if err := gone(newest); err != nil {
 				return err
 			}
-			return h.Trust.RepositoryRenamed(ctx, h.Issuer, id, r.FullName)
-		}
+			return h.Trust.RepositoryRenamed(ctx, h.Issuer, id(told.ID), told.Name)
+		}, gone)
 	case "deleted":
 		told.Status = Deleted
-		act = func() error {
-			return h.both(h.Trust.RepositoryGone(ctx, h.Issuer, id, ""), func(to Rotations) error {
-				return to.RepositoryGone(ctx, r.ID, "it was deleted")
-			})
-		}
-	default:
-		return nil
+		gone := func(Repository) error { return h.gone(ctx, told, 0, "it was deleted") }
+		return h.unlessLate(ctx, told, gone, nil)
 	}
-	return h.unlessOlder(ctx, told, act)
+	return nil
 }
 
-// both goes on with rotations when policies have done their part.
-func (h Hears) both(err error, rotate func(Rotations) error) error {
+func id(of int64) string { return strconv.FormatInt(of, 10) }
+
+// renamed gives a repository the name that it has now.
+func (h Hears) renamed(ctx context.Context, r Repository) error {
+	owner, name, _ := strings.Cut(r.Name, "/")
+	err := h.Trust.RepositoryRenamed(ctx, h.Issuer, id(r.ID), r.Name)
 	if err != nil || h.Rotations == nil {
 		return err
 	}
-	return rotate(h.Rotations)
+	return h.Rotations.RepositoryRenamed(ctx, r.ID, owner, name)
 }
 
-// unlessOlder acts on what GitHub told of a repository unless something newer is known, and remembers
-// it after that: what is interrupted is done again.
-func (h Hears) unlessOlder(ctx context.Context, told Repository, act func() error) error {
+// gone ends what is for another owner of a repository than this one; 0: for all.
+func (h Hears) gone(ctx context.Context, r Repository, ownerID int64, why string) error {
+	owner := ""
+	if ownerID != 0 {
+		owner = id(ownerID)
+	}
+	err := h.Trust.RepositoryGone(ctx, h.Issuer, id(r.ID), owner)
+	if err != nil || h.Rotations == nil {
+		return err
+	}
+	return h.Rotations.RepositoryGone(ctx, r.ID, ownerID, why)
+}
+
+// unlessLate acts on what GitHub told of a repository, and remembers it after that: what is
+// interrupted is done again. When something newer is known, late acts on that instead: what ends
+// trust does so in whatever order it is told, by the newest owner that is known. nil: nothing is
+// done. A repository that was deleted never comes back, so that is never late.
+func (h Hears) unlessLate(ctx context.Context, told Repository, act, late func(newest Repository) error) error {
 	known, err := h.Places.GitHubRepository(ctx, told.ID)
 	switch {
-	case errors.Is(err, failure.ErrNotFound):
+	case errors.Is(err, failure.ErrNotFound) || err == nil && told.Status == Deleted:
 	case err != nil:
 		return err
-	case known.Status == Deleted && told.Status != Deleted || known.UpdatedAt.After(told.UpdatedAt):
+	case known.Status == Deleted:
 		return nil
+	case known.UpdatedAt.After(told.UpdatedAt):
+		if late == nil {
+			return nil
+		}
+		return late(known)
 	}
-	if err := act(); err != nil {
+	if err := act(told); err != nil {
 		return err
 	}
 	return h.Places.SaveRepository(ctx, told)
@@ -246,7 +261,7 @@ func (h Hears) organization(ctx context.Context, d Delivery) error {
 	if in.Action != "renamed" {
 		return nil
 	}
-	return h.Trust.OwnerRenamed(ctx, h.Issuer, strconv.FormatInt(in.Organization.ID, 10), in.Organization.Login)
+	return h.Trust.OwnerRenamed(ctx, h.Issuer, id(in.Organization.ID), in.Organization.Login)
 }
 
 func lacks(d Delivery, what string) error {
