@@ -221,6 +221,37 @@ func TestWhatWasReceivedIsListedAndRetried(t *testing.T) {
 	a.do("POST", "received/told-2/retry", "").wantCode(t, http.StatusBadRequest, api.CodeInvalidRequest)
 }
 
+// A body that somebody captured is no news when it is sent again, also under another id.
+func TestASponsorshipThatIsReplayedUnderAnotherIDIsNoNews(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	h := newHooked(t, servicetest.Options{Now: func() time.Time { return now }})
+	a := &admin{t, h.Service, h.AdminToken(t, auth.Scopes...)}
+	into[api.Plan](t, a.do("POST", "plans", `{"sponsor_monthly_cents":500,"tier":"pro"}`))
+	into[api.Plan](t, a.do("POST", "plans", `{"sponsor_monthly_cents":2000,"tier":"team"}`))
+	told := func(action string, cents int) {
+		t.Helper()
+		now = now.Add(time.Minute)
+		h.tell("sponsorship", fmt.Sprintf(`{"action":%q,"effective_date":null,"sponsorship":{"node_id":"S_1","created_at":"2026-03-01T00:00:00Z",
+			"sponsor":{"id":2,"login":"monalisa"},"sponsorable":{"id":5,"login":"octocat"},"privacy_level":"public",
+			"tier":{"node_id":"ST_1","name":"x","monthly_price_in_cents":%d,"is_one_time":false}}}`, action, cents))
+	}
+	want := func(tier string) {
+		t.Helper()
+		list := into[api.PurchasePage](t, a.do("GET", "purchases", "")).Items
+		if len(list) != 1 || list[0].Tier != tier {
+			t.Errorf("purchases = %+v, want one of the tier %s", list, tier)
+		}
+	}
+	told("created", 500)
+	told("tier_changed", 2000)
+	want("team")
+	told("tier_changed", 500)
+	want("pro")
+	told("tier_changed", 2000) // captured
+	want("pro")
+}
+
 // Policies follow a repository by its id: a new name is shown, a new owner ends trust.
 func TestRepositoriesThatMove(t *testing.T) {
 	t.Parallel()

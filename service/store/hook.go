@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"crypto/sha256"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -14,8 +15,10 @@ import (
 var _ in.Store = (*Store)(nil)
 
 // ReceiveDelivery keeps the first body, event and time of a delivery: of a request only the body is
-// signed, and so a body that was captured must not take the place of another under its id.
+// signed, and so a body that was captured must not take the place of another under its id. Nor does it
+// become news under another id: what it tells was told when that body came first.
 func (s *Store) ReceiveDelivery(ctx context.Context, d in.Delivery, state in.State, due time.Time) (in.State, error) {
+	sum := fmt.Sprintf("%x", sha256.Sum256(d.Body))
 	var before in.State // not read when the caller has left: the write may yet be done
 	err := s.group.do(ctx, func(ctx context.Context, t *tx) error {
 		before = ""
@@ -27,8 +30,9 @@ func (s *Store) ReceiveDelivery(ctx context.Context, d in.Delivery, state in.Sta
 				processed = d.ReceivedAt
 			}
 			_, err = t.ExecContext(ctx, `INSERT INTO hook_deliveries (guid, event, action, state, body, error, attempts, received_at, processed_at,
-				due_at, owner, lease_until) VALUES ($1, $2, $3, $4, $5, '', 0, $6, $7, $8, '', 0)`,
-				d.ID, d.Event, d.Action, state, d.Body, millis(d.ReceivedAt), nullMillis(processed), nullMillis(due))
+				due_at, owner, lease_until, sum, told_at) VALUES ($1, $2, $3, $4, $5, '', 0, $6, $7, $8, '', 0, $9,
+				coalesce((SELECT min(told_at) FROM hook_deliveries WHERE sum = $9), $6))`,
+				d.ID, d.Event, d.Action, state, d.Body, millis(d.ReceivedAt), nullMillis(processed), nullMillis(due), sum)
 		case err == nil && before != in.Processed && state == in.Received:
 			_, err = t.ExecContext(ctx, `UPDATE hook_deliveries SET state = $2, body = coalesce(body, $3), action = $4,
 				due_at = CASE WHEN lease_until > $5 THEN lease_until ELSE $5 END WHERE guid = $1 AND event = $6`,
@@ -60,17 +64,18 @@ func (s *Store) ClaimReceived(ctx context.Context, owner string, now, until time
 		list = nil
 		rows, err := t.QueryContext(ctx, `UPDATE hook_deliveries SET owner = $1, due_at = $2, lease_until = $2, attempts = attempts + 1
 			WHERE due_at <= $3 AND guid IN (SELECT guid FROM hook_deliveries WHERE due_at <= $3 ORDER BY due_at, guid LIMIT $4)
-			RETURNING `+deliveryColumns, owner, millis(until), millis(now), limit)
+			RETURNING `+deliveryColumns+`, told_at`, owner, millis(until), millis(now), limit)
 		if err != nil {
 			return storeError(err)
 		}
 		defer rows.Close()
 		for rows.Next() {
-			r, err := scanDelivery(rows)
+			var told int64
+			r, err := scanDelivery(rows, &told)
 			if err != nil {
 				return err
 			}
-			list = append(list, in.Claim{Record: r, Owner: owner})
+			list = append(list, in.Claim{Record: r, Owner: owner, ToldAt: fromMillis(told)})
 		}
 		return storeError(rows.Err())
 	})
@@ -80,10 +85,11 @@ func (s *Store) ClaimReceived(ctx context.Context, owner string, now, until time
 	return list, nil
 }
 
-func scanDelivery(row interface{ Scan(...any) error }) (r in.Record, err error) {
+// scanDelivery reads deliveryColumns, and what follows them.
+func scanDelivery(row interface{ Scan(...any) error }, more ...any) (r in.Record, err error) {
 	var received int64
 	var processed, due sql.NullInt64
-	err = row.Scan(&r.ID, &r.Event, &r.Action, &r.State, &r.Error, &r.Attempts, &received, &processed, &due)
+	err = row.Scan(append([]any{&r.ID, &r.Event, &r.Action, &r.State, &r.Error, &r.Attempts, &received, &processed, &due}, more...)...)
 	r.ReceivedAt, r.ProcessedAt, r.DueAt = fromMillis(received), fromNullMillis(processed), fromNullMillis(due)
 	return r, storeError(err)
 }

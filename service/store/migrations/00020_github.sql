@@ -14,8 +14,11 @@ CREATE TABLE hook_deliveries (
     processed_at BIGINT,
     due_at       BIGINT,                       -- when it is to be processed; null: it is not
     owner        TEXT   NOT NULL,              -- the claim by which it is being processed
-    lease_until  BIGINT NOT NULL
+    lease_until  BIGINT NOT NULL,
+    sum          TEXT   NOT NULL,              -- SHA-256 of the body that came first, hex
+    told_at      BIGINT NOT NULL               -- when that body came first, under whatever id
 );
+CREATE INDEX hook_deliveries_by_sum ON hook_deliveries (sum);
 CREATE INDEX hook_deliveries_due ON hook_deliveries (due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX hook_deliveries_by_time ON hook_deliveries (received_at, guid);
 CREATE INDEX hook_deliveries_by_state ON hook_deliveries (state, received_at, guid);

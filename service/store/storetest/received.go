@@ -19,6 +19,7 @@ var receivedDeliveries = suite{
 	"old bodies and old deliveries go, and what is due stays":   pruneReceived,
 	"the ids that are known are told, however many are asked":   knownReceived,
 	"a body is any bytes, and the first of an id is its body":   bodiesReceived,
+	"a body under another id is as old as it was":               sameBodyReceived,
 	"a delivery that came and one that is due next are told of": nextReceived,
 }
 
@@ -215,6 +216,25 @@ func bodiesReceived(t *testing.T, s Store) {
 	got, err := s.ReceivedBody(ctx, d.ID)
 	must(t, err)
 	same(t, d.Body, got)
+}
+
+// A body that was captured is as old under another id as it was under its own.
+func sameBodyReceived(t *testing.T, s Store) {
+	ctx := t.Context()
+	first := receive(t, s, 1)
+	for n, body := range []string{"{}", `{"other":1}`, "{}"} {
+		d := delivery(n + 2)
+		d.Body = []byte(body)
+		_, err := s.ReceiveDelivery(ctx, d, in.Received, d.ReceivedAt)
+		must(t, err)
+	}
+	told := map[string]time.Time{}
+	for _, c := range claimAll(t, s, "a", at.Add(time.Hour), 9) {
+		told[c.ID] = c.ToldAt
+	}
+	same(t, map[string]time.Time{
+		"g-001": first.ReceivedAt, "g-002": first.ReceivedAt, "g-003": delivery(3).ReceivedAt, "g-004": first.ReceivedAt,
+	}, told)
 }
 
 func nextReceived(t *testing.T, s Store) {

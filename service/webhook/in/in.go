@@ -20,11 +20,11 @@ import (
 
 // Delivery is one event that GitHub told of.
 type Delivery struct {
-	ID         string // X-GitHub-Delivery: the same when it is delivered again
-	Event      string // such as marketplace_purchase
-	Action     string // empty: it has none
-	Body       []byte // as it came; whether it is JSON is for the handler to see
-	ReceivedAt time.Time
+	ID         string    // X-GitHub-Delivery: the same when it is delivered again
+	Event      string    // such as marketplace_purchase
+	Action     string    // empty: it has none
+	Body       []byte    // as it came; whether it is JSON is for the handler to see
+	ReceivedAt time.Time // for handlers: when the same body came first, under whatever id
 }
 
 // Handler processes deliveries of one event. It may see a delivery several times, and deliveries in
@@ -63,7 +63,8 @@ type Record struct {
 // Claim is a delivery that this replica may process, until another one may.
 type Claim struct {
 	Record
-	Owner string // with the number of attempts, the fence of the claim
+	Owner  string    // with the number of attempts, the fence of the claim
+	ToldAt time.Time // when the same body came first, under whatever id
 }
 
 // Outcome is what became of a claim.

@@ -130,7 +130,7 @@ func (r *Receiver) handle(ctx context.Context, c Claim) (err error) {
 	if err != nil {
 		return err
 	}
-	d := Delivery{ID: c.ID, Event: c.Event, Action: c.Action, Body: body, ReceivedAt: c.ReceivedAt}
+	d := Delivery{ID: c.ID, Event: c.Event, Action: c.Action, Body: body, ReceivedAt: c.ToldAt}
 	return handler(by(ctx, d), d)
 }
 
