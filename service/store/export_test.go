@@ -6,11 +6,13 @@ import (
 	"io/fs"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/store/ledger"
+	"github.com/pageflare/ci/service/webhook/out"
 )
 
 // Pragma returns the value of a pragma on a connection of each pool.
@@ -172,4 +174,22 @@ func (s *Store) WriteTexts() map[string]bool {
 	texts := map[string]bool{}
 	s.write.prepared.Range(func(text, _ any) bool { texts[text.(string)] = true; return true })
 	return texts
+}
+
+// SlowFill reads what is to be added to the queue of an endpoint, and returns what adds it: a claim
+// may be as slow as that.
+func (s *Store) SlowFill(ctx context.Context, e out.Endpoint, now time.Time) (add func() error, err error) {
+	f, err := s.readFill(ctx, e)
+	return func() error {
+		return s.inQueueTx(ctx, false, func(t *tx) error {
+			q, err := t.lockQueue(ctx, e.ID, e.Since)
+			if err != nil {
+				return err
+			}
+			if err := t.addFill(ctx, e.ID, millis(now), f, &q); err != nil {
+				return err
+			}
+			return t.storeQueue(ctx, e.ID, q)
+		})
+	}, err
 }

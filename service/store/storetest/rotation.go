@@ -24,6 +24,7 @@ var rotationRecords = suite{
 	"a token is recorded for a target and is its pending one":    recordRotated,
 	"what a change of the account or a revocation makes due":     hurryTargets,
 	"a repository is renamed, or its rotations are stopped":      changeRepository,
+	"a write that ends lets no rotation go on that was stopped":  finishStopped,
 	"targets are counted by their state":                         rotationStock,
 }
 
@@ -368,6 +369,25 @@ func newAccountOf(id string, list ...account.Account) account.Account {
 		}
 	}
 	return account.Account{}
+}
+
+// A webhook may stop a rotation while a secret of it is written; what ends then, also with a new name,
+// does not undo that. To add it again does.
+func finishStopped(t *testing.T, s Store) {
+	a := create(t, s, 1)
+	addRotation(t, s, newRotation(1, a.ID))
+	w := claimTargets(t, s, claimAt(at))[0]
+	_, err := s.StopRepository(t.Context(), 1, 0, "it is gone")
+	must(t, err)
+	w.Target.Due = at.Add(time.Hour)
+	must(t, s.FinishTarget(t.Context(), w, rotation.Result{Repository: "acme/new", Target: w.Target}))
+	got := rotationByID(t, s, "rot_1")
+	same(t, []string{"acme/new", "it is gone"}, []string{got.Repository, got.Stopped})
+	same(t, 0, len(claimTargets(t, s, claimAt(at.Add(2*time.Hour)))))
+	again := newRotation(1, a.ID)
+	again.ID = "rot_2"
+	same(t, "", addRotation(t, s, again).Stopped)
+	same(t, []string{"rot_2 repository"}, names(claimTargets(t, s, claimAt(at.Add(2*time.Hour)))))
 }
 
 func changeRepository(t *testing.T, s Store) {
