@@ -85,6 +85,14 @@ func (r *Rotations) RepositoryRenamed(ctx context.Context, repositoryID int64, o
 	return err
 }
 
+// OwnerRenamed notes that an owner of repositories is called otherwise, as GitHub told.
+func (r *Rotations) OwnerRenamed(ctx context.Context, ownerID int64, login string) error {
+	if _, err := github.ParseRepo(login + "/x"); err != nil {
+		return failure.Invalid(err.Error())
+	}
+	return r.store.RenameOwner(ctx, ownerID, login)
+}
+
 // RepositoryGone stops the rotations of a repository that are not for its owner of now (0: it was
 // deleted): nothing is written for them any more. why is for people.
 func (r *Rotations) RepositoryGone(ctx context.Context, repositoryID, ownerID int64, why string) error {

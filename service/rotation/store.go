@@ -78,6 +78,8 @@ type Store interface {
 	HurryTargets(ctx context.Context, account, rotation string, now time.Time) (int64, error)
 	// RenameRepository notes the name of a repository. It returns the rotations that it changed.
 	RenameRepository(ctx context.Context, repositoryID int64, name string) ([]string, error)
+	// RenameOwner notes the name of an owner, also as a part of the names of its repositories.
+	RenameOwner(ctx context.Context, ownerID int64, login string) error
 	// StopRepository notes why the rotations of a repository are stopped that are for another owner
 	// than this one (0: for any). It returns the rotations that it changed.
 	StopRepository(ctx context.Context, repositoryID, ownerID int64, why string) ([]string, error)

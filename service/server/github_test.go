@@ -297,6 +297,10 @@ func TestRepositoriesThatMove(t *testing.T) {
 	if got := names(); got[mine.ID] != "acme-inc/new" || got[whole.ID] != "acme-inc/*" || got[foreign.ID] != "acme/site" {
 		t.Errorf("names after the owner's = %v", got)
 	}
+	h.tell("installation_target", `{"action":"renamed","changes":{"login":{"from":"acme-inc"}},"account":{"id":70,"login":"acme-co"},"target_type":"Organization"}`)
+	if got := names(); got[mine.ID] != "acme-co/new" || got[whole.ID] != "acme-co/*" || got[foreign.ID] != "acme/site" {
+		t.Errorf("names after another one of the owner's = %v", got)
+	}
 	told("transferred", 71, "evil/new", "2026-03-04T00:00:00Z")
 	got := names()
 	if _, there := got[mine.ID]; there {

@@ -43,6 +43,17 @@ func (s *Store) GitHubInstallations(ctx context.Context) ([]in.Installation, err
 	return list, storeError(rows.Err())
 }
 
+func (s *Store) RenameInstallations(ctx context.Context, ownerID int64, login string) error {
+	err := inTx(ctx, s.write, func(t *tx) error {
+		_, err := t.ExecContext(ctx, `UPDATE github_installations SET login = $2 WHERE owner_id = $1`, ownerID, login)
+		return storeError(err)
+	})
+	if err != nil {
+		return fmt.Errorf("rename the installations of owner %d: %w", ownerID, err)
+	}
+	return nil
+}
+
 func (s *Store) GitHubRepository(ctx context.Context, id int64) (r in.Repository, err error) {
 	var updated int64
 	err = s.read.QueryRowContext(ctx, `SELECT id, owner_id, name, status, updated_at FROM github_repositories WHERE id = $1`, id).

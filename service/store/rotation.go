@@ -451,6 +451,32 @@ func (s *Store) RenameRepository(ctx context.Context, repositoryID int64, name s
 	return s.changeRotations(ctx, `repository = $2 WHERE repository_id = $1`, repositoryID, name)
 }
 
+func (s *Store) RenameOwner(ctx context.Context, ownerID int64, login string) error {
+	return inTx(ctx, s.write, func(t *tx) error {
+		names := map[string]string{}
+		err := eachRow(ctx, t, `SELECT id, repository FROM rotations WHERE owner_id = $1 AND removed_at IS NULL`, []any{ownerID},
+			func(scan func(...any) error) error {
+				var id, name string
+				err := scan(&id, &name)
+				if _, repository, named := strings.Cut(name, "/"); named {
+					name = login + "/" + repository
+				}
+				names[id] = name
+				return err
+			})
+		if err != nil {
+			return err
+		}
+		for id, name := range names {
+			_, err := t.ExecContext(ctx, `UPDATE rotations SET owner = $2, repository = $3 WHERE id = $1`, id, login, name)
+			if err != nil {
+				return fmt.Errorf("rotation %s: %w", id, storeError(err))
+			}
+		}
+		return nil
+	})
+}
+
 func (s *Store) StopRepository(ctx context.Context, repositoryID, ownerID int64, why string) ([]string, error) {
 	return s.changeRotations(ctx, `stopped = $3 WHERE repository_id = $1 AND owner_id <> $2`, repositoryID, ownerID, why)
 }

@@ -47,6 +47,8 @@ type Places interface {
 	SaveInstallation(ctx context.Context, i Installation) error
 	// GitHubInstallations returns all installations that are not deleted, in the order of their ids.
 	GitHubInstallations(ctx context.Context) ([]Installation, error)
+	// RenameInstallations gives the installations of an owner the name that it has now.
+	RenameInstallations(ctx context.Context, ownerID int64, login string) error
 	// GitHubRepository returns a repository. ErrNotFound.
 	GitHubRepository(ctx context.Context, id int64) (Repository, error)
 	// SaveRepository stores a repository, unless a newer state of it is known.
@@ -67,6 +69,8 @@ type Trust interface {
 // Rotations is what managed rotation hears of repositories.
 type Rotations interface {
 	RepositoryRenamed(ctx context.Context, repositoryID int64, owner, name string) error
+	// OwnerRenamed gives rotations for an owner the name that it has now.
+	OwnerRenamed(ctx context.Context, ownerID int64, login string) error
 	// RepositoryGone stops rotations of a repository that are not for its owner of now (0; it was
 	// deleted).
 	RepositoryGone(ctx context.Context, repositoryID, ownerID int64, why string) error
@@ -89,7 +93,8 @@ func (h Hears) Handlers() map[string]Handler {
 		"installation":              h.installation,
 		"installation_repositories": h.installation,
 		"repository":                h.repository,
-		"organization":              h.organization,
+		"organization":              h.owner,
+		"installation_target":       h.owner,
 	}
 }
 
@@ -250,18 +255,32 @@ func (h Hears) unlessLate(ctx context.Context, told Repository, act, late func(n
 	return h.Places.SaveRepository(ctx, told)
 }
 
-func (h Hears) organization(ctx context.Context, d Delivery) error {
+// owner hears that an organization or a user has another name. Both events may tell of the same: which
+// of them comes is for the App's subscriptions to say.
+func (h Hears) owner(ctx context.Context, d Delivery) error {
 	var in struct {
 		Action       string
-		Organization *account
+		Organization *account // of organization
+		Account      *account // of installation_target
 	}
-	if err := json.Unmarshal(d.Body, &in); err != nil || in.Organization == nil || in.Organization.ID <= 0 || in.Organization.Login == "" {
-		return lacks(d, "organization.id and login")
+	err := json.Unmarshal(d.Body, &in)
+	of, name := in.Organization, "organization"
+	if d.Event == "installation_target" {
+		of, name = in.Account, "account"
+	}
+	if err != nil || of == nil || of.ID <= 0 || of.Login == "" {
+		return lacks(d, name+".id and login")
 	}
 	if in.Action != "renamed" {
 		return nil
 	}
-	return h.Trust.OwnerRenamed(ctx, h.Issuer, id(in.Organization.ID), in.Organization.Login)
+	if err := h.Trust.OwnerRenamed(ctx, h.Issuer, id(of.ID), of.Login); err != nil {
+		return err
+	}
+	if err := h.Places.RenameInstallations(ctx, of.ID, of.Login); err != nil || h.Rotations == nil {
+		return err
+	}
+	return h.Rotations.OwnerRenamed(ctx, of.ID, of.Login)
 }
 
 func lacks(d Delivery, what string) error {
