@@ -34,7 +34,7 @@ type Config struct {
 	Repository     admin.Resolver              // finds the ids of a repository by its name; nil: policies are added by ids alone
 	BadCredentials int                         // requests a minute without a good credential, for each address; 0: unlimited
 	TrustedProxies []netip.Prefix              // whose X-Forwarded-For counts
-	Upkeep         func() map[string]time.Time // when each job of upkeep was last done here, for the metrics; nil: none is
+	Upkeep         func() map[string]time.Time // when each task of upkeep was last done here, for the metrics; nil: there are none
 	Webhooks       *WebhookMeter               // what came of deliveries, for the metrics; nil: none is
 	Version        string                      // of the program, for the metrics
 	Tracer         trace.Tracer                // makes a span of each request; nil: none are made
@@ -114,7 +114,7 @@ func New(cfg Config) (*Server, error) {
 		s.metrics.registry.MustRegister(cfg.Webhooks.collectors()...)
 	}
 	if cfg.Upkeep != nil {
-		s.metrics.registry.MustRegister(upkeepCollector{cfg.Upkeep})
+		s.metrics.registry.MustRegister(newUpkeepCollector(cfg.Upkeep))
 	}
 	s.engine.HandleMethodNotAllowed = true
 	s.engine.RedirectTrailingSlash = false

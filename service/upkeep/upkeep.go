@@ -137,6 +137,12 @@ func New(c Config) *Upkeep {
 		{name: JobIndex, every: time.Second, rest: 1, step: c.Store.Index},
 		{name: JobPrune, every: time.Hour, rest: 4, step: u.prune},
 	}
+	for _, j := range u.jobs {
+		u.done[j.name] = time.Time{}
+	}
+	for _, e := range u.errands {
+		u.done[e.Name] = time.Time{}
+	}
 	return u
 }
 
@@ -212,7 +218,8 @@ func (u *Upkeep) prune(ctx context.Context, held Lease) (more bool, err error) {
 	}})
 }
 
-// Done returns when each job was last done by this replica without an error.
+// Done returns when each job and errand was last done by this replica without an error; zero: it
+// was not.
 func (u *Upkeep) Done() map[string]time.Time {
 	u.mu.Lock()
 	defer u.mu.Unlock()
