@@ -191,6 +191,7 @@ var events = map[string]map[string]func() object{
 		"added":   installedIn("repositories_added", "repositories_removed"),
 		"removed": installedIn("repositories_removed", "repositories_added"),
 	},
+	"installation_target": {"renamed": renamedTarget},
 	"repository": {
 		"created":    ofRepository,
 		"deleted":    ofRepository,
@@ -304,6 +305,14 @@ func installed() object {
 func installedIn(changed, other string) func() object {
 	return with(installed, "repository_selection", "selected", "requester", orNull{},
 		changed, []object{repositoryLite()}, other, []object{})
+}
+
+func renamedTarget() object {
+	return object{
+		"account": user(1, "acme"), "changes": object{"login": object{"from": "acme-old"}},
+		"installation": object{"id": 5, "node_id": "I_1"}, "target_type": "Organization",
+		"sender": user(9, "somebody"),
+	}
 }
 
 func repositoryLite() object {

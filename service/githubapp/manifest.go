@@ -17,7 +17,12 @@ const HookPath = "/_api/webhooks/github"
 // maxName is the longest name of an App.
 const maxName = 34
 
-// Events are what the App subscribes to. GitHub sends it the events of its installations in any case.
+// Events are what the App subscribes to, so far as a manifest can. GitHub sends installation and
+// installation_repositories to every App, and refuses a manifest that names them. It refuses
+// organization too without the permission members, which nothing else here takes; that event, and
+// installation_target, are subscribed to by hand. marketplace_purchase and sponsorship are sent by
+// webhooks of the Marketplace listing and of the sponsored account alone.
+// https://docs.github.com/en/webhooks/webhook-events-and-payloads
 func Events() []string { return []string{"repository", "secret_scanning_alert"} }
 
 // storePermissions are what secrets of other kinds than those of Actions take: those of a repository,

@@ -274,6 +274,12 @@ func TestRepositoriesThatMove(t *testing.T) {
 	if got := names(); got[mine.ID] != "acme-inc/new" || got[whole.ID] != "acme-inc/*" || got[foreign.ID] != "acme/site" {
 		t.Errorf("names after the owner's = %v", got)
 	}
+	h.tell("installation_target", payload(t, "installation_target", "renamed", githubtest.Set{
+		"account.id": 70, "account.login": "acme-ltd",
+	}))
+	if got := names(); got[mine.ID] != "acme-ltd/new" || got[whole.ID] != "acme-ltd/*" || got[foreign.ID] != "acme/site" {
+		t.Errorf("names after the owner's second one = %v", got)
+	}
 	told("transferred", 71, "evil/new", "2026-03-04T00:00:00Z")
 	got := names()
 	if _, there := got[mine.ID]; there {
