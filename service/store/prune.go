@@ -45,7 +45,7 @@ const restAge = 24 * time.Hour
 // tampered with stops them for good, and must stop nothing else.
 func (s *Store) Prune(ctx context.Context, held upkeep.Lease, p upkeep.Pruning) (did bool, err error) {
 	for _, step := range []func(context.Context, upkeep.Lease, upkeep.Pruning) (bool, error){
-		s.pruneLimits, s.pruneEvents, s.pruneSends, s.pruneRows, s.segmentOfRest, s.pruneSegment, s.pruneEnded,
+		s.pruneLimits, s.pruneLeases, s.pruneEvents, s.pruneSends, s.pruneRows, s.segmentOfRest, s.pruneSegment, s.pruneEnded,
 	} {
 		if did, err = step(ctx, held, p); did || err != nil {
 			return did, err
@@ -420,4 +420,28 @@ const limitsAge = time.Hour
 func (s *Store) pruneLimits(ctx context.Context, _ upkeep.Lease, p upkeep.Pruning) (bool, error) {
 	n, err := s.PruneLimits(ctx, p.Now.Add(-limitsAge))
 	return n > 0, err
+}
+
+// pruneLeases removes leases that have expired by every clock: they say nothing any more of whether a
+// key is needed, and that they were given stands in the audit log.
+func (s *Store) pruneLeases(ctx context.Context, held upkeep.Lease, p upkeep.Pruning) (bool, error) {
+	const expired = `SELECT l.token_id, l.key_id FROM signing_keys k JOIN leases l ON l.key_id = k.id WHERE l.expires_at < $1 LIMIT $2`
+	var some bool
+	err := s.read.QueryRowContext(ctx, `SELECT EXISTS (`+expired+`)`, expiredAt(p), 1).Scan(&some)
+	if err != nil {
+		return false, fmt.Errorf("look for leases to prune: %w", storeError(err))
+	}
+	if !some {
+		return false, nil
+	}
+	return true, inTx(ctx, s.write, func(t *tx) error {
+		if err := t.holds(ctx, held); err != nil {
+			return err
+		}
+		t.wrote = true
+		if _, err := t.ExecContext(ctx, `DELETE FROM leases WHERE (token_id, key_id) IN (`+expired+`)`, expiredAt(p), pruneBatch); err != nil {
+			return fmt.Errorf("prune leases: %w", storeError(err))
+		}
+		return nil
+	})
 }
