@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"github.com/pageflare/ci/service/auth"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/servicetest"
+	"github.com/pageflare/ci/service/store/postgrestest"
 )
 
 // named is the headers of a request with a name.
@@ -206,5 +208,44 @@ func TestANameThatWasForgottenMakesSomethingNew(t *testing.T) {
 	later := issue()
 	if got := call(t, s, "GET", "/_api/license/refresh", "", bearer(later)...); got.status != 200 {
 		t.Errorf("refresh of the token that the name gave a day later = %d %s, want one that nobody revoked", got.status, got.body)
+	}
+}
+
+// Requests under one name that are in flight at once, on two replicas, are one request.
+func TestANameInFlightSeveralTimesIsDoneOnce(t *testing.T) {
+	t.Parallel()
+	for engine, database := range map[string]func(t *testing.T) string{
+		"SQLite": func(*testing.T) string { return "" }, "PostgreSQL": func(t *testing.T) string { return postgrestest.New(t) },
+	} {
+		t.Run(engine, func(t *testing.T) {
+			t.Parallel()
+			s := servicetest.Start(t, servicetest.Options{DatabaseURL: database(t)})
+			replica := s.Replica(t, nil)
+			a, key := s.Account(t, "a@example.com")
+			admin := s.AdminToken(t, auth.Scopes...)
+			for path, c := range map[string]struct {
+				token, body string
+				did         audit.Action
+			}{
+				"/_api/license/issue":                          {key, "", audit.TokenIssued},
+				"/_api/admin/accounts/" + a.ID + "/api-tokens": {admin, `{"name":"x"}`, audit.APITokenCreated},
+				"/_api/admin/webhooks":                         {admin, `{"url":"https://example.com"}`, audit.EndpointAdded},
+			} {
+				before := s.Acts(t, c.did)
+				answers := make([]answer, 16)
+				var wg sync.WaitGroup
+				for i := range answers {
+					on := []*servicetest.Service{s, replica}[i%2]
+					wg.Go(func() { answers[i] = call(t, on, "POST", path, c.body, named(c.token, "n")...) })
+				}
+				wg.Wait()
+				for _, got := range answers {
+					got.want(t, 200, answers[0].body)
+				}
+				if n := s.Acts(t, c.did) - before; n != 1 {
+					t.Errorf("POST %s at once under one name did it %d times", path, n)
+				}
+			}
+		})
 	}
 }
