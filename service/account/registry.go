@@ -109,7 +109,8 @@ func (r *Registry) CreateAccount(ctx context.Context,
 	return a, text, nil
 }
 
-// made is an account that is there with its first API token, as it was made. ErrNotFound, ErrConflict.
+// made is an account that is there with its first API token, as it was made. ErrNotFound,
+// ErrConflict.
 func (r *Registry) made(ctx context.Context, a Account, first APIToken) (Account, error) {
 	token, there, err := r.store.APIToken(ctx, first.Hash)
 	if err == nil && (there.ID != a.ID || !there.sameTerms(a) || !token.RevokedAt.IsZero()) {

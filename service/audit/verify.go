@@ -111,7 +111,9 @@ func (log *Log) checkEnd(e End) error {
 }
 
 // Follows says whether an entry is as it was written, behind one with the given hash.
-func (log *Log) Follows(e Entry, previous string) bool { return Act{key: log.key}.Follows(e, previous) }
+func (log *Log) Follows(e Entry, previous string) bool {
+	return Act{key: log.key}.Follows(e, previous)
+}
 
 // auditPage is how many lines are verified at a time.
 const auditPage = 1000

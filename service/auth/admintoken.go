@@ -119,8 +119,8 @@ func (s *Admins) CreateAdminToken(ctx context.Context, n NewAdminToken,
 			audit.Details{"scopes": t.Scopes, "expires_at": optionalUnix(t.ExpiresAt)}))
 	if errors.Is(err, failure.ErrConflict) {
 		there, fault := s.store.AdminToken(ctx, t.Hash)
-		if fault == nil && there.Name == t.Name && slices.Equal(there.Scopes, t.Scopes) && there.RevokedAt.IsZero() &&
-			there.ExpiresAt.Equal(n.endsAt(there.CreatedAt)) {
+		if fault == nil && there.Name == t.Name && slices.Equal(there.Scopes, t.Scopes) &&
+			there.RevokedAt.IsZero() && there.ExpiresAt.Equal(n.endsAt(there.CreatedAt)) {
 			return text, there, nil // this very request made it before
 		}
 	}

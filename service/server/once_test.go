@@ -146,8 +146,8 @@ func TestRoutesThatTakeANameAreInTheDocument(t *testing.T) {
 	}
 }
 
-// What a request under a name is asked for again with is what it was asked for, and what it made is as
-// it was: else it is a conflict, and not something that looks like the answer.
+// What a request under a name is asked for again with is what it was asked for, and what it made is
+// as it was: else it is a conflict, and not something that looks like the answer.
 func TestANameIsOfWhatWasAskedForAndIsStillThere(t *testing.T) {
 	t.Parallel()
 	s := servicetest.Start(t, servicetest.Options{})

@@ -112,7 +112,8 @@ func (s *Store) Endpoints(ctx context.Context, q out.Query) ([]out.Sealed, error
 	return list, storeError(rows.Err())
 }
 
-func (s *Store) ChangeEndpoint(ctx context.Context, id string, change func(*out.Sealed) error, act audit.Act) (e out.Sealed, err error) {
+func (s *Store) ChangeEndpoint(ctx context.Context, id string, change func(*out.Sealed) error,
+	act audit.Act) (e out.Sealed, err error) {
 	err = inTx(ctx, s.write, func(t *tx) (err error) {
 		e, err = t.changeEndpoint(ctx, id, change, act)
 		return err
@@ -120,8 +121,8 @@ func (s *Store) ChangeEndpoint(ctx context.Context, id string, change func(*out.
 	return e, err
 }
 
-func (s *Store) ChangeEndpointOnce(ctx context.Context, id string, r out.Request, change func(*out.Sealed, string) (string, error),
-	act audit.Act) (e out.Sealed, err error) {
+func (s *Store) ChangeEndpointOnce(ctx context.Context, id string, r out.Request,
+	change func(*out.Sealed, string) (string, error), act audit.Act) (e out.Sealed, err error) {
 	err = inTx(ctx, s.write, func(t *tx) error {
 		use, did := license.IdentityUse{Hash: r.Name, At: r.At, Until: r.Until}, ""
 		if err := t.forgetIdentities(ctx, millis(r.At)); err != nil {
@@ -145,7 +146,8 @@ func (s *Store) ChangeEndpointOnce(ctx context.Context, id string, r out.Request
 	return e, err
 }
 
-func (t *tx) changeEndpoint(ctx context.Context, id string, change func(*out.Sealed) error, act audit.Act) (e out.Sealed, err error) {
+func (t *tx) changeEndpoint(ctx context.Context, id string, change func(*out.Sealed) error,
+	act audit.Act) (e out.Sealed, err error) {
 	if e, err = endpointByID(ctx, t, id); err != nil {
 		return e, err
 	}

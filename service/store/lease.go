@@ -10,7 +10,9 @@ import (
 
 func (s *Store) RecordLease(ctx context.Context, r license.LeaseRecord, act audit.Act) error {
 	return s.group.do(ctx, func(ctx context.Context, t *tx) error {
-		of := license.TokenRecord{AccountID: r.AccountID, Parent: r.TokenID, KeyID: r.KeyID, Recorded: act.At, AsOf: r.AsOf}
+		of := license.TokenRecord{
+			AccountID: r.AccountID, Parent: r.TokenID, KeyID: r.KeyID, Recorded: act.At, AsOf: r.AsOf,
+		}
 		if err := t.mayGive(ctx, of); err != nil {
 			return err
 		}

@@ -100,8 +100,8 @@ func (m Move) Run(ctx context.Context) (done Moved, err error) {
 	return Moved{Tables: c.moved, Audit: from.origin.head, Resumed: c.resumed}, nil
 }
 
-// givenBy names what a URL was given by in an error whose remedy is to change it: elsewhere it is the
-// setting.
+// givenBy names what a URL was given by in an error whose remedy is to change it: elsewhere it is
+// the setting.
 func givenBy(flag string, err error) error { return &urlError{flag, err} }
 
 type urlError struct {

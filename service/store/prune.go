@@ -41,11 +41,12 @@ const pruneBatch = 500
 // many lines of the audit log a quiet service gets for it.
 const restAge = 24 * time.Hour
 
-// Prune does the first of these that there is something to do for. Records come last: a log that was
-// tampered with stops them for good, and must stop nothing else.
+// Prune does the first of these that there is something to do for. Records come last: a log that
+// was tampered with stops them for good, and must stop nothing else.
 func (s *Store) Prune(ctx context.Context, held upkeep.Lease, p upkeep.Pruning) (did bool, err error) {
 	for _, step := range []func(context.Context, upkeep.Lease, upkeep.Pruning) (bool, error){
-		s.pruneLimits, s.pruneLeases, s.pruneEvents, s.pruneSends, s.pruneRows, s.segmentOfRest, s.pruneSegment, s.pruneEnded,
+		s.pruneLimits, s.pruneLeases, s.pruneEvents, s.pruneSends,
+		s.pruneRows, s.segmentOfRest, s.pruneSegment, s.pruneEnded,
 	} {
 		if did, err = step(ctx, held, p); did || err != nil {
 			return did, err
@@ -171,15 +172,16 @@ func (s *Store) pruneSegment(ctx context.Context, held upkeep.Lease, p upkeep.Pr
 	})
 }
 
-// expiredAt is up to when a token must have lived so that no replica takes it for valid any more, not
-// one whose clock is behind ours.
+// expiredAt is up to when a token must have lived so that no replica takes it for valid any more,
+// not one whose clock is behind ours.
 func expiredAt(p upkeep.Pruning) int64 { return millis(p.Now.Add(-pruneSlack)) }
 
-// readToPrune reads the records of a segment, and counts its blocks. Anyone who can write the database
-// can say of a segment that it is old, or put old records in the place of others; the line that they
-// were pruned would then hide that. So each block must be as it was written, and each record old and
-// of a token that has expired: audit.ErrTampered.
-func (s *Store) readToPrune(ctx context.Context, seg segment, p upkeep.Pruning) (f families, blocks int64, err error) {
+// readToPrune reads the records of a segment, and counts its blocks. Anyone who can write the
+// database can say of a segment that it is old, or put old records in the place of others; the line
+// that they were pruned would then hide that. So each block must be as it was written, and each
+// record old and of a token that has expired: audit.ErrTampered.
+func (s *Store) readToPrune(ctx context.Context, seg segment,
+	p upkeep.Pruning) (f families, blocks int64, err error) {
 	f.ends = map[string]int64{}
 	follows := p.Follows
 	if follows == nil {
@@ -199,7 +201,7 @@ func (s *Store) readToPrune(ctx context.Context, seg segment, p upkeep.Pruning) 
 				break
 			}
 			if e.First() < seg.first || e.Seq > seg.seq || !follows(e, at.Hash) {
-				return f, 0, notAsWritten(e)
+				return f, 0, notWhole(e.First(), e.Seq, "are not as they were written")
 			}
 			at = e.Head()
 			if e.Block == nil {
@@ -211,15 +213,16 @@ func (s *Store) readToPrune(ctx context.Context, seg segment, p upkeep.Pruning) 
 			}
 		}
 		if len(page) == 0 {
-			return f, 0, fmt.Errorf("%w: lines %d to %d are missing: run `pageflare-license audit verify`", audit.ErrTampered, at.Seq+1, seg.seq)
+			return f, 0, notWhole(at.Seq+1, seg.seq, "are missing")
 		}
 	}
 	return f, blocks, nil
 }
 
-func notAsWritten(e audit.Entry) error {
-	return fmt.Errorf("%w: lines %d to %d are not as they were written, and so are not pruned: run `pageflare-license audit verify`",
-		audit.ErrTampered, e.First(), e.Seq)
+// notWhole says why nothing is pruned of what has some lines. ErrTampered.
+func notWhole(from, through int64, what string) error {
+	return fmt.Errorf("%w: lines %d to %d %s, so nothing is pruned there: "+
+		"run `pageflare-license audit verify`", audit.ErrTampered, from, through, what)
 }
 
 // families is the families of records that are to be pruned.
@@ -243,14 +246,14 @@ func (f *families) add(id opaque.TokenID, issuer, account string, ends int64) {
 // addBlock adds the records of a block, all of which must be old.
 func (f *families) addBlock(e audit.Entry, p upkeep.Pruning) (err error) {
 	if e.Block.Body == nil {
-		return fmt.Errorf("%w: the records of lines %d to %d are missing: run `pageflare-license audit verify`", audit.ErrTampered, e.First(), e.Seq)
+		return notWhole(e.First(), e.Seq, "lack their records")
 	}
 	before, expired := millis(p.Before), expiredAt(p)
 	b := block{seq: e.Seq, n: e.Seq - e.First() + 1, body: e.Block.Body}
 	fault := b.each(func(seq int64, r *ledger.Reader) {
 		record := r.Record()
 		if record.At >= before || record.ExpiresAt*1000 > expired {
-			err = fmt.Errorf("%w: line %d is not old enough to be pruned, and the index of the ledger says that it is", audit.ErrTampered, seq)
+			err = notWhole(seq, seq, "are not old, and the index of the ledger says that they are")
 		}
 		f.add(opaque.TokenID(record.ID), record.IssuedBy, record.Account, record.ExpiresAt*1000)
 	})
@@ -422,10 +425,11 @@ func (s *Store) pruneLimits(ctx context.Context, _ upkeep.Lease, p upkeep.Prunin
 	return n > 0, err
 }
 
-// pruneLeases removes leases that have expired by every clock: they say nothing any more of whether a
-// key is needed, and that they were given stands in the audit log.
+// pruneLeases removes leases that have expired by every clock: they say nothing any more of whether
+// a key is needed, and that they were given stands in the audit log.
 func (s *Store) pruneLeases(ctx context.Context, held upkeep.Lease, p upkeep.Pruning) (bool, error) {
-	const expired = `SELECT l.token_id, l.key_id FROM signing_keys k JOIN leases l ON l.key_id = k.id WHERE l.expires_at < $1 LIMIT $2`
+	const expired = `SELECT l.token_id, l.key_id FROM signing_keys k
+		JOIN leases l ON l.key_id = k.id WHERE l.expires_at < $1 LIMIT $2`
 	var some bool
 	err := s.read.QueryRowContext(ctx, `SELECT EXISTS (`+expired+`)`, expiredAt(p), 1).Scan(&some)
 	if err != nil {
@@ -439,7 +443,9 @@ func (s *Store) pruneLeases(ctx context.Context, held upkeep.Lease, p upkeep.Pru
 			return err
 		}
 		t.wrote = true
-		if _, err := t.ExecContext(ctx, `DELETE FROM leases WHERE (token_id, key_id) IN (`+expired+`)`, expiredAt(p), pruneBatch); err != nil {
+		_, err := t.ExecContext(ctx, `DELETE FROM leases WHERE (token_id, key_id) IN (`+expired+`)`,
+			expiredAt(p), pruneBatch)
+		if err != nil {
 			return fmt.Errorf("prune leases: %w", storeError(err))
 		}
 		return nil

@@ -32,8 +32,8 @@ func newRightsKnown() *rightsKnown {
 	return &rightsKnown{begin: time.Now(), maxAge: rightsAge, reading: make(chan struct{}, 1)}
 }
 
-// saw notes a state that this process has read, or made itself; began is when it began to read, or to
-// commit.
+// saw notes a state that this process has read, or made itself; began is when it began to read, or
+// to commit.
 func (k *rightsKnown) saw(state int64, began time.Duration) {
 	for {
 		old := k.now.Load()
@@ -73,9 +73,9 @@ func (s *Store) Rights(ctx context.Context) (int64, error) {
 	})
 }
 
-// state returns a state that is not too old, or reads one. Those who come while somebody reads share
-// what comes of it, also that nobody can tell: one after the other they would each wait for a database
-// that hangs.
+// state returns a state that is not too old, or reads one. Those who come while somebody reads
+// share what comes of it, also that nobody can tell: one after the other they would each wait for a
+// database that hangs.
 func (k *rightsKnown) state(ctx context.Context, read func(context.Context) (int64, error)) (int64, error) {
 	if seen := k.now.Load(); seen != nil && k.elapsed()-seen.at < k.maxAge {
 		return seen.state, nil

@@ -73,8 +73,8 @@ type Pruning struct {
 	// Act is the line of the audit log about what is pruned: the records from one number to
 	// another.
 	Act func(from, through int64) audit.Act
-	// Follows says whether an entry of the log is as it was written, behind one with the given hash:
-	// what is not is not pruned. nil: by the chain of a log without a key.
+	// Follows says whether an entry of the log is as it was written, behind one with the given
+	// hash: what is not is not pruned. nil: by the chain of a log without a key.
 	Follows func(e audit.Entry, previous string) bool
 }
 

@@ -23,8 +23,8 @@ import (
 // no more for now.
 var ErrNoAnswer = errors.New("GitHub does not answer")
 
-// ErrAnonymousLimit is the ErrNoAnswer of a service that asks without a token, of which GitHub answers a
-// few questions an hour.
+// ErrAnonymousLimit is the ErrNoAnswer of a service that asks without a token, of which GitHub
+// answers a few questions an hour.
 var ErrAnonymousLimit = fmt.Errorf("%w: its limit for requests without a token is used up", ErrNoAnswer)
 
 var errAnonymousLimit = errors.New("GitHub answers no more questions of a service without a token for now: set GITHUB_TOKEN for the service, " +

@@ -45,9 +45,10 @@ type Store interface {
 	// returned and nothing is stored; where it alters nothing, the act is not noted. ErrNotFound.
 	ChangeEndpoint(ctx context.Context, id string, change func(*Sealed) error, act audit.Act) (Sealed, error)
 	// ChangeEndpointOnce is ChangeEndpoint for a request that its sender named. When nothing is
-	// remembered of it, what change returns is, in the same transaction; else that is given to change.
-	ChangeEndpointOnce(ctx context.Context, id string, r Request, change func(e *Sealed, before string) (did string, err error),
-		act audit.Act) (Sealed, error)
+	// remembered of it, what change returns is, in the same transaction; else that is given to
+	// change.
+	ChangeEndpointOnce(ctx context.Context, id string, r Request,
+		change func(e *Sealed, before string) (did string, err error), act audit.Act) (Sealed, error)
 	// RemoveEndpoint ends an endpoint: its address and its secrets are erased. ErrNotFound.
 	RemoveEndpoint(ctx context.Context, id string, act audit.Act) error
 	// TellEndpoint notes an act of an endpoint whose event is for it alone, and returns the event.
@@ -127,8 +128,8 @@ func (r *Registry) Add(ctx context.Context, n NewEndpoint) (Endpoint, error) {
 	made, err := r.store.AddEndpoint(ctx, e, r.log(ctx, audit.EndpointAdded, e.Endpoint))
 	if errors.Is(err, failure.ErrConflict) {
 		there, fault := r.store.Endpoint(ctx, id)
-		if fault == nil && there.AccountID == e.AccountID && there.URL == e.URL && slices.Equal(there.Events, e.Events) &&
-			r.hasSecret(there, secret) {
+		if fault == nil && there.AccountID == e.AccountID && there.URL == e.URL &&
+			slices.Equal(there.Events, e.Events) && r.hasSecret(there, secret) {
 			made, err = there, nil // this very request made it before
 		}
 	}
@@ -287,25 +288,28 @@ func (r *Registry) RotateSecret(ctx context.Context, id string, overlap time.Dur
 	now := r.cfg.Now()
 	act := r.cfg.Log.Act(ctx, audit.EndpointRotated, "", id, audit.Details{"overlap_seconds": int64(overlap / time.Second)})
 	rotate := func(e *Sealed) error { return r.rotate(e, sealed, now, overlap) }
-	var e Sealed
-	if name, named := opaque.RequestName(ctx); named {
-		e, err = r.store.ChangeEndpointOnce(ctx, id, Request{name, now, now.Add(rotationRetry)}, func(e *Sealed, before string) (string, error) {
-			if before == "" {
-				return rotation(sealed, overlap), rotate(e)
-			}
-			if before != rotation(e.SealedSecret, overlap) {
-				return "", fmt.Errorf("webhook endpoint %s: %w: this Idempotency-Key was given to a request with another overlap, "+
-					"or the secret was changed again since: use a new one", id, failure.ErrConflict)
-			}
-			return "", nil
-		}, act)
-	} else {
-		e, err = r.store.ChangeEndpoint(ctx, id, rotate, act)
+	unsealed := func(e Sealed, err error) (Endpoint, error) {
+		if err != nil {
+			return Endpoint{}, err
+		}
+		return Unseal(r.cfg.Master, e, now)
 	}
-	if err != nil {
-		return Endpoint{}, err
+	name, named := opaque.RequestName(ctx)
+	if !named {
+		return unsealed(r.store.ChangeEndpoint(ctx, id, rotate, act))
 	}
-	return Unseal(r.cfg.Master, e, now)
+	once := Request{name, now, now.Add(rotationRetry)}
+	return unsealed(r.store.ChangeEndpointOnce(ctx, id, once, func(e *Sealed, before string) (string, error) {
+		if before == "" {
+			return rotation(sealed, overlap), rotate(e)
+		}
+		if before != rotation(e.SealedSecret, overlap) {
+			return "", fmt.Errorf("webhook endpoint %s: %w: this Idempotency-Key was given to a request "+
+				"with another overlap, or the secret was changed again since: use a new one",
+				id, failure.ErrConflict)
+		}
+		return "", nil
+	}, act))
 }
 
 // rotate makes a sealed secret that of an endpoint.
@@ -322,8 +326,8 @@ func (r *Registry) rotate(e *Sealed, sealed []byte, now time.Time, overlap time.
 	return err
 }
 
-// rotation is what a rotation is remembered by: the secret that it made, as it is stored, and what was
-// asked for.
+// rotation is what a rotation is remembered by: the secret that it made, as it is stored, and what
+// was asked for.
 func rotation(sealed []byte, overlap time.Duration) string {
 	return opaque.Hash(string(sealed) + overlap.String())
 }
