@@ -193,3 +193,9 @@ func (s *Store) SlowFill(ctx context.Context, e out.Endpoint, now time.Time) (ad
 		})
 	}, err
 }
+
+// RightsBy is what a process knows of the state of rights that read reads.
+func RightsBy(read func(context.Context) (int64, error)) func(context.Context) (int64, error) {
+	k := newRightsKnown()
+	return func(ctx context.Context) (int64, error) { return k.state(ctx, read) }
+}

@@ -256,7 +256,7 @@ func (h Hears) unlessLate(ctx context.Context, told Repository, act, late func(n
 }
 
 // owner hears that an organization or a user has another name. Both events may tell of the same: which
-// of them comes is for the App's subscriptions to say.
+// of them comes is for the App's subscriptions to say; installation_target needs no permission.
 func (h Hears) owner(ctx context.Context, d Delivery) error {
 	var in struct {
 		Action       string
@@ -268,10 +268,11 @@ func (h Hears) owner(ctx context.Context, d Delivery) error {
 	if d.Event == "installation_target" {
 		of, name = in.Account, "account"
 	}
-	if err != nil || of == nil || of.ID <= 0 || of.Login == "" {
+	enterprise := d.Event == "installation_target" && of != nil && of.Login == "" // it owns nothing here
+	if err != nil || of == nil || of.ID <= 0 || of.Login == "" && !enterprise {
 		return lacks(d, name+".id and login")
 	}
-	if in.Action != "renamed" {
+	if in.Action != "renamed" || enterprise {
 		return nil
 	}
 	if err := h.Trust.OwnerRenamed(ctx, h.Issuer, id(of.ID), of.Login); err != nil {
