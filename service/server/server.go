@@ -44,6 +44,8 @@ type Config struct {
 
 	// Drain is how long Serve goes on after it was told to stop, see drain.go; 0: it does not.
 	Drain time.Duration
+	// CutDrain ends the draining early when it is closed; nil: nothing does.
+	CutDrain <-chan struct{}
 	// After is the clock of Drain; nil: time.After.
 	After func(time.Duration) <-chan time.Time
 }
@@ -64,6 +66,7 @@ type Server struct {
 	log      *slog.Logger
 	engine   *gin.Engine
 	drain    time.Duration
+	cutDrain <-chan struct{}
 	after    func(time.Duration) <-chan time.Time
 	draining atomic.Bool
 	// oldSecret lets the log tell now and then that webhooks are signed with the secret of before
@@ -101,7 +104,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	s.alerts = make(chan struct{}, alertsAtOnce)
 	s.metrics.registry.MustRegister(leakCollector{cfg.Parts.Leaks.Counts})
-	s.drain, s.after = cfg.Drain, cfg.After
+	s.drain, s.cutDrain, s.after = cfg.Drain, cfg.CutDrain, cfg.After
 	if s.after == nil {
 		s.after = time.After
 	}

@@ -173,3 +173,9 @@ func (s *Store) WriteTexts() map[string]bool {
 	s.write.prepared.Range(func(text, _ any) bool { texts[text.(string)] = true; return true })
 	return texts
 }
+
+// RightsBy is what a process knows of the state of rights that read reads.
+func RightsBy(read func(context.Context) (int64, error)) func(context.Context) (int64, error) {
+	k := newRightsKnown()
+	return func(ctx context.Context) (int64, error) { return k.state(ctx, read) }
+}

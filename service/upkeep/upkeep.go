@@ -73,6 +73,9 @@ type Pruning struct {
 	// Act is the line of the audit log about what is pruned: the records from one number to
 	// another.
 	Act func(from, through int64) audit.Act
+	// Follows says whether an entry of the log is as it was written, behind one with the given
+	// hash: what is not is not pruned. nil: by the chain of a log without a key.
+	Follows func(e audit.Entry, previous string) bool
 }
 
 // Config is what Upkeep is made of. All fields must be set.
@@ -213,7 +216,7 @@ func (u *Upkeep) prune(ctx context.Context, held Lease) (more bool, err error) {
 	now := u.cfg.Now()
 	before := now.Add(-u.cfg.Retention)
 	ctx = audit.WithActor(ctx, audit.Actor{Kind: audit.ActorService, ID: "upkeep"})
-	return u.cfg.Store.Prune(ctx, held, Pruning{Now: now, Before: before, Act: func(from, through int64) audit.Act {
+	return u.cfg.Store.Prune(ctx, held, Pruning{Now: now, Before: before, Follows: u.cfg.Log.Follows, Act: func(from, through int64) audit.Act {
 		return u.cfg.Log.PruneAct(ctx, from, through, before)
 	}})
 }
