@@ -1,20 +1,20 @@
 package store_test
 
 import (
-	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/pageflare/ci/service/account"
 	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/opaque"
+	"github.com/pageflare/ci/service/store/sqlitetest"
 	"github.com/pageflare/ci/service/upkeep"
 )
 
 // A database may have tokens of before there was a ledger, each with a row of its own.
 func TestOldTokensWithRowsArePruned(t *testing.T) {
 	t.Parallel()
-	file := filepath.Join(t.TempDir(), "license.db")
+	file := sqlitetest.File(t)
 	s := open(t, "sqlite:"+file)
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	a := account.Account{ID: "user_1", Email: "a@example.com", Tier: account.Pro, Features: []string{}, ValidUntil: now, Status: account.Active, CreatedAt: now}
