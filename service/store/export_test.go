@@ -173,3 +173,14 @@ func (s *Store) WriteTexts() map[string]bool {
 	s.write.prepared.Range(func(text, _ any) bool { texts[text.(string)] = true; return true })
 	return texts
 }
+
+// InTx runs f in a transaction that adds acts to the audit log.
+func (s *Store) InTx(ctx context.Context, f func(run func(text string, args ...any) error) error, acts ...audit.Act) error {
+	return inTx(ctx, s.write, func(t *tx) error {
+		t.log(acts...)
+		return f(func(text string, args ...any) error {
+			_, err := t.ExecContext(ctx, text, args...)
+			return storeError(err)
+		})
+	})
+}

@@ -87,7 +87,7 @@ type querier interface {
 
 // tx is a transaction with the lines that it adds to the audit log.
 type tx struct {
-	*sql.Tx
+	transaction
 	pool       *pool
 	unprepared []string // texts of statements that had to be parsed
 	acts       []audit.Act
@@ -127,21 +127,27 @@ func (h *head) into() []any {
 // begin begins the transaction and reads the head of the audit log, and on PostgreSQL takes it as
 // the lock of all writers. A database without one can still be written, until there is a line to
 // add.
-func (t *tx) begin(ctx context.Context) error {
+func (t *tx) begin(ctx context.Context) (err error) {
+	if t.pool.engine == postgres {
+		t.transaction, err = beginPipelined(ctx, t.pool.DB, t.head.into())
+	} else {
+		err = t.beginSQLite(ctx)
+	}
+	if errors.Is(err, sql.ErrNoRows) {
+		t.headErr, err = noHead(err), nil
+	}
+	return err
+}
+
+// beginSQLite is beginPipelined on SQLite.
+func (t *tx) beginSQLite(ctx context.Context) error {
 	begun, err := t.pool.BeginTx(ctx, nil)
 	if err != nil {
 		return err
 	}
-	t.Tx = begun
-	text := readHead
-	if t.pool.engine == postgres {
-		text = lockHead
-	}
-	err = t.QueryRowContext(ctx, text).Scan(t.head.into()...)
-	if errors.Is(err, sql.ErrNoRows) {
-		t.headErr, err = noHead(err), nil
-	}
-	if err != nil {
+	t.transaction = begun
+	err = t.QueryRowContext(ctx, readHead).Scan(t.head.into()...)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		_ = t.Rollback() // it changed nothing
 	}
 	return err
