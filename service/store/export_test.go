@@ -175,7 +175,9 @@ func (s *Store) WriteTexts() map[string]bool {
 }
 
 // InTx runs f in a transaction that adds acts to the audit log.
-func (s *Store) InTx(ctx context.Context, f func(run func(text string, args ...any) error) error, acts ...audit.Act) error {
+func (s *Store) InTx(
+	ctx context.Context, f func(run func(text string, args ...any) error) error, acts ...audit.Act,
+) error {
 	return inTx(ctx, s.write, func(t *tx) error {
 		t.log(acts...)
 		return f(func(text string, args ...any) error {

@@ -12,8 +12,8 @@ import (
 )
 
 // A transaction that adds to the audit log is short: what takes time on PostgreSQL is not its work
-// but the messages there and back, and nobody else writes meanwhile. So what can be sent together is
-// sent together: BEGIN with the lock, and everything that a transaction ends with before COMMIT.
+// but the messages there and back, and nobody else writes meanwhile. So what can be sent together
+// is: BEGIN with the lock, and everything that a transaction ends with before COMMIT.
 
 // transaction is one that has begun. Commit or Rollback ends it, once.
 type transaction interface {

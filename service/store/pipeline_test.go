@@ -26,7 +26,7 @@ func TestPostgresTransactionTakesThreeRoundTrips(t *testing.T) {
 	t.Parallel()
 	via, trips := countTrips(t, postgrestest.New(t))
 	s := open(t, via)
-	nothing := func(func(string, ...any) error) error { return nil }
+	nothing := func(runner) error { return nil }
 	if err := s.InTx(t.Context(), nothing, anAct(), anAct()); err != nil { // opens the connection
 		t.Fatal(err)
 	}
@@ -43,45 +43,48 @@ func TestPostgresTransactionTakesThreeRoundTrips(t *testing.T) {
 // the lock of all writers.
 func TestPostgresConnectionsComeBackOutsideATransaction(t *testing.T) {
 	t.Parallel()
-	duplicate := `INSERT INTO goose_db_version (id, version_id, is_applied) SELECT min(id), 1, TRUE FROM goose_db_version`
+	const duplicate = `INSERT INTO goose_db_version (id, version_id, is_applied)
+		SELECT min(id), 1, TRUE FROM goose_db_version`
 	for name, c := range map[string]struct {
 		acts []audit.Act
-		f    func(b *badly, run func(string, ...any) error) error
+		f    func(b *badly, run runner) error
 		want error // nil: the transaction is tried once more, and works
 	}{
-		"a rule":       {nil, func(*badly, func(string, ...any) error) error { return failure.ErrConflict }, failure.ErrConflict},
-		"a constraint": {nil, func(_ *badly, run func(string, ...any) error) error { return run(duplicate) }, failure.ErrConflict},
-		"a constraint that nobody looked at": {nil, func(_ *badly, run func(string, ...any) error) error {
+		"a rule": {nil, func(*badly, runner) error {
+			return failure.ErrConflict
+		}, failure.ErrConflict},
+		"a constraint": {nil, func(_ *badly, run runner) error {
+			return run(duplicate)
+		}, failure.ErrConflict},
+		"a constraint that nobody looked at": {nil, func(_ *badly, run runner) error {
 			_ = run(duplicate)
 			return nil
 		}, errAny},
-		"a line that is there already": {[]audit.Act{anAct()}, func(_ *badly, run func(string, ...any) error) error {
-			return run(`INSERT INTO audit_log SELECT h.seq + 1, 1, 'a', 'b', '', '', 'c', '', '', '{}', 'h' FROM audit_head h`)
+		"a line that is there already": {[]audit.Act{anAct()}, func(_ *badly, run runner) error {
+			return run(`INSERT INTO audit_log
+				SELECT h.seq + 1, 1, 'a', 'b', '', '', 'c', '', '', '{}', 'h' FROM audit_head h`)
 		}, audit.ErrTampered},
-		"a caller who leaves before the end": {[]audit.Act{anAct()}, func(b *badly, _ func(string, ...any) error) error {
+		"a caller who leaves before the end": {[]audit.Act{anAct()}, func(b *badly, _ runner) error {
 			b.leave()
 			return nil
 		}, context.Canceled},
-		"a caller who leaves before COMMIT": {nil, func(b *badly, run func(string, ...any) error) error {
-			err := run(`UPDATE audit_head SET newest = newest + 1`)
-			b.leave()
-			return err
+		"a caller who leaves before COMMIT": {nil, func(b *badly, run runner) error {
+			defer b.leave()
+			return run(touch)
 		}, context.Canceled},
-		"a caller who leaves while a statement runs": {nil, func(b *badly, run func(string, ...any) error) error {
+		"a caller who leaves while a statement runs": {nil, func(b *badly, run runner) error {
 			var watching sync.WaitGroup
 			defer watching.Wait()
 			watching.Go(func() { b.leaveWhen("PgSleep") })
 			return run(`SELECT pg_sleep(4)`)
 		}, context.Canceled},
-		"a connection that ends between two messages": {[]audit.Act{anAct()}, func(b *badly, run func(string, ...any) error) error {
-			return b.killOnce(run)
-		}, nil},
+		"a connection that ends between two messages": {[]audit.Act{anAct()}, (*badly).killOnce, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b := newBadly(t)
 			head := b.head()
-			err := b.store.InTx(b.ctx, func(run func(string, ...any) error) error { return c.f(b, run) }, c.acts...)
+			err := b.store.InTx(b.ctx, func(run runner) error { return c.f(b, run) }, c.acts...)
 			if !errors.Is(err, c.want) && (c.want != errAny || err == nil) {
 				t.Errorf("InTx = %v, want %v", err, c.want)
 			}
@@ -93,7 +96,9 @@ func TestPostgresConnectionsComeBackOutsideATransaction(t *testing.T) {
 // The lock is waited for in the message that begins the transaction.
 func TestPostgresConnectionsComeBackFromWaitingForTheLock(t *testing.T) {
 	t.Parallel()
-	for name, want := range map[string]error{"too long": failure.ErrUnavailable, "the caller leaves": context.Canceled} {
+	for name, want := range map[string]error{
+		"too long": failure.ErrUnavailable, "the caller leaves": context.Canceled,
+	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b := newBadly(t)
@@ -104,7 +109,7 @@ func TestPostgresConnectionsComeBackFromWaitingForTheLock(t *testing.T) {
 			if want == context.Canceled {
 				watching.Go(func() { b.leaveWhen("Lock") })
 			}
-			err := b.store.InTx(b.ctx, func(func(string, ...any) error) error {
+			err := b.store.InTx(b.ctx, func(runner) error {
 				t.Error("the transaction began without the lock")
 				return nil
 			}, anAct())
@@ -118,11 +123,18 @@ func TestPostgresConnectionsComeBackFromWaitingForTheLock(t *testing.T) {
 	}
 }
 
+// runner runs a statement in a transaction.
+type runner = func(text string, args ...any) error
+
+// touch is a statement that changes something.
+const touch = `UPDATE audit_head SET newest = newest + 1`
+
 // errAny stands for an error of no kind of ours.
 var errAny = errors.New("any error")
 
 func anAct() audit.Act {
-	return audit.Act{Action: "test.act", Actor: audit.Actor{Kind: audit.ActorCommand, ID: "test"}, Details: "{}"}
+	actor := audit.Actor{Kind: audit.ActorCommand, ID: "test"}
+	return audit.Act{Action: "test.act", Actor: actor, Details: "{}"}
 }
 
 // badly is a database on which a transaction goes badly.
@@ -171,15 +183,16 @@ func (b *badly) wantClean(head int64, done bool) {
 	if got := b.head(); got != want {
 		b.t.Errorf("the log ends at %d, want %d", got, want)
 	}
-	err := b.store.InTx(b.t.Context(), func(func(string, ...any) error) error { return nil }, anAct())
+	err := b.store.InTx(b.t.Context(), func(runner) error { return nil }, anAct())
 	if err != nil || b.head() != want+1 {
-		b.t.Errorf("the next transaction: %v, and the log ends at %d, want %d", err, b.head(), want+1)
+		b.t.Errorf("after it: %v, and the log ends at %d, want %d", err, b.head(), want+1)
 	}
 }
 
 // count is how many connections to the database the server says that of.
 func (b *badly) count(condition string, value int) (n int) {
-	err := b.other.QueryRow(b.t.Context(), `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND `+condition, value).Scan(&n)
+	err := b.other.QueryRow(b.t.Context(), `SELECT count(*) FROM pg_stat_activity
+		WHERE datname = current_database() AND `+condition, value).Scan(&n)
 	if err != nil {
 		b.t.Error(err)
 	}
@@ -190,8 +203,9 @@ func (b *badly) count(condition string, value int) (n int) {
 func (b *badly) leaveWhen(event string) {
 	defer b.leave()
 	for { // a query at a time
-		err := b.other.QueryRow(b.t.Context(), `SELECT pid FROM pg_stat_activity WHERE datname = current_database()
-			AND state = 'active' AND (wait_event_type = $1 OR wait_event = $1)`, event).Scan(&b.ends)
+		err := b.other.QueryRow(b.t.Context(), `SELECT pid FROM pg_stat_activity
+			WHERE datname = current_database() AND state = 'active'
+			AND (wait_event_type = $1 OR wait_event = $1)`, event).Scan(&b.ends)
 		if !errors.Is(err, pgx.ErrNoRows) {
 			if err != nil {
 				b.t.Error(err)
@@ -202,16 +216,17 @@ func (b *badly) leaveWhen(event string) {
 }
 
 // killOnce ends the connection of a transaction after it has written, the first time.
-func (b *badly) killOnce(run func(string, ...any) error) error {
+func (b *badly) killOnce(run runner) error {
 	if b.died {
 		return nil
 	}
 	b.died = true
-	if err := run(`UPDATE audit_head SET newest = newest + 1`); err != nil {
+	if err := run(touch); err != nil {
 		return err
 	}
 	var killed bool
-	err := b.other.QueryRow(b.t.Context(), `SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
+	err := b.other.QueryRow(b.t.Context(), `SELECT pg_terminate_backend(pid, 5000)
+		FROM pg_stat_activity
 		WHERE datname = current_database() AND state = 'idle in transaction'`).Scan(&killed)
 	if err != nil || !killed {
 		b.t.Errorf("the connection was ended: %t, %v", killed, err)
