@@ -24,7 +24,12 @@ type HookDelivery struct {
 // *Error.
 // https://docs.github.com/en/rest/apps/webhooks#list-deliveries-for-an-app-webhook
 func (c *Client) HookDeliveries(ctx context.Context, cursor string) (list []HookDelivery, next string, err error) {
-	found, resp, err := c.Apps.ListHookDeliveries(ctx, &gh.ListCursorOptions{PerPage: 100, Cursor: cursor})
+	query := url.Values{"per_page": {"100"}}
+	if cursor != "" {
+		query.Set("cursor", cursor)
+	}
+	var found []*gh.HookDelivery
+	resp, err := c.Call(ctx, http.MethodGet, "app/hook/deliveries?"+query.Encode(), nil, &found)
 	if err != nil {
 		return nil, "", Explain(ctx, err)
 	}
@@ -40,7 +45,7 @@ func (c *Client) HookDeliveries(ctx context.Context, cursor string) (list []Hook
 // *Error.
 // https://docs.github.com/en/rest/apps/webhooks#redeliver-a-delivery-for-an-app-webhook
 func (c *Client) Redeliver(ctx context.Context, id int64) error {
-	_, _, err := c.Apps.RedeliverHookDelivery(ctx, id)
+	_, err := c.Call(ctx, http.MethodPost, fmt.Sprintf("app/hook/deliveries/%d/attempts", id), nil, nil)
 	if errors.As(err, new(*gh.AcceptedError)) {
 		return nil
 	}
@@ -218,7 +223,8 @@ func (n sponsorshipNode) sponsorship() Sponsorship {
 // Me is the login of the account whose token the client has. The error is an *Error.
 // https://docs.github.com/en/rest/users/users#get-the-authenticated-user
 func (c *Client) Me(ctx context.Context) (login string, err error) {
-	me, _, err := c.Users.Get(ctx, "")
+	me := new(gh.User)
+	_, err = c.Call(ctx, http.MethodGet, "user", nil, me)
 	if err != nil {
 		return "", Explain(ctx, err)
 	}

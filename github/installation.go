@@ -312,7 +312,7 @@ func (i *Installations) Revoke(ctx context.Context) error {
 }
 
 func revokeWith(ctx context.Context, api *Client) error {
-	_, err := api.Apps.RevokeInstallationToken(ctx)
+	_, err := api.Call(ctx, http.MethodDelete, "installation/token", nil, nil)
 	switch {
 	case StatusOf(err) == http.StatusUnauthorized: // it has ended already
 		return nil

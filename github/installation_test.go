@@ -2,6 +2,7 @@ package github_test
 
 import (
 	"errors"
+	"net/http"
 	"sync"
 	"testing"
 	"time"
@@ -78,8 +79,9 @@ func TestAClientAsTheApp(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	found, _, err := c.Apps.FindRepositoryInstallation(t.Context(), "acme", "site")
-	if err != nil || found.GetID() != 99 {
-		t.Errorf("FindRepositoryInstallation = %v, %v, want 99", found, err)
+	var found struct{ ID int64 }
+	_, err = c.Call(t.Context(), http.MethodGet, "repos/acme/site/installation", nil, &found)
+	if err != nil || found.ID != 99 {
+		t.Errorf("the installation of acme/site = %v, %v, want 99", found, err)
 	}
 }

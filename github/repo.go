@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"regexp"
 
 	gh "github.com/google/go-github/v60/github"
@@ -40,11 +41,12 @@ type Repository struct {
 // Repository asks for a repository. The error is an *Error.
 // https://docs.github.com/en/rest/repos/repos#get-a-repository
 func (c *Client) Repository(ctx context.Context, r Repo) (Repository, error) {
-	found, _, err := c.Repositories.Get(ctx, r.Owner, r.Name)
-	return described(ctx, found, err)
+	return c.repository(ctx, "repos/"+r.Owner+"/"+r.Name)
 }
 
-func described(ctx context.Context, found *gh.Repository, err error) (Repository, error) {
+func (c *Client) repository(ctx context.Context, path string) (Repository, error) {
+	found := new(gh.Repository)
+	_, err := c.Call(ctx, http.MethodGet, path, nil, found)
 	if err == nil && (found.GetID() == 0 || found.GetOwner().GetID() == 0) {
 		err = errors.New("the answer lacks ids")
 	}
@@ -57,8 +59,7 @@ func described(ctx context.Context, found *gh.Repository, err error) (Repository
 // RepositoryByID asks for a repository by its id, which it keeps whatever it is called and whoever
 // has it. The error is an *Error.
 func (c *Client) RepositoryByID(ctx context.Context, id int64) (Repository, error) {
-	found, _, err := c.Repositories.GetByID(ctx, id)
-	return described(ctx, found, err)
+	return c.repository(ctx, fmt.Sprintf("repositories/%d", id))
 }
 
 // An Account is what GitHub says of an owner of repositories.
@@ -71,7 +72,8 @@ type Account struct {
 // Account asks for an owner by its login. The error is an *Error.
 // https://docs.github.com/en/rest/users/users#get-a-user
 func (c *Client) Account(ctx context.Context, login string) (Account, error) {
-	found, _, err := c.Users.Get(ctx, login)
+	found := new(gh.User)
+	_, err := c.Call(ctx, http.MethodGet, "users/"+login, nil, found)
 	if err == nil && (found.GetID() == 0 || found.GetLogin() == "") {
 		err = errors.New("the answer lacks id or name")
 	}

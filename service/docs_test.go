@@ -399,9 +399,12 @@ func examplePurchase(t *testing.T, s *servicetest.Service, env map[string]string
 	t.Helper()
 	_, err := s.Parts.Billing.AddPlan(t.Context(), billing.Plan{Source: billing.FromMarketplace, Number: 435, Tier: account.Pro, Features: []string{"critical_css"}})
 	must(t, err)
-	const id, body = "72d3162e-cc78-11e3-81ab-4c9367dc0958", `{"action":"purchased","effective_date":"2026-03-12T00:00:00Z","marketplace_purchase":{"account":{"id":18404719,"login":"octo-org",
-		"organization_billing_email":"dev@example.com"},"billing_cycle":"monthly","unit_count":1,"next_billing_date":"2099-03-01T00:00:00Z",
-		"plan":{"id":435,"name":"Basic Plan","monthly_price_in_cents":1000}}}`
+	const id = "72d3162e-cc78-11e3-81ab-4c9367dc0958"
+	body := string(githubtest.Payload(t, "marketplace_purchase", "purchased", githubtest.Set{
+		"effective_date": "2026-03-12T00:00:00Z", "marketplace_purchase.account.login": "octo-org",
+		"marketplace_purchase.account.organization_billing_email": "dev@example.com",
+		"marketplace_purchase.next_billing_date":                  "2099-03-01T00:00:00Z",
+	}))
 	header := http.Header{"Content-Type": {"application/json"}, "X-Github-Event": {"marketplace_purchase"}, "X-Github-Delivery": {id}, "X-Hub-Signature-256": {hookSignature(body)}}
 	_, err = s.Parts.Received.Receive(t.Context(), header, strings.NewReader(body), -1)
 	must(t, err)

@@ -65,6 +65,10 @@ func (a *app) purchaseFindings(ctx context.Context, l *parts.Parts) ([]finding, 
 	if err != nil {
 		return nil, err
 	}
+	if len(plans) > 0 && len(a.cfg.WebhookSecrets) == 0 {
+		out = append(out, warned(what, "plans say what is bought through GitHub, and LICENSE_GITHUB_WEBHOOK_SECRET is not set: a Marketplace listing and a sponsored account "+
+			"have webhooks of their own, which are set up by hand, with a secret that you choose; choose one, set the variable, and give it to them and to the App's webhook"))
+	}
 	about := map[bool]bool{} // of sponsorships, of the Marketplace
 	for _, p := range plans {
 		about[p.Source != billing.FromMarketplace] = true

@@ -69,6 +69,21 @@ func serverFindings(s store.Server) []finding {
 				"dead rows are not removed and the database grows; end that program, or run SELECT pg_terminate_backend(%[1]d)",
 			long.PID, long.User, long.Program, long.State, second(long.Begun))))
 	}
+	for _, p := range s.Prepared {
+		out = append(out, warned("vacuum", fmt.Sprintf(
+			"transaction %q (user %q) was prepared at %s and never ended: while it lasts, dead rows are not removed and "+
+				"the database grows; run COMMIT PREPARED or ROLLBACK PREPARED with that name", p.Name, p.User, second(p.Begun))))
+	}
+	if s.Hidden > 0 {
+		out = append(out, warned("vacuum", fmt.Sprintf(
+			"%d sessions of other users of this database do not show since when they are in a transaction, and one that is "+
+				"left open keeps dead rows from being removed: run GRANT pg_read_all_stats TO the user of LICENSE_DATABASE_URL", s.Hidden)))
+	}
+	for _, slot := range s.Slots {
+		out = append(out, warned("replication", fmt.Sprintf(
+			"nobody reads replication slot %[1]q, and the server keeps its log and dead rows for it until the disk is full: "+
+				"start that standby or subscriber again, or run SELECT pg_drop_replication_slot('%[1]s')", slot)))
+	}
 	return out
 }
 

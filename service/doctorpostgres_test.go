@@ -55,6 +55,14 @@ func TestDoctorJudgesAServer(t *testing.T) {
 		},
 			warned("vacuum", `session 4711 (user "report", program "psql", idle in transaction) has been in a transaction since 2026-11-29T03:00:00Z: while it lasts, `+
 				`dead rows are not removed and the database grows; end that program, or run SELECT pg_terminate_backend(4711)`)},
+		{"a transaction that was prepared and forgotten", func(s *store.Server) {
+			s.Prepared = []store.Prepared{{Name: "order-1", User: "shop", Begun: begun}}
+		},
+			warned("vacuum", `transaction "order-1" (user "shop") was prepared at 2026-11-29T03:00:00Z and never ended: `)},
+		{"sessions that are not shown", func(s *store.Server) { s.Hidden = 2 },
+			warned("vacuum", "2 sessions of other users of this database do not show since when they are in a transaction, ")},
+		{"a slot that nobody reads", func(s *store.Server) { s.Slots = []string{"old_standby"} },
+			warned("replication", `nobody reads replication slot "old_standby", and the server keeps its log and dead rows for it`)},
 	} {
 		s := good
 		c.change(&s)

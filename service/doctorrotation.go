@@ -20,8 +20,8 @@ func (a *app) checkRotation(ctx context.Context, in inside) (out []finding) {
 		if err != nil {
 			return err
 		}
-		all, failing := int64(0), stock[rotation.Failing]+stock[rotation.Halted]
-		for _, n := range stock {
+		all, failing := int64(0), stock.States[rotation.Failing]+stock.States[rotation.Halted]
+		for _, n := range stock.States {
 			all += n
 		}
 		switch {
@@ -29,8 +29,11 @@ func (a *app) checkRotation(ctx context.Context, in inside) (out []finding) {
 		case failing > 0:
 			out = append(out, warned(what, fmt.Sprintf("%d of %d secrets at GitHub cannot be written, or are written no more: see `pageflare-license rotation list` for the remedy of each",
 				failing, all)))
+		case stock.Overdue > 0:
+			out = append(out, warned(what, fmt.Sprintf("%d of %d secrets at GitHub were to be written an hour ago: GitHub's limits are waited for, or no server runs on this database; its log says which",
+				stock.Overdue, all)))
 		default:
-			out = append(out, well(what, fmt.Sprintf("%d secrets at GitHub are kept fresh; %d are to be written now", all, stock[rotation.IsDue])))
+			out = append(out, well(what, fmt.Sprintf("%d secrets at GitHub are kept fresh; %d are to be written now", all, stock.States[rotation.IsDue])))
 		}
 		return nil
 	})

@@ -14,6 +14,7 @@ import (
 
 	"github.com/pageflare/ci/github/githubtest"
 	"github.com/pageflare/ci/service/githubapp"
+	"github.com/pageflare/ci/service/servicetest"
 )
 
 // githubBox is a box with an account in its database, beside a fake GitHub.
@@ -50,16 +51,13 @@ func continueToGitHub(t *testing.T, g *githubtest.Server, page string) string {
 // open gets a page.
 func open(t *testing.T, address string, status int) string {
 	t.Helper()
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-	res, err := client.Get(address)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, address, http.NoBody)
 	must(t, err)
-	defer res.Body.Close()
-	text, err := io.ReadAll(res.Body)
-	must(t, err)
-	if res.StatusCode != status {
-		t.Fatalf("%s = %d, want %d\n%s", address, res.StatusCode, status, text)
+	got, text := servicetest.Send(t, req)
+	if got != status {
+		t.Fatalf("%s = %d, want %d\n%s", address, got, status, text)
 	}
-	return string(text)
+	return text
 }
 
 func TestTheGitHubAppIsMadeFromATerminal(t *testing.T) {

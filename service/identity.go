@@ -101,13 +101,15 @@ func organization(ctx context.Context, c *github.Client, name string) (id string
 	return strconv.FormatInt(found.ID, 10), nil
 }
 
-// limitReached says that GitHub lets us ask no more for now. It is an admin.ErrNoAnswer in words of
-// its own.
+// limitReached says that GitHub lets us ask no more for now, without a token. It is an
+// admin.ErrAnonymousLimit in words of its own.
 type limitReached string
 
 func (l limitReached) Error() string { return string(l) }
 
-func (limitReached) Is(target error) bool { return target == admin.ErrNoAnswer }
+func (limitReached) Is(target error) bool {
+	return target == admin.ErrAnonymousLimit || target == admin.ErrNoAnswer
+}
 
 // refusedByGitHub is the operator's wording of an error of the GitHub client: what GitHub refuses
 // for good is for a person to change (failure.ErrInvalid), what it cannot say now is not

@@ -39,10 +39,30 @@ var (
 )
 
 func main() {
+	again, ignore := secondSignal()
 	ctx, stop := signal.NotifyContext(context.Background(), endSignals()...)
-	code := run(ctx, os.Args[1:], &app{getenv: os.Getenv, environ: os.Environ, stdin: os.Stdin, typed: isatty.IsTerminal(os.Stdin.Fd()), watched: isatty.IsTerminal(os.Stderr.Fd()), stdout: os.Stdout, stderr: os.Stderr})
+	code := run(ctx, os.Args[1:], &app{again: again, getenv: os.Getenv, environ: os.Environ, stdin: os.Stdin, typed: isatty.IsTerminal(os.Stdin.Fd()), watched: isatty.IsTerminal(os.Stderr.Fd()), stdout: os.Stdout, stderr: os.Stderr})
 	stop()
+	ignore()
 	os.Exit(code)
+}
+
+// secondSignal returns a channel that is closed by the second signal that ends the program: whoever
+// sends one more does not want to wait for a drain.
+func secondSignal() (again <-chan struct{}, ignore func()) {
+	heard, second, over := make(chan os.Signal, 2), make(chan struct{}), make(chan struct{})
+	signal.Notify(heard, endSignals()...)
+	go func() {
+		for range 2 {
+			select {
+			case <-heard:
+			case <-over:
+				return
+			}
+		}
+		close(second)
+	}()
+	return second, func() { signal.Stop(heard); close(over) }
 }
 
 // endSignals are those that end the program in good order. SIGHUP, sent when a terminal closes, is
@@ -74,6 +94,8 @@ type app struct {
 	stderr  io.Writer
 	cfg     Config
 	serving bool // errors are events of the log, in its format
+	// again is closed when somebody does not want to wait for a drain; nil: nobody does.
+	again <-chan struct{}
 
 	commands command.App // the same, for the commands that work on the database
 }

@@ -1,9 +1,13 @@
 package main
 
 import (
+	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 func TestMetricsHaveAListenerOfTheirOwn(t *testing.T) {
@@ -38,6 +42,30 @@ func TestMetricsHaveAListenerOfTheirOwn(t *testing.T) {
 	}
 	if exit, log, err := r.stop(syscall.SIGTERM); exit != exitOK || err != nil {
 		t.Errorf("exit = %d, %v, want 0; log:\n%s", exit, err, log)
+	}
+}
+
+// Every task of upkeep is in the metrics from the start, in the help of the metric, and in the
+// documents.
+func TestEveryTaskOfUpkeepIsTold(t *testing.T) {
+	t.Parallel()
+	b := newBox(t)
+	b.env["LICENSE_METRICS_LISTEN"] = "127.0.0.1:0"
+	text := (&running{addr: b.serve().metrics}).wantCall(t, "GET", "/metrics", "", 200)
+	const name = "pageflare_license_upkeep_success_timestamp_seconds"
+	var tasks, documented []string
+	for _, m := range regexp.MustCompile(`(?m)^`+name+`\{task="([^"]+)"\} `).FindAllStringSubmatch(text, -1) {
+		tasks = append(tasks, m[1])
+	}
+	for _, row := range table(t, document(t, "operations.md"), "| task | when | what |") {
+		documented = append(documented, strings.Trim(row[0], "`"))
+	}
+	slices.Sort(documented)
+	if diff := cmp.Diff(tasks, documented); diff != "" || len(tasks) == 0 {
+		t.Errorf("tasks of upkeep (-serve +docs/operations.md)\n%s", diff)
+	}
+	if help := "by task: " + strings.Join(tasks, ", ") + ".\n"; !strings.Contains(text, help) {
+		t.Errorf("no help of a metric ends with %q", help)
 	}
 }
 

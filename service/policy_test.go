@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/pageflare/ci/github/githubtest"
 	"github.com/pageflare/ci/service/oidc"
+	"github.com/pageflare/ci/service/server/admin"
 )
 
 const audienceOfBox = "http://127.0.0.1:8080"
@@ -364,5 +366,13 @@ func TestTheUsualEventsAreInTheDocument(t *testing.T) {
 	}
 	if n := strings.Count(text, "`"); n != 2*len(oidc.UsualEvents) {
 		t.Errorf("docs/service.md names %d events, and %d are usual", n/2, len(oidc.UsualEvents))
+	}
+}
+
+// The Admin API says what to do about it, which for those who have set a token is something else.
+func TestALimitWithoutATokenIsToldApart(t *testing.T) {
+	t.Parallel()
+	if err := error(limitReached("used up")); !errors.Is(err, admin.ErrAnonymousLimit) || !errors.Is(err, admin.ErrNoAnswer) {
+		t.Error("a limit that a token raises is not an ErrAnonymousLimit and ErrNoAnswer")
 	}
 }

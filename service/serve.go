@@ -71,7 +71,7 @@ func (serveCmd) Run(ctx context.Context, a *app) error {
 		Webhooks: sent,
 		Parts:    svc, Upkeep: keeping.Done, RateLimits: a.cfg.RateLimits, Repository: a.repository, BadCredentials: server.DefaultBadCredentials,
 		TrustedProxies: a.cfg.TrustedProxies, Version: version, Tracer: tracer, Now: time.Now, Elapsed: elapsed(), Log: log,
-		Drain: a.cfg.Drain,
+		Drain: a.cfg.Drain, CutDrain: a.again,
 	})
 	if err != nil {
 		return errors.Join(err, closeStore())

@@ -70,3 +70,20 @@ func TestNohupIsHonoured(t *testing.T) {
 		t.Errorf("exit = %d, want 0", exit)
 	}
 }
+
+// Somebody who sends a second signal does not want to wait for proxies.
+func TestASecondSignalCutsADrainShort(t *testing.T) {
+	t.Parallel()
+	r := newBox(t).serve("--drain", "10m")
+	must(t, r.cmd.Process.Signal(syscall.SIGTERM))
+	for status := 200; status != 503; {
+		var err error
+		status, _, err = r.call(t.Context(), "GET", "/readyz", "")
+		must(t, err)
+	}
+	exit, log, err := r.stop(syscall.SIGTERM)
+	must(t, err)
+	if exit != exitOK || !strings.Contains(log, "draining was cut short") || !strings.Contains(log, "msg=stopped") {
+		t.Errorf("exit after a second SIGTERM = %d, want 0 and both lines in the log:\n%s", exit, log)
+	}
+}

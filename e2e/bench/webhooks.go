@@ -18,6 +18,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/pageflare/ci/github/githubtest"
 )
 
 // hookBench measures webhooks: how fast what happens is told, also while others do not listen, what
@@ -353,11 +355,14 @@ func (b hookBench) hear(ctx context.Context, e engine) (f figures, err error) {
 		return f, err
 	}
 	defer func() { err = errors.Join(err, server.stop()) }()
-	body := `{"action":"edited","repository":{"id":1,"name":"site","filler":"` + strings.Repeat("x", 8<<10) + `"}}` // about what a payload has
+	body, err := githubtest.EventPayload("repository", "edited", nil)
+	if err != nil {
+		return f, err
+	}
 	mac := hmac.New(sha256.New, []byte(hookSecret))
-	mac.Write([]byte(body))
+	mac.Write(body)
 	what := target{
-		addr: server.addr, method: "POST", path: "/_api/webhooks/github", kind: "application/json", body: body, status: "202", cpu: server.cpu,
+		addr: server.addr, method: "POST", path: "/_api/webhooks/github", kind: "application/json", body: string(body), status: "202", cpu: server.cpu,
 		credential: "X-GitHub-Delivery: ", header: "X-GitHub-Event: repository\r\nX-Hub-Signature-256: sha256=" + hex.EncodeToString(mac.Sum(nil)) + "\r\n",
 	}
 	each := slices.Repeat([]bearers{&deliveries{}}, slices.Min(b.connections))

@@ -66,7 +66,7 @@ func TestATokenThatLeaksIsRefusedEverywhere(t *testing.T) {
 	hook := func(r *replica, token string) {
 		number++
 		github.AddAlert("acme/site", githubtest.Alert{Number: int64(number), Secret: token})
-		body := fmt.Appendf(nil, `{"action":"created","alert":{"number":%d},"repository":{"id":7,"name":"site","full_name":"acme/site","owner":{"login":"acme","id":1}},"installation":{"id":5}}`, number)
+		body := githubtest.Payload(t, "secret_scanning_alert", "created", githubtest.Set{"alert.number": number})
 		mac := hmac.New(sha256.New, []byte(webhookSecret))
 		mac.Write(body)
 		send(r, "/_api/webhooks/github", body, http.StatusAccepted, http.Header{

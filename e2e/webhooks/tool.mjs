@@ -3,6 +3,7 @@ import { createInterface } from "node:readline";
 import { Webhook } from "standardwebhooks";
 import { Webhooks } from "@octokit/webhooks";
 import examples from "@octokit/webhooks-examples" with { type: "json" };
+import { shape, variants } from "./shapes.mjs";
 
 const answers = {
   // whether a delivery is what the standard's own library takes
@@ -20,6 +21,22 @@ const answers = {
     const text = Buffer.from(body, "base64").toString("utf8");
     const signature = await github.sign(text);
     return { signature, ok: await github.verify(text, signature) };
+  },
+  // whether a payload has the shape that GitHub describes
+  shaped({ of, event, action, body }) {
+    const at = shape(of, event, action);
+    if (!at) return { ok: false, why: "this event is not described" };
+    return { ok: at.valid(JSON.parse(Buffer.from(body, "base64"))), why: at.why() };
+  },
+  // what else of the same shape could come, signed; nothing: the payload does not have it
+  async variants({ of, secret, event, action, body }) {
+    const at = shape(of, event, action);
+    const github = new Webhooks({ secret });
+    const all = at ? variants(at, JSON.parse(Buffer.from(body, "base64"))) : [];
+    return Promise.all(all.map(async ({ what, payload }) => {
+      const text = JSON.stringify(payload);
+      return { what, body: text, signature: await github.sign(text) };
+    }));
   },
   // payloads as GitHub sends them
   examples({ events }) {

@@ -48,7 +48,11 @@ var (
 	// events that GitHub sends to every App, and that none can subscribe to
 	impliedEvents = []string{"installation", "installation_repositories", "github_app_authorization", "ping"}
 	// the permission that each event needs
-	neededFor = map[string]string{"repository": "metadata", "secret_scanning_alert": "secret_scanning_alerts"}
+	neededFor = map[string]string{
+		"repository": "metadata", "secret_scanning_alert": "secret_scanning_alerts", "organization": "members",
+	}
+	// events of other webhooks than those of Apps
+	elsewhere = []string{"marketplace_purchase", "sponsorship"}
 )
 
 // PostManifest does what a person does at GitHub who is signed in, was sent there with a manifest and says yes: it makes the
@@ -90,6 +94,9 @@ func (m manifest) check() error {
 	for _, e := range m.DefaultEvents {
 		if slices.Contains(impliedEvents, e) {
 			return fmt.Errorf("no App subscribes to %s: each gets it", e)
+		}
+		if slices.Contains(elsewhere, e) {
+			return fmt.Errorf("no App subscribes to %s: its webhook is another one", e)
 		}
 		if needs := neededFor[e]; needs == "" || m.DefaultPermissions[needs] == "" {
 			return fmt.Errorf("event %s needs the permission %q", e, needs)

@@ -32,7 +32,8 @@ type alertKey struct {
 	key     *ecdsa.PrivateKey
 }
 
-// AddAlertKey publishes a new key on a curve for alerts to providers, which is current from then on, and gives its id.
+// AddAlertKey publishes a new key on a curve for alerts to providers, which is current from then on,
+// and gives its id.
 func (s *Server) AddAlertKey(curve elliptic.Curve) (id string) {
 	key, err := ecdsa.GenerateKey(curve, rand.Reader)
 	if err != nil {
@@ -42,14 +43,24 @@ func (s *Server) AddAlertKey(curve elliptic.Curve) (id string) {
 	if err != nil {
 		panic(err) // all curves of the standard library have a form
 	}
+	text := pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})
+	id = fmt.Sprintf("%x", sha256.Sum256(text)) // as GitHub makes its ids
+	s.publishAlertKey(alertKey{id, string(text), true, key})
+	return id
+}
+
+// PublishAlertKey publishes a public key in PEM as AddAlertKey does. Nothing can be signed by it.
+func (s *Server) PublishAlertKey(id, text string) {
+	s.publishAlertKey(alertKey{id: id, pem: text, current: true})
+}
+
+func (s *Server) publishAlertKey(k alertKey) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i := range s.alertKeys {
 		s.alertKeys[i].current = false
 	}
-	id = fmt.Sprintf("%x", sha256.Sum256(der))
-	s.alertKeys = append(s.alertKeys, alertKey{id, string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})), true, key})
-	return id
+	s.alertKeys = append(s.alertKeys, k)
 }
 
 // SignAlert signs the body of an alert to providers with a key that was published: base64 of DER.
@@ -57,7 +68,7 @@ func (s *Server) SignAlert(id string, body []byte) (signature string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, k := range s.alertKeys {
-		if k.id != id {
+		if k.id != id || k.key == nil {
 			continue
 		}
 		sum := sha256.Sum256(body)

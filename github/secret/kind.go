@@ -3,7 +3,10 @@ package secret
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"strings"
+
+	gh "github.com/google/go-github/v60/github"
 
 	"github.com/pageflare/ci/github"
 )
@@ -149,7 +152,8 @@ type session struct {
 // repositoryID asks GitHub only when the runner did not say it.
 func (s *session) repositoryID(ctx context.Context) (int64, error) {
 	if s.id == 0 {
-		repo, _, err := s.api.Repositories.Get(ctx, s.repo.Owner, s.repo.Name)
+		repo := new(gh.Repository)
+		_, err := s.api.Call(ctx, http.MethodGet, "repos/"+s.repo.String(), nil, repo)
 		if err != nil {
 			return 0, err
 		}

@@ -2,6 +2,7 @@ package secret
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -82,8 +83,9 @@ func (w *Writer) environmentShadows(ctx context.Context, t Target, targets []Tar
 	if err != nil {
 		return nil
 	}
-	page := &gh.EnvironmentListOptions{ListOptions: gh.ListOptions{PerPage: environmentsLooked}}
-	list, _, err := api.Repositories.ListEnvironments(ctx, w.repo.Owner, w.repo.Name, page)
+	list := new(gh.EnvResponse)
+	path := fmt.Sprintf("repos/%s/environments?per_page=%d", w.repo, environmentsLooked)
+	_, err = api.Call(ctx, http.MethodGet, path, nil, list)
 	if err != nil {
 		return nil
 	}

@@ -101,12 +101,22 @@ func (r *Registry) CreateAccount(ctx context.Context,
 	if err := r.store.CreateAccount(ctx, a, record,
 		r.log.Act(ctx, audit.AccountCreated, a.ID, a.ID, terms(a)), r.log.Act(ctx,
 			audit.APITokenCreated, a.ID, record.ID, nil)); err != nil {
-		if there, fault := r.store.Account(ctx, a.ID); fault == nil && errors.Is(err, failure.ErrConflict) && there.sameTerms(a) {
+		if there, fault := r.made(ctx, a, record); fault == nil && errors.Is(err, failure.ErrConflict) {
 			return there, text, nil // this very request made it before
 		}
 		return Account{}, "", fmt.Errorf("account %s: %w", a.Email, err)
 	}
 	return a, text, nil
+}
+
+// made is an account that is there with its first API token, as it was made. ErrNotFound,
+// ErrConflict.
+func (r *Registry) made(ctx context.Context, a Account, first APIToken) (Account, error) {
+	token, there, err := r.store.APIToken(ctx, first.Hash)
+	if err == nil && (there.ID != a.ID || !there.sameTerms(a) || !token.RevokedAt.IsZero()) {
+		err = failure.ErrConflict
+	}
+	return there, err
 }
 
 // sameTerms says whether two accounts were made of the same.

@@ -25,6 +25,18 @@ func (a Act) LinkBlock(first, last int64, digest [sha256.Size]byte, previous str
 	return auditMAC(a.key, "audit block", previous, first, last, hex.EncodeToString(digest[:]))
 }
 
+// Follows says whether an entry of the log of this act is as it was written, behind one with the
+// given hash.
+func (a Act) Follows(e Entry, previous string) bool {
+	e.key = a.key
+	if e.Block == nil {
+		return e.Link(e.Seq, previous) == e.Hash
+	}
+	b := e.Block
+	return (b.Body == nil || sha256.Sum256(b.Body) == b.Digest) &&
+		e.LinkBlock(b.First, e.Seq, b.Digest, previous) == e.Hash
+}
+
 // Seal is what proves that the holder of the key set the end of the log there: a keyed hash of a
 // JSON array: "audit head", number, hash. Without it, who can write the database could name any
 // earlier line as the end, for its hash stands in the line.

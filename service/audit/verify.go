@@ -98,7 +98,7 @@ func (log *Log) checkEnd(e End) error {
 		return tampered("line %d, its last, is missing", e.Seq)
 	case e.Last.Hash != e.Hash:
 		return tampered("its end is noted with another hash")
-	case e.Seq > 0 && !log.follows(e.Last, e.Before):
+	case e.Seq > 0 && !log.Follows(e.Last, e.Before):
 		return tampered("%s, or what stood before was replaced", e.Last.changed())
 	case e.Last.pruned(): // the line about it would come after it
 		return span{e.Last.First(), e.Last.Seq}.missing()
@@ -110,14 +110,9 @@ func (log *Log) checkEnd(e End) error {
 	return nil
 }
 
-// follows says whether an entry is as it was written, behind one with the given hash.
-func (log *Log) follows(e Entry, previous string) bool {
-	e.key = log.key
-	if e.Block == nil {
-		return e.Link(e.Seq, previous) == e.Hash
-	}
-	b := e.Block
-	return (b.Body == nil || sha256.Sum256(b.Body) == b.Digest) && e.LinkBlock(b.First, e.Seq, b.Digest, previous) == e.Hash
+// Follows says whether an entry is as it was written, behind one with the given hash.
+func (log *Log) Follows(e Entry, previous string) bool {
+	return Act{key: log.key}.Follows(e, previous)
 }
 
 // auditPage is how many lines are verified at a time.
@@ -245,7 +240,7 @@ func (log *Log) checkEntry(e Entry, before Head, c Check) error {
 		return tampered("%s", e.changed())
 	case e.First() != before.Seq+1:
 		return tampered("lines %d to %d are missing", before.Seq+1, e.First()-1)
-	case !log.follows(e, before.Hash):
+	case !log.Follows(e, before.Hash):
 		return tampered("%s, or what stood before was replaced", e.changed())
 	}
 	for _, known := range []Head{c.From, c.Expected} {

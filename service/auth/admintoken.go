@@ -96,9 +96,8 @@ type NewAdminToken struct {
 func (s *Admins) CreateAdminToken(ctx context.Context, n NewAdminToken,
 	by *AdminToken) (opaque.Secret, AdminToken, error) {
 	now := s.cfg.Now()
-	t := AdminToken{Name: n.Name, Scopes: sortedScopes(n.Scopes), CreatedAt: now}
-	if n.Lifetime > 0 {
-		t.ExpiresAt = now.Add(n.Lifetime).Truncate(time.Second)
+	t := AdminToken{
+		Name: n.Name, Scopes: sortedScopes(n.Scopes), CreatedAt: now, ExpiresAt: n.endsAt(now),
 	}
 	if err := checkAdminToken(n, t); err != nil {
 		return "", AdminToken{}, err
@@ -120,11 +119,20 @@ func (s *Admins) CreateAdminToken(ctx context.Context, n NewAdminToken,
 			audit.Details{"scopes": t.Scopes, "expires_at": optionalUnix(t.ExpiresAt)}))
 	if errors.Is(err, failure.ErrConflict) {
 		there, fault := s.store.AdminToken(ctx, t.Hash)
-		if fault == nil && there.Name == t.Name && slices.Equal(there.Scopes, t.Scopes) && there.RevokedAt.IsZero() {
+		if fault == nil && there.Name == t.Name && slices.Equal(there.Scopes, t.Scopes) &&
+			there.RevokedAt.IsZero() && there.ExpiresAt.Equal(n.endsAt(there.CreatedAt)) {
 			return text, there, nil // this very request made it before
 		}
 	}
 	return text, t, err
+}
+
+// endsAt is when a token that is made at a time expires; zero: it does not.
+func (n NewAdminToken) endsAt(made time.Time) time.Time {
+	if n.Lifetime <= 0 {
+		return time.Time{}
+	}
+	return made.Add(n.Lifetime).Truncate(time.Second)
 }
 
 func checkAdminToken(n NewAdminToken, t AdminToken) error {

@@ -2,10 +2,10 @@ package billing_test
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -340,16 +340,26 @@ func TestEveryOrderComesToTheSameLicense(t *testing.T) {
 	}
 }
 
-func sponsorship(t *testing.T, received time.Time, action, node, created string, sponsor any, cents int, once bool) billing.Notice {
+// sponsorship is what a payload of sponsorship tells. A sponsor is an object with id and login, or
+// nil: GitHub does not tell.
+func sponsorship(t *testing.T, received time.Time, action, node, created string, sponsor any,
+	cents int, once bool) billing.Notice {
 	t.Helper()
-	text, err := json.Marshal(map[string]any{"action": action, "effective_date": "2026-03-20T00:00:00Z", "sponsorship": map[string]any{
-		"node_id": node, "created_at": created, "sponsor": sponsor, "sponsorable": map[string]any{"id": 77, "login": "maintainer"},
-		"privacy_level": "public", "tier": map[string]any{"node_id": "ST_1", "name": "tier", "monthly_price_in_cents": cents, "is_one_time": once},
-	}})
-	if err != nil {
-		t.Fatal(err)
+	const at = "sponsorship."
+	set := githubtest.Set{
+		at + "node_id": node, at + "created_at": created, at + "maintainer.login": "maintainer",
+		at + "sponsorable.login": "maintainer", at + "tier.monthly_price_in_cents": cents,
+		at + "tier.name": fmt.Sprintf("$%d", cents/100), at + "tier.is_one_time": once,
 	}
-	n, known, err := billing.ParseSponsorship(text, received)
+	if who, ok := sponsor.(map[string]any); ok {
+		set[at+"sponsor.id"], set[at+"sponsor.login"] = who["id"], who["login"]
+	} else {
+		set[at+"sponsor"], set[at+"privacy_level"] = nil, "private"
+	}
+	if strings.HasPrefix(action, "pending_") {
+		set["effective_date"] = "2026-03-20T00:00:00Z"
+	}
+	n, known, err := billing.ParseSponsorship(githubtest.Payload(t, "sponsorship", action, set), received)
 	if err != nil || !known {
 		t.Fatalf("ParseSponsorship = %v, %v", known, err)
 	}

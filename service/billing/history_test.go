@@ -1,7 +1,6 @@
 package billing_test
 
 import (
-	"encoding/json"
 	"fmt"
 	"testing"
 	"time"
@@ -9,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
+	"github.com/pageflare/ci/github/githubtest"
 	"github.com/pageflare/ci/service/account"
 	"github.com/pageflare/ci/service/billing"
 )
@@ -16,7 +16,7 @@ import (
 // day is noon of a day in March 2026.
 func day(n int) time.Time { return time.Date(2026, 3, n, 12, 0, 0, 0, time.UTC) }
 
-// bought is a payload of marketplace_purchase, of our own making in GitHub's shape.
+// bought is what a payload of marketplace_purchase tells.
 type bought struct {
 	action    string
 	effective string // RFC 3339
@@ -30,34 +30,33 @@ type bought struct {
 	trial     string // empty: no trial
 }
 
-func (b bought) json() []byte {
+func (b bought) notice(t githubtest.TB) billing.Notice {
+	t.Helper()
 	orNull := func(s string) any {
 		if s == "" {
 			return nil
 		}
 		return s
 	}
-	text, err := json.Marshal(map[string]any{
-		"action": b.action, "effective_date": b.effective, "sender": map[string]any{"id": 9, "login": "somebody", "email": "other@example.com"},
-		"marketplace_purchase": map[string]any{
-			"account":       map[string]any{"type": "Organization", "id": b.buyer, "node_id": "O_1", "login": b.login, "organization_billing_email": orNull(b.email)},
-			"billing_cycle": "monthly", "unit_count": b.units, "on_free_trial": b.trial != "", "free_trial_ends_on": orNull(b.trial),
-			"next_billing_date": orNull(b.next),
-			"plan": map[string]any{"id": b.plan, "name": fmt.Sprintf("Plan %d", b.plan), "monthly_price_in_cents": b.cents, "yearly_price_in_cents": 10 * b.cents,
-				"price_model": "PER_UNIT", "has_free_trial": true, "unit_name": nil, "bullets": []string{}},
-		},
+	const at = "marketplace_purchase."
+	text := githubtest.Payload(t, "marketplace_purchase", b.action, githubtest.Set{
+		"effective_date":                          b.effective,
+		at + "account.id":                         b.buyer,
+		at + "account.login":                      b.login,
+		at + "account.organization_billing_email": orNull(b.email),
+		at + "unit_count":                         b.units,
+		at + "on_free_trial":                      b.trial != "",
+		at + "free_trial_ends_on":                 orNull(b.trial),
+		at + "next_billing_date":                  orNull(b.next),
+		at + "plan.id":                            b.plan,
+		at + "plan.name":                          fmt.Sprintf("Plan %d", b.plan),
+		at + "plan.monthly_price_in_cents":        b.cents,
+		at + "plan.yearly_price_in_cents":         10 * b.cents,
+		at + "plan.price_model":                   "PER_UNIT",
 	})
-	if err != nil {
-		panic(err)
-	}
-	return text
-}
-
-func (b bought) notice(t testing.TB) billing.Notice {
-	t.Helper()
-	n, known, err := billing.ParseMarketplace(b.json())
+	n, known, err := billing.ParseMarketplace(text)
 	if err != nil || !known {
-		t.Fatalf("ParseMarketplace(%s) = %v, %v", b.json(), known, err)
+		t.Fatalf("ParseMarketplace(%s) = %v, %v", text, known, err)
 	}
 	return n
 }
@@ -129,22 +128,9 @@ func TestEveryOrderOfAHistoryComesToTheSame(t *testing.T) {
 func TestEveryOrderOfASponsorshipComesToTheSame(t *testing.T) {
 	t.Parallel()
 	sponsor := map[string]any{"id": 2, "login": "monalisa"}
-	tier := func(cents int) map[string]any {
-		return map[string]any{"node_id": "ST_1", "name": fmt.Sprintf("$%d a month", cents/100), "monthly_price_in_cents": cents, "is_one_time": false}
-	}
 	told := func(n int, action string, who any, cents int) billing.Notice {
-		text, err := json.Marshal(map[string]any{"action": action, "effective_date": "2026-03-20T00:00:00Z", "sender": sponsor, "sponsorship": map[string]any{
-			"node_id": "S_1", "created_at": "2026-03-01T00:00:00+00:00", "sponsor": who, "sponsorable": map[string]any{"id": 5, "login": "octocat"},
-			"privacy_level": "private", "tier": tier(cents),
-		}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		notice, known, err := billing.ParseSponsorship(text, day(n))
-		if err != nil || !known {
-			t.Fatalf("ParseSponsorship(%s) = %v, %v", text, known, err)
-		}
-		return notice
+		t.Helper()
+		return sponsorship(t, day(n), action, "S_1", "2026-03-01T00:00:00+00:00", who, cents, false)
 	}
 	notices := []billing.Notice{
 		told(1, "created", nil, 500), told(3, "tier_changed", nil, 2000), told(4, "pending_tier_change", nil, 500), told(5, "edited", sponsor, 2000),
@@ -160,7 +146,7 @@ func TestEveryOrderOfASponsorshipComesToTheSame(t *testing.T) {
 			t.Fatalf("order %v (-in order +got)\n%s", order, diff)
 		}
 	})
-	if got := billing.Fold(notices[:5]...); got.Terms.Offer.Cents != 500 || got.Buyer.ID != 2 || got.Maintainer != "octocat" {
+	if got := billing.Fold(notices[:5]...); got.Terms.Offer.Cents != 500 || got.Buyer.ID != 2 || got.Maintainer != "maintainer" {
 		t.Errorf("before the end = %+v, want the lower tier of monalisa", got)
 	}
 	if want.Status() != "ended" {
@@ -181,11 +167,7 @@ func TestAnyHistoryComesToTheSame(t *testing.T) {
 				next: rapid.SampledFrom([]string{"", "2026-04-01", "2026-05-01"}).Draw(t, "next"),
 			}
 			b.cents = b.plan * 1000
-			n, _, err := billing.ParseMarketplace(b.json())
-			if err != nil {
-				t.Fatal(err)
-			}
-			notices = append(notices, n)
+			notices = append(notices, b.notice(t))
 		}
 		want := billing.Fold(notices...)
 		shuffled := rapid.Permutation(notices).Draw(t, "order")

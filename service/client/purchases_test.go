@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pageflare/ci/github/githubtest"
 	"github.com/pageflare/ci/service/api"
 	"github.com/pageflare/ci/service/billing"
 	"github.com/pageflare/ci/service/client"
@@ -19,8 +20,9 @@ func callsOfPurchases(t *testing.T, s *servicetest.Service, a *client.Admin) {
 	if got := must[[]api.Plan](t)(a.ListPlans(ctx)); len(got) != 1 || got[0].ID != plan.ID {
 		t.Errorf("ListPlans = %+v", got)
 	}
-	n, _, err := billing.ParseMarketplace([]byte(`{"action":"purchased","effective_date":"2026-03-01T00:00:00Z","marketplace_purchase":{"account":{"id":7,"login":"acme"},
-		"next_billing_date":"2099-03-01T00:00:00Z","plan":{"id":435}}}`))
+	n, _, err := billing.ParseMarketplace(githubtest.Payload(t, "marketplace_purchase", "purchased", githubtest.Set{
+		"marketplace_purchase.next_billing_date": "2099-03-01T00:00:00Z",
+	}))
 	if err == nil {
 		err = s.Parts.Billing.Hear(ctx, n)
 	}

@@ -91,15 +91,9 @@ func get(t *testing.T, url, token string) []byte {
 		t.Fatal(err)
 	}
 	req.Header.Set("Authorization", "Bearer "+token)
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-	res, err := client.Do(req)
-	if err != nil {
-		t.Fatal(err)
+	status, body := servicetest.Send(t, req)
+	if status != http.StatusOK {
+		t.Fatalf("GET %s = %d %s", url, status, body)
 	}
-	defer res.Body.Close()
-	var body bytes.Buffer
-	if _, err := body.ReadFrom(res.Body); err != nil || res.StatusCode != http.StatusOK {
-		t.Fatalf("GET %s = %s %v %s", url, res.Status, err, body.String())
-	}
-	return body.Bytes()
+	return []byte(body)
 }

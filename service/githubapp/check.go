@@ -59,7 +59,8 @@ type described struct {
 	} `json:"owner"`
 }
 
-// Ask asks GitHub about the App. ErrNotFound: none is set up; an error of GitHub's is a *github.Error.
+// Ask asks GitHub about the App. ErrNotFound: none is set up; an error of GitHub's is a
+// *github.Error.
 func (r *Registry) Ask(ctx context.Context) (Status, error) {
 	clients, err := r.Installations(ctx)
 	if err != nil {
@@ -76,12 +77,15 @@ func (r *Registry) Ask(ctx context.Context) (Status, error) {
 	var hook struct {
 		URL string `json:"url"`
 	}
-	if err := clients.Call(ctx, http.MethodGet, "app/hook/config", nil, &hook); err != nil && !noHook(err) {
+	err = clients.Call(ctx, http.MethodGet, "app/hook/config", nil, &hook)
+	if err != nil && !noHook(err) {
 		return Status{}, err
 	}
 	s := Status{
-		ID: app.ID, ClientID: github.Plain(app.ClientID), Slug: github.Plain(app.Slug), Name: github.Plain(app.Name), Owner: github.Plain(app.Owner.Login),
-		HTMLURL: github.Plain(app.HTMLURL), Permissions: app.Permissions, Events: app.Events, HookURL: github.Plain(hook.URL),
+		ID: app.ID, ClientID: github.Plain(app.ClientID), Slug: github.Plain(app.Slug),
+		Name: github.Plain(app.Name), Owner: github.Plain(app.Owner.Login),
+		HTMLURL: github.Plain(app.HTMLURL), Permissions: app.Permissions, Events: app.Events,
+		HookURL: github.Plain(hook.URL),
 	}
 	if s.Installations, err = installations(ctx, clients); err != nil {
 		return s, err
@@ -100,7 +104,8 @@ func (s *Status) askDeliveries(ctx context.Context, clients *github.Installation
 		Status string    `json:"status"`
 		Code   int       `json:"status_code"`
 	}
-	if err := clients.Call(ctx, http.MethodGet, "app/hook/deliveries?per_page=30", nil, &list); err != nil {
+	err := clients.Call(ctx, http.MethodGet, "app/hook/deliveries?per_page=30", nil, &list)
+	if err != nil {
 		return err
 	}
 	for _, d := range list {
@@ -131,11 +136,13 @@ func installations(ctx context.Context, clients *github.Installations) (all []In
 			SuspendedAt *time.Time        `json:"suspended_at"`
 			Permissions map[string]string `json:"permissions"`
 		}
-		if err := clients.Call(ctx, http.MethodGet, fmt.Sprintf("app/installations?per_page=%d&page=%d", size, page), nil, &list); err != nil {
+		path := fmt.Sprintf("app/installations?per_page=%d&page=%d", size, page)
+		if err := clients.Call(ctx, http.MethodGet, path, nil, &list); err != nil {
 			return nil, err
 		}
 		for _, i := range list {
-			all = append(all, Installation{i.ID, github.Plain(i.Account.Login), i.SuspendedAt != nil, i.Permissions})
+			login := github.Plain(i.Account.Login)
+			all = append(all, Installation{i.ID, login, i.SuspendedAt != nil, i.Permissions})
 		}
 		if len(list) < size {
 			break
@@ -146,33 +153,43 @@ func installations(ctx context.Context, clients *github.Installations) (all []In
 
 // Problems is what is missing of the App, each with its remedy. None: it is as it should be.
 func (r *Registry) Problems(s Status) (out []string) {
+	say := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
 	settings := "on the page " + s.HTMLURL + " (App settings)"
 	if want := r.cfg.PublicURL + HookPath; s.HookURL == "" {
-		out = append(out, "it has no webhook, so nothing of what happens at GitHub comes here: set its webhook URL to "+want+" "+settings)
+		say("it has no webhook, so nothing of what happens at GitHub comes here: set its webhook URL to %s %s",
+			want, settings)
 	} else if s.HookURL != want {
-		out = append(out, fmt.Sprintf("its webhook goes to %s, and not to %s: change it %s, or set LICENSE_PUBLIC_URL", s.HookURL, want, settings))
+		say("its webhook goes to %s, and not to %s: change it %s, or set LICENSE_PUBLIC_URL",
+			s.HookURL, want, settings)
 	}
 	if d := s.Failed; d != nil {
-		out = append(out, fmt.Sprintf("its webhook does not arrive: the last %d deliveries failed, the newest at %s with status %d (%s): see its Recent Deliveries on that page; what failed within three days is asked for again on its own",
-			s.Failures, d.At.UTC().Format(time.RFC3339), d.Code, d.Status))
+		say("its webhook does not arrive: the last %d deliveries failed, the newest at %s with status %d (%s): "+
+			"see its Recent Deliveries on that page; what failed within three days is asked for again on its own",
+			s.Failures, d.At.UTC().Format(time.RFC3339), d.Code, d.Status)
 	}
 	least := Permissions(Ask{})
 	if lacks := lacking(s.Permissions, least); len(lacks) > 0 {
-		out = append(out, "it does not ask for "+strings.Join(lacks, ", ")+": add them "+settings+", then accept them in each installation")
+		say("it does not ask for %s: add them %s, then accept them in each installation",
+			strings.Join(lacks, ", "), settings)
 	}
 	for _, e := range Events() {
 		if !slices.Contains(s.Events, e) {
-			out = append(out, "it does not subscribe to the event "+e+": tick it "+settings)
+			say("it does not subscribe to the event %s: tick it %s", e, settings)
 		}
 	}
 	if len(s.Installations) == 0 {
-		out = append(out, "it is installed nowhere: install it at "+App{HTMLURL: s.HTMLURL}.InstallURL())
+		say("it is installed nowhere: install it at %s", App{HTMLURL: s.HTMLURL}.InstallURL())
 	}
+	asks := len(lacking(s.Permissions, least)) == 0
 	for _, i := range s.Installations {
-		if i.Suspended {
-			out = append(out, "its installation in "+i.Account+" is suspended: an owner of "+i.Account+" can end that in the settings of its installed GitHub Apps")
-		} else if lacks := lacking(i.Permissions, least); len(lacks) > 0 && len(lacking(s.Permissions, least)) == 0 {
-			out = append(out, "its installation in "+i.Account+" does not have "+strings.Join(lacks, ", ")+": an owner of "+i.Account+" has to accept the new permissions")
+		lacks := lacking(i.Permissions, least)
+		switch {
+		case i.Suspended:
+			say("its installation in %[1]s is suspended: an owner of %[1]s can end that in the settings of its installed GitHub Apps",
+				i.Account)
+		case asks && len(lacks) > 0:
+			say("its installation in %[1]s does not have %[2]s: an owner of %[1]s has to accept the new permissions",
+				i.Account, strings.Join(lacks, ", "))
 		}
 	}
 	return out

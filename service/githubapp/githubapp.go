@@ -82,7 +82,8 @@ type Config struct {
 	Rand      io.Reader // cryptographic randomness
 }
 
-// readEvery is how old what was read of the App may be: another process may have made or replaced it.
+// readEvery is how old what was read of the App may be: another process may have made or replaced
+// it.
 const readEvery = time.Second
 
 // Registry knows the App. It is safe for use by several goroutines.
@@ -97,7 +98,8 @@ type Registry struct {
 	of      *App // whose clients they are; nil: those of the App that was given
 }
 
-// New returns the App of a database. The error is a *github.AppError: the App that is given is none.
+// New returns the App of a database. The error is a *github.AppError: the App that is given is
+// none.
 func New(c Config) (*Registry, error) {
 	r := &Registry{cfg: c}
 	if c.Given.ID == "" {
@@ -180,8 +182,8 @@ func (r *Registry) Stored(ctx context.Context) (App, error) {
 // GivenID is the id of the App that the settings name; empty when they name none.
 func (r *Registry) GivenID() string { return r.cfg.Given.ID }
 
-// current is the App of the database, at most readEvery old to either side, so that a clock that was
-// set back does not make it last. While the database does not answer it is the one of before.
+// current is the App of the database, at most readEvery old to either side, so that a clock that
+// was set back does not make it last. While the database does not answer it is the one of before.
 // r.mu must be held.
 func (r *Registry) current(ctx context.Context) (*App, error) {
 	now := r.cfg.Now()
@@ -231,8 +233,8 @@ func (r *Registry) Revoke(ctx context.Context) error {
 	return clients.Revoke(ctx)
 }
 
-// The purposes for which the secrets of the App are sealed. Its id is in them: a sealed key cannot be
-// put in the place of that of another App.
+// The purposes for which the secrets of the App are sealed. Its id is in them: a sealed key cannot
+// be put in the place of that of another App.
 func keyPurpose(id int64) string     { return fmt.Sprintf("github_app.private_key %d", id) }
 func webhookPurpose(id int64) string { return fmt.Sprintf("github_app.webhook_secret %d", id) }
 

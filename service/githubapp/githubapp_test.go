@@ -119,9 +119,10 @@ func TestAnAppThatWasMadeIsUsedByAllWithinASecond(t *testing.T) {
 		}
 		api, err := clients.AsApp()
 		must(t, err)
-		found, _, err := api.Apps.Get(t.Context(), "")
-		if err != nil || found.GetID() != made.ID {
-			t.Errorf("%s: GET /app = %d, %v, want %d", name, found.GetID(), err, made.ID)
+		var found struct{ ID int64 }
+		_, err = api.Call(t.Context(), http.MethodGet, "app", nil, &found)
+		if err != nil || found.ID != made.ID {
+			t.Errorf("%s: GET /app = %d, %v, want %d", name, found.ID, err, made.ID)
 		}
 	}
 	lines, err := w.cfg.Log.Lines(t.Context(), audit.Query{Action: audit.AppConnected, Limit: 9})

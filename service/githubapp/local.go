@@ -18,8 +18,8 @@ import (
 )
 
 // Local is a listener on this machine by which a command makes the App: its page posts the manifest
-// to GitHub, and GitHub sends the browser back to it. The address of the page has a secret, so that no
-// other user of the machine can make the App in the operator's place.
+// to GitHub, and GitHub sends the browser back to it. The address of the page has a secret, so that
+// no other user of the machine can make the App in the operator's place.
 type Local struct {
 	registry *Registry
 	ask      Ask
@@ -47,7 +47,8 @@ func (r *Registry) Listen(ctx context.Context, ask Ask, port int) (*Local, error
 		return nil, fmt.Errorf("listen for the answer of GitHub: %w: choose another port with --port", err)
 	}
 	l := &Local{
-		registry: r, ask: ask, secret: secret, at: "http://" + listener.Addr().String(), made: make(chan App, 1), failed: make(chan error, 1), ended: make(chan struct{}),
+		registry: r, ask: ask, secret: secret, at: "http://" + listener.Addr().String(),
+		made: make(chan App, 1), failed: make(chan error, 1), ended: make(chan struct{}),
 	}
 	if l.form, err = r.Form(ask, l.at+"/done", State(secret)); err != nil {
 		return nil, errors.Join(err, listener.Close())
@@ -56,8 +57,9 @@ func (r *Registry) Listen(ctx context.Context, ask Ask, port int) (*Local, error
 	mux.HandleFunc("GET /start/{secret}", l.start)
 	mux.HandleFunc("GET /done", l.done)
 	l.server = &http.Server{
-		Handler: l.fromHere(mux), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: time.Minute,
-		BaseContext: func(net.Listener) context.Context { return ctx },
+		Handler: l.fromHere(mux), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second,
+		WriteTimeout: time.Minute,
+		BaseContext:  func(net.Listener) context.Context { return ctx },
 	}
 	go func() {
 		defer close(l.ended)
@@ -138,7 +140,8 @@ func (l *Local) fromHere(next http.Handler) http.Handler {
 			return
 		}
 		h := w.Header()
-		h.Set("Content-Security-Policy", "default-src 'none'; form-action "+l.form.Origin+" https:; frame-ancestors 'none'; base-uri 'none'")
+		h.Set("Content-Security-Policy", "default-src 'none'; form-action "+l.form.Origin+
+			" https:; frame-ancestors 'none'; base-uri 'none'")
 		h.Set("Referrer-Policy", "no-referrer")
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Cache-Control", "no-store")
@@ -158,11 +161,14 @@ func (l *Local) done(w http.ResponseWriter, r *http.Request) {
 	a, err := l.finish(r.Context(), r.URL.Query())
 	if err != nil {
 		w.WriteHeader(http.StatusBadRequest)
-		_ = localEnd.Execute(w, map[string]any{"Title": "No App was made", "Text": "The terminal says why. You can close this page."})
+		_ = localEnd.Execute(w, map[string]any{
+			"Title": "No App was made", "Text": "The terminal says why. You can close this page.",
+		})
 		return
 	}
 	_ = localEnd.Execute(w, map[string]any{
-		"Title": "The GitHub App " + a.Slug + " was made", "Text": "Install it next, in the account whose repositories it is for.", "Link": a.InstallURL(),
+		"Title": "The GitHub App " + a.Slug + " was made", "Link": a.InstallURL(),
+		"Text": "Install it next, in the account whose repositories it is for.",
 	})
 }
 

@@ -3,7 +3,6 @@ package githubapp_test
 import (
 	"context"
 	"errors"
-	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -11,6 +10,7 @@ import (
 
 	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/githubapp"
+	"github.com/pageflare/ci/service/servicetest"
 )
 
 // listen starts the listener, and returns where GitHub would send the browser back with a code.
@@ -36,13 +36,7 @@ func get(t *testing.T, address, host string) (int, string) {
 	if host != "" {
 		req.Host = host
 	}
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-	res, err := client.Do(req)
-	must(t, err)
-	defer res.Body.Close()
-	text, err := io.ReadAll(res.Body)
-	must(t, err)
-	return res.StatusCode, string(text)
+	return servicetest.Send(t, req)
 }
 
 func TestTheListenerAnswersWhoHasItsSecretAlone(t *testing.T) {

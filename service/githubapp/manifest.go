@@ -17,22 +17,29 @@ const HookPath = "/_api/webhooks/github"
 // maxName is the longest name of an App.
 const maxName = 34
 
-// Events are what the App subscribes to. GitHub sends it the events of its installations in any case.
+// Events are what the App subscribes to, so far as a manifest can. GitHub sends installation and
+// installation_repositories to every App, and refuses a manifest that names them. It refuses
+// organization too without the permission members, which nothing else here takes; that event, and
+// installation_target, are subscribed to by hand. marketplace_purchase and sponsorship are sent by
+// webhooks of the Marketplace listing and of the sponsored account alone.
+// https://docs.github.com/en/webhooks/webhook-events-and-payloads
 func Events() []string { return []string{"repository", "secret_scanning_alert"} }
 
-// storePermissions are what secrets of other kinds than those of Actions take: those of a repository,
-// and those of an organization.
+// storePermissions are what secrets of other kinds than those of Actions take: those of a
+// repository, and those of an organization.
 var storePermissions = map[string][2]string{
 	"dependabot": {"dependabot_secrets", "organization_dependabot_secrets"},
 	"codespaces": {"codespaces_secrets", "organization_codespaces_secrets"},
 }
 
-// Permissions are the least that the service can do its work with: it writes secrets of repositories,
-// environments and organizations, lists environments (actions), and reads and resolves alerts of
-// leaked tokens. An App of a person is installed in no organization, and asks for nothing there.
+// Permissions are the least that the service can do its work with: it writes secrets of
+// repositories, environments and organizations, lists environments (actions), and reads and
+// resolves alerts of leaked tokens. An App of a person is installed in no organization, and asks
+// for nothing there.
 func Permissions(ask Ask) map[string]string {
 	out := map[string]string{
-		"metadata": "read", "actions": "read", "secrets": "write", "environments": "write", "secret_scanning_alerts": "write",
+		"metadata": "read", "actions": "read", "secrets": "write", "environments": "write",
+		"secret_scanning_alerts": "write",
 	}
 	if ask.Organization != "" {
 		out["organization_secrets"] = "write"
@@ -75,8 +82,8 @@ type hook struct {
 	Active bool   `json:"active"`
 }
 
-// Form is the form that makes an App. GitHub sends the browser back to the redirect address with the
-// state and a code.
+// Form is the form that makes an App. GitHub sends the browser back to the redirect address with
+// the state and a code.
 func (r *Registry) Form(ask Ask, redirect, state string) (Form, error) {
 	if err := ask.check(); err != nil {
 		return Form{}, err
@@ -86,7 +93,8 @@ func (r *Registry) Form(ask Ask, redirect, state string) (Form, error) {
 		return Form{}, err
 	}
 	text, err := json.Marshal(manifest{
-		Name: nameOf(ask), URL: r.cfg.PublicURL, Hook: hook{r.cfg.PublicURL + HookPath, true}, RedirectURL: redirect,
+		Name: nameOf(ask), URL: r.cfg.PublicURL, RedirectURL: redirect,
+		Hook:        hook{r.cfg.PublicURL + HookPath, true},
 		Description: "Keeps the secret PAGEFLARE_TOKEN fresh, and ends Pageflare tokens that leak.",
 		Permissions: Permissions(ask), Events: Events(),
 	})

@@ -40,23 +40,26 @@ type Setup struct {
 // Ask is what App is wanted.
 type Ask struct {
 	Organization string   // whose it is to be; empty: the person's who makes it
-	Stores       []string // kinds of secrets that it may write beside those of Actions: dependabot, codespaces
+	Stores       []string // kinds of secrets beside those of Actions: dependabot, codespaces
 	Name         string   // of the App; empty: one of ours
 	Replace      bool     // it may take the place of the App that there is
 }
 
 // ErrLink says that a link or a state is not known, was used, or has expired.
-var ErrLink = errors.New("this link is not known, was used already, or has expired: run `pageflare-license github-app create --web` for another one")
+var ErrLink = errors.New("this link is not known, was used already, or has expired: " +
+	"run `pageflare-license github-app create --web` for another one")
 
 var login = regexp.MustCompile(`\A[A-Za-z0-9](?:[A-Za-z0-9_-]{0,98}[A-Za-z0-9])?\z`)
 
 // check refuses what GitHub would refuse later, with less to say.
 func (a Ask) check() error {
 	if a.Organization != "" && !login.MatchString(a.Organization) {
-		return failure.Invalid(fmt.Sprintf("organization %.100q is not the login of an organization, such as acme", a.Organization))
+		return failure.Invalid(fmt.Sprintf(
+			"organization %.100q is not the login of an organization, such as acme", a.Organization))
 	}
 	if len(a.Name) > maxName {
-		return failure.Invalid(fmt.Sprintf("name %.100q is longer than the %d characters that GitHub allows", a.Name, maxName))
+		return failure.Invalid(fmt.Sprintf(
+			"name %.100q is longer than the %d characters that GitHub allows", a.Name, maxName))
 	}
 	for _, s := range a.Stores {
 		if _, known := storePermissions[s]; !known {
@@ -66,22 +69,24 @@ func (a Ask) check() error {
 	return nil
 }
 
-// Check says whether an App can be made: that GitHub can reach the service, that the settings name no
-// other one, and that there is none that would be replaced against the operator's will. ErrInvalid,
-// ErrConflict.
+// Check says whether an App can be made: that GitHub can reach the service, that the settings name
+// no other one, and that there is none that would be replaced against the operator's will.
+// ErrInvalid, ErrConflict.
 func (r *Registry) Check(ctx context.Context, ask Ask) error {
 	if err := ask.check(); err != nil {
 		return err
 	}
 	if r.cfg.Given.ID != "" {
-		return failure.Invalid("LICENSE_GITHUB_APP_ID names an App, which takes precedence over one that is made: unset it and LICENSE_GITHUB_APP_KEY_FILE first")
+		return failure.Invalid("LICENSE_GITHUB_APP_ID names an App, which takes precedence over one that is made: " +
+			"unset it and LICENSE_GITHUB_APP_KEY_FILE first")
 	}
 	if err := checkHookURL(r.cfg.PublicURL, r.cfg.GitHub.APIURL); err != nil {
 		return err
 	}
 	there, err := r.Stored(ctx)
 	if err == nil && !ask.Replace {
-		return fmt.Errorf("GitHub App %s (%s): %w: to make another one in its place, give --replace; then delete this one at %s", there.Slug, there.Owner, failure.ErrConflict, there.HTMLURL)
+		return fmt.Errorf("GitHub App %s (%s): %w: to make another one in its place, give --replace; then delete this one at %s",
+			there.Slug, there.Owner, failure.ErrConflict, there.HTMLURL)
 	}
 	if errors.Is(err, failure.ErrNotFound) {
 		return nil
@@ -92,8 +97,8 @@ func (r *Registry) Check(ctx context.Context, ask Ask) error {
 // NewSecret is the secret of a link.
 func (r *Registry) NewSecret() (opaque.Secret, error) { return opaque.SetupLink.New(r.cfg.Rand) }
 
-// State is what GitHub hands back with the code, by which we know that the answer is to our question.
-// Nobody who lacks the secret of the link can make it.
+// State is what GitHub hands back with the code, by which we know that the answer is to our
+// question. Nobody who lacks the secret of the link can make it.
 func State(secret opaque.Secret) string {
 	mac := hmac.New(sha256.New, []byte(secret.Reveal()))
 	mac.Write([]byte("state of a GitHub App manifest"))
@@ -114,7 +119,9 @@ func (r *Registry) CreateSetup(ctx context.Context, ask Ask) (url opaque.Secret,
 		ExpiresAt: r.cfg.Now().Add(SetupTTL),
 	}
 	return opaque.Secret(r.cfg.PublicURL + SetupPath + "?link=" + secret.Reveal()), s.ExpiresAt,
-		r.cfg.Store.AddSetup(ctx, s, r.cfg.Log.Act(ctx, audit.AppLinkCreated, "", s.name(), audit.Details{"organization": ask.Organization, "expires_at": s.ExpiresAt.Unix()}))
+		r.cfg.Store.AddSetup(ctx, s, r.cfg.Log.Act(ctx, audit.AppLinkCreated, "", s.name(), audit.Details{
+			"organization": ask.Organization, "expires_at": s.ExpiresAt.Unix(),
+		}))
 }
 
 // name is what the audit log calls a link: nothing can be found by it but the line that made it.
@@ -140,8 +147,8 @@ func (r *Registry) OpenSetup(ctx context.Context, secret string) (Form, error) {
 	return r.Form(s.Ask, r.cfg.PublicURL+CallbackPath, State(opaque.Secret(secret)))
 }
 
-// FinishSetup makes the App that a browser came back for, by the state and the code that GitHub gave
-// it, and uses the link up. ErrLink; those of Convert.
+// FinishSetup makes the App that a browser came back for, by the state and the code that GitHub
+// gave it, and uses the link up. ErrLink; those of Convert.
 func (r *Registry) FinishSetup(ctx context.Context, state, code string) (App, error) {
 	s, err := r.setup(ctx, state)
 	if err != nil {
@@ -167,9 +174,9 @@ func (r *Registry) setup(ctx context.Context, secretOrState string) (Setup, erro
 
 var codeForm = regexp.MustCompile(`\A[A-Za-z0-9_-]{1,200}\z`)
 
-// Convert turns the code that GitHub gave into the App, and stores it. Refusals: ErrInvalid, the code
-// is none, or the App is not whose it was to be; ErrConflict, there is an App. An error of GitHub's is
-// a *github.Error.
+// Convert turns the code that GitHub gave into the App, and stores it. Refusals: ErrInvalid, the
+// code is none, or the App is not whose it was to be; ErrConflict, there is an App. An error of
+// GitHub's is a *github.Error.
 func (r *Registry) Convert(ctx context.Context, ask Ask, code string) (App, error) {
 	return r.convert(ctx, ask, code, audit.Details{})
 }
@@ -177,7 +184,8 @@ func (r *Registry) Convert(ctx context.Context, ask Ask, code string) (App, erro
 // convert is Convert with what else is worth knowing of it.
 func (r *Registry) convert(ctx context.Context, ask Ask, code string, details audit.Details) (App, error) {
 	if !codeForm.MatchString(code) {
-		return App{}, failure.Invalid("that is not a code of GitHub's: it stands behind code= in the address that GitHub sent the browser to")
+		return App{}, failure.Invalid("that is not a code of GitHub's: " +
+			"it stands behind code= in the address that GitHub sent the browser to")
 	}
 	if err := r.Check(ctx, ask); err != nil {
 		return App{}, err
@@ -187,7 +195,9 @@ func (r *Registry) convert(ctx context.Context, ask Ask, code string, details au
 		return App{}, err
 	}
 	if ask.Organization != "" && !strings.EqualFold(a.Owner, ask.Organization) {
-		return App{}, failure.Invalid(fmt.Sprintf("the App that was made belongs to %.100q and not to %s, and was not stored: delete it at %s, and try again", a.Owner, ask.Organization, a.HTMLURL))
+		return App{}, failure.Invalid(fmt.Sprintf(
+			"the App that was made belongs to %.100q and not to %s, and was not stored: delete it at %s, and try again",
+			a.Owner, ask.Organization, a.HTMLURL))
 	}
 	a.CreatedAt = r.cfg.Now()
 	sealed, err := r.seal(a)
@@ -219,17 +229,20 @@ func (r *Registry) askForApp(ctx context.Context, code string) (App, error) {
 	}
 	_, err = c.Call(ctx, http.MethodPost, "app-manifests/"+code+"/conversions", nil, &made)
 	if github.StatusOf(err) == http.StatusNotFound {
-		return App{}, failure.Invalid("GitHub does not know that code: it is good once and for an hour: make the App again from the start, and delete the one that was made at GitHub")
+		return App{}, failure.Invalid("GitHub does not know that code: it is good once and for an hour: " +
+			"make the App again from the start, and delete the one that was made at GitHub")
 	}
 	if err != nil {
 		return App{}, github.Explain(ctx, err)
 	}
 	a := App{
-		ID: made.ID, ClientID: github.Plain(made.ClientID), Slug: github.Plain(made.Slug), Name: github.Plain(made.Name),
-		HTMLURL: github.Plain(made.HTMLURL), Owner: github.Plain(made.Owner.Login), Key: made.PEM, WebhookSecret: made.WebhookSecret,
+		ID: made.ID, ClientID: github.Plain(made.ClientID), Slug: github.Plain(made.Slug),
+		Name: github.Plain(made.Name), HTMLURL: github.Plain(made.HTMLURL),
+		Owner: github.Plain(made.Owner.Login), Key: made.PEM, WebhookSecret: made.WebhookSecret,
 	}
 	if _, err := github.ParseApp(fmt.Sprint(a.ID), a.Key); err != nil || a.ID == 0 || a.WebhookSecret == "" {
-		return App{}, fmt.Errorf("the answer of GitHub lacks the id, the key or the webhook secret of the App: make it by hand, see docs/webhooks.md")
+		return App{}, fmt.Errorf("the answer of GitHub lacks the id, the key or the webhook secret of the App: " +
+			"make it by hand, see docs/webhooks.md")
 	}
 	return a, nil
 }

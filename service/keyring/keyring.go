@@ -342,7 +342,7 @@ func (r *Keyring) Rotate(ctx context.Context, a Algorithm) (Key, error) {
 	}
 	err = r.store.AddKey(ctx, k, act)
 	if _, named := opaque.RequestName(ctx); named && errors.Is(err, failure.ErrConflict) {
-		if there, fault := r.key(ctx, k.ID); fault == nil {
+		if there, fault := r.key(ctx, k.ID); fault == nil && there.Algorithm == a {
 			return there, nil // this very request made it before
 		}
 	}

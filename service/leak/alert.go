@@ -47,11 +47,11 @@ type resolution struct {
 	Comment    string `json:"resolution_comment"`
 }
 
-// Alert does what an event of the webhook secret_scanning_alert asks for: the alert is read, for the
-// event does not have the secret, the token ends, and the alert is resolved as revoked. An alert of
-// another secret is left alone: another program may be waiting for it. One that a person has resolved
-// stays so, and its token ends all the same. An error means that the event is to be tried again, unless it
-// is an ErrInvalid.
+// Alert does what an event of the webhook secret_scanning_alert asks for: the alert is read, for
+// the event does not have the secret, the token ends, and the alert is resolved as revoked. An
+// alert of another secret is left alone: another program may be waiting for it. One that a person
+// has resolved stays so, and its token ends all the same. An error means that the event is to be
+// tried again, unless it is an ErrInvalid.
 func (s *Service) Alert(ctx context.Context, delivery string, body []byte) error {
 	var e alertEvent
 	if err := json.Unmarshal(body, &e); err != nil {
@@ -77,17 +77,20 @@ func (s *Service) Alert(ctx context.Context, delivery string, body []byte) error
 		return s.alertFault(ctx, "read", e, err)
 	}
 	if a.Secret == "" {
-		return fmt.Errorf("secret_scanning_alert: GitHub does not tell the secret of alert %d: give the App the permission secret_scanning_alerts=write", e.Alert.Number)
+		return fmt.Errorf("secret_scanning_alert: GitHub does not tell the secret of alert %d: "+
+			"give the App the permission secret_scanning_alerts=write", e.Alert.Number)
 	}
 	v, err := s.Report(ctx, Found{
 		Token: a.Secret, Door: ByAlert, Source: e.Action, URL: a.HTMLURL,
-		Repository: e.Repository.Owner.Login + "/" + e.Repository.Name, RepoID: strconv.FormatInt(e.Repository.ID, 10),
+		Repository: e.Repository.Owner.Login + "/" + e.Repository.Name,
+		RepoID:     strconv.FormatInt(e.Repository.ID, 10),
 	})
 	if err != nil || !v.Ours() || a.State == "resolved" {
 		return err
 	}
 	if mayResolve != nil {
-		return fmt.Errorf("secret_scanning_alert: %s %s has ended, and alert %d stays open: %w", v.Kind, v.ID, e.Alert.Number, mayResolve)
+		return fmt.Errorf("secret_scanning_alert: %s %s has ended, and alert %d stays open: %w",
+			v.Kind, v.ID, e.Alert.Number, mayResolve)
 	}
 	_, err = api.Call(ctx, http.MethodPatch, path, resolution{
 		"resolved", "revoked", "Revoked by pageflare-license: " + string(v.Kind) + " " + v.ID + ".",
@@ -98,9 +101,11 @@ func (s *Service) Alert(ctx context.Context, delivery string, body []byte) error
 	return nil
 }
 
-// clientFor is a client for the repository of an event, with the right to its alerts alone. Where the
-// App may only read them the token can end all the same: mayResolve says why the alert cannot.
-func (s *Service) clientFor(ctx context.Context, e alertEvent) (api *github.Client, mayResolve, err error) {
+// clientFor is a client for the repository of an event, with the right to its alerts alone. Where
+// the App may only read them the token can end all the same: mayResolve says why the alert cannot.
+func (s *Service) clientFor(ctx context.Context, e alertEvent) (
+	api *github.Client, mayResolve, err error,
+) {
 	if s.cfg.Installations == nil {
 		return nil, nil, fmt.Errorf("GitHub App: %w", failure.ErrNotFound)
 	}
@@ -110,7 +115,8 @@ func (s *Service) clientFor(ctx context.Context, e alertEvent) (api *github.Clie
 	}
 	grant := func(level string) github.Grant {
 		return github.Grant{
-			Repo: github.Repo{Owner: e.Repository.Owner.Login, Name: e.Repository.Name}, RepoID: e.Repository.ID, Installation: e.Installation.ID,
+			Repo:   github.Repo{Owner: e.Repository.Owner.Login, Name: e.Repository.Name},
+			RepoID: e.Repository.ID, Installation: e.Installation.ID,
 			Permissions: map[string]string{"secret_scanning_alerts": level},
 		}
 	}
@@ -119,7 +125,8 @@ func (s *Service) clientFor(ctx context.Context, e alertEvent) (api *github.Clie
 	if !ok || fault.Kind != github.NotGranted {
 		return api, nil, err
 	}
-	mayResolve = fmt.Errorf("%w: an owner of %.100q has to accept the permission secret_scanning_alerts=write of the App", err, e.Repository.Owner.Login)
+	mayResolve = fmt.Errorf("%w: an owner of %.100q has to accept the permission secret_scanning_alerts=write of the App",
+		err, e.Repository.Owner.Login)
 	if api, err = all.Client(ctx, grant("read")); err != nil {
 		return nil, nil, mayResolve
 	}
@@ -131,8 +138,10 @@ func (s *Service) clientFor(ctx context.Context, e alertEvent) (api *github.Clie
 func (s *Service) alertFault(ctx context.Context, what string, e alertEvent, err error) error {
 	fault := github.Explain(ctx, err)
 	if fault.Kind == github.NotFound || fault.Status == http.StatusGone {
-		s.cfg.Events.Warn("alert is gone", "repository_id", e.Repository.ID, "alert", e.Alert.Number, "step", what)
+		s.cfg.Events.Warn("alert is gone",
+			"repository_id", e.Repository.ID, "alert", e.Alert.Number, "step", what)
 		return nil
 	}
-	return fmt.Errorf("secret_scanning_alert: %s alert %d of repository %d: %w", what, e.Alert.Number, e.Repository.ID, fault)
+	return fmt.Errorf("secret_scanning_alert: %s alert %d of repository %d: %w",
+		what, e.Alert.Number, e.Repository.ID, fault)
 }

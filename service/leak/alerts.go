@@ -78,7 +78,9 @@ func (s *Service) Alerts(ctx context.Context, v Verifier, body []byte) ([]Label,
 		seen[entry{text, a.Type}] = true
 		ours, known := verdicts[text]
 		if !known {
-			verdict, err := s.Report(ctx, Found{Token: a.Token, Door: v.door(), Source: a.Source, URL: a.URL})
+			verdict, err := s.Report(ctx, Found{
+				Token: a.Token, Door: v.door(), Source: a.Source, URL: a.URL,
+			})
 			if err != nil {
 				faults = append(faults, err)
 				if ctx.Err() != nil {
@@ -101,7 +103,8 @@ func (s *Service) Alerts(ctx context.Context, v Verifier, body []byte) ([]Label,
 }
 
 // errLate says that the time for an alert was over before its end.
-var errLate = fmt.Errorf("the alert has more tokens than could be looked up in time: %w", failure.ErrUnavailable)
+var errLate = fmt.Errorf("the alert has more tokens than could be looked up in time: %w",
+	failure.ErrUnavailable)
 
 func (v Verifier) door() Door {
 	if v.test != "" {

@@ -16,6 +16,7 @@ import (
 	"github.com/pageflare/ci/service/api"
 	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/leak"
+	"github.com/pageflare/ci/service/servicetest"
 )
 
 const keysPath = "GET /meta/public_keys/secret_scanning"
@@ -271,7 +272,7 @@ func TestOtherScannersReportByTheAdminAPI(t *testing.T) {
 		must(t, err)
 		req.Header.Set("Content-Type", "application/json")
 		req.Header.Set("Authorization", "Bearer "+token)
-		return send(t, req)
+		return servicetest.Send(t, req)
 	}
 	report := func(text string) string {
 		out, err := json.Marshal(map[string]string{"token": text, "source": "gitleaks", "url": "https://git.example/acme/site"})

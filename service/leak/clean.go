@@ -9,9 +9,9 @@ import (
 	"github.com/pageflare/ci/service/opaque"
 )
 
-// Who publishes a token chooses where, and so a text that reaches the audit log, which nothing can be
-// erased from, and the log of the service. Both get little of it, on one line, and nothing that looks
-// like a token.
+// Who publishes a token chooses where, and so a text that reaches the audit log, which nothing can
+// be erased from, and the log of the service. Both get little of it, on one line, and nothing that
+// looks like a token.
 
 const (
 	maxURL    = 500

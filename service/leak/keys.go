@@ -10,7 +10,6 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"net/http"
 	"regexp"
 	"strings"
 	"sync"
@@ -102,25 +101,25 @@ func (k *publishedKeys) ask(ctx context.Context) {
 			Key string `json:"key"`
 		} `json:"public_keys"`
 	}
-	etag, unchanged, err := k.get(github.Once(ctx), &answer)
+	etag, changed, err := k.get(github.Once(ctx), &answer)
 	found := map[string]*ecdsa.PublicKey{}
 	for _, published := range answer.Keys {
 		if key, err := parsePublicKey(published.Key); err == nil && keyID.MatchString(published.ID) {
 			found[published.ID] = key // another curve is a key of nobody
 		}
 	}
-	if err == nil && !unchanged && len(found) == 0 {
+	if changed && len(found) == 0 {
 		err = errors.New("the answer has no key on P-256")
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.asked, k.err = k.cfg.Now(), err
-	if err == nil && !unchanged {
+	if changed && err == nil {
 		k.keys, k.etag = found, etag
 	}
 }
 
-func (k *publishedKeys) get(ctx context.Context, answer any) (etag string, unchanged bool, err error) {
+func (k *publishedKeys) get(ctx context.Context, answer any) (etag string, changed bool, err error) {
 	if k.cfg.GitHub.Transport == nil {
 		return "", false, errors.New("GitHub cannot be asked here")
 	}
@@ -128,24 +127,10 @@ func (k *publishedKeys) get(ctx context.Context, answer any) (etag string, uncha
 	if err != nil {
 		return "", false, err
 	}
-	req, err := c.NewRequest(http.MethodGet, "meta/public_keys/secret_scanning", nil)
-	if err != nil {
-		return "", false, err
-	}
 	k.mu.Lock()
 	before := k.etag
 	k.mu.Unlock()
-	if before != "" {
-		req.Header.Set("If-None-Match", before)
-	}
-	res, err := c.Do(ctx, req, answer)
-	if res != nil && res.StatusCode == http.StatusNotModified {
-		return before, true, nil
-	}
-	if err != nil {
-		return "", false, github.Explain(ctx, err)
-	}
-	return res.Header.Get("ETag"), false, nil
+	return c.GetChanged(ctx, "meta/public_keys/secret_scanning", before, answer)
 }
 
 // parsePublicKey reads a key on P-256 in PEM.

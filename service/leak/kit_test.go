@@ -96,5 +96,5 @@ func (w *world) alert(t *testing.T, id, signature, body string, header ...string
 	for i := 0; i < len(header); i += 2 {
 		req.Header.Set(header[i], header[i+1])
 	}
-	return send(t, req)
+	return servicetest.Send(t, req)
 }

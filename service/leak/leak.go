@@ -43,7 +43,9 @@ const (
 )
 
 // Kinds are all kinds there are.
-var Kinds = []Kind{LicenseToken, APIToken, AdminToken, LoginToken, DeviceCode, Session, SignInLink, SetupLink}
+var Kinds = []Kind{
+	LicenseToken, APIToken, AdminToken, LoginToken, DeviceCode, Session, SignInLink, SetupLink,
+}
 
 // Target is a token of ours.
 type Target struct {
@@ -55,7 +57,8 @@ type Target struct {
 	Unproven  bool   // it has the form alone: only that it ended proves that it was ours
 }
 
-// Acts are the lines of the audit log that belong to a leak, in one transaction with what they tell.
+// Acts are the lines of the audit log that belong to a leak, in one transaction with what they
+// tell.
 type Acts struct {
 	Leaked audit.Act
 	Ended  *audit.Act // that the token ended; nil: nothing is noted but that it leaked
@@ -104,7 +107,8 @@ type Config struct {
 	GitHub github.Config // how GitHub is asked for the keys of its alerts; without a Transport it is not
 	// Installations gives clients of the GitHub App. ErrNotFound: there is none.
 	Installations func(context.Context) (*github.Installations, error)
-	// Hurry writes fresh tokens to the managed secrets of an account; nil: there are no managed secrets.
+	// Hurry writes fresh tokens to the managed secrets of an account; nil: there are no managed
+	// secrets.
 	Hurry  func(ctx context.Context, account string) error
 	Events *slog.Logger // what was found; nil: nobody is told
 	Now    func() time.Time
@@ -209,7 +213,9 @@ func (s *Service) Report(ctx context.Context, f Found) (Verdict, error) {
 // acts are the lines that tell of a leak.
 func (s *Service) acts(ctx context.Context, t Target, f Found) Acts {
 	details := audit.Details{"kind": t.Kind, "door": f.Door, "source": cleanSource(f.Source)}
-	for name, value := range map[string]string{"url": cleanURL(f.URL), "repository": clean(f.Repository), "repository_id": clean(f.RepoID)} {
+	for name, value := range map[string]string{
+		"url": cleanURL(f.URL), "repository": clean(f.Repository), "repository_id": clean(f.RepoID),
+	} {
 		if value != "" {
 			details[name] = value
 		}
@@ -235,7 +241,8 @@ func (s *Service) acts(ctx context.Context, t Target, f Found) Acts {
 // endedBy is what the audit log calls the end of each kind: the same as when somebody else ends it,
 // so that who looks for ends, or hears of them by events, misses none.
 var endedBy = map[Kind]audit.Action{
-	LicenseToken: audit.FamilyRevoked, APIToken: audit.APITokenRevoked, AdminToken: audit.AdminTokenRevoked, LoginToken: audit.LoginRevoked,
+	LicenseToken: audit.FamilyRevoked, APIToken: audit.APITokenRevoked,
+	AdminToken: audit.AdminTokenRevoked, LoginToken: audit.LoginRevoked,
 	DeviceCode: audit.DeviceWasDenied, Session: audit.SignedOut,
 }
 
@@ -289,7 +296,8 @@ func (s *Service) Follow(ctx context.Context) error {
 	var faults []error
 	for _, n := range notes {
 		if err := s.cfg.Hurry(ctx, n.AccountID); err != nil {
-			faults = append(faults, fmt.Errorf("write fresh tokens of account %s after a leak: %w", n.AccountID, err))
+			faults = append(faults,
+				fmt.Errorf("write fresh tokens of account %s after a leak: %w", n.AccountID, err))
 			continue
 		}
 		if err := s.cfg.Store.EndLeak(ctx, n); err != nil {

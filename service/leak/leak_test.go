@@ -4,8 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
-	"net/http"
 	"net/url"
 	"regexp"
 	"slices"
@@ -25,17 +23,6 @@ import (
 
 func appOfSettings() githubapp.Given {
 	return githubapp.Given{ID: "4711", Key: opaque.Secret(githubtest.PEM(githubtest.AppKey()))}
-}
-
-func send(t *testing.T, req *http.Request) (status int, body string) {
-	t.Helper()
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-	res, err := client.Do(req)
-	must(t, err)
-	defer res.Body.Close()
-	text, err := io.ReadAll(res.Body)
-	must(t, err)
-	return res.StatusCode, string(text)
 }
 
 func TestALeakedLicenseTokenEndsWithItsFamily(t *testing.T) {

@@ -17,8 +17,8 @@ type Pattern struct {
 	After  string // what stands after it
 }
 
-// The characters around a token: none that could belong to it, so that a part of another text is not
-// taken for one.
+// The characters around a token: none that could belong to it, so that a part of another text is
+// not taken for one.
 const (
 	beforeToken = `\A|[^0-9A-Za-z_-]`
 	afterToken  = `\z|[^0-9A-Za-z_-]`
@@ -42,12 +42,14 @@ func Patterns() []Pattern {
 //
 // The first 36 bytes of the header are the same in all our tokens and in no JWT of another maker
 // whose header is ordered otherwise, or whose key id begins otherwise. They are a whole number of
-// groups of three bytes, and so their base64url stands at the begin of each token, letter by letter.
-// Of the rest of the header, the 16 letters of the key id vary, and the last two letters do not.
+// groups of three bytes, and so their base64url stands at the begin of each token, letter by
+// letter. Of the rest of the header, the 16 letters of the key id vary, and the last two letters do
+// not.
 func licensePattern() string {
 	claims := base64.RawURLEncoding.EncodeToString([]byte(`{"sub":"user`))
 	return licenseBegin + `[0-9A-Za-z_-]{22}J9\.` + claims + `[0-9A-Za-z_-]{80,}\.[0-9A-Za-z_-]{43}`
 }
 
-// licenseBegin is the begin of every license token: {"alg":"HS256","typ":"JWT","kid":"k_ in base64url.
+// licenseBegin is the begin of every license token: {"alg":"HS256","typ":"JWT","kid":"k_ in
+// base64url.
 const licenseBegin = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCIsImtpZCI6Imtf"

@@ -14,9 +14,10 @@ import (
 	"time"
 )
 
-// A test sends an alert through the whole path of GitHub's alerts, signed by a key that was made for
-// it. Who can write to the database can end every token already; so that nobody else gains by a test,
-// its key is good for a single token, which the test made for the purpose, once, and for a minute.
+// A test sends an alert through the whole path of GitHub's alerts, signed by a key that was made
+// for it. Who can write to the database can end every token already; so that nobody else gains by a
+// test, its key is good for a single token, which the test made for the purpose, once, and for a
+// minute.
 
 // Test is the key of a test.
 type Test struct {
@@ -51,10 +52,13 @@ func (s *Service) SignTest(ctx context.Context, token string) (SignedAlert, erro
 		return SignedAlert{}, err
 	}
 	t := Test{
-		ID: testPrefix + strings.ToLower(rand.Text()), TokenHash: HashOf(token), ExpiresAt: s.cfg.Now().Add(testTime),
+		ID: testPrefix + strings.ToLower(rand.Text()), TokenHash: HashOf(token),
+		ExpiresAt: s.cfg.Now().Add(testTime),
 		PublicKey: string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})),
 	}
-	body, err := json.Marshal([]map[string]string{{"token": token, "type": "pageflare_admin_token", "url": "", "source": "test"}})
+	body, err := json.Marshal([]map[string]string{
+		{"token": token, "type": "pageflare_admin_token", "url": "", "source": "test"},
+	})
 	if err != nil {
 		return SignedAlert{}, err
 	}
@@ -63,7 +67,8 @@ func (s *Service) SignTest(ctx context.Context, token string) (SignedAlert, erro
 	if err != nil {
 		return SignedAlert{}, err
 	}
-	return SignedAlert{t.ID, base64.StdEncoding.EncodeToString(signature), body}, s.cfg.Store.AddTest(ctx, t)
+	signed := SignedAlert{t.ID, base64.StdEncoding.EncodeToString(signature), body}
+	return signed, s.cfg.Store.AddTest(ctx, t)
 }
 
 // EndTest takes the key of a test away, if it was not used.

@@ -52,7 +52,7 @@ func (s *Service) Lease(ctx context.Context, c auth.Caller) (Lease, error) {
 		ValidUntil: c.Account.ValidUntil, IssuedAt: iat, GraceUntil: end,
 	}
 	text, err := keyring.Sign(ctx, s.keys,
-		func(view *keyring.View) (opaque.Secret, error) { return s.signLease(ctx, view, &says) })
+		func(view *keyring.View) (opaque.Secret, error) { return s.signLease(ctx, view, c.AsOf, &says) })
 	if err != nil {
 		return Lease{}, err
 	}
@@ -63,7 +63,7 @@ func (s *Service) Lease(ctx context.Context, c auth.Caller) (Lease, error) {
 
 // signLease names a lease by all that it says and by its key, signs it, and returns only when its
 // record is durable.
-func (s *Service) signLease(ctx context.Context, view *keyring.View,
+func (s *Service) signLease(ctx context.Context, view *keyring.View, asOf int64,
 	says *token.Lease) (opaque.Secret, error) {
 	if len(view.Leases) == 0 {
 		return "", errors.New("there is no lease key") // firstKeys made one
@@ -81,6 +81,7 @@ func (s *Service) signLease(ctx context.Context, view *keyring.View,
 	}
 	r := LeaseRecord{
 		ID: says.ID, TokenID: opaque.TokenID(says.LicenseID), AccountID: says.Subject, KeyID: key.ID(), IssuedAt: says.IssuedAt, ExpiresAt: says.GraceUntil,
+		AsOf: min(asOf, view.AsOf),
 	}
 	return opaque.Secret(text), s.store.RecordLease(ctx, r, s.log.Act(ctx, audit.LeaseIssued, r.AccountID, r.ID, audit.Details{
 		"lease_sha256": opaque.Hash(text), "license_jti": r.TokenID, "kid": r.KeyID, "grace_until": r.ExpiresAt.Unix(),

@@ -394,3 +394,40 @@ func TestLeasesCanBeTurnedOnAndOff(t *testing.T) {
 	b.caller(on, issued.Token)
 	wantStates(t, b, "HS256 signing", "EdDSA signing")
 }
+
+// Who was let in a moment before gets no lease by which to live on, when another replica ended the
+// right in between.
+func TestNoLeaseIsGivenAfterItsRightEnded(t *testing.T) {
+	t.Parallel()
+	for name, end := range map[string]struct {
+		end  func(b *bench, owner string, id opaque.TokenID) error
+		want error
+	}{
+		"the token": {func(b *bench, _ string, id opaque.TokenID) error {
+			_, err := b.RevokeToken(b.t.Context(), string(id), false)
+			return err
+		}, license.ErrTokenRevoked},
+		"its family": {func(b *bench, _ string, id opaque.TokenID) error {
+			_, err := b.RevokeToken(b.t.Context(), string(id), true)
+			return err
+		}, license.ErrTokenRevoked},
+		"its account": {func(b *bench, owner string, _ opaque.TokenID) error {
+			_, err := b.SuspendAccount(b.t.Context(), owner)
+			return err
+		}, account.ErrInactive},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newLeaseBench(t)
+			a, issued := b.issue(0)
+			other := b.replica()
+			c := b.caller(other, issued.Token)
+			if err := end.end(b, a.ID, issued.ID); err != nil {
+				t.Fatal(err)
+			}
+			if l, err := other.Lease(t.Context(), c); !errors.Is(err, end.want) {
+				t.Errorf("Lease = %v, %v, want %v", l.ID, err, end.want)
+			}
+		})
+	}
+}

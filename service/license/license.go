@@ -47,6 +47,7 @@ type LeaseRecord struct {
 	KeyID     string
 	IssuedAt  time.Time
 	ExpiresAt time.Time // its grace_until
+	AsOf      int64     // as of a TokenRecord
 }
 
 // Revocation ends a token or a whole family before its time.

@@ -22,7 +22,7 @@ const RequestRetry = 24 * time.Hour
 // made once more.
 func (s *Service) issueOnce(ctx context.Context, name string, a account.Account, r TokenRecord,
 	ttl time.Duration) (Issued, error) {
-	claims, capped, err := s.newClaims(a, r, ttl, opaque.RandOf(ctx, s.cfg.Rand))
+	claims, capped, err := s.newClaims(a, r, ttl, s.cfg.Rand) // remembered, so it need not be derived
 	if err != nil {
 		return Issued{}, err
 	}
@@ -36,19 +36,24 @@ func (s *Service) issueOnce(ctx context.Context, name string, a account.Account,
 		if err != nil {
 			return Issued{}, err
 		}
-		if first.Token == out.ID && first.At.Equal(use.At) {
+		if first.Token == out.ID {
 			return out, nil
 		}
-		return s.issuedAgain(ctx, a, first.Token, view)
+		return s.issuedAgain(ctx, a, first.Token, ttl, view)
 	})
 }
 
 // issuedAgain makes a token on record once more, under the key of then.
 func (s *Service) issuedAgain(ctx context.Context, a account.Account, id opaque.TokenID,
-	view *keyring.View) (Issued, error) {
+	ttl time.Duration, view *keyring.View) (Issued, error) {
 	r, err := s.store.Token(ctx, id)
 	if err != nil {
 		return Issued{}, err
+	}
+	asked, _ := Expiry(r.IssuedAt, ttl.Truncate(time.Second), a.ValidUntil)
+	if r.Parent == "" && r.IssuedBy == "" && !asked.Equal(r.ExpiresAt) { // the operator says how long
+		return Issued{}, fmt.Errorf("token: %w: %s was given for this Idempotency-Key, which expires at "+
+			"another time: use a new one", failure.ErrConflict, id)
 	}
 	out, err := s.again(a, r, view)
 	if errors.Is(err, ErrChanged) {

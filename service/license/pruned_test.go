@@ -11,7 +11,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/pageflare/ci/service/account"
 	"github.com/pageflare/ci/service/audit"
+	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/parts"
 	"github.com/pageflare/ci/service/servicetest"
 	"github.com/pageflare/ci/service/upkeep"
@@ -193,5 +195,84 @@ func TestALogThatIsPrunedWhileItIsReadIsIntact(t *testing.T) {
 	got, err := servicetest.RulesOf(p).Verify(t.Context(), audit.Check{})
 	if err != nil || got.Seq != 6 || got.Pruned.Records != 1 {
 		t.Errorf("Verify = %+v, %v, want six lines, one of which was pruned", got, err)
+	}
+}
+
+// Anyone who can write the database can make records look old. The service must not be the one who
+// takes them away then, with a line that says that it was right.
+func TestWhatOnlyLooksOldIsNotPruned(t *testing.T) {
+	t.Parallel()
+	const (
+		expired = 502
+		looks   = `UPDATE ledger_segments SET to_at = 1, ends = 1; `
+	)
+	for name, test := range map[string]struct {
+		days   int    // after which
+		before string // was changed, then a segment was made, and then
+		query  string
+		pruned int
+	}{
+		"nothing was changed":                    {expired, "", "", 1},
+		"a segment whose tokens are good":        {402, "", looks, 0},
+		"new records":                            {2, `UPDATE ledger SET at = 1`, looks, 0},
+		"a segment that reaches farther":         {2, `UPDATE ledger SET at = 1 WHERE seq = 4`, looks + `UPDATE ledger_segments SET seq = 6`, 0},
+		"a segment that begins inside a block":   {expired, "", `UPDATE ledger SET n = 3 WHERE seq = 6; DELETE FROM ledger WHERE seq = 4; UPDATE ledger_segments SET first = 5`, 0},
+		"old records in the place of others":     {expired, "", `UPDATE ledger SET body = (SELECT body FROM ledger WHERE seq = 4)`, 0},
+		"old records with a digest of their own": {expired, "", `UPDATE ledger SET (body, digest) = (SELECT body, digest FROM ledger WHERE seq = 4)`, 0},
+		"a block that is missing":                {expired, "", `DELETE FROM ledger WHERE seq = 4`, 0},
+		"a last block that is missing":           {expired, "", `DELETE FROM ledger WHERE seq = 6`, 0},
+		"a block without its records":            {expired, "", `UPDATE ledger SET body = NULL WHERE seq = 4`, 0},
+		"a line between blocks that was changed": {expired, "", `UPDATE audit_log SET object = 'x' WHERE seq = 5`, 0},
+		"a line between blocks that is missing":  {expired, "", `DELETE FROM audit_log WHERE seq = 5`, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t)
+			a, _, err := b.CreateAccount(t.Context(), account.NewAccount{Email: "a@example.com", Tier: account.Pro, ValidUntil: b.clock().Add(3 * year)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for range 2 { // lines 4 and 6
+				if _, err := b.IssueFor(t.Context(), a.ID, 500*24*time.Hour); err != nil {
+					t.Fatal(err)
+				}
+				if _, _, err := b.CreateAPIToken(t.Context(), a.ID, "x"); err != nil {
+					t.Fatal(err)
+				}
+			}
+			b.advance(time.Duration(min(test.days, 402)) * 24 * time.Hour)
+			b.change(test.before)
+			b.prune()
+			b.advance(time.Duration(max(0, test.days-402)) * 24 * time.Hour)
+			b.change(test.query)
+			b.prune()
+			lines, err := b.Lines(t.Context(), audit.Query{Action: audit.RecordsPruned, Limit: 10})
+			if err != nil || len(lines) != test.pruned {
+				t.Errorf("lines about what was pruned = %d, %v, want %d", len(lines), err, test.pruned)
+			}
+		})
+	}
+}
+
+// A replica whose clock is behind takes a token for valid when the others do not any more.
+func TestARevocationOutlivesItsTokenOnAllClocks(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	a, _, err := b.CreateAccount(t.Context(), account.NewAccount{Email: "a@example.com", Tier: account.Pro, ValidUntil: b.clock().Add(3 * year)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	issued, err := b.IssueFor(t.Context(), a.ID, 500*24*time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.RevokeToken(t.Context(), string(issued.ID), false); err != nil {
+		t.Fatal(err)
+	}
+	b.advance(500 * 24 * time.Hour)
+	b.prune()
+	slow, _ := b.apart(-30 * time.Second)
+	if _, err := slow.Refresh(t.Context(), b.caller(slow, issued.Token)); !errors.Is(err, license.ErrTokenRevoked) {
+		t.Errorf("Refresh of a revoked token on a replica that is behind = %v, want ErrTokenRevoked", err)
 	}
 }

@@ -2,6 +2,9 @@ package license
 
 import "time"
 
+// LateAfter is how long after its time a delivery of GitHub's is late.
+const LateAfter = 5 * time.Minute
+
 // Stock is how much there is in a database, for the metrics.
 type Stock struct {
 	Policies    int                  // that hold
@@ -11,6 +14,7 @@ type Stock struct {
 	Bytes       int64                // of the database on the disk, with what is not merged yet
 	Waiting     int                  // deliveries of GitHub's that are to be processed
 	Failed      int                  // and those that failed
+	Late        int                  // that should have been processed LateAfter ago
 	Unmatched   int                  // purchases that nobody gets
 	BackedUp    time.Time            // when the newest backup was made; zero when nobody can tell
 }

@@ -34,8 +34,8 @@ type Store interface {
 	Revoke(ctx context.Context, r Revocation, act audit.Act) error
 
 	// RecordLease stores the newest lease of a license token under a key; how long the longest one
-	// lasts is stored too. Recording the same id again changes nothing. keyring.ErrRetired as
-	// above.
+	// lasts is stored too. Recording the same id again changes nothing. Nothing is stored when its
+	// right has ended, as above: nobody lives on by a lease that was made after that.
 	RecordLease(ctx context.Context, l LeaseRecord, act audit.Act) error
 
 	// RecordExchange remembers the use of an identity, records its token, and notes that its

@@ -37,7 +37,8 @@ func RequestName(ctx context.Context) (string, bool) {
 }
 
 // RandOf is where an act gets its ids and secrets from: the same each time for a request that its
-// sender named, else rand. An act asks once.
+// sender named, else rand. An act asks once. It is for what is stored for good: under the name of
+// what was forgotten the same would be made again.
 func RandOf(ctx context.Context, rand io.Reader) io.Reader {
 	seed, ok := ctx.Value(requestKey{}).([]byte)
 	if !ok {

@@ -137,7 +137,7 @@ func TestTwoReplicasAtOnce(t *testing.T) {
 	same(t, 4, w.tokens(t))
 	stock, err := w.r.Stock(t.Context())
 	must(t, err)
-	same(t, int64(4), stock[rotation.Fresh])
+	same(t, int64(4), stock.States[rotation.Fresh])
 }
 
 // A holder that was suspended while it wrote, and comes back after another one has done its work,

@@ -186,7 +186,7 @@ func TestGitHubIsDown(t *testing.T) {
 			}
 			stock, err := w.r.Stock(t.Context())
 			must(t, err)
-			if stock[rotation.Failing] < 3 || stock[rotation.Fresh] != 0 {
+			if stock.States[rotation.Failing] < 3 || stock.States[rotation.Fresh] != 0 {
 				t.Errorf("stock = %v", stock)
 			}
 			same(t, 0, len(w.acts(t, audit.SecretNotRotated)))
@@ -205,7 +205,7 @@ func TestGitHubIsDown(t *testing.T) {
 			w.run(t)
 			stock, err = w.r.Stock(t.Context())
 			must(t, err)
-			same(t, int64(5), stock[rotation.Fresh])
+			same(t, int64(5), stock.States[rotation.Fresh])
 			same(t, 5, w.tokens(t))
 		})
 	}

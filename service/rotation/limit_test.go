@@ -123,5 +123,5 @@ func TestWritesForAnOwnerAreSpread(t *testing.T) {
 	same(t, 42, len(w.github.Puts()))
 	stock, err := w.r.Stock(t.Context())
 	must(t, err)
-	same(t, int64(42), stock[rotation.Fresh])
+	same(t, int64(42), stock.States[rotation.Fresh])
 }

@@ -141,8 +141,14 @@ func (r *Rotations) Counts() Counts {
 	return Counts{r.written.Load(), r.failed.Load(), r.limited.Load()}
 }
 
+// OverdueAfter is how long after its time a target that is still due is overdue.
+const OverdueAfter = time.Hour
+
 // Stock is how many targets are in which state.
-type Stock map[State]int64
+type Stock struct {
+	States  map[State]int64
+	Overdue int64 // of those that are due
+}
 
 // Stock counts the targets in the database.
 func (r *Rotations) Stock(ctx context.Context) (Stock, error) {

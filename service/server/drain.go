@@ -29,6 +29,8 @@ func (s *Server) drained(ctx context.Context) (context.Context, context.CancelFu
 		s.log.Info("draining", "for", s.drain.String())
 		select {
 		case <-over:
+		case <-s.cutDrain:
+			s.log.Info("draining was cut short")
 		case <-drained.Done():
 		}
 	}()

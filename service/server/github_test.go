@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pageflare/ci/github/githubtest"
 	"github.com/pageflare/ci/service/api"
 	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/auth"
@@ -62,6 +63,12 @@ func (h *hooked) tell(event, body string) {
 	if _, err := h.Parts.Received.Work(h.t.Context(), slog.New(slog.DiscardHandler)); err != nil {
 		h.t.Fatal(err)
 	}
+}
+
+// payload is a payload as GitHub sends it.
+func payload(t *testing.T, event, action string, set githubtest.Set) string {
+	t.Helper()
+	return string(githubtest.Payload(t, event, action, set))
 }
 
 // The vector of GitHub's documents: https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries
@@ -139,19 +146,16 @@ func TestTheSecretOfAHookChanges(t *testing.T) {
 	}
 }
 
-func purchasedBy(buyer int, action, effective string, plan int) string {
-	return fmt.Sprintf(`{"action":%q,"effective_date":%q,"sender":null,"marketplace_purchase":{"account":{"type":"Organization","id":%d,"login":"acme",
-		"organization_billing_email":"bill%d@example.com"},"billing_cycle":"monthly","unit_count":1,"on_free_trial":false,"free_trial_ends_on":null,
-		"next_billing_date":"2099-04-01T00:00:00Z","plan":{"id":%d,"name":"Plan","monthly_price_in_cents":1000,"yearly_price_in_cents":null,"price_model":"flat-rate"}}}`,
-		action, effective, buyer, buyer, plan)
-}
-
 // From the webhook to the license, and what the operator sees of it.
 func TestPlansAndPurchases(t *testing.T) {
 	t.Parallel()
 	h := newHooked(t, servicetest.Options{})
 	a := &admin{t, h.Service, h.AdminToken(t, auth.Scopes...)}
-	h.tell("marketplace_purchase", purchasedBy(7, "purchased", "2026-03-01T00:00:00Z", 435))
+	h.tell("marketplace_purchase", payload(t, "marketplace_purchase", "purchased", githubtest.Set{
+		"marketplace_purchase.account.id":                         7,
+		"marketplace_purchase.account.organization_billing_email": "bill7@example.com",
+		"marketplace_purchase.next_billing_date":                  "2099-04-01T00:00:00Z",
+	}))
 	page := into[api.PurchasePage](t, a.do("GET", "purchases?unmatched=true", ""))
 	if len(page.Items) != 1 || page.Items[0].Unmatched != "plan" || page.Items[0].Account != "" {
 		t.Fatalf("purchases = %+v, want one that lacks a plan", page)
@@ -240,8 +244,11 @@ func TestRepositoriesThatMove(t *testing.T) {
 	whole := add(github, oidc.AnyRepository, "acme/*")
 	told := func(action string, owner int, name, updated string) {
 		t.Helper()
-		login, _, _ := strings.Cut(name, "/")
-		h.tell("repository", fmt.Sprintf(`{"action":%q,"changes":{},"repository":{"id":7,"name":"x","full_name":%q,"owner":{"id":%d,"login":%q},"updated_at":%q}}`, action, name, owner, login, updated))
+		login, short, _ := strings.Cut(name, "/")
+		h.tell("repository", payload(t, "repository", action, githubtest.Set{
+			"repository.full_name": name, "repository.name": short, "repository.updated_at": updated,
+			"repository.owner.id": owner, "repository.owner.login": login,
+		}))
 	}
 	names := func() map[string]string {
 		t.Helper()
@@ -261,9 +268,17 @@ func TestRepositoriesThatMove(t *testing.T) {
 	if got := names(); got[mine.ID] != "acme/new" || got[enterprise.ID] != "acme/new" || got[foreign.ID] != "acme/site" || got[other.ID] != "acme/other" {
 		t.Errorf("names = %v", got)
 	}
-	h.tell("organization", `{"action":"renamed","changes":{"login":{"from":"acme"}},"organization":{"id":70,"login":"acme-inc"}}`)
+	h.tell("organization", payload(t, "organization", "renamed", githubtest.Set{
+		"organization.id": 70, "organization.login": "acme-inc",
+	}))
 	if got := names(); got[mine.ID] != "acme-inc/new" || got[whole.ID] != "acme-inc/*" || got[foreign.ID] != "acme/site" {
 		t.Errorf("names after the owner's = %v", got)
+	}
+	h.tell("installation_target", payload(t, "installation_target", "renamed", githubtest.Set{
+		"account.id": 70, "account.login": "acme-ltd",
+	}))
+	if got := names(); got[mine.ID] != "acme-ltd/new" || got[whole.ID] != "acme-ltd/*" || got[foreign.ID] != "acme/site" {
+		t.Errorf("names after the owner's second one = %v", got)
 	}
 	told("transferred", 71, "evil/new", "2026-03-04T00:00:00Z")
 	got := names()
@@ -298,9 +313,11 @@ func TestRepositoriesThatMove(t *testing.T) {
 func TestInstallationsAreKnown(t *testing.T) {
 	t.Parallel()
 	h := newHooked(t, servicetest.Options{})
-	told := func(event, action, suspended string, updated int) {
+	told := func(event, action string, suspended, updated any) {
 		t.Helper()
-		h.tell(event, fmt.Sprintf(`{"action":%q,"installation":{"id":2,"account":{"id":1,"login":"octocat"},"suspended_at":%s,"updated_at":%d},"repositories":null}`, action, suspended, updated))
+		h.tell(event, payload(t, event, action, githubtest.Set{
+			"installation.suspended_at": suspended, "installation.updated_at": updated,
+		}))
 	}
 	want := func(status string) {
 		t.Helper()
@@ -316,14 +333,14 @@ func TestInstallationsAreKnown(t *testing.T) {
 			t.Errorf("installations = %q, want %q", got, status)
 		}
 	}
-	told("installation", "created", "null", 1525109898)
-	want("octocat active")
-	told("installation", "suspend", `"2026-03-01T00:00:00Z"`, 1525109900)
-	want("octocat suspended")
-	told("installation", "new_permissions_accepted", "null", 1525109899) // late
-	want("octocat suspended")
-	told("installation_repositories", "added", "null", 1525109901)
-	want("octocat active")
-	told("installation", "deleted", "null", 1525109902)
+	told("installation", "created", nil, 1525109898)
+	want("acme active")
+	told("installation", "suspend", "2026-03-01T00:00:00Z", 1525109900)
+	want("acme suspended")
+	told("installation", "new_permissions_accepted", nil, "2018-04-30T17:38:19Z") // late
+	want("acme suspended")
+	told("installation_repositories", "added", nil, "2018-04-30T17:38:21Z")
+	want("acme active")
+	told("installation", "deleted", nil, 1525109902)
 	want("")
 }

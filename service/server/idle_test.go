@@ -18,11 +18,15 @@ func TestIdleConnectionsLiveLongerThanThoseOfProxies(t *testing.T) {
 	if longest := 120 * time.Second; server.IdleTimeout <= longest {
 		t.Errorf("idle timeout = %s, want more than %s", server.IdleTimeout, longest)
 	}
-	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "operations.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if want := fmt.Sprintf("idle for %.0f seconds", server.IdleTimeout.Seconds()); !strings.Contains(string(text), want) {
-		t.Errorf("docs/operations.md does not say: %s", want)
+	for file, says := range map[string]string{
+		"operations.md": "idle for %.0f seconds", "api.md": "nothing was asked for %.0f seconds is closed",
+	} {
+		text, err := os.ReadFile(filepath.Join("..", "..", "docs", file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := fmt.Sprintf(says, server.IdleTimeout.Seconds()); !strings.Contains(string(text), want) {
+			t.Errorf("docs/%s does not say: %s", file, want)
+		}
 	}
 }

@@ -38,7 +38,7 @@ type keyCollector struct {
 	up, tokens, age, policies, ending, issuerAge, size, backupAge *prometheus.Desc
 
 	endpoints, failing, pending, pendingAge *prometheus.Desc // of webhooks
-	open, unmatched                         *prometheus.Desc // deliveries of GitHub's, purchases
+	open, late, unmatched                   *prometheus.Desc // deliveries of GitHub's, purchases
 }
 
 func newKeyCollector(keys func(context.Context) ([]keyring.Key, error),
@@ -61,6 +61,8 @@ func newKeyCollector(keys func(context.Context) ([]keyring.Key, error),
 			"Time since the keys of an issuer of identities were fetched and stored.", "issuer"),
 		open: desc("github_deliveries_open",
 			"Deliveries of GitHub's webhooks that are not processed, by state: received, failed.", "state"),
+		late: desc("github_deliveries_late",
+			"Deliveries of GitHub's webhooks that should have been processed five minutes ago."),
 		unmatched: desc("purchases_unmatched", "Purchases that nobody gets."),
 		size:      desc("database_bytes", "Size of the database on the disk, with its write-ahead log."),
 		backupAge: desc("backup_age_seconds",
@@ -76,7 +78,7 @@ func (s *keyCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		s.up, s.tokens, s.age, s.policies, s.ending, s.issuerAge, s.size, s.backupAge,
 		s.endpoints, s.failing, s.pending, s.pendingAge,
-		s.open, s.unmatched,
+		s.open, s.late, s.unmatched,
 	} {
 		ch <- d
 	}
@@ -162,6 +164,7 @@ func (s *keyCollector) count(ctx context.Context) []prometheus.Metric {
 	gauge(s.size, float64(stock.Bytes))
 	gauge(s.open, float64(stock.Waiting), "received")
 	gauge(s.open, float64(stock.Failed), "failed")
+	gauge(s.late, float64(stock.Late))
 	gauge(s.unmatched, float64(stock.Unmatched))
 	if !stock.BackedUp.IsZero() {
 		gauge(s.backupAge, now.Sub(stock.BackedUp).Seconds())

@@ -4,10 +4,13 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"runtime"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -96,17 +99,30 @@ func (m *metrics) telemetry(reports func() int64) {
 	}, func() float64 { return float64(reports()) }))
 }
 
-// upkeepCollector is a Prometheus collector of when each job of upkeep was last done.
-type upkeepCollector struct{ done func() map[string]time.Time }
+// upkeepCollector is a Prometheus collector of when each task of upkeep was last done. The label is
+// not called job, for that is the one by which Prometheus tells what it scrapes.
+type upkeepCollector struct {
+	done func() map[string]time.Time
+	desc *prometheus.Desc
+}
 
-var upkeepDone = prometheus.NewDesc(prometheus.BuildFQName(namespace, "", "upkeep_success_timestamp_seconds"),
-	"When a job of upkeep was last done by this replica without an error, by job: index, prune, notices.", []string{"job"}, nil)
+func newUpkeepCollector(done func() map[string]time.Time) upkeepCollector {
+	tasks := slices.Sorted(maps.Keys(done()))
+	help := "When a task of upkeep was last done by this replica without an error, 0 when it was not, by task: " +
+		strings.Join(tasks, ", ") + "."
+	name := prometheus.BuildFQName(namespace, "", "upkeep_success_timestamp_seconds")
+	return upkeepCollector{done, prometheus.NewDesc(name, help, []string{"task"}, nil)}
+}
 
-func (u upkeepCollector) Describe(ch chan<- *prometheus.Desc) { ch <- upkeepDone }
+func (u upkeepCollector) Describe(ch chan<- *prometheus.Desc) { ch <- u.desc }
 
 func (u upkeepCollector) Collect(ch chan<- prometheus.Metric) {
-	for job, at := range u.done() {
-		ch <- prometheus.MustNewConstMetric(upkeepDone, prometheus.GaugeValue, float64(at.UnixMilli())/1000, job)
+	for task, at := range u.done() {
+		seconds := 0.0
+		if !at.IsZero() {
+			seconds = float64(at.UnixMilli()) / 1000
+		}
+		ch <- prometheus.MustNewConstMetric(u.desc, prometheus.GaugeValue, seconds, task)
 	}
 }
 

@@ -4,7 +4,10 @@ import (
 	"encoding/json"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/getkin/kin-openapi/openapi3"
 
@@ -12,7 +15,9 @@ import (
 	"github.com/pageflare/ci/service/api"
 	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/auth"
+	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/servicetest"
+	"github.com/pageflare/ci/service/store/postgrestest"
 )
 
 // named is the headers of a request with a name.
@@ -138,5 +143,109 @@ func TestRoutesThatTakeANameAreInTheDocument(t *testing.T) {
 	}
 	if n == 0 {
 		t.Error("no route takes an Idempotency-Key")
+	}
+}
+
+// What a request under a name is asked for again with is what it was asked for, and what it made is
+// as it was: else it is a conflict, and not something that looks like the answer.
+func TestANameIsOfWhatWasAskedForAndIsStillThere(t *testing.T) {
+	t.Parallel()
+	s := servicetest.Start(t, servicetest.Options{})
+	a, _ := s.Account(t, "a@example.com")
+	admin := s.AdminToken(t, auth.Scopes...)
+	do := func(path, body string) answer {
+		return call(t, s, "POST", "/_api/admin/"+path, body, named(admin, "n")...)
+	}
+	conflict := func(path, body string) {
+		t.Helper()
+		do(path, body).wantCode(t, 409, api.CodeConflict)
+	}
+
+	tokens := "accounts/" + a.ID + "/tokens"
+	issuedBy(t, do(tokens, `{"ttl":"72h"}`))
+	conflict(tokens, `{"ttl":"24h"}`)
+	conflict(tokens, `{}`)
+
+	made := into[api.AdminToken](t, do("admin-tokens", `{"name":"x","scopes":["keys:read"],"ttl":"72h"}`))
+	conflict("admin-tokens", `{"name":"x","scopes":["keys:read"],"ttl":"24h"}`)
+	conflict("admin-tokens", `{"name":"x","scopes":["keys:read"]}`)
+	into[api.RevokedAdminToken](t, call(t, s, "DELETE", "/_api/admin/admin-tokens/"+made.ID, "", bearer(admin)...))
+	conflict("admin-tokens", `{"name":"x","scopes":["keys:read"],"ttl":"72h"}`)
+
+	into[api.SigningKey](t, do("keys", ""))
+	conflict("keys?lease=true", "")
+
+	const account = `{"email":"b@example.com","tier":"pro","valid_until":"2099-01-01"}`
+	b := into[api.Account](t, do("accounts", account))
+	if _, _, err := s.RevokeAPIToken(t.Context(), b.APIToken, false); err != nil {
+		t.Fatal(err)
+	}
+	conflict("accounts", account)
+
+	hook := into[api.Webhook](t, do("webhooks", `{"url":"https://example.com"}`))
+	into[api.Webhook](t, call(t, s, "POST", "/_api/admin/webhooks/"+hook.ID+"/rotate-secret", `{}`, append(bearer(admin), "Content-Type", "application/json")...))
+	conflict("webhooks", `{"url":"https://example.com"}`)
+}
+
+// A name that is used again when it was forgotten makes something else, not what it made before.
+func TestANameThatWasForgottenMakesSomethingNew(t *testing.T) {
+	t.Parallel()
+	clock := &atomic.Int64{}
+	begin := time.Now()
+	s := servicetest.Start(t, servicetest.Options{Now: func() time.Time { return begin.Add(time.Duration(clock.Load())) }})
+	_, key := s.Account(t, "a@example.com")
+	issue := func() string {
+		return issuedBy(t, call(t, s, "POST", "/_api/license/issue", "", named(key, "n")...))
+	}
+	first := issue()
+	if again := issue(); again != first {
+		t.Fatal("the name gave two tokens within a day")
+	}
+	if _, err := s.RevokeToken(t.Context(), first, true); err != nil {
+		t.Fatal(err)
+	}
+	clock.Store(int64(license.RequestRetry + time.Second))
+	later := issue()
+	if got := call(t, s, "GET", "/_api/license/refresh", "", bearer(later)...); got.status != 200 {
+		t.Errorf("refresh of the token that the name gave a day later = %d %s, want one that nobody revoked", got.status, got.body)
+	}
+}
+
+// Requests under one name that are in flight at once, on two replicas, are one request.
+func TestANameInFlightSeveralTimesIsDoneOnce(t *testing.T) {
+	t.Parallel()
+	for engine, database := range map[string]func(t *testing.T) string{
+		"SQLite": func(*testing.T) string { return "" }, "PostgreSQL": func(t *testing.T) string { return postgrestest.New(t) },
+	} {
+		t.Run(engine, func(t *testing.T) {
+			t.Parallel()
+			s := servicetest.Start(t, servicetest.Options{DatabaseURL: database(t)})
+			replica := s.Replica(t, nil)
+			a, key := s.Account(t, "a@example.com")
+			admin := s.AdminToken(t, auth.Scopes...)
+			for path, c := range map[string]struct {
+				token, body string
+				did         audit.Action
+			}{
+				"/_api/license/issue":                          {key, "", audit.TokenIssued},
+				"/_api/admin/accounts/" + a.ID + "/api-tokens": {admin, `{"name":"x"}`, audit.APITokenCreated},
+				"/_api/admin/webhooks":                         {admin, `{"url":"https://example.com"}`, audit.EndpointAdded},
+			} {
+				before := s.Acts(t, c.did)
+				answers := make([]answer, 16)
+				var wg sync.WaitGroup
+				for i := range answers {
+					on := []*servicetest.Service{s, replica}[i%2]
+					wg.Go(func() { answers[i] = call(t, on, "POST", path, c.body, named(c.token, "n")...) })
+				}
+				wg.Wait()
+				for _, got := range answers {
+					got.want(t, 200, answers[0].body)
+				}
+				if n := s.Acts(t, c.did) - before; n != 1 {
+					t.Errorf("POST %s at once under one name did it %d times", path, n)
+				}
+			}
+		})
 	}
 }

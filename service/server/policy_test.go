@@ -25,6 +25,8 @@ func organizations(_ context.Context, name string) (repositoryID, ownerID string
 		return "1296269", "1", nil
 	case "acme/slow":
 		return "", "", adminapi.ErrNoAnswer
+	case "acme/limit":
+		return "", "", adminapi.ErrAnonymousLimit
 	}
 	return "", "", failure.Invalid("no such repository as " + name)
 }
@@ -123,6 +125,7 @@ func TestPoliciesInOneRequest(t *testing.T) {
 		{[]string{byID(1), `{"account":"user_0000000000000000","repository_id":"2","repository_owner_id":"1"}`}, 404, api.CodeNotFound, []string{"items[1]: account user_0000000000000000: not found"}},
 		{[]string{byID(1), `{"account":"x","repository_id":"2","repository_owner_id":"1"}`}, 404, api.CodeNotFound, []string{"items[1]: account: not found"}},
 		{[]string{byID(1), item(`"repository":"acme/slow"`)}, 503, api.CodeUnavailable, []string{"GitHub does not answer"}},
+		{[]string{byID(1), item(`"repository":"acme/limit"`)}, 503, api.CodeUnavailable, []string{"set GITHUB_TOKEN for the service"}},
 	} {
 		got := post(test.items...)
 		got.wantCode(t, test.status, test.code)

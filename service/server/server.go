@@ -34,7 +34,7 @@ type Config struct {
 	Repository     admin.Resolver              // finds the ids of a repository by its name; nil: policies are added by ids alone
 	BadCredentials int                         // requests a minute without a good credential, for each address; 0: unlimited
 	TrustedProxies []netip.Prefix              // whose X-Forwarded-For counts
-	Upkeep         func() map[string]time.Time // when each job of upkeep was last done here, for the metrics; nil: none is
+	Upkeep         func() map[string]time.Time // when each task of upkeep was last done here, for the metrics; nil: there are none
 	Webhooks       *WebhookMeter               // what came of deliveries, for the metrics; nil: none is
 	Version        string                      // of the program, for the metrics
 	Tracer         trace.Tracer                // makes a span of each request; nil: none are made
@@ -44,6 +44,8 @@ type Config struct {
 
 	// Drain is how long Serve goes on after it was told to stop, see drain.go; 0: it does not.
 	Drain time.Duration
+	// CutDrain ends the draining early when it is closed; nil: nothing does.
+	CutDrain <-chan struct{}
 	// After is the clock of Drain; nil: time.After.
 	After func(time.Duration) <-chan time.Time
 }
@@ -64,6 +66,7 @@ type Server struct {
 	log      *slog.Logger
 	engine   *gin.Engine
 	drain    time.Duration
+	cutDrain <-chan struct{}
 	after    func(time.Duration) <-chan time.Time
 	draining atomic.Bool
 	// oldSecret lets the log tell now and then that webhooks are signed with the secret of before
@@ -101,7 +104,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	s.alerts = make(chan struct{}, alertsAtOnce)
 	s.metrics.registry.MustRegister(leakCollector{cfg.Parts.Leaks.Counts})
-	s.drain, s.after = cfg.Drain, cfg.After
+	s.drain, s.cutDrain, s.after = cfg.Drain, cfg.CutDrain, cfg.After
 	if s.after == nil {
 		s.after = time.After
 	}
@@ -114,7 +117,7 @@ func New(cfg Config) (*Server, error) {
 		s.metrics.registry.MustRegister(cfg.Webhooks.collectors()...)
 	}
 	if cfg.Upkeep != nil {
-		s.metrics.registry.MustRegister(upkeepCollector{cfg.Upkeep})
+		s.metrics.registry.MustRegister(newUpkeepCollector(cfg.Upkeep))
 	}
 	s.engine.HandleMethodNotAllowed = true
 	s.engine.RedirectTrailingSlash = false

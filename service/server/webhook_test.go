@@ -121,9 +121,16 @@ func TestASecretIsRotatedOnceUnderAName(t *testing.T) {
 	if second.Secret == into[api.Webhook](t, first).Secret {
 		t.Error("another request gave the same secret")
 	}
-	call(t, s, "POST", path, `{"overlap":"1h"}`, named(token, "n-1")...).wantCode(t, http.StatusConflict, api.CodeConflict)
-	if n := s.Acts(t, audit.EndpointRotated); n != 2 {
-		t.Errorf("rotated %d times, want 2", n)
+	n1 := func(body string) {
+		t.Helper()
+		call(t, s, "POST", path, body, named(token, "n-1")...).wantCode(t, http.StatusConflict, api.CodeConflict)
+	}
+	n1(`{"overlap":"1h"}`)
+	call(t, s, "POST", path, `{}`, named(token, "n-3")...) // nothing tells now of the secret of n-1
+	n1(`{"overlap":"1h"}`)
+	call(t, s, "POST", path, `{"overlap":"1h"}`, named(token, "n-3")...).wantCode(t, http.StatusConflict, api.CodeConflict)
+	if n := s.Acts(t, audit.EndpointRotated); n != 3 {
+		t.Errorf("rotated %d times, want 3", n)
 	}
 }
 

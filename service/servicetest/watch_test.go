@@ -83,12 +83,7 @@ func ask(t *testing.T, s *servicetest.Service, path, token string) {
 		t.Fatal(err)
 	}
 	req.Header.Set("Authorization", "Bearer "+token)
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-	res, err := client.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	res.Body.Close()
+	servicetest.Send(t, req)
 }
 
 // serveBeside has the service refuse a request that does not pass the watch.

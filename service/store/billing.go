@@ -101,8 +101,11 @@ func scanPurchase(row interface{ Scan(...any) error }) (p billing.Purchase, err 
 	return p, nil
 }
 
-func (t billingTx) Purchase(ctx context.Context, source billing.Source, key string) (billing.Purchase, error) {
-	p, err := scanPurchase(t.QueryRowContext(ctx, `SELECT `+purchaseColumns+` FROM purchases WHERE source = $1 AND key = $2`, source, key))
+func (t billingTx) Purchase(
+	ctx context.Context, source billing.Source, key string,
+) (billing.Purchase, error) {
+	p, err := scanPurchase(t.QueryRowContext(ctx,
+		`SELECT `+purchaseColumns+` FROM purchases WHERE source = $1 AND key = $2`, source, key))
 	if err != nil {
 		return p, fmt.Errorf("purchase %s: %w", billing.Ref{Source: source, Key: key}, notFound(err))
 	}
@@ -122,7 +125,8 @@ func (s *Store) Purchases(ctx context.Context, q billing.Query) ([]billing.Purch
 		f.conditions = append(f.conditions, "unmatched <> ''")
 	}
 	if q.After != (billing.Ref{}) {
-		f.conditions = append(f.conditions, fmt.Sprintf("(source, key) > (%s, %s)", f.mark(string(q.After.Source)), f.mark(q.After.Key)))
+		f.conditions = append(f.conditions,
+			fmt.Sprintf("(source, key) > (%s, %s)", f.mark(string(q.After.Source)), f.mark(q.After.Key)))
 	}
 	return purchases(ctx, s.read, f.list("source, key", q.Limit), f.args...)
 }
@@ -213,7 +217,9 @@ func (t billingTx) Books(ctx context.Context, account string) (b billing.Books, 
 	if errors.Is(err, sql.ErrNoRows) {
 		return b, false, nil
 	}
-	for text, to := range map[*sql.NullString]**billing.License{&base: &b.Base, &applied: &b.Applied} {
+	for text, to := range map[*sql.NullString]**billing.License{
+		&base: &b.Base, &applied: &b.Applied,
+	} {
 		if err == nil && text.Valid {
 			err = json.Unmarshal([]byte(text.String), to)
 		}

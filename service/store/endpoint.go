@@ -3,11 +3,14 @@ package store
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 
 	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/failure"
+	"github.com/pageflare/ci/service/license"
+	"github.com/pageflare/ci/service/opaque"
 	"github.com/pageflare/ci/service/webhook/out"
 )
 
@@ -109,34 +112,65 @@ func (s *Store) Endpoints(ctx context.Context, q out.Query) ([]out.Sealed, error
 	return list, storeError(rows.Err())
 }
 
-func (s *Store) ChangeEndpoint(ctx context.Context, id string, change func(*out.Sealed) error, act audit.Act) (out.Sealed, error) {
-	var e out.Sealed
-	err := inTx(ctx, s.write, func(t *tx) (err error) {
-		if e, err = endpointByID(ctx, t, id); err != nil {
-			return err
-		}
-		before := e
-		if err := change(&e); err != nil || sameEndpoint(before, e) {
-			return err
-		}
-		types, err := json.Marshal(e.Events)
-		if err != nil {
-			return err
-		}
-		act.Account = e.AccountID
-		t.log(act)
-		until := int64(0)
-		if !e.PreviousUntil.IsZero() {
-			until = millis(e.PreviousUntil)
-		}
-		_, err = t.ExecContext(ctx, `UPDATE webhook_endpoints SET url = $2, events = $3, status = $4, reason = $5, secret = $6, previous_secret = $7, previous_until = $8
-			WHERE id = $1`, id, e.URL, string(types), string(e.Status), e.Reason, e.SealedSecret, e.SealedPrevious, until)
-		if err != nil {
-			return fmt.Errorf("webhook endpoint %s: %w", id, storeError(err))
-		}
-		return nil
+func (s *Store) ChangeEndpoint(ctx context.Context, id string, change func(*out.Sealed) error,
+	act audit.Act) (e out.Sealed, err error) {
+	err = inTx(ctx, s.write, func(t *tx) (err error) {
+		e, err = t.changeEndpoint(ctx, id, change, act)
+		return err
 	})
 	return e, err
+}
+
+func (s *Store) ChangeEndpointOnce(ctx context.Context, id string, r out.Request,
+	change func(*out.Sealed, string) (string, error), act audit.Act) (e out.Sealed, err error) {
+	err = inTx(ctx, s.write, func(t *tx) error {
+		use, did := license.IdentityUse{Hash: r.Name, At: r.At, Until: r.Until}, ""
+		if err := t.forgetIdentities(ctx, millis(r.At)); err != nil {
+			return err
+		}
+		before, err := identityUse(ctx, t, r.Name)
+		first := errors.Is(err, failure.ErrNotFound)
+		if err != nil && !first {
+			return err
+		}
+		e, err = t.changeEndpoint(ctx, id, func(e *out.Sealed) (err error) {
+			did, err = change(e, string(before.Token))
+			return err
+		}, act)
+		if err != nil || !first {
+			return err
+		}
+		use.Token = opaque.TokenID(did)
+		return t.useIdentities(ctx, []license.IdentityUse{use})
+	})
+	return e, err
+}
+
+func (t *tx) changeEndpoint(ctx context.Context, id string, change func(*out.Sealed) error,
+	act audit.Act) (e out.Sealed, err error) {
+	if e, err = endpointByID(ctx, t, id); err != nil {
+		return e, err
+	}
+	before := e
+	if err := change(&e); err != nil || sameEndpoint(before, e) {
+		return e, err
+	}
+	types, err := json.Marshal(e.Events)
+	if err != nil {
+		return e, err
+	}
+	act.Account = e.AccountID
+	t.log(act)
+	until := int64(0)
+	if !e.PreviousUntil.IsZero() {
+		until = millis(e.PreviousUntil)
+	}
+	_, err = t.ExecContext(ctx, `UPDATE webhook_endpoints SET url = $2, events = $3, status = $4, reason = $5, secret = $6, previous_secret = $7, previous_until = $8
+		WHERE id = $1`, id, e.URL, string(types), string(e.Status), e.Reason, e.SealedSecret, e.SealedPrevious, until)
+	if err != nil {
+		return e, fmt.Errorf("webhook endpoint %s: %w", id, storeError(err))
+	}
+	return e, nil
 }
 
 // sameEndpoint says whether nothing of an endpoint was changed.

@@ -186,3 +186,9 @@ func (s *Store) InTx(
 		})
 	})
 }
+
+// RightsBy is what a process knows of the state of rights that read reads.
+func RightsBy(read func(context.Context) (int64, error)) func(context.Context) (int64, error) {
+	k := newRightsKnown()
+	return func(ctx context.Context) (int64, error) { return k.state(ctx, read) }
+}

@@ -10,7 +10,10 @@ import (
 
 func (s *Store) RecordLease(ctx context.Context, r license.LeaseRecord, act audit.Act) error {
 	return s.group.do(ctx, func(ctx context.Context, t *tx) error {
-		if err := t.mayRecord(ctx, r.KeyID); err != nil {
+		of := license.TokenRecord{
+			AccountID: r.AccountID, Parent: r.TokenID, KeyID: r.KeyID, Recorded: act.At, AsOf: r.AsOf,
+		}
+		if err := t.mayGive(ctx, of); err != nil {
 			return err
 		}
 		done, err := t.ExecContext(ctx, `INSERT INTO leases (token_id, key_id, account_id, id, issued_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6)

@@ -22,22 +22,28 @@ import (
 // recordToken adds the record of a token and its act to the block of this transaction, unless it
 // was recorded before. ErrRetired, and as in mayDescend. ErrNotFound: there is no such account.
 func (t *tx) recordToken(ctx context.Context, r license.TokenRecord, act audit.Act) error {
-	if r.AsOf == 0 || r.AsOf != t.head.rights { // a right may have ended since it was looked at
-		if err := t.mayRecord(ctx, r.KeyID); err != nil {
-			return err
-		}
-		if err := t.mayHold(ctx, r); err != nil {
-			return err
-		}
-		if err := t.mayDescend(ctx, r); err != nil {
-			return err
-		}
+	if err := t.mayGive(ctx, r); err != nil {
+		return err
 	}
 	if t.pool.recent.has(r.ID) || t.blockIDs[r.ID] {
 		return nil
 	}
 	t.addRecord(r, act)
 	return nil
+}
+
+// mayGive refuses what a right that has ended since it was looked at was asked for by.
+func (t *tx) mayGive(ctx context.Context, r license.TokenRecord) error {
+	if r.AsOf != 0 && r.AsOf == t.head.rights {
+		return nil
+	}
+	if err := t.mayRecord(ctx, r.KeyID); err != nil {
+		return err
+	}
+	if err := t.mayHold(ctx, r); err != nil {
+		return err
+	}
+	return t.mayDescend(ctx, r)
 }
 
 // addRecord adds a record to the block.

@@ -71,7 +71,7 @@ func (m Move) Run(ctx context.Context) (done Moved, err error) {
 	}
 	from, err := openSource(ctx, m.From)
 	if err != nil {
-		return done, fmt.Errorf("database %s: %w", opaque.HideUserInfo(m.From), err)
+		return done, fmt.Errorf("database %s: %w", opaque.HideUserInfo(m.From), givenBy("--from", err))
 	}
 	defer func() { err = errors.Join(err, from.close()) }()
 	keys, err := (&Store{read: &pool{DB: from.db, engine: from.engine}}).Keys(ctx)
@@ -83,7 +83,7 @@ func (m Move) Run(ctx context.Context) (done Moved, err error) {
 	}
 	to, resumed, err := openTarget(ctx, m.To, from)
 	if err != nil {
-		return done, fmt.Errorf("database %s: %w", opaque.HideUserInfo(m.To), err)
+		return done, fmt.Errorf("database %s: %w", opaque.HideUserInfo(m.To), givenBy("--to", err))
 	}
 	defer func() { err = errors.Join(err, to.close()) }()
 	if m.batch > 0 {
@@ -95,10 +95,25 @@ func (m Move) Run(ctx context.Context) (done Moved, err error) {
 	}
 	c := copying{from: from, to: to, tables: tables, resumed: resumed, report: m.Progress}
 	if err := c.run(ctx); err != nil {
-		return done, err
+		return done, givenBy("--from or --to", err)
 	}
 	return Moved{Tables: c.moved, Audit: from.origin.head, Resumed: c.resumed}, nil
 }
+
+// givenBy names what a URL was given by in an error whose remedy is to change it: elsewhere it is
+// the setting.
+func givenBy(flag string, err error) error { return &urlError{flag, err} }
+
+type urlError struct {
+	flag string
+	err  error
+}
+
+func (e *urlError) Error() string {
+	return strings.ReplaceAll(e.err.Error(), "LICENSE_DATABASE_URL", e.flag)
+}
+
+func (e *urlError) Unwrap() error { return e.err }
 
 // copying is a move whose source and target are open.
 type copying struct {

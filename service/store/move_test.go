@@ -378,7 +378,7 @@ func TestWhatCannotBeMovedIsRefusedBeforeAnythingIsTouched(t *testing.T) {
 	for _, c := range []struct{ name, from, to, want string }{
 		{"no file", "sqlite:" + file("none.db"), server, "none.db: is not there: name the file of the database to move"},
 		{"no database", "sqlite:" + text, server, "is not a SQLite database"},
-		{"another program's database", "sqlite:" + shop, server, "is the database of another program"},
+		{"another program's database", "sqlite:" + shop, server, "is the database of another program: name another file in --from"},
 		{"the same twice", good, good, "both are of the same engine: for SQLite use `backup` and `restore`, for PostgreSQL pg_dump"},
 		{"two servers", used, server, "both are of the same engine"},
 		{"an older version", "sqlite:" + older, server, "the database is from an older version of pageflare-license, and only `serve` and `migrate` bring it up to date"},
@@ -387,7 +387,7 @@ func TestWhatCannotBeMovedIsRefusedBeforeAnythingIsTouched(t *testing.T) {
 		{"an empty server", server, "sqlite:" + file("target.db"), "has no tables of pageflare-license: there is nothing to move"},
 		{"no server", good, closed, "the server cannot be reached"},
 		{"a target that is in use", good, used, "has data of pageflare-license already: name an empty database"},
-		{"a target of another program", good, foreign, "has the tables of another program"},
+		{"a target of another program", good, foreign, "has the tables of another program: name another database in --to, or a schema by search_path"},
 		{"a part of another database", good, half, "holds a part of another database, whose move has not finished"},
 		{"a source that is a part", half, "sqlite:" + file("target.db"), "a move to this database has not finished"},
 		{"a source that is written", locked, server, "cannot be locked against writers"},
@@ -396,6 +396,9 @@ func TestWhatCannotBeMovedIsRefusedBeforeAnythingIsTouched(t *testing.T) {
 			_, err := store.Move{From: c.from, To: c.to}.Run(t.Context())
 			if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
 				t.Errorf("Run = %v, want one line with %q", err, c.want)
+			}
+			if err != nil && strings.Contains(err.Error(), "LICENSE_DATABASE_URL") {
+				t.Errorf("Run = %v, want --from and --to in the place of a setting that was not given", err)
 			}
 		})
 	}

@@ -9,8 +9,8 @@ import (
 	"github.com/pageflare/ci/service/account"
 )
 
-// lookNow and lookNever are accounts.notice_at of an account that is due, and of one that is not until
-// it is changed. The former is what an account begins with.
+// lookNow and lookNever are accounts.notice_at of an account that is due, and of one that is not
+// until it is changed. The former is what an account begins with.
 const (
 	lookNow   = 0
 	lookNever = math.MaxInt64
@@ -18,7 +18,10 @@ const (
 
 const accountsDue = `SELECT ` + accountColumns + `, a.told_until, a.told_days FROM accounts a WHERE a.notice_at <= $1 ORDER BY a.notice_at LIMIT $2`
 
-func (s *Store) LookAtEnds(ctx context.Context, now time.Time, limit int, look func(account.Account, account.Notice) account.Look) (looked int, err error) {
+func (s *Store) LookAtEnds(
+	ctx context.Context, now time.Time, limit int,
+	look func(account.Account, account.Notice) account.Look,
+) (looked int, err error) {
 	// most often nobody is due, and then nobody else has to wait
 	var due bool
 	err = s.read.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM accounts WHERE notice_at <= $1)`, millis(now)).Scan(&due)

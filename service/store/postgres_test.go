@@ -2,9 +2,12 @@ package store_test
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"maps"
+	neturl "net/url"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -161,5 +164,55 @@ func TestPostgresTellsAboutItself(t *testing.T) {
 	if s, err = store.AskServer(t.Context(), url, -time.Hour); err != nil || len(s.Long) != 1 || s.Long[0].PID == 0 ||
 		s.Long[0].User == "" || s.Long[0].State != "idle in transaction" || time.Since(s.Long[0].Begun).Abs() > time.Hour {
 		t.Errorf("AskServer beside an open transaction = %+v, %v, want it named", s, err)
+	}
+	if s.Hidden > 0 || len(s.Prepared) > 0 {
+		t.Errorf("AskServer of a user who may see all = %+v, want nothing hidden or prepared", s)
+	}
+}
+
+// A user without pg_read_all_stats does not see since when others are in a transaction: that is
+// said, and not that there is none.
+func TestPostgresHidesTheTransactionsOfOthers(t *testing.T) {
+	t.Parallel()
+	url := postgrestest.New(t)
+	exec(t, connect(t, url), `BEGIN`, `SELECT 1`)
+	name := fmt.Sprintf("modest_%d", time.Now().UnixNano())
+	administrator := connect(t, url)
+	exec(t, administrator, `CREATE ROLE `+name+` LOGIN`)
+	defer exec(t, administrator, `DROP ROLE `+name)
+	modest, err := neturl.Parse(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	modest.User = neturl.User(name)
+	s, err := store.AskServer(t.Context(), modest.String(), -time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if postgrestest.Pooled() { // whose pooler is the same user to the server, whoever asks
+		if s.Hidden > 0 || len(s.Long) == 0 {
+			t.Errorf("AskServer by a pooler that may see others = %+v, want the transaction", s)
+		}
+	} else if s.Hidden == 0 || len(s.Long) > 0 {
+		t.Errorf("AskServer of a user who may not see others = %+v, want that something is hidden", s)
+	}
+}
+
+func TestPostgresNamesWhatHoldsDeadRows(t *testing.T) {
+	t.Parallel()
+	url := postgrestest.New(t)
+	conn := connect(t, url)
+	name := fmt.Sprintf("gone_%d", time.Now().UnixNano())
+	exec(t, conn, `SELECT pg_create_physical_replication_slot('`+name+`', true)`)
+	defer exec(t, conn, `SELECT pg_drop_replication_slot('`+name+`')`)
+	exec(t, conn, `BEGIN`, `SELECT txid_current()`, `PREPARE TRANSACTION '`+name+`'`)
+	defer exec(t, conn, `ROLLBACK PREPARED '`+name+`'`)
+	s, err := store.AskServer(t.Context(), url, -time.Hour)
+	if err != nil || !slices.Contains(s.Slots, name) || len(s.Prepared) != 1 || s.Prepared[0].Name != name ||
+		s.Prepared[0].User == "" || time.Since(s.Prepared[0].Begun).Abs() > time.Hour {
+		t.Errorf("AskServer = %+v, %v, want slot and transaction %s", s, err, name)
+	}
+	if s, err = store.AskServer(t.Context(), url, time.Hour); err != nil || len(s.Prepared) > 0 {
+		t.Errorf("AskServer = %+v, %v, want none prepared an hour ago", s, err)
 	}
 }

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -40,10 +41,12 @@ const pruneBatch = 500
 // many lines of the audit log a quiet service gets for it.
 const restAge = 24 * time.Hour
 
-// Prune does the first of these that there is something to do for.
+// Prune does the first of these that there is something to do for. Records come last: a log that
+// was tampered with stops them for good, and must stop nothing else.
 func (s *Store) Prune(ctx context.Context, held upkeep.Lease, p upkeep.Pruning) (did bool, err error) {
 	for _, step := range []func(context.Context, upkeep.Lease, upkeep.Pruning) (bool, error){
-		s.pruneRows, s.segmentOfRest, s.pruneSegment, s.pruneEnded, s.pruneLimits, s.pruneEvents, s.pruneSends,
+		s.pruneLimits, s.pruneLeases, s.pruneEvents, s.pruneSends,
+		s.pruneRows, s.segmentOfRest, s.pruneSegment, s.pruneEnded,
 	} {
 		if did, err = step(ctx, held, p); did || err != nil {
 			return did, err
@@ -119,37 +122,16 @@ func (s *Store) pruneSegment(ctx context.Context, held upkeep.Lease, p upkeep.Pr
 	var seg segment
 	var pruned int64
 	err := s.read.QueryRowContext(ctx, `SELECT s.seq, s.first, u.pruned FROM ledger_segments s, upkeep u
-		WHERE u.id = 1 AND s.to_at < $1 AND s.ends <= $2 ORDER BY s.seq LIMIT 1`, millis(p.Before), millis(p.Now)).Scan(&seg.seq, &seg.first, &pruned)
+		WHERE u.id = 1 AND s.to_at < $1 AND s.ends <= $2 ORDER BY s.seq LIMIT 1`, millis(p.Before), expiredAt(p)).Scan(&seg.seq, &seg.first, &pruned)
 	if errors.Is(err, sql.ErrNoRows) {
 		return false, nil
 	}
 	if err != nil {
 		return false, fmt.Errorf("look for records to prune: %w", storeError(err))
 	}
-	f := families{ends: map[string]int64{}}
-	blocks := int64(0)
-	for from := seg.first - 1; from < seg.seq; {
-		page, err := readBlocks(ctx, s.read, ` WHERE seq > $1 AND seq <= $2 ORDER BY seq LIMIT $3`, from, seg.seq, blockPage)
-		if err != nil {
-			return false, err
-		}
-		for _, b := range page {
-			blocks++
-			if b.body == nil {
-				return false, fmt.Errorf("%w: the records of lines %d to %d are missing: run `pageflare-license audit verify`", audit.ErrTampered, b.seq-b.n+1, b.seq)
-			}
-			err := b.each(func(_ int64, r *ledger.Reader) {
-				record := r.Record()
-				f.add(opaque.TokenID(record.ID), record.IssuedBy, record.Account, record.ExpiresAt*1000)
-			})
-			if err != nil {
-				return false, err
-			}
-		}
-		if len(page) < blockPage {
-			break
-		}
-		from = page[len(page)-1].seq
+	f, blocks, err := s.readToPrune(ctx, seg, p)
+	if err != nil {
+		return false, err
 	}
 	oldest, err := s.oldest(ctx, seg.seq, p)
 	if err != nil {
@@ -190,6 +172,59 @@ func (s *Store) pruneSegment(ctx context.Context, held upkeep.Lease, p upkeep.Pr
 	})
 }
 
+// expiredAt is up to when a token must have lived so that no replica takes it for valid any more,
+// not one whose clock is behind ours.
+func expiredAt(p upkeep.Pruning) int64 { return millis(p.Now.Add(-pruneSlack)) }
+
+// readToPrune reads the records of a segment, and counts its blocks. Anyone who can write the
+// database can say of a segment that it is old, or put old records in the place of others; the line
+// that they were pruned would then hide that. So each block must be as it was written, and each
+// record old and of a token that has expired: audit.ErrTampered.
+func (s *Store) readToPrune(ctx context.Context, seg segment,
+	p upkeep.Pruning) (f families, blocks int64, err error) {
+	f.ends = map[string]int64{}
+	follows := p.Follows
+	if follows == nil {
+		follows = audit.Act{}.Follows
+	}
+	before, err := lastEntry(ctx, s.read, seg.first-1)
+	if err != nil {
+		return f, 0, err
+	}
+	for at := before.Head(); at.Seq < seg.seq; {
+		page, err := s.AuditAfter(ctx, max(at.Seq, seg.first-1), blockPage)
+		if err != nil {
+			return f, 0, err
+		}
+		for _, e := range page {
+			if at.Seq >= seg.seq {
+				break
+			}
+			if e.First() < seg.first || e.Seq > seg.seq || !follows(e, at.Hash) {
+				return f, 0, notWhole(e.First(), e.Seq, "are not as they were written")
+			}
+			at = e.Head()
+			if e.Block == nil {
+				continue
+			}
+			blocks++
+			if err := f.addBlock(e, p); err != nil {
+				return f, 0, err
+			}
+		}
+		if len(page) == 0 {
+			return f, 0, notWhole(at.Seq+1, seg.seq, "are missing")
+		}
+	}
+	return f, blocks, nil
+}
+
+// notWhole says why nothing is pruned of what has some lines. ErrTampered.
+func notWhole(from, through int64, what string) error {
+	return fmt.Errorf("%w: lines %d to %d %s, so nothing is pruned there: "+
+		"run `pageflare-license audit verify`", audit.ErrTampered, from, through, what)
+}
+
 // families is the families of records that are to be pruned.
 type families struct {
 	ends   map[string]int64 // family -> when the last of its tokens expires
@@ -206,6 +241,23 @@ func (f *families) add(id opaque.TokenID, issuer, account string, ends int64) {
 	if issuer != "" {
 		f.issued = append(f.issued, issuedFamily{family, issuer, account})
 	}
+}
+
+// addBlock adds the records of a block, all of which must be old.
+func (f *families) addBlock(e audit.Entry, p upkeep.Pruning) (err error) {
+	if e.Block.Body == nil {
+		return notWhole(e.First(), e.Seq, "lack their records")
+	}
+	before, expired := millis(p.Before), expiredAt(p)
+	b := block{seq: e.Seq, n: e.Seq - e.First() + 1, body: e.Block.Body}
+	fault := b.each(func(seq int64, r *ledger.Reader) {
+		record := r.Record()
+		if record.At >= before || record.ExpiresAt*1000 > expired {
+			err = notWhole(seq, seq, "are not old, and the index of the ledger says that they are")
+		}
+		f.add(opaque.TokenID(record.ID), record.IssuedBy, record.Account, record.ExpiresAt*1000)
+	})
+	return cmp.Or(fault, err)
 }
 
 // match looks which families have rows already. Only upkeep adds some.
@@ -301,7 +353,7 @@ func (s *Store) oldRows(ctx context.Context, p upkeep.Pruning) (ids []string, f 
 		if err := rows.Scan(&id, &issuer, &account, &expires, &recorded); err != nil {
 			return nil, f, fmt.Errorf("look for tokens to prune: %w", storeError(err))
 		}
-		if expires > millis(p.Now) || recorded >= millis(p.Before) {
+		if expires > expiredAt(p) || recorded >= millis(p.Before) {
 			break
 		}
 		ids = append(ids, id)
@@ -371,4 +423,31 @@ const limitsAge = time.Hour
 func (s *Store) pruneLimits(ctx context.Context, _ upkeep.Lease, p upkeep.Pruning) (bool, error) {
 	n, err := s.PruneLimits(ctx, p.Now.Add(-limitsAge))
 	return n > 0, err
+}
+
+// pruneLeases removes leases that have expired by every clock: they say nothing any more of whether
+// a key is needed, and that they were given stands in the audit log.
+func (s *Store) pruneLeases(ctx context.Context, held upkeep.Lease, p upkeep.Pruning) (bool, error) {
+	const expired = `SELECT l.token_id, l.key_id FROM signing_keys k
+		JOIN leases l ON l.key_id = k.id WHERE l.expires_at < $1 LIMIT $2`
+	var some bool
+	err := s.read.QueryRowContext(ctx, `SELECT EXISTS (`+expired+`)`, expiredAt(p), 1).Scan(&some)
+	if err != nil {
+		return false, fmt.Errorf("look for leases to prune: %w", storeError(err))
+	}
+	if !some {
+		return false, nil
+	}
+	return true, inTx(ctx, s.write, func(t *tx) error {
+		if err := t.holds(ctx, held); err != nil {
+			return err
+		}
+		t.wrote = true
+		_, err := t.ExecContext(ctx, `DELETE FROM leases WHERE (token_id, key_id) IN (`+expired+`)`,
+			expiredAt(p), pruneBatch)
+		if err != nil {
+			return fmt.Errorf("prune leases: %w", storeError(err))
+		}
+		return nil
+	})
 }

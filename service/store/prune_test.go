@@ -1,12 +1,17 @@
 package store_test
 
 import (
+	"errors"
+	"fmt"
 	"testing"
 	"time"
 
 	"github.com/pageflare/ci/service/account"
 	"github.com/pageflare/ci/service/audit"
+	"github.com/pageflare/ci/service/keyring"
+	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/opaque"
+	"github.com/pageflare/ci/service/store/postgrestest"
 	"github.com/pageflare/ci/service/store/sqlitetest"
 	"github.com/pageflare/ci/service/upkeep"
 )
@@ -60,5 +65,59 @@ func TestOldTokensWithRowsArePruned(t *testing.T) {
 	families, err := s.RevokeAPIToken(t.Context(), "at_1", audit.Act{}, &audit.Act{At: p.Now})
 	if err != nil || families != 1 {
 		t.Errorf("RevokeAPIToken = %d, %v, want one family", families, err)
+	}
+}
+
+func TestExpiredLeasesArePruned(t *testing.T) {
+	t.Parallel()
+	for engine, url := range map[string]func(t *testing.T) string{
+		"SQLite":     func(t *testing.T) string { return sqlitetest.New(t) },
+		"PostgreSQL": func(t *testing.T) string { return postgrestest.New(t) },
+	} {
+		t.Run(engine, func(t *testing.T) {
+			t.Parallel()
+			url := url(t)
+			s := open(t, url)
+			now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+			owner := backupAccount(t, s)
+			for _, kid := range []string{"k_1", "k_2"} {
+				k := keyring.SealedKey{ID: kid, Algorithm: keyring.EdDSA, Sealed: []byte("x"), CreatedAt: now, SignsFrom: now}
+				if err := s.AddKey(t.Context(), k, audit.Act{At: now, Action: audit.KeyAdded, Details: "{}"}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			const before, slack, after = 600, 50, 3 // more than are removed at once
+			for i := range before + slack + after {
+				ends := now.Add(-time.Hour)
+				if i >= before { // it may be good yet where the clock is behind
+					ends = now.Add(-time.Minute)
+				}
+				if i >= before+slack {
+					ends = now.Add(time.Minute)
+				}
+				kid := []string{"k_1", "k_2"}[i%2]
+				l := license.LeaseRecord{ID: fmt.Sprintf("ls_%d", i), TokenID: opaque.TokenID(fmt.Sprint(i)), KeyID: kid, AccountID: owner, IssuedAt: now, ExpiresAt: ends}
+				if err := s.RecordLease(t.Context(), l, audit.Act{At: now, Action: audit.LeaseIssued, Details: "{}"}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			held, err := s.ClaimUpkeep(t.Context(), upkeep.Lease{}, "test")
+			if err != nil {
+				t.Fatal(err)
+			}
+			p := upkeep.Pruning{Now: now, Before: now.AddDate(-1, 0, 0)}
+			if _, err := s.Prune(t.Context(), upkeep.Lease{Owner: "another"}, p); !errors.Is(err, upkeep.ErrLost) {
+				t.Errorf("Prune by another one = %v, want ErrLost", err)
+			}
+			for more := true; more; {
+				if more, err = s.Prune(t.Context(), held, p); err != nil {
+					t.Fatal(err)
+				}
+			}
+			var left int
+			if err := openAny(t, url).QueryRowContext(t.Context(), `SELECT count(*) FROM leases`).Scan(&left); err != nil || left != slack+after {
+				t.Errorf("leases = %d, %v, want %d", left, err, slack+after)
+			}
+		})
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -19,7 +18,9 @@ type rightsKnown struct {
 	begin   time.Time
 	maxAge  time.Duration
 	now     atomic.Pointer[rightsSeen]
-	reading sync.Mutex
+	reading chan struct{} // holds a value while somebody reads
+	reads   atomic.Int64  // how many have ended
+	failed  error         // of the newest one; nil: it went well
 }
 
 type rightsSeen struct {
@@ -27,9 +28,12 @@ type rightsSeen struct {
 	at    time.Duration // by the monotonic clock: one that is set makes nothing last
 }
 
-func newRightsKnown() *rightsKnown { return &rightsKnown{begin: time.Now(), maxAge: rightsAge} }
+func newRightsKnown() *rightsKnown {
+	return &rightsKnown{begin: time.Now(), maxAge: rightsAge, reading: make(chan struct{}, 1)}
+}
 
-// saw notes a state that this process has read, or made itself; began is when it began to read.
+// saw notes a state that this process has read, or made itself; began is when it began to read, or
+// to commit.
 func (k *rightsKnown) saw(state int64, began time.Duration) {
 	for {
 		old := k.now.Load()
@@ -56,28 +60,54 @@ func (k *rightsKnown) elapsed() time.Duration { return time.Since(k.begin) }
 // this process has made. It grows with each transaction that ends or changes a right, in the order
 // in which they are committed. 0: nothing tells it.
 func (s *Store) Rights(ctx context.Context) (int64, error) {
-	k := s.write.rights
+	return s.write.rights.state(ctx, func(ctx context.Context) (int64, error) {
+		state, err := s.readRights(ctx)
+		if isMoved(err) {
+			s.read.note(err, false) // no connection to that server is used again
+			state, err = s.readRights(ctx)
+		}
+		if errors.Is(err, sql.ErrNoRows) {
+			return 0, nil // somebody took it away, which is for the audit log to say
+		}
+		return state, storeError(err)
+	})
+}
+
+// state returns a state that is not too old, or reads one. Those who come while somebody reads
+// share what comes of it, also that nobody can tell: one after the other they would each wait for a
+// database that hangs.
+func (k *rightsKnown) state(ctx context.Context, read func(context.Context) (int64, error)) (int64, error) {
 	if seen := k.now.Load(); seen != nil && k.elapsed()-seen.at < k.maxAge {
 		return seen.state, nil
 	}
-	k.reading.Lock()
-	defer k.reading.Unlock()
+	came := k.reads.Load()
+	select {
+	case k.reading <- struct{}{}:
+		defer func() { <-k.reading }()
+	case <-ctx.Done():
+		return 0, fmt.Errorf("read the state of rights: %w", context.Cause(ctx))
+	}
 	began := k.elapsed()
 	if seen := k.now.Load(); seen != nil && began-seen.at < k.maxAge {
 		return seen.state, nil // somebody has read it while we waited
 	}
-	state, err := s.readRights(ctx)
-	if isMoved(err) {
-		s.read.note(err, false) // no connection to that server is used again
-		state, err = s.readRights(ctx)
+	if k.failed != nil && k.reads.Load() > came {
+		return 0, k.failed
 	}
-	if errors.Is(err, sql.ErrNoRows) {
-		return 0, nil // somebody took it away, which is for the audit log to say
-	}
+	state, err := read(ctx)
 	if err != nil {
-		return 0, fmt.Errorf("read the state of rights: %w", storeError(err))
+		err = fmt.Errorf("read the state of rights: %w", err)
+		if ctx.Err() == nil { // else it is only this caller who has left
+			k.failed = err
+			k.reads.Add(1)
+		}
+		return 0, err
 	}
-	k.saw(state, began)
+	k.failed = nil
+	k.reads.Add(1)
+	if state > 0 {
+		k.saw(state, began)
+	}
 	return state, nil
 }
 

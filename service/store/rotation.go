@@ -463,22 +463,28 @@ func (s *Store) ChangeRepository(ctx context.Context, repositoryID int64, name, 
 }
 
 func (s *Store) RotationStock(ctx context.Context, now time.Time) (rotation.Stock, error) {
-	stock := rotation.Stock{}
+	stock := rotation.Stock{States: map[rotation.State]int64{}}
 	for _, state := range rotation.States {
-		stock[state] = 0
+		stock.States[state] = 0
 	}
+	// of one that is to be written at once (0) nobody noted since when: since it was written last, or made
 	err := eachRow(ctx, s.read, `SELECT CASE WHEN r.stopped <> '' THEN 'stopped' WHEN a.status <> 'active' OR a.valid_until <= $1 THEN 'paused'
-			WHEN t.failure_code <> '' THEN 'failing' WHEN t.due_at <= $1 THEN 'due' ELSE 'fresh' END AS state, count(*)
-		FROM rotation_targets t JOIN rotations r ON r.id = t.rotation_id JOIN accounts a ON a.id = r.account_id GROUP BY state`, []any{millis(now)},
+			WHEN t.failure_code <> '' THEN 'failing' WHEN t.due_at <= $1 THEN 'due' ELSE 'fresh' END AS state, count(*),
+			count(CASE WHEN CASE WHEN t.due_at > 0 THEN t.due_at WHEN t.written_at > 0 THEN t.written_at ELSE r.created_at END <= $2 THEN 1 END)
+		FROM rotation_targets t JOIN rotations r ON r.id = t.rotation_id JOIN accounts a ON a.id = r.account_id GROUP BY state`,
+		[]any{millis(now), millis(now.Add(-rotation.OverdueAfter))},
 		func(scan func(...any) error) error {
 			var state rotation.State
-			var n int64
-			err := scan(&state, &n)
-			stock[state] = n
+			var n, since int64
+			err := scan(&state, &n, &since)
+			stock.States[state] = n
+			if state == rotation.IsDue {
+				stock.Overdue = since
+			}
 			return err
 		})
 	if err != nil {
-		return nil, fmt.Errorf("count the targets of rotations: %w", err)
+		return rotation.Stock{}, fmt.Errorf("count the targets of rotations: %w", err)
 	}
 	return stock, nil
 }

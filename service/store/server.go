@@ -24,6 +24,15 @@ type Server struct {
 	Pooled         bool          // a pooler is between us and the server
 	Plain          bool          // the connection is not encrypted, and leaves this machine
 	Long           []Session     // of this database, in a transaction for longer than was asked for
+	Hidden         int           // sessions of others, of which this user may not see since when they are in one
+	Prepared       []Prepared    // of this database, prepared for longer ago than was asked for
+	Slots          []string      // replication slots that hold dead rows or the log for nobody, in order of name
+}
+
+// Prepared is a transaction that waits for the second half of a two-phase commit.
+type Prepared struct {
+	Name, User string
+	Begun      time.Time
 }
 
 // Session is a session of a PostgreSQL server.
@@ -40,8 +49,8 @@ type Session struct {
 const notifyPatience = time.Second
 
 // AskServer asks the PostgreSQL server of a database about itself, and changes nothing. A standby
-// answers too. Sessions in a transaction for longer than long are named as far as the user may see
-// them: those of others only with the role pg_read_all_stats.
+// answers too. Transactions that are open for longer than long are named as far as the user may see
+// them: those of others only with the role pg_read_all_stats; without it, Hidden counts the sessions.
 func AskServer(ctx context.Context, url string, long time.Duration) (s Server, err error) {
 	c, err := postgresConfig(url)
 	if err != nil {
@@ -61,7 +70,7 @@ func AskServer(ctx context.Context, url string, long time.Duration) (s Server, e
 		return Server{}, err
 	}
 	defer conn.Close(context.WithoutCancel(ctx)) // it has no more to say
-	if err := errors.Join(s.askState(ctx, conn), s.askClock(ctx, conn), s.askLong(ctx, conn, long)); err != nil {
+	if err := errors.Join(s.askState(ctx, conn), s.askClock(ctx, conn), s.askLong(ctx, conn, long), s.askHolders(ctx, conn, long)); err != nil {
 		return Server{}, fmt.Errorf("ask the server about itself: %w", err)
 	}
 	s.Pooled = isPooled(ctx, conn)
@@ -108,6 +117,34 @@ func (s *Server) askLong(ctx context.Context, conn *pgx.Conn, long time.Duration
 		return one, err
 	})
 	return err
+}
+
+// askHolders asks for what else keeps VACUUM from removing dead rows: what cannot be seen, prepared
+// transactions, and slots whose standby or subscriber is gone.
+func (s *Server) askHolders(ctx context.Context, conn *pgx.Conn, long time.Duration) error {
+	// of a session of somebody else all is hidden but who it is; one that may be seen has a state
+	err := conn.QueryRow(ctx, `SELECT count(*) FROM pg_stat_activity
+		WHERE datname = current_database() AND usename <> current_user AND backend_type IS NULL`).Scan(&s.Hidden)
+	if err != nil {
+		return err
+	}
+	rows, err := conn.Query(ctx, `SELECT gid, owner, CAST(extract(epoch FROM prepared) * 1000 AS BIGINT)
+		FROM pg_prepared_xacts WHERE database = current_database()
+		AND extract(epoch FROM clock_timestamp() - prepared) > $1 ORDER BY prepared LIMIT 10`, long.Seconds())
+	if err != nil {
+		return err
+	}
+	s.Prepared, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (one Prepared, err error) {
+		var begun int64
+		err = row.Scan(&one.Name, &one.User, &begun)
+		one.Begun = fromMillis(begun)
+		return one, err
+	})
+	if err != nil {
+		return err
+	}
+	return conn.QueryRow(ctx, `SELECT ARRAY(SELECT CAST(slot_name AS TEXT) FROM pg_replication_slots
+		WHERE NOT active AND restart_lsn IS NOT NULL AND NOT temporary ORDER BY slot_name)`).Scan(&s.Slots)
 }
 
 // isPooled says whether something between us and the server gives our statements to sessions of its

@@ -25,8 +25,9 @@ func (s *Store) Stock(ctx context.Context, now time.Time) (license.Stock, error)
 		return license.Stock{}, fmt.Errorf("count policies and licenses: %w", storeError(err))
 	}
 	err = s.read.QueryRowContext(ctx, `SELECT (SELECT count(*) FROM hook_deliveries WHERE state = 'received'),
-		(SELECT count(*) FROM hook_deliveries WHERE state = 'failed'), (SELECT count(*) FROM purchases WHERE unmatched <> '')`).
-		Scan(&out.Waiting, &out.Failed, &out.Unmatched)
+		(SELECT count(*) FROM hook_deliveries WHERE state = 'failed'), (SELECT count(*) FROM hook_deliveries WHERE due_at <= $1),
+		(SELECT count(*) FROM purchases WHERE unmatched <> '')`, millis(now.Add(-license.LateAfter))).
+		Scan(&out.Waiting, &out.Failed, &out.Late, &out.Unmatched)
 	if err != nil {
 		return license.Stock{}, fmt.Errorf("count deliveries and purchases: %w", storeError(err))
 	}

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/license"
@@ -52,6 +53,10 @@ func tryTx(ctx context.Context, db *pool, f func(*tx) error) (t *tx, err error) 
 		return t, err
 	}
 	t.committing = true
+	var asked time.Duration
+	if t.rights > t.head.rights {
+		asked = db.rights.elapsed() // no other writer gets in between; after the answer one may have
+	}
 	if err := t.Commit(); err != nil {
 		return t, fmt.Errorf("commit: %w", storeError(err))
 	}
@@ -61,7 +66,7 @@ func tryTx(ctx context.Context, db *pool, f func(*tx) error) (t *tx, err error) 
 		db.published.tell()
 	}
 	if t.rights > t.head.rights {
-		db.rights.saw(t.rights, db.rights.elapsed())
+		db.rights.saw(t.rights, asked)
 	}
 	return t, nil
 }

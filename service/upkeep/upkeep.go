@@ -73,6 +73,9 @@ type Pruning struct {
 	// Act is the line of the audit log about what is pruned: the records from one number to
 	// another.
 	Act func(from, through int64) audit.Act
+	// Follows says whether an entry of the log is as it was written, behind one with the given
+	// hash: what is not is not pruned. nil: by the chain of a log without a key.
+	Follows func(e audit.Entry, previous string) bool
 }
 
 // Config is what Upkeep is made of. All fields must be set.
@@ -136,6 +139,12 @@ func New(c Config) *Upkeep {
 	u.jobs = []*job{
 		{name: JobIndex, every: time.Second, rest: 1, step: c.Store.Index},
 		{name: JobPrune, every: time.Hour, rest: 4, step: u.prune},
+	}
+	for _, j := range u.jobs {
+		u.done[j.name] = time.Time{}
+	}
+	for _, e := range u.errands {
+		u.done[e.Name] = time.Time{}
 	}
 	return u
 }
@@ -207,12 +216,13 @@ func (u *Upkeep) prune(ctx context.Context, held Lease) (more bool, err error) {
 	now := u.cfg.Now()
 	before := now.Add(-u.cfg.Retention)
 	ctx = audit.WithActor(ctx, audit.Actor{Kind: audit.ActorService, ID: "upkeep"})
-	return u.cfg.Store.Prune(ctx, held, Pruning{Now: now, Before: before, Act: func(from, through int64) audit.Act {
+	return u.cfg.Store.Prune(ctx, held, Pruning{Now: now, Before: before, Follows: u.cfg.Log.Follows, Act: func(from, through int64) audit.Act {
 		return u.cfg.Log.PruneAct(ctx, from, through, before)
 	}})
 }
 
-// Done returns when each job was last done by this replica without an error.
+// Done returns when each job and errand was last done by this replica without an error; zero: it
+// was not.
 func (u *Upkeep) Done() map[string]time.Time {
 	u.mu.Lock()
 	defer u.mu.Unlock()

@@ -146,6 +146,7 @@ func (h *Handlers) Routes() []route.Route {
 // Refusals is how the errors of the Admin API look on the wire.
 func Refusals() []route.Refusal {
 	return []route.Refusal{
+		{Err: errAnonymousLimit, Status: http.StatusServiceUnavailable, Code: api.CodeUnavailable},
 		{Err: errGitHub, Status: http.StatusServiceUnavailable, Code: api.CodeUnavailable},
 		{Err: rotation.ErrNoAnswer, Status: http.StatusServiceUnavailable, Code: api.CodeUnavailable},
 		{Err: errVerifying, Status: http.StatusServiceUnavailable, Code: api.CodeUnavailable},

@@ -23,6 +23,13 @@ import (
 // no more for now.
 var ErrNoAnswer = errors.New("GitHub does not answer")
 
+// ErrAnonymousLimit is the ErrNoAnswer of a service that asks without a token, of which GitHub
+// answers a few questions an hour.
+var ErrAnonymousLimit = fmt.Errorf("%w: its limit for requests without a token is used up", ErrNoAnswer)
+
+var errAnonymousLimit = errors.New("GitHub answers no more questions of a service without a token for now: set GITHUB_TOKEN for the service, " +
+	"give repository_id and repository_owner_id, or try again in an hour")
+
 var errGitHub = errors.New("GitHub does not answer: try again later, or give repository_id and repository_owner_id")
 
 // Resolver finds the ids of a repository and of its owner by the name OWNER/NAME; of OWNER/*
@@ -146,6 +153,8 @@ func (h *Handlers) findRepository(ctx context.Context,
 	}
 	repositoryID, ownerID, err = h.Repository(ctx, name)
 	switch {
+	case errors.Is(err, ErrAnonymousLimit):
+		err = fmt.Errorf("%w (%w)", errAnonymousLimit, err)
 	case errors.Is(err, ErrNoAnswer):
 		err = fmt.Errorf("%w (%w)", errGitHub, err)
 	case errors.Is(err, failure.ErrInvalid):

@@ -145,7 +145,7 @@ func (s *Server) start(ctx context.Context, o Options) error {
 	if s.port, err = freePort(ctx); err != nil {
 		return err
 	}
-	settings := []string{"listen_addresses=127.0.0.1", "max_connections=200", "port=" + strconv.Itoa(s.port), "unix_socket_directories=" + s.dir}
+	settings := []string{"listen_addresses=127.0.0.1", "max_connections=200", "max_prepared_transactions=5", "port=" + strconv.Itoa(s.port), "unix_socket_directories=" + s.dir}
 	if !o.Durable {
 		settings = append(settings, "fsync=off", "full_page_writes=off")
 	}

@@ -20,6 +20,7 @@ var receivedDeliveries = suite{
 	"the ids that are known are told, however many are asked":   knownReceived,
 	"a body is any bytes, and the first of an id is its body":   bodiesReceived,
 	"a delivery that came and one that is due next are told of": nextReceived,
+	"deliveries that wait, failed, or are late are counted":     receivedStock,
 }
 
 var places = suite{
@@ -100,6 +101,26 @@ func claimReceived(t *testing.T, s Store) {
 	for _, r := range list {
 		same(t, "x", r.Error)
 		same(t, now.Add(time.Hour), r.DueAt)
+	}
+}
+
+func receivedStock(t *testing.T, s Store) {
+	ctx := t.Context()
+	for n := range 3 {
+		receive(t, s, n)
+	}
+	claims := claimAll(t, s, "a", at, 1)
+	must(t, s.FinishReceived(ctx, claims[0], in.Outcome{State: in.Failed, Error: "x", At: at, DueAt: at.Add(time.Hour)}))
+	later := delivery(3) // it takes effect in a month
+	_, err := s.ReceiveDelivery(ctx, later, in.Received, at.AddDate(0, 1, 0))
+	must(t, err)
+	for after, late := range map[time.Duration]int{
+		license.LateAfter - time.Second: 0, license.LateAfter + time.Second: 1, license.LateAfter + time.Minute: 2,
+		license.LateAfter + time.Hour: 3,
+	} {
+		stock, err := s.Stock(ctx, at.Add(after))
+		must(t, err)
+		same(t, [3]int{3, 1, late}, [3]int{stock.Waiting, stock.Failed, stock.Late})
 	}
 }
 

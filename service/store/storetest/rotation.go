@@ -419,12 +419,25 @@ func rotationStock(t *testing.T, s Store) {
 	must(t, err)
 	stock, err := s.RotationStock(t.Context(), at)
 	must(t, err)
-	same(t, rotation.Stock{rotation.IsDue: 1, rotation.Failing: 1, rotation.Halted: 1, rotation.Fresh: 1, rotation.Paused: 1}, stock)
+	want := map[rotation.State]int64{rotation.IsDue: 1, rotation.Failing: 1, rotation.Halted: 1, rotation.Fresh: 1, rotation.Paused: 1}
+	same(t, rotation.Stock{States: want}, stock)
 	list, err := s.Rotations(t.Context(), rotation.Query{Limit: 9})
 	must(t, err)
-	states := rotation.Stock{}
+	states := map[rotation.State]int64{}
 	for _, r := range list {
 		states[r.StateOf(r.Targets[0], at)]++
 	}
-	same(t, stock, states)
+	same(t, want, states)
+
+	// rot_1 was never written, and rot_4 was to be written again an hour after the others
+	for after, overdue := range map[time.Duration]int64{
+		rotation.OverdueAfter - time.Minute: 0, rotation.OverdueAfter: 1,
+		time.Hour + rotation.OverdueAfter - time.Minute: 1, time.Hour + rotation.OverdueAfter: 2,
+	} {
+		stock, err := s.RotationStock(t.Context(), at.Add(after))
+		must(t, err)
+		if stock.Overdue != overdue {
+			t.Errorf("%s later: %d are overdue of %v, want %d", after, stock.Overdue, stock.States, overdue)
+		}
+	}
 }

@@ -56,6 +56,7 @@ type Store interface {
 	out.Store
 	out.FeedStore
 	Published() <-chan struct{}
+	Stock(ctx context.Context, now time.Time) (license.Stock, error)
 	deliver.Store
 	deliver.HistoryStore
 	githubapp.Store

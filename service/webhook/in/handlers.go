@@ -88,6 +88,7 @@ func (h Hears) Handlers() map[string]Handler {
 		"installation_repositories": h.installation,
 		"repository":                h.repository,
 		"organization":              h.organization,
+		"installation_target":       h.installationTarget,
 	}
 }
 
@@ -247,6 +248,22 @@ func (h Hears) organization(ctx context.Context, d Delivery) error {
 		return nil
 	}
 	return h.Trust.OwnerRenamed(ctx, h.Issuer, strconv.FormatInt(in.Organization.ID, 10), in.Organization.Login)
+}
+
+// installationTarget tells of the account that the App is installed in, as organization does, and
+// needs no permission.
+func (h Hears) installationTarget(ctx context.Context, d Delivery) error {
+	var in struct {
+		Action  string
+		Account *account
+	}
+	if err := json.Unmarshal(d.Body, &in); err != nil || in.Account == nil || in.Account.ID <= 0 {
+		return lacks(d, "account.id")
+	}
+	if in.Action != "renamed" || in.Account.Login == "" { // an enterprise has no login, and no policies
+		return nil
+	}
+	return h.Trust.OwnerRenamed(ctx, h.Issuer, strconv.FormatInt(in.Account.ID, 10), in.Account.Login)
 }
 
 func lacks(d Delivery, what string) error {

@@ -15,7 +15,9 @@ const maxURL = 2048
 // leads is looked at when they are sent. ErrInvalid. The refusal does not quote it: it may hold a
 // password.
 func CheckURL(text string, allow []netip.Prefix) error {
-	fault := func(format string, args ...any) error { return failure.Invalid("url " + fmt.Sprintf(format, args...)) }
+	fault := func(format string, args ...any) error {
+		return failure.Invalid("url " + fmt.Sprintf(format, args...))
+	}
 	if len(text) > maxURL {
 		return fault("is longer than %d bytes", maxURL)
 	}

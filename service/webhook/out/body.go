@@ -6,8 +6,8 @@ import (
 	"github.com/pageflare/ci/service/audit"
 )
 
-// Body is what receivers get of an event, by a delivery and by the feed alike: always the same bytes
-// for the same event.
+// Body is what receivers get of an event, by a delivery and by the feed alike: always the same
+// bytes for the same event.
 //
 //	{"id":"evt_…","type":"account.created","timestamp":"2027-03-12T00:00:00.000Z",
 //	 "created_at":"2027-03-12T00:00:00.000Z","sequence":7,"data":{"account":"user_…"}}
@@ -33,8 +33,8 @@ func (e Event) Body() []byte {
 // MaxBody is more than any body has.
 const MaxBody = audit.MaxData + 512
 
-// data are the data of the event; none when what is stored is not JSON: one row that was damaged must
-// not stop those behind it.
+// data are the data of the event; none when what is stored is not JSON: one row that was damaged
+// must not stop those behind it.
 func (e Event) data() json.RawMessage {
 	if !json.Valid([]byte(e.Data)) {
 		return json.RawMessage(`{}`)

@@ -44,11 +44,22 @@ type Store interface {
 	// ChangeEndpoint loads an endpoint, lets change alter it, and stores it. An error of change is
 	// returned and nothing is stored; where it alters nothing, the act is not noted. ErrNotFound.
 	ChangeEndpoint(ctx context.Context, id string, change func(*Sealed) error, act audit.Act) (Sealed, error)
+	// ChangeEndpointOnce is ChangeEndpoint for a request that its sender named. When nothing is
+	// remembered of it, what change returns is, in the same transaction; else that is given to
+	// change.
+	ChangeEndpointOnce(ctx context.Context, id string, r Request,
+		change func(e *Sealed, before string) (did string, err error), act audit.Act) (Sealed, error)
 	// RemoveEndpoint ends an endpoint: its address and its secrets are erased. ErrNotFound.
 	RemoveEndpoint(ctx context.Context, id string, act audit.Act) error
 	// TellEndpoint notes an act of an endpoint whose event is for it alone, and returns the event.
 	// ErrNotFound.
 	TellEndpoint(ctx context.Context, id string, act audit.Act) (Event, error)
+}
+
+// Request is a request that its sender named, and how long it is remembered.
+type Request struct {
+	Name      string // opaque.RequestName
+	At, Until time.Time
 }
 
 // ErrTooMany says that there are as many endpoints as there may be.
@@ -117,7 +128,8 @@ func (r *Registry) Add(ctx context.Context, n NewEndpoint) (Endpoint, error) {
 	made, err := r.store.AddEndpoint(ctx, e, r.log(ctx, audit.EndpointAdded, e.Endpoint))
 	if errors.Is(err, failure.ErrConflict) {
 		there, fault := r.store.Endpoint(ctx, id)
-		if fault == nil && there.AccountID == e.AccountID && there.URL == e.URL && slices.Equal(there.Events, e.Events) {
+		if fault == nil && there.AccountID == e.AccountID && there.URL == e.URL &&
+			slices.Equal(there.Events, e.Events) && r.hasSecret(there, secret) {
 			made, err = there, nil // this very request made it before
 		}
 	}
@@ -126,6 +138,12 @@ func (r *Registry) Add(ctx context.Context, n NewEndpoint) (Endpoint, error) {
 	}
 	made.Secret = opaque.Secret(secret)
 	return made.Endpoint, nil
+}
+
+// hasSecret says whether a secret is the one of an endpoint now.
+func (r *Registry) hasSecret(e Sealed, secret string) bool {
+	now, err := r.cfg.Master.Open(purpose(e.ID), e.SealedSecret)
+	return err == nil && string(now) == secret
 }
 
 // checkLead looks where an address leads now; a name can lead elsewhere later, so that is looked at
@@ -248,14 +266,18 @@ func (r *Registry) Remove(ctx context.Context, id string) (Endpoint, error) {
 // MaxOverlap is how long two secrets of an endpoint can sign.
 const MaxOverlap = 7 * 24 * time.Hour
 
+// rotationRetry is how long a request that its sender named gets the secret again that it made.
+const rotationRetry = 24 * time.Hour
+
 // RotateSecret gives an endpoint another secret, which is in the answer; for the overlap the one of
-// now signs too. A request that its sender named does it once, however often it is sent.
-// ErrInvalid: the overlap is below 0 or above MaxOverlap. ErrNotFound.
+// now signs too. A request that its sender named does it once within 24 hours, however often it is
+// sent. ErrInvalid: the overlap is below 0 or above MaxOverlap. ErrNotFound. ErrConflict: the named
+// request was another one, or the secret was changed again since.
 func (r *Registry) RotateSecret(ctx context.Context, id string, overlap time.Duration) (Endpoint, error) {
 	if overlap < 0 || overlap > MaxOverlap {
 		return Endpoint{}, failure.Invalid(fmt.Sprintf("overlap %s is not from 0 to %s (7 days)", overlap, MaxOverlap))
 	}
-	secret, err := signature.NewSecret(opaque.RandOf(ctx, r.cfg.Rand))
+	secret, err := signature.NewSecret(r.cfg.Rand)
 	if err != nil {
 		return Endpoint{}, err
 	}
@@ -263,33 +285,51 @@ func (r *Registry) RotateSecret(ctx context.Context, id string, overlap time.Dur
 	if err != nil {
 		return Endpoint{}, err
 	}
+	now := r.cfg.Now()
 	act := r.cfg.Log.Act(ctx, audit.EndpointRotated, "", id, audit.Details{"overlap_seconds": int64(overlap / time.Second)})
-	e, err := r.store.ChangeEndpoint(ctx, id, func(e *Sealed) error {
-		before, err := r.cfg.Master.Open(purpose(id), e.SealedSecret)
+	rotate := func(e *Sealed) error { return r.rotate(e, sealed, now, overlap) }
+	unsealed := func(e Sealed, err error) (Endpoint, error) {
 		if err != nil {
-			return fmt.Errorf("secret of webhook endpoint %s: %w", id, err)
+			return Endpoint{}, err
 		}
-		if string(before) == secret {
-			return nil // this very request changed it before
-		}
-		if older, err := r.cfg.Master.Open(previousPurpose(id), e.SealedPrevious); err == nil && string(older) == secret {
-			return fmt.Errorf("webhook endpoint %s: this request was done, and its secret was changed again since: %w", id, failure.ErrConflict)
-		}
-		e.SealedPrevious, e.PreviousUntil = nil, time.Time{}
-		if overlap > 0 {
-			e.PreviousUntil = r.cfg.Now().Add(overlap)
-			if e.SealedPrevious, err = r.cfg.Master.Seal(previousPurpose(id), before, r.cfg.Rand); err != nil {
-				return err
-			}
-		}
-		e.SealedSecret = sealed
-		return nil
-	}, act)
-	if err != nil {
-		return Endpoint{}, err
+		return Unseal(r.cfg.Master, e, now)
 	}
-	e.Secret = opaque.Secret(secret)
-	return e.Endpoint, nil
+	name, named := opaque.RequestName(ctx)
+	if !named {
+		return unsealed(r.store.ChangeEndpoint(ctx, id, rotate, act))
+	}
+	once := Request{name, now, now.Add(rotationRetry)}
+	return unsealed(r.store.ChangeEndpointOnce(ctx, id, once, func(e *Sealed, before string) (string, error) {
+		if before == "" {
+			return rotation(sealed, overlap), rotate(e)
+		}
+		if before != rotation(e.SealedSecret, overlap) {
+			return "", fmt.Errorf("webhook endpoint %s: %w: this Idempotency-Key was given to a request "+
+				"with another overlap, or the secret was changed again since: use a new one",
+				id, failure.ErrConflict)
+		}
+		return "", nil
+	}, act))
+}
+
+// rotate makes a sealed secret that of an endpoint.
+func (r *Registry) rotate(e *Sealed, sealed []byte, now time.Time, overlap time.Duration) error {
+	before, err := r.cfg.Master.Open(purpose(e.ID), e.SealedSecret)
+	if err != nil {
+		return fmt.Errorf("secret of webhook endpoint %s: %w", e.ID, err)
+	}
+	e.SealedSecret, e.SealedPrevious, e.PreviousUntil = sealed, nil, time.Time{}
+	if overlap > 0 {
+		e.PreviousUntil = now.Add(overlap)
+		e.SealedPrevious, err = r.cfg.Master.Seal(previousPurpose(e.ID), before, r.cfg.Rand)
+	}
+	return err
+}
+
+// rotation is what a rotation is remembered by: the secret that it made, as it is stored, and what
+// was asked for.
+func rotation(sealed []byte, overlap time.Duration) string {
+	return opaque.Hash(string(sealed) + overlap.String())
 }
 
 // Unseal is the endpoint with its secrets; Previous is empty when it does not sign at now any more.

@@ -53,7 +53,8 @@ var (
 	ErrTimestamp = errors.New("webhook timestamp")
 	// ErrSignature says that no signature is by one of the secrets: the body was changed, or
 	// somebody else sent it.
-	ErrSignature = errors.New("webhook signature: none is right: check the secret, and that the body is verified as it came, before it is parsed")
+	ErrSignature = errors.New("webhook signature: none is right: " +
+		"check the secret, and that the body is verified as it came, before it is parsed")
 )
 
 // NewSecret generates the secret of an endpoint.
@@ -74,7 +75,8 @@ func CheckSecret(secret string) error {
 // keyOf is the key of a secret. The form is strict, so that a key has one spelling.
 func keyOf(secret string) ([]byte, error) {
 	if secret == "" {
-		return nil, fmt.Errorf("%w: it is empty: give the one that was shown when the endpoint was made", ErrSecret)
+		return nil, fmt.Errorf("%w: it is empty: give the one that was shown when the endpoint was made",
+			ErrSecret)
 	}
 	text, ok := strings.CutPrefix(secret, SecretPrefix)
 	if !ok {
@@ -85,7 +87,8 @@ func keyOf(secret string) ([]byte, error) {
 		return nil, fmt.Errorf("%w: what follows %s is not base64", ErrSecret, SecretPrefix)
 	}
 	if len(key) < minSecret || len(key) > maxSecret {
-		return nil, fmt.Errorf("%w: it has %d bytes, and must have %d to %d", ErrSecret, len(key), minSecret, maxSecret)
+		return nil, fmt.Errorf("%w: it has %d bytes, and must have %d to %d",
+			ErrSecret, len(key), minSecret, maxSecret)
 	}
 	return key, nil
 }
@@ -104,7 +107,8 @@ func (m Message) Sign(secrets ...string) (string, error) {
 		return "", fmt.Errorf("%w: none is given", ErrSecret)
 	}
 	if !isID(m.ID) {
-		return "", fmt.Errorf("%w: the id %.100q is empty, or has other signs than letters, digits, - and _", ErrHeaders, m.ID)
+		return "", fmt.Errorf("%w: the id %.100q is empty, or has other signs than letters, digits, - and _",
+			ErrHeaders, m.ID)
 	}
 	var list []string
 	for _, secret := range secrets {
@@ -195,7 +199,9 @@ const maxSignatures = 16
 // others.
 func (m *Message) read(h http.Header) (signatures [][]byte, err error) {
 	var at, list string
-	for name, into := range map[string]*string{HeaderID: &m.ID, HeaderTimestamp: &at, HeaderSignature: &list} {
+	for name, into := range map[string]*string{
+		HeaderID: &m.ID, HeaderTimestamp: &at, HeaderSignature: &list,
+	} {
 		if *into, err = one(h, name); err != nil {
 			return nil, err
 		}
