@@ -15,7 +15,7 @@ import (
 // but the messages there and back, and nobody else writes meanwhile. So what can be sent together
 // is: BEGIN with the lock, and everything that a transaction ends with before COMMIT.
 
-// transaction is one that has begun. Commit or Rollback ends it, once.
+// transaction is one that has begun. Commit or Rollback ends it; a Rollback after that does nothing.
 type transaction interface {
 	querier
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)

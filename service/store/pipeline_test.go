@@ -93,6 +93,19 @@ func TestPostgresConnectionsComeBackOutsideATransaction(t *testing.T) {
 	}
 }
 
+// A server that recovers from a panic goes on with the same pool.
+func TestPostgresConnectionsComeBackFromAPanic(t *testing.T) {
+	t.Parallel()
+	b := newBadly(t)
+	head := b.head()
+	func() {
+		defer func() { _ = recover() }()
+		_ = b.store.InTx(b.ctx, func(runner) error { panic("a fault of the service") }, anAct())
+		t.Error("InTx hid a panic")
+	}()
+	b.wantClean(head, false)
+}
+
 // The lock is waited for in the message that begins the transaction.
 func TestPostgresConnectionsComeBackFromWaitingForTheLock(t *testing.T) {
 	t.Parallel()

@@ -44,12 +44,13 @@ func tryTx(ctx context.Context, db *pool, f func(*tx) error) (t *tx, err error) 
 		return nil, fmt.Errorf("begin: %w", storeError(err))
 	}
 	defer func() { db.prepareAll(ctx, t.unprepared) }()
+	// what was not committed, after a panic too; a full disk has undone all already, and says so again
+	defer func() { _ = t.Rollback() }()
 	err = f(t)
 	if err == nil {
 		err = t.appendActs(ctx)
 	}
 	if err != nil {
-		_ = t.Rollback() // a full disk has undone all already, and says so once more
 		return t, err
 	}
 	t.committing = true
