@@ -208,7 +208,7 @@ var moveBlocks = []string{"migrate-engine", "pageflare-license.db.key"}
 // The recipe is run as it stands: a service that began on SQLite is on PostgreSQL afterwards.
 func TestTheRecipeForMovingToPostgreSQLWorks(t *testing.T) {
 	t.Parallel()
-	u, err := url.Parse(postgrestest.New(t))
+	u, err := url.Parse(postgrestest.Empty(t))
 	must(t, err)
 	b := newBox(t)
 	b.env["LICENSE_LISTEN"], b.env[issuersSetting] = "127.0.0.1:0", ""

@@ -8,7 +8,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/pageflare/ci/service/store"
 	"github.com/pageflare/ci/service/store/postgrestest"
 )
 
@@ -16,9 +15,6 @@ import (
 func TestAMoveThatIsInterruptedSaysHowToGoOn(t *testing.T) {
 	t.Parallel()
 	url := postgrestest.New(t)
-	s, err := store.Open(t.Context(), url) // its tables are there, and empty
-	must(t, err)
-	must(t, s.Close())
 	b := newBox(t)
 	b.used()
 	blocker, watcher := connectServer(t, url), connectServer(t, url)

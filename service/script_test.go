@@ -39,7 +39,7 @@ func TestScripts(t *testing.T) {
 func TestScriptsOnPostgreSQL(t *testing.T) {
 	t.Parallel()
 	testscript.Run(t, scripts(func(e *testscript.Env) {
-		e.Setenv("LICENSE_DATABASE_URL", postgrestest.New(e.T().(testing.TB)))
+		e.Setenv("LICENSE_DATABASE_URL", postgrestest.Empty(e.T().(testing.TB)))
 		e.Setenv("LICENSE_KEY", zeroKey)
 	}, "testdata/postgres/*", "testdata/script/account*", "testdata/script/a[dpu]*", "testdata/script/key*",
 		"testdata/script/machine*", "testdata/script/policy.*", "testdata/script/revoke*", "testdata/script/token*"))

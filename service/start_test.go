@@ -163,7 +163,7 @@ func TestServersThatStartAtOnceOnANewFolderAllWork(t *testing.T) {
 func TestPostgresReplicasThatStartAtOnceOnANewDatabaseAllWork(t *testing.T) {
 	t.Parallel()
 	b := newBox(t)
-	b.env["LICENSE_DATABASE_URL"], b.env["LICENSE_KEY"] = postgrestest.New(t), zeroKey
+	b.env["LICENSE_DATABASE_URL"], b.env["LICENSE_KEY"] = postgrestest.Empty(t), zeroKey
 	b.startAtOnce(3)
 	b.wantFiles()
 	if said := b.ok("doctor"); strings.Contains(said, "pooler") != postgrestest.Pooled() {

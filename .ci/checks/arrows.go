@@ -71,9 +71,10 @@ service/server/admin    -> NOUNS service/server/route service/show service/api
 service/server/page     -> service/server/route service/auth service/githubapp service/opaque service/api github
 service/server/explorer -> service/server/route
 service/console     -> NOUNS service/parts service/api
-service/servicetest -> NOUNS github service/server service/server/admin service/console service/store service/parts service/token service/api service/client
+service/servicetest -> NOUNS github service/server service/server/admin service/console service/store service/store/sqlitetest service/parts service/token service/api service/client
 service/store/storetest -> NOUNS service/token
-service/store/postgrestest ->
+service/store/postgrestest -> service/store
+service/store/sqlitetest   -> service/store
 `
 
 // nouns is the name in the table for a set of packages.

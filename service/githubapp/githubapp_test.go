@@ -6,7 +6,6 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
-	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -20,6 +19,7 @@ import (
 	"github.com/pageflare/ci/service/keyring"
 	"github.com/pageflare/ci/service/opaque"
 	"github.com/pageflare/ci/service/store"
+	"github.com/pageflare/ci/service/store/sqlitetest"
 )
 
 // world is an App registry on a database of its own, beside a fake GitHub.
@@ -34,7 +34,7 @@ type world struct {
 func newWorld(t *testing.T, change func(*githubapp.Config)) *world {
 	t.Helper()
 	ctx := t.Context()
-	s, err := store.Open(ctx, "sqlite:"+filepath.Join(t.TempDir(), "license.db"))
+	s, err := store.Open(ctx, sqlitetest.New(t))
 	must(t, err)
 	t.Cleanup(func() { must(t, s.Close()) })
 	master, err := keyring.NewMasterKey(rand.Reader)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -14,6 +13,7 @@ import (
 	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/keyring"
 	"github.com/pageflare/ci/service/store"
+	"github.com/pageflare/ci/service/store/sqlitetest"
 )
 
 // world is the keys of a database, and its clock.
@@ -27,7 +27,7 @@ func newWorld(t *testing.T, master keyring.MasterKey, leases bool) *world {
 	t.Helper()
 	w := &world{now: time.Now().UTC().Truncate(time.Millisecond)}
 	var err error
-	if w.store, err = store.Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "license.db")); err != nil {
+	if w.store, err = store.Open(t.Context(), sqlitetest.New(t)); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {

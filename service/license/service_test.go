@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -26,6 +25,7 @@ import (
 	"github.com/pageflare/ci/service/servicetest"
 	"github.com/pageflare/ci/service/store"
 	"github.com/pageflare/ci/service/store/ledger"
+	"github.com/pageflare/ci/service/store/sqlitetest"
 	"github.com/pageflare/ci/service/token"
 )
 
@@ -43,7 +43,7 @@ type bench struct {
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
-	file := filepath.Join(t.TempDir(), "license.db")
+	file := sqlitetest.File(t)
 	s, err := store.Open(t.Context(), "sqlite:"+file)
 	if err != nil {
 		t.Fatal(err)

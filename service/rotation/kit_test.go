@@ -4,7 +4,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"net/http"
-	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -22,6 +21,7 @@ import (
 	"github.com/pageflare/ci/service/parts"
 	"github.com/pageflare/ci/service/rotation"
 	"github.com/pageflare/ci/service/store"
+	"github.com/pageflare/ci/service/store/sqlitetest"
 )
 
 const day = 24 * time.Hour
@@ -62,7 +62,7 @@ func newWorld(t *testing.T) *world {
 		}}},
 	})
 	var err error
-	w.store, err = store.Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "license.db"))
+	w.store, err = store.Open(t.Context(), sqlitetest.New(t))
 	must(t, err)
 	t.Cleanup(func() { must(t, w.store.Close()) })
 	w.store.AlwaysAsk()

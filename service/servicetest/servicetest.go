@@ -17,7 +17,6 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"net/url"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -33,6 +32,7 @@ import (
 	"github.com/pageflare/ci/service/server"
 	"github.com/pageflare/ci/service/server/admin"
 	"github.com/pageflare/ci/service/store"
+	"github.com/pageflare/ci/service/store/sqlitetest"
 	"github.com/pageflare/ci/service/upkeep"
 )
 
@@ -87,7 +87,7 @@ func Start(t testing.TB, o Options) *Service {
 	master, err := keyring.NewMasterKey(o.Rand)
 	must(t, err)
 	if o.DatabaseURL == "" {
-		o.DatabaseURL = "sqlite:" + filepath.Join(t.TempDir(), "license.db")
+		o.DatabaseURL = sqlitetest.New(t)
 	}
 	return start(t, Service{options: o, database: o.DatabaseURL, master: master})
 }

@@ -3,7 +3,6 @@ package store_test
 import (
 	"context"
 	"fmt"
-	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -14,6 +13,7 @@ import (
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/opaque"
 	"github.com/pageflare/ci/service/store"
+	"github.com/pageflare/ci/service/store/sqlitetest"
 	"github.com/pageflare/ci/service/webhook/out"
 )
 
@@ -28,7 +28,7 @@ func aRefresh(account string, n int) (license.TokenRecord, audit.Act) {
 
 func withAccount(tb testing.TB) (*store.Store, string) {
 	tb.Helper()
-	s, err := store.Open(context.Background(), "sqlite:"+filepath.Join(tb.TempDir(), "license.db"))
+	s, err := store.Open(context.Background(), sqlitetest.New(tb))
 	if err != nil {
 		tb.Fatal(err)
 	}

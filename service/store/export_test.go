@@ -194,6 +194,19 @@ func (s *Store) SlowFill(ctx context.Context, e out.Endpoint, now time.Time) (ad
 	}, err
 }
 
+// InTx runs f in a transaction that adds acts to the audit log.
+func (s *Store) InTx(
+	ctx context.Context, f func(run func(text string, args ...any) error) error, acts ...audit.Act,
+) error {
+	return inTx(ctx, s.write, func(t *tx) error {
+		t.log(acts...)
+		return f(func(text string, args ...any) error {
+			_, err := t.ExecContext(ctx, text, args...)
+			return storeError(err)
+		})
+	})
+}
+
 // RightsBy is what a process knows of the state of rights that read reads.
 func RightsBy(read func(context.Context) (int64, error)) func(context.Context) (int64, error) {
 	k := newRightsKnown()

@@ -21,6 +21,7 @@ import (
 	"github.com/pageflare/ci/service/keyring"
 	"github.com/pageflare/ci/service/store"
 	"github.com/pageflare/ci/service/store/postgrestest"
+	"github.com/pageflare/ci/service/store/sqlitetest"
 )
 
 // full is a database of SQLite in which every table has rows: those that the service writes, and in
@@ -28,7 +29,7 @@ import (
 // null. So a table or a column of a later migration is moved in these tests too.
 func full(t *testing.T) (url string) {
 	t.Helper()
-	file := filepath.Join(t.TempDir(), "license.db")
+	file := sqlitetest.File(t)
 	s, err := store.Open(t.Context(), "sqlite:"+file)
 	if err != nil {
 		t.Fatal(err)
@@ -126,7 +127,7 @@ func move(t *testing.T, from, to string) store.Moved {
 
 func TestAMoveBringsEveryTableThereAndBack(t *testing.T) {
 	t.Parallel()
-	from, to, back := full(t), postgrestest.New(t), "sqlite:"+filepath.Join(t.TempDir(), "back.db")
+	from, to, back := full(t), postgrestest.Empty(t), "sqlite:"+filepath.Join(t.TempDir(), "back.db")
 	before := contents(t, from)
 	there := move(t, from, to)
 	if after := contents(t, from); !bytes.Equal(before, after) {
@@ -208,7 +209,7 @@ func interrupt(t *testing.T, m store.Move, at func(store.MoveProgress) bool) err
 // serves nobody, and the next run goes on.
 func TestAMoveGoesOnAfterAnInterruption(t *testing.T) {
 	t.Parallel()
-	from, server := full(t), postgrestest.New(t)
+	from, server := full(t), postgrestest.Empty(t)
 	want := move(t, from, server)
 	for engine, target := range targets(t) {
 		t.Run(engine, func(t *testing.T) {
@@ -246,7 +247,7 @@ func TestAMoveGoesOnAfterAnInterruption(t *testing.T) {
 			if _, err := (store.Move{From: source, To: to}).Run(t.Context()); err == nil || !strings.Contains(err.Error(), "there is nothing left to do") {
 				t.Errorf("Run after the end = %v, want that there is nothing left to do", err)
 			}
-			back := map[string]string{"postgres": "sqlite:" + filepath.Join(t.TempDir(), "back.db"), "sqlite": postgrestest.New(t)}[engine]
+			back := map[string]string{"postgres": "sqlite:" + filepath.Join(t.TempDir(), "back.db"), "sqlite": postgrestest.Empty(t)}[engine]
 			if diff := cmp.Diff(want.Tables, move(t, to, back).Tables); diff != "" {
 				t.Errorf("tables after %d interruptions (-want +got):\n%s", cuts, diff)
 			}
@@ -257,7 +258,7 @@ func TestAMoveGoesOnAfterAnInterruption(t *testing.T) {
 func targets(t *testing.T) map[string]func(*testing.T) string {
 	t.Helper()
 	return map[string]func(*testing.T) string{
-		"postgres": func(t *testing.T) string { return postgrestest.New(t) },
+		"postgres": func(t *testing.T) string { return postgrestest.Empty(t) },
 		"sqlite":   func(t *testing.T) string { return "sqlite:" + filepath.Join(t.TempDir(), "target.db") },
 	}
 }
@@ -282,7 +283,7 @@ func TestAMoveFindsWhatTheSourceGotMeanwhile(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			from, to := full(t), postgrestest.New(t)
+			from, to := full(t), postgrestest.Empty(t)
 			if err := interrupt(t, store.Move{From: from, To: to}, func(p store.MoveProgress) bool { return p.Done > p.Total/2 }); !errors.Is(err, context.Canceled) {
 				t.Fatal(err)
 			}
@@ -291,7 +292,7 @@ func TestAMoveFindsWhatTheSourceGotMeanwhile(t *testing.T) {
 			if moved.Resumed {
 				t.Error("the move says that it went on, want that it began again")
 			}
-			if diff := cmp.Diff(move(t, from, postgrestest.New(t)).Tables, moved.Tables); diff != "" {
+			if diff := cmp.Diff(move(t, from, postgrestest.Empty(t)).Tables, moved.Tables); diff != "" {
 				t.Errorf("tables (-of a move without interruption +of this one):\n%s", diff)
 			}
 		})
@@ -312,10 +313,10 @@ func alter(statement string) func(*testing.T, string) {
 
 func TestNobodyWritesToTheSourceOfAMove(t *testing.T) {
 	t.Parallel()
-	lite, server := full(t), postgrestest.New(t)
+	lite, server := full(t), postgrestest.Empty(t)
 	move(t, lite, server)
 	for name, c := range map[string][2]string{
-		"sqlite": {lite, postgrestest.New(t)}, "postgres": {server, "sqlite:" + filepath.Join(t.TempDir(), "target.db")},
+		"sqlite": {lite, postgrestest.Empty(t)}, "postgres": {server, "sqlite:" + filepath.Join(t.TempDir(), "target.db")},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -346,23 +347,20 @@ func TestNobodyWritesToTheSourceOfAMove(t *testing.T) {
 func TestWhatCannotBeMovedIsRefusedBeforeAnythingIsTouched(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	good, server := full(t), postgrestest.New(t)
+	good, server := full(t), postgrestest.Empty(t)
 	file := func(name string) string { return filepath.Join(dir, name) }
-	older, shop, fresh, text := file("older.db"), file("shop.db"), file("fresh.db"), file("notes.txt")
+	older, shop, text := file("older.db"), file("shop.db"), file("notes.txt")
 	if err := errors.Join(os.WriteFile(older, contents(t, good), 0o600), os.WriteFile(text, []byte("some notes, no database at all"), 0o600)); err != nil {
 		t.Fatal(err)
 	}
 	alter(`DELETE FROM goose_db_version WHERE version_id = (SELECT max(version_id) FROM goose_db_version)`)(t, older)
 	alter(`CREATE TABLE orders (id INTEGER)`)(t, shop)
-	if err := open(t, "sqlite:"+fresh).Close(); err != nil {
-		t.Fatal(err)
-	}
 	newer := file("newer.db")
 	if err := os.WriteFile(newer, contents(t, good), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	alter(`INSERT INTO goose_db_version (version_id, is_applied) VALUES (99999, 1)`)(t, newer)
-	used, foreign, half := postgrestest.New(t), postgrestest.New(t), postgrestest.New(t)
+	used, foreign, half := postgrestest.Empty(t), postgrestest.Empty(t), postgrestest.Empty(t)
 	move(t, good, used)
 	exec(t, connect(t, foreign), `CREATE TABLE orders (id INTEGER)`)
 	if err := interrupt(t, store.Move{From: full(t), To: half}, func(store.MoveProgress) bool { return true }); !errors.Is(err, context.Canceled) {
@@ -385,7 +383,7 @@ func TestWhatCannotBeMovedIsRefusedBeforeAnythingIsTouched(t *testing.T) {
 		{"two servers", used, server, "both are of the same engine"},
 		{"an older version", "sqlite:" + older, server, "the database is from an older version of pageflare-license, and only `serve` and `migrate` bring it up to date"},
 		{"a newer version", "sqlite:" + newer, server, "the database is from a newer version of pageflare-license"},
-		{"nothing in it", "sqlite:" + fresh, server, "nothing was done in it yet: there is nothing to move"},
+		{"nothing in it", sqlitetest.New(t), server, "nothing was done in it yet: there is nothing to move"},
 		{"an empty server", server, "sqlite:" + file("target.db"), "has no tables of pageflare-license: there is nothing to move"},
 		{"no server", good, closed, "the server cannot be reached"},
 		{"a target that is in use", good, used, "has data of pageflare-license already: name an empty database"},
@@ -424,7 +422,7 @@ func TestATextThatPostgreSQLCannotHoldIsNamed(t *testing.T) {
 	if _, err := db.ExecContext(t.Context(), `UPDATE machines SET label = 'a' || char(0) || 'b'`); err != nil {
 		t.Fatal(err)
 	}
-	_, err := store.Move{From: from, To: postgrestest.New(t)}.Run(t.Context())
+	_, err := store.Move{From: from, To: postgrestest.Empty(t)}.Run(t.Context())
 	const want = "copy table machines: a text is not one that PostgreSQL can hold (invalid byte sequence for encoding \"UTF8\": 0x00; COPY machines, line 1, column label): change it in the source"
 	if err == nil || err.Error() != want {
 		t.Errorf("Run = %v, want %s", err, want)
@@ -435,12 +433,9 @@ func TestATextThatPostgreSQLCannotHoldIsNamed(t *testing.T) {
 func TestTheOrderOfTheServerDoesNotMatterToAMove(t *testing.T) {
 	t.Parallel()
 	from, to := full(t), postgrestest.New(t)
-	if err := open(t, to).Close(); err != nil {
-		t.Fatal(err)
-	}
 	exec(t, connect(t, to), `ALTER TABLE machines ALTER COLUMN id TYPE TEXT COLLATE "und-x-icu"`,
 		`ALTER TABLE audit_repositories ALTER COLUMN repository_id TYPE TEXT COLLATE "und-x-icu"`)
-	if diff := cmp.Diff(move(t, from, postgrestest.New(t)).Tables, move(t, from, to).Tables); diff != "" {
+	if diff := cmp.Diff(move(t, from, postgrestest.Empty(t)).Tables, move(t, from, to).Tables); diff != "" {
 		t.Errorf("tables (-of another server +of this one):\n%s", diff)
 	}
 }

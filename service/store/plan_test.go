@@ -2,7 +2,6 @@ package store_test
 
 import (
 	"errors"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -13,13 +12,14 @@ import (
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/rotation"
 	"github.com/pageflare/ci/service/store"
+	"github.com/pageflare/ci/service/store/sqlitetest"
 	"github.com/pageflare/ci/service/webhook/out"
 )
 
 // While it runs nobody else can write, so it must not read every token there is.
 func TestWhatAnAPITokenIssuedIsFoundByAnIndex(t *testing.T) {
 	t.Parallel()
-	s := open(t, "sqlite:"+filepath.Join(t.TempDir(), "license.db"))
+	s := open(t, sqlitetest.New(t))
 	if plan := s.PlanOfRevokeIssuedBy(t); !strings.Contains(plan, "tokens_of_issuer") || strings.HasPrefix(plan, "SCAN") {
 		t.Errorf("plan = %s, want the index", plan)
 	}
@@ -94,7 +94,7 @@ func TestNarrowedListsAreFoundByAnIndex(t *testing.T) {
 	} {
 		t.Run(index, func(t *testing.T) {
 			t.Parallel()
-			s := open(t, "sqlite:"+filepath.Join(t.TempDir(), "license.db"))
+			s := open(t, sqlitetest.New(t))
 			if err := list(s); err != nil {
 				t.Fatal(err)
 			}
@@ -115,7 +115,7 @@ func TestNarrowedListsAreFoundByAnIndex(t *testing.T) {
 // of its whole owner by another, however many owners are trusted.
 func TestPoliciesOfAnIdentityAreFoundByTwoIndexes(t *testing.T) {
 	t.Parallel()
-	s := open(t, "sqlite:"+filepath.Join(t.TempDir(), "license.db"))
+	s := open(t, sqlitetest.New(t))
 	plan := strings.Join(s.PlanOfPoliciesFor(t), "\n")
 	for _, want := range []string{"USING INDEX policies_of_repository (repository_id=?)", "USING INDEX policies_of_owner (owner_id=?)"} {
 		if !strings.Contains(plan, want) {

@@ -80,7 +80,7 @@ func withMigration(t *testing.T, statement string) fs.FS {
 // may: one runs it, once, and the others wait for it.
 func TestPostgresReplicasThatStartAtOnceMigrateOnce(t *testing.T) {
 	t.Parallel()
-	url := postgrestest.New(t)
+	url := postgrestest.Empty(t)
 	files := withMigration(t, "CREATE TABLE slow AS SELECT pg_sleep(8) IS NULL AS done")
 	errs := make([]error, 3)
 	var started sync.WaitGroup
@@ -107,7 +107,7 @@ func TestPostgresReplicasThatStartAtOnceMigrateOnce(t *testing.T) {
 // A start with nothing to do waits for no other: it neither takes the lock nor makes its table.
 func TestPostgresStartWithNothingToDoTakesNoLock(t *testing.T) {
 	t.Parallel()
-	url := postgrestest.New(t)
+	url := postgrestest.Empty(t)
 	if err := open(t, url).Close(); err != nil {
 		t.Fatal(err)
 	}

@@ -3,7 +3,6 @@ package store_test
 import (
 	"errors"
 	"fmt"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -13,13 +12,14 @@ import (
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/opaque"
 	"github.com/pageflare/ci/service/store/postgrestest"
+	"github.com/pageflare/ci/service/store/sqlitetest"
 	"github.com/pageflare/ci/service/upkeep"
 )
 
 // A database may have tokens of before there was a ledger, each with a row of its own.
 func TestOldTokensWithRowsArePruned(t *testing.T) {
 	t.Parallel()
-	file := filepath.Join(t.TempDir(), "license.db")
+	file := sqlitetest.File(t)
 	s := open(t, "sqlite:"+file)
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	a := account.Account{ID: "user_1", Email: "a@example.com", Tier: account.Pro, Features: []string{}, ValidUntil: now, Status: account.Active, CreatedAt: now}
@@ -71,7 +71,7 @@ func TestOldTokensWithRowsArePruned(t *testing.T) {
 func TestExpiredLeasesArePruned(t *testing.T) {
 	t.Parallel()
 	for engine, url := range map[string]func(t *testing.T) string{
-		"SQLite":     func(t *testing.T) string { return "sqlite:" + filepath.Join(t.TempDir(), "license.db") },
+		"SQLite":     func(t *testing.T) string { return sqlitetest.New(t) },
 		"PostgreSQL": func(t *testing.T) string { return postgrestest.New(t) },
 	} {
 		t.Run(engine, func(t *testing.T) {

@@ -6,7 +6,6 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -17,6 +16,7 @@ import (
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/opaque"
 	"github.com/pageflare/ci/service/store"
+	"github.com/pageflare/ci/service/store/sqlitetest"
 	"github.com/pageflare/ci/service/upkeep"
 )
 
@@ -45,7 +45,7 @@ const benchWriters = 256
 func newLibrary(b *testing.B, records int) *library {
 	b.Helper()
 	ctx := context.WithoutCancel(b.Context())
-	s, err := store.Open(ctx, "sqlite:"+filepath.Join(b.TempDir(), "license.db"))
+	s, err := store.Open(ctx, sqlitetest.New(b))
 	if err != nil {
 		b.Fatal(err)
 	}

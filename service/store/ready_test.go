@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -13,6 +12,7 @@ import (
 	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/store"
+	"github.com/pageflare/ci/service/store/sqlitetest"
 )
 
 // wantNotReady fails unless the store says in the words of the driver why it cannot write.
@@ -25,7 +25,7 @@ func wantNotReady(t *testing.T, s *store.Store, words string) {
 
 func TestAStoreIsNotReadyWhileItsWritesFail(t *testing.T) {
 	t.Parallel()
-	file := filepath.Join(t.TempDir(), "license.db")
+	file := sqlitetest.File(t)
 	s := open(t, "sqlite:"+file)
 	s.Hasty(t)
 	if err := s.Ready(t.Context()); err != nil {
@@ -56,7 +56,7 @@ func TestAStoreIsNotReadyWhileItsWritesFail(t *testing.T) {
 // A disk without room: what needs no room still works, and is no proof of health.
 func TestAFullDatabaseIsNotReadyUntilAWriteIsGood(t *testing.T) {
 	t.Parallel()
-	s := open(t, "sqlite:"+filepath.Join(t.TempDir(), "license.db"))
+	s := open(t, sqlitetest.New(t))
 	account := backupAccount(t, s)
 	act := audit.Act{Action: "token.issue", Details: fmt.Sprintf(`{"filler":%q}`, strings.Repeat("x", 16<<10))}
 	if err := s.RecordToken(t.Context(), backupToken(account, 1), act); err != nil {
@@ -92,7 +92,7 @@ func TestAFullDatabaseIsNotReadyUntilAWriteIsGood(t *testing.T) {
 
 func TestADamagedFileStaysNotReady(t *testing.T) {
 	t.Parallel()
-	file := filepath.Join(t.TempDir(), "license.db")
+	file := sqlitetest.File(t)
 	first := open(t, "sqlite:"+file)
 	account := backupAccount(t, first)
 	if err := first.Close(); err != nil {
@@ -120,7 +120,7 @@ func TestADamagedFileStaysNotReady(t *testing.T) {
 // What is written to a file that was taken away or exchanged is lost with it.
 func TestReadyNoticesThatTheFileWasExchanged(t *testing.T) {
 	t.Parallel()
-	file := filepath.Join(t.TempDir(), "license.db")
+	file := sqlitetest.File(t)
 	s, err := store.Open(t.Context(), "sqlite:"+file)
 	if err != nil {
 		t.Fatal(err)

@@ -126,7 +126,7 @@ func (s *Store) tryQueueTx(ctx context.Context, durable bool, f func(*tx) error)
 	if err != nil {
 		return fmt.Errorf("begin: %w", storeError(err))
 	}
-	t := &tx{Tx: begun, pool: s.write}
+	t := &tx{transaction: begun, pool: s.write}
 	if s.write.engine == postgres {
 		_, err = t.ExecContext(ctx, queueLimits, flag(durable))
 	}

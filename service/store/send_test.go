@@ -12,6 +12,7 @@ import (
 	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/store"
 	"github.com/pageflare/ci/service/store/postgrestest"
+	"github.com/pageflare/ci/service/store/sqlitetest"
 	"github.com/pageflare/ci/service/webhook/deliver"
 	"github.com/pageflare/ci/service/webhook/out"
 )
@@ -71,8 +72,7 @@ func (s sent) claim(of ...out.Sealed) (sends []deliver.Send, notes []deliver.Not
 func TestASlowClaimPreparesNothingTwice(t *testing.T) {
 	t.Parallel()
 	for engine, database := range map[string]func(testing.TB) string{
-		"sqlite":   func(t testing.TB) string { return "sqlite:" + filepath.Join(t.TempDir(), "license.db") },
-		"postgres": postgrestest.New,
+		"sqlite": sqlitetest.New, "postgres": postgrestest.New,
 	} {
 		t.Run(engine, func(t *testing.T) {
 			t.Parallel()

@@ -92,28 +92,34 @@ func (p *pool) prepareAll(ctx context.Context, texts []string) {
 // ExecContext is that of sql.Tx, with the prepared statement if there is one already.
 func (t *tx) ExecContext(ctx context.Context, text string, args ...any) (sql.Result, error) {
 	if s, ok := t.pool.prepared.Load(text); ok {
-		return t.StmtContext(ctx, s.(*sql.Stmt)).ExecContext(ctx, args...)
+		return t.prepared(ctx, s).ExecContext(ctx, args...)
 	}
 	t.unprepared = append(t.unprepared, text)
-	return t.Tx.ExecContext(ctx, text, args...)
+	return t.transaction.ExecContext(ctx, text, args...)
 }
 
 // QueryContext is that of sql.Tx, with the prepared statement if there is one already.
 func (t *tx) QueryContext(ctx context.Context, text string, args ...any) (*sql.Rows, error) {
 	if s, ok := t.pool.prepared.Load(text); ok {
-		return t.StmtContext(ctx, s.(*sql.Stmt)).QueryContext(ctx, args...)
+		return t.prepared(ctx, s).QueryContext(ctx, args...)
 	}
 	t.unprepared = append(t.unprepared, text)
-	return t.Tx.QueryContext(ctx, text, args...)
+	return t.transaction.QueryContext(ctx, text, args...)
 }
 
 // QueryRowContext is that of sql.Tx, with the prepared statement if there is one already.
 func (t *tx) QueryRowContext(ctx context.Context, text string, args ...any) *sql.Row {
 	if s, ok := t.pool.prepared.Load(text); ok {
-		return t.StmtContext(ctx, s.(*sql.Stmt)).QueryRowContext(ctx, args...)
+		return t.prepared(ctx, s).QueryRowContext(ctx, args...)
 	}
 	t.unprepared = append(t.unprepared, text)
-	return t.Tx.QueryRowContext(ctx, text, args...)
+	return t.transaction.QueryRowContext(ctx, text, args...)
+}
+
+// prepared is a statement of the pool in this transaction, which is one of SQLite: nothing is prepared
+// on PostgreSQL.
+func (t *tx) prepared(ctx context.Context, statement any) *sql.Stmt {
+	return t.transaction.(*sql.Tx).StmtContext(ctx, statement.(*sql.Stmt))
 }
 
 // adder adds rows to a table, many by one statement.
@@ -167,7 +173,7 @@ func (a *adder) send() {
 	}
 	text = append(append(text, ')'), a.tail...)
 	// past the statements that are kept: there is a text for each number of rows
-	done, err := a.t.Tx.ExecContext(a.ctx, string(text), a.args...)
+	done, err := a.t.transaction.ExecContext(a.ctx, string(text), a.args...)
 	var n int64
 	if err == nil {
 		n, err = done.RowsAffected()

@@ -2,17 +2,17 @@ package store_test
 
 import (
 	"fmt"
-	"path/filepath"
 	"testing"
 
 	"github.com/pageflare/ci/service/audit"
+	"github.com/pageflare/ci/service/store/sqlitetest"
 )
 
 // Prepared statements are kept permanently, by their text: a text with a value in it would be one
 // more for each value.
 func TestStatementsAreKeptOnceHoweverManyValuesTheyMeet(t *testing.T) {
 	t.Parallel()
-	s := open(t, "sqlite:"+filepath.Join(t.TempDir(), "license.db"))
+	s := open(t, sqlitetest.New(t))
 	account := backupAccount(t, s)
 	round := func(n int) {
 		id := backupToken(account, n).ID

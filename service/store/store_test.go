@@ -20,12 +20,13 @@ import (
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/opaque"
 	"github.com/pageflare/ci/service/store"
+	"github.com/pageflare/ci/service/store/sqlitetest"
 	"github.com/pageflare/ci/service/store/storetest"
 )
 
 func TestSQLiteKeepsThePromisesOfAStore(t *testing.T) {
 	t.Parallel()
-	storetest.Run(t, func(t *testing.T) storetest.Store { return open(t, "sqlite:"+filepath.Join(t.TempDir(), "license.db")) })
+	storetest.Run(t, func(t *testing.T) storetest.Store { return open(t, sqlitetest.New(t)) })
 }
 
 func open(t *testing.T, url string) *store.Store {
@@ -104,7 +105,7 @@ func TestTheDatabaseOfAnotherProgramIsLeftAlone(t *testing.T) {
 
 func TestDatabaseOfANewerVersionIsRefused(t *testing.T) {
 	t.Parallel()
-	file := filepath.Join(t.TempDir(), "license.db")
+	file := sqlitetest.File(t)
 	open(t, "sqlite:"+file)
 	db, err := sql.Open("sqlite", "file:"+file)
 	if err != nil {
@@ -154,7 +155,7 @@ func TestPathsAreTakenLiterally(t *testing.T) {
 
 func TestEveryConnectionHasTheSettings(t *testing.T) {
 	t.Parallel()
-	s := open(t, "sqlite:"+filepath.Join(t.TempDir(), "license.db"))
+	s := open(t, sqlitetest.New(t))
 	for name, c := range map[string]struct {
 		pragma string
 		want   int
@@ -170,7 +171,7 @@ func TestEveryConnectionHasTheSettings(t *testing.T) {
 // A second Store on the same file stands for the command line beside a running server.
 func TestWhatOneProcessWritesAnotherSees(t *testing.T) {
 	t.Parallel()
-	url := "sqlite:" + filepath.Join(t.TempDir(), "license.db")
+	url := sqlitetest.New(t)
 	server, command := open(t, url), open(t, url)
 	now := time.Now().UTC().Truncate(time.Millisecond)
 	a := account.Account{ID: "user_1", Email: "a@example.com", Tier: account.Pro, Features: []string{}, ValidUntil: now, Status: account.Active, CreatedAt: now}
@@ -187,7 +188,7 @@ func TestWhatOneProcessWritesAnotherSees(t *testing.T) {
 
 func TestWritesAfterCloseAreRefused(t *testing.T) {
 	t.Parallel()
-	s, err := store.Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "license.db"))
+	s, err := store.Open(t.Context(), sqlitetest.New(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -203,7 +204,7 @@ func TestWritesAfterCloseAreRefused(t *testing.T) {
 // together.
 func TestALockedDatabaseIsUnavailableForAllAtOnce(t *testing.T) {
 	t.Parallel()
-	file := filepath.Join(t.TempDir(), "license.db")
+	file := sqlitetest.File(t)
 	s := open(t, "sqlite:"+file)
 	other, err := sql.Open("sqlite", "file:"+file+"?_txlock=immediate")
 	if err != nil {
@@ -274,7 +275,7 @@ func spoil(t *testing.T, file string, at int64, noise []byte) {
 // A process that starts knows the tokens of the last windows, and reads no further back.
 func TestTheNewestTokensAreRememberedAfterAStart(t *testing.T) {
 	t.Parallel()
-	url := "sqlite:" + filepath.Join(t.TempDir(), "license.db")
+	url := sqlitetest.New(t)
 	before := open(t, url)
 	now := time.Now().UTC().Truncate(time.Millisecond)
 	a := account.Account{ID: "user_1", Email: "a@example.com", Tier: account.Pro, Features: []string{}, ValidUntil: now.Add(time.Hour), Status: account.Active, CreatedAt: now}

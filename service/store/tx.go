@@ -44,12 +44,13 @@ func tryTx(ctx context.Context, db *pool, f func(*tx) error) (t *tx, err error) 
 		return nil, fmt.Errorf("begin: %w", storeError(err))
 	}
 	defer func() { db.prepareAll(ctx, t.unprepared) }()
+	// what was not committed, after a panic too; a full disk has undone all already, and says so again
+	defer func() { _ = t.Rollback() }()
 	err = f(t)
 	if err == nil {
 		err = t.appendActs(ctx)
 	}
 	if err != nil {
-		_ = t.Rollback() // a full disk has undone all already, and says so once more
 		return t, err
 	}
 	t.committing = true
@@ -92,7 +93,7 @@ type querier interface {
 
 // tx is a transaction with the lines that it adds to the audit log.
 type tx struct {
-	*sql.Tx
+	transaction
 	pool       *pool
 	unprepared []string // texts of statements that had to be parsed
 	acts       []audit.Act
@@ -132,21 +133,27 @@ func (h *head) into() []any {
 // begin begins the transaction and reads the head of the audit log, and on PostgreSQL takes it as
 // the lock of all writers. A database without one can still be written, until there is a line to
 // add.
-func (t *tx) begin(ctx context.Context) error {
+func (t *tx) begin(ctx context.Context) (err error) {
+	if t.pool.engine == postgres {
+		t.transaction, err = beginPipelined(ctx, t.pool.DB, t.head.into())
+	} else {
+		err = t.beginSQLite(ctx)
+	}
+	if errors.Is(err, sql.ErrNoRows) {
+		t.headErr, err = noHead(err), nil
+	}
+	return err
+}
+
+// beginSQLite is beginPipelined on SQLite.
+func (t *tx) beginSQLite(ctx context.Context) error {
 	begun, err := t.pool.BeginTx(ctx, nil)
 	if err != nil {
 		return err
 	}
-	t.Tx = begun
-	text := readHead
-	if t.pool.engine == postgres {
-		text = lockHead
-	}
-	err = t.QueryRowContext(ctx, text).Scan(t.head.into()...)
-	if errors.Is(err, sql.ErrNoRows) {
-		t.headErr, err = noHead(err), nil
-	}
-	if err != nil {
+	t.transaction = begun
+	err = t.QueryRowContext(ctx, readHead).Scan(t.head.into()...)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		_ = t.Rollback() // it changed nothing
 	}
 	return err

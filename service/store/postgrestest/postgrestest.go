@@ -2,7 +2,7 @@
 // loopback, without root.
 //
 // A test process starts one server when a test first asks for a database, and each test gets a
-// database of its own. The flag -postgres of a test program names another server to test on, a
+// database of its own, which has the tables of the service unless the test asks for an empty one. The flag -postgres of a test program names another server to test on, a
 // pooler too: the URL of a user who may create databases there.
 package postgrestest
 
@@ -26,6 +26,8 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/pageflare/ci/service/store"
 )
 
 var given = flag.String("postgres", "", "URL of the PostgreSQL `server` to test on, instead of one that is started for the tests")
@@ -60,13 +62,29 @@ func Start(ctx context.Context, o Options) (s *Server, err error) {
 			return nil, err
 		}
 	}
-	if s.dir, err = os.MkdirTemp("", "pageflare-postgres-"); err != nil {
+	where := ""
+	if !o.Durable {
+		where = memory()
+	}
+	if s.dir, err = os.MkdirTemp(where, "pageflare-postgres-"); err != nil {
 		return nil, err
 	}
 	if err := s.start(ctx, o); err != nil {
 		return nil, errors.Join(err, s.Stop(ctx))
 	}
 	return s, nil
+}
+
+// memory is a folder whose files are in memory, where this machine has one with room for a server;
+// else empty. A database is hundreds of files, and to make and remove them is most of what a test's
+// own database costs on a disk.
+func memory() string {
+	const dir, room = "/dev/shm", 2 << 30 // a server may keep 1 GB of log
+	var system syscall.Statfs_t
+	if err := syscall.Statfs(dir, &system); err != nil || uint64(system.Bavail)*uint64(system.Bsize) < room {
+		return ""
+	}
+	return dir
 }
 
 // Standby starts a server that follows this one, which knows it by the name. Stop ends it.
@@ -260,62 +278,140 @@ func freePort(ctx context.Context) (int, error) {
 	return l.Addr().(*net.TCPAddr).Port, l.Close()
 }
 
-// shared is the server of this test process.
+// shared is the server of this test process, and the database in it that New copies.
 var shared struct {
-	once   sync.Once
-	server *Server
+	start  sync.Once
+	server *Server // nil: one was given
+	admin  string  // the URL of who makes databases there
 	err    error
+
+	migrate  sync.Once
+	template string // its name; empty: none was made
+	fault    error
 }
 
 // Run runs the tests of a package, and then ends the server that they used. TestMain calls it.
 func Run(m *testing.M) int {
 	code := m.Run()
-	if shared.server != nil {
-		if err := shared.server.Stop(context.Background()); err != nil {
-			fmt.Fprintln(os.Stderr, "end PostgreSQL:", err)
-			return max(code, 1)
-		}
+	if err := clean(context.Background()); err != nil {
+		fmt.Fprintln(os.Stderr, "end PostgreSQL:", err)
+		return max(code, 1)
 	}
 	return code
 }
 
-// New makes a database for a test and returns its URL.
+// clean leaves nothing behind of what New made for all tests together.
+func clean(ctx context.Context) error {
+	switch {
+	case shared.server != nil:
+		return shared.server.Stop(ctx)
+	case shared.template != "":
+		return do(ctx, "DROP DATABASE "+shared.template+" WITH (FORCE)")
+	}
+	return nil
+}
+
+// New makes a database with the tables of the service, and nothing in them, and returns its URL. It
+// is a copy: the migrations run once in a test process. What is tested of them themselves, or of a
+// first start, wants Empty.
 func New(t testing.TB) string {
 	t.Helper()
-	admin := *given
-	if admin == "" {
-		shared.once.Do(func() { shared.server, shared.err = Start(context.Background(), Options{}) })
-		if shared.err != nil {
-			t.Fatal(shared.err)
-		}
-		admin = shared.server.URL("postgres")
+	reach(t)
+	shared.migrate.Do(func() { shared.template, shared.fault = migrated(context.Background()) })
+	if shared.fault != nil {
+		t.Fatal(shared.fault)
 	}
-	name := "test_" + strings.ToLower(rand.Text())
-	run := func(ctx context.Context, statement string) error {
-		c, err := pgx.ParseConfig(admin)
-		if err != nil {
-			return err
+	return create(t, " TEMPLATE "+shared.template)
+}
+
+// Empty makes a database without tables and returns its URL.
+func Empty(t testing.TB) string {
+	t.Helper()
+	reach(t)
+	return create(t, "")
+}
+
+// reach finds the server of this test process, or starts it.
+func reach(t testing.TB) {
+	t.Helper()
+	shared.start.Do(func() {
+		if shared.admin = *given; shared.admin != "" {
+			return
 		}
-		c.DefaultQueryExecMode = pgx.QueryExecModeSimpleProtocol
-		conn, err := pgx.ConnectConfig(ctx, c)
-		if err != nil {
-			return err
+		if shared.server, shared.err = Start(context.Background(), Options{}); shared.err == nil {
+			shared.admin = shared.server.URL("postgres")
 		}
-		_, err = conn.Exec(ctx, statement)
-		return errors.Join(err, conn.Close(ctx))
+	})
+	if shared.err != nil {
+		t.Fatal(shared.err)
 	}
-	if err := run(t.Context(), "CREATE DATABASE "+name); err != nil {
+}
+
+// create makes a database that ends with the test.
+func create(t testing.TB, how string) (url string) {
+	t.Helper()
+	name := randomName()
+	if err := do(t.Context(), "CREATE DATABASE "+name+how); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := run(context.Background(), "DROP DATABASE "+name+" WITH (FORCE)"); err != nil {
+		if err := do(context.Background(), "DROP DATABASE "+name+" WITH (FORCE)"); err != nil {
 			t.Error(err)
 		}
 	})
-	u, err := url.Parse(admin)
+	url, err := urlOf(name)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return url
+}
+
+// migrated makes the database that New copies.
+func migrated(ctx context.Context) (name string, err error) {
+	name = randomName()
+	url, err := urlOf(name)
+	if err != nil {
+		return "", err
+	}
+	if err := do(ctx, "CREATE DATABASE "+name); err != nil {
+		return "", err
+	}
+	s, err := store.Open(ctx, url)
+	if err != nil {
+		return name, err
+	}
+	// nobody may be connected to what is copied, and a pooler keeps its connections
+	return name, errors.Join(s.Close(), do(ctx, "ALTER DATABASE "+name+" ALLOW_CONNECTIONS false",
+		"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '"+name+"'"))
+}
+
+func randomName() string { return "test_" + strings.ToLower(rand.Text()) }
+
+// do runs statements as who makes databases.
+func do(ctx context.Context, statements ...string) error {
+	c, err := pgx.ParseConfig(shared.admin)
+	if err != nil {
+		return err
+	}
+	c.DefaultQueryExecMode = pgx.QueryExecModeSimpleProtocol
+	conn, err := pgx.ConnectConfig(ctx, c)
+	if err != nil {
+		return err
+	}
+	for _, statement := range statements {
+		if _, err = conn.Exec(ctx, statement); err != nil {
+			break
+		}
+	}
+	return errors.Join(err, conn.Close(ctx))
+}
+
+// urlOf is the URL of a database of the server of this test process.
+func urlOf(name string) (string, error) {
+	u, err := url.Parse(shared.admin)
+	if err != nil {
+		return "", err
+	}
 	u.Path = "/" + name
-	return u.String()
+	return u.String(), nil
 }

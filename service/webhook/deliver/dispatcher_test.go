@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -22,6 +21,7 @@ import (
 	"github.com/pageflare/ci/service/parts"
 	"github.com/pageflare/ci/service/store"
 	"github.com/pageflare/ci/service/store/postgrestest"
+	"github.com/pageflare/ci/service/store/sqlitetest"
 	"github.com/pageflare/ci/service/webhook/deliver"
 	"github.com/pageflare/ci/service/webhook/out"
 	"github.com/pageflare/ci/service/webhook/signature"
@@ -43,8 +43,7 @@ func TestMain(m *testing.M) { os.Exit(postgrestest.Run(m)) }
 func onBoth(t *testing.T, test func(*testing.T, *world)) {
 	t.Helper()
 	for engine, database := range map[string]func(testing.TB) string{
-		"sqlite":   func(t testing.TB) string { return "sqlite:" + filepath.Join(t.TempDir(), "license.db") },
-		"postgres": postgrestest.New,
+		"sqlite": sqlitetest.New, "postgres": postgrestest.New,
 	} {
 		t.Run(engine, func(t *testing.T) {
 			t.Parallel()

@@ -11,7 +11,6 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -23,6 +22,7 @@ import (
 	"github.com/pageflare/ci/service/opaque"
 	"github.com/pageflare/ci/service/servicetest"
 	"github.com/pageflare/ci/service/store"
+	"github.com/pageflare/ci/service/store/sqlitetest"
 	"github.com/pageflare/ci/service/webhook/in"
 )
 
@@ -106,7 +106,7 @@ type bench struct {
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
-	s, err := store.Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "license.db"))
+	s, err := store.Open(t.Context(), sqlitetest.New(t))
 	if err != nil {
 		t.Fatal(err)
 	}

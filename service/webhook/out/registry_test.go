@@ -6,7 +6,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"net/netip"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +14,7 @@ import (
 	"github.com/pageflare/ci/service/failure"
 	"github.com/pageflare/ci/service/keyring"
 	"github.com/pageflare/ci/service/store"
+	"github.com/pageflare/ci/service/store/sqlitetest"
 	"github.com/pageflare/ci/service/webhook/out"
 	"github.com/pageflare/ci/service/webhook/signature"
 )
@@ -29,7 +29,7 @@ type kit struct {
 
 func newKit(t *testing.T) *kit {
 	t.Helper()
-	s, err := store.Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "license.db"))
+	s, err := store.Open(t.Context(), sqlitetest.New(t))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,137 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/stdlib"
+)
+
+// A transaction that adds to the audit log is short: what takes time on PostgreSQL is not its work
+// but the messages there and back, and nobody else writes meanwhile. So what can be sent together
+// is: BEGIN with the lock, and everything that a transaction ends with before COMMIT.
+
+// transaction is one that has begun. Commit or Rollback ends it; a Rollback after that does nothing.
+type transaction interface {
+	querier
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+	Commit() error
+	Rollback() error
+}
+
+// command is a statement that gives no rows.
+type command struct {
+	text string
+	args []any
+}
+
+// together runs commands in their order and returns how many rows each changed; with an error, each
+// before the one that failed. The transaction can do nothing more then.
+func (t *tx) together(ctx context.Context, commands ...command) (changed []int64, err error) {
+	if p, ok := t.transaction.(*pipelined); ok {
+		return p.together(ctx, commands)
+	}
+	for _, c := range commands {
+		var n int64
+		done, err := t.ExecContext(ctx, c.text, c.args...)
+		if err == nil {
+			n, err = done.RowsAffected()
+		}
+		if err != nil {
+			return changed, err
+		}
+		changed = append(changed, n)
+	}
+	return changed, nil
+}
+
+// pipelined is a transaction of PostgreSQL on a connection of its own. However it ends, the
+// connection goes back to its pool outside a transaction, or is closed.
+type pipelined struct {
+	*sql.Conn
+	ctx context.Context // COMMIT is not sent after its end
+}
+
+// beginPipelined begins a transaction and reads the head of the audit log, which locks it. With
+// sql.ErrNoRows there is no head, and the transaction has begun; with any other error it has not.
+func beginPipelined(ctx context.Context, db *sql.DB, head []any) (*pipelined, error) {
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	t := &pipelined{conn, ctx}
+	err = t.raw(func(c *pgx.Conn) error {
+		var batch pgx.Batch
+		batch.Queue("begin")
+		batch.Queue(lockHead).QueryRow(func(row pgx.Row) error { return row.Scan(head...) })
+		return c.SendBatch(ctx, &batch).Close()
+	})
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		t.release()
+		return nil, err
+	}
+	return t, err
+}
+
+// raw does something with the connection as pgx has it.
+func (t *pipelined) raw(f func(*pgx.Conn) error) error {
+	return t.Raw(func(c any) error {
+		conn, ok := c.(*stdlib.Conn)
+		if !ok {
+			return fmt.Errorf("the driver of PostgreSQL is %T", c)
+		}
+		return f(conn.Conn())
+	})
+}
+
+func (t *pipelined) together(ctx context.Context, commands []command) (changed []int64, err error) {
+	var batch pgx.Batch
+	for _, c := range commands {
+		batch.Queue(c.text, c.args...).Exec(func(done pgconn.CommandTag) error {
+			changed = append(changed, done.RowsAffected())
+			return nil
+		})
+	}
+	err = t.raw(func(c *pgx.Conn) error { return c.SendBatch(ctx, &batch).Close() })
+	return changed, err
+}
+
+// Commit makes the transaction durable. A server that was told to commit what had failed rolls it
+// back, and does not call that an error.
+func (t *pipelined) Commit() error {
+	defer t.release() // it may not have been sent
+	return t.raw(func(c *pgx.Conn) error {
+		done, err := c.Exec(t.ctx, "commit")
+		if err == nil && done.String() == "ROLLBACK" {
+			err = pgx.ErrTxCommitRollback
+		}
+		return err
+	})
+}
+
+// Rollback ends the transaction without a trace.
+func (t *pipelined) Rollback() error {
+	t.release()
+	return nil
+}
+
+// release gives the connection back. A transaction that has not ended is rolled back, and ends with
+// its connection when the server does not say that it was.
+func (t *pipelined) release() {
+	ctx := context.WithoutCancel(t.ctx)
+	_ = t.raw(func(c *pgx.Conn) error {
+		if c.IsClosed() || c.PgConn().TxStatus() == 'I' {
+			return nil
+		}
+		_, err := c.Exec(ctx, "rollback")
+		if err != nil || c.PgConn().TxStatus() != 'I' {
+			_ = c.Close(ctx)
+		}
+		return nil
+	})
+	_ = t.Close() // it says that it was closed already
+}
