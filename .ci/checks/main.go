@@ -1,7 +1,8 @@
 // Command checks holds the rules of this repository that no linter knows: which package may import
 // which, what no file may name, that the Action's contract is documented, that workflows are
 // pinned, that tests neither sleep nor skip, that a release names its image by digest, that `make
-// help` is whole, and the rules of the house that a parser can see.
+// help` is whole, the rules of the house that a parser can see, and that a document says nothing
+// twice.
 //
 //	go run ./.ci/checks
 //
@@ -50,6 +51,7 @@ func run(ctx context.Context, stdout, stderr io.Writer) int {
 		{"release", release},
 		{"makefile", makefile},
 		{"house", house},
+		{"documents", documents},
 	}, stdout, stderr)
 }
 
