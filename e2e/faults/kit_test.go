@@ -18,8 +18,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -225,6 +227,22 @@ func (r *replica) kill() {
 }
 
 // signal sends a signal to the process.
+// halt stops a process, and returns when it has stopped: the signal takes effect when one of its
+// threads gets to run, and the others go on until then.
+func halt(t *testing.T, pid int) {
+	t.Helper()
+	must(t, syscall.Kill(pid, syscall.SIGSTOP))
+	until(t, "the process has stopped", func() bool {
+		threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+		must(t, err)
+		return len(threads) > 0 && !slices.ContainsFunc(threads, func(thread string) bool {
+			text, err := os.ReadFile(thread)
+			_, state, found := strings.Cut(string(text), ") ") // behind the name
+			return err != nil || !found || state[0] != 'T'
+		})
+	})
+}
+
 func (r *replica) signal(s os.Signal) { r.t.Helper(); must(r.t, r.cmd.Process.Signal(s)) }
 
 // answer is what a service said.

@@ -86,7 +86,7 @@ func TestPostgresHangs(t *testing.T) {
 	token, _ := r.want(http.StatusOK, "POST", issuePath, in.apiToken).Token(t)
 	stopped := processes(t, s)
 	for _, pid := range stopped {
-		must(t, syscall.Kill(pid, syscall.SIGSTOP))
+		halt(t, pid)
 	}
 	awake := sync.OnceFunc(func() {
 		for _, pid := range stopped {
@@ -179,7 +179,7 @@ func TestAWriterThatStopsInsideItsTransaction(t *testing.T) {
 	var once sync.Once
 	l.judge(func(m pgproto3.BackendMessage) verdict {
 		if row, ok := m.(*pgproto3.RowDescription); ok && len(row.Fields) > 5 && string(row.Fields[0].Name) == "seq" && string(row.Fields[2].Name) == "seal" { // it has got the lock
-			once.Do(func() { stopped.signal(syscall.SIGSTOP); close(inside) })
+			once.Do(func() { halt(t, stopped.cmd.Process.Pid); close(inside) })
 		}
 		return pass
 	})

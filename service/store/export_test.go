@@ -207,6 +207,9 @@ func (s *Store) InTx(
 	})
 }
 
+// KnowRightsFor sets how old the state of rights may be that a process goes by.
+func (s *Store) KnowRightsFor(d time.Duration) { s.write.rights.maxAge = d }
+
 // RightsBy is what a process knows of the state of rights that read reads.
 func RightsBy(read func(context.Context) (int64, error)) func(context.Context) (int64, error) {
 	k := newRightsKnown()

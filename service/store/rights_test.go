@@ -17,6 +17,7 @@ import (
 	"github.com/pageflare/ci/service/license"
 	"github.com/pageflare/ci/service/store"
 	"github.com/pageflare/ci/service/store/postgrestest"
+	"github.com/pageflare/ci/service/store/sqlitetest"
 )
 
 // Those who ask while the database hangs hear together that it does, and not one after the other.
@@ -98,6 +99,40 @@ func TestAStateOfRightsIsAsOldAsTheCommitThatMadeIt(t *testing.T) {
 	}
 	if got, err := s.Rights(t.Context()); got != after || err != nil {
 		t.Errorf("Rights when the answer to COMMIT came late = %d, %v, want %d", got, err, after)
+	}
+}
+
+// What a transaction learns of rights that ended elsewhere, the whole process knows at once: a request
+// is not told that a token is good right after another one was told that it is revoked.
+func TestAProcessKnowsWhatItsTransactionsLearn(t *testing.T) {
+	t.Parallel()
+	for engine, database := range map[string]string{"PostgreSQL": postgrestest.New(t), "SQLite": sqlitetest.New(t)} {
+		t.Run(engine, func(t *testing.T) {
+			t.Parallel()
+			s, other := open(t, database), open(t, database)
+			s.KnowRightsFor(time.Hour)
+			account := backupAccount(t, s)
+			before, err := s.Rights(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			at := time.Now()
+			err = other.Revoke(t.Context(), license.Revocation{Subject: "family", AccountID: account, At: at},
+				audit.Act{At: at, Action: audit.FamilyRevoked, Details: "{}"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			want, err := other.Rights(t.Context())
+			if err != nil || want <= before {
+				t.Fatalf("Rights where it ended = %d, %v, want more than %d", want, err, before)
+			}
+			if err := s.SealAuditEnd(t.Context(), func(audit.End) string { return "" }); err != nil {
+				t.Fatal(err)
+			}
+			if got, err := s.Rights(t.Context()); got != want || err != nil {
+				t.Errorf("Rights behind a transaction = %d, %v, want %d", got, err, want)
+			}
+		})
 	}
 }
 

@@ -40,8 +40,12 @@ func inTx(ctx context.Context, db *pool, f func(*tx) error) (err error) {
 func tryTx(ctx context.Context, db *pool, f func(*tx) error) (t *tx, err error) {
 	defer func() { db.note(err, t != nil && (t.wrote || len(t.acts) > 0 || len(t.records) > 0)) }()
 	t = &tx{pool: db, alive: map[string]bool{}}
+	began := db.rights.elapsed()
 	if err := t.begin(ctx); err != nil {
 		return nil, fmt.Errorf("begin: %w", storeError(err))
+	}
+	if t.head.rights > 0 {
+		db.rights.saw(t.head.rights, began) // what this transaction goes by, all requests do from now on
 	}
 	defer func() { db.prepareAll(ctx, t.unprepared) }()
 	// what was not committed, after a panic too; a full disk has undone all already, and says so again
