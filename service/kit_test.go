@@ -23,6 +23,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/testscript"
+	"golang.org/x/sys/unix"
 
 	"github.com/pageflare/ci/service/servicetest"
 	"github.com/pageflare/ci/service/store/postgrestest"
@@ -325,3 +326,16 @@ func anotherProgram(t *testing.T, body string) string {
 // oneSpaced is a text with one space wherever there is room: how wide the columns of a table are is
 // nobody's promise.
 func oneSpaced(s string) string { return strings.Join(strings.Fields(s), " ") }
+
+// refusing is an address on loopback that refuses connections, and that nobody else gets meanwhile: a
+// socket that is bound, and does not listen.
+func refusing(t *testing.T) string {
+	t.Helper()
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	must(t, err)
+	t.Cleanup(func() { _ = unix.Close(fd) })
+	must(t, unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}))
+	name, err := unix.Getsockname(fd)
+	must(t, err)
+	return fmt.Sprintf("127.0.0.1:%d", name.(*unix.SockaddrInet4).Port)
+}

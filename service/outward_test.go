@@ -88,7 +88,7 @@ func TestDoctorAsksThePublicURL(t *testing.T) {
 func TestDoctorAsksThePublicURLBeforeTheStart(t *testing.T) {
 	t.Parallel()
 	b := newBox(t)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.Listen("tcp", "127.0.0.2:0") // where no other test listens when this one has left it
 	must(t, err)
 	b.env["LICENSE_LISTEN"] = l.Addr().String()
 	must(t, l.Close())

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
@@ -318,10 +317,7 @@ func TestGitHubTokenStaysWithGitHub(t *testing.T) {
 // request.
 func TestPoliciesByNameWhenGitHubDoesNotAnswer(t *testing.T) {
 	t.Parallel()
-	gone, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	must(t, gone.Close())
-	for _, github := range []string{"", "http://" + gone.Addr().String()} {
+	for _, github := range []string{"", "http://" + refusing(t)} {
 		b := newBox(t)
 		names := []string{"acme/site"} // of a GitHub that is out of reach
 		b.env["LICENSE_GITHUB_API_URL"] = github
