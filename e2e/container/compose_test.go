@@ -5,17 +5,12 @@ package container_test
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
-	"encoding/pem"
 	"fmt"
 	"io"
-	"math/big"
 	"net"
 	"net/http"
 	"os"
@@ -25,6 +20,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/pageflare/ci/e2e/certtest"
 )
 
 // publicName is what clients call, as the examples of deploy have it.
@@ -73,9 +70,9 @@ type composition struct {
 
 func newComposition(t *testing.T) *composition {
 	t.Helper()
-	bundle, authority := serverCertificate(t)
+	certificate, private, trusted := certtest.SelfSigned(t, publicName)
 	file := filepath.Join(t.TempDir(), "license.pem")
-	must(t, os.WriteFile(file, bundle, 0o644)) // another user reads it, in a container
+	must(t, os.WriteFile(file, append(certificate, private...), 0o644)) // another user reads it, in a container
 	key := make([]byte, 32)
 	_, err := rand.Read(key)
 	must(t, err)
@@ -83,7 +80,7 @@ func newComposition(t *testing.T) *composition {
 		"LICENSE_PUBLIC_URL=https://"+publicName, "LICENSE_KEY="+base64.StdEncoding.EncodeToString(key), "DATABASE_PASSWORD="+rand.Text(), "TLS_CERTIFICATE="+file)}
 	dialer := &net.Dialer{Timeout: patience}
 	d.client = &http.Client{Timeout: patience, Transport: &http.Transport{
-		TLSClientConfig: &tls.Config{RootCAs: authority},
+		TLSClientConfig: &tls.Config{RootCAs: trusted},
 		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
 			return dialer.DialContext(ctx, network, "127.0.0.1:443") // where the compose file has the proxy
 		},
@@ -199,23 +196,4 @@ func (l *composedLoad) end(t *testing.T) {
 	if err := <-l.ended; err != nil {
 		t.Errorf("a request was lost: %v", err)
 	}
-}
-
-// serverCertificate is one file with a certificate for publicName and its key, and who trusts it.
-func serverCertificate(t *testing.T) (bundle []byte, authority *x509.CertPool) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	must(t, err)
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), DNSNames: []string{publicName}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	must(t, err)
-	private, err := x509.MarshalPKCS8PrivateKey(key)
-	must(t, err)
-	certificate := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-	authority = x509.NewCertPool()
-	authority.AppendCertsFromPEM(certificate)
-	return append(certificate, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})...), authority
 }

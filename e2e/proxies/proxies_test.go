@@ -5,16 +5,10 @@ package proxies_test
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"fmt"
 	"io"
-	"math/big"
 	"net"
 	"net/http"
 	"net/netip"
@@ -26,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pageflare/ci/e2e/certtest"
 	"github.com/pageflare/ci/service/servicetest"
 )
 
@@ -86,13 +81,11 @@ func newProxyTest(t *testing.T, addresses ...string) *proxyTest {
 	p := &proxyTest{t: t, dir: t.TempDir(), addr: l.Addr().String()}
 	must(t, l.Close())
 	must(t, os.Chmod(p.dir, 0o755))
-	cert, key := certificate(t)
+	cert, key, trusted := certtest.SelfSigned(t, name)
 	p.write("cert.pem", string(cert))
 	p.write("key.pem", string(key))
 	p.write("both.pem", string(cert)+string(key))
-	pool := x509.NewCertPool()
-	pool.AppendCertsFromPEM(cert)
-	p.trusted = pool
+	p.trusted = trusted
 	p.client = p.newClient()
 	p.from = strings.NewReplacer(addresses...)
 	return p
@@ -229,22 +222,6 @@ func (p *proxyTest) call(method, path, bearer string, header http.Header) (int, 
 	body, err := io.ReadAll(res.Body)
 	must(p.t, err)
 	return res.StatusCode, string(body)
-}
-
-// certificate is one for the name of the examples, signed by itself, and its key.
-func certificate(t *testing.T) (cert, key []byte) {
-	t.Helper()
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	must(t, err)
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, DNSNames: []string{name}, NotBefore: time.Now().Add(-time.Hour),
-		NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
-	must(t, err)
-	encoded, err := x509.MarshalECPrivateKey(private)
-	must(t, err)
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: encoded})
 }
 
 // Idle connections to the service are closed by the proxy first: the service does so after 130 s.
