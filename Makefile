@@ -37,8 +37,8 @@ check: ## formatting, vet, linters, rules of this repository, generated files, k
 	.ci/generated
 	.ci/vulnerabilities
 
-# the service is measured by: make bench [quick=1] [engines=sqlite] [records=10000000]
-bench_flags = $(if $(quick),-quick) $(if $(engines),-engines $(engines)) $(if $(records),-records $(records))
+# the service is measured by: make bench [quick=1] [engines=sqlite] [only=refresh] [records=10000000]
+bench_flags = $(if $(quick),-quick) $(if $(engines),-engines $(engines)) $(if $(records),-records $(records)) $(if $(only),-only "$(only)")
 
 bench: build ## measure the service, as ratios within one run, on SQLite and PostgreSQL; quick=1 for a quick look
 	@e2e/postgres.sh

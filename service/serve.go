@@ -31,7 +31,7 @@ type serveCmd struct{}
 // Run serves until a signal comes, drains, then lets the requests in flight finish.
 func (serveCmd) Run(ctx context.Context, a *app) error {
 	signal.Ignore(syscall.SIGPIPE) // a reader of the log that goes away must not take the service with it
-	room := make([]byte, heapRoom)
+	room := newHeapRoom()
 	defer runtime.KeepAlive(room)
 	log := a.cfg.logger(a.stderr)
 	for _, name := range unknownSettings(a.environ(), knownSettings()) {
@@ -95,6 +95,17 @@ func (serveCmd) Run(ctx context.Context, a *app) error {
 // collector begins when the heap has doubled, and that of this service is so small that a busy one
 // would spend a quarter of its time on it: with this it waits until there is twice as much more.
 const heapRoom = 24 << 20
+
+// newHeapRoom is made of small pieces: what the runtime has used before it clears, and in one piece
+// all of it would be cleared, and so taken from the machine, for the first page's sake.
+func newHeapRoom() [][]byte {
+	const piece = 256 << 10
+	room := make([][]byte, heapRoom/piece)
+	for i := range room {
+		room[i] = make([]byte, piece)
+	}
+	return room
+}
 
 // startRunning runs something until the function that it returns is called, which waits for its end.
 func startRunning(run func(context.Context)) (stop func()) {

@@ -39,6 +39,7 @@ func run(ctx context.Context, args []string) error {
 	flags.IntVar(&b.accounts, "accounts", 10_000, "accounts of the row with many")
 	flags.IntVar(&b.records, "records", 200_000, "records that are stored before the row with many begins; ten million take their time")
 	flags.IntVar(&b.identities, "identities", 3000, "identities that one load exchanges")
+	flags.StringVar(&b.only, "only", "", "measure this row alone, and nothing of what stands below the first table")
 	flags.BoolVar(&b.quick, "quick", false, "a quick look: fewer rounds, accounts and records; figures vary more")
 
 	hooks := hookBench{serviceBench: &b, queued: 100_000, drained: 20_000, acts: 500, pace: 10 * time.Millisecond}

@@ -11,6 +11,7 @@ import (
 	"os"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -39,6 +40,7 @@ type serviceBench struct {
 	accounts    int           // of the row with many accounts
 	records     int           // of the row with many records
 	identities  int           // that one load exchanges
+	only        string        // the name of a row that is all that is measured; empty: all
 	quick       bool
 	out         io.Writer
 
@@ -90,11 +92,17 @@ func (b *serviceBench) run(ctx context.Context) (err error) {
 		}
 		b.setups, sizes = append(b.setups, s), append(sizes, size)
 	}
-	trials := b.trials()
+	trials, err := b.trials()
+	if err != nil {
+		return err
+	}
 	if err := b.measure(ctx, trials); err != nil {
 		return err
 	}
 	b.print(trials)
+	if b.only != "" {
+		return nil
+	}
 	if err := b.footprint(ctx, sizes); err != nil {
 		return err
 	}
@@ -141,19 +149,35 @@ func (b *serviceBench) prepare(ctx context.Context, s *setup) (made sizes, err e
 	if err := b.makeOne(ctx, s); err != nil {
 		return made, err
 	}
-	if _, err := b.populate(ctx, s.engine, &s.accounts, "accounts", time.Now, max(b.accounts, slices.Max(b.connections))); err != nil {
-		return made, err
+	if b.wants(b.manyAccounts()) {
+		if _, err := b.populate(ctx, s.engine, &s.accounts, "accounts", time.Now, max(b.accounts, slices.Max(b.connections))); err != nil {
+			return made, err
+		}
 	}
-	if made, err = b.fill(ctx, s.engine, &s.records); err != nil {
-		return made, err
+	if b.wants(b.manyRecords()) {
+		if made, err = b.fill(ctx, s.engine, &s.records); err != nil {
+			return made, err
+		}
 	}
 	for _, h := range s.all() {
+		if h.url == "" {
+			continue // no row of this run wants it
+		}
 		if h.server, err = start(ctx, h.env(), b.service, "serve"); err != nil {
 			return made, err
 		}
 	}
 	return made, nil
 }
+
+// manyAccounts and manyRecords are the names of the rows that have a database of their own.
+func (b *serviceBench) manyAccounts() string { return fmt.Sprintf("refresh, %d accounts", b.accounts) }
+func (b *serviceBench) manyRecords() string {
+	return fmt.Sprintf("refresh, %d records stored", b.records)
+}
+
+// wants: the row of this name is measured.
+func (b *serviceBench) wants(row string) bool { return b.only == "" || b.only == row }
 
 // makeOne makes the database with one account, whose identities can be exchanged too.
 func (b *serviceBench) makeOne(ctx context.Context, s *setup) (err error) {
@@ -277,8 +301,8 @@ func (b *serviceBench) jobsOn(s *setup) []job {
 	key := func(n int) []bearers { return same(s.owner.apiToken, n) }
 	return []job{
 		refresh("refresh", 0, &s.one),
-		refresh(fmt.Sprintf("refresh, %d accounts", b.accounts), most, &s.accounts),
-		refresh(fmt.Sprintf("refresh, %d records stored", b.records), most, &s.records),
+		refresh(b.manyAccounts(), most, &s.accounts),
+		refresh(b.manyRecords(), most, &s.records),
 		{name: "issue", bare: verifyAndSign, recorded: true, on: &s.one, target: target{method: "POST", path: issuePath}, bearers: key},
 		{name: "exchange of an identity", bare: identityAndSign, recorded: true, on: &s.one, target: target{method: "POST", path: issuePath}, bearers: b.identitiesFor},
 		{name: "introspection", bare: verifyAndSign, on: &s.one, bearers: key, target: target{
@@ -317,12 +341,17 @@ type trial struct {
 }
 
 // trials are all that is measured, the same job on one engine after the other.
-func (b *serviceBench) trials() (all []*trial) {
+func (b *serviceBench) trials() (all []*trial, err error) {
 	perEngine := make([][]job, len(b.setups))
 	for i, s := range b.setups {
 		perEngine[i] = b.jobsOn(s)
 	}
+	var names []string
 	for j, first := range perEngine[0] {
+		names = append(names, first.name)
+		if !b.wants(first.name) {
+			continue
+		}
 		for _, n := range b.connections {
 			if first.only != 0 && first.only != n {
 				continue
@@ -335,7 +364,10 @@ func (b *serviceBench) trials() (all []*trial) {
 			}
 		}
 	}
-	return all
+	if len(all) == 0 {
+		return nil, fmt.Errorf("-only: no row is called %q; there are: %s", b.only, strings.Join(names, "; "))
+	}
+	return all, nil
 }
 
 // measure makes the rounds: each load on a service comes right after the same on the bare handlers.
@@ -413,6 +445,9 @@ func (b *serviceBench) print(trials []*trial) {
 					limit.samples = append(limit.samples, againstItself(t.samples)...)
 					beside = append(beside, t.cells())
 				}
+			}
+			if beside == nil {
+				continue // no row of this run is compared with it
 			}
 			text = append(append(text, limit.cells()), beside...)
 			limits = append(limits, limit.samples...)

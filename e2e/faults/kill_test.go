@@ -4,6 +4,7 @@ package faults_test
 
 import (
 	"context"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"sync"
@@ -89,13 +90,15 @@ func TestNothingAcknowledgedIsLostWhenTheProcessIsKilled(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			in := install(t, database(t))
-			tokens := 0
+			all := &acknowledged{tokens: map[string]bool{}, revoked: map[string]string{}}
 			for range *rounds {
 				a := in.killed(1 + rand.IntN(400))
-				tokens += len(a.tokens)
 				in.wantAcknowledged(a)
+				maps.Copy(all.tokens, a.tokens)
+				maps.Copy(all.revoked, a.revoked)
 			}
-			t.Logf("%d rounds, %d tokens acknowledged and there", *rounds, tokens)
+			in.wantAcknowledged(all) // of the first rounds too, after all that came then
+			t.Logf("%d rounds, %d tokens acknowledged and there, %d of them revoked", *rounds, len(all.tokens), len(all.revoked))
 		})
 	}
 }
@@ -121,7 +124,14 @@ func (in *installation) wantAcknowledged(a *acknowledged) {
 	in.wantWhole()
 	r := in.serve()
 	defer r.kill()
-	there := in.records(r)
+	there := in.recordsUntil(r, func(there map[string]record) bool {
+		for id := range a.tokens {
+			if there[id].ID == "" {
+				return false
+			}
+		}
+		return true
+	})
 	for id := range a.tokens {
 		if there[id].ID == "" {
 			in.t.Errorf("the acknowledged token %s is not on record", id)

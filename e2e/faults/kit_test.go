@@ -356,8 +356,14 @@ type record struct {
 	Status string `json:"status"`
 }
 
-// records are all tokens of the account on record, by their ids.
+// records are the records of all license tokens of the account, by their ids.
 func (in *installation) records(r *replica) map[string]record {
+	in.t.Helper()
+	return in.recordsUntil(r, func(map[string]record) bool { return false })
+}
+
+// recordsUntil reads the records of the account, the newest first, until there is enough.
+func (in *installation) recordsUntil(r *replica, enough func(map[string]record) bool) map[string]record {
 	in.t.Helper()
 	out := map[string]record{}
 	cursor := ""
@@ -371,7 +377,7 @@ func (in *installation) records(r *replica) map[string]record {
 		for _, item := range page.Items {
 			out[item.ID] = item
 		}
-		if page.Next == "" {
+		if page.Next == "" || enough(out) {
 			return out
 		}
 		cursor = page.Next

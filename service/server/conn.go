@@ -8,6 +8,8 @@ import (
 	"os"
 	"sync/atomic"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/pageflare/ci/service/api"
 )
 
@@ -43,7 +45,7 @@ type conn struct {
 	net.Conn
 	metrics *metrics
 	phase   atomic.Int32
-	state   string // in the metric of connections; ConnState is called for one state after the other
+	counted prometheus.Gauge // of the state that it is in, nil: of none; ConnState is called for one state after the other
 }
 
 // Read counts a header that did not come in time.
@@ -100,14 +102,13 @@ func (s *Server) connState(nc net.Conn, state http.ConnState) {
 	if !ok {
 		return
 	}
-	if c.state != "" {
-		s.metrics.connections.WithLabelValues(c.state).Dec()
+	if c.counted != nil {
+		c.counted.Dec()
 	}
 	if state == http.StateIdle {
 		c.phase.Store(waiting)
 	}
-	if c.state = ""; state != http.StateClosed && state != http.StateHijacked {
-		c.state = state.String()
-		s.metrics.connections.WithLabelValues(c.state).Inc()
+	if c.counted = s.metrics.inState[state]; c.counted != nil {
+		c.counted.Inc()
 	}
 }

@@ -47,6 +47,7 @@ type metrics struct {
 	portions    *prometheus.CounterVec   // by outcome
 	panics      prometheus.Counter
 	connections *prometheus.GaugeVec // by state
+	inState     map[http.ConnState]prometheus.Gauge
 	collector   *keyCollector
 	usual       map[*route.Route]*usual // of routes that are asked often
 }
@@ -78,7 +79,10 @@ func newMetrics(version string, collector *keyCollector) *metrics {
 		connections: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Namespace: namespace, Name: "connections", Help: "Open connections, by state: new, active, idle.",
 		}, []string{"state"}),
-		collector: collector, usual: map[*route.Route]*usual{},
+		collector: collector, usual: map[*route.Route]*usual{}, inState: map[http.ConnState]prometheus.Gauge{},
+	}
+	for _, state := range []http.ConnState{http.StateNew, http.StateActive, http.StateIdle} { // the others end a connection
+		m.inState[state] = m.connections.WithLabelValues(state.String())
 	}
 	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Namespace: namespace, Name: "build_info", Help: "1, for the version that runs.",

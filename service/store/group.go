@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -149,9 +150,21 @@ func (g *group) loop() {
 	}
 }
 
-// gather adds what is waiting already; it never waits for more.
+// gather adds what is waiting already, and what those are about to write who could run now: it lets
+// them go first for as long as that brings more. It never waits for anything that is not ready, so
+// a write that comes alone is begun at once.
 func (g *group) gather(first *groupWrite) []*groupWrite {
 	batch := []*groupWrite{first}
+	for size := 0; size < len(batch) && len(batch) < maxGroup; {
+		size = len(batch)
+		runtime.Gosched()
+		batch = g.waiting(batch)
+	}
+	return batch
+}
+
+// waiting adds what is waiting.
+func (g *group) waiting(batch []*groupWrite) []*groupWrite {
 	for len(batch) < maxGroup {
 		select {
 		case w := <-g.writes:

@@ -10,8 +10,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-
-	"github.com/golang-jwt/jwt/v5"
 )
 
 // MinKeySize is the least number of bytes of a key (RFC 7518, 3.2: at least as long as the hash).
@@ -47,15 +45,14 @@ func (k Key) header() string {
 // KeySet signs with one key and accepts the tokens of several, so that keys can be changed without
 // a rejected token. It is immutable and safe for use by several goroutines.
 type KeySet struct {
-	signing  Key
-	header   string         // of signing
-	byHeader map[string]Key // encoded header -> key
+	signing  *hs256
+	byHeader map[string]*hs256
 }
 
 // NewKeySet returns a set that signs with the first key and accepts the tokens of them all.
 // ErrWeakKey names the first unusable one.
 func NewKeySet(signing Key, others ...Key) (*KeySet, error) {
-	s := &KeySet{signing: signing, header: signing.header(), byHeader: map[string]Key{}}
+	s := &KeySet{byHeader: map[string]*hs256{}}
 	for _, k := range append([]Key{signing}, others...) {
 		if !keyID().MatchString(k.ID) {
 			return nil, fmt.Errorf("%w: its id must be 1 to 64 of A-Z a-z 0-9 _ -", ErrWeakKey)
@@ -67,19 +64,19 @@ func NewKeySet(signing Key, others ...Key) (*KeySet, error) {
 		if _, twice := s.byHeader[k.header()]; twice {
 			return nil, fmt.Errorf("%w: %s is there twice", ErrWeakKey, k.ID)
 		}
-		s.byHeader[k.header()] = k
+		s.byHeader[k.header()] = newHS256(k)
 	}
+	s.signing = s.byHeader[signing.header()]
 	return s, nil
 }
 
 // SigningKey is the id of the key that Sign uses.
-func (s *KeySet) SigningKey() string { return s.signing.ID }
+func (s *KeySet) SigningKey() string { return s.signing.id }
 
 // By is the same set signing with another of its keys; false when it has no key of that id.
 func (s *KeySet) By(id string) (*KeySet, bool) {
-	header := Key{ID: id}.header()
-	key, ok := s.byHeader[header]
-	return &KeySet{signing: key, header: header, byHeader: s.byHeader}, ok
+	key, ok := s.byHeader[Key{ID: id}.header()]
+	return &KeySet{signing: key, byHeader: s.byHeader}, ok
 }
 
 // Sign returns the token that says the claims. Equal claims give the equal token. What Parse would
@@ -90,12 +87,7 @@ func (s *KeySet) Sign(c Claims) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	text := s.header + "." + base64.RawURLEncoding.EncodeToString(payload)
-	mac, err := jwt.SigningMethodHS256.Sign(text, s.signing.Secret)
-	if err != nil {
-		return "", fmt.Errorf("sign: %w", err)
-	}
-	return bounded(text + "." + base64.RawURLEncoding.EncodeToString(mac))
+	return bounded(s.signing.sign(payload))
 }
 
 // bounded refuses a token that readers refuse for its length.
@@ -125,10 +117,6 @@ func (s *KeySet) Parse(raw string, now time.Time) (Claims, error) {
 		return Claims{}, err
 	}
 	return c, checkTimes(c, now)
-}
-
-func (k Key) verify(signed string, signature []byte) bool {
-	return jwt.SigningMethodHS256.Verify(signed, signature, k.Secret) == nil
 }
 
 // verifier tells whether a signature is that of one key.
@@ -182,7 +170,7 @@ func checkTimes(c Claims, now time.Time) error {
 func (s *KeySet) explainHeader(encoded string) error {
 	return explainHeader(encoded, "HS256", ErrMalformed, func(id string) bool {
 		for _, k := range s.byHeader {
-			if k.ID == id {
+			if k.id == id {
 				return true
 			}
 		}
