@@ -19,19 +19,19 @@ import (
 
 const auditColumns = `seq, at, actor_kind, actor_id, address, request_id, action, account_id, object, details, hash`
 
-// appendActs writes the block and the lines of a transaction, and moves the head behind them. A
-// head without its own seal was set by other means: what comes behind it gets none either, so that
-// it is found later too.
-func (t *tx) appendActs(ctx context.Context) error {
+// lastCommands are what the transaction ends with: they write its block and its lines, and move the
+// head behind them. A head without its own seal was set by other means: what comes behind it gets
+// none either, so that it is found later too.
+func (t *tx) lastCommands(ctx context.Context) ([]command, error) {
 	if len(t.acts) == 0 && len(t.records) == 0 && !t.ended {
-		return nil
+		return nil, nil
 	}
 	if t.headErr != nil {
-		return appendFault(t.headErr)
+		return nil, appendFault(t.headErr)
 	}
 	end, commands := t.block(t.head.Head)
 	if err := t.tellRecords(ctx, end.Hash); err != nil {
-		return appendFault(err)
+		return nil, appendFault(err)
 	}
 	newest, rights := max(t.head.newest, t.newestRecord()), t.head.rights
 	for _, a := range t.acts {
@@ -59,29 +59,28 @@ func (t *tx) appendActs(ctx context.Context) error {
 	t.rights = rights
 	added, events, err := t.eventCommands()
 	if err != nil {
-		return appendFault(err)
+		return nil, appendFault(err)
 	}
 	commands = append(commands, added...)
 	endpoints := t.head.endpoints
 	if t.changesEndpoints() {
 		endpoints++
 	}
-	// that the block is in the place of no line, nothing else would say
-	first, last := t.head.Seq+1, t.head.Seq+int64(len(t.records))
-	commands = append(commands, command{`UPDATE audit_head SET seq = $1, hash = $2, seal = $3, newest = $4, rights = $5, events = $6, endpoints = $7
-		WHERE id = 1 AND NOT EXISTS (SELECT 1 FROM audit_log WHERE seq >= $8 AND seq <= $9)`,
-		[]any{end.Seq, end.Hash, seal, newest, rights, events, endpoints, first, last}})
-	changed, err := t.together(ctx, commands...)
-	switch {
-	case errors.Is(storeError(err), failure.ErrConflict): // the command that failed adds a number
-		err = thereAlready(commands[len(changed)])
-	case err == nil && changed[len(changed)-1] == 0:
-		err = thereAlready(command{args: []any{first}})
+	return append(commands, command{moveHead,
+		[]any{t.head.Seq + 1, t.head.Seq + int64(len(t.records)), end.Seq, end.Hash, seal, newest, rights, events, endpoints}}), nil
+}
+
+// moveHead fails, for seq cannot be NULL, when the block is in the place of a line: nothing else would
+// say that.
+const moveHead = `UPDATE audit_head SET seq = CASE WHEN EXISTS (SELECT 1 FROM audit_log WHERE seq >= $1 AND seq <= $2) THEN NULL
+	ELSE CAST($3 AS BIGINT) END, hash = $4, seal = $5, newest = $6, rights = $7, events = $8, endpoints = $9 WHERE id = 1`
+
+// refused is why one of the last commands failed.
+func (c command) refused(err error) error {
+	if errors.Is(storeError(err), failure.ErrConflict) || isNull(err) {
+		err = thereAlready(c)
 	}
-	if err != nil {
-		return appendFault(err)
-	}
-	return nil
+	return appendFault(err)
 }
 
 // thereAlready says what it means that the number that a command adds is in use.

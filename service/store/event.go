@@ -16,7 +16,7 @@ import (
 	"github.com/pageflare/ci/service/webhook/out"
 )
 
-// What happened is told in the transaction in which it happens: appendActs writes the events of its
+// What happened is told in the transaction in which it happens: lastCommands writes the events of its
 // acts, all by one statement, and numbers them under the lock of all writers, by the row that is read
 // and updated anyhow. So numbers grow in the order of commits, without a gap.
 //

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -13,7 +14,7 @@ import (
 
 // A transaction that adds to the audit log is short: what takes time on PostgreSQL is not its work
 // but the messages there and back, and nobody else writes meanwhile. So what can be sent together
-// is: BEGIN with the lock, and everything that a transaction ends with before COMMIT.
+// is: BEGIN with the lock, and everything that a transaction ends with, COMMIT too.
 
 // transaction is one that has begun. Commit or Rollback ends it; a Rollback after that does nothing.
 type transaction interface {
@@ -47,6 +48,37 @@ func (t *tx) together(ctx context.Context, commands ...command) (changed []int64
 		changed = append(changed, n)
 	}
 	return changed, nil
+}
+
+// commitWith runs the last commands of the transaction and makes it durable. What PostgreSQL says of
+// one of them it says in its place, so COMMIT was not reached; a connection that ends says nothing
+// of that.
+func (t *tx) commitWith(ctx context.Context, last []command) error {
+	var done int
+	var err error
+	if p, ok := t.transaction.(*pipelined); ok {
+		done, err = p.commitWith(ctx, last)
+	} else if done, err = t.commitInTurn(ctx, last); done < len(last) {
+		return last[done].refused(err)
+	}
+	if err == nil {
+		return nil
+	}
+	var said *pgconn.PgError
+	if done < len(last) && errors.As(err, &said) && !strings.HasPrefix(said.Code, connectionException) {
+		return last[done].refused(err)
+	}
+	t.committing = !pgconn.SafeToRetry(err)
+	return fmt.Errorf("commit: %w", storeError(err))
+}
+
+// commitInTurn is commitWith, one command after the other. done: how many went well.
+func (t *tx) commitInTurn(ctx context.Context, last []command) (done int, err error) {
+	changed, err := t.together(ctx, last...)
+	if err == nil {
+		err = t.Commit()
+	}
+	return len(changed), err
 }
 
 // pipelined is a transaction of PostgreSQL on a connection of its own. However it ends, the
@@ -100,14 +132,37 @@ func (t *pipelined) together(ctx context.Context, commands []command) (changed [
 	return changed, err
 }
 
-// Commit makes the transaction durable. A server that was told to commit what had failed rolls it
-// back, and does not call that an error.
+// commitWith runs the last commands and makes the transaction durable, in one message. done: how many
+// of the commands went well.
+func (t *pipelined) commitWith(ctx context.Context, last []command) (done int, err error) {
+	defer t.release() // COMMIT may not have been reached
+	var batch pgx.Batch
+	for _, c := range last {
+		batch.Queue(c.text, c.args...).Exec(func(pgconn.CommandTag) error {
+			done++
+			return nil
+		})
+	}
+	batch.Queue("commit").Exec(committed)
+	return done, t.raw(func(c *pgx.Conn) error { return c.SendBatch(ctx, &batch).Close() })
+}
+
+// committed is the error of a COMMIT that was answered so: a server that is told to commit what had
+// failed rolls it back, and does not call that an error.
+func committed(done pgconn.CommandTag) error {
+	if done.String() == "ROLLBACK" {
+		return pgx.ErrTxCommitRollback
+	}
+	return nil
+}
+
+// Commit makes the transaction durable.
 func (t *pipelined) Commit() error {
 	defer t.release() // it may not have been sent
 	return t.raw(func(c *pgx.Conn) error {
 		done, err := c.Exec(t.ctx, "commit")
-		if err == nil && done.String() == "ROLLBACK" {
-			err = pgx.ErrTxCommitRollback
+		if err == nil {
+			err = committed(done)
 		}
 		return err
 	})

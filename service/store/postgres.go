@@ -168,6 +168,9 @@ func mayTryAgain(err error, committing bool) bool {
 	return !committing && (isMoved(err) || isLost(err))
 }
 
+// connectionException is the class of what a pooler says of a connection that it lost, too.
+const connectionException = "08"
+
 // isLost says whether a connection that was open ended, or its server is about to: others to the same
 // server are most likely no better.
 func isLost(err error) bool {
@@ -177,7 +180,7 @@ func isLost(err error) bool {
 		case "57P01", "57P02", "57P03": // admin_shutdown, crash_shutdown, cannot_connect_now
 			return true
 		}
-		return strings.HasPrefix(said.Code, "08") // connection_exception
+		return strings.HasPrefix(said.Code, connectionException)
 	}
 	var connect *pgconn.ConnectError
 	var network net.Error

@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"strings"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
 
@@ -196,4 +197,13 @@ func storeError(err error) error {
 		return fmt.Errorf("%w: %w", failure.ErrUnavailable, err)
 	}
 	return damaged(err)
+}
+
+// isNull says whether a column that must have a value was to be set to NULL.
+func isNull(err error) bool {
+	if e, ok := errors.AsType[*sqlite.Error](err); ok {
+		return e.Code() == sqlite3.SQLITE_CONSTRAINT_NOTNULL
+	}
+	said, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && said.Code == "23502" // not_null_violation
 }

@@ -21,7 +21,7 @@ import (
 //
 // In SQLite BEGIN IMMEDIATE takes it, since there is one writer to a file (sqlite.go). PostgreSQL has
 // several writers, so the row of audit_head is locked before f runs (lockHead): an update of it
-// at the end, by appendActs, would be too late for what f has read.
+// at the end, by lastCommands, would be too late for what f has read.
 
 // inTx runs f in a transaction of its own, durable when it returns nil, and adds the acts that it
 // noted to the audit log. What PostgreSQL ended before it was asked to commit is tried once more, so
@@ -50,20 +50,19 @@ func tryTx(ctx context.Context, db *pool, f func(*tx) error) (t *tx, err error) 
 	defer func() { db.prepareAll(ctx, t.unprepared) }()
 	// what was not committed, after a panic too; a full disk has undone all already, and says so again
 	defer func() { _ = t.Rollback() }()
-	err = f(t)
-	if err == nil {
-		err = t.appendActs(ctx)
+	if err := f(t); err != nil {
+		return t, err
 	}
+	last, err := t.lastCommands(ctx)
 	if err != nil {
 		return t, err
 	}
-	t.committing = true
 	var asked time.Duration
 	if t.rights > t.head.rights {
 		asked = db.rights.elapsed() // no other writer gets in between; after the answer one may have
 	}
-	if err := t.Commit(); err != nil {
-		return t, fmt.Errorf("commit: %w", storeError(err))
+	if err := t.commitWith(ctx, last); err != nil {
+		return t, err
 	}
 	db.recent.add(t.records)
 	db.used.noted(t.used)
@@ -102,7 +101,7 @@ type tx struct {
 	unprepared []string // texts of statements that had to be parsed
 	acts       []audit.Act
 	wrote      bool            // something was written for certain, acts apart
-	committing bool            // COMMIT was sent, and so an error may stand for either outcome
+	committing bool            // COMMIT was sent, and its error may stand for either outcome
 	alive      map[string]bool // signing keys that were found not to be retired, see mayRecord
 
 	head    head // as it was when the transaction began; nobody else changes it meanwhile
