@@ -40,10 +40,10 @@ func (t *tx) lastCommands(ctx context.Context) ([]command, error) {
 			rights = t.head.rights + 1
 		}
 		end = audit.Head{Seq: end.Seq + 1, Hash: a.Link(end.Seq+1, end.Hash)}
-		commands = append(append(commands, command{`INSERT INTO audit_log (` + auditColumns +
-			`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`, []any{
+		commands = append(append(commands, newCommand(`INSERT INTO audit_log (`+auditColumns+
+			`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
 			end.Seq, millis(a.At), a.Actor.Kind, a.Actor.ID, a.Actor.Address, a.Actor.RequestID, a.Action, a.Account, a.Object, a.Details, end.Hash,
-		}}), indexRepository(end.Seq, a.Details)...)
+		)), indexRepository(end.Seq, a.Details)...)
 		t.tell(&a, end.Seq, end.Hash)
 	}
 	if t.ended {
@@ -66,8 +66,8 @@ func (t *tx) lastCommands(ctx context.Context) ([]command, error) {
 	if t.changesEndpoints() {
 		endpoints++
 	}
-	return append(commands, command{moveHead,
-		[]any{t.head.Seq + 1, t.head.Seq + int64(len(t.records)), end.Seq, end.Hash, seal, newest, rights, events, endpoints}}), nil
+	return append(commands, newCommand(moveHead,
+		t.head.Seq+1, t.head.Seq+int64(len(t.records)), end.Seq, end.Hash, seal, newest, rights, events, endpoints)), nil
 }
 
 // moveHead fails, for seq cannot be NULL, when the block is in the place of a line: nothing else would
@@ -104,8 +104,8 @@ func indexRepository(seq int64, details string) []command {
 	if err := json.Unmarshal([]byte(details), &of); err != nil || of.ID == "" {
 		return nil // a line is written whatever its details are
 	}
-	return []command{{`INSERT INTO audit_repositories (seq, repository_id, name) VALUES ($1, $2, $3)`,
-		[]any{seq, of.ID, strings.ToLower(of.Name)}}}
+	return []command{newCommand(`INSERT INTO audit_repositories (seq, repository_id, name) VALUES ($1, $2, $3)`,
+		seq, of.ID, strings.ToLower(of.Name))}
 }
 
 // appendFault is never one of the caller's: what was asked for may be in order.

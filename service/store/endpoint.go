@@ -126,8 +126,8 @@ func (s *Store) ChangeEndpointOnce(ctx context.Context, id string, r out.Request
 	change func(*out.Sealed, string) (string, error), act audit.Act) (e out.Sealed, err error) {
 	err = inTx(ctx, s.write, func(t *tx) error {
 		use, did := license.IdentityUse{Hash: r.Name, At: r.At, Until: r.Until}, ""
-		if err := t.forgetIdentities(ctx, millis(r.At)); err != nil {
-			return err
+		if _, err := t.together(ctx, forgetIdentities(millis(r.At))); err != nil {
+			return fmt.Errorf("forget old requests: %w", storeError(err))
 		}
 		before, err := identityUse(ctx, t, r.Name)
 		first := errors.Is(err, failure.ErrNotFound)

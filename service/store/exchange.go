@@ -43,13 +43,10 @@ func (s *Store) RecordExchange(ctx context.Context, use license.IdentityUse, r l
 }
 
 // useIdentities stores the uses of identities that arrived together, many to a statement, and notes
-// which of them are the first of their identity.
+// which of them are the first of their identity. It forgets old ones.
 func (t *tx) useIdentities(ctx context.Context, uses []license.IdentityUse) error {
 	if len(uses) == 0 {
 		return nil
-	}
-	if err := t.forgetIdentities(ctx, millis(uses[0].At)); err != nil {
-		return err
 	}
 	t.firstUse = map[string]bool{}
 	seen := map[string]bool{}
@@ -58,53 +55,54 @@ func (t *tx) useIdentities(ctx context.Context, uses []license.IdentityUse) erro
 		seen[u.Hash] = true
 		return again
 	})
-	for _, together := range []int{64, 8, 1} { // so that there are few texts of this statement
-		for len(uses) >= together {
-			if err := t.addUses(ctx, uses[:together]); err != nil {
-				return err
-			}
-			uses = uses[together:]
+	commands := []command{forgetIdentities(millis(uses[0].At))}
+	for _, n := range usesTogether {
+		for ; len(uses) >= n; uses = uses[n:] {
+			commands = append(commands, t.addUses(uses[:n]))
 		}
+	}
+	if _, err := t.together(ctx, commands...); err != nil {
+		return fmt.Errorf("remember identities: %w", storeError(err))
 	}
 	return nil
 }
 
-func (t *tx) addUses(ctx context.Context, uses []license.IdentityUse) error {
-	marks, args := make([]string, len(uses)), make([]any, 0, 4*len(uses))
-	for i, u := range uses {
-		marks[i] = fmt.Sprintf("($%d, $%d, $%d, $%d)", 4*i+1, 4*i+2, 4*i+3, 4*i+4)
+// usesTogether is how many uses share a statement: so that there are few statements, and few texts
+// of them.
+var usesTogether = []int{64, 8, 1}
+
+// insertUses is the statement that adds so many uses.
+var insertUses = func() map[int]string {
+	texts := map[int]string{}
+	for _, n := range usesTogether {
+		marks := make([]string, n)
+		for i := range marks {
+			marks[i] = fmt.Sprintf("($%d, $%d, $%d, $%d)", 4*i+1, 4*i+2, 4*i+3, 4*i+4)
+		}
+		texts[n] = `INSERT INTO used_identities (hash, at, until, token_id) VALUES ` + strings.Join(marks, ", ") +
+			` ON CONFLICT (hash) DO NOTHING RETURNING hash`
+	}
+	return texts
+}()
+
+// addUses adds uses and notes whose the first is.
+func (t *tx) addUses(uses []license.IdentityUse) command {
+	args := make([]any, 0, 4*len(uses))
+	for _, u := range uses {
 		args = append(args, u.Hash, millis(u.At), millis(u.Until), string(u.Token))
 	}
-	rows, err := t.QueryContext(ctx, `INSERT INTO used_identities (hash, at, until, token_id) VALUES `+strings.Join(marks, ", ")+
-		` ON CONFLICT (hash) DO NOTHING RETURNING hash`, args...)
-	if err != nil {
-		return fmt.Errorf("remember an identity: %w", storeError(err))
-	}
-	defer rows.Close()
-	for rows.Next() {
+	return command{text: insertUses[len(uses)], args: args, row: func(scan func(into ...any) error) error {
 		var hash string
-		if err := rows.Scan(&hash); err != nil {
-			return fmt.Errorf("remember an identity: %w", storeError(err))
-		}
+		err := scan(&hash)
 		t.firstUse[hash] = true
-	}
-	if err := rows.Err(); err != nil {
-		return fmt.Errorf("remember an identity: %w", storeError(err))
-	}
-	return nil
+		return err
+	}}
 }
 
-// forgetIdentities forgets uses that can be forgotten, once in a transaction.
-func (t *tx) forgetIdentities(ctx context.Context, now int64) error {
-	if t.forgot {
-		return nil
-	}
-	t.forgot = true
-	_, err := t.ExecContext(ctx, `DELETE FROM used_identities WHERE hash IN (SELECT hash FROM used_identities WHERE until < $1 LIMIT $2)`, now, forgotten)
-	if err != nil {
-		return fmt.Errorf("forget old identities: %w", storeError(err))
-	}
-	return nil
+// forgetIdentities forgets uses that can be forgotten.
+func forgetIdentities(now int64) command {
+	return newCommand(`DELETE FROM used_identities WHERE hash IN (SELECT hash FROM used_identities WHERE until < $1 LIMIT $2)`,
+		now, forgotten)
 }
 
 func (s *Store) IdentityUse(ctx context.Context, hash string) (license.IdentityUse, error) {

@@ -90,8 +90,8 @@ func (t *tx) block(head audit.Head) (audit.Head, []command) {
 	n := int64(len(t.records))
 	next := audit.Head{Seq: head.Seq + n}
 	next.Hash = t.recorded.LinkBlock(head.Seq+1, next.Seq, digest, head.Hash)
-	return next, []command{{`INSERT INTO ledger (seq, n, at, digest, body, hash) VALUES ($1, $2, $3, $4, $5, $6)`,
-		[]any{next.Seq, n, t.newestRecord(), digest[:], body, next.Hash}}}
+	return next, []command{newCommand(`INSERT INTO ledger (seq, n, at, digest, body, hash) VALUES ($1, $2, $3, $4, $5, $6)`,
+		next.Seq, n, t.newestRecord(), digest[:], body, next.Hash)}
 }
 
 // newestRecord is the time of the newest record of the block, in milliseconds.

@@ -24,30 +24,75 @@ type transaction interface {
 	Rollback() error
 }
 
-// command is a statement that gives no rows.
+// command is a statement.
 type command struct {
 	text string
 	args []any
+	row  func(scan func(into ...any) error) error // is called for each row that it gives; nil: it gives none
 }
 
-// together runs commands in their order and returns how many rows each changed; with an error, each
-// before the one that failed. The transaction can do nothing more then.
+func newCommand(text string, args ...any) command { return command{text: text, args: args} }
+
+// together runs commands in their order and returns how many rows each changed or gave; with an
+// error, each before the one that failed. The transaction can do nothing more then.
 func (t *tx) together(ctx context.Context, commands ...command) (changed []int64, err error) {
 	if p, ok := t.transaction.(*pipelined); ok {
 		return p.together(ctx, commands)
 	}
 	for _, c := range commands {
-		var n int64
-		done, err := t.ExecContext(ctx, c.text, c.args...)
-		if err == nil {
-			n, err = done.RowsAffected()
-		}
+		n, err := t.alone(ctx, c)
 		if err != nil {
 			return changed, err
 		}
 		changed = append(changed, n)
 	}
 	return changed, nil
+}
+
+// alone runs one command.
+func (t *tx) alone(ctx context.Context, c command) (n int64, err error) {
+	if c.row == nil {
+		done, err := t.ExecContext(ctx, c.text, c.args...)
+		if err != nil {
+			return 0, err
+		}
+		return done.RowsAffected()
+	}
+	rows, err := t.QueryContext(ctx, c.text, c.args...)
+	if err != nil {
+		return 0, err
+	}
+	defer rows.Close()
+	for ; rows.Next(); n++ {
+		if err := c.row(rows.Scan); err != nil {
+			return n, err
+		}
+	}
+	return n, rows.Err()
+}
+
+// queue adds the command to a batch; done is told how many rows it changed or gave.
+func (c command) queue(batch *pgx.Batch, done func(n int64)) {
+	queued := batch.Queue(c.text, c.args...)
+	if c.row == nil {
+		queued.Exec(func(tag pgconn.CommandTag) error {
+			done(tag.RowsAffected())
+			return nil
+		})
+		return
+	}
+	queued.Query(func(rows pgx.Rows) error {
+		for rows.Next() {
+			if err := c.row(rows.Scan); err != nil {
+				return err
+			}
+		}
+		if err := rows.Err(); err != nil {
+			return err
+		}
+		done(rows.CommandTag().RowsAffected())
+		return nil
+	})
 }
 
 // commitWith runs the last commands of the transaction and makes it durable. What PostgreSQL says of
@@ -123,10 +168,7 @@ func (t *pipelined) raw(f func(*pgx.Conn) error) error {
 func (t *pipelined) together(ctx context.Context, commands []command) (changed []int64, err error) {
 	var batch pgx.Batch
 	for _, c := range commands {
-		batch.Queue(c.text, c.args...).Exec(func(done pgconn.CommandTag) error {
-			changed = append(changed, done.RowsAffected())
-			return nil
-		})
+		c.queue(&batch, func(n int64) { changed = append(changed, n) })
 	}
 	err = t.raw(func(c *pgx.Conn) error { return c.SendBatch(ctx, &batch).Close() })
 	return changed, err
@@ -138,10 +180,7 @@ func (t *pipelined) commitWith(ctx context.Context, last []command) (done int, e
 	defer t.release() // COMMIT may not have been reached
 	var batch pgx.Batch
 	for _, c := range last {
-		batch.Queue(c.text, c.args...).Exec(func(pgconn.CommandTag) error {
-			done++
-			return nil
-		})
+		c.queue(&batch, func(int64) { done++ })
 	}
 	batch.Queue("commit").Exec(committed)
 	return done, t.raw(func(c *pgx.Conn) error { return c.SendBatch(ctx, &batch).Close() })

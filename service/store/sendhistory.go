@@ -349,9 +349,9 @@ func (t *tx) pruneSendsOf(ctx context.Context, id string, removed bool, oldest, 
 	}
 	left := int64(0)
 	for _, c := range []command{
-		{`DELETE FROM webhook_history WHERE endpoint_id = $1 AND seq < $2 AND seq IN (SELECT seq FROM webhook_history WHERE endpoint_id = $1 AND seq < $2 ORDER BY seq LIMIT $3)`,
-			[]any{id, oldest, pruneBatch}},
-		{`DELETE FROM webhook_replays WHERE endpoint_id = $1 AND created_at < $2 AND (ended_at <> 0 OR $2 = $3)`, []any{id, before, int64(never)}},
+		newCommand(`DELETE FROM webhook_history WHERE endpoint_id = $1 AND seq < $2 AND seq IN (SELECT seq FROM webhook_history
+			WHERE endpoint_id = $1 AND seq < $2 ORDER BY seq LIMIT $3)`, id, oldest, pruneBatch),
+		newCommand(`DELETE FROM webhook_replays WHERE endpoint_id = $1 AND created_at < $2 AND (ended_at <> 0 OR $2 = $3)`, id, before, int64(never)),
 	} {
 		done, err := t.ExecContext(ctx, c.text, c.args...)
 		if err != nil {

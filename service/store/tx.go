@@ -113,7 +113,6 @@ type tx struct {
 	blockIDs map[opaque.TokenID]bool
 	recorded audit.Act            // one of the acts of the block
 	events   []eventRow           // what is told of all that
-	forgot   bool                 // see forgetIdentities
 	firstUse map[string]bool      // see useIdentities
 	used     []license.Repository // whose use was noted
 }
