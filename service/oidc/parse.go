@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
 
-	"github.com/go-jose/go-jose/v4/json" // refuses repeated members and tells upper from lower case, unlike encoding/json
+	"github.com/go-json-experiment/json" // refuses repeated members and tells upper from lower case, unlike encoding/json
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // parsed is a token that has the right form. Nothing of it is proven.
@@ -86,22 +88,40 @@ func LooksLikeIdentity(raw string) bool {
 	return json.Unmarshal(header, &h) == nil && h.Algorithm != "HS256"
 }
 
+// header is what matters of that of an identity token.
+type header struct {
+	Algorithm string  `json:"alg"`
+	Type      *string `json:"typ"`
+	KeyID     string  `json:"kid"`
+
+	// what nothing good comes of: a key, an address of one, and what changes how the rest is read
+	Critical    jsontext.Value `json:"crit"`
+	KeySetURL   jsontext.Value `json:"jku"`
+	Key         jsontext.Value `json:"jwk"`
+	ChainURL    jsontext.Value `json:"x5u"`
+	Chain       jsontext.Value `json:"x5c"`
+	Encoded     jsontext.Value `json:"b64"`
+	Compression jsontext.Value `json:"zip"`
+	Encryption  jsontext.Value `json:"enc"`
+}
+
 // checkHeader returns the `kid` of a header that has nothing in it to be afraid of: no other
 // algorithm, no key, no address of a key, and nothing that would change how the rest is read.
 func checkHeader(raw []byte) (string, error) {
-	var h struct {
-		Algorithm string  `json:"alg"`
-		Type      *string `json:"typ"`
-		KeyID     string  `json:"kid"`
-	}
-	m := members{}
-	if err := errors.Join(json.Unmarshal(raw, &m), json.Unmarshal(raw, &h)); err != nil {
+	var h header
+	if err := json.Unmarshal(raw, &h); err != nil {
 		return "", fmt.Errorf("%w: its header is not one JSON object without repeated members",
 			ErrMalformed)
 	}
-	for _, name := range []string{"crit", "jku", "jwk", "x5u", "x5c", "b64", "zip", "enc"} {
-		if _, there := m[name]; there {
-			return "", fmt.Errorf("%w: its header has %s", ErrMalformed, name)
+	for _, c := range []struct {
+		name  string
+		value jsontext.Value
+	}{
+		{"crit", h.Critical}, {"jku", h.KeySetURL}, {"jwk", h.Key}, {"x5u", h.ChainURL}, {"x5c", h.Chain}, {"b64", h.Encoded}, {"zip", h.Compression},
+		{"enc", h.Encryption},
+	} {
+		if c.value != nil {
+			return "", fmt.Errorf("%w: its header has %s", ErrMalformed, c.name)
 		}
 	}
 	if h.Algorithm != "RS256" {
@@ -114,23 +134,6 @@ func checkHeader(raw []byte) (string, error) {
 		return "", fmt.Errorf("%w: its header has no kid", ErrMalformed)
 	}
 	return h.KeyID, nil
-}
-
-// members are those of a JSON object, still encoded.
-type members map[string]json.RawMessage
-
-// text is the claim of that name; nil when there is none. The error does not quote it.
-func (m members) text(name string) (*string, error) {
-	var s *string
-	if raw, there := m[name]; !there {
-		return nil, nil
-	} else if json.Unmarshal(raw, &s) != nil {
-		return nil, fmt.Errorf("%w: %s is not text", ErrClaims, name)
-	}
-	if s != nil {
-		return s, noControls(name, *s)
-	}
-	return nil, nil
 }
 
 // noControls refuses a claim that would give orders to a terminal. All other characters are
@@ -146,98 +149,118 @@ func noControls(name, s string) error {
 // maxUnix is 9999-12-31T23:59:59Z, the last second that RFC 3339 can write.
 const maxUnix = 253402300799
 
-// time is the claim of that name, seconds since 1970.
-func (m members) time(name string) (time.Time, error) {
-	var n *int64
-	raw, there := m[name]
-	if !there {
+// readTime reads seconds since 1970; nil: the claim is missing.
+func readTime(name string, seconds *int64) (time.Time, error) {
+	if seconds == nil {
 		return time.Time{}, fmt.Errorf("%w: %s is missing", ErrClaims, name)
 	}
-	if json.Unmarshal(raw, &n) != nil || n == nil || *n <= 0 || *n > maxUnix {
-		return time.Time{}, fmt.Errorf("%w: %s is not a time in whole seconds", ErrClaims, name)
+	if *seconds <= 0 || *seconds > maxUnix {
+		return time.Time{}, notATime(name)
 	}
-	return time.Unix(*n, 0).UTC(), nil
+	return time.Unix(*seconds, 0).UTC(), nil
 }
 
-// audience is one text or a list of texts (RFC 7519, 4.1.3).
-func (m members) audience() ([]string, error) {
-	raw, there := m["aud"]
-	if !there {
+func notATime(name string) error {
+	return fmt.Errorf("%w: %s is not a time in whole seconds", ErrClaims, name)
+}
+
+// readAudience reads one text or a list of texts (RFC 7519, 4.1.3).
+func readAudience(raw jsontext.Value) ([]string, error) {
+	var list []*string
+	switch raw.Kind() {
+	case jsontext.KindInvalid:
 		return nil, fmt.Errorf("%w: aud is missing", ErrClaims)
+	case jsontext.KindString:
+		raw = slices.Concat(jsontext.Value("["), raw, jsontext.Value("]"))
 	}
-	var one *string
-	if json.Unmarshal(raw, &one) == nil && one != nil {
-		return []string{*one}, noControls("aud", *one)
-	}
-	var several []*string
-	if json.Unmarshal(raw, &several) != nil || len(several) == 0 {
+	if json.Unmarshal(raw, &list) != nil || len(list) == 0 || slices.Contains(list, nil) {
 		return nil, fmt.Errorf("%w: aud is neither text nor a list of texts", ErrClaims)
 	}
-	list := make([]string, 0, len(several))
-	for _, s := range several {
-		if s == nil {
-			return nil, fmt.Errorf("%w: aud is neither text nor a list of texts", ErrClaims)
-		}
+	out := make([]string, 0, len(list))
+	for _, s := range list {
 		if err := noControls("aud", *s); err != nil {
 			return nil, err
 		}
-		list = append(list, *s)
+		out = append(out, *s)
 	}
-	return list, nil
+	return out, nil
 }
 
 var decimal = regexp.MustCompile(`^[1-9][0-9]{0,18}$`)
 
+// claims are what matters of those of an identity token. What is null counts as missing.
+type claims struct {
+	Issuer         *string        `json:"iss"`
+	Subject        *string        `json:"sub"`
+	ID             *string        `json:"jti"`
+	RepositoryID   *string        `json:"repository_id"`
+	OwnerID        *string        `json:"repository_owner_id"`
+	Event          *string        `json:"event_name"`
+	Ref            *string        `json:"ref"`
+	Environment    *string        `json:"environment"`
+	JobWorkflowRef *string        `json:"job_workflow_ref"`
+	Visibility     *string        `json:"repository_visibility"`
+	Repository     *string        `json:"repository"`
+	RunID          *string        `json:"run_id"`
+	RunAttempt     *string        `json:"run_attempt"`
+	Audience       jsontext.Value `json:"aud"`
+	ExpiresAt      *int64         `json:"exp"`
+	IssuedAt       *int64         `json:"iat"`
+	NotBefore      *int64         `json:"nbf"`
+}
+
 // ParseClaims reads the claims of an identity token, a JSON object. They may say anything: only
-// Verify knows whether they are true. ErrClaims names the first that is missing or has the wrong
-// form.
+// Verify knows whether they are true. ErrClaims names one that is missing or has the wrong form, and
+// does not quote it.
 func ParseClaims(payload []byte) (Identity, error) {
 	if len(payload) > MaxSize {
 		return Identity{}, ErrTooLarge
 	}
-	m := members{}
-	if err := json.Unmarshal(payload, &m); err != nil {
-		return Identity{}, fmt.Errorf("%w: not one JSON object without repeated members", ErrClaims)
+	var says claims
+	if err := json.Unmarshal(payload, &says); err != nil {
+		return Identity{}, claimFault(err)
 	}
 	var id Identity
 	for _, c := range []struct {
 		name   string
+		text   *string
 		to     *string
 		needed bool
 	}{
-		{"iss", &id.Issuer, true},
-		{"sub", &id.Subject, true},
-		{"jti", &id.ID, true},
-		{"repository_id", &id.RepositoryID, true},
-		{"repository_owner_id", &id.OwnerID, true},
-		{"event_name", &id.Event, true},
-		{"ref", &id.Ref, false},
-		{"environment", &id.Environment, false},
-		{"job_workflow_ref", &id.JobWorkflowRef, false},
-		{"repository_visibility", &id.Visibility, false},
-		{"repository", &id.Repository, false},
-		{"run_id", &id.RunID, false},
-		{"run_attempt", &id.RunAttempt, false},
+		{"iss", says.Issuer, &id.Issuer, true},
+		{"sub", says.Subject, &id.Subject, true},
+		{"jti", says.ID, &id.ID, true},
+		{"repository_id", says.RepositoryID, &id.RepositoryID, true},
+		{"repository_owner_id", says.OwnerID, &id.OwnerID, true},
+		{"event_name", says.Event, &id.Event, true},
+		{"ref", says.Ref, &id.Ref, false},
+		{"environment", says.Environment, &id.Environment, false},
+		{"job_workflow_ref", says.JobWorkflowRef, &id.JobWorkflowRef, false},
+		{"repository_visibility", says.Visibility, &id.Visibility, false},
+		{"repository", says.Repository, &id.Repository, false},
+		{"run_id", says.RunID, &id.RunID, false},
+		{"run_attempt", says.RunAttempt, &id.RunAttempt, false},
 	} {
-		text, err := m.text(c.name)
-		switch {
-		case err != nil:
-			return Identity{}, err
-		case text != nil && (*text != "" || !c.needed):
-			*c.to = *text
-		case c.needed:
+		if c.text != nil {
+			*c.to = *c.text
+		}
+		if c.needed && *c.to == "" {
 			return Identity{}, fmt.Errorf("%w: %s is missing", ErrClaims, c.name)
+		}
+		if err := noControls(c.name, *c.to); err != nil {
+			return Identity{}, err
 		}
 	}
 	var err error
-	if id.Audience, err = m.audience(); err != nil {
+	if id.Audience, err = readAudience(says.Audience); err != nil {
 		return Identity{}, err
 	}
 	for _, c := range []struct {
-		name string
-		to   *time.Time
-	}{{"exp", &id.ExpiresAt}, {"iat", &id.IssuedAt}, {"nbf", &id.NotBefore}} {
-		if *c.to, err = m.time(c.name); err != nil {
+		name    string
+		seconds *int64
+		to      *time.Time
+	}{{"exp", says.ExpiresAt, &id.ExpiresAt}, {"iat", says.IssuedAt, &id.IssuedAt}, {"nbf", says.NotBefore, &id.NotBefore}} {
+		if *c.to, err = readTime(c.name, c.seconds); err != nil {
 			return Identity{}, err
 		}
 	}
@@ -248,4 +271,18 @@ func ParseClaims(payload []byte) (Identity, error) {
 		return Identity{}, fmt.Errorf("%w: repository_owner_id is not a number", ErrClaims)
 	}
 	return id, nil
+}
+
+// claimFault names the claim that has another type than it must.
+func claimFault(err error) error {
+	wrong, ok := errors.AsType[*json.SemanticError](err)
+	if !ok || wrong.JSONPointer == "" {
+		return fmt.Errorf("%w: not one JSON object without repeated members", ErrClaims)
+	}
+	switch name := wrong.JSONPointer.LastToken(); name {
+	case "exp", "iat", "nbf":
+		return notATime(name)
+	default:
+		return fmt.Errorf("%w: %s is not text", ErrClaims, name)
+	}
 }

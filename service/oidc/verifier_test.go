@@ -284,12 +284,53 @@ func TestHostileHeaders(t *testing.T) {
 	v := i.verifier(t)
 	for name, header := range map[string]map[string]any{
 		"jku": {"jku": i.URL + "/keys"}, "x5u": {"x5u": i.URL}, "jwk": {"jwk": jwk("one", &i.keys["one"].PublicKey)}, "crit": {"crit": []string{"b64"}},
-		"b64": {"b64": false}, "typ": {"typ": "lease+jwt"}, "no kid": {"kid": ""}, "a long kid": {"kid": strings.Repeat("k", 201)},
+		"x5c": {"x5c": []string{}}, "zip": {"zip": "DEF"}, "enc": {"enc": ""}, "crit that is null": {"crit": nil}, "b64": {"b64": false}, "typ": {"typ": "lease+jwt"}, "no kid": {"kid": ""}, "a long kid": {"kid": strings.Repeat("k", 201)},
 	} {
 		t.Run(name, func(t *testing.T) { i.want(t, v, i.token(t, "one", header), oidc.ErrMalformed) })
 	}
 	if n := i.requests.Load(); n != 0 {
 		t.Errorf("the issuer was asked %d times", n)
+	}
+}
+
+// The claim that cannot be read is named, and its value is not.
+func TestClaimsThatCannotBeReadAreNamed(t *testing.T) {
+	t.Parallel()
+	const good = `{"iss":"https://i","aud":"a","sub":"s","jti":"j","exp":3,"iat":1,"nbf":1,"repository_id":"7","repository_owner_id":"8","event_name":"push"}`
+	if _, err := oidc.ParseClaims([]byte(good)); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ old, now, want string }{
+		{`"jti":"j"`, `"jti":17`, "jti is not text"},
+		{`"jti":"j"`, `"jti":null`, "jti is missing"},
+		{`"jti":"j",`, ``, "jti is missing"},
+		{`"jti":"j"`, `"JTI":"j"`, "jti is missing"},
+		{`"event_name":"push"`, `"event_name":"push","ref":["x"]`, "ref is not text"},
+		{`"event_name":"push"`, `"event_name":"push","ref":"\u001b[2J"`, "ref holds a character that is not for text"},
+		{`"exp":3`, `"exp":"3"`, "exp is not a time in whole seconds"},
+		{`"exp":3`, `"exp":3.5`, "exp is not a time in whole seconds"},
+		{`"exp":3`, `"exp":-3`, "exp is not a time in whole seconds"},
+		{`"exp":3`, `"exp":1e99`, "exp is not a time in whole seconds"},
+		{`"exp":3`, `"exp":253402300800`, "exp is not a time in whole seconds"},
+		{`"nbf":1,`, ``, "nbf is missing"},
+		{`"aud":"a",`, ``, "aud is missing"},
+		{`"aud":"a"`, `"aud":null`, "aud is neither text nor a list of texts"},
+		{`"aud":"a"`, `"aud":[]`, "aud is neither text nor a list of texts"},
+		{`"aud":"a"`, `"aud":["a",null]`, "aud is neither text nor a list of texts"},
+		{`"aud":"a"`, `"aud":{"a":"b"}`, "aud is neither text nor a list of texts"},
+		{`"aud":"a"`, `"aud":["a\u0007"]`, "aud holds a character that is not for text"},
+		{`"repository_id":"7"`, `"repository_id":"07"`, "repository_id is not a number"},
+		{`"sub":"s"`, `"sub":"s","x":1,"x":2`, "not one JSON object without repeated members"},
+		{`"sub":"s"`, `"sub":"s","x":{"y":1,"y":2}`, "not one JSON object without repeated members"},
+		{`"sub":"s"`, "\"sub\":\"\xff\"", "not one JSON object without repeated members"},
+		{good, `["iss"]`, "not one JSON object without repeated members"},
+		{good, good + good, "not one JSON object without repeated members"},
+	} {
+		payload := strings.Replace(good, c.old, c.now, 1)
+		_, err := oidc.ParseClaims([]byte(payload))
+		if !errors.Is(err, oidc.ErrClaims) || !strings.HasSuffix(err.Error(), ": "+c.want) {
+			t.Errorf("%s in place of %s: %v, want %q", c.now, c.old, err, c.want)
+		}
 	}
 }
 
