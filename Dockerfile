@@ -46,7 +46,7 @@ COPY service ./service
 ARG VERSION
 ARG COMMIT=unknown
 RUN CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=${VERSION} -X main.commit=${COMMIT}" -o /out/pageflare-action ./action && \
-    CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=${VERSION} -X main.commit=${COMMIT}" -o /out/pageflare-license ./service && \
+    CGO_ENABLED=0 go build -trimpath -tags nomsgpack -ldflags "-s -w -X main.version=${VERSION} -X main.commit=${COMMIT}" -o /out/pageflare-license ./service && \
     mkdir /out/data
 
 

@@ -215,3 +215,16 @@ func RightsBy(read func(context.Context) (int64, error)) func(context.Context) (
 	k := newRightsKnown()
 	return func(ctx context.Context) (int64, error) { return k.state(ctx, read) }
 }
+
+// Gathered is how many writes share a transaction when one is there and n are ready to be made.
+func Gathered(n int) int {
+	g := &group{writes: make(chan *groupWrite, maxGroup)}
+	for range n {
+		go func() { g.writes <- &groupWrite{} }()
+	}
+	batch := g.gather(&groupWrite{})
+	for range n + 1 - len(batch) {
+		<-g.writes // nobody is left waiting
+	}
+	return len(batch)
+}
