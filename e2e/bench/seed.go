@@ -117,14 +117,18 @@ func (c *seedClock) tick()          { c.at.Add(int64(seedStep)) }
 // seedRecords refreshes tokens of an account so many times, on a database whose time is the
 // clock's, and sums the records up as upkeep does. It returns one of the first tokens.
 func (d database) seedRecords(ctx context.Context, a account.Account, n int, clock *seedClock) (old opaque.TokenID, err error) {
-	err = d.with(ctx, func(p *parts.Parts) error {
+	err = d.withStore(ctx, func(s *store.Store) error {
+		p, err := d.join(ctx, s, nil)
+		if err != nil {
+			return err
+		}
 		walks := min(n, seedWriters)
 		return atOnce(ctx, walks, walks, func(i int) error {
 			steps := n / walks
 			if i < n%walks {
 				steps++
 			}
-			first, err := walk(ctx, p, a, steps, clock)
+			first, err := walk(ctx, s, p, a, steps, clock)
 			if i == 0 {
 				old = first
 			}
@@ -139,7 +143,7 @@ func (d database) seedRecords(ctx context.Context, a account.Account, n int, clo
 
 // walk makes a chain of tokens, each of which is what the one before was refreshed to, and returns
 // the first.
-func walk(ctx context.Context, p *parts.Parts, a account.Account, steps int, clock *seedClock) (first opaque.TokenID, err error) {
+func walk(ctx context.Context, s *store.Store, p *parts.Parts, a account.Account, steps int, clock *seedClock) (first opaque.TokenID, err error) {
 	issued, err := p.Licenses.IssueFor(ctx, a.ID, 0)
 	if err != nil {
 		return "", err
@@ -150,8 +154,12 @@ func walk(ctx context.Context, p *parts.Parts, a account.Account, steps int, clo
 			return "", err
 		}
 		clock.tick()
+		asOf, err := s.Rights(ctx)
+		if err != nil {
+			return "", err
+		}
 		before := issued
-		caller := auth.Caller{Kind: auth.ByLicenseToken, Account: a, Token: token.Claims{
+		caller := auth.Caller{Kind: auth.ByLicenseToken, Account: a, AsOf: asOf, Token: token.Claims{
 			Subject: a.ID, ID: string(before.ID), IssuedAt: clock.now().Truncate(time.Second), ExpiresAt: before.ExpiresAt,
 		}}
 		if issued, err = p.Licenses.Refresh(requestOf(ctx, caller), caller); err != nil {
