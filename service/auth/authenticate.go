@@ -23,6 +23,8 @@ type Store interface {
 	// RevokedSince returns up to limit token ids and families that were revoked after a state of
 	// rights; 0: all.
 	RevokedSince(ctx context.Context, state int64, limit int) ([]string, error)
+	// Account returns the account. ErrNotFound: no such account.
+	Account(ctx context.Context, id string) (account.Account, error)
 	// AccountStatus returns the account, and whether one of the subjects (token ids, families) was
 	// revoked. ErrNotFound: no such account.
 	AccountStatus(ctx context.Context, account string,

@@ -38,10 +38,7 @@ func (a *Authenticator) status(ctx context.Context, asOf int64, owner string, id
 	if may {
 		return a.cfg.Store.AccountStatus(ctx, owner, string(id), family)
 	}
-	found, err := a.known.accounts.Get(asOf, owner, func() (account.Account, error) {
-		found, _, err := a.cfg.Store.AccountStatus(ctx, owner, string(id))
-		return found, err
-	})
+	found, err := a.known.accounts.Get(asOf, owner, func() (account.Account, error) { return a.cfg.Store.Account(ctx, owner) })
 	return found, false, err
 }
 

@@ -58,6 +58,11 @@ func (d *database) AccountStatus(_ context.Context, id string, subjects ...strin
 	return owner, revoked, nil
 }
 
+func (d *database) Account(ctx context.Context, id string) (account.Account, error) {
+	a, _, err := d.AccountStatus(ctx, id)
+	return a, err
+}
+
 func (d *database) APIToken(_ context.Context, hash string) (account.APIToken, account.Account, error) {
 	found, owner := d.apiToken, d.owner
 	d.answer()

@@ -53,7 +53,7 @@ func (s *Store) CreateAccount(ctx context.Context, a account.Account, first acco
 }
 
 func (s *Store) Account(ctx context.Context, id string) (account.Account, error) {
-	return accountByID(ctx, s.read, id)
+	return s.accounts.get(ctx, id)
 }
 
 func accountByID(ctx context.Context, q querier, id string) (account.Account, error) {

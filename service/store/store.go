@@ -32,13 +32,14 @@ import (
 // Store is a database of the License service. It is safe for use by several goroutines, and several
 // processes can share one database.
 type Store struct {
-	read   *pool
-	write  *pool
-	group  *group
-	recent *recent
-	trying sync.Mutex  // held by the one caller of Ready that tries a write
-	path   string      // of SQLite's file; empty on PostgreSQL
-	file   os.FileInfo // what was at path when it was opened
+	read     *pool
+	write    *pool
+	group    *group
+	recent   *recent
+	accounts *accountReads
+	trying   sync.Mutex  // held by the one caller of Ready that tries a write
+	path     string      // of SQLite's file; empty on PostgreSQL
+	file     os.FileInfo // what was at path when it was opened
 
 	limitClock func() time.Time // see SetLimitClock
 }
@@ -93,7 +94,7 @@ func open(ctx context.Context, url string, mayChange bool, files fs.FS) (*Store,
 	})
 	s.write.recent, s.write.rights, s.write.used = s.recent, newRightsKnown(), &usedRepositories{}
 	s.write.published = newPublication()
-	s.group = startGroup(s.write)
+	s.group, s.accounts = startGroup(s.write), &accountReads{db: s.read}
 	return s, nil
 }
 

@@ -1,0 +1,147 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/pageflare/ci/service/account"
+	"github.com/pageflare/ci/service/failure"
+)
+
+// accountReads is group commit for reads: accounts that are asked for while the database is busy with
+// those before are read together, by one statement. After a right has changed every bearer is looked
+// up anew, and on PostgreSQL a look-up costs as much as a refresh.
+type accountReads struct {
+	db *pool
+
+	mu      sync.Mutex
+	waiting []*accountRead
+	reading int // goroutines that read
+}
+
+// accountRead is one caller's. done is closed when the rest is set.
+type accountRead struct {
+	id    string
+	done  chan struct{}
+	found account.Account
+	err   error
+}
+
+const (
+	readingAtOnce   = 2               // goroutines that read accounts at most
+	accountPatience = 5 * time.Second // for one statement
+)
+
+// accountsTogether is how many accounts share a statement: few sizes, so that there are few texts.
+var accountsTogether = []int{1, 8, 64}
+
+// selectAccounts is the statement that reads so many accounts.
+var selectAccounts = func() map[int]string {
+	texts := map[int]string{}
+	for _, n := range accountsTogether {
+		marks := make([]string, n)
+		for i := range marks {
+			marks[i] = fmt.Sprintf("$%d", i+1)
+		}
+		texts[n] = `SELECT ` + accountColumns + ` FROM accounts a WHERE a.id IN (` + strings.Join(marks, ", ") + `)`
+	}
+	return texts
+}()
+
+// get reads an account as it is after the call began.
+func (g *accountReads) get(ctx context.Context, id string) (account.Account, error) {
+	r := &accountRead{id: id, done: make(chan struct{})}
+	g.mu.Lock()
+	g.waiting = append(g.waiting, r)
+	if g.reading < readingAtOnce {
+		g.reading++
+		go g.readAll()
+	}
+	g.mu.Unlock()
+	select {
+	case <-r.done:
+		return r.found, r.err
+	case <-ctx.Done():
+		return account.Account{}, fmt.Errorf("account %s: %w", id, context.Cause(ctx))
+	}
+}
+
+// readAll reads until nobody waits.
+func (g *accountReads) readAll() {
+	for {
+		runtime.Gosched() // those who could ask now do, see group.gather
+		batch := g.take()
+		if batch == nil {
+			return
+		}
+		g.read(batch)
+		for _, r := range batch {
+			close(r.done)
+		}
+	}
+}
+
+// take takes those who waited longest; nil: nobody waits, and the caller is told to end.
+func (g *accountReads) take() []*accountRead {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	n := min(len(g.waiting), slices.Max(accountsTogether))
+	if n == 0 {
+		g.reading--
+		return nil
+	}
+	batch := slices.Clone(g.waiting[:n])
+	g.waiting = slices.Delete(g.waiting, 0, n)
+	return batch
+}
+
+func (g *accountReads) read(batch []*accountRead) {
+	rows, err := g.ask(batch)
+	for _, r := range batch {
+		row := rows[r.id]
+		switch {
+		case err != nil:
+			r.err = storeError(err)
+		case row == nil:
+			r.err = failure.ErrNotFound
+		default: // one that cannot be read harms no other
+			r.found, r.err = row.account()
+		}
+		if r.err != nil {
+			r.err = fmt.Errorf("account %s: %w", r.id, r.err)
+		}
+	}
+}
+
+// ask asks the database. A place that is left over in the statement asks for the first one again.
+func (g *accountReads) ask(batch []*accountRead) (map[string]*accountRow, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), accountPatience)
+	defer cancel()
+	size := accountsTogether[slices.IndexFunc(accountsTogether, func(n int) bool { return n >= len(batch) })]
+	args := make([]any, size)
+	for i := range args {
+		args[i] = batch[0].id
+		if i < len(batch) {
+			args[i] = batch[i].id
+		}
+	}
+	rows, err := g.db.QueryContext(ctx, selectAccounts[size], args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	found := map[string]*accountRow{}
+	for rows.Next() {
+		r := &accountRow{}
+		if err := rows.Scan(r.into()...); err != nil {
+			return nil, err
+		}
+		found[r.ID] = r
+	}
+	return found, rows.Err()
+}
