@@ -222,6 +222,7 @@ func (t *tx) runAll(ctx context.Context, batch []*groupWrite) (ofOne bool, err e
 	if err := t.useIdentities(ctx, uses); err != nil {
 		return false, err
 	}
+	t.expect(len(batch))
 	for _, w := range batch {
 		if err := w.run(ctx, t); err != nil {
 			return !errors.Is(err, failure.ErrUnavailable), err

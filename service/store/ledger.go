@@ -65,6 +65,12 @@ func (t *tx) addRecord(r license.TokenRecord, act audit.Act) {
 	t.blockIDs[r.ID] = true
 }
 
+// expect makes room for so many records, so that it does not grow record by record.
+func (t *tx) expect(records int) {
+	t.records = make([]ledger.Record, 0, records)
+	t.blockIDs = make(map[opaque.TokenID]bool, records)
+}
+
 // mayHold refuses a token for an account that may not hold one any more. What it may was looked at
 // before; here it is certain.
 func (t *tx) mayHold(ctx context.Context, r license.TokenRecord) error {
