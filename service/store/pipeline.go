@@ -95,26 +95,25 @@ func (c command) queue(batch *pgx.Batch, done func(n int64)) {
 	})
 }
 
-// commitWith runs the last commands of the transaction and makes it durable. What PostgreSQL says of
-// one of them it says in its place, so COMMIT was not reached; a connection that ends says nothing
-// of that.
-func (t *tx) commitWith(ctx context.Context, last []command) error {
+// commitWith runs the last commands of the transaction, which give no rows, and makes it durable. What
+// PostgreSQL says of one of them it says in its place, so that one failed, and COMMIT was not reached;
+// a connection that ends says nothing of that.
+func (t *tx) commitWith(ctx context.Context, last []command) (failed *command, err error) {
 	var done int
-	var err error
 	if p, ok := t.transaction.(*pipelined); ok {
 		done, err = p.commitWith(ctx, last)
 	} else if done, err = t.commitInTurn(ctx, last); done < len(last) {
-		return last[done].refused(err)
+		return &last[done], err
 	}
 	if err == nil {
-		return nil
+		return nil, nil
 	}
 	var said *pgconn.PgError
 	if done < len(last) && errors.As(err, &said) && !strings.HasPrefix(said.Code, connectionException) {
-		return last[done].refused(err)
+		return &last[done], err
 	}
 	t.committing = !pgconn.SafeToRetry(err)
-	return fmt.Errorf("commit: %w", storeError(err))
+	return nil, fmt.Errorf("commit: %w", storeError(err))
 }
 
 // commitInTurn is commitWith, one command after the other. done: how many went well.
@@ -133,9 +132,9 @@ type pipelined struct {
 	ctx context.Context // COMMIT is not sent after its end
 }
 
-// beginPipelined begins a transaction and reads the head of the audit log, which locks it. With
-// sql.ErrNoRows there is no head, and the transaction has begun; with any other error it has not.
-func beginPipelined(ctx context.Context, db *sql.DB, head []any) (*pipelined, error) {
+// beginPipelined begins a transaction by a command that gives a row. With sql.ErrNoRows it gave none,
+// and the transaction has begun; with any other error it has not.
+func beginPipelined(ctx context.Context, db *sql.DB, first command) (*pipelined, error) {
 	conn, err := db.Conn(ctx)
 	if err != nil {
 		return nil, err
@@ -144,7 +143,7 @@ func beginPipelined(ctx context.Context, db *sql.DB, head []any) (*pipelined, er
 	err = t.raw(func(c *pgx.Conn) error {
 		var batch pgx.Batch
 		batch.Queue("begin")
-		batch.Queue(lockHead).QueryRow(func(row pgx.Row) error { return row.Scan(head...) })
+		batch.Queue(first.text, first.args...).QueryRow(func(row pgx.Row) error { return first.row(row.Scan) })
 		return c.SendBatch(ctx, &batch).Close()
 	})
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
@@ -183,7 +182,8 @@ func (t *pipelined) commitWith(ctx context.Context, last []command) (done int, e
 		c.queue(&batch, func(int64) { done++ })
 	}
 	batch.Queue("commit").Exec(committed)
-	return done, t.raw(func(c *pgx.Conn) error { return c.SendBatch(ctx, &batch).Close() })
+	err = t.raw(func(c *pgx.Conn) error { return c.SendBatch(ctx, &batch).Close() })
+	return done, err
 }
 
 // committed is the error of a COMMIT that was answered so: a server that is told to commit what had

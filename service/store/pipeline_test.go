@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgproto3"
 
 	"github.com/pageflare/ci/service/audit"
 	"github.com/pageflare/ci/service/failure"
@@ -292,6 +293,104 @@ func carry(client net.Conn, to string, trips *atomic.Int64) {
 		}
 		if start[0] == 'Z' {
 			trips.Add(1)
+		}
+		if _, err := io.CopyN(client, from, 1+int64(binary.BigEndian.Uint32(start[1:]))); err != nil {
+			return
+		}
+	}
+}
+
+// A connection that is lost after everything was sent says nothing of COMMIT, also when a pooler says
+// it in the place of an answer. The transaction is not tried again: it would be done twice.
+func TestPostgresTransactionIsNotTriedAgainWhenItMayHaveBeenDone(t *testing.T) {
+	t.Parallel()
+	pooler := &pgproto3.ErrorResponse{Severity: "FATAL", Code: "08P01", Message: "server conn crashed?"}
+	said, err := pooler.Encode(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, last := range map[string][]byte{"a pooler says so": said, "the connection ends": nil} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := &loser{last: last}
+			direct := postgrestest.New(t)
+			s, other := open(t, p.listen(t, direct)), open(t, direct)
+			before, err := other.AuditHead(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			err = s.InTx(t.Context(), func(runner) error {
+				p.armed.Store(true)
+				return nil
+			}, anAct())
+			if !errors.Is(err, failure.ErrUnavailable) {
+				t.Errorf("InTx = %v, want that nobody can tell", err)
+			}
+			after, err := other.AuditHead(t.Context())
+			if err != nil || after.Seq != before.Seq+1 {
+				t.Errorf("the log ends at %d, %v, want %d: it was done, and once", after.Seq, err, before.Seq+1)
+			}
+		})
+	}
+}
+
+// loser is a proxy that, once it is armed, carries one more message to the server, waits for what
+// comes of it, and ends the connection with something else.
+type loser struct {
+	last  []byte
+	armed atomic.Bool
+}
+
+func (p *loser) listen(t *testing.T, database string) (via string) {
+	t.Helper()
+	u, err := url.Parse(database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	server := u.Host
+	go func() {
+		for {
+			client, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go p.carry(client, server)
+		}
+	}()
+	u.Host = l.Addr().String()
+	return u.String()
+}
+
+func (p *loser) carry(client net.Conn, to string) {
+	defer client.Close()
+	server, err := net.Dial("tcp", to)
+	if err != nil {
+		return
+	}
+	defer server.Close()
+	go func() { defer server.Close(); _, _ = io.Copy(server, client) }()
+	from := bufio.NewReader(server)
+	for {
+		start, err := from.Peek(5)
+		if err != nil {
+			return
+		}
+		ready := start[0] == 'Z'
+		if p.armed.Load() {
+			if _, err := io.CopyN(io.Discard, from, 1+int64(binary.BigEndian.Uint32(start[1:]))); err != nil {
+				return
+			}
+			if ready {
+				p.armed.Store(false)
+				_, _ = client.Write(p.last)
+				return
+			}
+			continue
 		}
 		if _, err := io.CopyN(client, from, 1+int64(binary.BigEndian.Uint32(start[1:]))); err != nil {
 			return

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/pageflare/ci/service/failure"
@@ -44,33 +45,37 @@ func (s *Store) WebhookHeads(ctx context.Context) (h deliver.Heads, err error) {
 }
 
 func (s *Store) Receivers(ctx context.Context) ([]deliver.Receiver, error) {
-	return receivers(ctx, s.read, `status <> 'removed' ORDER BY id`)
-}
-
-// receivers reads endpoints; one that cannot be read says so, and stops no other.
-func receivers(ctx context.Context, q querier, which string, args ...any) (list []deliver.Receiver, err error) {
-	rows, err := q.QueryContext(ctx, `SELECT `+endpointColumns+` FROM webhook_endpoints WHERE `+which, args...)
+	rows, err := s.read.QueryContext(ctx, `SELECT `+endpointColumns+` FROM webhook_endpoints WHERE status <> 'removed' ORDER BY id`)
 	if err != nil {
 		return nil, fmt.Errorf("list webhook endpoints: %w", storeError(err))
 	}
 	defer rows.Close()
+	var list []deliver.Receiver
 	for rows.Next() {
-		var r deliver.Receiver
-		var types string
-		var until, created int64
-		if err := rows.Scan(&r.ID, &r.AccountID, &r.URL, &types, &r.Status, &r.Reason, &r.SealedSecret, &r.SealedPrevious, &until, &created, &r.Since); err != nil {
+		r, err := scanReceiver(rows.Scan)
+		if err != nil {
 			return nil, fmt.Errorf("list webhook endpoints: %w", storeError(err))
-		}
-		if err := json.Unmarshal([]byte(types), &r.Events); err != nil {
-			r.Err = fmt.Errorf("events of webhook endpoint %s: %w", r.ID, err)
-		}
-		r.CreatedAt = fromMillis(created)
-		if until != 0 {
-			r.PreviousUntil = fromMillis(until)
 		}
 		list = append(list, r)
 	}
 	return list, storeError(rows.Err())
+}
+
+// scanReceiver reads an endpoint; one that cannot be read says so, and stops no other.
+func scanReceiver(scan func(into ...any) error) (r deliver.Receiver, err error) {
+	var types string
+	var until, created int64
+	if err := scan(&r.ID, &r.AccountID, &r.URL, &types, &r.Status, &r.Reason, &r.SealedSecret, &r.SealedPrevious, &until, &created, &r.Since); err != nil {
+		return r, err
+	}
+	if err := json.Unmarshal([]byte(types), &r.Events); err != nil {
+		r.Err = fmt.Errorf("events of webhook endpoint %s: %w", r.ID, err)
+	}
+	r.CreatedAt = fromMillis(created)
+	if until != 0 {
+		r.PreviousUntil = fromMillis(until)
+	}
+	return r, nil
 }
 
 func (s *Store) EventHeads(ctx context.Context, after int64, limit int) (list []out.Event, err error) {
@@ -122,26 +127,33 @@ const queueLimits = `SELECT set_config('lock_timeout', '4s', true), set_config('
 	THEN current_setting('synchronous_commit') ELSE 'off' END, true)`
 
 func (s *Store) tryQueueTx(ctx context.Context, durable bool, f func(*tx) error) error {
-	begun, err := s.write.BeginTx(ctx, nil)
-	if err != nil {
+	t := &tx{pool: s.write}
+	if err := t.beginQueue(ctx, durable); err != nil {
 		return fmt.Errorf("begin: %w", storeError(err))
 	}
-	t := &tx{transaction: begun, pool: s.write}
-	if s.write.engine == postgres {
-		_, err = t.ExecContext(ctx, queueLimits, flag(durable))
-	}
 	defer func() { s.write.prepareAll(ctx, t.unprepared) }()
-	if err == nil {
-		err = f(t)
-	}
-	if err != nil {
-		_ = t.Rollback() // which says why it cannot, once more
+	// what was not committed, after a panic too
+	defer func() { _ = t.Rollback() }()
+	if err := f(t); err != nil {
 		return storeError(err)
 	}
-	if err := t.Commit(); err != nil {
-		return fmt.Errorf("commit: %w", storeError(err))
+	failed, err := t.commitWith(ctx, t.later)
+	if failed != nil {
+		err = fmt.Errorf("queue of a webhook endpoint: %w", storeError(err))
 	}
-	return nil
+	return err
+}
+
+// beginQueue begins a transaction of a queue.
+func (t *tx) beginQueue(ctx context.Context, durable bool) (err error) {
+	if t.pool.engine == postgres {
+		limits := newCommand(queueLimits, flag(durable))
+		limits.row = func(scan func(into ...any) error) error { return scan(new(any), new(any), new(any), new(any)) }
+		t.transaction, err = beginPipelined(ctx, t.pool.DB, limits)
+		return err
+	}
+	t.transaction, err = t.pool.BeginTx(ctx, nil)
+	return err
 }
 
 func flag(is bool) int64 {
@@ -192,12 +204,14 @@ func readQueue(ctx context.Context, q querier, e out.Endpoint) (row queue, err e
 	return row, nil
 }
 
-// lockQueue locks the queue of an endpoint until the transaction ends, and makes it if need be.
-func (t *tx) lockQueue(ctx context.Context, id string, since int64) (row queue, err error) {
-	err = row.scan(t.QueryRowContext(ctx, `INSERT INTO webhook_queues AS q (endpoint_id, cursor_seq, next_at, visits, ended, failures, failing_since, not_before, allowed, held, replays)
+// lockQueue locks the queue of an endpoint until the transaction ends, and makes it if need be. What
+// else is to be known of it is asked in the same message.
+func (t *tx) lockQueue(ctx context.Context, id string, since int64, also ...command) (row queue, err error) {
+	lock := newCommand(`INSERT INTO webhook_queues AS q (endpoint_id, cursor_seq, next_at, visits, ended, failures, failing_since, not_before, allowed, held, replays)
 		VALUES ($1, $2, 0, 1, 0, 0, 0, 0, $3, 0, 0) ON CONFLICT (endpoint_id) DO UPDATE SET visits = q.visits + 1 RETURNING `+queueColumns,
-		id, since, deliver.PerEndpoint).Scan)
-	if err != nil {
+		id, since, deliver.PerEndpoint)
+	lock.row = row.scan
+	if _, err := t.together(ctx, append([]command{lock}, also...)...); err != nil {
 		return row, fmt.Errorf("queue of webhook endpoint %s: %w", id, storeError(err))
 	}
 	return row, nil
@@ -205,13 +219,17 @@ func (t *tx) lockQueue(ctx context.Context, id string, since int64) (row queue, 
 
 // storeQueue writes a queue that was locked, with the time when there is something to do next.
 func (t *tx) storeQueue(ctx context.Context, id string, q queue) error {
-	_, err := t.ExecContext(ctx, `UPDATE webhook_queues SET cursor_seq = $2, next_at = $3, ended = $4, failures = $5, failing_since = $6, not_before = $7,
-		allowed = $8, held = $9, replays = $10 WHERE endpoint_id = $1`, id, q.cursor, q.next, q.ended, q.circuit.Failures,
-		millisOrZero(q.circuit.FailingSince), millisOrZero(q.circuit.NotBefore), q.circuit.Allowed, q.held, q.replays)
-	if err != nil {
+	if _, err := t.together(ctx, q.store(id)); err != nil {
 		return fmt.Errorf("queue of webhook endpoint %s: %w", id, storeError(err))
 	}
 	return nil
+}
+
+// store is how the queue of an endpoint is written.
+func (q *queue) store(id string) command {
+	return newCommand(`UPDATE webhook_queues SET cursor_seq = $2, next_at = $3, ended = $4, failures = $5, failing_since = $6, not_before = $7,
+		allowed = $8, held = $9, replays = $10 WHERE endpoint_id = $1`, id, q.cursor, q.next, q.ended, q.circuit.Failures,
+		millisOrZero(q.circuit.FailingSince), millisOrZero(q.circuit.NotBefore), q.circuit.Allowed, q.held, q.replays)
 }
 
 // window is what is prepared for an endpoint.
@@ -220,14 +238,13 @@ type window struct {
 	freeAt, takenTill int64 // when the first of the others is due, and when the first lease ends
 }
 
-func (t *tx) window(ctx context.Context, id string, now int64) (w window, err error) {
-	err = t.QueryRowContext(ctx, `SELECT count(*), coalesce(sum(CASE WHEN owner <> '' AND due_at > $2 THEN 1 ELSE 0 END), 0),
+// read is how the window of an endpoint is read.
+func (w *window) read(id string, now int64) command {
+	c := newCommand(`SELECT count(*), coalesce(sum(CASE WHEN owner <> '' AND due_at > $2 THEN 1 ELSE 0 END), 0),
 		coalesce(min(CASE WHEN owner = '' OR due_at <= $2 THEN due_at END), $3), coalesce(min(CASE WHEN owner <> '' AND due_at > $2 THEN due_at END), $3)
-		FROM webhook_deliveries WHERE endpoint_id = $1`, id, now, int64(never)).Scan(&w.rows, &w.taken, &w.freeAt, &w.takenTill)
-	if err != nil {
-		return w, fmt.Errorf("deliveries of webhook endpoint %s: %w", id, storeError(err))
-	}
-	return w, nil
+		FROM webhook_deliveries WHERE endpoint_id = $1`, id, now, int64(never))
+	c.row = func(scan func(into ...any) error) error { return scan(&w.rows, &w.taken, &w.freeAt, &w.takenTill) }
+	return c
 }
 
 // setNext sets when there is something to do for an endpoint, and says whether that is now. behind:
@@ -402,20 +419,19 @@ func (s *Store) ClaimSends(ctx context.Context, c deliver.Claim) (got []deliver.
 // claimSends claims what is due for one endpoint.
 func (t *tx) claimSends(ctx context.Context, c deliver.Claim, o deliver.ClaimOf, f fill) (got deliver.Claimed, err error) {
 	id, now := o.Receiver.ID, millis(c.Now)
-	q, err := t.lockQueue(ctx, id, o.Receiver.Since)
+	receiver := newCommand(`SELECT `+endpointColumns+` FROM webhook_endpoints WHERE id = $1`, id)
+	receiver.row = func(scan func(into ...any) error) (err error) {
+		got.Receiver, err = scanReceiver(scan)
+		return err
+	}
+	q, err := t.lockQueue(ctx, id, o.Receiver.Since, receiver)
 	if err != nil {
 		return got, err
 	}
-	list, err := receivers(ctx, t, `id = $1`, id)
-	if err != nil {
-		return got, err
-	}
-	if len(list) == 1 {
-		got.Receiver = list[0]
-	}
+	defer func() { t.later = append(t.later, q.store(id)) }()
 	if got.Receiver.ID == "" || got.Receiver.Status != out.Active || got.Receiver.Err != nil {
 		q.held, q.next = 1, never
-		return got, t.storeQueue(ctx, id, q)
+		return got, nil
 	}
 	if q.held != 0 {
 		if err := t.resume(ctx, id, now, &q); err != nil {
@@ -425,21 +441,19 @@ func (t *tx) claimSends(ctx context.Context, c deliver.Claim, o deliver.ClaimOf,
 	if err := t.addFill(ctx, id, now, f, &q); err != nil {
 		return got, err
 	}
-	w, err := t.window(ctx, id, now)
-	if err != nil {
-		return got, err
+	var w window
+	if _, err := t.together(ctx, w.read(id, now)); err != nil {
+		return got, fmt.Errorf("deliveries of webhook endpoint %s: %w", id, storeError(err))
 	}
 	if limit := min(int64(o.Limit), q.circuit.Allowed-w.taken); limit > 0 && w.freeAt <= now && !q.circuit.NotBefore.After(c.Now) {
-		if got.Sends, err = t.claimDue(ctx, c, o, q.visits, limit); err != nil {
-			return got, err
+		if _, err := t.together(ctx, claimDue(c, o, q.visits, limit, &got.Sends), w.read(id, now)); err != nil {
+			return got, fmt.Errorf("claim deliveries of webhook endpoint %s: %w", id, storeError(err))
 		}
-		if w, err = t.window(ctx, id, now); err != nil {
-			return got, err
-		}
+		slices.SortFunc(got.Sends, func(a, b deliver.Send) int { return cmp.Compare(a.Event.Seq, b.Event.Seq) })
 	}
 	got.Behind = f.more
 	got.More = q.setNext(w, now, f.more)
-	return got, t.storeQueue(ctx, id, q)
+	return got, nil
 }
 
 // resume lets an endpoint begin anew that was disabled, or that has another address than before.
@@ -498,31 +512,25 @@ func (t *tx) addFill(ctx context.Context, id string, now int64, f fill, q *queue
 	return nil
 }
 
-// claimDue claims deliveries that are due: those first that were never tried.
-func (t *tx) claimDue(ctx context.Context, c deliver.Claim, o deliver.ClaimOf, visit, limit int64) (list []deliver.Send, err error) {
+// claimDue claims deliveries that are due: those first that were never tried. They are added to list.
+func claimDue(c deliver.Claim, o deliver.ClaimOf, visit, limit int64, list *[]deliver.Send) command {
 	most := int64(neverSeen)
 	if o.FirstOnly {
 		most = 0
 	}
-	rows, err := t.QueryContext(ctx, `UPDATE webhook_deliveries SET owner = $1, visit = $2, due_at = $3
+	claim := newCommand(`UPDATE webhook_deliveries SET owner = $1, visit = $2, due_at = $3
 		WHERE endpoint_id = $4 AND due_at <= $5 AND tries <= $6 AND seq IN (SELECT seq FROM webhook_deliveries WHERE endpoint_id = $4 AND due_at <= $5 AND tries <= $6
 			ORDER BY CASE WHEN tries > 0 THEN 1 ELSE 0 END, due_at, seq LIMIT $7)
 		RETURNING seq, tries, first_at, replay_id <> ''`, c.Owner, visit, millis(c.Until), o.Receiver.ID, millis(c.Now), most, limit)
-	if err != nil {
-		return nil, fmt.Errorf("claim deliveries of webhook endpoint %s: %w", o.Receiver.ID, storeError(err))
-	}
-	defer rows.Close()
-	for rows.Next() {
+	claim.row = func(scan func(into ...any) error) error {
 		send := deliver.Send{Visit: visit}
 		var first int64
-		if err := rows.Scan(&send.Event.Seq, &send.Tries, &first, &send.Replayed); err != nil {
-			return nil, fmt.Errorf("claim deliveries of webhook endpoint %s: %w", o.Receiver.ID, storeError(err))
-		}
+		err := scan(&send.Event.Seq, &send.Tries, &first, &send.Replayed)
 		send.FirstAt = timeOrZero(first)
-		list = append(list, send)
+		*list = append(*list, send)
+		return err
 	}
-	slices.SortFunc(list, func(a, b deliver.Send) int { return cmp.Compare(a.Event.Seq, b.Event.Seq) })
-	return list, storeError(rows.Err())
+	return claim
 }
 
 // readSends reads the events of what was claimed.
@@ -622,12 +630,19 @@ const disabledSoon = time.Minute
 
 // noteSends notes what came of attempts at one endpoint.
 func (t *tx) noteSends(ctx context.Context, id string, notes []deliver.Note, which []int, now time.Time, noted *deliver.Noted) error {
-	q, err := t.lockQueue(ctx, id, 0)
+	held := map[int64]holding{}
+	q, err := t.lockQueue(ctx, id, 0, readHoldings(id, notes, which, held))
 	if err != nil {
 		return err
 	}
+	var commands []command
 	for _, i := range which {
 		n := notes[i]
+		h, there := held[n.Send.Event.Seq]
+		if !there || h.owner != n.Owner || h.visit != n.Send.Visit {
+			continue // somebody else has it, or it has ended
+		}
+		delete(held, n.Send.Event.Seq)
 		first := n.Send.FirstAt
 		if first.IsZero() && !n.Answer.Cut {
 			first = now
@@ -643,29 +658,55 @@ func (t *tx) noteSends(ctx context.Context, id string, notes []deliver.Note, whi
 		if disable != "" && step.Outcome != deliver.Gone { // it stays queued, and is sent when the endpoint is enabled
 			step.Outcome, step.At = deliver.Retry, now
 		}
-		there, err := t.noteSend(ctx, id, n, step, first, now, &q)
-		if err != nil {
-			return err
-		}
-		if !there {
-			continue
-		}
+		commands = append(commands, noteSend(id, n, step, first, now, h.replay, &q)...)
 		noted.Outcomes[i], q.circuit = step.Outcome, next
 		if disable != "" {
 			noted.Disable[id] = disable
 			q.circuit.NotBefore = now.Add(disabledSoon)
 		}
 	}
-	w, err := t.window(ctx, id, millis(now))
+	var w window
+	changed, err := t.together(ctx, append(commands, w.read(id, millis(now)))...)
 	if err != nil {
-		return err
+		return fmt.Errorf("note deliveries to webhook endpoint %s: %w", id, storeError(err))
+	}
+	if slices.Contains(changed, 0) { // nobody can while its queue is locked
+		return fmt.Errorf("a delivery to webhook endpoint %s was changed meanwhile", id)
 	}
 	noted.More[id] = q.setNext(w, millis(now), q.replays > 0)
-	return t.storeQueue(ctx, id, q)
+	t.later = append(t.later, q.store(id))
+	return nil
 }
 
-// noteSend notes what came of one attempt. false: somebody else has the delivery, or it has ended.
-func (t *tx) noteSend(ctx context.Context, id string, n deliver.Note, step deliver.Step, first, now time.Time, q *queue) (there bool, err error) {
+// holding is who has a delivery.
+type holding struct {
+	owner, replay string
+	visit         int64
+}
+
+// readHoldings is how it is read who has the deliveries that notes are about, by their numbers.
+func readHoldings(id string, notes []deliver.Note, which []int, into map[int64]holding) command {
+	var f filter
+	own, marks, n := f.mark(id), make([]string, 0, len(which)), 1
+	for n < len(which) {
+		n *= 2 // there are few texts of it
+	}
+	for i := range n {
+		marks = append(marks, f.mark(notes[which[min(i, len(which)-1)]].Send.Event.Seq))
+	}
+	c := newCommand(`SELECT seq, owner, visit, replay_id FROM webhook_deliveries WHERE endpoint_id = `+own+` AND seq IN (`+strings.Join(marks, ", ")+`)`, f.args...)
+	c.row = func(scan func(into ...any) error) error {
+		var seq int64
+		var h holding
+		err := scan(&seq, &h.owner, &h.visit, &h.replay)
+		into[seq] = h
+		return err
+	}
+	return c
+}
+
+// noteSend is how it is noted what came of one attempt; each command changes a row.
+func noteSend(id string, n deliver.Note, step deliver.Step, first, now time.Time, replay string, q *queue) []command {
 	a, seq := n.Answer, n.Send.Event.Seq
 	reason := a.Reason()
 	if a.Success() {
@@ -673,50 +714,20 @@ func (t *tx) noteSend(ctx context.Context, id string, n deliver.Note, step deliv
 	}
 	switch step.Outcome {
 	case deliver.Delivered, deliver.Failed:
-		var replay string
-		err = t.QueryRowContext(ctx, `DELETE FROM webhook_deliveries WHERE endpoint_id = $1 AND seq = $2 AND owner = $3 AND visit = $4 RETURNING replay_id`,
-			id, seq, n.Owner, n.Send.Visit).Scan(&replay)
-		if errors.Is(err, sql.ErrNoRows) {
-			return false, nil
-		}
-		if err == nil {
-			q.ended++
-			_, err = t.ExecContext(ctx, `INSERT INTO webhook_history (endpoint_id, seq, n, state, tries, replay_id, first_at, tried_at, took, status, reason, body, addr)
+		q.ended++
+		return []command{
+			newCommand(`DELETE FROM webhook_deliveries WHERE endpoint_id = $1 AND seq = $2 AND owner = $3 AND visit = $4`, id, seq, n.Owner, n.Send.Visit),
+			newCommand(`INSERT INTO webhook_history (endpoint_id, seq, n, state, tries, replay_id, first_at, tried_at, took, status, reason, body, addr)
 				VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`, id, seq, q.ended, string(step.Outcome), step.Tries, replay,
-				millisOrZero(first), millis(now), a.Took.Milliseconds(), int64(a.Status), reason, a.Body, a.Addr)
+				millisOrZero(first), millis(now), a.Took.Milliseconds(), int64(a.Status), reason, a.Body, a.Addr),
 		}
 	case deliver.Cut:
-		there, err = changed(t.ExecContext(ctx, `UPDATE webhook_deliveries SET owner = '', due_at = $5 WHERE endpoint_id = $1 AND seq = $2 AND owner = $3 AND visit = $4`,
-			id, seq, n.Owner, n.Send.Visit, millis(now)))
-	default:
-		there, err = changed(t.ExecContext(ctx, `UPDATE webhook_deliveries SET owner = '', due_at = $5, tries = $6, first_at = $7, tried_at = $8, took = $9, status = $10, reason = $11,
-			body = $12, addr = $13 WHERE endpoint_id = $1 AND seq = $2 AND owner = $3 AND visit = $4`, id, seq, n.Owner, n.Send.Visit, millis(step.At), step.Tries,
-			millisOrZero(first), millis(now), a.Took.Milliseconds(), int64(a.Status), reason, a.Body, a.Addr))
-		if err != nil || !there {
-			err = noteFault(id, err)
-			return false, err
-		}
+		return []command{newCommand(`UPDATE webhook_deliveries SET owner = '', due_at = $5 WHERE endpoint_id = $1 AND seq = $2 AND owner = $3 AND visit = $4`,
+			id, seq, n.Owner, n.Send.Visit, millis(now))}
 	}
-	if err != nil {
-		return false, noteFault(id, err)
-	}
-	return there || step.Outcome != deliver.Cut, nil
-}
-
-func noteFault(id string, err error) error {
-	if err == nil {
-		return nil
-	}
-	return fmt.Errorf("note a delivery to webhook endpoint %s: %w", id, storeError(err))
-}
-
-// changed says whether a row was changed.
-func changed(r sql.Result, err error) (bool, error) {
-	if err != nil {
-		return false, err
-	}
-	n, err := r.RowsAffected()
-	return n > 0, err
+	return []command{newCommand(`UPDATE webhook_deliveries SET owner = '', due_at = $5, tries = $6, first_at = $7, tried_at = $8, took = $9, status = $10, reason = $11,
+		body = $12, addr = $13 WHERE endpoint_id = $1 AND seq = $2 AND owner = $3 AND visit = $4`, id, seq, n.Owner, n.Send.Visit, millis(step.At), step.Tries,
+		millisOrZero(first), millis(now), a.Took.Milliseconds(), int64(a.Status), reason, a.Body, a.Addr)}
 }
 
 // oldestUnsent is the number of the oldest event that is still to be sent to an active endpoint.

@@ -61,7 +61,9 @@ func tryTx(ctx context.Context, db *pool, f func(*tx) error) (t *tx, err error) 
 	if t.rights > t.head.rights {
 		asked = db.rights.elapsed() // no other writer gets in between; after the answer one may have
 	}
-	if err := t.commitWith(ctx, last); err != nil {
+	if failed, err := t.commitWith(ctx, last); failed != nil {
+		return t, failed.refused(err)
+	} else if err != nil {
 		return t, err
 	}
 	db.recent.add(t.records)
@@ -100,6 +102,7 @@ type tx struct {
 	pool       *pool
 	unprepared []string // texts of statements that had to be parsed
 	acts       []audit.Act
+	later      []command       // of a transaction of a queue, which commits with them
 	wrote      bool            // something was written for certain, acts apart
 	committing bool            // COMMIT was sent, and its error may stand for either outcome
 	alive      map[string]bool // signing keys that were found not to be retired, see mayRecord
@@ -137,7 +140,7 @@ func (h *head) into() []any {
 // add.
 func (t *tx) begin(ctx context.Context) (err error) {
 	if t.pool.engine == postgres {
-		t.transaction, err = beginPipelined(ctx, t.pool.DB, t.head.into())
+		t.transaction, err = beginPipelined(ctx, t.pool.DB, command{text: lockHead, row: func(scan func(into ...any) error) error { return scan(t.head.into()...) }})
 	} else {
 		err = t.beginSQLite(ctx)
 	}
