@@ -88,8 +88,8 @@ func LooksLikeIdentity(raw string) bool {
 	return json.Unmarshal(header, &h) == nil && h.Algorithm != "HS256"
 }
 
-// header is what matters of that of an identity token.
-type header struct {
+// jwtHeader is what matters of that of an identity token.
+type jwtHeader struct {
 	Algorithm string  `json:"alg"`
 	Type      *string `json:"typ"`
 	KeyID     string  `json:"kid"`
@@ -108,7 +108,7 @@ type header struct {
 // checkHeader returns the `kid` of a header that has nothing in it to be afraid of: no other
 // algorithm, no key, no address of a key, and nothing that would change how the rest is read.
 func checkHeader(raw []byte) (string, error) {
-	var h header
+	var h jwtHeader
 	if err := json.Unmarshal(raw, &h); err != nil {
 		return "", fmt.Errorf("%w: its header is not one JSON object without repeated members",
 			ErrMalformed)

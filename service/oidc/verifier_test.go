@@ -284,7 +284,8 @@ func TestHostileHeaders(t *testing.T) {
 	v := i.verifier(t)
 	for name, header := range map[string]map[string]any{
 		"jku": {"jku": i.URL + "/keys"}, "x5u": {"x5u": i.URL}, "jwk": {"jwk": jwk("one", &i.keys["one"].PublicKey)}, "crit": {"crit": []string{"b64"}},
-		"x5c": {"x5c": []string{}}, "zip": {"zip": "DEF"}, "enc": {"enc": ""}, "crit that is null": {"crit": nil}, "b64": {"b64": false}, "typ": {"typ": "lease+jwt"}, "no kid": {"kid": ""}, "a long kid": {"kid": strings.Repeat("k", 201)},
+		"x5c": {"x5c": []string{}}, "zip": {"zip": "DEF"}, "enc": {"enc": ""}, "crit that is null": {"crit": nil},
+		"b64": {"b64": false}, "typ": {"typ": "lease+jwt"}, "no kid": {"kid": ""}, "a long kid": {"kid": strings.Repeat("k", 201)},
 	} {
 		t.Run(name, func(t *testing.T) { i.want(t, v, i.token(t, "one", header), oidc.ErrMalformed) })
 	}

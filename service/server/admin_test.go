@@ -479,3 +479,21 @@ func TestWrongRequestsOfTheAdminAPI(t *testing.T) {
 		t.Errorf("something was done: the audit log ended at %+v, now at %+v", before, after)
 	}
 }
+
+// A text that no database can hold is the caller's mistake, on both engines.
+func TestParametersAreText(t *testing.T) {
+	t.Parallel()
+	a := newAdmin(t)
+	for _, query := range []string{"audit?account=%00", "audit?actor=user_1%00", "audit?account=%ff", "accounts?cursor=%c3%28", "repositories?account=%00"} {
+		got := a.do("GET", query, "")
+		got.wantCode(t, http.StatusBadRequest, api.CodeInvalidRequest)
+		if !strings.Contains(string(got.body), "is not text in UTF-8, or holds a NUL") {
+			t.Errorf("GET %s: %s", query, got.body)
+		}
+	}
+	got := a.do("POST", "accounts", `{"email":"a@example.com","features":["a\u0000"],"valid_until":"2099-03-12"}`)
+	got.wantCode(t, http.StatusBadRequest, api.CodeInvalidRequest)
+	if !strings.Contains(string(got.body), `the member \"/features/0\" of the body holds a NUL`) {
+		t.Errorf("POST accounts: %s", got.body)
+	}
+}

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 	"slices"
@@ -17,7 +18,8 @@ import (
 // those before are read together, by one statement. After a right has changed every bearer is looked
 // up anew, and on PostgreSQL a look-up costs as much as a refresh.
 type accountReads struct {
-	db *pool
+	db       *pool
+	patience time.Duration // for one statement
 
 	mu      sync.Mutex
 	waiting []*accountRead
@@ -26,6 +28,7 @@ type accountReads struct {
 
 // accountRead is one caller's. done is closed when the rest is set.
 type accountRead struct {
+	ctx   context.Context // of the caller: for one who has left nothing is read
 	id    string
 	done  chan struct{}
 	found account.Account
@@ -36,6 +39,8 @@ const (
 	readingAtOnce   = 2               // goroutines that read accounts at most
 	accountPatience = 5 * time.Second // for one statement
 )
+
+func newAccountReads(db *pool) *accountReads { return &accountReads{db: db, patience: accountPatience} }
 
 // accountsTogether is how many accounts share a statement: few sizes, so that there are few texts.
 var accountsTogether = []int{1, 8, 64}
@@ -55,7 +60,7 @@ var selectAccounts = func() map[int]string {
 
 // get reads an account as it is after the call began.
 func (g *accountReads) get(ctx context.Context, id string) (account.Account, error) {
-	r := &accountRead{id: id, done: make(chan struct{})}
+	r := &accountRead{ctx: ctx, id: id, done: make(chan struct{})}
 	g.mu.Lock()
 	g.waiting = append(g.waiting, r)
 	if g.reading < readingAtOnce {
@@ -75,22 +80,21 @@ func (g *accountReads) get(ctx context.Context, id string) (account.Account, err
 func (g *accountReads) readAll() {
 	for {
 		runtime.Gosched() // those who could ask now do, see group.gather
-		batch := g.take()
+		batch := g.take(slices.Max(accountsTogether))
 		if batch == nil {
 			return
 		}
 		g.read(batch)
-		for _, r := range batch {
-			close(r.done)
-		}
 	}
 }
 
-// take takes those who waited longest; nil: nobody waits, and the caller is told to end.
-func (g *accountReads) take() []*accountRead {
+// take takes those who waited longest, so many at most; nil: nobody waits, and the caller is told to
+// end.
+func (g *accountReads) take(most int) []*accountRead {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	n := min(len(g.waiting), slices.Max(accountsTogether))
+	g.waiting = slices.DeleteFunc(g.waiting, func(r *accountRead) bool { return r.ctx.Err() != nil })
+	n := min(len(g.waiting), most)
 	if n == 0 {
 		g.reading--
 		return nil
@@ -100,28 +104,62 @@ func (g *accountReads) take() []*accountRead {
 	return batch
 }
 
+// read reads for a batch. One that the database fails at harms no other: each is tried alone then.
+// When the database itself cannot be used, all who wait learn that at once.
 func (g *accountReads) read(batch []*accountRead) {
-	rows, err := g.ask(batch)
+	for together := len(batch); len(batch) > 0; {
+		rows, err := g.ask(batch[:together])
+		if errors.Is(err, failure.ErrUnavailable) {
+			answer(append(batch, g.giveUp()...), nil, err)
+			return
+		}
+		if err != nil && together > 1 {
+			together = 1
+			continue
+		}
+		answer(batch[:together], rows, err)
+		batch = batch[together:]
+	}
+}
+
+// giveUp is all who wait, and they wait no more.
+func (g *accountReads) giveUp() []*accountRead {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	all := g.waiting
+	g.waiting = nil
+	return all
+}
+
+// answer gives each caller its account, or its error.
+func answer(batch []*accountRead, rows map[string]*accountRow, err error) {
 	for _, r := range batch {
 		row := rows[r.id]
 		switch {
 		case err != nil:
-			r.err = storeError(err)
+			r.err = err
 		case row == nil:
 			r.err = failure.ErrNotFound
-		default: // one that cannot be read harms no other
+		default:
 			r.found, r.err = row.account()
 		}
 		if r.err != nil {
 			r.err = fmt.Errorf("account %s: %w", r.id, r.err)
 		}
+		close(r.done)
 	}
 }
 
 // ask asks the database. A place that is left over in the statement asks for the first one again.
-func (g *accountReads) ask(batch []*accountRead) (map[string]*accountRow, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), accountPatience)
+// ErrUnavailable, also when it takes too long.
+func (g *accountReads) ask(batch []*accountRead) (found map[string]*accountRow, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), g.patience)
 	defer cancel()
+	defer func() {
+		if err = storeError(err); err != nil && ctx.Err() != nil {
+			err = fmt.Errorf("%w: it took longer than %s to look up accounts", failure.ErrUnavailable, g.patience)
+		}
+	}()
 	size := accountsTogether[slices.IndexFunc(accountsTogether, func(n int) bool { return n >= len(batch) })]
 	args := make([]any, size)
 	for i := range args {
@@ -135,7 +173,7 @@ func (g *accountReads) ask(batch []*accountRead) (map[string]*accountRow, error)
 		return nil, err
 	}
 	defer rows.Close()
-	found := map[string]*accountRow{}
+	found = map[string]*accountRow{}
 	for rows.Next() {
 		r := &accountRow{}
 		if err := rows.Scan(r.into()...); err != nil {

@@ -216,6 +216,9 @@ func RightsBy(read func(context.Context) (int64, error)) func(context.Context) (
 	return func(ctx context.Context) (int64, error) { return k.state(ctx, read) }
 }
 
+// ReadAccountsFor sets how long a statement that reads accounts may take.
+func (s *Store) ReadAccountsFor(d time.Duration) { s.accounts.patience = d }
+
 // Gathered is how many writes share a transaction when one is there and n are ready to be made.
 func Gathered(n int) int {
 	g := &group{writes: make(chan *groupWrite, maxGroup)}

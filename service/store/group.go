@@ -155,13 +155,19 @@ func (g *group) loop() {
 // a write that comes alone is begun at once.
 func (g *group) gather(first *groupWrite) []*groupWrite {
 	batch := []*groupWrite{first}
-	for size := 0; size < len(batch) && len(batch) < maxGroup; {
-		size = len(batch)
+	for idle := 0; idle < letGo && len(batch) < maxGroup; idle++ {
+		size := len(batch)
 		runtime.Gosched()
-		batch = g.waiting(batch)
+		if batch = g.waiting(batch); len(batch) > size {
+			idle = -1
+		}
 	}
 	return batch
 }
+
+// letGo is how often in a row the others are let go first in vain: once in a while the scheduler goes
+// on with the goroutine that stepped back, and nobody has run.
+const letGo = 2
 
 // waiting adds what is waiting.
 func (g *group) waiting(batch []*groupWrite) []*groupWrite {

@@ -9,7 +9,7 @@ import (
 
 // A transaction begins when everybody who could run has had the chance to join it, and not when the
 // first has: with many callers on few cores each would have its own otherwise, with its own fsync.
-// On one core it is certain who runs when, so this test runs beside no other.
+// On one core all have run when the first one goes on, so this test runs beside no other.
 func TestThoseWhoAreReadyShareATransaction(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	if got := store.Gathered(100); got != 101 {

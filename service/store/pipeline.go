@@ -179,7 +179,11 @@ func (t *pipelined) commitWith(ctx context.Context, last []command) (done int, e
 	defer t.release() // COMMIT may not have been reached
 	var batch pgx.Batch
 	for _, c := range last {
-		c.queue(&batch, func(int64) { done++ })
+		// nothing of ours may fail here: COMMIT is on its way
+		batch.Queue(c.text, c.args...).Exec(func(pgconn.CommandTag) error {
+			done++
+			return nil
+		})
 	}
 	batch.Queue("commit").Exec(committed)
 	err = t.raw(func(c *pgx.Conn) error { return c.SendBatch(ctx, &batch).Close() })

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"crypto/sha256"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,13 +27,22 @@ type recent struct {
 	loaded atomic.Bool
 
 	mu    sync.RWMutex
-	at    map[opaque.TokenID]int64
-	order []opaque.TokenID // ring, the oldest at next
+	at    map[recentID]int64
+	order []recentID // ring, the oldest at next
 	next  int
 }
 
+// recentID stands for the id of a token in memory: 128 bits of its hash, which no two share. 100,000
+// texts would take more than twice as much, and the collector would look at each.
+type recentID [16]byte
+
+func recentIDOf(id opaque.TokenID) recentID {
+	sum := sha256.Sum256([]byte(id))
+	return recentID(sum[:16])
+}
+
 func newRecent(load func(context.Context) ([]ledger.Record, error)) *recent {
-	return &recent{load: load, at: map[opaque.TokenID]int64{}}
+	return &recent{load: load, at: map[recentID]int64{}}
 }
 
 // add remembers records.
@@ -40,11 +50,11 @@ func (r *recent) add(records []ledger.Record) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for i := range records {
-		r.put(opaque.TokenID(records[i].ID), records[i].At)
+		r.put(recentIDOf(opaque.TokenID(records[i].ID)), records[i].At)
 	}
 }
 
-func (r *recent) put(id opaque.TokenID, at int64) {
+func (r *recent) put(id recentID, at int64) {
 	if _, there := r.at[id]; there {
 		return // the first time counts
 	}
@@ -62,7 +72,7 @@ func (r *recent) put(id opaque.TokenID, at int64) {
 func (r *recent) has(id opaque.TokenID) bool {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	_, there := r.at[id]
+	_, there := r.at[recentIDOf(id)]
 	return there
 }
 
@@ -73,7 +83,7 @@ func (r *recent) when(ctx context.Context, id opaque.TokenID) (at time.Time, kno
 	}
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	ms, known := r.at[id]
+	ms, known := r.at[recentIDOf(id)]
 	return fromMillis(ms), known, nil
 }
 

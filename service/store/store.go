@@ -94,7 +94,7 @@ func open(ctx context.Context, url string, mayChange bool, files fs.FS) (*Store,
 	})
 	s.write.recent, s.write.rights, s.write.used = s.recent, newRightsKnown(), &usedRepositories{}
 	s.write.published = newPublication()
-	s.group, s.accounts = startGroup(s.write), &accountReads{db: s.read}
+	s.group, s.accounts = startGroup(s.write), newAccountReads(s.read)
 	return s, nil
 }
 

@@ -73,10 +73,13 @@ func NewKeySet(signing Key, others ...Key) (*KeySet, error) {
 // SigningKey is the id of the key that Sign uses.
 func (s *KeySet) SigningKey() string { return s.signing.id }
 
-// By is the same set signing with another of its keys; false when it has no key of that id.
+// By is the same set signing with another of its keys; nil and false when it has no key of that id.
 func (s *KeySet) By(id string) (*KeySet, bool) {
 	key, ok := s.byHeader[Key{ID: id}.header()]
-	return &KeySet{signing: key, byHeader: s.byHeader}, ok
+	if !ok {
+		return nil, false
+	}
+	return &KeySet{signing: key, byHeader: s.byHeader}, true
 }
 
 // Sign returns the token that says the claims. Equal claims give the equal token. What Parse would

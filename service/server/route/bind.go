@@ -50,7 +50,7 @@ func bindObject(c *gin.Context, v any, how ...json.Options) error {
 	if err != nil {
 		return err
 	}
-	if err := checkDepth(body); err != nil {
+	if err := checkValues(body); err != nil {
 		return err
 	}
 	if err := json.Unmarshal(body, v, how...); err != nil {
@@ -81,11 +81,16 @@ func jsonFault(err error) string {
 	return "the body is not JSON in UTF-8"
 }
 
-func checkDepth(body []byte) error {
+// checkValues refuses what is too deep, and text that PostgreSQL cannot hold.
+func checkValues(body []byte) error {
 	d := jsontext.NewDecoder(strings.NewReader(string(body)))
 	for {
-		if _, err := d.ReadToken(); err != nil {
+		token, err := d.ReadToken()
+		if err != nil {
 			return nil // its end, or a fault that is named by the reader of its meaning
+		}
+		if token.Kind() == jsontext.KindString && strings.Contains(token.String(), "\x00") {
+			return BadRequest("the member %s of the body holds a NUL", strconv.Quote(string(d.StackPointer())))
 		}
 		if d.StackDepth() > maxDepth {
 			return BadRequest("the body is nested deeper than %d", maxDepth)
@@ -207,6 +212,9 @@ func Parameters(c *gin.Context, known ...string) (url.Values, error) {
 		}
 		if len(values) > 1 {
 			return nil, BadRequest("the parameter %s is there twice", strconv.Quote(name))
+		}
+		if !utf8.ValidString(values[0]) || strings.Contains(values[0], "\x00") { // no database holds such a text
+			return nil, BadRequest("the parameter %s is not text in UTF-8, or holds a NUL", strconv.Quote(name))
 		}
 	}
 	return query, nil
