@@ -45,7 +45,7 @@ bench_flags = $(if $(quick),-quick) $(if $(engines),-engines $(engines)) $(if $(
 bench: build ## measure the service, as ratios within one run, on SQLite and PostgreSQL; quick=1 for a quick look
 	@e2e/postgres.sh
 	@go run ./e2e/bench -service bin/pageflare-license $(bench_flags)
-	@go run ./e2e/bench -webhooks -service bin/pageflare-license $(bench_flags)
+	$(if $(only),,@go run ./e2e/bench -webhooks -service bin/pageflare-license $(bench_flags))
 
 bench-action: build optimizer ## measure the Action and its guard beside the optimizer alone
 	@go run ./e2e/bench -service bin/pageflare-license -action bin/pageflare-action -optimizer $(optimizer) -site e2e/site

@@ -93,8 +93,8 @@ func (serveCmd) Run(ctx context.Context, a *app) error {
 
 // heapRoom is memory that is asked for and never touched, so that it takes none of the machine. The
 // collector begins when the heap has doubled, and that of this service is so small that a busy one
-// would spend a quarter of its time on it: with this it waits until there is twice as much more.
-const heapRoom = 14 << 20
+// would spend an eighth of its time on it: with this it waits until there is twice as much more.
+const heapRoom = 8 << 20
 
 // newHeapRoom is made of small pieces: what the runtime has used before it clears, and in one piece
 // all of it would be cleared, and so taken from the machine, for the first page's sake.
