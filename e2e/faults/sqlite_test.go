@@ -29,7 +29,7 @@ func TestTheFileIsLockedByAnotherProcess(t *testing.T) {
 	lock, err := db.Begin()
 	must(t, err)
 	var callers sync.WaitGroup
-	for range 16 {
+	for range 300 { // more than share a transaction: the others wait behind the one that waits for the lock
 		callers.Go(func() {
 			a, err := r.send(t.Context(), "POST", issuePath, in.apiToken, nil, nil)
 			if err != nil || a.status != http.StatusServiceUnavailable || a.took > 12*time.Second {
