@@ -226,7 +226,6 @@ func (r *replica) kill() {
 	}
 }
 
-// signal sends a signal to the process.
 // halt stops a process, and returns when it has stopped: the signal takes effect when one of its
 // threads gets to run, and the others go on until then.
 func halt(t *testing.T, pid int) {
@@ -237,12 +236,13 @@ func halt(t *testing.T, pid int) {
 		must(t, err)
 		return len(threads) > 0 && !slices.ContainsFunc(threads, func(thread string) bool {
 			text, err := os.ReadFile(thread)
-			_, state, found := strings.Cut(string(text), ") ") // behind the name
-			return err != nil || !found || state[0] != 'T'
+			_, state, found := strings.Cut(string(text), ") ")                         // behind the name
+			return err != nil || !found || !strings.ContainsRune("TZ", rune(state[0])) // Z: it has ended
 		})
 	})
 }
 
+// signal sends a signal to the process.
 func (r *replica) signal(s os.Signal) { r.t.Helper(); must(r.t, r.cmd.Process.Signal(s)) }
 
 // answer is what a service said.

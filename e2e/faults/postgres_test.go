@@ -84,16 +84,7 @@ func TestPostgresHangs(t *testing.T) {
 	in := install(t, s.URL("postgres"))
 	r := in.serve()
 	token, _ := r.want(http.StatusOK, "POST", issuePath, in.apiToken).Token(t)
-	stopped := processes(t, s)
-	for _, pid := range stopped {
-		halt(t, pid)
-	}
-	awake := sync.OnceFunc(func() {
-		for _, pid := range stopped {
-			_ = syscall.Kill(pid, syscall.SIGCONT)
-		}
-	})
-	t.Cleanup(awake)
+	awake := haltServer(t, s)
 	// all learn it in time, also those who come together
 	var callers sync.WaitGroup
 	for range 16 {
@@ -113,20 +104,32 @@ func TestPostgresHangs(t *testing.T) {
 	in.wantWhole()
 }
 
-// processes are those of a server, the first one last.
-func processes(t *testing.T, s *postgrestest.Server) (pids []int) {
+// haltServer stops all processes of a server: the first one before the others are counted, for it
+// starts one for each connection.
+func haltServer(t *testing.T, s *postgrestest.Server) (awake func()) {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(s.Dir(), "data", "postmaster.pid"))
 	must(t, err)
-	first, _, _ := strings.Cut(string(text), "\n")
-	children, err := os.ReadFile(fmt.Sprintf("/proc/%s/task/%s/children", first, first))
+	line, _, _ := strings.Cut(string(text), "\n")
+	first, err := strconv.Atoi(line)
 	must(t, err)
-	for _, field := range append(strings.Fields(string(children)), first) {
+	stopped := []int{first}
+	awake = sync.OnceFunc(func() {
+		for _, pid := range stopped {
+			_ = syscall.Kill(pid, syscall.SIGCONT)
+		}
+	})
+	t.Cleanup(awake)
+	halt(t, first)
+	children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", first, first))
+	must(t, err)
+	for _, field := range strings.Fields(string(children)) {
 		pid, err := strconv.Atoi(field)
 		must(t, err)
-		pids = append(pids, pid)
+		stopped = append(stopped, pid)
+		halt(t, pid)
 	}
-	return pids
+	return awake
 }
 
 // A server without a free connection lets the service in when there is one again.
