@@ -5,6 +5,7 @@ package faults_test
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -180,7 +181,7 @@ func TestAWriterThatStopsInsideItsTransaction(t *testing.T) {
 
 	inside := make(chan struct{})
 	var once sync.Once
-	l.judge(func(m pgproto3.BackendMessage) verdict {
+	l.judge(func(_ net.Conn, m pgproto3.BackendMessage) verdict {
 		if row, ok := m.(*pgproto3.RowDescription); ok && len(row.Fields) > 5 && string(row.Fields[0].Name) == "seq" && string(row.Fields[2].Name) == "seal" { // it has got the lock
 			once.Do(func() { halt(t, stopped.cmd.Process.Pid); close(inside) })
 		}

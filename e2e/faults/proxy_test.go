@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -26,7 +27,7 @@ type link struct {
 	open    map[net.Conn]bool
 	silent  chan struct{} // closed when packets travel again; nil: they do
 	refuses bool
-	onReply func(pgproto3.BackendMessage) verdict // of each message of the server; nil: pass
+	onReply func(net.Conn, pgproto3.BackendMessage) verdict // of each message of the server; nil: pass
 }
 
 // verdict is what becomes of a message of the server.
@@ -113,7 +114,7 @@ func (l *link) carry(client net.Conn) {
 	}()
 	for {
 		reply, err := toServer.Receive()
-		if err != nil || !l.mayPass(reply) {
+		if err != nil || !l.mayPass(client, reply) {
 			return
 		}
 		l.wait()
@@ -136,15 +137,15 @@ func (l *link) forward(to io.Writer, from io.Reader) {
 	}
 }
 
-func (l *link) mayPass(reply pgproto3.BackendMessage) bool {
+func (l *link) mayPass(to net.Conn, reply pgproto3.BackendMessage) bool {
 	l.mu.Lock()
 	judge := l.onReply
 	l.mu.Unlock()
-	return judge == nil || judge(reply) == pass
+	return judge == nil || judge(to, reply) == pass
 }
 
-// judge lets f see each message of the server before it travels on; nil: no more.
-func (l *link) judge(f func(pgproto3.BackendMessage) verdict) {
+// judge lets f see each message of the server, and for whom it is, before it travels on; nil: no more.
+func (l *link) judge(f func(to net.Conn, m pgproto3.BackendMessage) verdict) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.onReply = f
@@ -205,23 +206,31 @@ func (l *link) cut() {
 	}
 }
 
-// loseCommit cuts the next connection over which the server says that it has committed, in place of
-// saying so, and returns how often it has done that.
+// loseCommit cuts the next connection over which the server says that it has committed a record or a
+// line of the audit log, in place of saying so, and returns how often it has done that. Such a
+// transaction inserts, and moves the head of the log last; what looks after the database does not.
 func (l *link) loseCommit(times int) (lost func() int) {
 	var mu sync.Mutex
-	left, added := times, false // added: a record or a line, which what looks after the database does not
-	l.judge(func(m pgproto3.BackendMessage) verdict {
+	left := times
+	did := map[net.Conn][]string{} // what each connection has done since its last COMMIT
+	l.judge(func(to net.Conn, m pgproto3.BackendMessage) verdict {
 		done, ok := m.(*pgproto3.CommandComplete)
 		mu.Lock()
 		defer mu.Unlock()
 		if !ok {
 			return pass
 		}
-		added = added || strings.HasPrefix(string(done.CommandTag), "INSERT")
-		if left == 0 || !added || string(done.CommandTag) != "COMMIT" {
+		tag := string(done.CommandTag)
+		if tag != "COMMIT" && tag != "ROLLBACK" {
+			did[to] = append(did[to], tag)
 			return pass
 		}
-		added = false
+		before := did[to]
+		delete(did, to)
+		inserts := slices.ContainsFunc(before, func(tag string) bool { return strings.HasPrefix(tag, "INSERT") })
+		if left == 0 || tag != "COMMIT" || !inserts || before[len(before)-1] != "UPDATE 1" {
+			return pass
+		}
 		left--
 		return cut
 	})
