@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -36,27 +35,12 @@ type accountRead struct {
 }
 
 const (
-	readingAtOnce   = 2               // goroutines that read accounts at most
-	accountPatience = 5 * time.Second // for one statement
+	readingAtOnce    = 2               // goroutines that read accounts at most
+	accountsTogether = 64              // accounts that share a statement at most
+	accountPatience  = 5 * time.Second // for one statement
 )
 
 func newAccountReads(db *pool) *accountReads { return &accountReads{db: db, patience: accountPatience} }
-
-// accountsTogether is how many accounts share a statement: few sizes, so that there are few texts.
-var accountsTogether = []int{1, 8, 64}
-
-// selectAccounts is the statement that reads so many accounts.
-var selectAccounts = func() map[int]string {
-	texts := map[int]string{}
-	for _, n := range accountsTogether {
-		marks := make([]string, n)
-		for i := range marks {
-			marks[i] = fmt.Sprintf("$%d", i+1)
-		}
-		texts[n] = `SELECT ` + accountColumns + ` FROM accounts a WHERE a.id IN (` + strings.Join(marks, ", ") + `)`
-	}
-	return texts
-}()
 
 // get reads an account as it is after the call began.
 func (g *accountReads) get(ctx context.Context, id string) (account.Account, error) {
@@ -80,7 +64,7 @@ func (g *accountReads) get(ctx context.Context, id string) (account.Account, err
 func (g *accountReads) readAll() {
 	for {
 		runtime.Gosched() // those who could ask now do, see group.gather
-		batch := g.take(slices.Max(accountsTogether))
+		batch := g.take()
 		if batch == nil {
 			return
 		}
@@ -88,13 +72,12 @@ func (g *accountReads) readAll() {
 	}
 }
 
-// take takes those who waited longest, so many at most; nil: nobody waits, and the caller is told to
-// end.
-func (g *accountReads) take(most int) []*accountRead {
+// take takes those who waited longest; nil: nobody waits, and the caller is told to end.
+func (g *accountReads) take() []*accountRead {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.waiting = slices.DeleteFunc(g.waiting, func(r *accountRead) bool { return r.ctx.Err() != nil })
-	n := min(len(g.waiting), most)
+	n := min(len(g.waiting), accountsTogether)
 	if n == 0 {
 		g.reading--
 		return nil
@@ -150,8 +133,7 @@ func answer(batch []*accountRead, rows map[string]*accountRow, err error) {
 	}
 }
 
-// ask asks the database. A place that is left over in the statement asks for the first one again.
-// ErrUnavailable, also when it takes too long.
+// ask asks the database. ErrUnavailable, also when it takes too long.
 func (g *accountReads) ask(batch []*accountRead) (found map[string]*accountRow, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), g.patience)
 	defer cancel()
@@ -160,15 +142,13 @@ func (g *accountReads) ask(batch []*accountRead) (found map[string]*accountRow, 
 			err = fmt.Errorf("%w: it took longer than %s to look up accounts", failure.ErrUnavailable, g.patience)
 		}
 	}()
-	size := accountsTogether[slices.IndexFunc(accountsTogether, func(n int) bool { return n >= len(batch) })]
-	args := make([]any, size)
-	for i := range args {
-		args[i] = batch[0].id
-		if i < len(batch) {
-			args[i] = batch[i].id
-		}
+	ids := make([]string, len(batch))
+	for i, r := range batch {
+		ids[i] = r.id
 	}
-	rows, err := g.db.QueryContext(ctx, selectAccounts[size], args...)
+	var f filter
+	text := `SELECT ` + accountColumns + ` FROM accounts a WHERE a.id IN (` + oneOf(&f, ids) + `)`
+	rows, err := g.db.QueryContext(ctx, text, f.args...)
 	if err != nil {
 		return nil, err
 	}

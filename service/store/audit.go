@@ -258,7 +258,7 @@ func (s *Store) AuditLines(ctx context.Context, q audit.Query) ([]audit.Line, er
 		if ids, err = s.repositoryIDs(ctx, q.Repository); err != nil {
 			return nil, err
 		}
-		f.conditions = append(f.conditions, "seq IN (SELECT seq FROM audit_repositories WHERE repository_id IN ("+f.oneOf(ids)+"))")
+		f.conditions = append(f.conditions, "seq IN (SELECT seq FROM audit_repositories WHERE repository_id IN ("+oneOf(&f, ids)+"))")
 	}
 	f.where("at >= %s", millis(q.Since), !q.Since.IsZero())
 	f.where("at < %s", millis(q.Until), !q.Until.IsZero())

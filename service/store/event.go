@@ -306,12 +306,12 @@ func toldTo(f *filter, q out.FeedQuery) {
 		types, endpoints = append(types, string(audit.EventReplayed)), append(endpoints, audit.ForFollowers)
 	}
 	if q.Type != "" {
-		f.conditions = append(f.conditions, "type IN ("+f.oneOf(types)+")")
+		f.conditions = append(f.conditions, "type IN ("+oneOf(f, types)+")")
 	}
 	if q.Tests {
 		f.where("endpoint_id <> %s", audit.ForFollowers, !q.Replays)
 	} else {
-		f.conditions = append(f.conditions, "endpoint_id IN ("+f.oneOf(endpoints)+")")
+		f.conditions = append(f.conditions, "endpoint_id IN ("+oneOf(f, endpoints)+")")
 	}
 }
 

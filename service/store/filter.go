@@ -22,14 +22,14 @@ func (f *filter) where(condition string, value any, given bool) {
 
 // oneOf adds values and returns their names, for IN. There are few texts of it: the last value is
 // repeated up to a power of two.
-func (f *filter) oneOf(values []string) string {
+func oneOf[V any](f *filter, values []V) string {
 	n := 1
 	for n < len(values) {
 		n *= 2
 	}
 	marks := make([]string, n)
 	for i := range marks {
-		value := "" // nothing has it
+		var value V // nothing has it
 		if len(values) > 0 {
 			value = values[min(i, len(values)-1)]
 		}

@@ -177,7 +177,7 @@ func (s *Store) KnownReceived(ctx context.Context, ids []string) (map[string]boo
 		some := ids[:min(len(ids), 100)]
 		ids = ids[len(some):]
 		var f filter
-		names := f.oneOf(some)
+		names := oneOf(&f, some)
 		rows, err := s.read.QueryContext(ctx, `SELECT guid FROM hook_deliveries WHERE guid IN (`+names+`)`, f.args...)
 		if err != nil {
 			return nil, fmt.Errorf("look up deliveries: %w", storeError(err))

@@ -201,14 +201,8 @@ func committed(done pgconn.CommandTag) error {
 
 // Commit makes the transaction durable.
 func (t *pipelined) Commit() error {
-	defer t.release() // it may not have been sent
-	return t.raw(func(c *pgx.Conn) error {
-		done, err := c.Exec(t.ctx, "commit")
-		if err == nil {
-			err = committed(done)
-		}
-		return err
-	})
+	_, err := t.commitWith(t.ctx, nil)
+	return err
 }
 
 // Rollback ends the transaction without a trace.

@@ -252,96 +252,22 @@ func (b *badly) killOnce(run runner) error {
 // message.
 func countTrips(t *testing.T, database string) (via string, trips *atomic.Int64) {
 	t.Helper()
-	u, err := url.Parse(database)
-	if err != nil {
-		t.Fatal(err)
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = l.Close() })
-	server, trips := u.Host, &atomic.Int64{}
-	go func() {
-		for {
-			client, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go carry(client, server, trips)
-		}
-	}()
-	u.Host = l.Addr().String()
-	return u.String(), trips
-}
-
-// carry serves a connection of the proxy. A message of the server is its kind, its length and its
-// text; 'Z' is ReadyForQuery.
-func carry(client net.Conn, to string, trips *atomic.Int64) {
-	defer client.Close()
-	server, err := net.Dial("tcp", to)
-	if err != nil {
-		return
-	}
-	defer server.Close()
-	go func() { defer server.Close(); _, _ = io.Copy(server, client) }()
-	from := bufio.NewReader(server)
-	for {
-		start, err := from.Peek(5)
-		if err != nil {
-			return
-		}
-		if start[0] == 'Z' {
+	trips = &atomic.Int64{}
+	return proxied(t, database, func(message []byte) ([]byte, bool) {
+		if message[0] == readyForQuery {
 			trips.Add(1)
 		}
-		if _, err := io.CopyN(client, from, 1+int64(binary.BigEndian.Uint32(start[1:]))); err != nil {
-			return
-		}
-	}
+		return message, true
+	}), trips
 }
 
-// A connection that is lost after everything was sent says nothing of COMMIT, also when a pooler says
-// it in the place of an answer. The transaction is not tried again: it would be done twice.
-func TestPostgresTransactionIsNotTriedAgainWhenItMayHaveBeenDone(t *testing.T) {
-	t.Parallel()
-	pooler := &pgproto3.ErrorResponse{Severity: "FATAL", Code: "08P01", Message: "server conn crashed?"}
-	said, err := pooler.Encode(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, last := range map[string][]byte{"a pooler says so": said, "the connection ends": nil} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			p := &loser{last: last}
-			direct := postgrestest.New(t)
-			s, other := open(t, p.listen(t, direct)), open(t, direct)
-			before, err := other.AuditHead(t.Context())
-			if err != nil {
-				t.Fatal(err)
-			}
-			err = s.InTx(t.Context(), func(runner) error {
-				p.armed.Store(true)
-				return nil
-			}, anAct())
-			if !errors.Is(err, failure.ErrUnavailable) {
-				t.Errorf("InTx = %v, want that nobody can tell", err)
-			}
-			after, err := other.AuditHead(t.Context())
-			if err != nil || after.Seq != before.Seq+1 {
-				t.Errorf("the log ends at %d, %v, want %d: it was done, and once", after.Seq, err, before.Seq+1)
-			}
-		})
-	}
-}
+// readyForQuery is the kind of the message by which a server says that it is ready for another one.
+const readyForQuery = 'Z'
 
-// loser is a proxy that, once it is armed, carries one more message to the server, waits for what
-// comes of it, and ends the connection with something else.
-type loser struct {
-	last  []byte
-	armed atomic.Bool
-}
-
-func (p *loser) listen(t *testing.T, database string) (via string) {
+// proxied is the URL of a database by a proxy. For each message of the server, which is its kind, its
+// length and its text, answer is what the client gets in its place, and whether the connection goes
+// on.
+func proxied(t *testing.T, database string, answer func(message []byte) (instead []byte, goOn bool)) (via string) {
 	t.Helper()
 	u, err := url.Parse(database)
 	if err != nil {
@@ -359,14 +285,15 @@ func (p *loser) listen(t *testing.T, database string) (via string) {
 			if err != nil {
 				return
 			}
-			go p.carry(client, server)
+			go carry(client, server, answer)
 		}
 	}()
 	u.Host = l.Addr().String()
 	return u.String()
 }
 
-func (p *loser) carry(client net.Conn, to string) {
+// carry serves a connection of a proxy.
+func carry(client net.Conn, to string, answer func([]byte) ([]byte, bool)) {
 	defer client.Close()
 	server, err := net.Dial("tcp", to)
 	if err != nil {
@@ -380,20 +307,57 @@ func (p *loser) carry(client net.Conn, to string) {
 		if err != nil {
 			return
 		}
-		ready := start[0] == 'Z'
-		if p.armed.Load() {
-			if _, err := io.CopyN(io.Discard, from, 1+int64(binary.BigEndian.Uint32(start[1:]))); err != nil {
-				return
-			}
-			if ready {
-				p.armed.Store(false)
-				_, _ = client.Write(p.last)
-				return
-			}
-			continue
-		}
-		if _, err := io.CopyN(client, from, 1+int64(binary.BigEndian.Uint32(start[1:]))); err != nil {
+		message := make([]byte, 1+binary.BigEndian.Uint32(start[1:]))
+		if _, err := io.ReadFull(from, message); err != nil {
 			return
 		}
+		instead, goOn := answer(message)
+		if _, err := client.Write(instead); err != nil || !goOn {
+			return
+		}
+	}
+}
+
+// A connection that is lost after everything was sent says nothing of COMMIT, also when a pooler says
+// it in the place of an answer. The transaction is not tried again: it would be done twice.
+func TestPostgresTransactionIsNotTriedAgainWhenItMayHaveBeenDone(t *testing.T) {
+	t.Parallel()
+	pooler := &pgproto3.ErrorResponse{Severity: "FATAL", Code: "08P01", Message: "server conn crashed?"}
+	said, err := pooler.Encode(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, last := range map[string][]byte{"a pooler says so": said, "the connection ends": nil} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var armed atomic.Bool // one more message is carried to the server, and what comes of it is lost
+			direct := postgrestest.New(t)
+			via := proxied(t, direct, func(message []byte) ([]byte, bool) {
+				switch {
+				case !armed.Load():
+					return message, true
+				case message[0] != readyForQuery:
+					return nil, true
+				}
+				armed.Store(false)
+				return last, false
+			})
+			s, other := open(t, via), open(t, direct)
+			before, err := other.AuditHead(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			err = s.InTx(t.Context(), func(runner) error {
+				armed.Store(true)
+				return nil
+			}, anAct())
+			if !errors.Is(err, failure.ErrUnavailable) {
+				t.Errorf("InTx = %v, want that nobody can tell", err)
+			}
+			after, err := other.AuditHead(t.Context())
+			if err != nil || after.Seq != before.Seq+1 {
+				t.Errorf("the log ends at %d, %v, want %d: it was done, and once", after.Seq, err, before.Seq+1)
+			}
+		})
 	}
 }

@@ -280,7 +280,7 @@ func (f *families) match(ctx context.Context, s *Store) error {
 
 func (f *families) matchPage(ctx context.Context, s *Store, page []string) error {
 	var q filter
-	text := `SELECT DISTINCT family FROM ledger_families WHERE family IN (` + q.oneOf(page) + `)`
+	text := `SELECT DISTINCT family FROM ledger_families WHERE family IN (` + oneOf(&q, page) + `)`
 	rows, err := s.read.QueryContext(ctx, text, q.args...)
 	if err != nil {
 		return fmt.Errorf("look up families: %w", storeError(err))

@@ -4,9 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"io"
-	"net"
-	"net/url"
 	"runtime"
 	"sync/atomic"
 	"testing"
@@ -145,49 +142,13 @@ type slowCommit struct {
 
 func newSlowCommit(t *testing.T, database string) *slowCommit {
 	t.Helper()
-	u, err := url.Parse(database)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var lc net.ListenConfig
-	l, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
 	s := &slowCommit{held: make(chan struct{}), goOn: make(chan struct{})}
-	server := u.Host
-	u.Host = l.Addr().String()
-	s.url = u.String()
-	go func() {
-		for {
-			client, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go s.carry(client, server)
-		}
-	}()
-	return s
-}
-
-func (s *slowCommit) carry(client net.Conn, address string) {
-	defer client.Close()
-	server, err := (&net.Dialer{}).Dial("tcp", address)
-	if err != nil {
-		return
-	}
-	defer server.Close()
-	go func() { _, _ = io.Copy(server, client); server.Close() }()
-	buffer := make([]byte, 64<<10)
-	for {
-		n, err := server.Read(buffer)
-		if bytes.Contains(buffer[:n], []byte("COMMIT\x00")) && s.hold.CompareAndSwap(true, false) {
+	s.url = proxied(t, database, func(message []byte) ([]byte, bool) {
+		if bytes.Contains(message, []byte("COMMIT\x00")) && s.hold.CompareAndSwap(true, false) {
 			close(s.held)
 			<-s.goOn
 		}
-		if _, fault := client.Write(buffer[:n]); fault != nil || err != nil {
-			return
-		}
-	}
+		return message, true
+	})
+	return s
 }

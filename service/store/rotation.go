@@ -84,7 +84,7 @@ func (t *tx) atPlaces(ctx context.Context, r rotation.Rotation) ([]rotation.Rota
 		places[i] = placeOf(r, target)
 	}
 	f.conditions = append(f.conditions,
-		"r.id IN (SELECT rotation_id FROM rotation_targets WHERE place IN ("+f.oneOf(places)+"))")
+		"r.id IN (SELECT rotation_id FROM rotation_targets WHERE place IN ("+oneOf(&f, places)+"))")
 	return rotations(ctx, t, &f, len(places)+1)
 }
 
@@ -235,7 +235,7 @@ func addTargets(ctx context.Context, q querier, list []rotation.Rotation) error 
 		ids[i], at[r.ID] = r.ID, i
 	}
 	var f filter
-	marks := f.oneOf(ids)
+	marks := oneOf(&f, ids)
 	return eachRow(ctx, q, `SELECT t.rotation_id, `+targetColumns+` FROM rotation_targets t WHERE t.rotation_id IN (`+marks+`) ORDER BY t.rotation_id, t.target`,
 		f.args, func(scan func(...any) error) error {
 			var id string
@@ -313,7 +313,7 @@ func dueTargets(ctx context.Context, q querier, c rotation.Claim) ([]rotation.Wo
 	}
 	f.conditions = append(f.conditions, "(t.lease_until <= "+now+" OR t.lease_until > "+f.mark(millis(c.Until.Add(c.Until.Sub(c.Now))))+")")
 	if len(c.NotOf) > 0 {
-		f.conditions = append(f.conditions, "t.owner_id NOT IN ("+f.noneOf(c.NotOf)+")")
+		f.conditions = append(f.conditions, "t.owner_id NOT IN ("+oneOf(&f, c.NotOf)+")")
 	}
 	var list []rotation.Work
 	err := eachRow(ctx, q, `SELECT `+rotationColumns+`, t.fence, `+targetColumns+` FROM rotation_targets t
@@ -334,19 +334,6 @@ func dueTargets(ctx context.Context, q querier, c rotation.Claim) ([]rotation.Wo
 		return nil, fmt.Errorf("look for targets that are due: %w", err)
 	}
 	return list, nil
-}
-
-// noneOf adds ids and returns their names, for NOT IN, as oneOf does.
-func (f *filter) noneOf(ids []int64) string {
-	n := 1
-	for n < len(ids) {
-		n *= 2
-	}
-	marks := make([]string, n)
-	for i := range marks {
-		marks[i] = f.mark(ids[min(i, len(ids)-1)])
-	}
-	return strings.Join(marks, ", ")
 }
 
 func (s *Store) RecordRotated(ctx context.Context, w rotation.Work, r license.TokenRecord, act audit.Act) error {

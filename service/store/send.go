@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/pageflare/ci/service/failure"
@@ -334,7 +333,7 @@ func hears(f *filter, e out.Endpoint) {
 	for i, t := range e.Events {
 		types[i] = string(t)
 	}
-	f.conditions = append(f.conditions, "(endpoint_id = "+own+" OR endpoint_id = '' AND type IN ("+f.oneOf(types)+"))")
+	f.conditions = append(f.conditions, "(endpoint_id = "+own+" OR endpoint_id = '' AND type IN ("+oneOf(f, types)+"))")
 }
 
 // neverAccepted is the condition of events that an endpoint did not accept.
@@ -585,20 +584,11 @@ func (s *Store) readSome(ctx context.Context, seqs []int64, found map[int64]out.
 	return nil
 }
 
-// eventsOf reads events by their numbers; there are few texts of it.
+// eventsOf reads events by their numbers.
 func (s *Store) eventsOf(ctx context.Context, seqs []int64) ([]out.Event, error) {
 	var f filter
-	marks, n := "", 1
-	for n < len(seqs) {
-		n *= 2
-	}
-	for i := range n {
-		if i > 0 {
-			marks += ", "
-		}
-		marks += f.mark(seqs[min(i, len(seqs)-1)])
-	}
-	return readEvents(ctx, s.read, ` WHERE seq IN (`+marks+`)`, f.args...)
+	where := ` WHERE seq IN (` + oneOf(&f, seqs) + `)`
+	return readEvents(ctx, s.read, where, f.args...)
 }
 
 func (s *Store) NoteSends(ctx context.Context, notes []deliver.Note, now time.Time) (noted deliver.Noted, err error) {
@@ -687,14 +677,12 @@ type holding struct {
 // readHoldings is how it is read who has the deliveries that notes are about, by their numbers.
 func readHoldings(id string, notes []deliver.Note, which []int, into map[int64]holding) command {
 	var f filter
-	own, marks, n := f.mark(id), make([]string, 0, len(which)), 1
-	for n < len(which) {
-		n *= 2 // there are few texts of it
+	seqs := make([]int64, len(which))
+	for i, n := range which {
+		seqs[i] = notes[n].Send.Event.Seq
 	}
-	for i := range n {
-		marks = append(marks, f.mark(notes[which[min(i, len(which)-1)]].Send.Event.Seq))
-	}
-	c := newCommand(`SELECT seq, owner, visit, replay_id FROM webhook_deliveries WHERE endpoint_id = `+own+` AND seq IN (`+strings.Join(marks, ", ")+`)`, f.args...)
+	text := `SELECT seq, owner, visit, replay_id FROM webhook_deliveries WHERE endpoint_id = ` + f.mark(id) + ` AND seq IN (` + oneOf(&f, seqs) + `)`
+	c := newCommand(text, f.args...)
 	c.row = func(scan func(into ...any) error) error {
 		var seq int64
 		var h holding
